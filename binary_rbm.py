@@ -1,0 +1,314 @@
+"""The binary restricted Boltzmann machine as an MXNet operator (`BinaryRBM`) and as a Gluon block (`BinaryRBMBlock`).
+
+The operator minimises the mean negative log-likelihood -log p(v) = F(v) + log Z. Its gradient is a difference of two
+means of -dE/dtheta,
+
+    d/dW = <v^T p(h=1|v)>_chains - <v^T p(h=1|v)>_data     d/da = <v>_chains - <v>_data     d/db likewise with p(h=1|v),
+
+the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k (Tieleman, ICML 2008).
+"""
+
+import itertools
+import threading
+
+import numpy as np
+
+from ais import estimate_log_likelihood
+from gluon_rbm import gibbs
+from gluon_rbm.energy import Parameters, hidden_probability
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+
+__all__ = ["BinaryRBM", "BinaryRBMProp", "BinaryRBMBlock", "BinaryStates", "binary_rbm_symbol", "estimate_log_likelihood"]
+
+
+# --- Randomness -------------------------------------------------------------------------------------------------------
+# MXNet runs a CustomOp on threads of its own, whose generators ignore mx.random.seed. So the noise of a call follows
+# from a key: four words drawn in the graph (input `key`), or, for a graph without that input, words drawn when the
+# operator is created together with a count of its calls; and in both cases from the thread that made the call, because
+# the generators of any two threads start alike.
+
+_caller = threading.local()
+_caller_numbers = itertools.count(1)
+
+
+def _caller_number():
+    """0 in the main thread, in every other thread a number of its own."""
+    if threading.current_thread() is threading.main_thread():
+        return 0
+    if not hasattr(_caller, "number"):
+        _caller.number = next(_caller_numbers)
+    return _caller.number
+
+
+def _words(key):
+    return [int(word) for word in key.asnumpy()]
+
+
+# --- Operator ---------------------------------------------------------------------------------------------------------
+
+
+class BinaryRBM(mx.operator.CustomOp):
+    """Forward: k Gibbs sweeps. Backward: the gradient above, by matrix products. Made by `BinaryRBMProp`."""
+
+    def __init__(self, k, caller, base_key):
+        super().__init__()
+        self._k = k
+        self._caller = caller
+        self._base_key = base_key
+        self._calls = itertools.count()
+
+    def _next_key(self, in_data):
+        words = _words(in_data[4]) if len(in_data) > 4 else [*self._base_key, next(self._calls)]
+        return [self._caller, *words]
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        data, parameters, key = in_data[0], Parameters(*in_data[1:4]), self._next_key(in_data)
+        if is_train and aux:
+            start = gibbs.redraw_non_binary(aux[1], gibbs.Noise([*key, 0]))
+            chains = gibbs.run_chains(parameters, hidden=start, sweeps=self._k, key=[*key, 1])
+            aux[0][:] = chains.visible_sample
+            aux[1][:] = chains.hidden_sample
+        elif out_data[0].shape != data.shape:
+            raise InputError(
+                "outside training the chains start at the data, so its batch must be num_chains = %d, not %d; a "
+                "BinaryRBM with for_training=False takes any batch" % (out_data[0].shape[0], data.shape[0]))
+        else:
+            chains = gibbs.run_chains(parameters, visible=data, sweeps=self._k, key=[*key, 1])
+        self.assign(out_data[0], req[0], chains.visible_prob_1)
+        self.assign(out_data[1], req[1], hidden_probability(parameters, data))
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        if not aux:
+            raise InputError("BinaryRBM has gradients only with for_training=True: without it there are no chains")
+        data, parameters, hidden_prob_1 = in_data[0], Parameters(*in_data[1:4]), out_data[1]
+        chain_visible = aux[0]
+        # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
+        chain_hidden = hidden_probability(parameters, chain_visible)
+        gradients = [
+            lambda: _data_gradient(parameters, hidden_prob_1),
+            lambda: chain_visible.mean(axis=0) - data.mean(axis=0),
+            lambda: chain_hidden.mean(axis=0) - hidden_prob_1.mean(axis=0),
+            lambda: _mean_outer_product(chain_visible, chain_hidden) - _mean_outer_product(data, hidden_prob_1),
+            lambda: mx.nd.zeros_like(in_data[4]),
+        ]
+        for gradient, target, how in zip(gradients, in_grad, req):
+            if how != "null":
+                self.assign(target, how, gradient())
+
+
+def _mean_outer_product(visible, hidden):
+    return mx.nd.dot(visible, hidden, transpose_a=True) / visible.shape[0]
+
+
+def _data_gradient(parameters, hidden_prob_1):
+    """d/dv of the mean of F(v): -(a + W p(h=1|v)) / batch."""
+    product = mx.nd.dot(hidden_prob_1, parameters.interaction_weight, transpose_b=True)
+    return -(product + parameters.visible_layer_bias) / hidden_prob_1.shape[0]
+
+
+def _positive(name, value):
+    number = int(value)
+    if number < 1:
+        raise InputError("%s is %s; it must be at least 1" % (name, value))
+    return number
+
+
+@mx.operator.register("BinaryRBM")
+class BinaryRBMProp(mx.operator.CustomOpProp):
+    """Operator `BinaryRBM`.
+
+    Attributes
+    ----------
+    num_hidden : int
+    k : int
+        Gibbs sweeps in each call.
+    for_training : bool
+        Keep persistent chains, and have a gradient.
+    num_chains : int, default 0
+        Number of persistent chains; 0: as many as the batch the graph is bound with.
+    keyed : bool, default False
+        Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.gibbs.draw_key`). Without it the key
+        is drawn from MXNet's generator when the operator is created: seed before you bind.
+
+    Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias` (num_hidden,),
+    `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only: `aux_visible_layer_sample`
+    (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden).
+
+    Outputs: `visible_layer_prob_1`, the probabilities that the visible units are 1 after k sweeps, of the persistent
+    chains when training, (num_chains, num_visible), and of chains started at the data when not, (batch, num_visible);
+    `hidden_layer_prob_1`, the probabilities that the hidden units are 1 given the data, (batch, num_hidden).
+
+    All in the dtype and on the device of the data. The gradient is that of the mean negative log-likelihood (nats);
+    gradients of the outputs are not asked for.
+    """
+
+    def __init__(self, num_hidden, k, for_training, num_chains="0", keyed="False"):
+        super().__init__(need_top_grad=False)
+        self.num_hidden = _positive("num_hidden", num_hidden)
+        self.k = _positive("k", k)
+        self.for_training = for_training in ("True", "true", "1")
+        self.num_chains = int(num_chains)
+        self.keyed = keyed in ("True", "true", "1")
+
+    def list_arguments(self):
+        return ["data", "visible_layer_bias", "hidden_layer_bias", "interaction_weight"] + ["key"] * self.keyed
+
+    def list_outputs(self):
+        return ["visible_layer_prob_1", "hidden_layer_prob_1"]
+
+    def list_auxiliary_states(self):
+        return ["aux_visible_layer_sample", "aux_hidden_layer_sample"] if self.for_training else []
+
+    def infer_shape(self, in_shape):
+        if len(in_shape[0]) != 2:
+            raise InputError("data has shape %s; it must be (batch, num_visible)" % (tuple(in_shape[0]),))
+        batch, num_visible = in_shape[0]
+        num_chains = (self.num_chains or batch) if self.for_training else batch
+        inputs = [in_shape[0], (num_visible,), (self.num_hidden,), (num_visible, self.num_hidden)]
+        chains = [(num_chains, num_visible), (num_chains, self.num_hidden)]
+        return (inputs + [(4,)] * self.keyed, [chains[0], (batch, self.num_hidden)],
+                chains if self.for_training else [])
+
+    def infer_type(self, in_type):
+        dtype = in_type[0]
+        key_type = [np.int32] * self.keyed
+        return [dtype] * 4 + key_type, [dtype] * 2, [dtype] * 2 if self.for_training else []
+
+    def create_operator(self, ctx, in_shapes, in_dtypes):
+        # Called in the thread of the caller, which the operator itself will not see.
+        base_key = None if self.keyed else _words(gibbs.draw_key())
+        return BinaryRBM(self.k, _caller_number(), base_key)
+
+
+# --- Symbol -----------------------------------------------------------------------------------------------------------
+
+
+@mx.init.register
+class BinaryStates(mx.init.Initializer):
+    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
+
+    def _init_weight(self, name, arr):
+        noise = gibbs.Noise(_words(gibbs.draw_key()))
+        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
+
+
+def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name="rbm"):
+    """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`; noise follows mx.random.seed.
+
+    Arguments as `BinaryRBMProp`; `data` is a symbol (batch, num_visible), by default a variable of that name. Biases
+    start at 0 and chains at random binary states, whatever initializer the module uses for the weights; weight decay
+    does not touch the biases.
+    """
+    data = mx.sym.var("data") if data is None else data
+    inputs = [mx.sym.var("visible_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
+              mx.sym.var("hidden_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
+              mx.sym.var("interaction_weight"), gibbs.draw_key(F=mx.sym)]
+    if for_training:
+        inputs += [mx.sym.var(state, init=BinaryStates())
+                   for state in ("aux_visible_layer_sample", "aux_hidden_layer_sample")]
+    return mx.sym.Custom(data, *inputs, num_hidden=num_hidden, k=k, for_training=for_training, num_chains=num_chains,
+                         keyed=True, op_type="BinaryRBM", name=name)
+
+
+# --- Gluon ------------------------------------------------------------------------------------------------------------
+
+
+class BinaryRBMBlock(mx.gluon.HybridBlock):
+    """A binary RBM trained by PCD-k.
+
+        p(v, h) = exp(a.v + b.h + v W h) / Z
+
+    Parameters
+    ----------
+    num_hidden : int
+    k : int
+        Gibbs sweeps in each call.
+    for_training : bool
+        Keep persistent chains, and have a gradient. False: chains start at the data.
+    num_visible : int, default 0
+        0: known from the first batch.
+    num_chains : int, default 0
+        Number of persistent chains; 0: the size of the first batch (give it when this block is inside a hybridized one
+        and a later batch may be shorter).
+
+    Inputs: data (batch, num_visible) in [0, 1].
+
+    Outputs: visible_layer_prob_1, the probabilities of the visible units after k sweeps, (num_chains, num_visible) of
+    the persistent chains inside `autograd.record()`, else (batch, num_visible); hidden_layer_prob_1 = p(h = 1 | data),
+    (batch, num_hidden). Call `backward()` on either one of them: the gradient is that of the mean negative
+    log-likelihood in nats, whatever the output's own gradient.
+
+    The chains are parameters that are not trained (`grad_req="null"`): `gluon.Trainer(rbm.collect_params(), ...)`
+    leaves them alone, `save_parameters` keeps them. Weight decay leaves the biases alone.
+    """
+
+    def __init__(self, num_hidden, k, for_training, num_visible=0, num_chains=0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_hidden = _positive("num_hidden", num_hidden)
+        self.k = _positive("k", k)
+        self.for_training = bool(for_training)
+        with self.name_scope():
+            self.visible_layer_bias = self.params.get(
+                "visible_layer_bias", shape=(num_visible,), init="zeros", wd_mult=0.0, allow_deferred_init=True)
+            self.hidden_layer_bias = self.params.get(
+                "hidden_layer_bias", shape=(num_hidden,), init="zeros", wd_mult=0.0, allow_deferred_init=True)
+            self.interaction_weight = self.params.get(
+                "interaction_weight", shape=(num_visible, num_hidden), allow_deferred_init=True)
+            if self.for_training:
+                self.aux_visible_layer_sample = self._chain_state("aux_visible_layer_sample", (num_chains, num_visible))
+                self.aux_hidden_layer_sample = self._chain_state("aux_hidden_layer_sample", (num_chains, num_hidden))
+
+    def _chain_state(self, name, shape):
+        return self.params.get(
+            name, shape=shape, init=BinaryStates(), grad_req="null", differentiable=False, allow_deferred_init=True)
+
+    @property
+    def num_chains(self):
+        """Number of persistent chains; 0: not known before the first batch, or none."""
+        return self.aux_hidden_layer_sample.shape[0] if self.for_training else 0
+
+    def forward(self, data, *args):
+        if isinstance(data, mx.nd.NDArray):
+            self._fix_shapes(data)
+        return super().forward(data, *args)
+
+    def _fix_shapes(self, data):
+        """Let the first batch say what is not known yet, before a graph is made of it."""
+        if data.ndim != 2:
+            raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (data.shape,))
+        batch, num_visible = data.shape
+        if self.interaction_weight.shape[0] not in (0, num_visible):
+            raise InputError("data has %d visible units, the model %d; use the data set that the model was trained on"
+                             % (num_visible, self.interaction_weight.shape[0]))
+        if 0 in self.interaction_weight.shape or 0 in self.visible_layer_bias.shape:
+            self.visible_layer_bias.shape = (num_visible,)
+            self.interaction_weight.shape = (num_visible, self.num_hidden)
+        if self.for_training and 0 in self.aux_hidden_layer_sample.shape + self.aux_visible_layer_sample.shape:
+            num_chains = self.num_chains or batch
+            self.aux_visible_layer_sample.shape = (num_chains, num_visible)
+            self.aux_hidden_layer_sample.shape = (num_chains, self.num_hidden)
+
+    def infer_shape(self, data, *args):
+        if isinstance(data, mx.nd.NDArray):
+            self._fix_shapes(data)
+        else:
+            super().infer_shape(data, *args)
+
+    def hybrid_forward(self, F, data, visible_layer_bias, hidden_layer_bias, interaction_weight, **chains):
+        key = gibbs.draw_key(getattr(data, "context", None), F)
+        states = [chains[name] for name in ("aux_visible_layer_sample", "aux_hidden_layer_sample") if name in chains]
+        return F.Custom(data, visible_layer_bias, hidden_layer_bias, interaction_weight, key, *states,
+                        num_hidden=self.num_hidden, k=self.k, for_training=self.for_training,
+                        num_chains=self.num_chains, keyed=True, op_type="BinaryRBM")
+
+    def load_parameters(self, filename, *args, **kwargs):
+        """As `gluon.Block.load_parameters`; without training, chains in the file are passed over."""
+        if not self.for_training:
+            kwargs["ignore_extra"] = True
+        super().load_parameters(filename, *args, **kwargs)
+
+    @property
+    def rbm_parameters(self):
+        """The three learned arrays as `gluon_rbm.energy.Parameters`."""
+        return Parameters(*(getattr(self, name).data() for name in Parameters._fields))

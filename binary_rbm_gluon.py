@@ -1,0 +1,47 @@
+"""Train a binary RBM with MXNet's Gluon API: `python binary_rbm_gluon.py --help`."""
+
+import os
+import sys
+
+from binary_rbm import BinaryRBMBlock
+from gluon_rbm import training
+from gluon_rbm.framework import mx
+
+__all__ = ["GluonLearner", "main"]
+
+
+class GluonLearner:
+    """A `BinaryRBMBlock` and its `gluon.Trainer` (see `gluon_rbm.training`)."""
+
+    def __init__(self, args, arrays, context):
+        num_visible = arrays["visible_layer_bias"].shape[0]
+        self._context, self._batch_size = context, args.batch_size
+        self._rbm = BinaryRBMBlock(args.num_hidden, args.k, for_training=True, num_visible=num_visible,
+                                   num_chains=args.batch_size, prefix="")
+        self._rbm.initialize(ctx=context)
+        self._parameters = self._rbm.collect_params()
+        for name, array in arrays.items():
+            self._parameters[name].set_data(array)
+        self._rbm.hybridize()
+        self._trainer = mx.gluon.Trainer(self._parameters, "sgd", training.optimizer_settings(args), kvstore=None)
+        self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
+        self.parameter_names = {index: parameter.name for index, parameter in self.updater.optimizer.param_dict.items()
+                                if parameter.grad_req != "null"}
+
+    def step(self, batch):
+        with mx.autograd.record():
+            visible_prob_1, _ = self._rbm(batch)
+        visible_prob_1.backward()
+        self._trainer.step(self._batch_size)
+        return visible_prob_1
+
+    def arrays(self):
+        return {name: parameter.data(self._context) for name, parameter in self._parameters.items()}
+
+
+def main(argv=None):
+    return training.main(argv, os.path.basename(__file__), "gluon", GluonLearner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Train a binary RBM with MXNet's Module API: `python binary_rbm_module.py --help`."""
+
+import os
+import sys
+
+from binary_rbm import binary_rbm_symbol
+from gluon_rbm import training
+from gluon_rbm.framework import mx
+
+__all__ = ["ModuleLearner", "main"]
+
+
+class ModuleLearner:
+    """An `mx.mod.Module` of the RBM symbol (see `gluon_rbm.training`)."""
+
+    def __init__(self, args, arrays, context):
+        num_visible = arrays["visible_layer_bias"].shape[0]
+        symbol = binary_rbm_symbol(args.num_hidden, args.k, for_training=True, num_chains=args.batch_size)
+        self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
+        self._module.bind(data_shapes=[("data", (args.batch_size, num_visible))])
+        auxiliary = symbol.list_auxiliary_states()
+        self._module.init_params(arg_params={name: arrays[name] for name in arrays if name not in auxiliary},
+                                 aux_params={name: arrays[name] for name in auxiliary})
+        self._module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=training.optimizer_settings(args))
+        self.updater = self._module._updater  # there is no public way to a module's state but pickle
+        self.parameter_names = self.updater.optimizer.idx2name
+
+    def step(self, batch):
+        self._module.forward(mx.io.DataBatch([batch]), is_train=True)
+        self._module.backward()
+        self._module.update()
+        return self._module.get_outputs()[0]
+
+    def arrays(self):
+        executor = self._module._exec_group.execs[0]  # live arrays; get_params() returns copies
+        parameters = {name: executor.arg_dict[name] for name in self.parameter_names.values()}
+        return {**parameters, **executor.aux_dict}
+
+
+def main(argv=None):
+    return training.main(argv, os.path.basename(__file__), "module", ModuleLearner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""What both training scripts share: a run from its arguments to its pictures, with monitoring, checkpoints and resume.
+
+A script brings a learner, which is all that differs between the APIs:
+
+    learner = make_learner(args, arrays, context)    arrays: name -> NDArray of the parameters and chains
+    learner.step(batch) -> NDArray                   one update; something to wait for
+    learner.arrays() -> name -> NDArray              live parameters and chains
+    learner.updater, learner.parameter_names         the optimizer's `Updater`, and the parameter that each index means
+"""
+
+import math
+import os
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+import ais
+from gluon_rbm import datasets, framework, gibbs, options, plots
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.run_folder import Checkpoint, RunFolder, write_whole
+
+__all__ = ["main", "optimizer_settings"]
+
+_SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
+
+# Everything random has a key (seed, purpose, ...) of its own.
+_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)
+
+# Arguments that a resumed run may change: they do not change what its parameters become.
+_FREE = ("num_epoch", "data_dir", "data_loader_num_worker", "output_dir", "resume", "cuda", "device_id", "monitor_every",
+         "ais_batch_size", "ais_num_batch", "ais_intermediate_steps", "ais_burn_in_steps")
+
+
+def main(argv, prog, api, make_learner):
+    """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130: interrupted)."""
+    try:
+        _Run(options.parse(argv, prog), api, make_learner).run()
+    except InputError as error:
+        print("%s: error: %s" % (prog, error), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("%s: interrupted; --resume continues from the last whole epoch" % prog, file=sys.stderr)
+        return 130
+    return 0
+
+
+def optimizer_settings(args):
+    """Settings of `mx.optimizer.SGD`.
+
+    The gradient is a mean over the batch already, and both APIs divide it by the batch size once more: the documented
+    rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here.
+    """
+    return {"learning_rate": args.learning_rate, "momentum": args.momentum, "wd": args.weight_decay / args.batch_size}
+
+
+def _initial_arrays(args, data, context):
+    num_visible, num_hidden = data.num_visible, args.num_hidden
+    weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(scale=0.01, size=(num_visible, num_hidden))
+    visible_bias = np.zeros(num_visible)
+    if args.initial_visible_bias == "data":
+        visible_bias = ais.smoothed_visible_bias(
+            datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
+    arrays = {"visible_layer_bias": visible_bias, "hidden_layer_bias": np.zeros(num_hidden),
+              "interaction_weight": weights}
+    arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
+    noise = gibbs.Noise([args.seed, _CHAINS])
+    for layer, units in (("visible", num_visible), ("hidden", num_hidden)):
+        half = mx.nd.full((args.batch_size, units), 0.5, ctx=context)
+        arrays["aux_%s_layer_sample" % layer] = noise.bernoulli(half)
+    return arrays
+
+
+class _Run:
+    def __init__(self, args, api, make_learner):
+        self.args = args
+        print(options.documented_namespace(args))
+        print(options.added_namespace(args), flush=True)
+        self.context, note = framework.choose_context(args.cuda_asked, args.device_id)
+        if note:
+            print(note, flush=True)
+        self.data = datasets.load(args.dataset, args.data_dir)
+        data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
+        self.folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
+        self.folder.write_arguments(
+            {name: value for name, value in vars(args).items() if name != "cuda_asked"}, framework.versions(), _FREE)
+        self.learner = make_learner(args, _initial_arrays(args, self.data, self.context), self.context)
+        self.epoch, self.metrics = 0, []
+
+    def run(self):
+        self._restore()
+        batches_an_epoch = -(-len(self.data.train_images) // self.args.batch_size)
+        with tqdm(total=self.args.num_epoch * batches_an_epoch, initial=self.epoch * batches_an_epoch, unit="batch",
+                  disable=None, dynamic_ncols=True) as bar:
+            while self.epoch < self.args.num_epoch:
+                bar.set_description("epoch %d/%d" % (self.epoch + 1, self.args.num_epoch))
+                started = time.perf_counter()
+                self._train_epoch(bar)
+                self._finish_epoch(time.perf_counter() - started)
+        self._make_pictures()
+
+    def _parameters(self):
+        arrays = self.learner.arrays()
+        return Parameters(*(arrays[name] for name in Parameters._fields))
+
+    def _restore(self):
+        if self.args.resume and not self.folder.resuming:
+            print("nothing to resume in %s: training from the beginning" % self.folder.path)
+        checkpoint = self.folder.load_checkpoint()
+        if checkpoint is not None:
+            _restore_arrays(self.learner, checkpoint)
+            self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
+            print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
+        else:
+            print("run folder %s" % self.folder.path, flush=True)
+
+    def _train_epoch(self, bar):
+        args, number = self.args, self.epoch + 1
+        # The one place that seeds MXNet: an epoch's noise depends on the seed and its number alone, resumed or not.
+        mx.random.seed(int(np.random.SeedSequence([args.seed, _SWEEPS, number]).generate_state(1)[0] >> 1))
+        batches = datasets.batches(self.data.train_images, self.data.maximum, args.batch_size,
+                                   key=[args.seed, _SHUFFLE, number], binarize=args.binarize,
+                                   num_workers=args.data_loader_num_worker)
+        last = None
+        for batch in batches:
+            # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
+            current = self.learner.step(mx.nd.array(batch, ctx=self.context))
+            if last is not None:
+                last.wait_to_read()
+            last = current
+            bar.update()
+        mx.nd.waitall()
+
+    def _finish_epoch(self, seconds):
+        """Refuse what diverged; then monitor, and put the epoch on disk."""
+        number = self.epoch + 1
+        arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise DivergenceError("training diverged in epoch %d; what was saved before is kept in %s: train anew with a "
+                                  "--learning-rate below %g" % (number, self.folder.path, self.args.learning_rate))
+        self.epoch = number
+        row = {"epoch": number, "seconds": round(seconds, 3)}
+        message = "Epoch %d completed" % number
+        if number % self.args.monitor_every == 0 or number == self.args.num_epoch:
+            measured, message = self._monitor(number)
+            row.update(measured)
+        self.metrics.append(row)
+        self._save(arrays)
+        tqdm.write("%s (%.1f s)" % (message, seconds))
+        sys.stdout.flush()
+
+    def _monitor(self, number):
+        """Log-likelihoods by AIS: a row of metrics, and the line to print."""
+        args = self.args
+        partition = ais.log_partition(
+            *self._parameters(), num_chains=args.ais_batch_size * args.ais_num_batch, key=[args.seed, _AIS, number],
+            num_distributions=args.ais_intermediate_steps, burn_in_sweeps=args.ais_burn_in_steps,
+            chains_at_once=args.ais_batch_size)
+        test, train = (self._likelihood(images, partition.log_z)
+                       for images in (self.data.test_images, self.data.train_images))
+        message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % (
+            number, test.mean, train.mean)
+        remarks = ["log Z %.2f" % partition.log_z]
+        remarks += [] if test.binary and train.binary else ["grey-pixel score"]
+        remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
+        row = {"test_log_likelihood": test.mean, "test_standard_error": test.standard_error,
+               "train_log_likelihood": train.mean, "train_standard_error": train.standard_error,
+               "binary_pixels": int(test.binary and train.binary), "log_z": partition.log_z,
+               "log_z_low": partition.low, "log_z_high": partition.high,
+               "effective_sample_size": partition.effective_sample_size}
+        return {name: value if math.isfinite(value) else None for name, value in row.items()}, \
+            "%s; %s" % (message, ", ".join(remarks))
+
+    def _likelihood(self, images, log_z):
+        # The pixels are drawn alike in every epoch, so that what changes is the model.
+        pixels = datasets.batches(images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS],
+                                  binarize=self.args.binarize)
+        return ais.mean_log_likelihood(self._parameters(), pixels, log_z)
+
+    def _save(self, arrays):
+        with write_whole(self.folder.file("rbm.params")) as temporary:
+            mx.nd.save(temporary, {name: mx.nd.array(array, dtype=array.dtype) for name, array in arrays.items()})
+        self.folder.write_metrics(self.metrics)
+        state = {self.learner.parameter_names[index]: momentum.asnumpy()
+                 for index, momentum in self.learner.updater.states.items() if momentum is not None}
+        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics))
+
+    def _make_pictures(self):
+        shape = self.data.image_shape
+        score = "log-likelihood" if self.metrics[-1].get("binary_pixels") else "grey-pixel score"
+        self._picture("learning-curve.png", plots.learning_curve(self.metrics, score))
+        self._picture("filters.png", plots.filters(self._parameters().interaction_weight.asnumpy(), shape))
+        print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
+        originals, samples = self._showcase()
+        self._picture("showcase.png", plots.showcase(originals, samples, shape, _SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
+        print("Done: %s" % self.folder.path, flush=True)
+        plots.show(self.folder.file("showcase.png"), "Showcase")
+
+    def _showcase(self):
+        """Training images, and the probabilities of chains that started there: any memory of the start is long gone."""
+        generator = np.random.Generator(np.random.SFC64([self.args.seed, _SHOWCASE]))
+        count = _SHOWCASE_SIDE**2
+        chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
+        originals = datasets.to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
+        chains = gibbs.run_chains(self._parameters(), visible=mx.nd.array(originals, ctx=self.context),
+                                  sweeps=_SHOWCASE_SWEEPS, key=[self.args.seed, _SHOWCASE])
+        return originals, chains.visible_prob_1.asnumpy()
+
+    def _picture(self, name, figure):
+        with write_whole(self.folder.file(name)) as temporary:
+            plots.save(figure, temporary)
+
+
+def _restore_arrays(learner, checkpoint):
+    """Put a checkpoint's arrays and momentum into the learner."""
+    arrays = learner.arrays()
+    expected = {name: array.shape for name, array in arrays.items()}
+    found = {name: array.shape for name, array in checkpoint.arrays.items()}
+    if expected != found:
+        raise InputError("the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
+                         "of the run" % (found, expected))
+    for name, array in arrays.items():
+        array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)
+    updater = learner.updater
+    for index, name in learner.parameter_names.items():
+        if name in checkpoint.optimizer_state:
+            state = mx.nd.array(checkpoint.optimizer_state[name], ctx=arrays[name].context)
+            updater.states[index], updater.states_synced[index] = state, True

@@ -1,0 +1,91 @@
+"""Brute force in plain float64 NumPy, importing nothing of the code under test."""
+
+import itertools
+
+import numpy as np
+
+
+def states(num_units):
+    """All 2^num_units binary states, float64 (2^num_units, num_units)."""
+    return np.array(list(itertools.product((0.0, 1.0), repeat=num_units)))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def log_sum_exp(x):
+    return x.max() + np.log(np.exp(x - x.max()).sum())
+
+
+def energies(a, b, w, beta=1.0, base=None):
+    """E_beta(v, h) of every pair of states, by loops: (2^V, 2^H)."""
+    base = np.zeros_like(a) if base is None else base
+    visible, hidden = states(len(a)), states(len(b))
+    energy = np.empty((len(visible), len(hidden)))
+    for row, v in enumerate(visible):
+        for column, h in enumerate(hidden):
+            energy[row, column] = -np.dot((1 - beta) * base + beta * a, v) - beta * (np.dot(b, h) + v @ w @ h)
+    return energy
+
+
+def log_z(a, b, w, beta=1.0, base=None):
+    return log_sum_exp(-energies(a, b, w, beta, base).ravel())
+
+
+def joint(a, b, w, beta=1.0, base=None):
+    """p(v, h): (2^V, 2^H)."""
+    negative = -energies(a, b, w, beta, base)
+    return np.exp(negative - log_sum_exp(negative.ravel()))
+
+
+def free_energies(a, b, w, visible, beta=1.0, base=None):
+    """F_beta(v) of each row, by summing over the hidden states."""
+    base = np.zeros_like(a) if base is None else base
+    result = []
+    for v in visible:
+        terms = np.array([np.dot((1 - beta) * base + beta * a, v) + beta * (np.dot(b, h) + v @ w @ h)
+                          for h in states(len(b))])
+        result.append(-log_sum_exp(terms))
+    return np.array(result)
+
+
+def gradients(a, b, w, data):
+    """Gradients of the mean of -log p(v) over data with respect to a, b, w, by enumeration."""
+    probability, visible = joint(a, b, w).sum(axis=1), states(len(a))
+    model_hidden, data_hidden = sigmoid(b + visible @ w), sigmoid(b + data @ w)
+    model_w = sum(p * np.outer(v, h) for p, v, h in zip(probability, visible, model_hidden))
+    data_w = sum(np.outer(v, h) for v, h in zip(data, data_hidden)) / len(data)
+    return probability @ visible - data.mean(axis=0), probability @ model_hidden - data_hidden.mean(axis=0), model_w - data_w
+
+
+def draw_joint(a, b, w, count, generator, beta=1.0, base=None):
+    """Exact samples (v, h) of p(v, h)."""
+    probability = joint(a, b, w, beta, base)
+    index = generator.choice(probability.size, size=count, p=probability.ravel())
+    return states(len(a))[index // probability.shape[1]], states(len(b))[index % probability.shape[1]]
+
+
+def random_machine(num_visible, num_hidden, generator, scale=1.0):
+    return (generator.normal(scale=scale, size=num_visible), generator.normal(scale=scale, size=num_hidden),
+            generator.normal(scale=scale, size=(num_visible, num_hidden)))
+
+
+def state_index(samples):
+    """Row of `states` that each sample is."""
+    return (samples @ (2 ** np.arange(samples.shape[1])[::-1])).astype(int)
+
+
+def chi_square(counts, expected):
+    """Statistic and degrees of freedom; cells expected fewer than five times are joined with the next larger one."""
+    order = np.argsort(expected)
+    observed_cells, expected_cells = [], []
+    observed_sum = expected_sum = 0.0
+    for index in order:
+        observed_sum, expected_sum = observed_sum + counts[index], expected_sum + expected[index]
+        if expected_sum >= 5:
+            observed_cells.append(observed_sum)
+            expected_cells.append(expected_sum)
+            observed_sum = expected_sum = 0.0
+    observed_cells, expected_cells = np.array(observed_cells), np.array(expected_cells)
+    return ((observed_cells - expected_cells) ** 2 / expected_cells).sum(), len(expected_cells) - 1
