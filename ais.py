@@ -7,7 +7,7 @@ machine itself (beta = 1); on the way each collects
     log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ],      beta_n = n / N,
 
 and Z = Z_0 E[w]. The estimate of Z is unbiased, that of log Z is too low on average (Jensen), by a lot when the
-distributions are few: likelihoods computed with it are optimistic. Everything is in nats, per image where there are images.
+distributions are few: likelihoods computed with it are optimistic. Everything is in nats, likelihoods per image.
 """
 
 import warnings
@@ -21,8 +21,15 @@ from gluon_rbm.energy import Parameters, free_energy, free_energy_difference, so
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
-__all__ = ["LikelihoodWarning", "LogPartition", "LogLikelihood", "log_partition", "smoothed_visible_bias",
-           "mean_log_likelihood", "estimate_log_likelihood"]
+__all__ = [
+    "LikelihoodWarning",
+    "LogPartition",
+    "LogLikelihood",
+    "log_partition",
+    "smoothed_visible_bias",
+    "mean_log_likelihood",
+    "estimate_log_likelihood",
+]
 
 _ROWS_AT_ONCE = 1000
 _TRUSTED_DISTRIBUTIONS = 100
@@ -53,8 +60,9 @@ class LogPartition(NamedTuple):
         if self.num_distributions < _TRUSTED_DISTRIBUTIONS:
             reasons.append("only %d intermediate distributions" % self.num_distributions)
         if self.effective_sample_size < _TRUSTED_SHARE * len(self.log_weights):
-            reasons.append("effective sample size %.1f of %d chains" % (
-                self.effective_sample_size, len(self.log_weights)))
+            reasons.append(
+                "effective sample size %.1f of %d chains" % (self.effective_sample_size, len(self.log_weights))
+            )
         return " and ".join(reasons)
 
 
@@ -75,8 +83,14 @@ def summarize_log_weights(log_weights, num_distributions):
     log_z = largest + np.log(weights.mean())
     relative_error = weights.std(ddof=1) / weights.mean() / np.sqrt(count) if count > 1 else np.inf
     low = log_z + np.log1p(-3 * relative_error) if 3 * relative_error < 1 else -np.inf
-    return LogPartition(float(log_z), float(low), float(log_z + np.log1p(3 * relative_error)),
-                        float(weights.sum() ** 2 / (weights**2).sum()), log_weights, num_distributions)
+    return LogPartition(
+        float(log_z),
+        float(low),
+        float(log_z + np.log1p(3 * relative_error)),
+        float(weights.sum() ** 2 / (weights**2).sum()),
+        log_weights,
+        num_distributions,
+    )
 
 
 def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
@@ -89,9 +103,19 @@ def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
     return np.log(probability) - np.log1p(-probability)
 
 
-def log_partition(visible_layer_bias, hidden_layer_bias, interaction_weight, num_chains=1000, num_distributions=1000,
-                  burn_in_sweeps=1, training_data=None, base_visible_bias=None, chains_at_once=1000, key=None,
-                  progress=False):
+def log_partition(
+    visible_layer_bias,
+    hidden_layer_bias,
+    interaction_weight,
+    num_chains=1000,
+    num_distributions=1000,
+    burn_in_sweeps=1,
+    training_data=None,
+    base_visible_bias=None,
+    chains_at_once=1000,
+    key=None,
+    progress=False,
+):
     """Estimate log Z by AIS.
 
     Parameters
@@ -111,18 +135,27 @@ def log_partition(visible_layer_bias, hidden_layer_bias, interaction_weight, num
     progress : bool
         Show a progress bar where there is a terminal.
 
-    Returns a `LogPartition`. Raises InputError for parameters that are not finite or of different shapes, and sizes < 1.
+    Returns a `LogPartition`. Raises InputError for parameters that are not finite or do not fit, and for sizes < 1.
     """
     parameters = Parameters(visible_layer_bias, hidden_layer_bias, interaction_weight).checked()
-    for name, value in (("num_chains", num_chains), ("num_distributions", num_distributions),
-                        ("burn_in_sweeps", burn_in_sweeps), ("chains_at_once", chains_at_once)):
+    for name, value in (
+        ("num_chains", num_chains),
+        ("num_distributions", num_distributions),
+        ("burn_in_sweeps", burn_in_sweeps),
+        ("chains_at_once", chains_at_once),
+    ):
         if value < 1:
             raise InputError("%s is %s; it must be at least 1" % (name, value))
     key = gibbs.draw_key().asnumpy().tolist() if key is None else list(key)
     base = _base_visible_bias(parameters, training_data, base_visible_bias)
     log_weights = []
-    with tqdm(total=-(-num_chains // chains_at_once) * num_distributions, desc="AIS", unit="distribution", leave=False,
-              disable=None if progress else True) as bar:
+    with tqdm(
+        total=-(-num_chains // chains_at_once) * num_distributions,
+        desc="AIS",
+        unit="distribution",
+        leave=False,
+        disable=None if progress else True,
+    ) as bar:
         for start in range(0, num_chains, chains_at_once):
             count = min(chains_at_once, num_chains - start)
             log_weights.append(_anneal(parameters, base, count, num_distributions, burn_in_sweeps, [*key, start], bar))
@@ -141,22 +174,26 @@ def _base_visible_bias(parameters, training_data, base_visible_bias):
     if isinstance(base_visible_bias, mx.nd.NDArray):
         base_visible_bias = base_visible_bias.asnumpy()
     if np.shape(base_visible_bias) != own.shape or not np.isfinite(base_visible_bias).all():
-        raise InputError("the base rate has shape %s; it must be %d finite numbers, one for each visible unit"
-                         % (np.shape(base_visible_bias), own.shape[0]))
+        raise InputError(
+            "the base rate has shape %s; it must be %d finite numbers, one for each visible unit"
+            % (np.shape(base_visible_bias), own.shape[0])
+        )
     return mx.nd.array(base_visible_bias, ctx=own.context, dtype=own.dtype)
 
 
 def _anneal(parameters, base, num_chains, num_distributions, burn_in_sweeps, key, bar):
     """Log-weights, without log Z_0, of chains that go from beta = 0 to 1: float64 (num_chains,)."""
     visible = gibbs.Noise([*key, 0]).bernoulli(
-        mx.nd.sigmoid(base).expand_dims(0).broadcast_to((num_chains, parameters.num_visible)))
+        mx.nd.sigmoid(base).expand_dims(0).broadcast_to((num_chains, parameters.num_visible))
+    )
     log_weights = np.zeros(num_chains)
     for step in range(1, num_distributions + 1):
         before, beta = (step - 1) / num_distributions, step / num_distributions
         log_weights += free_energy_difference(parameters, visible, before, beta, base).asnumpy()
         if step < num_distributions:
-            visible = gibbs.run_chains(parameters, visible=visible, sweeps=burn_in_sweeps, beta=beta,
-                                       base_visible_bias=base, key=[*key, step]).visible_sample
+            visible = gibbs.run_chains(
+                parameters, visible=visible, sweeps=burn_in_sweeps, beta=beta, base_visible_bias=base, key=[*key, step]
+            ).visible_sample
         bar.update()
     return log_weights
 
@@ -183,8 +220,10 @@ def mean_log_likelihood(parameters, data, log_z):
 def _check_pixels(batch, num_visible):
     """Whether all pixels are 0 or 1; InputError if they cannot be pixels of this model."""
     if batch.shape[1] != num_visible:
-        raise InputError("images have %d pixels, the model %d visible units; use the data set that the model was trained on"
-                         % (batch.shape[1], num_visible))
+        raise InputError(
+            "images have %d pixels, the model %d visible units; use the data set that the model was trained on"
+            % (batch.shape[1], num_visible)
+        )
     if not mx.nd.logical_and(batch >= 0, batch <= 1).min().asscalar():  # false for NaN
         raise InputError("pixels must lie in [0, 1] and not be NaN; scale the images first")
     return bool((batch * (1 - batch) == 0).min().asscalar())
@@ -206,8 +245,19 @@ def _batches(data):
         yield batch.reshape((batch.shape[0], -1))
 
 
-def estimate_log_likelihood(visible_layer_bias, hidden_layer_bias, interaction_weight, ais_batch_size, ais_num_batch,
-                            ais_intermediate_steps, ais_burn_in_steps, data, ctx=None, base_visible_bias=None, key=None):
+def estimate_log_likelihood(
+    visible_layer_bias,
+    hidden_layer_bias,
+    interaction_weight,
+    ais_batch_size,
+    ais_num_batch,
+    ais_intermediate_steps,
+    ais_burn_in_steps,
+    data,
+    ctx=None,
+    base_visible_bias=None,
+    key=None,
+):
     """Mean log-likelihood of data and log Z, both in nats: (log_likelihood, log_z), floats.
 
     AIS with ais_num_batch x ais_batch_size chains, ais_intermediate_steps distributions and ais_burn_in_steps sweeps at
@@ -217,14 +267,26 @@ def estimate_log_likelihood(visible_layer_bias, hidden_layer_bias, interaction_w
     """
     parameters = Parameters(visible_layer_bias, hidden_layer_bias, interaction_weight)
     parameters = parameters if ctx is None else parameters.as_in_context(ctx)
-    partition = log_partition(*parameters, num_chains=ais_batch_size * ais_num_batch,
-                              num_distributions=ais_intermediate_steps, burn_in_sweeps=ais_burn_in_steps,
-                              base_visible_bias=base_visible_bias, chains_at_once=ais_batch_size, key=key)
+    partition = log_partition(
+        *parameters,
+        num_chains=ais_batch_size * ais_num_batch,
+        num_distributions=ais_intermediate_steps,
+        burn_in_sweeps=ais_burn_in_steps,
+        base_visible_bias=base_visible_bias,
+        chains_at_once=ais_batch_size,
+        key=key,
+    )
     likelihood = mean_log_likelihood(parameters, data, partition.log_z)
     if partition.doubt:
-        warnings.warn("log Z is not to be trusted (%s): the log-likelihood is probably optimistic" % partition.doubt,
-                      LikelihoodWarning, stacklevel=2)
+        warnings.warn(
+            "log Z is not to be trusted (%s): the log-likelihood is probably optimistic" % partition.doubt,
+            LikelihoodWarning,
+            stacklevel=2,
+        )
     if not likelihood.binary:
-        warnings.warn("pixels are not binary: the value is a grey-pixel score, not a log-likelihood",
-                      LikelihoodWarning, stacklevel=2)
+        warnings.warn(
+            "pixels are not binary: the value is a grey-pixel score, not a log-likelihood",
+            LikelihoodWarning,
+            stacklevel=2,
+        )
     return likelihood.mean, partition.log_z

@@ -8,6 +8,8 @@ means of -dE/dtheta,
 the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k (Tieleman, ICML 2008).
 """
 
+import atexit
+import contextlib
 import itertools
 import threading
 
@@ -19,7 +21,14 @@ from gluon_rbm.energy import Parameters, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
-__all__ = ["BinaryRBM", "BinaryRBMProp", "BinaryRBMBlock", "BinaryStates", "binary_rbm_symbol", "estimate_log_likelihood"]
+__all__ = [
+    "BinaryRBM",
+    "BinaryRBMProp",
+    "BinaryRBMBlock",
+    "BinaryStates",
+    "binary_rbm_symbol",
+    "estimate_log_likelihood",
+]
 
 
 # --- Randomness -------------------------------------------------------------------------------------------------------
@@ -43,6 +52,13 @@ def _caller_number():
 
 def _words(key):
     return [int(word) for word in key.asnumpy()]
+
+
+@atexit.register
+def _finish_calls():
+    """An operator that still runs when Python ends waits for the interpreter for ever, and MXNet waits for it."""
+    with contextlib.suppress(mx.MXNetError):
+        mx.nd.waitall()
 
 
 # --- Operator ---------------------------------------------------------------------------------------------------------
@@ -69,11 +85,8 @@ class BinaryRBM(mx.operator.CustomOp):
             chains = gibbs.run_chains(parameters, hidden=start, sweeps=self._k, key=[*key, 1])
             aux[0][:] = chains.visible_sample
             aux[1][:] = chains.hidden_sample
-        elif out_data[0].shape != data.shape:
-            raise InputError(
-                "outside training the chains start at the data, so its batch must be num_chains = %d, not %d; a "
-                "BinaryRBM with for_training=False takes any batch" % (out_data[0].shape[0], data.shape[0]))
         else:
+            _check_start(data.shape[0], out_data[0].shape[0])
             chains = gibbs.run_chains(parameters, visible=data, sweeps=self._k, key=[*key, 1])
         self.assign(out_data[0], req[0], chains.visible_prob_1)
         self.assign(out_data[1], req[1], hidden_probability(parameters, data))
@@ -95,6 +108,14 @@ class BinaryRBM(mx.operator.CustomOp):
         for gradient, target, how in zip(gradients, in_grad, req):
             if how != "null":
                 self.assign(target, how, gradient())
+
+
+def _check_start(batch, num_chains):
+    if batch != num_chains:
+        raise InputError(
+            "outside training the chains start at the data, so its batch must be num_chains = %d, not %d; "
+            "with for_training=False any batch will do" % (num_chains, batch)
+        )
 
 
 def _mean_outer_product(visible, hidden):
@@ -131,9 +152,10 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.gibbs.draw_key`). Without it the key
         is drawn from MXNet's generator when the operator is created: seed before you bind.
 
-    Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias` (num_hidden,),
-    `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only: `aux_visible_layer_sample`
-    (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden).
+    Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias`
+    (num_hidden,), `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only:
+    `aux_visible_layer_sample` (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden). (MXNet's
+    executors do not make their readers wait: wait for an output before you look at them.)
 
     Outputs: `visible_layer_prob_1`, the probabilities that the visible units are 1 after k sweeps, of the persistent
     chains when training, (num_chains, num_visible), and of chains started at the data when not, (batch, num_visible);
@@ -167,8 +189,11 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         num_chains = (self.num_chains or batch) if self.for_training else batch
         inputs = [in_shape[0], (num_visible,), (self.num_hidden,), (num_visible, self.num_hidden)]
         chains = [(num_chains, num_visible), (num_chains, self.num_hidden)]
-        return (inputs + [(4,)] * self.keyed, [chains[0], (batch, self.num_hidden)],
-                chains if self.for_training else [])
+        return (
+            inputs + [(4,)] * self.keyed,
+            [chains[0], (batch, self.num_hidden)],
+            chains if self.for_training else [],
+        )
 
     def infer_type(self, in_type):
         dtype = in_type[0]
@@ -194,21 +219,34 @@ class BinaryStates(mx.init.Initializer):
 
 
 def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name="rbm"):
-    """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`; noise follows mx.random.seed.
+    """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`.
 
     Arguments as `BinaryRBMProp`; `data` is a symbol (batch, num_visible), by default a variable of that name. Biases
     start at 0 and chains at random binary states, whatever initializer the module uses for the weights; weight decay
-    does not touch the biases.
+    does not touch the biases. The noise follows mx.random.seed.
     """
     data = mx.sym.var("data") if data is None else data
-    inputs = [mx.sym.var("visible_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
-              mx.sym.var("hidden_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
-              mx.sym.var("interaction_weight"), gibbs.draw_key(F=mx.sym)]
+    inputs = [
+        mx.sym.var("visible_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
+        mx.sym.var("hidden_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
+        mx.sym.var("interaction_weight"),
+        gibbs.draw_key(F=mx.sym),
+    ]
     if for_training:
-        inputs += [mx.sym.var(state, init=BinaryStates())
-                   for state in ("aux_visible_layer_sample", "aux_hidden_layer_sample")]
-    return mx.sym.Custom(data, *inputs, num_hidden=num_hidden, k=k, for_training=for_training, num_chains=num_chains,
-                         keyed=True, op_type="BinaryRBM", name=name)
+        inputs += [
+            mx.sym.var(state, init=BinaryStates()) for state in ("aux_visible_layer_sample", "aux_hidden_layer_sample")
+        ]
+    return mx.sym.Custom(
+        data,
+        *inputs,
+        num_hidden=num_hidden,
+        k=k,
+        for_training=for_training,
+        num_chains=num_chains,
+        keyed=True,
+        op_type="BinaryRBM",
+        name=name,
+    )
 
 
 # --- Gluon ------------------------------------------------------------------------------------------------------------
@@ -250,18 +288,22 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         self.for_training = bool(for_training)
         with self.name_scope():
             self.visible_layer_bias = self.params.get(
-                "visible_layer_bias", shape=(num_visible,), init="zeros", wd_mult=0.0, allow_deferred_init=True)
+                "visible_layer_bias", shape=(num_visible,), init="zeros", wd_mult=0.0, allow_deferred_init=True
+            )
             self.hidden_layer_bias = self.params.get(
-                "hidden_layer_bias", shape=(num_hidden,), init="zeros", wd_mult=0.0, allow_deferred_init=True)
+                "hidden_layer_bias", shape=(num_hidden,), init="zeros", wd_mult=0.0, allow_deferred_init=True
+            )
             self.interaction_weight = self.params.get(
-                "interaction_weight", shape=(num_visible, num_hidden), allow_deferred_init=True)
+                "interaction_weight", shape=(num_visible, num_hidden), allow_deferred_init=True
+            )
             if self.for_training:
                 self.aux_visible_layer_sample = self._chain_state("aux_visible_layer_sample", (num_chains, num_visible))
                 self.aux_hidden_layer_sample = self._chain_state("aux_hidden_layer_sample", (num_chains, num_hidden))
 
     def _chain_state(self, name, shape):
         return self.params.get(
-            name, shape=shape, init=BinaryStates(), grad_req="null", differentiable=False, allow_deferred_init=True)
+            name, shape=shape, init=BinaryStates(), grad_req="null", differentiable=False, allow_deferred_init=True
+        )
 
     @property
     def num_chains(self):
@@ -271,6 +313,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     def forward(self, data, *args):
         if isinstance(data, mx.nd.NDArray):
             self._fix_shapes(data)
+            if self.for_training and not mx.autograd.is_training():
+                _check_start(data.shape[0], self.num_chains)
         return super().forward(data, *args)
 
     def _fix_shapes(self, data):
@@ -279,8 +323,10 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (data.shape,))
         batch, num_visible = data.shape
         if self.interaction_weight.shape[0] not in (0, num_visible):
-            raise InputError("data has %d visible units, the model %d; use the data set that the model was trained on"
-                             % (num_visible, self.interaction_weight.shape[0]))
+            raise InputError(
+                "data has %d visible units, the model %d; use the data set that the model was trained on"
+                % (num_visible, self.interaction_weight.shape[0])
+            )
         if 0 in self.interaction_weight.shape or 0 in self.visible_layer_bias.shape:
             self.visible_layer_bias.shape = (num_visible,)
             self.interaction_weight.shape = (num_visible, self.num_hidden)
@@ -298,9 +344,20 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     def hybrid_forward(self, F, data, visible_layer_bias, hidden_layer_bias, interaction_weight, **chains):
         key = gibbs.draw_key(getattr(data, "context", None), F)
         states = [chains[name] for name in ("aux_visible_layer_sample", "aux_hidden_layer_sample") if name in chains]
-        return F.Custom(data, visible_layer_bias, hidden_layer_bias, interaction_weight, key, *states,
-                        num_hidden=self.num_hidden, k=self.k, for_training=self.for_training,
-                        num_chains=self.num_chains, keyed=True, op_type="BinaryRBM")
+        return F.Custom(
+            data,
+            visible_layer_bias,
+            hidden_layer_bias,
+            interaction_weight,
+            key,
+            *states,
+            num_hidden=self.num_hidden,
+            k=self.k,
+            for_training=self.for_training,
+            num_chains=self.num_chains,
+            keyed=True,
+            op_type="BinaryRBM",
+        )
 
     def load_parameters(self, filename, *args, **kwargs):
         """As `gluon.Block.load_parameters`; without training, chains in the file are passed over."""

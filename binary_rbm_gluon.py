@@ -16,8 +16,9 @@ class GluonLearner:
     def __init__(self, args, arrays, context):
         num_visible = arrays["visible_layer_bias"].shape[0]
         self._context, self._batch_size = context, args.batch_size
-        self._rbm = BinaryRBMBlock(args.num_hidden, args.k, for_training=True, num_visible=num_visible,
-                                   num_chains=args.batch_size, prefix="")
+        self._rbm = BinaryRBMBlock(
+            args.num_hidden, args.k, for_training=True, num_visible=num_visible, num_chains=args.batch_size, prefix=""
+        )
         self._rbm.initialize(ctx=context)
         self._parameters = self._rbm.collect_params()
         for name, array in arrays.items():
@@ -25,8 +26,11 @@ class GluonLearner:
         self._rbm.hybridize()
         self._trainer = mx.gluon.Trainer(self._parameters, "sgd", training.optimizer_settings(args), kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
-        self.parameter_names = {index: parameter.name for index, parameter in self.updater.optimizer.param_dict.items()
-                                if parameter.grad_req != "null"}
+        self.parameter_names = {
+            index: parameter.name
+            for index, parameter in self.updater.optimizer.param_dict.items()
+            if parameter.grad_req != "null"
+        }
 
     def step(self, batch):
         with mx.autograd.record():

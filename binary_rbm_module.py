@@ -19,8 +19,10 @@ class ModuleLearner:
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
         self._module.bind(data_shapes=[("data", (args.batch_size, num_visible))])
         auxiliary = symbol.list_auxiliary_states()
-        self._module.init_params(arg_params={name: arrays[name] for name in arrays if name not in auxiliary},
-                                 aux_params={name: arrays[name] for name in auxiliary})
+        self._module.init_params(
+            arg_params={name: arrays[name] for name in arrays if name not in auxiliary},
+            aux_params={name: arrays[name] for name in auxiliary},
+        )
         self._module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=training.optimizer_settings(args))
         self.updater = self._module._updater  # there is no public way to a module's state but pickle
         self.parameter_names = self.updater.optimizer.idx2name

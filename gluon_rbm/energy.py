@@ -17,15 +17,22 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
 __all__ = [
-    "Parameters", "visible_bias_at", "hidden_input", "hidden_probability", "visible_probability",
-    "softplus", "free_energy", "free_energy_difference",
+    "Parameters",
+    "visible_bias_at",
+    "hidden_input",
+    "hidden_probability",
+    "visible_probability",
+    "softplus",
+    "free_energy",
+    "free_energy_difference",
 ]
 
 
 class Parameters(NamedTuple):
     """The three learned arrays of a binary RBM.
 
-    visible_layer_bias a (num_visible,), hidden_layer_bias b (num_hidden,), interaction_weight W (num_visible, num_hidden).
+    visible_layer_bias a (num_visible,), hidden_layer_bias b (num_hidden,), interaction_weight W (num_visible,
+    num_hidden).
     """
 
     visible_layer_bias: Any
@@ -50,7 +57,8 @@ class Parameters(NamedTuple):
         if len(shapes[2]) != 2 or shapes[0] != (shapes[2][0],) or shapes[1] != (shapes[2][1],):
             raise InputError(
                 "visible_layer_bias, hidden_layer_bias and interaction_weight have shapes %s, %s and %s; they must be "
-                "(num_visible,), (num_hidden,) and (num_visible, num_hidden)" % shapes)
+                "(num_visible,), (num_hidden,) and (num_visible, num_hidden)" % shapes
+            )
         for name, array in zip(self._fields, self):
             if not _all_finite(array):
                 raise InputError("%s holds values that are not finite; train again with a lower learning rate" % name)
@@ -109,8 +117,9 @@ def free_energy(parameters, visible):
 
     visible may be grey (values in [0, 1]); then -F is a score, not a log-probability.
     """
-    return -(_weighted_sum(visible, parameters.visible_layer_bias)
-             + _sum_units(softplus(hidden_input(parameters, visible))))
+    return -(
+        _weighted_sum(visible, parameters.visible_layer_bias) + _sum_units(softplus(hidden_input(parameters, visible)))
+    )
 
 
 def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible_bias=None):
@@ -120,7 +129,8 @@ def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible
     ten thousand small steps do not lose what they add up to.
     """
     bias_step = visible_bias_at(parameters, beta_to, base_visible_bias) - visible_bias_at(
-        parameters, beta_from, base_visible_bias)
+        parameters, beta_from, base_visible_bias
+    )
     total_input = hidden_input(parameters, visible)
     hidden_step = softplus(beta_to * total_input) - softplus(beta_from * total_input)
     return _weighted_sum(visible, bias_step) + _sum_units(hidden_step)

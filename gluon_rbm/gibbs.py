@@ -24,7 +24,7 @@ _SWEEPS_AHEAD = 8
 
 
 class Chains(NamedTuple):
-    """State of some chains after the last sweep; rows are chains, samples are in {0, 1}, all in the parameters' dtype."""
+    """State of some chains after the last sweep; rows are chains, samples in {0, 1}, all in the parameters' dtype."""
 
     visible_sample: Any  # (chains, num_visible)
     hidden_sample: Any  # (chains, num_hidden), drawn given visible_sample
@@ -59,8 +59,11 @@ def draw_key(context=None, F=mx.nd):
 
 def redraw_non_binary(sample, noise):
     """The sample with every entry that is neither 0 nor 1 (NaN too) replaced by a fair coin."""
-    return mx.nd.where(sample * (sample - 1) == 0, sample, noise.bernoulli(mx.nd.full(
-        sample.shape, 0.5, ctx=sample.context, dtype=sample.dtype)))
+    return mx.nd.where(
+        sample * (sample - 1) == 0,
+        sample,
+        noise.bernoulli(mx.nd.full(sample.shape, 0.5, ctx=sample.context, dtype=sample.dtype)),
+    )
 
 
 def run_chains(parameters, visible=None, hidden=None, sweeps=1, beta=1, base_visible_bias=None, key=()):
@@ -108,7 +111,7 @@ def _conditionals(parameters, beta, base_visible_bias):
     weight = parameters.interaction_weight
     visible_bias = visible_bias_at(parameters, beta, base_visible_bias)
     hidden_bias = beta * parameters.hidden_layer_bias
-    # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence the transpose, made once.
+    # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
     return (_Conditional(weight, visible_bias, beta), _Conditional(weight.T, hidden_bias, beta))
 
 

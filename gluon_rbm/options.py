@@ -7,9 +7,21 @@ from gluon_rbm import datasets
 __all__ = ["DOCUMENTED", "parse", "documented_namespace", "added_namespace"]
 
 # The flags of the original example: names, defaults and help texts stay as they are.
-DOCUMENTED = ("num_hidden", "k", "batch_size", "num_epoch", "learning_rate", "momentum", "ais_batch_size",
-              "ais_num_batch", "ais_intermediate_steps", "ais_burn_in_steps", "cuda", "device_id",
-              "data_loader_num_worker")
+DOCUMENTED = (
+    "num_hidden",
+    "k",
+    "batch_size",
+    "num_epoch",
+    "learning_rate",
+    "momentum",
+    "ais_batch_size",
+    "ais_num_batch",
+    "ais_intermediate_steps",
+    "ais_burn_in_steps",
+    "cuda",
+    "device_id",
+    "data_loader_num_worker",
+)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -44,8 +56,10 @@ class _Cuda(argparse.Action):
 
 def _parser(prog):
     parser = _OneLineParser(
-        prog=prog, description="Restricted Boltzmann machine learning MNIST",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        prog=prog,
+        description="Restricted Boltzmann machine learning MNIST",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     add = parser.add_argument
     add("--num-hidden", type=_count, default=500, help="number of hidden units")
     add("--k", type=_count, default=30, help="number of Gibbs sampling steps used in the PCD algorithm")
@@ -56,15 +70,27 @@ def _parser(prog):
     add("--momentum", type=_amount, default=0.3, help="momentum for the stochastic gradient descent")
     add("--ais-batch-size", type=_count, default=100, help="batch size for AIS to estimate the log-likelihood")
     add("--ais-num-batch", type=_count, default=10, help="number of batches for AIS to estimate the log-likelihood")
-    add("--ais-intermediate-steps", type=_count, default=10,
-        help="number of intermediate distributions for AIS to estimate the log-likelihood")
-    add("--ais-burn-in-steps", type=_count, default=10,
-        help="number of burn in steps for each intermediate distributions of AIS to estimate the log-likelihood")
+    add(
+        "--ais-intermediate-steps",
+        type=_count,
+        default=10,
+        help="number of intermediate distributions for AIS to estimate the log-likelihood",
+    )
+    add(
+        "--ais-burn-in-steps",
+        type=_count,
+        default=10,
+        help="number of burn in steps for each intermediate distributions of AIS to estimate the log-likelihood",
+    )
     add("--cuda", action=_Cuda, const=True, dest="cuda", help="train on GPU with CUDA")
     add("--no-cuda", action=_Cuda, const=False, dest="cuda", help="train on CPU")
     add("--device-id", type=_natural, default=0, help="GPU device id")
-    add("--data-loader-num-worker", type=_natural, default=4,
-        help="number of multithreading workers for the data loader")
+    add(
+        "--data-loader-num-worker",
+        type=_natural,
+        default=4,
+        help="number of multithreading workers for the data loader",
+    )
     parser.set_defaults(cuda=True, cuda_asked=None)
     _add_new(parser.add_argument_group("beyond the original").add_argument)
     return parser
@@ -76,13 +102,25 @@ def _add_new(add):
     add("--seed", type=_natural, default=0, help="everything random follows from it")
     add("--output-dir", help="run folder; by default a new one under runs/")
     add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
-    add("--binarize", choices=("none", "sample", "threshold"), default="none",
-        help="leave pixels grey, draw them anew at every use, or cut them at 0.5")
+    add(
+        "--binarize",
+        choices=("none", "sample", "threshold"),
+        default="none",
+        help="leave pixels grey, draw them anew at every use, or cut them at 0.5",
+    )
     add("--monitor-every", type=_count, default=1, help="epochs between two estimates of the log-likelihood")
-    add("--initial-visible-bias", choices=("zero", "data"), default="zero",
-        help="start the visible biases at zero or at the log-odds of the mean training image")
-    add("--weight-decay", type=_amount, default=0.0,
-        help="lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone")
+    add(
+        "--initial-visible-bias",
+        choices=("zero", "data"),
+        default="zero",
+        help="start the visible biases at zero or at the log-odds of the mean training image",
+    )
+    add(
+        "--weight-decay",
+        type=_amount,
+        default=0.0,
+        help="lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone",
+    )
 
 
 def parse(argv, prog):
@@ -97,5 +135,6 @@ def documented_namespace(args):
 
 def added_namespace(args):
     """The rest of the arguments."""
-    return argparse.Namespace(**{
-        name: value for name, value in vars(args).items() if name not in DOCUMENTED and name != "cuda_asked"})
+    return argparse.Namespace(
+        **{name: value for name, value in vars(args).items() if name not in DOCUMENTED and name != "cuda_asked"}
+    )

@@ -46,9 +46,15 @@ def filters(interaction_weight, image_shape, side=10):
     rows = -(-len(order) // columns)
     limit = np.abs(interaction_weight[:, order]).max() or 1.0
     figure = Figure(figsize=(6.3, 6.3 * rows / columns + 0.4), layout="constrained")
-    _draw_grid(figure.subplots(), 0.5 + interaction_weight[:, order].T / (2 * limit), rows, columns, image_shape,
-               "weights of %d of %d hidden units (black %.2g, white %+.2g)" % (
-                   len(order), interaction_weight.shape[1], -limit, limit))
+    _draw_grid(
+        figure.subplots(),
+        0.5 + interaction_weight[:, order].T / (2 * limit),
+        rows,
+        columns,
+        image_shape,
+        "weights of %d of %d hidden units (black %.2g, white %+.2g)"
+        % (len(order), interaction_weight.shape[1], -limit, limit),
+    )
     return figure
 
 
@@ -62,8 +68,13 @@ def learning_curve(metrics, score_name):
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, style in (("train", "o-"), ("test", "s--")):
-        axes.plot([row["epoch"] for row in rows], [row[name + "_log_likelihood"] for row in rows], style,
-                  markersize=3, label=name)
+        axes.plot(
+            [row["epoch"] for row in rows],
+            [row[name + "_log_likelihood"] for row in rows],
+            style,
+            markersize=3,
+            label=name,
+        )
     axes.set_xlabel("epoch")
     axes.set_ylabel("%s (nats per image)" % score_name)
     axes.grid(alpha=0.3)
@@ -78,8 +89,9 @@ def save(figure, path):
 
 def show(path, title):
     """Show a saved picture in a window, where there is a display."""
-    if os.name == "posix" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-                                   or os.uname().sysname == "Darwin"):
+    if os.name == "posix" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.uname().sysname == "Darwin"
+    ):
         return
     import matplotlib.pyplot as pyplot  # here, because it chooses a backend
 

@@ -36,8 +36,9 @@ def write_whole(path):
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError("cannot write %s (%s); free some space or choose another --output-dir"
-                         % (path, error.strerror or error)) from error
+        raise InputError(
+            "cannot write %s (%s); free some space or choose another --output-dir" % (path, error.strerror or error)
+        ) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
@@ -57,7 +58,7 @@ def _umask():
 class Checkpoint:
     """State of a run after a whole epoch.
 
-    epoch : int, epochs done; arrays, optimizer_state : dict of name -> NumPy array; metrics : list of dict, one row each.
+    epoch : int, epochs done; arrays, optimizer_state : name -> NumPy array; metrics : list of dict, one row each.
     """
 
     def __init__(self, epoch, arrays, optimizer_state, metrics):
@@ -83,8 +84,10 @@ class Checkpoint:
                 parts[part][rest] = array
             return cls(int(progress["epoch"]), parts["parameter"], parts["optimizer"], list(progress["metrics"]))
         except Exception as error:  # a torn archive can raise nearly anything
-            raise InputError("%s is not a whole checkpoint (%s: %s); delete it to train from the beginning" % (
-                path, type(error).__name__, str(error).replace("\n", " "))) from error
+            raise InputError(
+                "%s is not a whole checkpoint (%s: %s); delete it to train from the beginning"
+                % (path, type(error).__name__, str(error).replace("\n", " "))
+            ) from error
 
 
 class RunFolder:
@@ -99,12 +102,15 @@ class RunFolder:
         holds_run = os.path.exists(self.file(_CHECKPOINT))
         self.resuming = resume and holds_run
         if holds_run and not resume:
-            raise InputError("%s already holds a run; continue it with --resume or choose another --output-dir" % self.path)
+            raise InputError(
+                "%s already holds a run; continue it with --resume or choose another --output-dir" % self.path
+            )
         try:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
-            raise InputError("cannot create the run folder %s (%s); choose another --output-dir"
-                             % (self.path, error.strerror)) from error
+            raise InputError(
+                "cannot create the run folder %s (%s); choose another --output-dir" % (self.path, error.strerror)
+            ) from error
         self._remove_unfinished()
 
     def file(self, name):
@@ -132,8 +138,10 @@ class RunFolder:
             raise InputError("%s cannot be read; choose another --output-dir" % self.file(_ARGUMENTS)) from error
         for name, value in arguments.items():
             if name in recorded and recorded[name] != value:
-                raise InputError("the run in %s has --%s %s, not %s; resume it with the same arguments" % (
-                    self.path, name.replace("_", "-"), recorded[name], value))
+                raise InputError(
+                    "the run in %s has --%s %s, not %s; resume it with the same arguments"
+                    % (self.path, name.replace("_", "-"), recorded[name], value)
+                )
 
     def save_checkpoint(self, checkpoint):
         checkpoint.save(self.file(_CHECKPOINT))

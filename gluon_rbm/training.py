@@ -31,8 +31,20 @@ _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 _WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)
 
 # Arguments that a resumed run may change: they do not change what its parameters become.
-_FREE = ("num_epoch", "data_dir", "data_loader_num_worker", "output_dir", "resume", "cuda", "device_id", "monitor_every",
-         "ais_batch_size", "ais_num_batch", "ais_intermediate_steps", "ais_burn_in_steps")
+_FREE = (
+    "num_epoch",
+    "data_dir",
+    "data_loader_num_worker",
+    "output_dir",
+    "resume",
+    "cuda",
+    "device_id",
+    "monitor_every",
+    "ais_batch_size",
+    "ais_num_batch",
+    "ais_intermediate_steps",
+    "ais_burn_in_steps",
+)
 
 
 def main(argv, prog, api, make_learner):
@@ -59,13 +71,19 @@ def optimizer_settings(args):
 
 def _initial_arrays(args, data, context):
     num_visible, num_hidden = data.num_visible, args.num_hidden
-    weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(scale=0.01, size=(num_visible, num_hidden))
+    weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(
+        scale=0.01, size=(num_visible, num_hidden)
+    )
     visible_bias = np.zeros(num_visible)
     if args.initial_visible_bias == "data":
         visible_bias = ais.smoothed_visible_bias(
-            datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
-    arrays = {"visible_layer_bias": visible_bias, "hidden_layer_bias": np.zeros(num_hidden),
-              "interaction_weight": weights}
+            datasets.mean_image(data.train_images, data.maximum), len(data.train_images)
+        )
+    arrays = {
+        "visible_layer_bias": visible_bias,
+        "hidden_layer_bias": np.zeros(num_hidden),
+        "interaction_weight": weights,
+    }
     arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
     noise = gibbs.Noise([args.seed, _CHAINS])
     for layer, units in (("visible", num_visible), ("hidden", num_hidden)):
@@ -86,15 +104,21 @@ class _Run:
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
         self.folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
         self.folder.write_arguments(
-            {name: value for name, value in vars(args).items() if name != "cuda_asked"}, framework.versions(), _FREE)
+            {name: value for name, value in vars(args).items() if name != "cuda_asked"}, framework.versions(), _FREE
+        )
         self.learner = make_learner(args, _initial_arrays(args, self.data, self.context), self.context)
         self.epoch, self.metrics = 0, []
 
     def run(self):
         self._restore()
         batches_an_epoch = -(-len(self.data.train_images) // self.args.batch_size)
-        with tqdm(total=self.args.num_epoch * batches_an_epoch, initial=self.epoch * batches_an_epoch, unit="batch",
-                  disable=None, dynamic_ncols=True) as bar:
+        with tqdm(
+            total=self.args.num_epoch * batches_an_epoch,
+            initial=self.epoch * batches_an_epoch,
+            unit="batch",
+            disable=None,
+            dynamic_ncols=True,
+        ) as bar:
             while self.epoch < self.args.num_epoch:
                 bar.set_description("epoch %d/%d" % (self.epoch + 1, self.args.num_epoch))
                 started = time.perf_counter()
@@ -121,9 +145,14 @@ class _Run:
         args, number = self.args, self.epoch + 1
         # The one place that seeds MXNet: an epoch's noise depends on the seed and its number alone, resumed or not.
         mx.random.seed(int(np.random.SeedSequence([args.seed, _SWEEPS, number]).generate_state(1)[0] >> 1))
-        batches = datasets.batches(self.data.train_images, self.data.maximum, args.batch_size,
-                                   key=[args.seed, _SHUFFLE, number], binarize=args.binarize,
-                                   num_workers=args.data_loader_num_worker)
+        batches = datasets.batches(
+            self.data.train_images,
+            self.data.maximum,
+            args.batch_size,
+            key=[args.seed, _SHUFFLE, number],
+            binarize=args.binarize,
+            num_workers=args.data_loader_num_worker,
+        )
         last = None
         for batch in batches:
             # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
@@ -139,8 +168,10 @@ class _Run:
         number = self.epoch + 1
         arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise DivergenceError("training diverged in epoch %d; what was saved before is kept in %s: train anew with a "
-                                  "--learning-rate below %g" % (number, self.folder.path, self.args.learning_rate))
+            raise DivergenceError(
+                "training diverged in epoch %d; what was saved before is kept in %s: train anew with a "
+                "--learning-rate below %g" % (number, self.folder.path, self.args.learning_rate)
+            )
         self.epoch = number
         row = {"epoch": number, "seconds": round(seconds, 3)}
         message = "Epoch %d completed" % number
@@ -156,36 +187,56 @@ class _Run:
         """Log-likelihoods by AIS: a row of metrics, and the line to print."""
         args = self.args
         partition = ais.log_partition(
-            *self._parameters(), num_chains=args.ais_batch_size * args.ais_num_batch, key=[args.seed, _AIS, number],
-            num_distributions=args.ais_intermediate_steps, burn_in_sweeps=args.ais_burn_in_steps,
-            chains_at_once=args.ais_batch_size)
-        test, train = (self._likelihood(images, partition.log_z)
-                       for images in (self.data.test_images, self.data.train_images))
+            *self._parameters(),
+            num_chains=args.ais_batch_size * args.ais_num_batch,
+            key=[args.seed, _AIS, number],
+            num_distributions=args.ais_intermediate_steps,
+            burn_in_sweeps=args.ais_burn_in_steps,
+            chains_at_once=args.ais_batch_size,
+        )
+        test, train = (
+            self._likelihood(images, partition.log_z) for images in (self.data.test_images, self.data.train_images)
+        )
         message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % (
-            number, test.mean, train.mean)
+            number,
+            test.mean,
+            train.mean,
+        )
         remarks = ["log Z %.2f" % partition.log_z]
         remarks += [] if test.binary and train.binary else ["grey-pixel score"]
         remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
-        row = {"test_log_likelihood": test.mean, "test_standard_error": test.standard_error,
-               "train_log_likelihood": train.mean, "train_standard_error": train.standard_error,
-               "binary_pixels": int(test.binary and train.binary), "log_z": partition.log_z,
-               "log_z_low": partition.low, "log_z_high": partition.high,
-               "effective_sample_size": partition.effective_sample_size}
-        return {name: value if math.isfinite(value) else None for name, value in row.items()}, \
-            "%s; %s" % (message, ", ".join(remarks))
+        row = {
+            "test_log_likelihood": test.mean,
+            "test_standard_error": test.standard_error,
+            "train_log_likelihood": train.mean,
+            "train_standard_error": train.standard_error,
+            "binary_pixels": int(test.binary and train.binary),
+            "log_z": partition.log_z,
+            "log_z_low": partition.low,
+            "log_z_high": partition.high,
+            "effective_sample_size": partition.effective_sample_size,
+        }
+        return {name: value if math.isfinite(value) else None for name, value in row.items()}, "%s; %s" % (
+            message,
+            ", ".join(remarks),
+        )
 
     def _likelihood(self, images, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
-        pixels = datasets.batches(images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS],
-                                  binarize=self.args.binarize)
+        pixels = datasets.batches(
+            images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS], binarize=self.args.binarize
+        )
         return ais.mean_log_likelihood(self._parameters(), pixels, log_z)
 
     def _save(self, arrays):
         with write_whole(self.folder.file("rbm.params")) as temporary:
             mx.nd.save(temporary, {name: mx.nd.array(array, dtype=array.dtype) for name, array in arrays.items()})
         self.folder.write_metrics(self.metrics)
-        state = {self.learner.parameter_names[index]: momentum.asnumpy()
-                 for index, momentum in self.learner.updater.states.items() if momentum is not None}
+        state = {
+            self.learner.parameter_names[index]: momentum.asnumpy()
+            for index, momentum in self.learner.updater.states.items()
+            if momentum is not None
+        }
         self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics))
 
     def _make_pictures(self):
@@ -205,8 +256,12 @@ class _Run:
         count = _SHOWCASE_SIDE**2
         chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
         originals = datasets.to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
-        chains = gibbs.run_chains(self._parameters(), visible=mx.nd.array(originals, ctx=self.context),
-                                  sweeps=_SHOWCASE_SWEEPS, key=[self.args.seed, _SHOWCASE])
+        chains = gibbs.run_chains(
+            self._parameters(),
+            visible=mx.nd.array(originals, ctx=self.context),
+            sweeps=_SHOWCASE_SWEEPS,
+            key=[self.args.seed, _SHOWCASE],
+        )
         return originals, chains.visible_prob_1.asnumpy()
 
     def _picture(self, name, figure):
@@ -220,8 +275,10 @@ def _restore_arrays(learner, checkpoint):
     expected = {name: array.shape for name, array in arrays.items()}
     found = {name: array.shape for name, array in checkpoint.arrays.items()}
     if expected != found:
-        raise InputError("the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
-                         "of the run" % (found, expected))
+        raise InputError(
+            "the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
+            "of the run" % (found, expected)
+        )
     for name, array in arrays.items():
         array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)
     updater = learner.updater

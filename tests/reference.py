@@ -44,8 +44,9 @@ def free_energies(a, b, w, visible, beta=1.0, base=None):
     base = np.zeros_like(a) if base is None else base
     result = []
     for v in visible:
-        terms = np.array([np.dot((1 - beta) * base + beta * a, v) + beta * (np.dot(b, h) + v @ w @ h)
-                          for h in states(len(b))])
+        terms = np.array(
+            [np.dot((1 - beta) * base + beta * a, v) + beta * (np.dot(b, h) + v @ w @ h) for h in states(len(b))]
+        )
         result.append(-log_sum_exp(terms))
     return np.array(result)
 
@@ -56,7 +57,11 @@ def gradients(a, b, w, data):
     model_hidden, data_hidden = sigmoid(b + visible @ w), sigmoid(b + data @ w)
     model_w = sum(p * np.outer(v, h) for p, v, h in zip(probability, visible, model_hidden))
     data_w = sum(np.outer(v, h) for v, h in zip(data, data_hidden)) / len(data)
-    return probability @ visible - data.mean(axis=0), probability @ model_hidden - data_hidden.mean(axis=0), model_w - data_w
+    return (
+        probability @ visible - data.mean(axis=0),
+        probability @ model_hidden - data_hidden.mean(axis=0),
+        model_w - data_w,
+    )
 
 
 def draw_joint(a, b, w, count, generator, beta=1.0, base=None):
@@ -67,8 +72,11 @@ def draw_joint(a, b, w, count, generator, beta=1.0, base=None):
 
 
 def random_machine(num_visible, num_hidden, generator, scale=1.0):
-    return (generator.normal(scale=scale, size=num_visible), generator.normal(scale=scale, size=num_hidden),
-            generator.normal(scale=scale, size=(num_visible, num_hidden)))
+    return (
+        generator.normal(scale=scale, size=num_visible),
+        generator.normal(scale=scale, size=num_hidden),
+        generator.normal(scale=scale, size=(num_visible, num_hidden)),
+    )
 
 
 def state_index(samples):

@@ -1,0 +1,279 @@
+"""Every data set, verified, and its batches as float32 arrays in [0, 1]. Images stay bytes until a batch needs them."""
+
+import math
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Tuple
+
+import numpy as np
+
+from gluon_rbm import downloads
+from gluon_rbm.errors import InputError
+
+__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "load", "mean_image", "to_visible"]
+
+NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
+BINARIZE = ("none", "sample", "threshold")
+
+_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
+class DataSet:
+    """Images of one size, split into training and test images."""
+
+    name: str
+    train_images: np.ndarray  # uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
+    train_labels: Optional[np.ndarray]  # int32 (num_images,); None where images have no labels
+    test_images: np.ndarray
+    test_labels: Optional[np.ndarray]
+    maximum: int  # the pixel value that means 1.0
+
+    @property
+    def image_shape(self) -> Tuple[int, ...]:
+        """(height, width) or (height, width, 3)."""
+        return self.train_images.shape[1:]
+
+    @property
+    def num_visible(self) -> int:
+        """Pixels (times colours) of an image: the visible units it needs."""
+        return math.prod(self.image_shape)
+
+
+def load(name, data_dir=None, progress=True):
+    """Load a data set by its name, one of `NAMES`, or the images of a `.npy` file by its path.
+
+    Published data sets are looked for in `data_dir`, in the folder named by the environment variable MXNET_RBM_DATA
+    (in each: in the folder itself, then in its subfolder called like the data set) and in the cache
+    `$MXNET_HOME/datasets/<name>`; what is missing is downloaded. `data_dir` is required for `image-folder`: it holds a
+    folder of images per class, or such folders in `train` and `test`, or images only (no labels). A `.npy` file holds
+    floats in [0, 1] or bytes, (n, num_visible), (n, height, width) or (n, height, width, 3). Of images that come in
+    one piece every tenth, from the first on, is a test image. `progress` shows bars, on a terminal only.
+
+    Returns a `DataSet`. Raises InputError for an unknown name, for files that are damaged or not what they should be,
+    and for files that can be neither found nor downloaded.
+    """
+    name = os.fspath(name)
+    if name in downloads.SOURCES:
+        return DataSet(name, *downloads.read_published(name, data_dir, progress), maximum=255)
+    if name == "image-folder":
+        return _image_folder(data_dir, progress)
+    if name == "digits":
+        return _digits()
+    if name == "bars-and-stripes":
+        return _bars_and_stripes()
+    if name.endswith(".npy"):
+        return _array_file(name)
+    raise InputError(f"unknown data set {name!r}; choose {', '.join(NAMES)} or the path of a .npy file")
+
+
+def to_visible(images, maximum):
+    """Images (n, ...) of any shape as float32 (n, num_visible) in [0, 1]: each value divided by `maximum`."""
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    return np.divide(flat, maximum, dtype=np.float32)
+
+
+def mean_image(images, maximum):
+    """Mean of images (n, ...) as float64 (num_visible,) in [0, 1], without a floating-point copy of them all."""
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    return flat.mean(axis=0, dtype=np.float64) / maximum
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0):
+    """Iterate once over images (n, ...) in batches, float32 (batch_size, num_visible) in [0, 1]; the last may be short.
+
+    `key`: None keeps the order; a sequence of non-negative integers shuffles, and fixes all that is random.
+    `binarize`: "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key;
+    "threshold" turns pixels of at least 0.5 on.
+    `num_workers`: threads that prepare batches ahead (at most twice as many batches); they change no result.
+    Raises InputError, at once, for arguments that cannot be used.
+    """
+    if batch_size < 1:
+        raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
+    if num_workers < 0:
+        raise InputError(f"there cannot be {num_workers} workers; give 0 or more")
+    if binarize not in BINARIZE:
+        raise InputError(f"unknown way to binarize {binarize!r}; choose {', '.join(BINARIZE)}")
+    if binarize == "sample" and key is None:
+        raise InputError("drawing pixels needs randomness; give a key, or binarize by threshold")
+    jobs = _batch_jobs(len(images), batch_size, key)
+
+    def prepare(rows, seed):
+        visible = to_visible(images[rows], maximum)
+        if binarize == "sample":
+            visible = _generator(seed).random(visible.shape, dtype=np.float32) < visible
+        elif binarize == "threshold":
+            visible = visible >= 0.5
+        return visible.astype(np.float32, copy=False)
+
+    return _ahead(prepare, jobs, num_workers) if num_workers else (prepare(*job) for job in jobs)
+
+
+def _batch_jobs(num_images, batch_size, key):
+    """Rows and seed of each batch. Each has its own seed, so it does not matter which thread prepares it, or when."""
+    starts = range(0, num_images, batch_size)
+    if key is None:
+        return ((slice(start, start + batch_size), None) for start in starts)
+    root = np.random.SeedSequence([int(word) for word in key])
+    order = _generator(root).permutation(num_images)
+    return ((order[start : start + batch_size], root.spawn(1)[0]) for start in starts)
+
+
+def _generator(seed):
+    return np.random.Generator(np.random.SFC64(seed))
+
+
+def _ahead(function, jobs, num_workers):
+    """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller."""
+    window = deque()
+    with ThreadPoolExecutor(num_workers) as pool:  # its threads end, too, when the caller closes this generator early
+        for job in jobs:
+            window.append(pool.submit(function, *job))
+            if len(window) == 2 * num_workers:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+
+
+# -- data sets that are not downloaded ---------------------------------------------------------------------------------
+
+
+def _digits():
+    from sklearn.datasets import load_digits  # comes with the library; slow to import, so only here
+
+    digits = load_digits()
+    images, labels = digits.images.astype(np.uint8), digits.target.astype(np.int32)
+    return DataSet("digits", images[:1437], labels[:1437], images[1437:], labels[1437:], maximum=16)
+
+
+def _bars_and_stripes(size=4):
+    """Every pattern of uniform columns (bars, label 0) or rows (stripes, label 1); all off and all on are bars."""
+    lines = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
+    bars = np.repeat(lines[:, None, :], size, axis=1)
+    stripes = np.repeat(lines[1:-1, :, None], size, axis=2)
+    images = np.concatenate([bars, stripes]).astype(np.uint8)
+    labels = np.repeat(np.array([0, 1], np.int32), [len(bars), len(stripes)])
+    return DataSet("bars-and-stripes", images, labels, images, labels, maximum=1)
+
+
+def _array_file(path):
+    try:
+        array = np.load(os.path.expanduser(path), allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; give the path of a .npy file") from None
+    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+        raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
+    images, maximum = _checked_images(path, array)
+    # From the first on: two images are enough for both parts.
+    is_test = np.arange(len(images)) % 10 == 0
+    return DataSet(path, images[~is_test], None, images[is_test], None, maximum)
+
+
+def _checked_images(path, array):
+    """Images of an array, (n, height, width[, 3]), and their maximum."""
+    shape = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
+    is_image = len(shape) in (2, 3) or (len(shape) == 4 and shape[3] in (1, 3))
+    if not is_image or 0 in shape or shape[0] < 2:
+        raise InputError(
+            f"{path} has shape {shape}; save at least 2 images as (n, num_visible), (n, height, width) or"
+            " (n, height, width, 3)"
+        )
+    if len(shape) == 2:
+        side = math.isqrt(shape[1])
+        array = array.reshape(-1, side, side) if side * side == shape[1] else array[:, None, :]
+    elif len(shape) == 4 and shape[3] == 1:
+        array = array[..., 0]
+    if array.dtype == np.uint8:
+        return array, 255 if array.max() > 1 else 1  # bytes that are all 0 or 1 are bits
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{path} holds {array.dtype} numbers; save floats in [0, 1] or uint8")
+    low, high = array.min(), array.max()  # NaN if any number is
+    if np.isnan(low):
+        raise InputError(f"{path} holds NaN; save numbers in [0, 1]")
+    if low < 0 or high > 1:
+        raise InputError(f"{path} holds numbers from {low:g} to {high:g}; scale them into [0, 1]")
+    return array.astype(np.float32), 1
+
+
+# -- folders of images -------------------------------------------------------------------------------------------------
+
+
+def _image_folder(root, progress):
+    if root is None or not os.path.isdir(os.path.expanduser(root)):
+        raise InputError(f"image-folder needs a folder of images ({root} is none); name one with --data-dir")
+    root = Path(os.path.expanduser(root))
+    split = (root / "train").is_dir() and (root / "test").is_dir()
+    train, test = (_files(folder) for folder in (root / "train", root / "test")) if split else _every_tenth(root)
+    classes = sorted({label for _, label in train + test})
+    if "" in classes[:-1]:
+        raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
+    first = (train if split else test)[0][0]  # of the tenths, the first image is the test images'
+    train_images = _read_images([path for path, _ in train], first, progress)
+    test_images = _read_images([path for path, _ in test], first, progress)
+    labels = [None, None]
+    if classes != [""]:
+        labels = [np.array([classes.index(label) for _, label in part], np.int32) for part in (train, test)]
+    return DataSet("image-folder", train_images, labels[0], test_images, labels[1], maximum=255)
+
+
+def _every_tenth(root):
+    files = _files(root)
+    if len(files) < 2:
+        raise InputError(f"{root} holds a single image; add more")
+    return [file for index, file in enumerate(files) if index % 10], files[::10]
+
+
+def _files(root):
+    """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is ""."""
+
+    def visible_entries(folder):  # hidden files are the system's, not images
+        return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: path.name)
+
+    def images(folder):
+        return [path for path in visible_entries(folder) if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()]
+
+    inside = [(path, folder.name) for folder in visible_entries(root) if folder.is_dir() for path in images(folder)]
+    beside = [(path, "") for path in images(root)]
+    if inside and beside:
+        raise InputError(f"{beside[0][0]} lies beside folders of images; move it into a folder of its class")
+    if not inside and not beside:
+        raise InputError(f"{root} holds no images; put them into a folder per class, with train/ and test/ or without")
+    return inside or beside
+
+
+def _read_images(paths, first, progress):
+    """Decode images to uint8 (n, height, width[, 3]), of the size of the image `first`; grey or in colour, as it is."""
+    from tqdm import tqdm
+
+    like = _decode(first)
+    images = np.empty((len(paths), *like.shape), np.uint8)
+    for index, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
+        images[index] = _decode(path, like)
+    return images
+
+
+def _decode(path, like=None):
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if like is not None and image.size != like.shape[1::-1]:
+                height, width = like.shape[:2]
+                raise InputError(
+                    f"{path} is {image.size[0]} x {image.size[1]} pixels where the first image is {width} x {height};"
+                    " resize it"
+                )
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+            grey = image.mode in ("1", "L", "LA") if like is None else like.ndim == 2
+            return np.asarray(image.convert("L" if grey else "RGB"))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever they meet
+        raise InputError(f"{path} cannot be read as an image; repair or remove it") from error

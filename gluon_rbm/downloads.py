@@ -1,0 +1,281 @@
+"""The published data sets (MNIST, Fashion-MNIST, CIFAR-10): found on this machine or downloaded, verified, read."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import math
+import os
+import tarfile
+import uuid
+import zlib
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from gluon_rbm.errors import InputError
+
+__all__ = ["SOURCES", "RemoteFile", "read_published", "search_folders"]
+
+_CONNECT_AND_READ_SECONDS = (10, 60)
+_BROKEN_ARCHIVE = (EOFError, OSError, zlib.error, tarfile.TarError)  # gzip.BadGzipFile is an OSError
+
+
+class RemoteFile(NamedTuple):
+    """One published archive: where it is fetched from and what proves that it is the right one (SHA-256, hex)."""
+
+    name: str
+    mirrors: Tuple[str, ...]
+    archive_sha256: str
+    content_sha256: Optional[str] = None  # of the decompressed file, where it is known
+
+    @property
+    def names(self):
+        """Names under which the file is looked for: as published, or decompressed."""
+        return [self.name] if self.name.endswith(".tar.gz") else [self.name, self.name[: -len(".gz")]]
+
+
+_IDX_NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+def _idx_files(mirrors, archives, contents=(None,) * 4):
+    return [RemoteFile(name, mirrors, *hashes) for name, *hashes in zip(_IDX_NAMES, archives, contents)]
+
+
+# In the order: training images, training labels, test images, test labels. Of Fashion-MNIST and CIFAR-10 only the
+# archives' hashes are published, so copies of them that were decompressed or compressed anew cannot be verified.
+SOURCES: Dict[str, List[RemoteFile]] = {
+    "mnist": _idx_files(
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        archives=(
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+        contents=(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ),
+    ),
+    "fashion-mnist": _idx_files(
+        (
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # no https there; the hash protects
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        ),
+        archives=(
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+    ),
+    "cifar10": [
+        RemoteFile(
+            "cifar-10-binary.tar.gz",
+            ("https://www.cs.toronto.edu/~kriz/",),
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        )
+    ],
+}
+_CIFAR10_TRAIN = ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"]
+_CIFAR10_TEST = "test_batch.bin"
+
+
+def read_published(name, data_dir=None, progress=True):
+    """Read a data set of `SOURCES`: (train_images, train_labels, test_images, test_labels).
+
+    Images are uint8 (num_images, height, width) or (num_images, height, width, 3), labels int32 (num_images,). Files
+    that are in none of `search_folders` are downloaded, into `data_dir` or else into the cache. Raises InputError for
+    a file that is damaged or not the published one, and when a missing file cannot be downloaded.
+    """
+    if name == "cifar10":
+        return _obtain(name, _read_cifar10, data_dir, progress)[0]
+    arrays = _obtain(name, _read_idx, data_dir, progress)
+    for images, labels, file in zip(arrays[::2], arrays[1::2], SOURCES[name][::2]):
+        if len(images) != len(labels):
+            raise InputError(
+                f"{file.name} holds {len(images)} images but its labels file {len(labels)} labels; delete both"
+                " to fetch them again"
+            )
+    train_images, train_labels, test_images, test_labels = arrays
+    return train_images, train_labels.astype(np.int32), test_images, test_labels.astype(np.int32)
+
+
+def search_folders(name, data_dir=None):
+    """Folders where files of a data set are looked for, in order; the last one is the cache."""
+    if os.name == "nt":  # as MXNet does
+        default_home = os.path.join(os.environ.get("APPDATA", ""), "mxnet")
+    else:
+        default_home = os.path.join("~", ".mxnet")
+    folders = []
+    for folder in (data_dir, os.environ.get("MXNET_RBM_DATA")):
+        if folder:
+            folders += [_path(folder), _path(folder) / name]
+    return folders + [_path(os.environ.get("MXNET_HOME") or default_home) / "datasets" / name]
+
+
+def _path(folder):
+    return Path(os.path.expanduser(os.fspath(folder)))
+
+
+# -- finding and downloading -------------------------------------------------------------------------------------------
+
+
+def _obtain(name, read, data_dir, progress):
+    """`read(path, file)` of every file of a data set. `read` verifies too, so a download is kept only if it passes."""
+    files, folders = SOURCES[name], search_folders(name, data_dir)
+    paths = [_find(file, folders) for file in files]
+    missing = [file.name for file, path in zip(files, paths) if path is None]
+    target = folders[0] if data_dir else folders[-1]
+    values = []
+    for file, path in zip(files, paths):
+        if path is not None:
+            values.append(read(path, file))
+        else:
+            values.append(_download(file, target, read, progress, missing))
+            missing.remove(file.name)
+    return values
+
+
+def _find(file, folders):
+    candidates = [folder / name for folder in folders for name in file.names]
+    return next((path for path in candidates if os.path.isfile(path)), None)
+
+
+def _download(file, folder, read, progress, missing):
+    """Try mirror after mirror. The file gets its name only when it is whole and verified; nothing else is left."""
+    import requests  # imported where it is needed: a machine that has its data never loads it
+    import urllib3
+
+    failures = []
+    for mirror in file.mirrors:
+        temporary = folder / f".{file.name}.{uuid.uuid4().hex}.part"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _stream(mirror + file.name, temporary, progress)
+            value = read(temporary, file)
+            os.replace(temporary, folder / file.name)
+            return value
+        except InputError:
+            failures.append(f"{mirror} sent something else")
+        except requests.HTTPError as error:
+            failures.append(f"{mirror} answered {error.response.status_code}")
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            failures.append(f"{mirror} failed with {type(error).__name__}")
+        except OSError as error:  # of the disk: those of the network were caught above
+            reason = error.strerror or error
+            raise InputError(f"cannot write {file.name} into {folder} ({reason}); name another --data-dir") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    raise InputError(
+        f"cannot download {file.name} ({'; '.join(failures)}); put {', '.join(missing)} into {folder},"
+        " or use --dataset digits, which needs no network"
+    )
+
+
+def _stream(url, path, progress):
+    import requests
+    from tqdm import tqdm
+
+    with requests.get(url, stream=True, timeout=_CONNECT_AND_READ_SECONDS) as response, open(path, "xb") as target:
+        response.raise_for_status()
+        # disable=None: no bar where the output is not a terminal.
+        shown = {"desc": url.rsplit("/", 1)[-1], "unit": "B", "unit_scale": True, "disable": None if progress else True}
+        with tqdm(total=response.raw.length_remaining, **shown) as bar:
+            # Not iter_content: it would decompress an archive that the server calls gzip-encoded.
+            for chunk in response.raw.stream(1 << 16, decode_content=False):
+                target.write(chunk)
+                bar.update(len(chunk))
+
+
+# -- reading and verifying ---------------------------------------------------------------------------------------------
+
+
+def _damaged(path, what):
+    return InputError(f"{path} {what}; delete it to fetch it again")
+
+
+def _read_bytes(path):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
+    if not content:
+        raise _damaged(path, "is empty")
+    return content
+
+
+def _verify(path, file, archive, content):
+    """Compare hashes; both arguments are bytes, the same ones for a file that is not compressed."""
+    found = {hashlib.sha256(archive).hexdigest(), hashlib.sha256(content).hexdigest()}
+    if found & {file.archive_sha256, file.content_sha256}:
+        return
+    for name, files in SOURCES.items():  # MNIST and Fashion-MNIST name their files alike
+        for other in files:
+            if other.name == file.name and found & {other.archive_sha256, other.content_sha256}:
+                raise InputError(f"{path} belongs to another data set, {name}; move it to a subfolder named {name}")
+    if file.content_sha256:
+        raise _damaged(path, f"has the content hash (SHA-256) of something else than {file.name}")
+    raise _damaged(path, f"is not the published archive {file.name}, the only form whose hash (SHA-256) is known")
+
+
+def _read_idx(path, file):
+    """Read a verified idx file of bytes, gzip-compressed or not: uint8, images (n, height, width) or labels (n,)."""
+    archive = content = _read_bytes(path)
+    if archive[:2] == b"\x1f\x8b":  # the name does not decide
+        try:
+            content = gzip.decompress(archive)
+        except _BROKEN_ARCHIVE as error:
+            raise _damaged(path, "is truncated or not a whole gzip archive") from error
+    dimensions = 3 if "idx3" in file.name else 1
+    start = 4 + 4 * dimensions
+    # Two zero bytes, the type of the numbers (8: unsigned byte), the number of dimensions, then their big-endian sizes.
+    if content[:2] != b"\0\0" or len(content) < start:
+        raise _damaged(path, "is not an idx file (wrong magic number)")
+    if content[2] != 8:
+        raise _damaged(path, f"holds idx numbers of type 0x{content[2]:02x}, not unsigned bytes (0x08)")
+    if content[3] != dimensions:
+        raise _damaged(path, f"has the magic number of {content[3]} dimensions instead of {dimensions}")
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
+    if len(content) != start + math.prod(shape):
+        raise _damaged(path, f"announces {math.prod(shape)} bytes of data but holds {len(content) - start}")
+    _verify(path, file, archive, content)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _read_cifar10(path, file):
+    """Read the verified archive of binary records: all four arrays. Nothing is extracted to disk."""
+    archive, members = _read_bytes(path), {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+            for member in tar:
+                base = member.name.rsplit("/", 1)[-1]
+                if member.isfile() and base in [*_CIFAR10_TRAIN, _CIFAR10_TEST]:
+                    members[base] = _cifar10_records(path, base, tar.extractfile(member).read())
+    except _BROKEN_ARCHIVE as error:
+        raise _damaged(path, "is truncated or not a whole tar.gz archive") from error
+    absent = [name for name in [*_CIFAR10_TRAIN, _CIFAR10_TEST] if name not in members]
+    if absent:
+        raise _damaged(path, f"lacks {', '.join(absent)}")
+    _verify(path, file, archive, archive)
+    images, labels = zip(*(members[name] for name in _CIFAR10_TRAIN))
+    return (np.concatenate(images), np.concatenate(labels), *members[_CIFAR10_TEST])
+
+
+def _cifar10_records(path, name, content):
+    """A record is a label byte, then the red, the green and the blue plane of 32 x 32 bytes."""
+    if not content or len(content) % 3073:
+        raise _damaged(path, f"holds {name} of {len(content)} bytes, not a whole number of records of 3073 bytes")
+    records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
+    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, 0].astype(np.int32)

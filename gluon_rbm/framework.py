@@ -1,0 +1,223 @@
+"""The one door to MXNet: makes `import mxnet` work on today's Pythons and NumPys, and chooses the device.
+
+Every other module writes `from gluon_rbm.framework import mx`. Importing this module raises `ImportError`, in one
+line that says what to do, when MXNet is missing or cannot be loaded.
+"""
+
+import contextlib
+import ctypes
+import os
+import platform
+import re
+import sys
+import warnings
+from importlib import metadata, util
+from pathlib import Path
+
+import numpy as np
+
+from gluon_rbm import __version__
+from gluon_rbm.errors import InputError
+
+__all__ = ["mx", "choose_context", "versions"]
+
+_CPU_WHEEL = "mxnet"
+_CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
+
+# What libmxnet.so of the CUDA wheels links to, and the packages of pip that bring it, each after what it needs itself.
+# (The parts of cuDNN are not here: libcudnn.so.8 finds them beside itself.)
+_CUDA_LIBRARIES = {
+    "libcudart.so.11.0": "nvidia-cuda-runtime-cu11",
+    "libnvrtc.so.11.2": "nvidia-cuda-nvrtc-cu11",
+    "libnvToolsExt.so.1": "nvidia-nvtx-cu11",
+    "libcublasLt.so.11": "nvidia-cublas-cu11",
+    "libcublas.so.11": "nvidia-cublas-cu11",
+    "libcufft.so.10": "nvidia-cufft-cu11",
+    "libcurand.so.10": "nvidia-curand-cu11",
+    "libcusparse.so.11": "nvidia-cusparse-cu11",
+    "libcusolver.so.11": "nvidia-cusolver-cu11",
+    "libcudnn.so.8": "nvidia-cudnn-cu11",
+    "libnccl.so.2": "nvidia-nccl-cu11",
+}
+
+
+def _restore_numpy_aliases():
+    """Put back the names that NumPy 1.24 removed and MXNet 1.9.1 uses, some of them long after its import."""
+    # Not hasattr: it makes NumPy 1.20 to 1.26 warn about the very name.
+    for name, meaning in {"bool": np.bool_, "int": int}.items():
+        if name not in vars(np):
+            setattr(np, name, meaning)
+
+
+def _provide_distutils():
+    """Python 3.12 dropped `distutils`, which MXNet imports; setuptools brings it back."""
+    if util.find_spec("distutils") is not None:
+        return
+    try:
+        import setuptools  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            "MXNet needs distutils, which Python 3.12 no longer has: run `pip install setuptools`"
+        ) from None
+
+
+def _installed_wheels():
+    """Names of the distributions of MXNet that pip installed: one, if all is well."""
+    wheels = []
+    for name in (_CPU_WHEEL, *_CUDA_WHEELS):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            metadata.distribution(name)
+            wheels.append(name)
+    return wheels
+
+
+def _warn_of_two_wheels(wheels):
+    if len(wheels) > 1:
+        names = " ".join(wheels)
+        warnings.warn(
+            f"{len(wheels)} builds of MXNet are installed into one folder ({names}): "
+            f"run `pip uninstall -y {names}` and install one of them",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _preload_cuda_libraries():
+    """Load the CUDA libraries of the nvidia-*-cu11 packages, so that libmxnet.so finds them without LD_LIBRARY_PATH.
+
+    What is not there, or does not load, is left to the system's own linker, which may know another copy.
+    """
+    folders = [folder for entry in sys.path for folder in sorted(Path(entry, "nvidia").glob("*/lib"))]
+    for library in _CUDA_LIBRARIES:
+        for path in (folder / library for folder in folders):
+            if path.exists():
+                with contextlib.suppress(OSError):
+                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                break
+
+
+def _what_to_do(error):
+    """One line for an `OSError` of the dynamic linker."""
+    reason = str(error).splitlines()[0]
+    library = reason.split(":")[0]
+    if library == "libcuda.so.1":
+        remedy = "install the NVIDIA driver, or use the CPU: " + _replace_wheel("cpu")
+    elif library in _CUDA_LIBRARIES:
+        remedy = f"run `pip install {_CUDA_LIBRARIES[library]}`, or `pip install 'mxnet-rbm[cu112]'` for all of them"
+    elif "cannot open shared object file" in reason:
+        remedy = f"install the system's package that has {library}"
+    else:
+        remedy = "is it built for this system? Install it anew: `pip install 'mxnet-rbm[cpu]'`"
+    return f"MXNet cannot be loaded ({reason}): {remedy}"
+
+
+def _replace_wheel(extra):
+    installed = " ".join(_installed_wheels()) or _CPU_WHEEL
+    return f"`pip uninstall -y {installed}`, then `pip install 'mxnet-rbm[{extra}]'`"
+
+
+def _import_mxnet():
+    _restore_numpy_aliases()
+    _provide_distutils()
+    # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    wheels = _installed_wheels()
+    _warn_of_two_wheels(wheels)
+    if any(name in wheels for name in _CUDA_WHEELS):
+        _preload_cuda_libraries()
+    try:
+        with warnings.catch_warnings():
+            # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
+            warnings.simplefilter("ignore")
+            import mxnet
+    except ModuleNotFoundError as error:
+        if error.name != "mxnet":
+            raise
+        raise ImportError(
+            "MXNet is not installed: run `pip install 'mxnet-rbm[cpu]'`, or `pip install 'mxnet-rbm[cu112]'` "
+            "for an NVIDIA GPU (from a checkout: `pip install '.[cpu]'`)"
+        ) from None
+    except OSError as error:
+        raise ImportError(_what_to_do(error)) from None
+    return mxnet
+
+
+mx = _import_mxnet()
+
+
+def _first_line(error):
+    """What an `MXNetError` says, without its trace."""
+    text = str(error).strip()
+    said = re.search(r"^MXNetError: (.+)", text, re.MULTILINE)
+    return said.group(1) if said else text.splitlines()[0]
+
+
+def _probe_gpu(device_id):
+    """None if MXNet can compute on this GPU, else the reason and what to do, in one line."""
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return "the installed MXNet is the CPU-only build; for a GPU run " + _replace_wheel("cu112")
+    try:
+        count = mx.context.num_gpus()
+    except mx.MXNetError as error:
+        return f"the NVIDIA driver does not work ({_first_line(error)}); install one for CUDA 11.2 or newer"
+    if count == 0:
+        return "MXNet sees no GPU; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+    if not 0 <= device_id < count:
+        return f"there is no GPU {device_id}; MXNet sees {count}, counted from 0"
+    return _try_kernel(device_id)
+
+
+def _try_kernel(device_id):
+    try:
+        mx.nd.ones((1,), ctx=mx.gpu(device_id)).asnumpy()
+    except mx.MXNetError as error:
+        # The wheels hold machine code for sm_50 to sm_86 and no PTX that the driver could translate for a newer one.
+        if "no kernel image" in str(error):
+            return (
+                f"this MXNet has no code for GPU {device_id}; it knows compute capability 5.0 to 8.9 "
+                "(Maxwell to Ada); use such a GPU, or the CPU"
+            )
+        return f"GPU {device_id} does not work ({_first_line(error)}); use another, or the CPU"
+    return None
+
+
+def choose_context(cuda=None, device_id=0):
+    """The device to compute on, and a note for the user.
+
+    Parameters
+    ----------
+    cuda : bool or None
+        True asks for the GPU, False for the CPU; None takes the GPU if MXNet can use it, else the CPU.
+    device_id : int
+        Which GPU, counted from 0.
+
+    Returns
+    -------
+    (mx.Context, str or None)
+        The note says in one line why it is the CPU, where nobody asked for that.
+
+    Raises
+    ------
+    InputError
+        `cuda` is True and MXNet cannot use that GPU; the message says why and what to do.
+    """
+    if cuda is not None and not cuda:
+        return mx.cpu(), None
+    reason = _probe_gpu(device_id)
+    if reason is None:
+        return mx.gpu(device_id), None
+    if cuda:
+        raise InputError(f"cannot use the GPU: {reason}")
+    return mx.cpu(), f"using the CPU: {reason}"
+
+
+def versions():
+    """What a report of a run should name: versions of this package, Python, MXNet (and its build), NumPy, platform."""
+    builds = " and ".join(_installed_wheels()) or "not installed by pip"
+    return {
+        "mxnet-rbm": __version__,
+        "python": platform.python_version(),
+        "mxnet": f"{mx.__version__} ({builds})",
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,552 @@
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import reference
+
+from binary_rbm import BinaryRBMBlock, binary_rbm_symbol, estimate_log_likelihood
+from gluon_rbm import gibbs
+from gluon_rbm.framework import mx
+
+MODES = {"imperative": None, "hybridized": {}, "static": {"static_alloc": True, "static_shape": True}}
+LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+CHAINS = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
+
+
+def block(
+    machine=None,
+    ctx=None,
+    k=2,
+    num_hidden=3,
+    for_training=True,
+    chains=None,
+    mode="imperative",
+    dtype="float32",
+    **kwargs,
+):
+    """A block with the given parameters and hidden chain states."""
+    num_hidden = num_hidden if machine is None else len(machine[1])
+    rbm = BinaryRBMBlock(num_hidden, k, for_training, **kwargs)
+    rbm.initialize(mx.init.Normal(sigma=0.01), ctx=ctx)
+    rbm.cast(dtype)
+    if MODES[mode] is not None:
+        rbm.hybridize(**MODES[mode])
+    if machine is not None:
+        for name, array in zip(LEARNED, machine):
+            getattr(rbm, name).set_data(mx.nd.array(array, dtype=dtype))
+    if chains is not None:
+        rbm.aux_hidden_layer_sample.set_data(mx.nd.array(chains, dtype=dtype))
+        rbm.aux_visible_layer_sample.shape = (len(chains), len(machine[0]))
+    return rbm
+
+
+def step(rbm, data):
+    with mx.autograd.record():
+        outputs = rbm(data)
+    outputs[0].backward()
+    return [output.asnumpy() for output in outputs]
+
+
+def gradients(rbm):
+    return [getattr(rbm, name).grad().asnumpy() for name in LEARNED]
+
+
+def formula(data, chain_visible, a, b, w):
+    """The PCD gradient given the last visible samples, in loops over the rows."""
+    result = [np.zeros_like(a), np.zeros_like(b), np.zeros_like(w)]
+    for rows, sign in ((chain_visible, 1), (data, -1)):
+        for v in rows:
+            hidden = reference.sigmoid(b + v @ w)
+            for total, term in zip(result, (v, hidden, np.outer(v, hidden))):
+                total += sign * term / len(rows)
+    return result
+
+
+# --- Right ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradient_is_the_formula_for_the_chains_it_leaves(ctx, generator, mode):
+    machine = reference.random_machine(5, 4, generator)
+    data = generator.random((7, 5))
+    rbm = block(machine, ctx, chains=generator.integers(0, 2, (9, 4)), mode=mode, dtype="float64")
+    step(rbm, mx.nd.array(data, ctx=ctx, dtype="float64"))
+    expected = formula(data, rbm.aux_visible_layer_sample.data().asnumpy(), *machine)
+    for ours, theirs in zip(gradients(rbm), expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
+
+
+def test_gradient_equals_enumeration_within_the_monte_carlo_error(ctx, seed, generator):
+    """Chains that start as exact draws stay so; each entry of the gradient is then a mean over independent chains."""
+    machine = reference.random_machine(4, 3, generator)
+    num_chains = 100000
+    _, hidden = reference.draw_joint(*machine, num_chains, generator)
+    data = generator.integers(0, 2, (6, 4)).astype(float)
+    rbm = block(machine, ctx, k=3, chains=hidden)
+    step(rbm, mx.nd.array(data, ctx=ctx))
+    probability, visible = reference.joint(*machine).sum(axis=1), reference.states(4)
+    given_visible = reference.sigmoid(machine[1] + visible @ machine[2])
+    terms = [visible, given_visible, visible[:, :, None] * given_visible[:, None, :]]
+    for ours, exact, term in zip(gradients(rbm), reference.gradients(*machine, data), terms):
+        mean = np.tensordot(probability, term, 1)
+        standard_error = np.sqrt((np.tensordot(probability, term**2, 1) - mean**2) / num_chains)
+        assert (np.abs(ours - exact) < 5.5 * standard_error + 1e-5).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_outputs_in_training_are_exact_given_the_chains(ctx, generator, mode):
+    a, b, w = reference.random_machine(5, 4, generator)
+    data, chains = generator.random((7, 5)), generator.integers(0, 2, (7, 4))
+    rbm = block((a, b, w), ctx, k=1, chains=chains, mode=mode)
+    visible_prob_1, hidden_prob_1 = step(rbm, mx.nd.array(data, ctx=ctx))
+    np.testing.assert_allclose(visible_prob_1, reference.sigmoid(a + chains @ w.T), rtol=1e-5)
+    np.testing.assert_allclose(hidden_prob_1, reference.sigmoid(b + data @ w), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_training_chains_start_at_the_data(ctx, generator, mode):
+    a, b, w = reference.random_machine(4, 3, generator)
+    start, rows = generator.random(4), 50000
+    rbm = block((a, b, w), ctx, k=1, for_training=False, mode=mode)
+    visible_prob_1, hidden_prob_1 = (out.asnumpy() for out in rbm(mx.nd.array(np.tile(start, (rows, 1)), ctx=ctx)))
+    given_start = reference.sigmoid(b + start @ w)
+    np.testing.assert_allclose(hidden_prob_1, np.tile(given_start, (rows, 1)), rtol=1e-5)
+    hidden = reference.states(3)
+    weight = (given_start**hidden * (1 - given_start) ** (1 - hidden)).prod(axis=1)
+    possible = reference.sigmoid(a + hidden @ w.T)
+    mean = weight @ possible
+    standard_error = np.sqrt((weight @ possible**2 - mean**2) / rows)
+    assert (np.abs(visible_prob_1.mean(axis=0) - mean) < 5.5 * standard_error + 1e-6).all()
+
+
+def test_a_training_block_outside_record_starts_at_the_data_and_leaves_its_chains_alone(ctx, generator):
+    machine = reference.random_machine(4, 3, generator)
+    rbm = block(machine, ctx, k=1)
+    data = mx.nd.array(generator.integers(0, 2, (5, 4)), ctx=ctx)
+    step(rbm, data)
+    chains = [getattr(rbm, name).data().asnumpy() for name in CHAINS]
+    visible_prob_1 = rbm(data)[0].asnumpy()
+    assert visible_prob_1.shape == (5, 4)
+    for name, before in zip(CHAINS, chains):
+        np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), before)
+    with pytest.raises(ValueError, match="num_chains = 5, not 2"):
+        rbm(data[:2])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_chains_persist(ctx, generator, mode):
+    """With weights that pin every hidden unit to a visible one, and those to it, a chain cannot leave its state."""
+    pinned = (np.full(4, -20.0), np.full(4, -20.0), 40 * np.eye(4))
+    chains = generator.integers(0, 2, (6, 4))
+    rbm = block(pinned, ctx, k=3, chains=chains, mode=mode)
+    data = mx.nd.array(1 - chains[:4], ctx=ctx)
+    for _ in range(3):
+        step(rbm, data)
+        for name in CHAINS:
+            np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), chains)
+
+
+def test_gradient_with_respect_to_the_data_is_that_of_the_free_energy(ctx, generator):
+    a, b, w = reference.random_machine(5, 4, generator)
+    data = mx.nd.array(generator.random((3, 5)), ctx=ctx, dtype="float64")
+    data.attach_grad()
+    rbm = block((a, b, w), ctx, dtype="float64")
+    step(rbm, data)
+    expected = -(a + reference.sigmoid(b + data.asnumpy() @ w) @ w.T) / 3
+    np.testing.assert_allclose(data.grad.asnumpy(), expected, rtol=1e-12)
+
+
+def test_a_teacher_is_recovered(ctx, generator):
+    teacher = reference.random_machine(5, 3, np.random.default_rng(1), scale=1.5)  # one that can be learned in seconds
+    sample, _ = reference.draw_joint(*teacher, 20000, generator)
+    target = reference.joint(*teacher).sum(axis=1)
+    rbm = block(ctx=ctx, k=5, num_hidden=6, num_chains=500)
+    trainer = None
+    for rate in [1.0] * 800 + [0.2] * 400:
+        batch = mx.nd.array(sample[generator.integers(0, len(sample), 500)], ctx=ctx)
+        with mx.autograd.record():
+            loss = rbm(batch)[0]
+        loss.backward()
+        trainer = trainer or mx.gluon.Trainer(rbm.collect_params(), "sgd", {"momentum": 0.5})
+        trainer.set_learning_rate(rate * 0.3)
+        trainer.step(1)
+    learned = [array.asnumpy().astype(float) for array in rbm.rbm_parameters]
+
+    def divergence(machine):
+        return float(target @ np.log(target / reference.joint(*machine).sum(axis=1)))
+
+    untrained = (np.zeros(5), np.zeros(1), np.zeros((5, 1)))
+    # 20,000 images leave (2^5 - 1) / (2 n) = 0.0008 nats open; PCD with a few hundred chains adds its noise.
+    assert divergence(learned) < 0.01 < 1 < divergence(untrained), (divergence(learned), divergence(untrained))
+
+
+# --- MXNet's conventions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grad_req", ["write", "add", "null"])
+def test_gradient_requests_of_the_operator(ctx, seed, generator, grad_req):
+    machine = reference.random_machine(4, 3, generator)
+    names = ["data", *LEARNED, "key"]
+    symbol = mx.sym.Custom(
+        *map(mx.sym.var, names),
+        num_hidden=3,
+        k=2,
+        for_training=True,
+        num_chains=5,
+        keyed=True,
+        op_type="BinaryRBM",
+        name="rbm",
+    )
+    data, chains = generator.random((6, 4)), generator.integers(0, 2, (5, 3))
+    values = dict(zip(names, (data, *machine, [1, 2, 3, seed])))
+    arguments = {
+        name: mx.nd.array(value, ctx=ctx, dtype="int32" if name == "key" else "float64")
+        for name, value in values.items()
+    }
+    before = {
+        name: mx.nd.array(generator.random(arguments[name].shape), ctx=ctx, dtype="float64") for name in names[:4]
+    }
+    buffers = {name: array.copy() for name, array in before.items()}
+    states = {
+        "rbm_" + CHAINS[0]: mx.nd.zeros((5, 4), ctx=ctx, dtype="float64"),
+        "rbm_" + CHAINS[1]: mx.nd.array(chains, ctx=ctx, dtype="float64"),
+    }
+    requests = {name: "null" if name == "key" else grad_req for name in names}
+    executor = symbol.bind(ctx, arguments, args_grad=buffers, grad_req=requests, aux_states=states)
+    executor.forward(is_train=True)
+    executor.backward()
+    mx.nd.waitall()  # an executor lets others read the states of a CustomOp that still runs
+    exact = formula(data, states["rbm_" + CHAINS[0]].asnumpy(), *machine)
+    for name, gradient in zip(LEARNED, exact):
+        old = before[name].asnumpy()
+        expected = {"write": gradient, "add": old + gradient, "null": old}[grad_req]
+        np.testing.assert_allclose(buffers[name].asnumpy(), expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gluon_grad_req_add(ctx, seed, generator, mode):
+    machine = reference.random_machine(5, 4, generator)
+    data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
+    rbm = block(machine, ctx, mode=mode)
+    rbm(data)  # the first call fixes the shapes
+    rbm.collect_params().setattr("grad_req", "add")
+    for name in CHAINS:
+        getattr(rbm, name).grad_req = "null"
+    expected = 0
+    for _ in range(2):
+        step(rbm, data)
+        expected = expected + formula(data.asnumpy(), rbm.aux_visible_layer_sample.data().asnumpy(), *machine)[2]
+    np.testing.assert_allclose(rbm.interaction_weight.grad().asnumpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_short_last_batch(ctx, generator, mode):
+    machine = reference.random_machine(5, 4, generator)
+    rbm = block(machine, ctx, mode=mode)
+    for rows in (8, 3, 8):
+        data = generator.random((rows, 5))
+        visible_prob_1, hidden_prob_1 = step(rbm, mx.nd.array(data, ctx=ctx))
+        assert visible_prob_1.shape == (8, 5) and hidden_prob_1.shape == (rows, 4) and rbm.num_chains == 8
+        expected = formula(data, rbm.aux_visible_layer_sample.data().asnumpy(), *machine)
+        for ours, theirs in zip(gradients(rbm), expected):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_trainer_over_all_parameters_trains_only_the_learned_ones(ctx, seed, generator, mode):
+    rbm = block(ctx=ctx, mode=mode)
+    data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
+    rbm(data)
+    for name in LEARNED[:2]:
+        getattr(rbm, name).set_data(mx.nd.ones_like(getattr(rbm, name).data()))
+    trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": 0.5, "wd": 0.1})
+    before = {name: getattr(rbm, name).data().asnumpy() for name in LEARNED}
+    step(rbm, data)
+    chains = [getattr(rbm, name).data().asnumpy() for name in CHAINS]
+    trainer.step(1)
+    for name, gradient in zip(LEARNED, gradients(rbm)):
+        decay = 0.1 * before[name] if name == "interaction_weight" else 0  # the biases do not decay
+        np.testing.assert_allclose(
+            getattr(rbm, name).data().asnumpy(), before[name] - 0.5 * (gradient + decay), rtol=1e-5, atol=1e-7
+        )
+    for name, before_step in zip(CHAINS, chains):
+        np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), before_step)
+        assert getattr(rbm, name).grad_req == "null"
+
+
+def test_everything_has_the_datas_dtype_and_device(ctx, generator):
+    rbm = block(ctx=ctx, dtype="float64")
+    with mx.autograd.record():
+        outputs = rbm(mx.nd.array(generator.random((6, 5)), ctx=ctx, dtype="float64"))
+    outputs[0].backward()
+    for array in [*outputs, *(getattr(rbm, name).data() for name in LEARNED + CHAINS)]:
+        assert array.dtype == np.float64 and array.context == ctx
+
+
+def test_a_block_inside_a_hybridized_network(ctx, generator):
+    network = mx.gluon.nn.HybridSequential()
+    network.add(mx.gluon.nn.Flatten(), BinaryRBMBlock(3, 2, True, num_chains=4))
+    network.initialize(ctx=ctx)
+    network.hybridize()
+    for rows in (4, 2):
+        step(network, mx.nd.array(generator.random((rows, 1, 5)), ctx=ctx))
+        assert network[1].aux_hidden_layer_sample.data().shape == (4, 3)
+
+
+# --- Chains and randomness --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_chains_start_binary_and_stored_ones_that_are_not_are_redrawn(ctx, generator, mode):
+    rbm = block(ctx=ctx, mode=mode, num_hidden=50)
+    data = mx.nd.array(generator.random((40, 30)), ctx=ctx)
+    rbm(data)
+    for name in CHAINS:
+        states = getattr(rbm, name).data().asnumpy()
+        assert np.isin(states, (0, 1)).all() and 0.3 < states.mean() < 0.7
+    for rubbish in (0.3, np.nan):
+        for name in CHAINS:
+            getattr(rbm, name).set_data(mx.nd.full(getattr(rbm, name).shape, rubbish))
+        outputs = step(rbm, data)
+        assert all(np.isfinite(output).all() for output in outputs)
+        assert np.isin(rbm.aux_hidden_layer_sample.data().asnumpy(), (0, 1)).all()
+
+
+def module(machine, rows, ctx, num_chains=0, k=2):
+    symbol = binary_rbm_symbol(len(machine[1]), k, for_training=True, num_chains=num_chains)
+    result = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
+    result.bind(data_shapes=[("data", (rows, len(machine[0])))])
+    result.init_params(mx.init.Normal(0.01))
+    result.set_params({name: mx.nd.array(array) for name, array in zip(LEARNED, machine)}, result.get_params()[1])
+    return result
+
+
+def test_the_same_seed_gives_the_same_numbers_in_every_api(ctx, seed, generator):
+    """Learned parameters after three steps with a short last batch: imperative, hybridized, static, Module."""
+    machine = reference.random_machine(20, 10, generator, scale=0.1)
+    chains = generator.integers(0, 2, (8, 10))
+    batches = [mx.nd.array(generator.random((rows, 20)), ctx=ctx) for rows in (8, 8, 5)]
+    results = {}
+    for mode in MODES:
+        rbm = block(machine, ctx, chains=chains, mode=mode)
+        rbm(batches[0])
+        trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": 0.5, "momentum": 0.3})
+        for again in range(2):  # seeded anew, not created anew
+            for name, array in zip(LEARNED + CHAINS[1:], (*machine, chains)):
+                getattr(rbm, name).set_data(mx.nd.array(array))
+            mx.random.seed(seed)
+            trajectory = []
+            for batch in batches:
+                trajectory += [step(rbm, batch)[0]]
+                if not again:
+                    trainer.step(8)
+            results[mode, again] = trajectory
+    rbm = module(machine, 8, ctx, num_chains=8)
+    learned, states = rbm.get_params()
+    states[CHAINS[1]] = mx.nd.array(chains)
+    rbm.set_params(learned, states)
+    rbm.init_optimizer(kvstore=None, optimizer_params={"learning_rate": 0.5, "momentum": 0.3, "rescale_grad": 1 / 8})
+    mx.random.seed(seed)
+    results["module", 0] = []
+    for batch in batches:
+        rbm.forward(mx.io.DataBatch([batch]), is_train=True)
+        rbm.backward()
+        results["module", 0] += [rbm.get_outputs()[0].asnumpy()]
+        rbm.update()
+    for (name, again), trajectory in results.items():
+        for ours, expected in zip(trajectory, results["imperative", again]):
+            np.testing.assert_array_equal(ours, expected, err_msg=name)
+
+
+def fresh_noise(rbm, data, calls):
+    """Visible probabilities of many calls that MXNet may run side by side: nothing is waited for in between."""
+    return [output.asnumpy() for output in [rbm(data)[0] for _ in range(calls)]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_two_of_hundreds_of_concurrent_calls_share_noise(ctx, seed, generator, mode):
+    rbm = block(reference.random_machine(40, 30, generator, scale=0.5), ctx, k=1, for_training=False, mode=mode)
+    data = mx.nd.array(generator.random((4, 40)), ctx=ctx)
+    mx.random.seed(seed)
+    first = fresh_noise(rbm, data, 300)
+    assert len({output.tobytes() for output in first}) == 300
+    mx.random.seed(seed)
+    for ours, again in zip(first, fresh_noise(rbm, data, 300)):
+        np.testing.assert_array_equal(ours, again)
+
+
+def test_calls_in_different_threads_do_not_share_noise(ctx, seed, generator):
+    """MXNet's generators start alike in every thread, so the keys drawn there do too."""
+    rbm = block(reference.random_machine(40, 30, generator, scale=0.5), ctx, k=1, for_training=False)
+    data = mx.nd.array(generator.random((4, 40)), ctx=ctx)
+    results = [fresh_noise(rbm, data, 30)]
+    threads = [threading.Thread(target=lambda: results.append(fresh_noise(rbm, data, 30))) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({output.tobytes() for outputs in results for output in outputs}) == 8 * 30
+
+
+def test_a_program_may_end_while_calls_are_under_way():
+    """MXNet waits for an operator that waits for an interpreter that is no more, unless somebody waits before."""
+    program = """
+from binary_rbm import BinaryRBMBlock
+from gluon_rbm.framework import mx
+rbm = BinaryRBMBlock(500, 50, for_training=False)
+rbm.initialize()
+for _ in range(3):
+    rbm(mx.nd.ones((80, 784)))
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
+
+
+def test_the_operator_without_a_key_input(ctx, seed, generator):
+    """As in graphs of the original example: four inputs, the key drawn when the operator is created."""
+    machine = reference.random_machine(40, 30, generator, scale=0.5)
+    arguments = [mx.nd.array(array, ctx=ctx) for array in (generator.random((4, 40)), *machine)]
+
+    def imperative():
+        mx.random.seed(seed)
+        outputs = [
+            mx.nd.Custom(*arguments, num_hidden=30, k=1, for_training=False, op_type="BinaryRBM")[0] for _ in range(100)
+        ]
+        return [output.asnumpy() for output in outputs]
+
+    def bound():
+        symbol = mx.sym.Custom(
+            *map(mx.sym.var, ("data", *LEARNED)), num_hidden=30, k=1, for_training=False, op_type="BinaryRBM"
+        )
+        mx.random.seed(seed)
+        executor = symbol.bind(ctx, dict(zip(symbol.list_arguments(), arguments)))
+        return [executor.forward()[0].asnumpy() for _ in range(100)]
+
+    for run in (imperative, bound):
+        first, second = run(), run()
+        assert len({output.tobytes() for output in first}) == 100
+        assert [output.tobytes() for output in first] == [output.tobytes() for output in second]
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "arg:"])
+def test_parameter_files_of_the_original_load(ctx, generator, tmp_path, prefix):
+    """Its Gluon script saves bare names, its Module script those with arg: and aux: before them."""
+    machine = reference.random_machine(5, 4, generator)
+    shapes = dict(zip(CHAINS, ((6, 5), (6, 4))))
+    stored = {prefix + name: mx.nd.array(array) for name, array in zip(LEARNED, machine)}
+    stored.update({prefix.replace("arg", "aux") + name: mx.nd.ones(shape) for name, shape in shapes.items()})
+    mx.nd.save(str(tmp_path / "original.params"), stored)
+    for for_training in (True, False):
+        rbm = BinaryRBMBlock(4, 2, for_training)
+        rbm.load_parameters(str(tmp_path / "original.params"), ctx=ctx)
+        for ours, expected in zip(rbm.rbm_parameters, machine):
+            np.testing.assert_array_equal(ours.asnumpy(), expected.astype("float32"))
+        assert rbm.num_chains == (6 if for_training else 0)
+        rbm(mx.nd.array(generator.random((6, 5)), ctx=ctx))[0].asnumpy()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_saved_parameters_have_the_originals_names_and_continue_the_chains(ctx, seed, generator, tmp_path, mode):
+    path = str(tmp_path / "rbm.params")
+    rbm = block(reference.random_machine(5, 4, generator), ctx, mode=mode)
+    data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
+    step(rbm, data)
+    rbm.save_parameters(path)
+    assert sorted(mx.nd.load(path)) == sorted(LEARNED + CHAINS)
+    other = BinaryRBMBlock(4, 2, True)
+    other.load_parameters(path, ctx=ctx)
+    outputs = []
+    for each in (rbm, other):
+        mx.random.seed(seed)
+        outputs.append(step(each, data)[0])
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_module_checkpoint_and_symbol_json(ctx, seed, generator, tmp_path):
+    machine = reference.random_machine(5, 4, generator)
+    data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
+    trained = module(machine, 6, ctx)
+    trained.init_optimizer(kvstore=None, optimizer_params={"learning_rate": 0.0})
+    trained.forward(mx.io.DataBatch([data]), is_train=True)
+    trained.backward()
+    trained.update()  # a module takes states that changed only after an update,
+    mx.nd.waitall()  # and does not wait for a CustomOp to have changed them
+    prefix = str(tmp_path / "rbm")
+    trained.save_checkpoint(prefix, 1)
+    loaded = mx.mod.Module.load(prefix, 1, data_names=["data"], label_names=None, context=ctx)
+    loaded.bind(data_shapes=[("data", (6, 5))])
+    outputs = []
+    for each in (trained, loaded):
+        mx.random.seed(seed)
+        each.forward(mx.io.DataBatch([data]), is_train=True)
+        outputs.append(each.get_outputs()[0].asnumpy())
+    np.testing.assert_array_equal(*outputs)
+    rbm = BinaryRBMBlock(4, 2, True)  # and Gluon reads what Module wrote
+    rbm.load_parameters(prefix + "-0001.params", ctx=ctx)
+    for ours, expected in zip(rbm.rbm_parameters, machine):
+        np.testing.assert_array_equal(ours.asnumpy(), expected.astype("float32"))
+
+
+def test_an_exported_block_runs(ctx, seed, generator, tmp_path):
+    rbm = block(reference.random_machine(5, 4, generator), ctx, for_training=False, mode="hybridized")
+    data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
+    mx.random.seed(seed)
+    expected = rbm(data)[0].asnumpy()
+    rbm.export(str(tmp_path / "rbm"))
+    loaded = mx.gluon.SymbolBlock.imports(
+        str(tmp_path / "rbm-symbol.json"), ["data"], str(tmp_path / "rbm-0000.params"), ctx
+    )
+    mx.random.seed(seed)
+    np.testing.assert_array_equal(loaded(data)[0].asnumpy(), expected)
+
+
+def test_parameters_can_be_shared_as_in_the_original(ctx, generator):
+    rbm = BinaryRBMBlock(4, 2, True, prefix="rbm_")
+    rbm.initialize(mx.init.Normal(sigma=0.01), ctx=ctx)
+    rbm(mx.nd.array(generator.random((6, 5)), ctx=ctx))
+    shared = BinaryRBMBlock(4, 7, False, params=rbm.collect_params("^(?!.*_aux_.*).*$"))
+    assert shared(mx.nd.array(generator.random((3, 5)), ctx=ctx))[0].shape == (3, 5)
+    assert shared.interaction_weight is rbm.interaction_weight
+
+
+# --- Wrong input ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, message", [((0, 1), "num_hidden is 0"), ((3, 0), "k is 0"), ((-2, 1), "num_hidden is -2")]
+)
+def test_sizes_below_one(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BinaryRBMBlock(*arguments, for_training=True)
+
+
+def test_images_that_are_not_flat(ctx):
+    with pytest.raises(ValueError, match="flatten it"):
+        block(ctx=ctx)(mx.nd.zeros((6, 1, 2, 2), ctx=ctx))
+
+
+def test_data_of_another_width_than_the_model(ctx, generator):
+    rbm = block(reference.random_machine(5, 4, generator), ctx)
+    with pytest.raises(ValueError, match="6 visible units, the model 5"):
+        rbm(mx.nd.zeros((6, 6), ctx=ctx))
+
+
+def test_no_gradient_without_training(ctx, generator):
+    rbm = block(reference.random_machine(5, 4, generator), ctx, for_training=False)
+    with pytest.raises(mx.MXNetError):
+        step(rbm, mx.nd.zeros((6, 5), ctx=ctx))
+        rbm.interaction_weight.grad().asnumpy()
+
+
+def test_the_likelihood_stays_importable_from_here():
+    import ais
+
+    assert estimate_log_likelihood is ais.estimate_log_likelihood
+
+
+def test_the_key_is_one_of_many():
+    assert len({tuple(gibbs.draw_key().asnumpy()) for _ in range(100)}) == 100

@@ -1,0 +1,691 @@
+"""Data sets: what is read, what is refused and how, downloads from a server on this machine, batches."""
+
+import gzip
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_rbm import datasets, downloads
+from gluon_rbm.errors import InputError
+
+REAL_DATA = os.environ.get("MXNET_RBM_DATA")
+IDX_NAMES = [file.name for file in downloads.SOURCES["mnist"]]
+IMAGES_NAME, LABELS_NAME = IDX_NAMES[:2]
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    """No test finds the data, the cache or the proxy of whoever runs it."""
+    monkeypatch.delenv("MXNET_RBM_DATA", raising=False)
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def fails(call, *parts):
+    """`call` raises InputError with a message of a single line that has all `parts`."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    for part in parts:
+        assert str(part) in message
+    return message
+
+
+# -- small published data sets -----------------------------------------------------------------------------------------
+
+
+def idx_bytes(array, dtype_code=8):
+    sizes = np.array(array.shape, ">u4").tobytes()
+    return bytes([0, 0, dtype_code, array.ndim]) + sizes + array.tobytes()
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+class Published:
+    """A data set like MNIST of 5 + 3 images of 4 x 3 pixels, and the table entry that describes it."""
+
+    def __init__(self, monkeypatch, name="mnist", content_hashes=True):
+        self.monkeypatch, self.name = monkeypatch, name
+        numbers = np.arange(8 * 12, dtype=np.uint8)
+        self.arrays = [
+            numbers[: 5 * 12].reshape(5, 4, 3),
+            np.array([3, 1, 4, 1, 5], np.uint8),
+            numbers[5 * 12 :].reshape(3, 4, 3),
+            np.array([9, 2, 6], np.uint8),
+        ]
+        self.contents = dict(zip(IDX_NAMES, map(idx_bytes, self.arrays)))
+        self.archives = {file: gzip.compress(content) for file, content in self.contents.items()}
+        self.content_hashes = content_hashes
+        self.list_at()
+
+    def list_at(self, *mirrors):
+        """Put the data set into the table, with these mirrors."""
+        files = [
+            downloads.RemoteFile(
+                name, mirrors, sha256(self.archives[name]), sha256(self.contents[name]) if self.content_hashes else None
+            )
+            for name in IDX_NAMES
+        ]
+        self.monkeypatch.setitem(downloads.SOURCES, self.name, files)
+
+    def replace(self, name, content):
+        """Publish other content under a name."""
+        self.contents[name], self.archives[name] = content, gzip.compress(content)
+        self.list_at()
+
+    def write(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, archive in self.archives.items():
+            (folder / name).write_bytes(archive)
+        return folder
+
+    def check(self, dataset):
+        found = [dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels]
+        for array, expected in zip(found, self.arrays):
+            np.testing.assert_array_equal(array, expected)
+        assert [array.dtype for array in found] == [np.uint8, np.int32, np.uint8, np.int32]
+
+
+@pytest.fixture
+def published(monkeypatch):
+    return Published(monkeypatch)
+
+
+@pytest.mark.parametrize("place", ["given", "given/mnist", "environment", "environment/mnist", "home/datasets/mnist"])
+def test_files_are_found_in_each_folder(published, tmp_path, monkeypatch, place):
+    monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "environment"))
+    published.write(tmp_path / place)
+    dataset = datasets.load("mnist", data_dir=tmp_path / "given")
+    published.check(dataset)
+    assert (dataset.name, dataset.maximum, dataset.image_shape, dataset.num_visible) == ("mnist", 255, (4, 3), 12)
+
+
+def test_search_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "b"))
+    expected = ["a", "a/digits", "b", "b/digits", "home/datasets/digits"]
+    assert downloads.search_folders("digits", str(tmp_path / "a")) == [tmp_path / name for name in expected]
+    monkeypatch.setenv("MXNET_RBM_DATA", "")
+    monkeypatch.delenv("MXNET_HOME")
+    monkeypatch.setenv("APPDATA" if os.name == "nt" else "HOME", str(tmp_path))
+    home = tmp_path / ("mxnet" if os.name == "nt" else ".mxnet")
+    assert downloads.search_folders("digits") == [home / "datasets" / "digits"]
+
+
+def test_decompressed_and_recompressed_files_are_accepted(published, tmp_path):
+    for level, (name, content) in enumerate(published.contents.items()):
+        if level % 2:
+            (tmp_path / name[:-3]).write_bytes(content)
+        else:
+            (tmp_path / name).write_bytes(gzip.compress(content, level, mtime=1))
+            assert sha256((tmp_path / name).read_bytes()) != sha256(published.archives[name])
+    published.check(datasets.load("mnist", tmp_path))
+
+
+def test_without_a_content_hash_only_the_published_archive_is_accepted(monkeypatch, tmp_path):
+    published = Published(monkeypatch, "fashion-mnist", content_hashes=False)
+    path = published.write(tmp_path) / IMAGES_NAME
+    published.check(datasets.load("fashion-mnist", tmp_path))
+    path.write_bytes(gzip.compress(published.contents[IMAGES_NAME], 1, mtime=1))
+    fails(lambda: datasets.load("fashion-mnist", tmp_path), path, "published archive", "delete it")
+    path.unlink()
+    plain = tmp_path / IMAGES_NAME[:-3]
+    plain.write_bytes(published.contents[IMAGES_NAME])
+    fails(lambda: datasets.load("fashion-mnist", tmp_path), plain, "published archive", "delete it")
+
+
+def test_files_of_another_data_set_are_named(published, monkeypatch, tmp_path):
+    fashion = Published(monkeypatch, "fashion-mnist")
+    fashion.replace(IMAGES_NAME, idx_bytes(np.zeros((5, 4, 3), np.uint8)))
+    path = published.write(tmp_path) / IMAGES_NAME
+    fails(lambda: datasets.load("fashion-mnist", tmp_path), path, "another data set, mnist", "move it")
+
+
+BAD_FILES = {
+    "empty": (lambda content: b"", "is empty"),
+    "half an archive": (lambda content: gzip.compress(content)[:40], "truncated"),
+    "archive without its end": (lambda content: gzip.compress(content)[:-4], "truncated"),
+    "archive with wrong checksum": (lambda content: gzip.compress(content)[:-8] + bytes(8), "truncated or not a whole"),
+    "archive with garbage inside": (lambda content: gzip.compress(content)[:20] + bytes(99), "truncated or not"),
+    "empty archive": (lambda content: gzip.compress(b""), "magic number"),
+    "web page": (lambda content: b"<html>not found</html>", "magic number"),
+    "only half a header": (lambda content: content[:6], "magic number"),
+    "labels": (lambda content: idx_bytes(np.zeros(5, np.uint8)) + bytes(20), "1 dimensions instead of 3"),
+    "floats": (lambda content: idx_bytes(np.zeros((5, 4, 3), ">f4"), 0x0D), "type 0x0d"),
+    "too short": (lambda content: content[:-1], "announces 60 bytes of data but holds 59"),
+    "too long": (lambda content: gzip.compress(content + b"\0"), "announces 60 bytes of data but holds 61"),
+    "other content": (lambda content: gzip.compress(content[:-1] + b"\xff"), "content hash"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_idx_file(published, tmp_path, case):
+    damage, part = BAD_FILES[case]
+    path = published.write(tmp_path) / IMAGES_NAME
+    path.write_bytes(damage(published.contents[IMAGES_NAME]))
+    before = path.read_bytes()
+    fails(lambda: datasets.load("mnist", tmp_path), path, part, "delete it to fetch it again")
+    assert path.read_bytes() == before
+
+
+def test_images_and_labels_must_match(published, tmp_path):
+    published.replace(LABELS_NAME, idx_bytes(np.zeros(4, np.uint8)))
+    published.write(tmp_path)
+    fails(lambda: datasets.load("mnist", tmp_path), IMAGES_NAME, "5 images", "4 labels")
+
+
+def test_hash_table():
+    hashes = [sha for files in downloads.SOURCES.values() for file in files for sha in file[2:] if sha is not None]
+    assert len(hashes) == len(set(hashes)) == 4 + 4 + 4 + 1
+    assert all(len(sha) == 64 and int(sha, 16) for sha in hashes)
+    assert [file.name for file in downloads.SOURCES["fashion-mnist"]] == IDX_NAMES
+
+
+# -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
+
+
+def cifar10_archive(members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def cifar10_members():
+    """Two records each. Image r of file f: label 2 f + r; red f, green 100 + the row, blue 200 + the column."""
+    rows, columns = np.mgrid[:32, :32].astype(np.uint8)
+    members = {"readme.html": b"hello"}
+    for f, name in enumerate(
+        ["data_batch_2", "data_batch_1", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+    ):
+        planes = np.stack([np.full_like(rows, f), 100 + rows, 200 + columns]).tobytes()
+        members[f"{name}.bin"] = b"".join(bytes([2 * f + record]) + planes for record in (0, 1))
+    return members
+
+
+def publish_cifar10(monkeypatch, folder, archive, sha=None):
+    file = downloads.RemoteFile("cifar-10-binary.tar.gz", (), sha or sha256(archive))
+    monkeypatch.setitem(downloads.SOURCES, "cifar10", [file])
+    (folder / file.name).write_bytes(archive)
+    return folder / file.name
+
+
+def test_cifar10(monkeypatch, tmp_path):
+    publish_cifar10(monkeypatch, tmp_path, cifar10_archive(cifar10_members()))
+    dataset = datasets.load("cifar10", tmp_path)
+    assert (dataset.image_shape, dataset.num_visible, dataset.maximum) == ((32, 32, 3), 3072, 255)
+    assert dataset.train_images.shape == (10, 32, 32, 3) and dataset.train_images.dtype == np.uint8
+    # By the number in the name, not by the place in the archive.
+    assert dataset.train_labels.tolist() == [2, 3, 0, 1, 4, 5, 6, 7, 8, 9] and dataset.train_labels.dtype == np.int32
+    assert dataset.test_labels.tolist() == [10, 11]
+    assert dataset.train_images[0, 7, 9].tolist() == [1, 107, 209]
+    assert dataset.test_images[1, 31, 0].tolist() == [5, 131, 200]
+    assert [path.name for path in tmp_path.iterdir()] == ["cifar-10-binary.tar.gz"]
+
+
+def test_bad_cifar10(monkeypatch, tmp_path):
+    members = cifar10_members()
+    good = cifar10_archive(members)
+    without = cifar10_archive({name: content for name, content in members.items() if name != "test_batch.bin"})
+    short = cifar10_archive({**members, "data_batch_4.bin": members["data_batch_4.bin"][:-1]})
+    cases = [
+        (b"", "is empty"),
+        (good[: len(good) // 2], "truncated"),
+        (b"<html></html>", "not a whole tar.gz archive"),
+        (without, "lacks test_batch.bin"),
+        (short, "data_batch_4.bin of 6145 bytes"),
+    ]
+    for archive, part in cases:
+        path = publish_cifar10(monkeypatch, tmp_path, archive)
+        fails(lambda: datasets.load("cifar10", tmp_path), path, part, "delete it to fetch it again")
+    for archive in (good[:-4], cifar10_archive({**members, "readme.html": b"goodbye"})):
+        path = publish_cifar10(monkeypatch, tmp_path, archive, sha=sha256(good))
+        fails(lambda: datasets.load("cifar10", tmp_path), path, "hash", "delete it to fetch it again")
+
+
+# -- downloads ---------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """Answers `/folder/name` from `folders`: {folder: {name: bytes}}; those of `cut` lose their second half."""
+
+    def __init__(self):
+        self.folders, self.cut, self.requests = {}, set(), []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                _, folder, name = self.path.split("/")
+                server.requests.append((folder, name))
+                content = server.folders.get(folder, {}).get(name)
+                self.send_response(404 if content is None else 200)
+                content = content or b""
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Encoding", "gzip")  # as some servers say of archives; it must stay one
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2] if folder in server.cut else content)
+
+            def log_message(self, *args):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def mirror(self, folder):
+        return f"http://127.0.0.1:{self.http.server_port}/{folder}/"
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+@pytest.mark.parametrize("bad", ["absent", "wrong", "cut", "refused"])
+def test_the_next_mirror_is_tried(published, server, tmp_path, bad):
+    server.folders["good"] = published.archives
+    server.folders["cut"] = published.archives
+    server.cut.add("cut")
+    wrong = gzip.compress(idx_bytes(np.zeros((5, 4, 3), np.uint8)))
+    server.folders["wrong"] = dict.fromkeys(IDX_NAMES, wrong)
+    first = "http://127.0.0.1:9/" if bad == "refused" else server.mirror(bad)  # nothing listens on port 9
+    published.list_at(first, server.mirror("good"))
+    published.check(datasets.load("mnist", tmp_path / "new" / "folder"))
+    files = {path.name: path.read_bytes() for path in (tmp_path / "new" / "folder").iterdir()}
+    assert files == published.archives
+    asked = len(server.requests)
+    published.check(datasets.load("mnist", tmp_path / "new" / "folder"))
+    assert len(server.requests) == asked > 0
+
+
+def test_without_data_dir_the_cache_is_filled(published, server, tmp_path):
+    server.folders["good"] = published.archives
+    published.list_at(server.mirror("good"))
+    published.check(datasets.load("mnist", progress=False))
+    assert sorted(os.listdir(tmp_path / "home" / "datasets" / "mnist")) == sorted(IDX_NAMES)
+
+
+def test_only_missing_files_are_downloaded(published, server, tmp_path):
+    server.folders["good"] = published.archives
+    published.list_at(server.mirror("good"))
+    (published.write(tmp_path) / LABELS_NAME).unlink()
+    published.check(datasets.load("mnist", tmp_path))
+    assert server.requests == [("good", LABELS_NAME)]
+
+
+def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):
+    server.folders["cut"] = published.archives
+    server.cut.add("cut")
+    published.list_at(server.mirror("cut"))
+    fails(lambda: datasets.load("mnist", tmp_path / "data"), tmp_path / "data", server.mirror("cut"))
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_any_interruption_leaves_nothing(published, server, tmp_path, monkeypatch):
+    server.folders["good"] = published.archives
+    published.list_at(server.mirror("good"))
+
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.load("mnist", tmp_path / "data")
+    assert os.listdir(tmp_path / "data") == []
+
+
+def test_no_mirror_answers(published, server, tmp_path):
+    published.list_at(server.mirror("absent"), "http://127.0.0.1:9/")
+    (published.write(tmp_path) / LABELS_NAME).unlink()
+    (tmp_path / IDX_NAMES[3]).unlink()
+    message = fails(
+        lambda: datasets.load("mnist", tmp_path),
+        f"put {LABELS_NAME}, {IDX_NAMES[3]} into {tmp_path}",
+        "--dataset digits",
+        "answered 404",
+        "http://127.0.0.1:9/ failed",
+    )
+    assert IMAGES_NAME not in message
+    assert sorted(os.listdir(tmp_path)) == sorted([IMAGES_NAME, IDX_NAMES[2]])
+
+
+def test_folder_that_cannot_be_written(published, server, tmp_path):
+    server.folders["good"] = published.archives
+    published.list_at(server.mirror("good"))
+    (tmp_path / "file").write_bytes(b"")
+    folder = tmp_path / "file" / "folder"
+    fails(lambda: datasets.load("mnist", folder), folder, IMAGES_NAME, "name another --data-dir")
+    fails(lambda: datasets.load("mnist", tmp_path / "file"), "name another --data-dir")
+
+
+# -- folders of images -------------------------------------------------------------------------------------------------
+
+
+def save_image(path, value, size=(3, 2), mode="L"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)
+    return path
+
+
+def test_folder_of_classes(tmp_path):
+    for index in range(12):
+        save_image(tmp_path / "cat" / f"{index:02}.png", index)
+    for index in range(12, 20):
+        save_image(tmp_path / "ant" / f"{index}.BMP", index)
+    (tmp_path / "ant" / "notes.txt").write_text("no image")
+    (tmp_path / "ant" / "._12.png").write_text("no image either")
+    (tmp_path / "empty").mkdir()
+    dataset = datasets.load("image-folder", tmp_path)
+    assert (dataset.image_shape, dataset.num_visible, dataset.maximum) == ((2, 3), 6, 255)
+    assert dataset.test_images[:, 0, 0].tolist() == [12, 2]  # of ant 12..19, cat 0..11: the first and the eleventh
+    assert dataset.test_labels.tolist() == [0, 1]
+    assert dataset.train_images[:, 1, 2].tolist() == [*range(13, 20), 0, 1, *range(3, 12)]
+    assert dataset.train_labels.tolist() == [0] * 7 + [1] * 11
+    assert dataset.train_images.dtype == np.uint8 and dataset.train_labels.dtype == np.int32
+
+
+def test_folder_of_train_and_test(tmp_path):
+    for path, value in [("train/a/1", 1), ("train/c/2", 2), ("test/b/3", 3), ("test/c/4", 4)]:
+        save_image(tmp_path / f"{path}.png", value)
+    dataset = datasets.load("image-folder", str(tmp_path))
+    assert dataset.train_images[:, 0, 0].tolist() == [1, 2] and dataset.train_labels.tolist() == [0, 2]
+    assert dataset.test_images[:, 0, 0].tolist() == [3, 4] and dataset.test_labels.tolist() == [1, 2]
+
+
+def test_folder_without_classes(tmp_path):
+    for index in range(11):
+        save_image(tmp_path / f"{index:02}.png", index)
+    dataset = datasets.load("image-folder", tmp_path)
+    assert dataset.train_labels is None and dataset.test_labels is None
+    assert dataset.train_images[:, 0, 0].tolist() == list(range(1, 10))
+    assert dataset.test_images[:, 0, 0].tolist() == [0, 10]
+
+
+@pytest.mark.parametrize(
+    "mode, value, expected",
+    [("1", 1, 255), ("L", 7, 7), ("LA", (7, 9), 7), ("I;16", 258 * 2, 2), ("RGB", (1, 2, 3), [1, 2, 3])],
+)
+def test_grey_or_colour_as_the_first_image(tmp_path, mode, value, expected):
+    save_image(tmp_path / "0.png", value, mode=mode)
+    save_image(tmp_path / "1.png", (9, 9, 9, 9), mode="RGBA")
+    save_image(tmp_path / "2.png", value, mode=mode)
+    dataset = datasets.load("image-folder", tmp_path)
+    assert dataset.image_shape == ((2, 3) if mode != "RGB" else (2, 3, 3))
+    assert dataset.test_images[0, 0, 0].tolist() == dataset.train_images[1, 1, 1].tolist() == expected
+    assert np.all(dataset.train_images[0] == 9)
+
+
+def test_grey_image_among_colour(tmp_path):
+    save_image(tmp_path / "0.png", (1, 2, 3), mode="RGB")
+    save_image(tmp_path / "1.png", 0xFFFF, mode="I;16")
+    assert np.all(datasets.load("image-folder", tmp_path).train_images == 255)
+
+
+def test_bad_image_folders(tmp_path):
+    def load():
+        return datasets.load("image-folder", tmp_path)
+
+    fails(lambda: datasets.load("image-folder"), "--data-dir")
+    fails(lambda: datasets.load("image-folder", tmp_path / "none"), tmp_path / "none", "--data-dir")
+    fails(load, tmp_path, "no images")
+    first = save_image(tmp_path / "a" / "0.png", 0)
+    fails(load, tmp_path, "single image")
+    odd = save_image(tmp_path / "b" / "1.png", 0, size=(5, 4))
+    fails(load, odd, "5 x 4", "3 x 2")
+    odd.write_bytes(first.read_bytes()[:40])  # ends before the pixels
+    fails(load, odd, "cannot be read as an image")
+    odd.write_bytes(b"")
+    fails(load, odd, "cannot be read as an image")
+    beside = save_image(tmp_path / "2.png", 0)
+    fails(load, beside, "move it")
+
+
+def test_train_with_classes_and_test_without(tmp_path):
+    save_image(tmp_path / "train" / "a" / "0.png", 0)
+    save_image(tmp_path / "test" / "0.png", 0)
+    fails(lambda: datasets.load("image-folder", tmp_path), tmp_path, "folder per class")
+    (tmp_path / "test" / "0.png").unlink()
+    fails(lambda: datasets.load("image-folder", tmp_path), tmp_path / "test", "no images")
+
+
+# -- data sets without files, arrays -----------------------------------------------------------------------------------
+
+
+def test_digits():
+    dataset = datasets.load("digits")
+    assert dataset.train_images.shape == (1437, 8, 8) and dataset.test_images.shape == (360, 8, 8)
+    assert dataset.train_images.dtype == np.uint8 and dataset.maximum == 16 == dataset.train_images.max()
+    assert dataset.train_labels.shape == (1437,) and dataset.test_labels.shape == (360,)
+    assert dataset.train_labels.dtype == np.int32 and set(dataset.test_labels) == set(range(10))
+
+
+def test_bars_and_stripes():
+    dataset = datasets.load("bars-and-stripes")
+    assert (dataset.image_shape, dataset.num_visible, dataset.maximum) == ((4, 4), 16, 1)
+    assert dataset.train_images is dataset.test_images and dataset.train_images.dtype == np.uint8
+    patterns = {image.tobytes() for image in dataset.train_images}
+    expected = set()
+    for line in np.ndindex(2, 2, 2, 2):
+        image = np.tile(np.array(line, np.uint8), (4, 1))
+        expected |= {image.tobytes(), image.T.tobytes()}
+    assert len(dataset.train_images) == 30 and patterns == expected
+    for image, label in zip(dataset.train_images, dataset.train_labels):
+        assert np.all(image == (image[:1] if label == 0 else image[:, :1]))
+
+
+def save_array(path, array):
+    np.save(path, array)
+    return path
+
+
+def test_array_of_floats(tmp_path):
+    images = np.linspace(0, 1, 21 * 9).reshape(21, 9)
+    path = save_array(tmp_path / "images.npy", images)
+    dataset = datasets.load(path)
+    assert dataset.name == str(path) and dataset.train_labels is None and dataset.test_labels is None
+    assert dataset.image_shape == (3, 3) and dataset.maximum == 1 and dataset.train_images.dtype == np.float32
+    np.testing.assert_array_equal(datasets.to_visible(dataset.test_images, 1), images[[0, 10, 20]].astype(np.float32))
+    assert len(dataset.train_images) == 18
+
+
+@pytest.mark.parametrize(
+    "shape, image_shape",
+    [((4, 10), (1, 10)), ((4, 2, 5), (2, 5)), ((4, 2, 5, 3), (2, 5, 3)), ((4, 2, 5, 1), (2, 5)), ((4, 16), (4, 4))],
+)
+def test_array_shapes(tmp_path, shape, image_shape):
+    path = save_array(tmp_path / "images.npy", np.full(shape, 200, np.uint8))
+    dataset = datasets.load(str(path))
+    assert dataset.image_shape == image_shape and dataset.maximum == 255 and dataset.train_images.dtype == np.uint8
+
+
+def test_array_of_bits(tmp_path):
+    assert datasets.load(save_array(tmp_path / "bits.npy", np.eye(4, dtype=np.uint8))).maximum == 1
+
+
+def test_bad_arrays(tmp_path):
+    path = tmp_path / "images.npy"
+    fails(lambda: datasets.load(path), path, "no file")
+    good = np.full((4, 9), 0.5)
+    cases = [
+        (np.where(np.eye(4, 9) > 0, np.nan, good), "NaN"),
+        (good + 1, "from 1.5 to 1.5"),
+        (good - 1, "from -0.5 to -0.5"),
+        (np.where(np.eye(4, 9) > 0, np.inf, good), "to inf"),
+        (np.ones((4, 9), np.int64), "int64"),
+        (np.ones((4, 9), complex), "complex"),
+        (np.ones(4), "(4,)"),
+        (np.ones((1, 9)), "(1, 9)"),
+        (np.ones((4, 0)), "(4, 0)"),
+        (np.ones((4, 2, 2, 2)), "(4, 2, 2, 2)"),
+    ]
+    for array, part in cases:
+        save_array(path, array)
+        fails(lambda: datasets.load(path), path, part)
+
+
+def test_files_that_hold_no_array(tmp_path):
+    path = save_array(tmp_path / "images.npy", np.full((4, 9), 0.5))
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[:-1], whole[:20]):
+        path.write_bytes(content)
+        fails(lambda: datasets.load(path), path, "numpy.save")
+    np.save(path, np.array([{}, None], object), allow_pickle=True)  # reading it would run what it says
+    fails(lambda: datasets.load(path), path, "numpy.save")
+    with open(path, "wb") as file:
+        np.savez(file, a=np.ones(3))
+    fails(lambda: datasets.load(path), path)
+
+
+def test_unknown_name():
+    fails(lambda: datasets.load("mnits"), "'mnits'", ", ".join(datasets.NAMES), ".npy")
+
+
+def test_mxnet_is_not_imported():
+    code = "import sys, gluon_rbm.datasets; sys.exit('mxnet' in sys.modules)"
+    root = os.path.dirname(os.path.dirname(downloads.__file__))
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_real_mnist(monkeypatch):
+    if not REAL_DATA:
+        pytest.skip("MXNET_RBM_DATA names no folder with MNIST")
+    monkeypatch.setenv("MXNET_RBM_DATA", REAL_DATA)
+    folders = downloads.search_folders("mnist")[:2]
+    if not any(os.path.isfile(folder / name) for folder in folders for name in (IMAGES_NAME, IMAGES_NAME[:-3])):
+        pytest.skip(f"MXNET_RBM_DATA={REAL_DATA} does not hold MNIST")
+    dataset = datasets.load("mnist")
+    assert dataset.train_images.shape == (60000, 28, 28) and dataset.test_images.shape == (10000, 28, 28)
+    # The counts of digits and the mean published with the data set.
+    assert np.bincount(dataset.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(dataset.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert round(datasets.mean_image(dataset.train_images, dataset.maximum).mean(), 4) == 0.1307
+
+
+# -- arrays and batches ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("maximum", [1, 16, 255])
+def test_to_visible(maximum):
+    images = np.array([[[0, maximum]], [[maximum // 2, 1]]], np.uint8)
+    visible = datasets.to_visible(images, maximum)
+    assert visible.dtype == np.float32 and visible.shape == (2, 2)
+    expected = np.array([[0, 1], [maximum // 2 / maximum, 1 / maximum]])
+    np.testing.assert_allclose(visible, expected, rtol=np.finfo(np.float32).eps)
+    assert visible[0, 1] == 1
+    assert datasets.to_visible(images[:0], maximum).shape == (0, 2)
+
+
+def test_mean_image(seed):
+    images = np.random.default_rng(seed).integers(0, 256, (37, 3, 2, 3), np.uint8)
+    mean = datasets.mean_image(images, 255)
+    assert mean.dtype == np.float64 and mean.shape == (18,)
+    np.testing.assert_allclose(mean, images.reshape(37, 18).astype(float).mean(axis=0) / 255, rtol=1e-12)
+
+
+def numbered(count=23):
+    """Images of which each pixel is the number of the image."""
+    return np.repeat(np.arange(count, dtype=np.uint8), 6).reshape(count, 2, 3)
+
+
+def numbers_of(some_batches):
+    return np.concatenate([batch[:, 0] for batch in some_batches]).round(6).tolist()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 4])
+def test_batches_in_order(num_workers):
+    found = list(datasets.batches(numbered(), 1, 5, num_workers=num_workers))
+    assert [batch.shape for batch in found] == [(5, 6)] * 4 + [(3, 6)]
+    assert all(batch.dtype == np.float32 for batch in found)
+    assert numbers_of(found) == list(range(23))
+
+
+@pytest.mark.parametrize("binarize", datasets.BINARIZE)
+def test_batches_follow_from_the_key_alone(seed, binarize):
+    images = np.random.default_rng(seed).integers(0, 256, (43, 5, 5), np.uint8)
+
+    def epoch(*key, num_workers=0):
+        return list(datasets.batches(images, 255, 4, key, binarize, num_workers))
+
+    for batch, again, threaded in zip(epoch(seed, 0), epoch(seed, 0), epoch(seed, 0, num_workers=4)):
+        np.testing.assert_array_equal(batch, again)
+        np.testing.assert_array_equal(batch, threaded)
+    assert len(epoch(seed, 0, num_workers=4)) == 11
+    # Two orders of 43 images agree once in 43! keys.
+    assert not np.array_equal(np.concatenate(epoch(seed, 0)), np.concatenate(epoch(seed, 1)))
+
+
+def test_every_image_once_an_epoch(seed):
+    for num_workers in (0, 3):
+        found = list(datasets.batches(numbered(), 1, 5, (seed, 7), num_workers=num_workers))
+        assert [len(batch) for batch in found] == [5, 5, 5, 5, 3]
+        assert numbers_of(found) != list(range(23))  # once in 23! keys
+        assert sorted(numbers_of(found)) == list(range(23))
+
+
+def test_sampled_pixels_have_the_grey_value_as_mean(seed):
+    grey = np.arange(17, dtype=np.uint8)
+    images = np.tile(grey, (5000, 1))
+    found = np.concatenate(list(datasets.batches(images, 16, 100, (seed,), "sample")))
+    assert found.dtype == np.float32 and set(np.unique(found)) == {0, 1}
+    # Five standard errors of a mean of 5000 independent draws; exact where the pixel is black or white.
+    standard_error = np.sqrt(grey / 16 * (1 - grey / 16) / 5000)
+    assert np.all(np.abs(found.mean(axis=0) - grey / 16) <= 5 * standard_error)
+    # Drawn anew for each batch and each key: half of some 50,000 grey pixels would have to agree by chance.
+    other = np.concatenate(list(datasets.batches(images, 16, 100, (seed, 1), "sample")))
+    assert not np.array_equal(found[:100], found[100:200])
+    assert not np.array_equal(found, other)
+
+
+def test_threshold():
+    images = np.array([[0, 127, 128, 255]], np.uint8)
+    (batch,) = datasets.batches(images, 255, 10, binarize="threshold")
+    assert batch.tolist() == [[0, 0, 1, 1]] and batch.dtype == np.float32
+    (batch,) = datasets.batches(np.array([[7, 8]], np.uint8), 16, 1, binarize="threshold")
+    assert batch.tolist() == [[0, 1]]
+
+
+def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
+    started, to_visible = [], datasets.to_visible
+    monkeypatch.setattr(datasets, "to_visible", lambda *arguments: started.append(1) or to_visible(*arguments))
+    threads = set(threading.enumerate())
+    iterator = datasets.batches(numbered(100), 1, 1, num_workers=3)
+    assert next(iterator)[0, 0] == 0 and next(iterator)[0, 0] == 1
+    time.sleep(0.1)  # for an unbounded window to show
+    assert 2 <= len(started) <= 2 * 3 + 1
+    assert set(threading.enumerate()) - threads
+    iterator.close()
+    assert not set(threading.enumerate()) - threads
+    assert len(started) <= 2 * 3 + 1
+
+
+def test_batches_of_nothing():
+    assert (
+        list(datasets.batches(numbered()[:0], 1, 5))
+        == list(datasets.batches(numbered()[:0], 1, 5, (1,), "sample", 2))
+        == []
+    )
+
+
+def test_bad_arguments_of_batches():
+    images = numbered()
+    fails(lambda: datasets.batches(images, 1, 0), "batch size")
+    fails(lambda: datasets.batches(images, 1, 5, num_workers=-1), "-1 workers")
+    fails(lambda: datasets.batches(images, 1, 5, binarize="round"), "'round'", "threshold")
+    fails(lambda: datasets.batches(images, 1, 5, binarize="sample"), "key")

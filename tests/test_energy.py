@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import reference
+
+from gluon_rbm import energy
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+
+
+def parameters(machine, ctx=None, dtype="float64"):
+    return energy.Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("float64", 1e-13)])
+def test_free_energy_equals_enumeration(ctx, generator, dtype, tolerance):
+    machine = reference.random_machine(5, 4, generator)
+    visible = reference.states(5)
+    ours = energy.free_energy(parameters(machine, ctx, dtype), mx.nd.array(visible, ctx=ctx, dtype=dtype))
+    assert ours.dtype == np.float64 and ours.context == ctx
+    np.testing.assert_allclose(
+        ours.asnumpy(), reference.free_energies(*machine, visible), rtol=tolerance, atol=10 * tolerance
+    )
+
+
+@pytest.mark.parametrize("beta_from, beta_to", [(0, 0.3), (0.3, 0.31), (0.5, 1), (1, 0)])
+def test_free_energy_difference_equals_enumeration(generator, beta_from, beta_to):
+    machine, base = reference.random_machine(5, 4, generator), generator.normal(size=5)
+    visible = reference.states(5)
+    ours = energy.free_energy_difference(
+        parameters(machine),
+        mx.nd.array(visible, dtype="float64"),
+        beta_from,
+        beta_to,
+        mx.nd.array(base, dtype="float64"),
+    )
+    expected = reference.free_energies(*machine, visible, beta_from, base) - reference.free_energies(
+        *machine, visible, beta_to, base
+    )
+    np.testing.assert_allclose(ours.asnumpy(), expected, rtol=1e-11, atol=1e-12)
+
+
+def test_free_energy_difference_from_zero_to_one_without_base_counts_the_hidden_states(generator):
+    machine = reference.random_machine(3, 4, generator)
+    ours = energy.free_energy_difference(parameters(machine), mx.nd.zeros((1, 3), dtype="float64"), 0, 1)
+    expected = np.log1p(np.exp(machine[1])).sum() - 4 * np.log(2)
+    np.testing.assert_allclose(ours.asnumpy(), [expected], rtol=1e-12)
+
+
+def test_conditionals_equal_enumeration(ctx, generator):
+    a, b, w = reference.random_machine(4, 3, generator)
+    joint = reference.joint(a, b, w)
+    given_visible, given_hidden = joint / joint.sum(axis=1, keepdims=True), joint / joint.sum(axis=0)
+    ours = parameters((a, b, w), ctx)
+    hidden = energy.hidden_probability(ours, mx.nd.array(reference.states(4), ctx=ctx, dtype="float64"))
+    visible = energy.visible_probability(ours, mx.nd.array(reference.states(3), ctx=ctx, dtype="float64"))
+    np.testing.assert_allclose(hidden.asnumpy(), given_visible @ reference.states(3), rtol=1e-12)
+    np.testing.assert_allclose(visible.asnumpy(), given_hidden.T @ reference.states(4), rtol=1e-12)
+
+
+def test_softplus_is_exact_over_the_whole_range_of_float32():
+    x = np.array([-1e30, -200, -100, -20, -1, 0, 1e-8, 1, 20, 100, 1e5, 1e38], "float32")
+    expected = np.logaddexp(0, x.astype("float64"))
+    # Below exp(-87) float32 has denormal numbers, which a CPU may flush: hence the absolute term.
+    np.testing.assert_allclose(energy.softplus(mx.nd.array(x)).asnumpy(), expected, rtol=2e-7, atol=1e-37)
+
+
+@pytest.mark.parametrize("shapes", [((4,), (3,), (3, 4)), ((5,), (3,), (4, 3)), ((4,), (3,), (12,))])
+def test_shapes_that_do_not_belong_together(shapes):
+    with pytest.raises(InputError, match="must be .num_visible,."):
+        energy.Parameters(*map(mx.nd.zeros, shapes)).checked()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_parameters_that_are_not_finite(value):
+    arrays = [mx.nd.zeros(4), mx.nd.zeros(3), mx.nd.zeros((4, 3))]
+    arrays[1][2] = value
+    with pytest.raises(InputError, match="hidden_layer_bias holds values that are not finite"):
+        energy.Parameters(*arrays).checked()

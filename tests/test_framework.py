@@ -1,0 +1,302 @@
+"""The door to MXNet: what it needs is provided, what is missing is said in one line, the device is chosen aloud."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gluon_rbm
+from gluon_rbm import framework
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import choose_context, mx, versions
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
+
+
+def make_site(folder, packages=("numpy", "numpy.libs", "setuptools", "_distutils_hack"), wheels=(), mxnet=None):
+    """A site folder with the given installed packages, fake wheels of MXNet, and a fake one of source `mxnet`."""
+    installed = Path(np.__file__).parents[1]
+    (folder / "gluon_rbm").symlink_to(Path(gluon_rbm.__file__).parent)
+    for name in packages:
+        if (installed / name).exists():
+            (folder / name).symlink_to(installed / name)
+    for name in wheels:
+        information = folder / f"{name.replace('-', '_')}-1.9.1.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.9.1\n")
+    if mxnet is not None:
+        (folder / "mxnet").mkdir()
+        (folder / "mxnet" / "__init__.py").write_text(mxnet)
+    return folder
+
+
+def run_python(site, code):
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return subprocess.run(
+        [sys.executable, "-S", "-B", "-c", code], env=environment, cwd=site, capture_output=True, text=True, timeout=120
+    )
+
+
+def import_error(site):
+    """The one line of the ImportError that importing the framework raises, with no other error behind it."""
+    done = run_python(site, "import gluon_rbm.framework")
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1, done.stderr
+    last_line = done.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("ImportError: "), done.stderr
+    return last_line
+
+
+def fails_to_load(reason):
+    return f"raise OSError({reason!r})"
+
+
+def test_says_how_to_install_a_missing_mxnet(tmp_path):
+    message = import_error(make_site(tmp_path))
+    for remedy in ("pip install 'mxnet-rbm[cpu]'", "pip install 'mxnet-rbm[cu112]'", "pip install '.[cpu]'"):
+        assert remedy in message
+
+
+def test_says_that_the_driver_is_missing(tmp_path):
+    reason = "libcuda.so.1: cannot open shared object file: No such file or directory"
+    message = import_error(make_site(tmp_path, wheels=["mxnet-cu112"], mxnet=fails_to_load(reason)))
+    for part in ("libcuda.so.1", "install the NVIDIA driver", "pip uninstall -y mxnet-cu112", "mxnet-rbm[cpu]"):
+        assert part in message
+
+
+def test_names_the_package_of_a_missing_cuda_library(tmp_path):
+    reason = "libcudnn.so.8: cannot open shared object file: No such file or directory"
+    message = import_error(make_site(tmp_path, wheels=["mxnet-cu112"], mxnet=fails_to_load(reason)))
+    assert "libcudnn.so.8" in message
+    assert "pip install nvidia-cudnn-cu11" in message
+
+
+def test_names_a_missing_library_of_the_system(tmp_path):
+    reason = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))
+    assert "install the system's package that has libgomp.so.1" in message
+
+
+def test_says_what_else_the_linker_says(tmp_path):
+    reason = "libmxnet.so: invalid ELF header\nsecond line"
+    message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))
+    assert "libmxnet.so: invalid ELF header" in message
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has distutils itself")
+def test_says_that_python_needs_setuptools(tmp_path):
+    message = import_error(make_site(tmp_path, packages=("numpy", "numpy.libs")))
+    assert "pip install setuptools" in message
+
+
+def test_other_missing_modules_keep_their_own_error(tmp_path):
+    done = run_python(make_site(tmp_path, mxnet="import graphviz_of_mxnet"), "import gluon_rbm.framework")
+    assert "ModuleNotFoundError: No module named 'graphviz_of_mxnet'" in done.stderr
+
+
+def test_warns_of_two_wheels_in_one_folder(tmp_path):
+    site = make_site(tmp_path, wheels=["mxnet", "mxnet-cu112"], mxnet="")
+    done = run_python(site, "import gluon_rbm.framework")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "RuntimeWarning" in line)
+    assert "pip uninstall -y mxnet mxnet-cu112" in line
+
+
+def test_makes_distutils_and_numpy_aliases_there_for_mxnet(tmp_path):
+    needs = "import distutils.version, numpy; numpy.bool, numpy.int; __version__ = 'fake'"
+    done = run_python(make_site(tmp_path, mxnet=needs), "from gluon_rbm.framework import mx; print(mx.__version__)")
+    assert done.stdout == "fake\n", done.stderr
+
+
+def test_import_is_silent_even_where_warnings_are_errors():
+    code = "from gluon_rbm.framework import mx; mx.nd.ones((1,)).wait_to_read()"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_numpy_aliases_stay_for_lazy_uses():
+    assert np.dtype(np.bool) == np.dtype("bool")
+    assert mx.np.array([True, False], dtype=mx.np.bool).dtype == np.bool_
+    assert "int" in vars(np)
+
+
+def test_executors_do_not_announce_their_backend(capfd):
+    mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=2).simple_bind(ctx=mx.cpu(), data=(1, 2))
+    assert "MKLDNN" not in "".join(capfd.readouterr())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# CUDA libraries
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The names that `ctypes.CDLL` was asked for, in order; it loads nothing, and fails for libnvrtc."""
+    names = []
+
+    def load(path, mode):
+        assert mode == framework.ctypes.RTLD_GLOBAL
+        names.append(Path(path).name)
+        if "nvrtc" in path:
+            raise OSError("cannot load")
+
+    monkeypatch.setattr(framework.ctypes, "CDLL", load)
+    return names
+
+
+def add_library(site, folder, name):
+    library = site / "nvidia" / folder / "lib" / name
+    library.parent.mkdir(parents=True, exist_ok=True)
+    library.touch()
+
+
+def test_preloads_what_is_there_after_what_it_needs(tmp_path, monkeypatch, loaded):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for site, folder, name in (
+        (first, "cudnn", "libcudnn.so.8"),
+        (first, "cublas", "libcublas.so.11"),
+        (first, "cublas", "libcublasLt.so.11"),
+        (first, "cublas", "libnvblas.so.11"),
+        (second, "cuda_nvrtc", "libnvrtc.so.11.2"),
+        (second, "cuda_runtime", "libcudart.so.11.0"),
+        (second, "cudnn", "libcudnn.so.8"),
+    ):
+        add_library(site, folder, name)
+    monkeypatch.setattr(sys, "path", [str(first), str(tmp_path / "nowhere"), str(second)])
+
+    framework._preload_cuda_libraries()
+
+    assert loaded == ["libcudart.so.11.0", "libnvrtc.so.11.2", "libcublasLt.so.11", "libcublas.so.11", "libcudnn.so.8"]
+
+
+@pytest.mark.parametrize("wheel, preloads", [("mxnet", False), ("mxnet-cu112", True), ("mxnet-cu117", True)])
+def test_preloads_only_for_a_cuda_wheel(monkeypatch, wheel, preloads):
+    called = []
+    monkeypatch.setattr(framework, "_installed_wheels", lambda: [wheel])
+    monkeypatch.setattr(framework, "_preload_cuda_libraries", lambda: called.append(True))
+    assert framework._import_mxnet() is mx
+    assert bool(called) == preloads
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Choice of the device
+
+
+class FakeGpus:
+    """Stands for what MXNet says of its GPUs: how many there are, or an error; the error that a kernel raises."""
+
+    def __init__(self, monkeypatch, cuda=True, count=1, kernel_error=None):
+        self.cuda, self.count, self.kernel_error = cuda, count, kernel_error
+        monkeypatch.setattr(mx.runtime, "Features", lambda: self)
+        monkeypatch.setattr(mx.context, "num_gpus", self.num_gpus)
+        monkeypatch.setattr(mx.nd, "ones", self.ones)
+
+    def is_enabled(self, name):
+        return name == "CUDA" and self.cuda
+
+    def num_gpus(self):
+        if isinstance(self.count, Exception):
+            raise self.count
+        return self.count
+
+    def ones(self, shape, ctx):
+        assert ctx.device_type == "gpu"
+        return self
+
+    def asnumpy(self):
+        if self.kernel_error is not None:
+            raise self.kernel_error
+
+
+def mxnet_error(line):
+    """As MXNet 1.9.1 words it: a trace, then the line that says something."""
+    return mx.MXNetError(f'Traceback (most recent call last):\n  File "../src/x.cc", line 81\nMXNetError: {line}\nmore')
+
+
+REASONS = {
+    "CPU-only build": (dict(cuda=False), 0, ["CPU-only build", "mxnet-rbm[cu112]"]),
+    "no device": (dict(count=0), 0, ["no GPU", "nvidia-smi", "CUDA_VISIBLE_DEVICES"]),
+    "device_id too large": (dict(count=2), 2, ["no GPU 2", "sees 2"]),
+    "device_id negative": (dict(count=2), -1, ["no GPU -1", "sees 2"]),
+    "driver": (dict(count=mxnet_error("CUDA: unknown error")), 0, ["NVIDIA driver", "(CUDA: unknown error)"]),
+    "GPU too new": (
+        dict(kernel_error=mxnet_error("ErrStr:no kernel image is available for execution on the device")),
+        0,
+        ["no code for GPU 0", "5.0 to 8.9"],
+    ),
+    "kernel fails": (dict(kernel_error=mxnet_error("out of memory")), 0, ["GPU 0 does not work (out of memory)"]),
+    "terse error": (dict(kernel_error=mx.MXNetError("[10:00:00] x.cc:1: oops\nmore")), 0, ["x.cc:1: oops)"]),
+}
+
+
+@pytest.mark.parametrize("machine, device_id, parts", REASONS.values(), ids=REASONS)
+def test_probe_says_why_in_one_line(monkeypatch, machine, device_id, parts):
+    FakeGpus(monkeypatch, **machine)
+    reason = framework._probe_gpu(device_id)
+    assert "\n" not in reason
+    for part in parts:
+        assert part in reason
+
+
+def test_probe_finds_a_working_gpu(monkeypatch):
+    FakeGpus(monkeypatch, count=2)
+    assert framework._probe_gpu(1) is None
+
+
+def test_default_takes_the_gpu_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: None)
+    assert choose_context(device_id=1) == (mx.gpu(1), None)
+    assert choose_context(cuda=True, device_id=1) == (mx.gpu(1), None)
+
+
+def test_default_falls_back_to_the_cpu_and_says_why(monkeypatch):
+    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
+    assert choose_context(device_id=3) == (mx.cpu(), "using the CPU: GPU 3 is asleep")
+
+
+def test_explicit_gpu_must_be_usable(monkeypatch):
+    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
+    with pytest.raises(InputError, match="^cannot use the GPU: GPU 3 is asleep$"):
+        choose_context(cuda=True, device_id=3)
+
+
+def test_explicit_cpu_asks_nothing(monkeypatch):
+    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: pytest.fail("probed"))
+    assert choose_context(cuda=False) == (mx.cpu(), None)
+
+
+def test_chosen_context_computes():
+    context, note = choose_context()
+    assert mx.nd.ones((2,), ctx=context).asnumpy().tolist() == [1, 1]
+    assert (note is None) == (context.device_type == "gpu")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Versions
+
+
+def test_versions_name_what_is_installed():
+    found = versions()
+    assert found["mxnet-rbm"] == gluon_rbm.__version__
+    assert found["python"] == platform.python_version()
+    assert found["numpy"] == np.__version__
+    assert found["mxnet"].startswith(f"{mx.__version__} (")
+    assert found["platform"]
+
+
+@pytest.mark.parametrize(
+    "wheels, words",
+    [
+        (["mxnet-cu112"], "(mxnet-cu112)"),
+        (["mxnet", "mxnet-cu112"], "(mxnet and mxnet-cu112)"),
+        ([], "not installed by pip"),
+    ],
+)
+def test_versions_name_the_build(monkeypatch, wheels, words):
+    monkeypatch.setattr(framework, "_installed_wheels", lambda: wheels)
+    assert words in versions()["mxnet"]

@@ -1,0 +1,160 @@
+import threading
+
+import numpy as np
+import pytest
+import reference
+from scipy import stats
+
+from gluon_rbm import gibbs
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+
+DRAWS = 200000
+# A test of a true hypothesis fails once in a million runs.
+SIGNIFICANCE = 1e-6
+
+
+def parameters(machine, ctx=None, dtype="float32"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+
+
+def joint_index(chains):
+    visible, hidden = chains.visible_sample.asnumpy(), chains.hidden_sample.asnumpy()
+    return reference.state_index(visible) * 2 ** hidden.shape[1] + reference.state_index(hidden)
+
+
+def assert_distribution(index, probability):
+    counts = np.bincount(index, minlength=probability.size)
+    statistic, freedom = reference.chi_square(counts, probability.ravel() * len(index))
+    assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE, (statistic, freedom)
+
+
+@pytest.mark.parametrize("sweeps", [1, 3])
+@pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
+def test_sweeps_leave_the_exact_distribution_alone(ctx, seed, generator, sweeps, beta, with_base):
+    machine = reference.random_machine(4, 3, generator)
+    base = generator.normal(size=4) if with_base else None
+    _, hidden = reference.draw_joint(*machine, DRAWS, generator, beta, base)
+    chains = gibbs.run_chains(
+        parameters(machine, ctx),
+        hidden=mx.nd.array(hidden, ctx=ctx),
+        sweeps=sweeps,
+        beta=beta,
+        base_visible_bias=None if base is None else mx.nd.array(base, ctx=ctx),
+        key=[seed],
+    )
+    assert_distribution(joint_index(chains), reference.joint(*machine, beta, base))
+
+
+def test_one_sweep_has_the_exact_transition_probabilities(ctx, seed, generator):
+    """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
+    machine = reference.random_machine(3, 3, generator)
+    joint = reference.joint(*machine)
+    hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T
+    start = int(generator.integers(8))
+    expected = (hidden_given_visible[start] @ visible_given_hidden)[:, None] * hidden_given_visible
+    visible = np.tile(reference.states(3)[start], (DRAWS, 1))
+    chains = gibbs.run_chains(parameters(machine, ctx), visible=mx.nd.array(visible, ctx=ctx), key=[seed])
+    assert_distribution(joint_index(chains), expected)
+
+
+def test_successive_sweeps_and_calls_are_independent_given_the_state(seed):
+    """Without interactions every draw is independent: two sweeps, two keys and two layers do not correlate."""
+    machine = (np.zeros(4), np.zeros(4), np.zeros((4, 4)))
+    first = gibbs.run_chains(parameters(machine), hidden=mx.nd.zeros((DRAWS, 4)), key=[seed, 0])
+    second = gibbs.run_chains(parameters(machine), hidden=first.hidden_sample, sweeps=2, key=[seed, 1])
+    samples = np.concatenate([layer.asnumpy() for chains in (first, second) for layer in chains[:2]], axis=1)
+    correlations = np.corrcoef(samples.T)[np.triu_indices(16, 1)]
+    assert np.abs(correlations).max() < 6 / np.sqrt(DRAWS)
+
+
+def test_beta_of_each_chain_equals_one_beta_for_all(ctx, seed, generator):
+    machine = parameters(reference.random_machine(6, 5, generator), ctx, "float64")
+    base = mx.nd.array(generator.normal(size=6), ctx=ctx, dtype="float64")
+    hidden = mx.nd.array(generator.integers(0, 2, size=(7, 5)), ctx=ctx, dtype="float64")
+    betas = mx.nd.full(7, 0.37, ctx=ctx, dtype="float64")
+    one = gibbs.run_chains(machine, hidden=hidden, sweeps=4, beta=0.37, base_visible_bias=base, key=[seed])
+    each = gibbs.run_chains(machine, hidden=hidden, sweeps=4, beta=betas, base_visible_bias=base, key=[seed])
+    for left, right in zip(one, each):
+        np.testing.assert_allclose(left.asnumpy(), right.asnumpy(), rtol=1e-12)
+
+
+def test_different_betas_side_by_side(seed, generator):
+    machine = reference.random_machine(3, 3, generator)
+    betas = np.repeat([0.2, 1.0], DRAWS)
+    hidden = np.concatenate([reference.draw_joint(*machine, DRAWS, generator, beta)[1] for beta in (0.2, 1.0)])
+    chains = gibbs.run_chains(
+        parameters(machine), hidden=mx.nd.array(hidden), sweeps=2, beta=mx.nd.array(betas), key=[seed]
+    )
+    index = joint_index(chains)
+    assert_distribution(index[:DRAWS], reference.joint(*machine, 0.2))
+    assert_distribution(index[DRAWS:], reference.joint(*machine, 1.0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_results_have_the_dtype_device_and_meaning_of_the_parameters(ctx, seed, generator, dtype):
+    machine = reference.random_machine(6, 5, generator)
+    visible = mx.nd.array(generator.random((9, 6)), ctx=ctx, dtype=dtype)  # grey
+    chains = gibbs.run_chains(parameters(machine, ctx, dtype), visible=visible, sweeps=20, key=[seed])
+    shapes = [(9, 6), (9, 5), (9, 6), (9, 5)]
+    for array, shape in zip(chains, shapes):
+        assert array.shape == shape and array.dtype == np.dtype(dtype) and array.context == ctx
+    for sample in chains[:2]:
+        assert np.isin(sample.asnumpy(), (0, 1)).all()
+    expected = reference.sigmoid(machine[1] + chains.visible_sample.asnumpy() @ machine[2])
+    np.testing.assert_allclose(chains.hidden_prob_1.asnumpy(), expected, rtol=1e-5)
+
+
+def test_the_key_alone_fixes_the_noise(ctx, seed, generator):
+    machine = parameters(reference.random_machine(20, 20, generator, scale=0.1), ctx)
+    hidden = mx.nd.zeros((50, 20), ctx=ctx)
+
+    def run(*key):
+        return gibbs.run_chains(machine, hidden=hidden, sweeps=3, key=key).visible_sample.asnumpy()
+
+    mx.random.seed(seed)
+    expected_next = mx.nd.random.uniform(shape=(3,)).asnumpy()
+    mx.random.seed(seed)
+    first = run(seed, 1)
+    np.testing.assert_array_equal(mx.nd.random.uniform(shape=(3,)).asnumpy(), expected_next)  # nothing global moved
+    np.testing.assert_array_equal(run(seed, 1), first)
+    assert not np.array_equal(run(seed, 2), first)
+    assert not np.array_equal(run(seed + 1, 1), first)
+
+    in_thread = []
+    thread = threading.Thread(target=lambda: in_thread.append(run(seed, 1)))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(in_thread[0], first)
+
+
+def test_certain_units_are_certain(ctx, seed):
+    sample = gibbs.Noise([seed]).bernoulli(mx.nd.array([0.0, 1.0] * 50000, ctx=ctx))
+    np.testing.assert_array_equal(sample.asnumpy(), [0.0, 1.0] * 50000)
+
+
+def test_keys_drawn_follow_mxnets_seed(seed):
+    mx.random.seed(seed)
+    first = [gibbs.draw_key().asnumpy().tolist() for _ in range(2)]
+    mx.random.seed(seed)
+    assert [gibbs.draw_key().asnumpy().tolist() for _ in range(2)] == first
+    assert first[0] != first[1]
+
+
+def test_only_entries_that_are_not_binary_are_redrawn(ctx, seed):
+    sample = mx.nd.array([[0, 1, 0.5, np.nan], [1, 0, -1, np.inf]] * 500, ctx=ctx)
+    redrawn = gibbs.redraw_non_binary(sample, gibbs.Noise([seed])).asnumpy()
+    np.testing.assert_array_equal(redrawn[:, :2], [[0, 1], [1, 0]] * 500)
+    assert np.isin(redrawn, (0, 1)).all()
+    assert abs(redrawn[:, 2:].mean() - 0.5) < 5 * 0.5 / np.sqrt(2000)
+
+
+def test_errors():
+    machine = Parameters(mx.nd.zeros(3), mx.nd.zeros(2), mx.nd.zeros((3, 2)))
+    with pytest.raises(InputError, match="exactly one"):
+        gibbs.run_chains(machine)
+    with pytest.raises(InputError, match="exactly one"):
+        gibbs.run_chains(machine, visible=mx.nd.zeros((1, 3)), hidden=mx.nd.zeros((1, 2)))
+    with pytest.raises(InputError, match="at least 1"):
+        gibbs.run_chains(machine, visible=mx.nd.zeros((1, 3)), sweeps=0)

@@ -1,0 +1,68 @@
+"""The rooms of docs/design.md: a module imports only from below, and each foreign framework has one door.
+
+import-linter cannot say this: its roots must be packages, and half of these modules are single files.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# From the top down; modules of one layer do not import each other.
+LAYERS = [
+    ["binary_rbm_gluon", "binary_rbm_module"],
+    ["gluon_rbm.training"],
+    ["gluon_rbm.options", "gluon_rbm.run_folder", "gluon_rbm.plots"],
+    ["gluon_rbm.datasets"],
+    ["gluon_rbm.downloads"],
+    ["binary_rbm"],
+    ["ais"],
+    ["gluon_rbm.gibbs"],
+    ["gluon_rbm.energy"],
+    ["gluon_rbm.framework"],
+    ["gluon_rbm.errors"],
+    ["gluon_rbm"],
+]
+DOORS = {"mxnet": "gluon_rbm.framework", "matplotlib": "gluon_rbm.plots"}
+
+HEIGHT = {module: -depth for depth, layer in enumerate(LAYERS) for module in layer}
+# None where the tests stand alone, beside an installed wheel: then there is nothing to read.
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", ""): path
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("gluon_rbm/**/*.py")]
+    if path.name != "setup.py"
+}
+
+
+def imported_names(path):
+    """Every name imported anywhere in the file, inside functions too: modules, and `module.name` for `from` imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: write the module's full name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_module(name):
+    """The module of this project that an imported name belongs to, or None."""
+    return next((module for module in (name, name.rpartition(".")[0]) if module in SOURCES), None)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_every_module_has_its_layer(module):
+    assert module in HEIGHT
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_point_down(module):
+    used = {own_module(name) for name in imported_names(SOURCES[module])} - {None}
+    assert sorted(below for below in used if HEIGHT[below] >= HEIGHT[module]) == []
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_foreign_frameworks_come_through_their_door(module):
+    used = {name.partition(".")[0] for name in imported_names(SOURCES[module])}
+    assert [foreign for foreign, door in DOORS.items() if foreign in used and module != door] == []
