@@ -1,0 +1,461 @@
+"""The two scripts as a user runs them."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import reference
+
+import ais
+import binary_rbm_gluon
+import binary_rbm_module
+from gluon_rbm import datasets, options, run_folder, training
+from gluon_rbm.framework import mx
+
+SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
+MODULES = {"gluon": "binary_rbm_gluon", "module": "binary_rbm_module"}
+SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
+SMALL += ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps", "1"]
+
+
+@pytest.fixture(autouse=True)
+def short_showcase(monkeypatch):
+    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+
+
+@pytest.fixture(params=SCRIPTS)
+def script(request):
+    return SCRIPTS[request.param]
+
+
+def run(script, folder, *arguments):
+    return script.main([*SMALL, "--output-dir", str(folder), *arguments])
+
+
+def learned(folder):
+    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
+
+
+def assert_same(left, right):
+    left, right = learned(left), learned(right)
+    assert sorted(left) == sorted(right) and len(left) == 5
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+# --- What is documented -----------------------------------------------------------------------------------------------
+
+FLAGS = {
+    "--num-hidden": (500, "number of hidden units"),
+    "--k": (30, "number of Gibbs sampling steps used in the PCD algorithm"),
+    "--batch-size": (80, "batch size"),
+    "--num-epoch": (130, "number of epochs"),
+    "--learning-rate": (0.1, "learning rate for stochastic gradient descent"),
+    "--momentum": (0.3, "momentum for the stochastic gradient descent"),
+    "--ais-batch-size": (100, "batch size for AIS to estimate the log-likelihood"),
+    "--ais-num-batch": (10, "number of batches for AIS to estimate the log-likelihood"),
+    "--ais-intermediate-steps": (
+        10,
+        "number of intermediate distributions for AIS to estimate the log-likelihood",
+    ),
+    "--ais-burn-in-steps": (
+        10,
+        "number of burn in steps for each intermediate distributions of AIS to estimate the log-likelihood",
+    ),
+    "--cuda": (True, "train on GPU with CUDA"),
+    "--device-id": (0, "GPU device id"),
+    "--data-loader-num-worker": (4, "number of multithreading workers for the data loader"),
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_documented_flags_defaults_and_help(flag, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # no text is broken
+    default, help_text = FLAGS[flag]
+    value = getattr(options.parse([], "binary_rbm_gluon.py"), flag[2:].replace("-", "_"))
+    assert value == default and type(value) is type(default)
+    with pytest.raises(SystemExit) as stop:
+        binary_rbm_gluon.main(["--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(re.escape(flag) + r"\b[^-]* " + re.escape(help_text), text)
+
+
+def test_cuda_and_no_cuda():
+    parse = lambda *argv: options.parse(argv, "x")  # noqa: E731
+    assert (parse().cuda, parse().cuda_asked) == (True, None)
+    assert (parse("--cuda").cuda, parse("--cuda").cuda_asked) == (True, True)
+    assert (parse("--no-cuda").cuda, parse("--no-cuda").cuda_asked) == (False, False)
+
+
+def test_other_defaults():
+    added = vars(options.added_namespace(options.parse([], "x")))
+    assert added == {
+        "dataset": "mnist", "data_dir": None, "seed": 0, "output_dir": None, "resume": False, "binarize": "none",
+        "monitor_every": 1, "initial_visible_bias": "zero", "weight_decay": 0.0,
+    }  # fmt: skip
+
+
+def test_what_a_run_prints(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "3", "--monitor-every", "2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = re.findall(r"(\w+)=", lines[0])
+    assert lines[0].startswith("Namespace(") and sorted(names) == sorted(options.DOCUMENTED)
+    assert lines[1].startswith("Namespace(") and "seed=0" in lines[1]
+    epochs = [line for line in lines if line.startswith("Epoch ")]
+    number = r"-?\d+\.\d+"
+    assert re.match(r"Epoch 1 completed \(", epochs[0])
+    for index, line in ((1, epochs[1]), (2, epochs[2])):  # the last epoch is always monitored
+        pattern = "Epoch %d completed with test log-likelihood %s and train log-likelihood %s;" % (
+            index + 1,
+            number,
+            number,
+        )
+        assert re.match(pattern, line)
+        assert "optimistic: only 10 intermediate distributions" in line
+        assert "grey-pixel" not in line  # bars and stripes are binary
+
+
+def test_what_a_run_leaves(script, tmp_path):
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--seed", "5") == 0
+    folder = tmp_path / "run"
+    assert sorted(os.listdir(folder)) == [
+        "arguments.json", "checkpoint.npz", "filters.png", "learning-curve.png", "metrics.csv", "rbm.params",
+        "showcase.png",
+    ]  # fmt: skip
+    record = json.loads((folder / "arguments.json").read_text())
+    assert record["arguments"]["seed"] == 5 and record["arguments"]["num_hidden"] == 6
+    assert {"python", "numpy", "mxnet"} <= set(record["versions"])
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(float(row["test_log_likelihood"]) < 0 < float(row["test_standard_error"]) for row in rows)
+    for name in ("filters", "learning-curve", "showcase"):
+        assert (folder / (name + ".png")).read_bytes().startswith(b"\x89PNG")
+    shapes = {name: array.shape for name, array in learned(folder).items()}
+    assert shapes == {
+        "visible_layer_bias": (16,), "hidden_layer_bias": (6,), "interaction_weight": (16, 6),
+        "aux_visible_layer_sample": (8, 16), "aux_hidden_layer_sample": (8, 6),
+    }  # fmt: skip
+
+
+def test_the_whole_showcase(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 3000)
+    pictures = {}
+    original = training.plots.showcase
+
+    def remember(originals, samples, image_shape, sweeps, side):
+        pictures.update(originals=originals, samples=samples, sweeps=sweeps, side=side)
+        return original(originals, samples, image_shape, sweeps, side)
+
+    monkeypatch.setattr(training.plots, "showcase", remember)
+    assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "1") == 0
+    assert pictures["sweeps"] == 3000 and pictures["side"] == 15
+    assert pictures["originals"].shape == pictures["samples"].shape == (225, 16)
+    possible = {row.tobytes() for row in datasets.load("bars-and-stripes").train_images.reshape((-1, 16)).astype("f4")}
+    assert {row.tobytes() for row in pictures["originals"]} <= possible
+    assert (pictures["samples"] > 0).all() and (pictures["samples"] < 1).all()
+
+
+# --- The same seed, the same result -----------------------------------------------------------------------------------
+
+
+def test_the_same_command_gives_the_same_parameters_in_both_apis(tmp_path):
+    """30 images in batches of 8: the last batch is short."""
+    for name, script, seed in (("a", "gluon", 1), ("b", "gluon", 1), ("c", "module", 1), ("d", "gluon", 2)):
+        assert run(SCRIPTS[script], tmp_path / name, "--num-epoch", "2", "--seed", str(seed)) == 0
+    assert_same(tmp_path / "a", tmp_path / "b")
+    assert_same(tmp_path / "a", tmp_path / "c")
+    with pytest.raises(AssertionError):
+        assert_same(tmp_path / "a", tmp_path / "d")
+
+
+@pytest.mark.parametrize("binarize", ["none", "sample", "threshold"])
+def test_options_mean_the_same_in_both_apis(tmp_path, binarize):
+    arguments = ["--dataset", "digits", "--num-epoch", "1", "--binarize", binarize, "--weight-decay", "0.1"]
+    arguments += ["--initial-visible-bias", "data", "--learning-rate", "2", "--data-loader-num-worker", "0"]
+    for name, script in SCRIPTS.items():
+        assert run(script, tmp_path / name, *arguments) == 0
+    assert_same(tmp_path / "gluon", tmp_path / "module")
+
+
+@pytest.mark.parametrize("first, then", [("gluon", "gluon"), ("module", "module"), ("gluon", "module")])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, capsys, first, then):
+    assert run(SCRIPTS[first], tmp_path / "whole", "--num-epoch", "4") == 0
+    assert run(SCRIPTS[first], tmp_path / "parts", "--num-epoch", "2") == 0
+    assert run(SCRIPTS[then], tmp_path / "parts", "--num-epoch", "4", "--resume") == 0
+    assert "after epoch 2" in capsys.readouterr().out
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+    def scores(folder):
+        with open(folder / "metrics.csv") as file:
+            return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+    assert scores(tmp_path / "whole") == scores(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_kill_at_any_moment_then_resume(tmp_path, seed, generator, name):
+    """kill -9 again and again, at moments drawn over what an epoch takes, until the run is through."""
+    root = os.path.dirname(os.path.abspath(SCRIPTS[name].__file__))
+    arguments = [*SMALL, "--num-epoch", "12", "--output-dir", str(tmp_path / "killed"), "--resume"]
+    command = [sys.executable, "-c", "import %s as s, sys; sys.exit(s.main(sys.argv[1:]))" % MODULES[name], *arguments]
+    environment = dict(
+        os.environ, PYTHONPATH=os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]), MPLBACKEND="Agg"
+    )
+    kills = 0
+    for attempt in range(40):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+        if attempt < 4:
+            for line in process.stdout:  # past the start, or nothing would ever be killed while it trains
+                if line.startswith((b"Epoch", b"run folder")):
+                    break
+            time.sleep(generator.random() * 0.3)
+            process.send_signal(signal.SIGKILL)
+        output = process.communicate()[0]
+        kills += process.returncode == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL), output.decode()
+        if process.returncode == 0:
+            break
+    assert kills >= 2 and process.returncode == 0
+    assert not [file for file in os.listdir(tmp_path / "killed") if file.endswith(".part")]
+    assert run(SCRIPTS[name], tmp_path / "whole", "--num-epoch", "12") == 0
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_resume_without_a_run_starts_one(tmp_path, capsys):
+    assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "1", "--resume") == 0
+    assert "nothing to resume" in capsys.readouterr().out
+
+
+def test_default_folders_are_numbered_and_the_last_one_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["--num-epoch", "1"],
+        ["--num-epoch", "1", "--seed", "2"],
+        ["--num-epoch", "2", "--seed", "2", "--resume"],
+    ):
+        assert binary_rbm_gluon.main(SMALL + arguments) == 0
+    assert sorted(os.listdir("runs")) == ["gluon-bars-and-stripes-1", "gluon-bars-and-stripes-2"]
+    assert len((tmp_path / "runs" / "gluon-bars-and-stripes-2" / "metrics.csv").read_text().splitlines()) == 3
+
+
+# --- What the flags mean ----------------------------------------------------------------------------------------------
+
+
+def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
+    """rate / batch size times (mean gradient + lambda W): the documented 0.1 is an effective 0.1 / 80."""
+    args = options.parse([*SMALL, "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5"], "x")
+    data = datasets.load("bars-and-stripes")
+    arrays = training._initial_arrays(args, data, mx.cpu())
+    arrays["visible_layer_bias"][:] = 0.5
+    before = {name: array.asnumpy() for name, array in arrays.items()}
+    learner = {binary_rbm_gluon: binary_rbm_gluon, binary_rbm_module: binary_rbm_module}[script]
+    learner = (learner.GluonLearner if script is binary_rbm_gluon else learner.ModuleLearner)(args, arrays, mx.cpu())
+    batch = datasets.to_visible(data.train_images[:8], data.maximum)
+    learner.step(mx.nd.array(batch))
+    mx.nd.waitall()
+    after = {name: array.asnumpy() for name, array in learner.arrays().items()}
+    a, b, w = (before[name] for name in ("visible_layer_bias", "hidden_layer_bias", "interaction_weight"))
+    chain = after["aux_visible_layer_sample"]
+    hidden, chain_hidden = reference.sigmoid(b + batch @ w), reference.sigmoid(b + chain @ w)
+    gradient = (chain.T @ chain_hidden - batch.T @ hidden) / 8
+    np.testing.assert_allclose(after["interaction_weight"], w - 3 / 8 * (gradient + 0.5 * w), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        after["visible_layer_bias"], a - 3 / 8 * (chain.mean(axis=0) - batch.mean(axis=0)), rtol=1e-5
+    )
+
+
+def test_initial_visible_bias_of_the_data():
+    data = datasets.load("digits")
+    args = options.parse(["--initial-visible-bias", "data"], "x")
+    bias = training._initial_arrays(args, data, mx.cpu())["visible_layer_bias"].asnumpy()
+    mean = data.train_images.reshape((len(data.train_images), -1)).mean(axis=0) / 16
+    np.testing.assert_allclose(bias, ais.smoothed_visible_bias(mean, len(data.train_images)), rtol=1e-5)
+
+
+def test_a_run_learns(tmp_path):
+    """Bars and stripes: the exact mean log-likelihood after training, by enumeration over 2^6 hidden states."""
+    arguments = ["--num-epoch", "300", "--learning-rate", "2", "--monitor-every", "300", "--k", "5"]
+    assert run(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
+    arrays = learned(tmp_path / "run")
+    a, b, w = (arrays[name].astype(float) for name in ("visible_layer_bias", "hidden_layer_bias", "interaction_weight"))
+    hidden = reference.states(6)
+    log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
+    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
+    log_likelihood = (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
+    independent_pixels = 16 * np.log(0.5)
+    assert independent_pixels + 3 < log_likelihood < -np.log(30)
+
+
+@pytest.mark.skipif("MXNET_RBM_DATA" not in os.environ, reason="set MXNET_RBM_DATA to a folder that holds mnist/")
+def test_real_mnist(script, tmp_path):
+    arguments = ["--no-cuda", "--num-epoch", "1", "--num-hidden", "20", "--k", "1", "--ais-num-batch", "1"]
+    assert script.main([*arguments, "--output-dir", str(tmp_path / "run")]) == 0
+    with open(tmp_path / "run" / "metrics.csv") as file:
+        row = next(csv.DictReader(file))
+    # Independent pixels with the data's means score -206; zero weights -543.
+    assert -260 < float(row["test_log_likelihood"]) < -100 and row["binary_pixels"] == "0"
+    assert learned(tmp_path / "run")["interaction_weight"].shape == (784, 20)
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------------
+
+
+def one_line(capsys):
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    return error
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--k", "0"], "argument --k: 0 is not a finite number of at least 1"),
+        (["--num-hidden", "-5"], "--num-hidden"),
+        (["--batch-size", "0"], "--batch-size"),
+        (["--num-epoch", "many"], "invalid int value: 'many'"),
+        (["--learning-rate", "nan"], "--learning-rate"),
+        (["--momentum", "-1"], "--momentum"),
+        (["--ais-batch-size", "0"], "--ais-batch-size"),
+        (["--ais-num-batch", "0"], "--ais-num-batch"),
+        (["--ais-intermediate-steps", "0"], "--ais-intermediate-steps"),
+        (["--ais-burn-in-steps", "0"], "--ais-burn-in-steps"),
+        (["--device-id", "-1"], "--device-id"),
+        (["--seed", "-1"], "--seed"),
+        (["--monitor-every", "0"], "--monitor-every"),
+        (["--weight-decay", "-0.1"], "--weight-decay"),
+        (["--binarize", "always"], "invalid choice: 'always'"),
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+    ],
+)
+def test_arguments_that_cannot_be(script, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        script.main(arguments)
+    assert stop.value.code == 2
+    error = one_line(capsys)
+    assert message in error and "--help" in error
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--dataset", "no-such-set"], "no-such-set"),
+        (["--dataset", "image-folder"], "data-dir"),
+    ],
+)
+def test_data_sets_that_cannot_be(script, tmp_path, capsys, arguments, message):
+    assert run(script, tmp_path / "run", *arguments) == 2
+    assert message in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, 1.5])
+def test_pixels_that_cannot_be(script, tmp_path, capsys, value):
+    images = np.zeros((20, 4), "float32")
+    images[3, 2] = value
+    np.save(tmp_path / "images.npy", images)
+    assert run(script, tmp_path / "run", "--dataset", str(tmp_path / "images.npy")) == 2
+    assert "images.npy" in one_line(capsys)
+
+
+@pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this MXNet has CUDA")
+def test_a_gpu_that_is_asked_for_and_cannot_be_had(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--cuda") == 2
+    assert "cu112" in one_line(capsys)
+
+
+@pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this MXNet has CUDA")
+def test_without_a_flag_the_cpu_is_used_and_one_line_says_so(script, tmp_path, capsys):
+    arguments = [argument for argument in SMALL if argument != "--no-cuda"]
+    assert script.main([*arguments, "--output-dir", str(tmp_path / "run"), "--num-epoch", "1"]) == 0
+    assert "CPU" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_a_folder_that_cannot_be_written(script, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert run(script, tmp_path / "file" / "run") == 2
+    assert "choose another --output-dir" in one_line(capsys)
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("arguments", [["--num-hidden", "7"], ["--seed", "3"], ["--dataset", "digits"]])
+def test_resuming_with_other_arguments(script, tmp_path, capsys, arguments):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    capsys.readouterr()
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume", *arguments) == 2
+    assert "%s" % arguments[0] in one_line(capsys)
+
+
+def torn(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [torn, flipped, lambda content: b"", lambda content: b"not an archive"])
+def test_a_damaged_checkpoint(script, tmp_path, capsys, damage):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    capsys.readouterr()
+    path = tmp_path / "run" / "checkpoint.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    before = (tmp_path / "run" / "rbm.params").read_bytes()
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
+    assert "not a whole checkpoint" in one_line(capsys)
+    assert (tmp_path / "run" / "rbm.params").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_shape(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    capsys.readouterr()
+    path = tmp_path / "run" / "checkpoint.npz"
+    checkpoint = run_folder.Checkpoint.load(path)
+    checkpoint.arrays["interaction_weight"] = np.zeros((16, 9), "float32")
+    checkpoint.save(path)
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
+    assert "(16, 9)" in one_line(capsys)
+
+
+def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    kept = (tmp_path / "run" / "rbm.params").read_bytes()
+    checkpoint = run_folder.Checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+    checkpoint.optimizer_state["interaction_weight"][:] = np.inf
+    checkpoint.save(tmp_path / "run" / "checkpoint.npz")
+    capsys.readouterr()
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 3
+    error = one_line(capsys)
+    assert "diverged in epoch 2" in error and "--learning-rate" in error
+    assert (tmp_path / "run" / "rbm.params").read_bytes() == kept
+
+
+def test_divergence_from_a_learning_rate(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "5", "--learning-rate", "1e39") == 3
+    assert "diverged in epoch" in one_line(capsys)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(KeyError), run_folder.write_whole(str(path)) as temporary:
+        with open(temporary, "w") as file:
+            file.write("half")
+        raise KeyError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
