@@ -24,6 +24,9 @@ DOCUMENTED = (
 )
 
 
+_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
+
+
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
@@ -32,7 +35,7 @@ class _OneLineParser(argparse.ArgumentParser):
 def _at_least(lowest, kind):
     def convert(text):
         value = kind(text)
-        if not lowest <= value < float("inf"):  # NaN fails too
+        if not lowest <= value < _FLOAT32_MAX:  # NaN fails too
             raise argparse.ArgumentTypeError("%s is not a finite number of at least %s" % (text, lowest))
         return value
 
