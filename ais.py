@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm import gibbs
-from gluon_rbm.energy import Parameters, free_energy, free_energy_difference, softplus
+from gluon_rbm.energy import Parameters, free_energy, softplus
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _ROWS_AT_ONCE = 1000
+_STEPS_AT_ONCE = 20  # of the ladder, between two looks at the progress bar
 _TRUSTED_DISTRIBUTIONS = 100
 _TRUSTED_SHARE = 0.1  # of the chains: effective sample size below it means that a few chains carry the estimate
 
@@ -115,12 +116,13 @@ def log_partition(
     chains_at_once=1000,
     key=None,
     progress=False,
+    engine="auto",
 ):
     """Estimate log Z by AIS.
 
     Parameters
     ----------
-    visible_layer_bias, hidden_layer_bias, interaction_weight : NDArray
+    visible_layer_bias, hidden_layer_bias, interaction_weight : NDArray or NumPy array
         (num_visible,), (num_hidden,), (num_visible, num_hidden); AIS runs on their device.
     num_chains, num_distributions, burn_in_sweeps : int >= 1
         Chains; intermediate distributions, linear in beta; Gibbs sweeps at each of them.
@@ -134,10 +136,12 @@ def log_partition(
         Fixes the noise; by default drawn from MXNet's generator, so that `mx.random.seed` rules it.
     progress : bool
         Show a progress bar where there is a terminal.
+    engine : "auto", "mxnet" or "native"
+        As in `gluon_rbm.gibbs.run_chains`.
 
     Returns a `LogPartition`. Raises InputError for parameters that are not finite or do not fit, and for sizes < 1.
     """
-    parameters = Parameters(visible_layer_bias, hidden_layer_bias, interaction_weight).checked()
+    parameters = _parameters(visible_layer_bias, hidden_layer_bias, interaction_weight).checked()
     for name, value in (
         ("num_chains", num_chains),
         ("num_distributions", num_distributions),
@@ -158,9 +162,17 @@ def log_partition(
     ) as bar:
         for start in range(0, num_chains, chains_at_once):
             count = min(chains_at_once, num_chains - start)
-            log_weights.append(_anneal(parameters, base, count, num_distributions, burn_in_sweeps, [*key, start], bar))
+            chain_key = [*key, start]
+            log_weights.append(
+                _anneal(parameters, base, count, num_distributions, burn_in_sweeps, chain_key, engine, bar)
+            )
     log_z_0 = softplus(base.astype("float64")).sum().asscalar() + parameters.num_hidden * np.log(2)
     return summarize_log_weights(log_z_0 + np.concatenate(log_weights), num_distributions)
+
+
+def _parameters(*arrays):
+    """`Parameters`, of NumPy arrays too."""
+    return Parameters(*(a if isinstance(a, mx.nd.NDArray) else mx.nd.array(a, dtype="float32") for a in arrays))
 
 
 def _base_visible_bias(parameters, training_data, base_visible_bias):
@@ -170,6 +182,8 @@ def _base_visible_bias(parameters, training_data, base_visible_bias):
     if base_visible_bias is None:
         if isinstance(training_data, mx.nd.NDArray):
             training_data = training_data.asnumpy()
+        if len(training_data) == 0 or not (np.min(training_data) >= 0 and np.max(training_data) <= 1):
+            raise InputError("training_data must hold images with pixels in [0, 1], and not be empty")
         base_visible_bias = smoothed_visible_bias(np.mean(training_data, axis=0, dtype=np.float64), len(training_data))
     if isinstance(base_visible_bias, mx.nd.NDArray):
         base_visible_bias = base_visible_bias.asnumpy()
@@ -181,20 +195,20 @@ def _base_visible_bias(parameters, training_data, base_visible_bias):
     return mx.nd.array(base_visible_bias, ctx=own.context, dtype=own.dtype)
 
 
-def _anneal(parameters, base, num_chains, num_distributions, burn_in_sweeps, key, bar):
+def _anneal(parameters, base, num_chains, num_distributions, burn_in_sweeps, key, engine, bar):
     """Log-weights, without log Z_0, of chains that go from beta = 0 to 1: float64 (num_chains,)."""
+    betas = [step / num_distributions for step in range(num_distributions + 1)]
     visible = gibbs.Noise([*key, 0]).bernoulli(
         mx.nd.sigmoid(base).expand_dims(0).broadcast_to((num_chains, parameters.num_visible))
     )
     log_weights = np.zeros(num_chains)
-    for step in range(1, num_distributions + 1):
-        before, beta = (step - 1) / num_distributions, step / num_distributions
-        log_weights += free_energy_difference(parameters, visible, before, beta, base).asnumpy()
-        if step < num_distributions:
-            visible = gibbs.run_chains(
-                parameters, visible=visible, sweeps=burn_in_sweeps, beta=beta, base_visible_bias=base, key=[*key, step]
-            ).visible_sample
-        bar.update()
+    for start in range(0, num_distributions, _STEPS_AT_ONCE):
+        stop = min(start + _STEPS_AT_ONCE, num_distributions)
+        visible, grown = gibbs.anneal(
+            parameters, visible, betas, start, stop, burn_in_sweeps, base, key=[*key, 1], engine=engine
+        )
+        log_weights += grown
+        bar.update(stop - start)
     return log_weights
 
 
@@ -257,6 +271,7 @@ def estimate_log_likelihood(
     ctx=None,
     base_visible_bias=None,
     key=None,
+    engine="auto",
 ):
     """Mean log-likelihood of data and log Z, both in nats: (log_likelihood, log_z), floats.
 
@@ -265,7 +280,7 @@ def estimate_log_likelihood(
     Warns (LikelihoodWarning) when the estimate is not to be trusted and when pixels are not binary: then the value is a
     grey-pixel score. Raises InputError as `log_partition` and `mean_log_likelihood` do.
     """
-    parameters = Parameters(visible_layer_bias, hidden_layer_bias, interaction_weight)
+    parameters = _parameters(visible_layer_bias, hidden_layer_bias, interaction_weight)
     parameters = parameters if ctx is None else parameters.as_in_context(ctx)
     partition = log_partition(
         *parameters,
@@ -275,6 +290,7 @@ def estimate_log_likelihood(
         base_visible_bias=base_visible_bias,
         chains_at_once=ais_batch_size,
         key=key,
+        engine=engine,
     )
     likelihood = mean_log_likelihood(parameters, data, partition.log_z)
     if partition.doubt:

@@ -19,7 +19,7 @@ from ais import estimate_log_likelihood
 from gluon_rbm import gibbs
 from gluon_rbm.energy import Parameters, hidden_probability
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.framework import host_view, matrix_product, mx
 
 __all__ = [
     "BinaryRBM",
@@ -67,9 +67,10 @@ def _finish_calls():
 class BinaryRBM(mx.operator.CustomOp):
     """Forward: k Gibbs sweeps. Backward: the gradient above, by matrix products. Made by `BinaryRBMProp`."""
 
-    def __init__(self, k, caller, base_key):
+    def __init__(self, k, engine, caller, base_key):
         super().__init__()
         self._k = k
+        self._engine = engine
         self._caller = caller
         self._base_key = base_key
         self._calls = itertools.count()
@@ -82,14 +83,17 @@ class BinaryRBM(mx.operator.CustomOp):
         data, parameters, key = in_data[0], Parameters(*in_data[1:4]), self._next_key(in_data)
         if is_train and aux:
             start = gibbs.redraw_non_binary(aux[1], gibbs.Noise([*key, 0]))
-            chains = gibbs.run_chains(parameters, hidden=start, sweeps=self._k, key=[*key, 1])
+            chains = self._run(parameters, key, hidden=start)
             aux[0][:] = chains.visible_sample
             aux[1][:] = chains.hidden_sample
         else:
             _check_start(data.shape[0], out_data[0].shape[0])
-            chains = gibbs.run_chains(parameters, visible=data, sweeps=self._k, key=[*key, 1])
+            chains = self._run(parameters, key, visible=data)
         self.assign(out_data[0], req[0], chains.visible_prob_1)
         self.assign(out_data[1], req[1], hidden_probability(parameters, data))
+
+    def _run(self, parameters, key, **start):
+        return gibbs.run_chains(parameters, **start, sweeps=self._k, key=[*key, 1], engine=self._engine)
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         if not aux:
@@ -100,14 +104,18 @@ class BinaryRBM(mx.operator.CustomOp):
         chain_hidden = hidden_probability(parameters, chain_visible)
         gradients = [
             lambda: _data_gradient(parameters, hidden_prob_1),
-            lambda: chain_visible.mean(axis=0) - data.mean(axis=0),
-            lambda: chain_hidden.mean(axis=0) - hidden_prob_1.mean(axis=0),
+            lambda: _mean(chain_visible) - _mean(data),
+            lambda: _mean(chain_hidden) - _mean(hidden_prob_1),
             lambda: _mean_outer_product(chain_visible, chain_hidden) - _mean_outer_product(data, hidden_prob_1),
             lambda: mx.nd.zeros_like(in_data[4]),
         ]
         for gradient, target, how in zip(gradients, in_grad, req):
             if how != "null":
                 self.assign(target, how, gradient())
+
+
+def _are_pixels(values):
+    return values.size == 0 or (values.min() >= 0 and values.max() <= 1)  # false for NaN
 
 
 def _check_start(batch, num_chains):
@@ -118,13 +126,19 @@ def _check_start(batch, num_chains):
         )
 
 
+def _mean(rows):
+    """Mean over the rows (as a product: MXNet's `mean` over an axis is ten times slower)."""
+    share = mx.nd.full((1, rows.shape[0]), 1 / rows.shape[0], ctx=rows.context, dtype=rows.dtype)
+    return matrix_product(share, rows).reshape(-1)
+
+
 def _mean_outer_product(visible, hidden):
-    return mx.nd.dot(visible, hidden, transpose_a=True) / visible.shape[0]
+    return matrix_product(visible / visible.shape[0], hidden, transpose_left=True)
 
 
 def _data_gradient(parameters, hidden_prob_1):
     """d/dv of the mean of F(v): -(a + W p(h=1|v)) / batch."""
-    product = mx.nd.dot(hidden_prob_1, parameters.interaction_weight, transpose_b=True)
+    product = matrix_product(hidden_prob_1, parameters.interaction_weight.T)
     return -(product + parameters.visible_layer_bias) / hidden_prob_1.shape[0]
 
 
@@ -151,6 +165,8 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     keyed : bool, default False
         Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.gibbs.draw_key`). Without it the key
         is drawn from MXNet's generator when the operator is created: seed before you bind.
+    engine : "auto", "mxnet" or "native", default "auto"
+        What runs the chains (see `gluon_rbm.gibbs.run_chains`).
 
     Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias`
     (num_hidden,), `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only:
@@ -165,12 +181,13 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     gradients of the outputs are not asked for.
     """
 
-    def __init__(self, num_hidden, k, for_training, num_chains="0", keyed="False"):
+    def __init__(self, num_hidden, k, for_training, num_chains="0", keyed="False", engine="auto"):
         super().__init__(need_top_grad=False)
         self.num_hidden = _positive("num_hidden", num_hidden)
         self.k = _positive("k", k)
         self.for_training = for_training in ("True", "true", "1")
         self.num_chains = int(num_chains)
+        self.engine = gibbs.checked_engine(engine)
         self.keyed = keyed in ("True", "true", "1")
 
     def list_arguments(self):
@@ -203,7 +220,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     def create_operator(self, ctx, in_shapes, in_dtypes):
         # Called in the thread of the caller, which the operator itself will not see.
         base_key = None if self.keyed else _words(gibbs.draw_key())
-        return BinaryRBM(self.k, _caller_number(), base_key)
+        return BinaryRBM(self.k, self.engine, _caller_number(), base_key)
 
 
 # --- Symbol -----------------------------------------------------------------------------------------------------------
@@ -218,7 +235,7 @@ class BinaryStates(mx.init.Initializer):
         arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
 
 
-def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name="rbm"):
+def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name="rbm", engine="auto"):
     """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`.
 
     Arguments as `BinaryRBMProp`; `data` is a symbol (batch, num_visible), by default a variable of that name. Biases
@@ -243,6 +260,7 @@ def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name
         k=k,
         for_training=for_training,
         num_chains=num_chains,
+        engine=engine,
         keyed=True,
         op_type="BinaryRBM",
         name=name,
@@ -269,6 +287,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     num_chains : int, default 0
         Number of persistent chains; 0: the size of the first batch (give it when this block is inside a hybridized one
         and a later batch may be shorter).
+    engine : "auto", "mxnet" or "native", default "auto"
+        What runs the chains: the native engine on a CPU in float32 where it is built, else MXNet's operators.
 
     Inputs: data (batch, num_visible) in [0, 1].
 
@@ -281,11 +301,12 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     leaves them alone, `save_parameters` keeps them. Weight decay leaves the biases alone.
     """
 
-    def __init__(self, num_hidden, k, for_training, num_visible=0, num_chains=0, **kwargs):
+    def __init__(self, num_hidden, k, for_training, num_visible=0, num_chains=0, engine="auto", **kwargs):
         super().__init__(**kwargs)
         self.num_hidden = _positive("num_hidden", num_hidden)
         self.k = _positive("k", k)
         self.for_training = bool(for_training)
+        self.engine = gibbs.checked_engine(engine)
         with self.name_scope():
             self.visible_layer_bias = self.params.get(
                 "visible_layer_bias", shape=(num_visible,), init="zeros", wd_mult=0.0, allow_deferred_init=True
@@ -319,6 +340,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
     def _fix_shapes(self, data):
         """Let the first batch say what is not known yet, before a graph is made of it."""
+        if data.context.device_type == "cpu" and not _are_pixels(host_view(data)):  # a GPU would have to wait for it
+            raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
         if data.ndim != 2:
             raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (data.shape,))
         batch, num_visible = data.shape
@@ -355,6 +378,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             k=self.k,
             for_training=self.for_training,
             num_chains=self.num_chains,
+            engine=self.engine,
             keyed=True,
             op_type="BinaryRBM",
         )

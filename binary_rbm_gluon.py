@@ -17,7 +17,13 @@ class GluonLearner:
         num_visible = arrays["visible_layer_bias"].shape[0]
         self._context, self._batch_size = context, args.batch_size
         self._rbm = BinaryRBMBlock(
-            args.num_hidden, args.k, for_training=True, num_visible=num_visible, num_chains=args.batch_size, prefix=""
+            args.num_hidden,
+            args.k,
+            for_training=True,
+            num_visible=num_visible,
+            num_chains=args.batch_size,
+            engine=args.engine,
+            prefix="",
         )
         self._rbm.initialize(ctx=context)
         self._parameters = self._rbm.collect_params()

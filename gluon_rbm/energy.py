@@ -14,14 +14,13 @@ NDArrays on one device; visible is (batch, num_visible), hidden (batch, num_hidd
 from typing import Any, NamedTuple
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.framework import matrix_product, mx
 
 __all__ = [
     "Parameters",
     "visible_bias_at",
     "hidden_input",
     "hidden_probability",
-    "visible_probability",
     "softplus",
     "free_energy",
     "free_energy_difference",
@@ -75,23 +74,14 @@ def visible_bias_at(parameters, beta, base_visible_bias=None):
     return bias if base_visible_bias is None else bias + (1 - beta) * base_visible_bias
 
 
-def _affine(state, weight, bias):
-    return mx.nd.FullyConnected(state, weight, bias, num_hidden=weight.shape[0])
-
-
 def hidden_input(parameters, visible):
     """Total input of the hidden units, b + v W: (batch, num_hidden)."""
-    return _affine(visible, parameters.interaction_weight.T, parameters.hidden_layer_bias)
+    return matrix_product(visible, parameters.interaction_weight) + parameters.hidden_layer_bias
 
 
 def hidden_probability(parameters, visible):
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
-    return mx.nd.sigmoid(hidden_input(parameters, visible))
-
-
-def visible_probability(parameters, hidden):
-    """p(v_i = 1 | h) = sigmoid(a_i + (W h)_i): (batch, num_visible)."""
-    return mx.nd.sigmoid(_affine(hidden, parameters.interaction_weight, parameters.visible_layer_bias))
+    return mx.nd.Activation(hidden_input(parameters, visible), "sigmoid")
 
 
 def softplus(x):
@@ -105,7 +95,7 @@ def softplus(x):
 
 def _weighted_sum(x, weight):
     """x.weight of each row, accumulated in float64 (as a product: MXNet's `sum` over an axis is ten times slower)."""
-    return mx.nd.dot(x.astype("float64", copy=False), weight.astype("float64", copy=False))
+    return matrix_product(x.astype("float64", copy=False), weight.astype("float64", copy=False))
 
 
 def _sum_units(x):

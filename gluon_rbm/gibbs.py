@@ -5,6 +5,9 @@ A sweep draws the visible layer given the hidden layer, then the hidden layer gi
     p_beta(v_i = 1 | h) = sigmoid((1 - beta) a0_i + beta (a_i + (W h)_i))
     p_beta(h_j = 1 | v) = sigmoid(beta (b_j + (v W)_j))
 
+Two engines do it: `mxnet`, in MXNet's operators, on any device, and `native`, in C, on a CPU in float32 (see
+`gluon_rbm.native`). They draw different noise from the same key, of the same distribution.
+
 Noise comes from a key, not from a generator that somebody else may have moved: the same key gives the same noise, on
 every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
 """
@@ -13,11 +16,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.energy import visible_bias_at
+from gluon_rbm import native
+from gluon_rbm.energy import free_energy_difference, visible_bias_at
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.framework import from_host, host_view, mx
 
-__all__ = ["Chains", "Noise", "draw_key", "redraw_non_binary", "run_chains"]
+__all__ = [
+    "ENGINES",
+    "Chains",
+    "Noise",
+    "anneal",
+    "checked_engine",
+    "choose_engine",
+    "draw_key",
+    "redraw_non_binary",
+    "run_chains",
+]
+
+ENGINES = ("auto", "mxnet", "native")
 
 # MXNet executes behind Python's back. Waiting every so many sweeps keeps the noise that is drawn ahead of it small.
 _SWEEPS_AHEAD = 8
@@ -44,7 +60,7 @@ class Noise:
         # float16 noise would round up to 1 and make certain units fail; float32 noise is compared with it exactly.
         dtype = np.float64 if prob_1.dtype == np.float64 else np.float32
         uniform = self._generator.random(prob_1.shape, dtype=dtype)
-        uniform = mx.nd.from_numpy(uniform, zero_copy=True).as_in_context(prob_1.context)
+        uniform = from_host(uniform, prob_1.context)
         return mx.nd.lesser(uniform, prob_1.astype(dtype, copy=False)).astype(prob_1.dtype, copy=False)
 
 
@@ -59,14 +75,44 @@ def draw_key(context=None, F=mx.nd):
 
 def redraw_non_binary(sample, noise):
     """The sample with every entry that is neither 0 nor 1 (NaN too) replaced by a fair coin."""
-    return mx.nd.where(
-        sample * (sample - 1) == 0,
-        sample,
-        noise.bernoulli(mx.nd.full(sample.shape, 0.5, ctx=sample.context, dtype=sample.dtype)),
-    )
+    if sample.context.device_type == "cpu" and _is_binary(host_view(sample)):  # the usual case, for nothing
+        return sample
+    half = mx.nd.full(sample.shape, 0.5, ctx=sample.context, dtype=sample.dtype)
+    return mx.nd.where(sample * (sample - 1) == 0, sample, noise.bernoulli(half))
 
 
-def run_chains(parameters, visible=None, hidden=None, sweeps=1, beta=1, base_visible_bias=None, key=()):
+def _is_binary(values):
+    return bool(((values == 0) | (values == 1)).all())
+
+
+# --- The primitive ----------------------------------------------------------------------------------------------------
+
+
+def checked_engine(engine):
+    """The name of an engine; InputError if there is none of that name."""
+    if engine not in ENGINES:
+        raise InputError("engine %r does not exist; choose one of %s" % (engine, ", ".join(ENGINES)))
+    return engine
+
+
+def choose_engine(engine, weight):
+    """ "mxnet" or "native": what runs chains with this interaction weight where `engine` is asked for.
+
+    Raises InputError for an engine that does not exist, and for "native" where it is not built or cannot serve.
+    """
+    if checked_engine(engine) == "mxnet":
+        return engine
+    reason = native.available().reason
+    if weight.context.device_type != "cpu" or weight.dtype != np.float32:
+        reason = "it serves float32 on a CPU, not %s on %s" % (np.dtype(weight.dtype).name, weight.context)
+    if engine == "native" and reason:
+        raise InputError("the native engine cannot be used: %s; choose --engine mxnet or auto" % reason)
+    return "mxnet" if reason else "native"
+
+
+def run_chains(
+    parameters, visible=None, hidden=None, sweeps=1, beta=1, base_visible_bias=None, clamp=None, key=(), engine="auto"
+):
     """Run block Gibbs chains, all rows side by side, and return their `Chains`.
 
     Parameters
@@ -81,27 +127,76 @@ def run_chains(parameters, visible=None, hidden=None, sweeps=1, beta=1, base_vis
         Inverse temperature, of all chains or of each.
     base_visible_bias : NDArray (num_visible,), or None for zeros
         The bias a0 that the visible layer has at beta = 0.
+    clamp : (mask, values), NDArrays (num_visible,) or (chains, num_visible), or None
+        Visible units with mask != 0 hold their value, in [0, 1], in every sweep and in a visible start. (The native
+        engine holds 0 and 1; "auto" gives grey values to the other.)
     key : sequence of int
         Fixes the noise.
+    engine : "auto", "mxnet" or "native"
+        Auto takes the native engine where it is built and can serve.
 
-    Raises InputError when the start is not one layer or sweeps < 1.
+    Raises InputError when the start is not one layer, sweeps < 1, or the engine cannot be used.
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
     if sweeps < 1:
         raise InputError("the number of Gibbs sweeps is %s; it must be at least 1" % sweeps)
+    chosen = choose_engine(engine, parameters.interaction_weight)
+    if chosen == "native" and not (engine == "auto" and clamp is not None and not _is_binary(clamp[1].asnumpy())):
+        return _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key)
+    return _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key)
+
+
+def anneal(parameters, visible, betas, start=0, stop=None, sweeps=1, base_visible_bias=None, key=(), engine="auto"):
+    """Carry chains from betas[start] to betas[stop] and weigh them on the way: the inner loop of AIS.
+
+    At each step n = start + 1, ..., stop the log-weights grow by F_{beta_(n-1)}(v) - F_{beta_n}(v); then `sweeps` Gibbs
+    sweeps at beta_n follow, but for the last of all betas. So a ladder may be climbed in parts, with the same result.
+
+    visible : NDArray (chains, num_visible) in {0, 1}, from the distribution at betas[start]
+    betas : sequence of float, the whole ladder
+
+    Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats.
+    """
+    stop = len(betas) - 1 if stop is None else stop
+    if choose_engine(engine, parameters.interaction_weight) == "native":
+        return _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, key)
+    log_weights = np.zeros(visible.shape[0])
+    for step in range(start + 1, stop + 1):
+        log_weights += free_energy_difference(
+            parameters, visible, betas[step - 1], betas[step], base_visible_bias
+        ).asnumpy()
+        if step < len(betas) - 1:
+            visible = _run_mxnet(
+                parameters, visible, None, sweeps, betas[step], base_visible_bias, None, [*key, step]
+            ).visible_sample
+    return visible, log_weights
+
+
+# --- MXNet ------------------------------------------------------------------------------------------------------------
+
+
+def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key):
     noise = Noise(key)
     visible_given_hidden, hidden_given_visible = _conditionals(parameters, beta, base_visible_bias)
     if hidden is None:
-        hidden = noise.bernoulli(hidden_given_visible(visible))
+        hidden = noise.bernoulli(hidden_given_visible(_hold(visible, clamp)))
     for sweep in range(sweeps):
-        visible_prob_1 = visible_given_hidden(hidden)
-        visible = noise.bernoulli(visible_prob_1)
+        visible_prob_1 = _hold(visible_given_hidden(hidden), clamp)
+        visible = _hold(noise.bernoulli(visible_prob_1), clamp)
         hidden_prob_1 = hidden_given_visible(visible)
         hidden = noise.bernoulli(hidden_prob_1)
         if (sweep + 1) % _SWEEPS_AHEAD == 0:
             hidden.wait_to_read()
     return Chains(visible, hidden, visible_prob_1, hidden_prob_1)
+
+
+def _hold(visible, clamp):
+    """visible with the clamped units at their values."""
+    if clamp is None:
+        return visible
+    mask, values = (part.astype(visible.dtype, copy=False).broadcast_to(visible.shape) for part in clamp)
+    return mx.nd.where(mask, values, visible)
 
 
 def _conditionals(parameters, beta, base_visible_bias):
@@ -129,3 +224,46 @@ class _Conditional:
             product = mx.nd.FullyConnected(state, self._weight, no_bias=True, num_hidden=num_units)
             return mx.nd.sigmoid(self._beta * product + self._bias)
         return mx.nd.Activation(mx.nd.FullyConnected(state, self._weight, self._bias, num_hidden=num_units), "sigmoid")
+
+
+# --- Native -----------------------------------------------------------------------------------------------------------
+
+
+def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key):
+    arrays = native.run(
+        **_native_parameters(parameters, base_visible_bias),
+        key=key,
+        sweeps=sweeps,
+        visible=_host(visible),
+        hidden=_host(hidden),
+        beta=_host(beta),
+        clamp=None if clamp is None else [_host(part) for part in clamp],
+    )
+    return Chains(*map(from_host, arrays))
+
+
+def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, key):
+    visible, log_weights = native.anneal(
+        **_native_parameters(parameters, base_visible_bias),
+        key=key,
+        visible=_host(visible),
+        betas=betas[start : stop + 1],
+        sweeps=sweeps,
+        first_sweep=start * sweeps,
+        finish=stop == len(betas) - 1,
+    )
+    return from_host(visible), log_weights
+
+
+def _native_parameters(parameters, base_visible_bias):
+    return {
+        "weight": _host(parameters.interaction_weight),
+        "visible_bias": _host(parameters.visible_layer_bias),
+        "hidden_bias": _host(parameters.hidden_layer_bias),
+        "base": _host(base_visible_bias),
+    }
+
+
+def _host(value):
+    """NDArrays as NumPy views of their memory; anything else as it is."""
+    return host_view(value) if isinstance(value, mx.nd.NDArray) else value

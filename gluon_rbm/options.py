@@ -2,7 +2,7 @@
 
 import argparse
 
-from gluon_rbm import datasets
+from gluon_rbm import datasets, gibbs
 
 __all__ = ["DOCUMENTED", "parse", "documented_namespace", "added_namespace"]
 
@@ -33,10 +33,12 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _at_least(lowest, kind):
+    noun = "a whole number" if kind is int else "a finite number"
+
     def convert(text):
         value = kind(text)
         if not lowest <= value < _FLOAT32_MAX:  # NaN fails too
-            raise argparse.ArgumentTypeError("%s is not a finite number of at least %s" % (text, lowest))
+            raise argparse.ArgumentTypeError("%s is not %s of at least %s" % (text, noun, lowest))
         return value
 
     convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
@@ -104,6 +106,12 @@ def _add_new(add):
     add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
     add("--seed", type=_natural, default=0, help="everything random follows from it")
     add("--output-dir", help="run folder; by default a new one under runs/")
+    add(
+        "--engine",
+        choices=gibbs.ENGINES,
+        default="auto",
+        help="what runs the Gibbs chains: C code or MXNet's operators; auto takes C on a CPU where it is built",
+    )
     add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
     add(
         "--binarize",

@@ -11,11 +11,21 @@ import tempfile
 import numpy as np
 
 from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host, mx
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nothing keeps two runs out of one folder
+    fcntl = None
 
 __all__ = ["RunFolder", "Checkpoint", "write_whole"]
 
 _CHECKPOINT = "checkpoint.npz"
 _ARGUMENTS = "arguments.json"
+_METRICS = "metrics.csv"
+_PARAMETERS = "rbm.params"
+_RESULTS = (_CHECKPOINT, _METRICS, _PARAMETERS)
+_FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
 
 @contextlib.contextmanager
@@ -35,10 +45,9 @@ def write_whole(path):
         _flush_to_disk(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            "cannot write %s (%s); free some space or choose another --output-dir" % (path, error.strerror or error)
-        ) from error
+    except (OSError, mx.MXNetError) as error:  # MXNet writes parameters itself
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+        raise InputError("cannot write %s (%s); see to it, or choose another --output-dir" % (path, reason)) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
@@ -68,8 +77,10 @@ class Checkpoint:
         content = {"parameter/" + name: array for name, array in self.arrays.items()}
         content.update({"optimizer/" + name: array for name, array in self.optimizer_state.items()})
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
+        archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
+        np.savez(archive, progress=np.array(progress), **content)
         with write_whole(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, progress=np.array(progress), **content)
+            file.write(archive.getbuffer())
 
     @classmethod
     def load(cls, path):
@@ -91,27 +102,49 @@ class Checkpoint:
 
 
 class RunFolder:
-    """A folder under one training run's control.
+    """A folder under one training run's control, until it is closed.
 
-    Raises InputError when it cannot be created or written, when it holds a run and `resume` is false, and when it holds
-    a run with other arguments and `resume` is true.
+    Raises InputError when the folder cannot be created or another run has it, when it holds a run and `resume` is
+    false, and when it holds a run with other arguments and `resume` is true.
     """
 
     def __init__(self, path, default_name, resume):
-        self.path = path or _default_path(default_name, resume)
-        holds_run = os.path.exists(self.file(_CHECKPOINT))
-        self.resuming = resume and holds_run
-        if holds_run and not resume:
-            raise InputError(
-                "%s already holds a run; continue it with --resume or choose another --output-dir" % self.path
-            )
+        self.path = self._create(path, default_name, resume)
+        self._lock()
+        self.resuming = resume and os.path.exists(self.file(_CHECKPOINT))
+        if not self.resuming and any(os.path.exists(self.file(name)) for name in _RESULTS):
+            self.close()
+            advice = "it has no %s to resume from" % _CHECKPOINT if resume else "continue it with --resume"
+            raise InputError("%s already holds a run: %s, or choose another --output-dir" % (self.path, advice))
+        self._remove_unfinished()
+
+    @staticmethod
+    def _create(path, default_name, resume):
         try:
-            os.makedirs(self.path, exist_ok=True)
+            if path:
+                os.makedirs(path, exist_ok=True)
+                return path
+            return _default_path(default_name, resume)
         except OSError as error:
             raise InputError(
-                "cannot create the run folder %s (%s); choose another --output-dir" % (self.path, error.strerror)
+                "cannot create the run folder %s (%s); choose another --output-dir" % (error.filename, error.strerror)
             ) from error
-        self._remove_unfinished()
+
+    def _lock(self):
+        """Let no other run in until this process ends, however it ends."""
+        if fcntl is None:
+            return
+        self._handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise InputError("another run is at work in %s; choose another --output-dir" % self.path) from error
+
+    def close(self):
+        """Let other runs in."""
+        if fcntl is not None:
+            os.close(self._handle)
 
     def file(self, name):
         return os.path.join(self.path, name)
@@ -119,7 +152,7 @@ class RunFolder:
     def _remove_unfinished(self):
         """What a killed run was writing."""
         for name in os.listdir(self.path):
-            if name.startswith(".") and name.endswith(".part"):
+            if re.fullmatch(r"\.(%s)\..*\.part" % "|".join(map(re.escape, _FILES)), name):
                 os.remove(self.file(name))
 
     def write_arguments(self, arguments, versions, free=()):
@@ -131,15 +164,23 @@ class RunFolder:
             file.write("\n")
 
     def _check_arguments(self, arguments):
+        path = self.file(_ARGUMENTS)
+        if not os.path.exists(path):
+            return  # then the shapes in the checkpoint are all there is to check
         try:
-            with open(self.file(_ARGUMENTS), encoding="utf-8") as file:
-                recorded = json.load(file)["arguments"]
+            with open(path, encoding="utf-8") as file:
+                recorded = dict(json.load(file)["arguments"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError("%s cannot be read; choose another --output-dir" % self.file(_ARGUMENTS)) from error
+            raise InputError("%s cannot be read; delete it, or choose another --output-dir" % path) from error
         for name, value in arguments.items():
             if name in recorded and recorded[name] != value:
+                if name == "data_sha256":
+                    raise InputError(
+                        "the run in %s was trained on other data (--dataset %s); resume it with the same"
+                        % (self.path, recorded.get("dataset"))
+                    )
                 raise InputError(
-                    "the run in %s has --%s %s, not %s; resume it with the same arguments"
+                    "the run in %s has --%s %s, not %s; resume it with the same arguments and data"
                     % (self.path, name.replace("_", "-"), recorded[name], value)
                 )
 
@@ -150,6 +191,11 @@ class RunFolder:
         """The `Checkpoint` to resume from, or None."""
         return Checkpoint.load(self.file(_CHECKPOINT)) if self.resuming else None
 
+    def write_parameters(self, arrays):
+        """rbm.params, as `BinaryRBMBlock.save_parameters` writes it; arrays : name -> NumPy array."""
+        with write_whole(self.file(_PARAMETERS)) as temporary:
+            mx.nd.save(temporary, {name: from_host(array) for name, array in arrays.items()})
+
     def write_metrics(self, rows):
         """metrics.csv: a row an epoch; a column for whatever any row has."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -157,15 +203,24 @@ class RunFolder:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with write_whole(self.file("metrics.csv")) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with write_whole(self.file(_METRICS)) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text.getvalue())
 
 
 def _default_path(default_name, resume):
-    """runs/NAME-N: the next N, or to resume the last one there is."""
-    taken = [0]
+    """runs/NAME-N: a new N, or to resume the last one there is."""
+    taken = []
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir("runs"):
             match = re.fullmatch(re.escape(default_name) + r"-(\d+)", name)
             taken += [int(match.group(1))] if match else []
-    return os.path.join("runs", "%s-%d" % (default_name, max(max(taken), 1) if resume else max(taken) + 1))
+    last = max(taken, default=0)
+    if resume and last:
+        return os.path.join("runs", "%s-%d" % (default_name, last))
+    os.makedirs("runs", exist_ok=True)
+    while True:
+        last += 1
+        path = os.path.join("runs", "%s-%d" % (default_name, last))
+        with contextlib.suppress(FileExistsError):  # another run was faster
+            os.mkdir(path)
+            return path

@@ -8,6 +8,8 @@ A script brings a learner, which is all that differs between the APIs:
     learner.updater, learner.parameter_names         the optimizer's `Updater`, and the parameter that each index means
 """
 
+import contextlib
+import hashlib
 import math
 import os
 import sys
@@ -30,9 +32,13 @@ _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 # Everything random has a key (seed, purpose, ...) of its own.
 _WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)
 
+# No unit has an input of this size that means anything; float32 gives up soon after.
+_DIVERGED = 1e6
+
 # Arguments that a resumed run may change: they do not change what its parameters become.
 _FREE = (
     "num_epoch",
+    "dataset",  # its content is compared instead
     "data_dir",
     "data_loader_num_worker",
     "output_dir",
@@ -50,10 +56,14 @@ _FREE = (
 def main(argv, prog, api, make_learner):
     """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130: interrupted)."""
     try:
-        _Run(options.parse(argv, prog), api, make_learner).run()
+        with contextlib.ExitStack() as stack:
+            _Run(options.parse(argv, prog), api, make_learner, stack).run()
     except InputError as error:
         print("%s: error: %s" % (prog, error), file=sys.stderr)
         return error.exit_status
+    except MemoryError:
+        print("%s: error: not enough memory; choose smaller sizes" % prog, file=sys.stderr)
+        return InputError.exit_status
     except KeyboardInterrupt:
         print("%s: interrupted; --resume continues from the last whole epoch" % prog, file=sys.stderr)
         return 130
@@ -67,6 +77,15 @@ def optimizer_settings(args):
     rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here.
     """
     return {"learning_rate": args.learning_rate, "momentum": args.momentum, "wd": args.weight_decay / args.batch_size}
+
+
+def _check_sizes(args, num_visible):
+    """MXNet counts an array's elements in 31 bits."""
+    rows, units = max(args.batch_size, args.ais_batch_size), max(num_visible, args.num_hidden)
+    if max(rows * units, num_visible * args.num_hidden) >= 2**31:
+        raise InputError(
+            "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size or --ais-batch-size"
+        )
 
 
 def _initial_arrays(args, data, context):
@@ -93,7 +112,7 @@ def _initial_arrays(args, data, context):
 
 
 class _Run:
-    def __init__(self, args, api, make_learner):
+    def __init__(self, args, api, make_learner, stack):
         self.args = args
         print(options.documented_namespace(args))
         print(options.added_namespace(args), flush=True)
@@ -101,12 +120,18 @@ class _Run:
         if note:
             print(note, flush=True)
         self.data = datasets.load(args.dataset, args.data_dir)
+        _check_sizes(args, self.data.num_visible)
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
-        self.folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
-        self.folder.write_arguments(
-            {name: value for name, value in vars(args).items() if name != "cuda_asked"}, framework.versions(), _FREE
-        )
-        self.learner = make_learner(args, _initial_arrays(args, self.data, self.context), self.context)
+        folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
+        self.folder = stack.enter_context(contextlib.closing(folder))
+        arrays = _initial_arrays(args, self.data, self.context)
+        args.engine = gibbs.choose_engine(
+            args.engine, arrays["interaction_weight"]
+        )  # to be recorded: noise depends on it
+        arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
+        arguments["data_sha256"] = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
+        self.folder.write_arguments(arguments, framework.versions(), _FREE)
+        self.learner = make_learner(args, arrays, self.context)
         self.epoch, self.metrics = 0, []
 
     def run(self):
@@ -137,9 +162,10 @@ class _Run:
         if checkpoint is not None:
             _restore_arrays(self.learner, checkpoint)
             self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
+            self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
             print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
         else:
-            print("run folder %s" % self.folder.path, flush=True)
+            print("run folder %s, %s engine" % (self.folder.path, self.args.engine), flush=True)
 
     def _train_epoch(self, bar):
         args, number = self.args, self.epoch + 1
@@ -167,10 +193,10 @@ class _Run:
         """Refuse what diverged; then monitor, and put the epoch on disk."""
         number = self.epoch + 1
         arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
-        if not all(np.isfinite(array).all() for array in arrays.values()):
+        if not all(np.abs(array).max() < _DIVERGED for array in arrays.values()):  # NaN fails too
             raise DivergenceError(
-                "training diverged in epoch %d; what was saved before is kept in %s: train anew with a "
-                "--learning-rate below %g" % (number, self.folder.path, self.args.learning_rate)
+                "training diverged in epoch %d; lower --learning-rate, --momentum or --weight-decay (%s holds what was "
+                "saved before)" % (number, self.folder.path)
             )
         self.epoch = number
         row = {"epoch": number, "seconds": round(seconds, 3)}
@@ -193,6 +219,7 @@ class _Run:
             num_distributions=args.ais_intermediate_steps,
             burn_in_sweeps=args.ais_burn_in_steps,
             chains_at_once=args.ais_batch_size,
+            engine=args.engine,
         )
         test, train = (
             self._likelihood(images, partition.log_z) for images in (self.data.test_images, self.data.train_images)
@@ -229,15 +256,18 @@ class _Run:
         return ais.mean_log_likelihood(self._parameters(), pixels, log_z)
 
     def _save(self, arrays):
-        with write_whole(self.folder.file("rbm.params")) as temporary:
-            mx.nd.save(temporary, {name: mx.nd.array(array, dtype=array.dtype) for name, array in arrays.items()})
-        self.folder.write_metrics(self.metrics)
+        """The checkpoint first: it holds all the rest."""
         state = {
             self.learner.parameter_names[index]: momentum.asnumpy()
             for index, momentum in self.learner.updater.states.items()
             if momentum is not None
         }
         self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics))
+        self._write_results(arrays)
+
+    def _write_results(self, arrays):
+        self.folder.write_parameters(arrays)
+        self.folder.write_metrics(self.metrics)
 
     def _make_pictures(self):
         shape = self.data.image_shape
@@ -261,6 +291,7 @@ class _Run:
             visible=mx.nd.array(originals, ctx=self.context),
             sweeps=_SHOWCASE_SWEEPS,
             key=[self.args.seed, _SHOWCASE],
+            engine=self.args.engine,
         )
         return originals, chains.visible_prob_1.asnumpy()
 

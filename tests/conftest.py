@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 
+from gluon_rbm import native
 from gluon_rbm.framework import choose_context, mx
 
 
@@ -15,6 +16,25 @@ def _contexts():
 def ctx(request):
     """Every device that MXNet can use here."""
     return request.param
+
+
+@pytest.fixture(params=["mxnet", "native"])
+def engine(request, ctx):
+    """Every engine of `gluon_rbm.gibbs` that can serve on that device."""
+    if request.param == "native":
+        if ctx != mx.cpu():
+            pytest.skip("the native engine serves the CPU")
+        if not native.available():
+            pytest.skip("the native engine is %s" % native.available())
+    return request.param
+
+
+@pytest.fixture
+def auto_engine(engine, monkeypatch):
+    """What "auto" means, for tests that do not choose: each engine in turn."""
+    if engine == "mxnet":
+        monkeypatch.setattr(native, "available", lambda: native.Availability("it is switched off in this test"))
+    return engine
 
 
 @pytest.fixture

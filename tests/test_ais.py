@@ -9,6 +9,8 @@ from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
+pytestmark = pytest.mark.usefixtures("auto_engine")
+
 REPEATS = 30
 
 

@@ -10,6 +10,8 @@ from binary_rbm import BinaryRBMBlock, binary_rbm_symbol, estimate_log_likelihoo
 from gluon_rbm import gibbs
 from gluon_rbm.framework import mx
 
+pytestmark = pytest.mark.usefixtures("auto_engine")
+
 MODES = {"imperative": None, "hybridized": {}, "static": {"static_alloc": True, "static_shape": True}}
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 CHAINS = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
@@ -533,6 +535,15 @@ def test_data_of_another_width_than_the_model(ctx, generator):
     rbm = block(reference.random_machine(5, 4, generator), ctx)
     with pytest.raises(ValueError, match="6 visible units, the model 5"):
         rbm(mx.nd.zeros((6, 6), ctx=ctx))
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 255])
+def test_pixels_that_cannot_be(ctx, generator, value):
+    if ctx != mx.cpu():
+        pytest.skip("checked on a CPU only: a GPU would have to wait for it")
+    rbm = block(reference.random_machine(5, 4, generator), ctx)
+    with pytest.raises(ValueError, match="NaN or outside"):
+        rbm(mx.nd.full((6, 5), value, ctx=ctx))
 
 
 def test_no_gradient_without_training(ctx, generator):

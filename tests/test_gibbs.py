@@ -5,7 +5,7 @@ import pytest
 import reference
 from scipy import stats
 
-from gluon_rbm import gibbs
+from gluon_rbm import gibbs, native
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
@@ -32,7 +32,7 @@ def assert_distribution(index, probability):
 
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
-def test_sweeps_leave_the_exact_distribution_alone(ctx, seed, generator, sweeps, beta, with_base):
+def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, sweeps, beta, with_base):
     machine = reference.random_machine(4, 3, generator)
     base = generator.normal(size=4) if with_base else None
     _, hidden = reference.draw_joint(*machine, DRAWS, generator, beta, base)
@@ -43,11 +43,12 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, seed, generator, sweeps,
         beta=beta,
         base_visible_bias=None if base is None else mx.nd.array(base, ctx=ctx),
         key=[seed],
+        engine=engine,
     )
     assert_distribution(joint_index(chains), reference.joint(*machine, beta, base))
 
 
-def test_one_sweep_has_the_exact_transition_probabilities(ctx, seed, generator):
+def test_one_sweep_has_the_exact_transition_probabilities(ctx, engine, seed, generator):
     """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
     machine = reference.random_machine(3, 3, generator)
     joint = reference.joint(*machine)
@@ -55,15 +56,19 @@ def test_one_sweep_has_the_exact_transition_probabilities(ctx, seed, generator):
     start = int(generator.integers(8))
     expected = (hidden_given_visible[start] @ visible_given_hidden)[:, None] * hidden_given_visible
     visible = np.tile(reference.states(3)[start], (DRAWS, 1))
-    chains = gibbs.run_chains(parameters(machine, ctx), visible=mx.nd.array(visible, ctx=ctx), key=[seed])
+    chains = gibbs.run_chains(
+        parameters(machine, ctx), visible=mx.nd.array(visible, ctx=ctx), key=[seed], engine=engine
+    )
     assert_distribution(joint_index(chains), expected)
 
 
-def test_successive_sweeps_and_calls_are_independent_given_the_state(seed):
+def test_successive_sweeps_and_calls_are_independent_given_the_state(ctx, engine, seed):
     """Without interactions every draw is independent: two sweeps, two keys and two layers do not correlate."""
     machine = (np.zeros(4), np.zeros(4), np.zeros((4, 4)))
-    first = gibbs.run_chains(parameters(machine), hidden=mx.nd.zeros((DRAWS, 4)), key=[seed, 0])
-    second = gibbs.run_chains(parameters(machine), hidden=first.hidden_sample, sweeps=2, key=[seed, 1])
+    first = gibbs.run_chains(parameters(machine, ctx), hidden=mx.nd.zeros((DRAWS, 4)), key=[seed, 0], engine=engine)
+    second = gibbs.run_chains(
+        parameters(machine, ctx), hidden=first.hidden_sample, sweeps=2, key=[seed, 1], engine=engine
+    )
     samples = np.concatenate([layer.asnumpy() for chains in (first, second) for layer in chains[:2]], axis=1)
     correlations = np.corrcoef(samples.T)[np.triu_indices(16, 1)]
     assert np.abs(correlations).max() < 6 / np.sqrt(DRAWS)
@@ -80,12 +85,17 @@ def test_beta_of_each_chain_equals_one_beta_for_all(ctx, seed, generator):
         np.testing.assert_allclose(left.asnumpy(), right.asnumpy(), rtol=1e-12)
 
 
-def test_different_betas_side_by_side(seed, generator):
+def test_different_betas_side_by_side(ctx, engine, seed, generator):
     machine = reference.random_machine(3, 3, generator)
     betas = np.repeat([0.2, 1.0], DRAWS)
     hidden = np.concatenate([reference.draw_joint(*machine, DRAWS, generator, beta)[1] for beta in (0.2, 1.0)])
     chains = gibbs.run_chains(
-        parameters(machine), hidden=mx.nd.array(hidden), sweeps=2, beta=mx.nd.array(betas), key=[seed]
+        parameters(machine, ctx),
+        hidden=mx.nd.array(hidden),
+        sweeps=2,
+        beta=mx.nd.array(betas),
+        key=[seed],
+        engine=engine,
     )
     index = joint_index(chains)
     assert_distribution(index[:DRAWS], reference.joint(*machine, 0.2))
@@ -93,10 +103,12 @@ def test_different_betas_side_by_side(seed, generator):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_results_have_the_dtype_device_and_meaning_of_the_parameters(ctx, seed, generator, dtype):
+def test_results_have_the_dtype_device_and_meaning_of_the_parameters(ctx, engine, seed, generator, dtype):
+    if (engine, dtype) == ("native", "float64"):
+        pytest.skip("the native engine computes in float32")
     machine = reference.random_machine(6, 5, generator)
     visible = mx.nd.array(generator.random((9, 6)), ctx=ctx, dtype=dtype)  # grey
-    chains = gibbs.run_chains(parameters(machine, ctx, dtype), visible=visible, sweeps=20, key=[seed])
+    chains = gibbs.run_chains(parameters(machine, ctx, dtype), visible=visible, sweeps=20, key=[seed], engine=engine)
     shapes = [(9, 6), (9, 5), (9, 6), (9, 5)]
     for array, shape in zip(chains, shapes):
         assert array.shape == shape and array.dtype == np.dtype(dtype) and array.context == ctx
@@ -106,12 +118,12 @@ def test_results_have_the_dtype_device_and_meaning_of_the_parameters(ctx, seed, 
     np.testing.assert_allclose(chains.hidden_prob_1.asnumpy(), expected, rtol=1e-5)
 
 
-def test_the_key_alone_fixes_the_noise(ctx, seed, generator):
+def test_the_key_alone_fixes_the_noise(ctx, engine, seed, generator):
     machine = parameters(reference.random_machine(20, 20, generator, scale=0.1), ctx)
     hidden = mx.nd.zeros((50, 20), ctx=ctx)
 
     def run(*key):
-        return gibbs.run_chains(machine, hidden=hidden, sweeps=3, key=key).visible_sample.asnumpy()
+        return gibbs.run_chains(machine, hidden=hidden, sweeps=3, key=key, engine=engine).visible_sample.asnumpy()
 
     mx.random.seed(seed)
     expected_next = mx.nd.random.uniform(shape=(3,)).asnumpy()
@@ -148,6 +160,99 @@ def test_only_entries_that_are_not_binary_are_redrawn(ctx, seed):
     np.testing.assert_array_equal(redrawn[:, :2], [[0, 1], [1, 0]] * 500)
     assert np.isin(redrawn, (0, 1)).all()
     assert abs(redrawn[:, 2:].mean() - 0.5) < 5 * 0.5 / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("per_chain", [False, True])
+def test_clamped_chains_reach_the_exact_conditional_distribution(ctx, engine, seed, generator, per_chain):
+    """p(v, h | clamped units), by enumeration; the chains start there and must stay."""
+    machine = reference.random_machine(4, 3, generator)
+    mask, values = np.array([1, 0, 0, 1]), np.array([1, 0, 0, 0])
+    joint = reference.joint(*machine) * (reference.states(4)[:, [0, 3]] == [1, 0]).all(axis=1)[:, None]
+    joint /= joint.sum()
+    index = generator.choice(joint.size, size=DRAWS, p=joint.ravel())
+    hidden = reference.states(3)[index % 8]
+    clamp = [np.tile(part, (DRAWS, 1)) if per_chain else part for part in (mask, values)]
+    chains = gibbs.run_chains(
+        parameters(machine, ctx), hidden=mx.nd.array(hidden, ctx=ctx), sweeps=2, key=[seed], engine=engine,
+        clamp=[mx.nd.array(part, ctx=ctx) for part in clamp],
+    )  # fmt: skip
+    np.testing.assert_array_equal(chains.visible_sample.asnumpy()[:, [0, 3]], np.tile([1, 0], (DRAWS, 1)))
+    np.testing.assert_array_equal(chains.visible_prob_1.asnumpy()[:, [0, 3]], np.tile([1, 0], (DRAWS, 1)))
+    assert_distribution(joint_index(chains), joint)
+
+
+def test_a_visible_start_is_clamped_before_the_first_sweep(ctx, engine, seed):
+    """Units pinned to each other keep what the clamp put there, not what the start held."""
+    pinned = (np.full(3, -30.0), np.full(3, -30.0), 60 * np.eye(3))
+    clamp = [mx.nd.array(part, ctx=ctx) for part in ([1, 0, 0], [1, 0, 0])]
+    chains = gibbs.run_chains(
+        parameters(pinned, ctx), visible=mx.nd.zeros((5, 3), ctx=ctx), sweeps=3, clamp=clamp, key=[seed], engine=engine
+    )
+    for sample in chains[:2]:
+        np.testing.assert_array_equal(sample.asnumpy(), np.tile([1, 0, 0], (5, 1)))
+
+
+def test_grey_clamps_are_held(ctx, seed, generator):
+    machine = parameters(reference.random_machine(4, 3, generator), ctx)
+    clamp = [mx.nd.array(part, ctx=ctx) for part in ([1, 0, 0, 0], [0.25, 0, 0, 0])]
+    chains = gibbs.run_chains(machine, visible=mx.nd.zeros((5, 4), ctx=ctx), sweeps=3, clamp=clamp, key=[seed])
+    np.testing.assert_array_equal(chains.visible_sample.asnumpy()[:, 0], 0.25)
+
+
+# --- Engines ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_base", [True, False])
+def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, generator, with_base):
+    """Mean of w against exact Z / Z_0 within five standard errors."""
+    machine = reference.random_machine(5, 4, generator, scale=0.7)
+    base = generator.normal(size=5) if with_base else None
+    betas = np.linspace(0, 1, 11) ** 2
+    visible, _ = reference.draw_joint(*machine, 20000, generator, 0.0, base)
+    nd_base = None if base is None else mx.nd.array(base, ctx=ctx)
+
+    def climb(*stops):
+        samples, total, start = mx.nd.array(visible, ctx=ctx), 0, 0
+        for stop in stops:
+            samples, grown = gibbs.anneal(
+                parameters(machine, ctx), samples, betas, start, stop, 2, nd_base, key=[seed], engine=engine
+            )
+            total, start = total + grown, stop
+        return samples.asnumpy(), total
+
+    samples, log_weights = climb(10)
+    assert log_weights.dtype == np.float64
+    ratio = np.exp(log_weights - (reference.log_z(*machine) - reference.log_z(*machine, 0.0, base)))
+    assert abs(ratio.mean() - 1) < 5 * ratio.std(ddof=1) / np.sqrt(len(ratio))
+    for stops in ((3, 10), (1, 2, 10)):
+        again, in_parts = climb(*stops)
+        np.testing.assert_array_equal(again, samples)
+        np.testing.assert_allclose(in_parts, log_weights, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.skipif(not native.available(), reason="the native engine is %s" % native.available())
+def test_both_engines_weigh_the_same_samples_the_same(seed, generator):
+    """One step from beta 0.3 to 1 has no noise in it."""
+    machine = parameters(reference.random_machine(50, 40, generator, scale=0.3))
+    visible = mx.nd.array(generator.integers(0, 2, (30, 50)))
+    base = mx.nd.array(generator.normal(size=50))
+    results = [gibbs.anneal(machine, visible, [0.3, 1.0], 0, 1, 1, base, [seed], engine)[1] for engine in gibbs.ENGINES]
+    np.testing.assert_allclose(results[1], results[2], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(results[0], results[2])  # auto is native here
+
+
+def test_choice_of_the_engine(monkeypatch):
+    weight = mx.nd.zeros((3, 2))
+    with pytest.raises(InputError, match="engine 'fast' does not exist"):
+        gibbs.choose_engine("fast", weight)
+    assert gibbs.choose_engine("mxnet", weight) == "mxnet"
+    assert gibbs.choose_engine("auto", weight.astype("float64")) == "mxnet"
+    with pytest.raises(InputError, match="it serves float32 on a CPU, not float64"):
+        gibbs.choose_engine("native", weight.astype("float64"))
+    monkeypatch.setattr(native, "available", lambda: native.Availability("it is not built"))
+    assert gibbs.choose_engine("auto", weight) == "mxnet"
+    with pytest.raises(InputError, match="cannot be used: it is not built; choose --engine mxnet or auto"):
+        gibbs.choose_engine("native", weight)
 
 
 def test_errors():

@@ -20,7 +20,7 @@ LAYERS = [
     ["binary_rbm"],
     ["ais"],
     ["gluon_rbm.gibbs"],
-    ["gluon_rbm.energy"],
+    ["gluon_rbm.energy", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
     ["gluon_rbm.errors"],
     ["gluon_rbm"],

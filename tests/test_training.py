@@ -99,7 +99,7 @@ def test_other_defaults():
     added = vars(options.added_namespace(options.parse([], "x")))
     assert added == {
         "dataset": "mnist", "data_dir": None, "seed": 0, "output_dir": None, "resume": False, "binarize": "none",
-        "monitor_every": 1, "initial_visible_bias": "zero", "weight_decay": 0.0,
+        "monitor_every": 1, "engine": "auto", "initial_visible_bias": "zero", "weight_decay": 0.0,
     }  # fmt: skip
 
 
@@ -318,7 +318,7 @@ def one_line(capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--k", "0"], "argument --k: 0 is not a finite number of at least 1"),
+        (["--k", "0"], "argument --k: 0 is not a whole number of at least 1"),
         (["--num-hidden", "-5"], "--num-hidden"),
         (["--batch-size", "0"], "--batch-size"),
         (["--num-epoch", "many"], "invalid int value: 'many'"),
@@ -394,12 +394,101 @@ def test_a_folder_that_holds_a_run_is_left_alone(script, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
-@pytest.mark.parametrize("arguments", [["--num-hidden", "7"], ["--seed", "3"], ["--dataset", "digits"]])
+@pytest.mark.parametrize("arguments", [["--num-hidden", "7"], ["--seed", "3"], ["--k", "3"], ["--dataset", "digits"]])
 def test_resuming_with_other_arguments(script, tmp_path, capsys, arguments):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     capsys.readouterr()
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume", *arguments) == 2
-    assert "%s" % arguments[0] in one_line(capsys)
+    assert arguments[0] in one_line(capsys)
+
+
+def test_resuming_with_another_content_of_the_same_file(script, tmp_path, capsys, generator):
+    for attempt, status in ((1, 0), (2, 2)):
+        np.save(tmp_path / "images.npy", generator.random((20, 4)).astype("float32"))
+        arguments = ["--dataset", str(tmp_path / "images.npy"), "--num-epoch", str(attempt), "--resume"]
+        assert run(script, tmp_path / "run", *arguments) == status
+    assert "other data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["rbm.params", "metrics.csv", "arguments.json"])
+def test_resuming_restores_what_the_checkpoint_holds(script, tmp_path, lost):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    before = (tmp_path / "run" / lost).read_text() if lost != "rbm.params" else learned(tmp_path / "run")
+    (tmp_path / "run" / lost).unlink()
+    assert run(script, tmp_path / "run", "--num-epoch", "1", "--resume") == 0
+    if lost == "metrics.csv":
+        assert (tmp_path / "run" / lost).read_text() == before
+    elif lost == "rbm.params":
+        for name, array in learned(tmp_path / "run").items():
+            np.testing.assert_array_equal(array, before[name])
+    else:
+        assert json.loads((tmp_path / "run" / lost).read_text())["arguments"]["num_hidden"] == 6
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_results_without_a_checkpoint_are_left_alone(script, tmp_path, capsys, resume):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    (tmp_path / "run" / "checkpoint.npz").unlink()
+    kept = (tmp_path / "run" / "rbm.params").read_bytes()
+    capsys.readouterr()
+    assert run(script, tmp_path / "run", "--num-epoch", "1", "--seed", "7", *resume) == 2
+    assert "already holds a run" in one_line(capsys)
+    assert (tmp_path / "run" / "rbm.params").read_bytes() == kept
+
+
+def test_two_runs_in_one_folder(script, tmp_path, capsys):
+    folder = run_folder.RunFolder(str(tmp_path / "run"), "x", False)
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
+    assert "another run is at work" in one_line(capsys)
+    folder.close()
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+
+
+def test_only_our_own_unfinished_files_are_removed(tmp_path):
+    ours, others = [".rbm.params.x1.part", ".checkpoint.npz.ab.part"], [".x.part", "rbm.params.part", ".mine.part"]
+    for name in [*ours, *others]:
+        (tmp_path / name).write_text("x")
+    run_folder.RunFolder(str(tmp_path), "x", False).close()
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), mx.MXNetError("a\nFileStream.Write incomplete")]
+)
+def test_a_full_disk(script, tmp_path, capsys, monkeypatch, failure):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    capsys.readouterr()
+
+    def fail(*arguments):
+        raise failure
+
+    monkeypatch.setattr(run_folder.mx.nd, "save", fail)
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
+    assert "cannot write" in one_line(capsys)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}["rbm.params"] == before["rbm.params"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--num-hidden", "2000000000"], "2^31 elements"),
+        (["--ais-batch-size", "1000000000"], "2^31 elements"),
+        (["--batch-size", "3000000000"], "2^31 elements"),
+    ],
+)
+def test_sizes_beyond_mxnet(script, tmp_path, capsys, arguments, message):
+    assert run(script, tmp_path / "run", *arguments) == 2
+    assert message in one_line(capsys)
+
+
+def test_an_engine_that_cannot_be_had(script, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        training.gibbs.native, "available", lambda: training.gibbs.native.Availability("it is not built")
+    )
+    assert run(script, tmp_path / "run", "--engine", "native") == 2
+    assert "it is not built; choose --engine mxnet or auto" in one_line(capsys)
+    assert run(script, tmp_path / "run", "--engine", "auto", "--num-epoch", "1") == 0  # MXNet's engine
 
 
 def torn(content):

@@ -1,0 +1,68 @@
+"""Calls the native Gibbs engine with random arguments for some seconds: python fuzz_native.py SEED SECONDS."""
+
+import itertools
+import sys
+import time
+
+import numpy as np
+
+from gluon_rbm import native
+
+SIZES = [0, 1, 2, 3, 5, 8, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257]
+
+
+def once(generator):
+    chains = int(generator.choice([*SIZES, 1023, 1024, 1025, 2050]))
+    num_visible, num_hidden = (int(n) for n in generator.choice(SIZES, size=2))
+    scale = generator.choice([0, 0.1, 1, 1e3, 1e38, np.inf, np.nan])
+    with np.errstate(invalid="ignore", over="ignore"):
+        weight, visible_bias, hidden_bias = (
+            (generator.normal(size=shape) * scale).astype(np.float32)
+            for shape in ((num_visible, num_hidden), num_visible, num_hidden)
+        )
+    options = dict(
+        key=generator.integers(0, 2**32, size=4),
+        sweeps=int(generator.integers(1, 4)),
+        num_threads=int(generator.choice([1, 2, 3, 8])),
+        first_sweep=int(generator.integers(0, 2**32 - 100)),
+        base=generator.normal(size=num_visible) if generator.random() < 0.5 else None,
+        instruction_set=generator.choice(native.features()["instruction_sets"]),
+    )
+    visible = generator.integers(0, 2, size=(chains, num_visible))
+    if generator.random() < 0.3:
+        betas = generator.random(int(generator.integers(2, 5))) * 3
+        return native.anneal(
+            weight, visible_bias, hidden_bias, visible=visible, betas=betas, finish=generator.random() < 0.5, **options
+        )
+    if generator.random() < 0.5:
+        options["beta"] = generator.normal(size=chains)
+    if generator.random() < 0.5:
+        shape = (chains, num_visible) if generator.random() < 0.5 else num_visible
+        options["clamp"] = generator.integers(0, 2, size=shape), generator.integers(0, 2, size=shape)
+    if generator.random() < 0.5:
+        options["hidden"] = generator.integers(0, 2, size=(chains, num_hidden))
+    else:
+        options["visible"] = visible if generator.random() < 0.5 else generator.random((chains, num_visible))
+    results = native.run(weight, visible_bias, hidden_bias, **options)
+    assert all(np.isin(sample, (0, 1)).all() for sample in results[:2])
+    return results
+
+
+def main(seed, seconds):
+    assert native.available(), native.available()
+    generator = np.random.default_rng(seed)
+    end = time.monotonic() + seconds
+    for count in itertools.count():
+        if time.monotonic() > end:
+            break
+        state = generator.bit_generator.state
+        try:
+            once(generator)
+        except BaseException:
+            print("call %d failed; the generator stood at %s" % (count, state))
+            raise
+    print("%d calls with seed %d" % (count, seed))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

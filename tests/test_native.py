@@ -1,0 +1,561 @@
+"""The native Gibbs engine, with every instruction set that this machine has."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from scipy import stats
+
+from gluon_rbm import native
+from gluon_rbm.errors import InputError
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
+
+DRAWS = 200000
+# A test of a true hypothesis fails once in a million runs.
+SIGNIFICANCE = 1e-6
+HERE = Path(__file__).parent
+# Few chains add rows, some share small tables, many large ones, and the last come in two tiles.
+CHAIN_COUNTS = [1, 12, 13, 80, 255, 256, 1030]
+
+
+@pytest.fixture(params=native.features()["instruction_sets"] if native.available() else [None])
+def instruction_set(request):
+    return request.param
+
+
+def ordered(machine):
+    """(W, a, b) of the reference's (a, b, W)."""
+    a, b, w = machine
+    return w, a, b
+
+
+def dyadic_machine(num_visible, num_hidden, generator):
+    """A machine whose sums are exact in float32 in whatever order."""
+
+    def draw(*shape):
+        return generator.integers(-64, 65, size=shape) / 256
+
+    return draw(num_visible, num_hidden), draw(num_visible), draw(num_hidden)
+
+
+def joint_index(visible, hidden):
+    return reference.state_index(visible) * 2 ** hidden.shape[1] + reference.state_index(hidden)
+
+
+def assert_distribution(index, probability):
+    counts = np.bincount(index, minlength=probability.size)
+    assert counts[probability.ravel() == 0].sum() == 0
+    statistic, freedom = reference.chi_square(counts, probability.ravel() * len(index))
+    assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE, (statistic, freedom)
+
+
+def in_batches(run, hidden, size):
+    """Samples of `run(rows, key)` over rows of `hidden`: the branches of the kernel depend on the number of chains."""
+    parts = [run(hidden[start : start + size], start) for start in range(0, len(hidden), size)]
+    return tuple(np.concatenate(layer) for layer in list(zip(*parts))[:2])
+
+
+@pytest.mark.parametrize("sweeps", [1, 3])
+@pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
+def test_sweeps_leave_the_exact_distribution_alone(instruction_set, seed, generator, sweeps, beta, with_base):
+    machine = reference.random_machine(4, 3, generator)
+    base = generator.normal(size=4) if with_base else None
+    _, hidden = reference.draw_joint(*machine, DRAWS, generator, beta, base)
+    chains = native.run(
+        *ordered(machine),
+        hidden=hidden,
+        sweeps=sweeps,
+        beta=beta,
+        base=base,
+        key=[seed],
+        instruction_set=instruction_set,
+    )
+    assert_distribution(joint_index(*chains[:2]), reference.joint(*machine, beta, base))
+
+
+@pytest.mark.parametrize("size", [10, 100])
+def test_a_few_chains_at_a_time_leave_it_alone_too(instruction_set, seed, generator, size):
+    machine = reference.random_machine(5, 3, generator)
+    _, hidden = reference.draw_joint(*machine, 1000 * size, generator)
+    samples = in_batches(
+        lambda rows, start: native.run(
+            *ordered(machine), hidden=rows, key=[seed, start], num_threads=1, instruction_set=instruction_set
+        ),
+        hidden,
+        size,
+    )
+    assert_distribution(joint_index(*samples), reference.joint(*machine))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_one_sweep_has_the_exact_transition_probabilities(instruction_set, seed, generator, grey):
+    """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
+    a, b, w = machine = reference.random_machine(3, 3, generator)
+    joint = reference.joint(*machine)
+    hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T
+    start = generator.random(3).astype(np.float32) if grey else reference.states(3)[generator.integers(8)]
+    p = reference.sigmoid(b + start @ w)
+    first_hidden = np.where(reference.states(3) == 1, p, 1 - p).prod(axis=1)
+    expected = (first_hidden @ visible_given_hidden)[:, None] * hidden_given_visible
+    chains = native.run(w, a, b, visible=np.tile(start, (DRAWS, 1)), key=[seed], instruction_set=instruction_set)
+    assert_distribution(joint_index(*chains[:2]), expected)
+
+
+def test_different_betas_side_by_side(instruction_set, seed, generator):
+    machine = reference.random_machine(3, 3, generator)
+    base = generator.normal(size=3)
+    betas = (0.0, 0.2, 1.0)
+    hidden = np.stack([reference.draw_joint(*machine, DRAWS, generator, beta, base)[1] for beta in betas], axis=1)
+    chains = native.run(
+        *ordered(machine),
+        hidden=hidden.reshape(-1, 3),
+        sweeps=2,
+        beta=np.tile(betas, DRAWS),
+        base=base,
+        key=[seed],
+        instruction_set=instruction_set,
+    )
+    index = joint_index(*chains[:2])
+    for i, beta in enumerate(betas):
+        assert_distribution(index[i::3], reference.joint(*machine, beta, base))
+
+
+@pytest.mark.parametrize("start", ["visible", "hidden"])
+@pytest.mark.parametrize("per_chain", [False, True])
+def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, generator, start, per_chain):
+    a, b, w = machine = reference.random_machine(4, 3, generator)
+    mask = np.array([True, False, False, True])
+    values = [np.array([1, 0.5, np.nan, 0]), np.array([0, 7, 0, 0])] if per_chain else [np.array([1, 0.5, np.nan, 0])]
+    clamp = (mask, np.tile(values, (DRAWS // len(values), 1)) if per_chain else values[0])
+    starts = {"visible": generator.integers(0, 2, size=(DRAWS, 4)), "hidden": generator.integers(0, 2, size=(DRAWS, 3))}
+    visible, hidden, visible_probability, _ = native.run(
+        w, a, b, **{start: starts[start]}, sweeps=60, beta=0.7, clamp=clamp, key=[seed], instruction_set=instruction_set
+    )
+    states, joint = reference.states(4), reference.joint(*machine, 0.7)
+    for i, value in enumerate(values):
+        rows = slice(i, None, len(values))
+        assert (visible[rows][:, mask] == value[mask]).all()
+        assert (visible_probability[rows][:, mask] == value[mask]).all()
+        conditional = joint * (states[:, mask] == value[mask]).all(axis=1, keepdims=True)
+        assert_distribution(joint_index(visible[rows], hidden[rows]), conditional / conditional.sum())
+
+
+def test_successive_sweeps_and_calls_are_independent_given_the_state(instruction_set, seed):
+    """Without interactions every draw is independent: chains, units, sweeps, keys and layers do not correlate."""
+    machine = (np.zeros((40, 40)), np.zeros(40), np.zeros(40))
+    first = native.run(*machine, hidden=np.zeros((DRAWS, 40)), key=[seed, 0], instruction_set=instruction_set)
+    second = native.run(*machine, hidden=first[1], sweeps=2, key=[seed, 1], instruction_set=instruction_set)
+    samples = np.concatenate([layer for chains in (first, second) for layer in chains[:2]], axis=1)
+    correlations = np.corrcoef(samples.T)[np.triu_indices(160, 1)]
+    assert np.abs(correlations).max() < 7 / np.sqrt(DRAWS)
+    shifted = np.corrcoef(samples[:-1].T, samples[1:].T)[:160, 160:]
+    assert np.abs(shifted).max() < 7 / np.sqrt(DRAWS)
+
+
+@pytest.mark.parametrize("chains", CHAIN_COUNTS)
+@pytest.mark.parametrize("shape", [(1, 1), (7, 33), (100, 31), (65, 64), (32, 130)])
+def test_probabilities_against_numpy(instruction_set, seed, generator, chains, shape):
+    w, a, b = generator.normal(size=shape), generator.normal(size=shape[0]), generator.normal(size=shape[1])
+    base, beta = generator.normal(size=shape[0]), generator.random(chains)
+    hidden = generator.integers(0, 2, size=(chains, shape[1]))
+    options = dict(beta=beta, base=base, key=[seed], instruction_set=instruction_set)
+    column = beta[:, None]
+    for _ in range(2):
+        visible, sample, visible_probability, hidden_probability = native.run(w, a, b, hidden=hidden, **options)
+        expected = reference.sigmoid((1 - column) * base + column * (a + hidden @ w.T))
+        np.testing.assert_allclose(visible_probability, expected, atol=1e-5)
+        np.testing.assert_allclose(hidden_probability, reference.sigmoid(column * (b + visible @ w)), atol=1e-5)
+        assert np.isin(visible, (0, 1)).all() and np.isin(sample, (0, 1)).all()
+        hidden = sample
+    grey = generator.random((chains, shape[0]))
+    assert np.isin(native.run(w, a, b, visible=grey, key=[seed], instruction_set=instruction_set)[1], (0, 1)).all()
+
+
+def test_results_do_not_depend_on_threads_or_other_chains(instruction_set, seed, generator):
+    machine = dyadic_machine(150, 70, generator)
+    hidden = generator.integers(0, 2, size=(1100, 70))
+
+    def run(chains, threads):
+        return native.run(
+            *machine, hidden=hidden[:chains], sweeps=4, key=[seed], num_threads=threads, instruction_set=instruction_set
+        )
+
+    expected = run(1100, 1)
+    for chains in (1, 5, 13, 300, 1100):
+        for threads in (1, 2, 3, 7):
+            for left, right in zip(run(chains, threads), expected):
+                np.testing.assert_array_equal(left, right[:chains])
+
+
+@pytest.mark.parametrize("chains", [5, 80, 300])
+def test_results_are_bit_identical_for_any_number_of_threads(instruction_set, seed, generator, chains):
+    machine = ordered(reference.random_machine(300, 200, generator, scale=0.1))
+    hidden = generator.integers(0, 2, size=(chains, 200))
+    visible = generator.random((chains, 300))
+    for start in ({"hidden": hidden}, {"visible": visible}):
+        expected = native.run(*machine, **start, sweeps=10, key=[seed], num_threads=1, instruction_set=instruction_set)
+        for threads in (2, 3, None):
+            results = native.run(
+                *machine, **start, sweeps=10, key=[seed], num_threads=threads, instruction_set=instruction_set
+            )
+            for left, right in zip(results, expected):
+                np.testing.assert_array_equal(left, right)
+    binary = (visible < 0.5).astype(np.float32)
+    expected = native.anneal(
+        *machine, visible=binary, betas=np.linspace(0, 1, 9), key=[seed], num_threads=1, instruction_set=instruction_set
+    )
+    for threads in (2, 3):
+        results = native.anneal(
+            *machine,
+            visible=binary,
+            betas=np.linspace(0, 1, 9),
+            key=[seed],
+            num_threads=threads,
+            instruction_set=instruction_set,
+        )
+        for left, right in zip(results, expected):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_the_key_alone_fixes_the_noise_and_sweeps_continue(instruction_set, seed, generator):
+    machine = dyadic_machine(40, 30, generator)
+    hidden = generator.integers(0, 2, size=(50, 30))
+
+    def run(*key, start=hidden, **options):
+        return native.run(*machine, hidden=start, key=key, instruction_set=instruction_set, **options)
+
+    first = run(seed, 1, sweeps=5)
+    assert not np.array_equal(run(seed, 2, sweeps=5)[0], first[0])
+    assert not np.array_equal(run(seed + 1, 1, sweeps=5)[0], first[0])
+    in_parts = run(seed, 1, start=run(seed, 1, sweeps=2)[1], sweeps=3, first_sweep=2)
+    for left, right in zip(in_parts, first):
+        np.testing.assert_array_equal(left, right)
+    in_thread = []
+    thread = threading.Thread(target=lambda: in_thread.append(run(seed, 1, sweeps=5)))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(in_thread[0][0], first[0])
+
+
+def test_certain_units_are_certain(instruction_set, seed):
+    for big in (200.0, 1e30, np.inf):
+        a = np.tile([-big, big], 20)
+        visible, _, probability, _ = native.run(
+            np.zeros((40, 3)), a, np.zeros(3), hidden=np.zeros((50000, 3)), key=[seed], instruction_set=instruction_set
+        )
+        np.testing.assert_array_equal(visible, np.tile([0.0, 1.0], (50000, 20)))
+        np.testing.assert_allclose(probability, visible, atol=1e-30)
+
+
+def test_rare_units_are_as_rare_as_they_should_be(instruction_set, seed):
+    p = np.array([1e-4, 1e-3, 0.01, 0.3, 0.9, 0.999, 0.9999])
+    a = np.log(p / (1 - p))
+    visible, _, _, _ = native.run(
+        np.zeros((7, 1)), a, np.zeros(1), hidden=np.zeros((1000000, 1)), key=[seed], instruction_set=instruction_set
+    )
+    assert (np.abs(visible.mean(axis=0, dtype=float) - p) < 6 * np.sqrt(p * (1 - p) / 1e6)).all()
+
+
+def philox(key, counter, rounds=10):
+    """Philox4x32 as Salmon et al. (2011) write it, in Python's integers."""
+    word = 2**32 - 1
+    for round in range(rounds):
+        product0, product1 = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
+        key0, key1 = (key[0] + round * 0x9E3779B9) & word, (key[1] + round * 0xBB67AE85) & word
+        counter = (
+            (product1 >> 32) ^ counter[1] ^ key0,
+            product1 & word,
+            (product0 >> 32) ^ counter[3] ^ key1,
+            product0 & word,
+        )
+    return counter
+
+
+@pytest.mark.parametrize(
+    "counter, key, answer",
+    [  # from the authors' test vectors
+        ([0] * 4, [0] * 2, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+        ),
+    ],
+)
+def test_philox(instruction_set, counter, key, answer):
+    assert philox(key, counter) == answer
+    words = np.empty(32, np.uint32)
+    block, q = divmod(counter[0], 8)
+    code = native._library().mxnet_rbm_gibbs_noise(
+        native.ctypes.c_int64(native.INSTRUCTION_SETS.index(instruction_set)),
+        (native.ctypes.c_uint32 * 2)(*key),
+        *map(native.ctypes.c_uint32, (block, *counter[1:])),
+        words.ctypes.data_as(native.ctypes.c_void_p),
+    )
+    assert code == 0
+    assert tuple(words[[2 * q, 2 * q + 1, 16 + 2 * q, 17 + 2 * q]]) == answer
+    expected = [philox(key, [8 * block + q, *counter[1:]]) for q in range(8)]
+    np.testing.assert_array_equal(
+        words, np.concatenate([np.ravel([e[:2] for e in expected]), np.ravel([e[2:] for e in expected])])
+    )
+
+
+@pytest.mark.parametrize("betas", [[0, 1], [0.5, 0.5001], [0, 1e-5], [1, 0], [0.3, 0.3], [0, 30]])
+@pytest.mark.parametrize("chains", [3, 40, 300])
+def test_log_weights_of_one_step(instruction_set, seed, generator, betas, chains):
+    a, b, w = reference.random_machine(90, 70, generator)
+    w, b, base = w.astype(np.float32), b.astype(np.float32), generator.normal(size=90).astype(np.float32)
+    a = a.astype(np.float32)
+    visible = generator.integers(0, 2, size=(chains, 90))
+    start = generator.normal(size=chains)
+    same, log_weight = native.anneal(
+        w, a, b, visible=visible, betas=betas, base=base, log_weight=start, key=[seed], instruction_set=instruction_set
+    )
+    np.testing.assert_array_equal(same, visible)
+    x = b.astype(float) + visible @ w.astype(float)
+    parts = (
+        (betas[1] - betas[0]) * (visible @ (a.astype(float) - base)),
+        (np.logaddexp(0, betas[1] * x) - np.logaddexp(0, betas[0] * x)).sum(axis=1),
+    )
+    # The input of a unit is a sum in float32, off by 1e-5 or so.
+    np.testing.assert_allclose(log_weight, start + sum(parts), rtol=1e-6, atol=abs(betas[1] - betas[0]) * 2e-4 + 1e-14)
+
+
+def test_many_small_steps_add_up(instruction_set, seed, generator):
+    """The visible layer cannot move, so the steps add up to the whole difference: no bias in 10,000 of them."""
+    a, b, w = np.full(50, 1e4), generator.normal(size=40), generator.normal(size=(50, 40)) / 4
+    visible, log_weight = native.anneal(
+        w,
+        a,
+        b,
+        visible=np.ones((20, 50)),
+        betas=np.linspace(0, 1, 10001),
+        base=a,
+        key=[seed],
+        instruction_set=instruction_set,
+    )
+    assert (visible == 1).all()
+    x = b.astype(np.float32).astype(float) + w.astype(np.float32).astype(float).sum(axis=0)
+    expected = (np.logaddexp(0, x) - np.log(2)).sum()
+    np.testing.assert_allclose(log_weight, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("sweeps", [1, 2])
+def test_annealing_estimates_log_z(instruction_set, seed, generator, sweeps):
+    """E[w] = Z / Z_0, for a ladder so short that it is the annealing that makes it so."""
+    a, b, w = machine = reference.random_machine(5, 4, generator)
+    base = generator.normal(size=5)
+    visible = (generator.random((DRAWS, 5)) < reference.sigmoid(base)).astype(float)
+    betas = np.linspace(0, 1, 6)
+    _, log_weight = native.anneal(
+        w, a, b, visible=visible, betas=betas, base=base, sweeps=sweeps, key=[seed], instruction_set=instruction_set
+    )
+    weight = np.exp(log_weight)
+    exact = np.exp(reference.log_z(*machine) - np.logaddexp(0, base).sum() - 4 * np.log(2))
+    assert abs(weight.mean() - exact) < 5 * weight.std() / np.sqrt(DRAWS)
+
+
+def test_annealing_in_parts(instruction_set, seed, generator):
+    machine = ordered(reference.random_machine(40, 30, generator, scale=0.3))
+    visible, betas = generator.integers(0, 2, size=(60, 40)), np.linspace(0, 1, 12)
+    options = dict(key=[seed], sweeps=2, instruction_set=instruction_set)
+    expected = native.anneal(*machine, visible=visible, betas=betas, **options)
+    state = native.anneal(*machine, visible=visible, betas=betas[:6], finish=False, **options)
+    state = native.anneal(*machine, visible=state[0], log_weight=state[1], betas=betas[5:], first_sweep=10, **options)
+    for left, right in zip(state, expected):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_chains_that_are_annealed_without_steps_keep_the_distribution(instruction_set, seed, generator):
+    machine = reference.random_machine(4, 3, generator)
+    visible, _ = reference.draw_joint(*machine, DRAWS, generator, 0.8)
+    final, log_weight = native.anneal(
+        *ordered(machine),
+        visible=visible,
+        betas=[0.8, 0.8, 0.8],
+        finish=False,
+        key=[seed],
+        instruction_set=instruction_set,
+    )
+    assert (log_weight == 0).all()
+    assert_distribution(reference.state_index(final), reference.joint(*machine, 0.8).sum(axis=1))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2), (4, 0, 2), (4, 3, 0), (0, 0, 0), (300, 0, 0)])
+def test_nothing_of_something(instruction_set, seed, shape):
+    chains, num_visible, num_hidden = shape
+    machine = (np.zeros((num_visible, num_hidden)), np.zeros(num_visible), np.zeros(num_hidden))
+    for beta in (1.0, np.ones(chains)):
+        for start in ({"visible": np.zeros((chains, num_visible))}, {"hidden": np.zeros((chains, num_hidden))}):
+            results = native.run(
+                *machine,
+                **start,
+                beta=beta,
+                sweeps=3,
+                key=[seed],
+                instruction_set=instruction_set,
+                clamp=(np.ones(num_visible), np.ones(num_visible)),
+            )
+            assert [r.shape for r in results] == [(chains, num_visible), (chains, num_hidden)] * 2
+            assert (results[0] == 1).all()
+    visible, log_weight = native.anneal(
+        *machine,
+        visible=np.zeros((chains, num_visible)),
+        betas=[0, 0.5, 1],
+        key=[seed],
+        instruction_set=instruction_set,
+    )
+    assert visible.shape == (chains, num_visible) and (log_weight == 0).all() and log_weight.shape == (chains,)
+
+
+def test_errors(monkeypatch):
+    machine = w, a, b = np.zeros((3, 2)), np.zeros(3), np.zeros(2)
+    hidden = np.zeros((4, 2))
+    for message, options in [
+        ("exactly one", {}),
+        ("exactly one", {"visible": np.zeros((4, 3)), "hidden": hidden}),
+        ("start has shape", {"hidden": np.zeros((4, 3))}),
+        ("start has shape", {"visible": np.zeros(3)}),
+        ("sweeps is 0", {"hidden": hidden, "sweeps": 0}),
+        ("first_sweep is -1", {"hidden": hidden, "first_sweep": -1}),
+        ("too large", {"hidden": hidden, "sweeps": 2, "first_sweep": 2**32 - 2}),
+        ("num_threads", {"hidden": hidden, "num_threads": -3}),
+        ("beta has shape", {"hidden": hidden, "beta": [1.0, 2.0]}),
+        ("base has shape", {"hidden": hidden, "base": np.zeros(4)}),
+        ("binary", {"hidden": hidden + 0.5}),
+        ("binary", {"hidden": hidden + np.nan}),
+        ("clamp's mask", {"hidden": hidden, "clamp": (np.zeros(2), np.zeros(3))}),
+        ("clamp's values", {"hidden": hidden, "clamp": (np.zeros(3), np.zeros((3, 3)))}),
+        ("held at 0 or 1", {"hidden": hidden, "clamp": (np.ones(3), np.full(3, 0.5))}),
+        ("instruction set", {"hidden": hidden, "instruction_set": "mmx"}),
+    ]:
+        with pytest.raises(InputError, match=message):
+            native.run(*machine, key=[1], **options)
+    for message, arrays in [("visible_bias", (w, b, b)), ("hidden_bias", (w, a, a)), ("weight", (a, a, b))]:
+        with pytest.raises(InputError, match=message):
+            native.run(*arrays, hidden=hidden, key=[1])
+    for message, visible, betas in [
+        ("two inverse", np.zeros((4, 3)), [1]),
+        ("negative", np.zeros((4, 3)), [-1, 0]),
+        ("finite", np.zeros((4, 3)), [0, np.inf]),
+        ("binary", np.full((4, 3), 0.5), [0, 1]),
+        ("visible has shape", hidden, [0, 1]),
+    ]:
+        with pytest.raises(InputError, match=message):
+            native.anneal(*machine, visible=visible, betas=betas, key=[1])
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "_load", lambda: (None, "it is not built"))
+        assert not native.available() and "not built" in repr(native.available())
+        with pytest.raises(InputError, match="not built"):
+            native.run(*machine, hidden=hidden, key=[1])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"num_visible": 2**31 - 1, "num_hidden": 2**31 - 1, "chains": 1},
+        {"num_visible": 2**62},
+        {"num_hidden": -1},
+        {"chains": 2**33},
+        {"chains": -(2**63)},
+        {"sweeps": 2**63 - 1},
+        {"first_sweep": 2**32},
+        {"num_betas": 0},
+        {"num_betas": 2**40},
+    ],
+)
+def test_the_library_refuses_sizes_that_overflow_before_it_touches_an_array(sizes):
+    call = native._Gibbs(**dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes))
+    library = native._library()
+    for function in (library.mxnet_rbm_gibbs_run, library.mxnet_rbm_gibbs_anneal):
+        code = function(native.ctypes.byref(call))
+        with pytest.raises((InputError, MemoryError)):
+            native._check(code, "")
+
+
+def test_inputs_are_left_alone(seed, generator):
+    machine = ordered(reference.random_machine(6, 5, generator))
+    arrays = [np.asarray(array, np.float32) for array in (*machine, generator.integers(0, 2, (9, 6)))]
+    before = [array.copy() for array in arrays]
+    native.run(*arrays[:3], visible=arrays[3], sweeps=2, key=[seed])
+    native.anneal(*arrays[:3], visible=arrays[3], betas=[0, 0.5, 1], key=[seed])
+    for left, right in zip(arrays, before):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
+    for value in (np.nan, np.inf, -np.inf):
+        machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
+        for chains in (2, 80, 300):
+            options = dict(visible=np.ones((chains, 40)), key=[seed], instruction_set=instruction_set)
+            results = native.run(*machine, sweeps=2, **options)
+            assert np.isin(results[0], (0, 1)).all()
+            native.anneal(*machine, betas=[0, 1, 2], **options)
+
+
+def test_threads_survive_a_fork(seed):
+    code = (
+        "import os, numpy as np; from gluon_rbm import native\n"
+        "def run(): return native.run(np.ones((90, 90)), np.zeros(90), np.zeros(90), hidden=np.zeros((90, 90)),"
+        " key=[%d], num_threads=2)[0]\n"
+        "first = run(); child = os.fork()\n"
+        "if not child: os._exit(0 if (run() == first).all() else 1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n" % seed
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=60,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
+    )
+
+
+def test_fuzz_under_sanitizers(seed, tmp_path):
+    """Sizes, threads and clamps at random, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    compiler = os.environ.get("CC", "gcc")
+    try:
+        libasan = subprocess.run(
+            [compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+        ).stdout
+        subprocess.run(
+            [
+                compiler,
+                "-std=gnu11",
+                "-O1",
+                "-g",
+                "-pthread",
+                "-fPIC",
+                "-shared",
+                "-fsanitize=address,undefined",
+                "-fno-sanitize-recover=undefined",
+                str(Path(native.__file__).parent / "gibbs.c"),
+                "-o",
+                str(tmp_path / "_mxnet_rbm_native.so"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip("no compiler with sanitizers: %s" % error)
+    result = subprocess.run(
+        [sys.executable, str(HERE / "fuzz_native.py"), str(seed), "20"],
+        timeout=300,
+        capture_output=True,
+        text=True,
+        env=dict(
+            os.environ,
+            LD_PRELOAD=libasan.strip(),
+            ASAN_OPTIONS="detect_leaks=0",
+            PYTHONPATH=os.pathsep.join([str(tmp_path)] + [path for path in sys.path if path]),
+        ),
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    print(result.stdout)
