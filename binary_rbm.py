@@ -19,7 +19,7 @@ from ais import estimate_log_likelihood
 from gluon_rbm import gibbs
 from gluon_rbm.energy import Parameters, hidden_probability
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import host_view, matrix_product, mx
+from gluon_rbm.framework import host_view, mx, operand, store
 
 __all__ = [
     "BinaryRBM",
@@ -102,16 +102,14 @@ class BinaryRBM(mx.operator.CustomOp):
         chain_visible = aux[0]
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
         chain_hidden = hidden_probability(parameters, chain_visible)
-        gradients = [
-            lambda: _data_gradient(parameters, hidden_prob_1),
-            lambda: _mean(chain_visible) - _mean(data),
-            lambda: _mean(chain_hidden) - _mean(hidden_prob_1),
-            lambda: _mean_outer_product(chain_visible, chain_hidden) - _mean_outer_product(data, hidden_prob_1),
-            lambda: mx.nd.zeros_like(in_data[4]),
-        ]
-        for gradient, target, how in zip(gradients, in_grad, req):
-            if how != "null":
-                self.assign(target, how, gradient())
+        of_chains = _statistics(operand(chain_visible), operand(chain_hidden))
+        of_data = _statistics(operand(data), operand(hidden_prob_1))
+        for target, how, chains_mean, data_mean in zip(in_grad[1:4], req[1:4], of_chains, of_data):
+            store(target, how, chains_mean - data_mean)
+        if req[0] != "null":
+            store(in_grad[0], req[0], _data_gradient(map(operand, parameters), operand(hidden_prob_1)))
+        if len(in_grad) > 4:
+            store(in_grad[4], req[4], 0)
 
 
 def _are_pixels(values):
@@ -126,20 +124,16 @@ def _check_start(batch, num_chains):
         )
 
 
-def _mean(rows):
-    """Mean over the rows (as a product: MXNet's `mean` over an axis is ten times slower)."""
-    share = mx.nd.full((1, rows.shape[0]), 1 / rows.shape[0], ctx=rows.context, dtype=rows.dtype)
-    return matrix_product(share, rows).reshape(-1)
-
-
-def _mean_outer_product(visible, hidden):
-    return matrix_product(visible / visible.shape[0], hidden, transpose_left=True)
+def _statistics(visible, hidden_prob_1):
+    """Means over the rows of v, p(h=1|v) and v^T p(h=1|v): the gradient is a difference of two of these."""
+    count = visible.shape[0]
+    return visible.mean(axis=0), hidden_prob_1.mean(axis=0), (visible / count).T @ hidden_prob_1
 
 
 def _data_gradient(parameters, hidden_prob_1):
     """d/dv of the mean of F(v): -(a + W p(h=1|v)) / batch."""
-    product = matrix_product(hidden_prob_1, parameters.interaction_weight.T)
-    return -(product + parameters.visible_layer_bias) / hidden_prob_1.shape[0]
+    visible_layer_bias, _, interaction_weight = parameters
+    return -(hidden_prob_1 @ interaction_weight.T + visible_layer_bias) / hidden_prob_1.shape[0]
 
 
 def _positive(name, value):

@@ -30,7 +30,7 @@ class GluonLearner:
         for name, array in arrays.items():
             self._parameters[name].set_data(array)
         self._rbm.hybridize()
-        self._trainer = mx.gluon.Trainer(self._parameters, "sgd", training.optimizer_settings(args), kvstore=None)
+        self._trainer = mx.gluon.Trainer(self._parameters, training.make_optimizer(args), kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
         self.parameter_names = {
             index: parameter.name

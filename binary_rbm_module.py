@@ -25,9 +25,13 @@ class ModuleLearner:
             arg_params={name: arrays[name] for name in arrays if name not in auxiliary},
             aux_params={name: arrays[name] for name in auxiliary},
         )
-        self._module.init_optimizer(kvstore=None, optimizer="sgd", optimizer_params=training.optimizer_settings(args))
+        learned = [name for name in symbol.list_arguments() if name in arrays]
+        self.parameter_names = dict(enumerate(learned))
+        optimizer = training.make_optimizer(
+            args, rescale_grad=1 / args.batch_size, sym=symbol, param_idx2name=self.parameter_names
+        )
+        self._module.init_optimizer(kvstore=None, optimizer=optimizer)
         self.updater = self._module._updater  # there is no public way to a module's state but pickle
-        self.parameter_names = self.updater.optimizer.idx2name
 
     def step(self, batch):
         self._module.forward(mx.io.DataBatch([batch]), is_train=True)

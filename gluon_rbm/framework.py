@@ -19,7 +19,7 @@ import numpy as np
 from gluon_rbm import __version__
 from gluon_rbm.errors import InputError
 
-__all__ = ["mx", "choose_context", "from_host", "host_view", "matrix_product", "versions"]
+__all__ = ["mx", "choose_context", "from_host", "host_view", "matrix_product", "operand", "store", "versions"]
 
 _CPU_WHEEL = "mxnet"
 _CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
@@ -168,20 +168,33 @@ def from_host(array, context=None):
     return mx.nd.array(array, ctx=context, dtype=array.dtype)
 
 
-def matrix_product(left, right, transpose_left=False):
-    """left.right, or left^T.right, of NDArrays on one device: by the fastest BLAS at hand.
+def operand(array):
+    """The NDArray as something with NumPy's operators: a NumPy view on a CPU, an `mx.np` array on a GPU; no copy.
 
-    On a CPU that is NumPy's: 131 GFLOP/s on two cores where MXNet's `dot` reaches 74.
+    On a CPU NumPy's BLAS is the fastest at hand: 131 GFLOP/s on two cores where MXNet's `dot` reaches 74.
     """
-    if left.context.device_type != "cpu" or left.dtype == np.float16:
-        return mx.nd.dot(left, right, transpose_a=transpose_left)
-    left_view, right_view = host_view(left), host_view(right)
-    if transpose_left:
-        left_view = left_view.T
-    result = mx.nd.empty((left_view.shape[0], *right_view.shape[1:]), dtype=left.dtype)
+    return host_view(array) if array.context.device_type == "cpu" else array.as_np_ndarray()
+
+
+def matrix_product(left, right):
+    """left.right of NDArrays on one device, as an NDArray; on a CPU by NumPy's BLAS."""
+    if left.context.device_type != "cpu":
+        return mx.nd.dot(left, right)
+    result = mx.nd.empty((left.shape[0], *right.shape[1:]), dtype=left.dtype)
     with np.errstate(all="ignore"):  # what is not finite is the caller's to judge, as with `dot`
-        np.matmul(left_view, right_view, out=host_view(result))
+        np.matmul(host_view(left), host_view(right), out=host_view(result))
     return result
+
+
+def store(target, how, value):
+    """Do what an operator was asked to do ("write", "inplace", "add" or "null") with an `operand` and its target."""
+    if how == "null":
+        return
+    place = operand(target)
+    if how == "add":
+        place += value
+    else:
+        place[:] = value
 
 
 def _first_line(error):
