@@ -29,6 +29,7 @@ def _parse(argv):
         ("rounds", 3),
     ):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
+    parser.add_argument("--engine", action="append", help="auto, mxnet or native; may be given again; default auto")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # one process: the folder whose binary_rbm is timed
     return parser.parse_args(argv)
 
@@ -36,11 +37,14 @@ def _parse(argv):
 def measure(args):
     """Seconds of each part of each step, at initial weights (about half of all units on), as JSON."""
     sys.path[:0] = [args.measure, str(_ROOT)]  # binary_rbm from the first, gluon_rbm.framework from the second
+    from gluon_rbm.framework import mx  # first: the original imports MXNet as if NumPy were of its time
+
+    # isort: split
     from binary_rbm import BinaryRBMBlock
-    from gluon_rbm.framework import mx
 
     mx.random.seed(1)
-    rbm = BinaryRBMBlock(num_hidden=args.num_hidden, k=args.k, for_training=True)
+    engine = {"engine": args.engine[0]} if args.engine else {}  # the original has none
+    rbm = BinaryRBMBlock(num_hidden=args.num_hidden, k=args.k, for_training=True, **engine)
     rbm.initialize(mx.init.Normal(sigma=0.01))
     rbm.hybridize()
     data = mx.nd.random.uniform(shape=(args.batch_size, args.num_visible))
@@ -68,32 +72,33 @@ def _finished(mx):
     return time.perf_counter()
 
 
-def _run(argv, folder):
-    command = [sys.executable, __file__, *argv, "--measure", str(folder)]
+def _run(args, folder, engine):
+    command = [sys.executable, __file__, "--measure", str(folder)] + (["--engine", engine] if engine else [])
+    for name in ("num_visible", "num_hidden", "batch_size", "k", "steps"):
+        command += ["--" + name.replace("_", "-"), str(getattr(args, name))]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
 
 def main(argv=None):
-    argv = sys.argv[1:] if argv is None else argv
     args = _parse(argv)
     if args.measure:
         return measure(args)
-    folders = {"ours": _ROOT}
+    sides = {engine: (_ROOT, engine) for engine in args.engine or ["auto"]}
     if args.reference:
-        folders["original"] = Path(args.reference).resolve()
+        sides["original"] = (Path(args.reference).resolve(), None)
     parts = ("forward", "backward", "update")
-    times = {side: {part: [] for part in parts} for side in folders}
+    times = {side: {part: [] for part in parts} for side in sides}
     for _ in range(args.rounds):
-        for side, folder in folders.items():
-            for part, seconds in _run(argv, folder).items():
+        for side, (folder, engine) in sides.items():
+            for part, seconds in _run(args, folder, engine).items():
                 times[side][part] += seconds
     print(
         "%dx%d, batch %d, k=%d, %d steps; medians in ms"
         % (args.num_visible, args.num_hidden, args.batch_size, args.k, args.rounds * args.steps)
     )
     whole = {}
-    for side in folders:
+    for side in sides:
         whole[side] = statistics.median(map(sum, zip(*times[side].values())))
         print(
             "| %-8s | %s | step %7.1f |"
@@ -103,8 +108,9 @@ def main(argv=None):
                 1e3 * whole[side],
             )
         )
-    if args.reference:
-        print("ratio original / ours: %.1f" % (whole["original"] / whole["ours"]))
+    for side in sides:
+        if args.reference and side != "original":
+            print("ratio original / %s: %.1f" % (side, whole["original"] / whole[side]))
     return 0
 
 

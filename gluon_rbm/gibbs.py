@@ -59,8 +59,9 @@ class Noise:
         """A sample in {0, 1} of each probability, in its shape, dtype and device."""
         # float16 noise would round up to 1 and make certain units fail; float32 noise is compared with it exactly.
         dtype = np.float64 if prob_1.dtype == np.float64 else np.float32
-        uniform = self._generator.random(prob_1.shape, dtype=dtype)
-        uniform = from_host(uniform, prob_1.context)
+        uniform = mx.nd.empty(prob_1.shape, dtype=dtype)
+        self._generator.random(dtype=dtype, out=host_view(uniform))
+        uniform = uniform.as_in_context(prob_1.context)
         return mx.nd.lesser(uniform, prob_1.astype(dtype, copy=False)).astype(prob_1.dtype, copy=False)
 
 
