@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 __all__ = ["filters", "learning_curve", "save", "show", "showcase"]
 
@@ -75,7 +76,9 @@ def learning_curve(metrics, score_name):
             markersize=3,
             label=name,
         )
+    axes.set_title("learning curve")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("%s (nats per image)" % score_name)
     axes.grid(alpha=0.3)
     axes.legend()
