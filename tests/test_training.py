@@ -205,7 +205,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, capsys, first, the
 def test_kill_at_any_moment_then_resume(tmp_path, seed, generator, name):
     """kill -9 again and again, at moments drawn over what an epoch takes, until the run is through."""
     root = os.path.dirname(os.path.abspath(SCRIPTS[name].__file__))
-    arguments = [*SMALL, "--num-epoch", "12", "--output-dir", str(tmp_path / "killed"), "--resume"]
+    arguments = [*SMALL, "--num-epoch", "200", "--output-dir", str(tmp_path / "killed"), "--resume"]
     command = [sys.executable, "-c", "import %s as s, sys; sys.exit(s.main(sys.argv[1:]))" % MODULES[name], *arguments]
     environment = dict(
         os.environ, PYTHONPATH=os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]), MPLBACKEND="Agg"
@@ -226,7 +226,7 @@ def test_kill_at_any_moment_then_resume(tmp_path, seed, generator, name):
             break
     assert kills >= 2 and process.returncode == 0
     assert not [file for file in os.listdir(tmp_path / "killed") if file.endswith(".part")]
-    assert run(SCRIPTS[name], tmp_path / "whole", "--num-epoch", "12") == 0
+    assert run(SCRIPTS[name], tmp_path / "whole", "--num-epoch", "200") == 0
     assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
