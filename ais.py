@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gluon_rbm import gibbs
 from gluon_rbm.energy import Parameters, free_energy, softplus
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.framework import from_host, mx
 
 __all__ = [
     "LikelihoodWarning",
@@ -34,7 +34,7 @@ __all__ = [
 _ROWS_AT_ONCE = 1000
 _STEPS_AT_ONCE = 20  # of the ladder, between two looks at the progress bar
 _TRUSTED_DISTRIBUTIONS = 100
-_TRUSTED_SHARE = 0.1  # of the chains: effective sample size below it means that a few chains carry the estimate
+_TRUSTED_SHARE, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
 
 
 class LikelihoodWarning(UserWarning):
@@ -60,7 +60,7 @@ class LogPartition(NamedTuple):
         reasons = []
         if self.num_distributions < _TRUSTED_DISTRIBUTIONS:
             reasons.append("only %d intermediate distributions" % self.num_distributions)
-        if self.effective_sample_size < _TRUSTED_SHARE * len(self.log_weights):
+        if self.effective_sample_size < max(_TRUSTED_SHARE * len(self.log_weights), _TRUSTED_CHAINS):
             reasons.append(
                 "effective sample size %.1f of %d chains" % (self.effective_sample_size, len(self.log_weights))
             )
@@ -127,7 +127,7 @@ def log_partition(
     num_chains, num_distributions, burn_in_sweeps : int >= 1
         Chains; intermediate distributions, linear in beta; Gibbs sweeps at each of them.
     training_data : array (n, num_visible) in [0, 1]
-        The base rate a0 is the smoothed bias of its means.
+        The base rate a0 is the smoothed bias of its means: what to give unless there is a reason.
     base_visible_bias : array (num_visible,)
         The base rate itself. With neither, it is the model's own visible bias.
     chains_at_once : int
@@ -171,8 +171,8 @@ def log_partition(
 
 
 def _parameters(*arrays):
-    """`Parameters`, of NumPy arrays too."""
-    return Parameters(*(a if isinstance(a, mx.nd.NDArray) else mx.nd.array(a, dtype="float32") for a in arrays))
+    """`Parameters`, of NumPy arrays too, in their dtype."""
+    return Parameters(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
 
 def _base_visible_bias(parameters, training_data, base_visible_bias):

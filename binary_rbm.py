@@ -10,6 +10,7 @@ the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k
 
 import atexit
 import contextlib
+import functools
 import itertools
 import threading
 
@@ -127,7 +128,9 @@ def _check_start(batch, num_chains):
 def _statistics(visible, hidden_prob_1):
     """Means over the rows of v, p(h=1|v) and v^T p(h=1|v): the gradient is a difference of two of these."""
     count = visible.shape[0]
-    return visible.mean(axis=0), hidden_prob_1.mean(axis=0), (visible / count).T @ hidden_prob_1
+    # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
+    means = (rows.mean(axis=0, dtype="float64").astype(rows.dtype) for rows in (visible, hidden_prob_1))
+    return (*means, (visible / count).T @ hidden_prob_1)
 
 
 def _data_gradient(parameters, hidden_prob_1):
@@ -136,11 +139,14 @@ def _data_gradient(parameters, hidden_prob_1):
     return -(hidden_prob_1 @ interaction_weight.T + visible_layer_bias) / hidden_prob_1.shape[0]
 
 
-def _positive(name, value):
+def _at_least(lowest, name, value):
     number = int(value)
-    if number < 1:
-        raise InputError("%s is %s; it must be at least 1" % (name, value))
+    if number < lowest:
+        raise InputError("%s is %s; it must be at least %d" % (name, value, lowest))
     return number
+
+
+_natural, _positive = functools.partial(_at_least, 0), functools.partial(_at_least, 1)
 
 
 @mx.operator.register("BinaryRBM")
@@ -180,7 +186,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         self.num_hidden = _positive("num_hidden", num_hidden)
         self.k = _positive("k", k)
         self.for_training = for_training in ("True", "true", "1")
-        self.num_chains = int(num_chains)
+        self.num_chains = _natural("num_chains", num_chains)
         self.engine = gibbs.checked_engine(engine)
         self.keyed = keyed in ("True", "true", "1")
 
@@ -287,7 +293,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     Inputs: data (batch, num_visible) in [0, 1].
 
     Outputs: visible_layer_prob_1, the probabilities of the visible units after k sweeps, (num_chains, num_visible) of
-    the persistent chains inside `autograd.record()`, else (batch, num_visible); hidden_layer_prob_1 = p(h = 1 | data),
+    the persistent chains inside `autograd.record()`, else (batch, num_visible), where a block made for training takes
+    batches of num_chains only; hidden_layer_prob_1 = p(h = 1 | data),
     (batch, num_hidden). Call `backward()` on either one of them: the gradient is that of the mean negative
     log-likelihood in nats, whatever the output's own gradient.
 
@@ -301,6 +308,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         self.k = _positive("k", k)
         self.for_training = bool(for_training)
         self.engine = gibbs.checked_engine(engine)
+        num_visible, num_chains = _natural("num_visible", num_visible), _natural("num_chains", num_chains)
         with self.name_scope():
             self.visible_layer_bias = self.params.get(
                 "visible_layer_bias", shape=(num_visible,), init="zeros", wd_mult=0.0, allow_deferred_init=True

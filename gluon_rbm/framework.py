@@ -150,6 +150,12 @@ def host_view(array):
 
     MXNet does not know what is read or written through a view: let no operator write the array meanwhile.
     """
+    if not array.context.device_type.startswith("cpu"):
+        raise InputError(
+            "an array is on %s where one on a CPU is needed; move all arrays to one device" % array.context
+        )
+    if array.dtype == np.float16:
+        raise InputError("float16 needs a GPU; cast to float32")
     array.wait_to_read()
     address = ctypes.c_void_p()
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))

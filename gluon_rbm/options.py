@@ -33,12 +33,12 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def _at_least(lowest, kind):
-    noun = "a whole number" if kind is int else "a finite number"
+    noun = "a whole number below 2^31 and" if kind is int else "a finite number and"
 
     def convert(text):
         value = kind(text)
-        if not lowest <= value < _FLOAT32_MAX:  # NaN fails too
-            raise argparse.ArgumentTypeError("%s is not %s of at least %s" % (text, noun, lowest))
+        if not lowest <= value < (2**31 if kind is int else _FLOAT32_MAX):  # NaN fails too
+            raise argparse.ArgumentTypeError("%s is not %s at least %s" % (text, noun, lowest))
         return value
 
     convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
@@ -115,7 +115,7 @@ def _add_new(add):
     add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
     add(
         "--binarize",
-        choices=("none", "sample", "threshold"),
+        choices=datasets.BINARIZE,
         default="none",
         help="leave pixels grey, draw them anew at every use, or cut them at 0.5",
     )

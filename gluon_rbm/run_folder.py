@@ -208,15 +208,18 @@ class RunFolder:
 
 
 def _default_path(default_name, resume):
-    """runs/NAME-N: a new N, or to resume the last one there is."""
+    """runs/NAME-N: a new N, or to resume the last one with a checkpoint."""
     taken = []
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir("runs"):
             match = re.fullmatch(re.escape(default_name) + r"-(\d+)", name)
             taken += [int(match.group(1))] if match else []
+    if resume:
+        for number in sorted(taken, reverse=True):
+            path = os.path.join("runs", "%s-%d" % (default_name, number))
+            if os.path.exists(os.path.join(path, _CHECKPOINT)):
+                return path
     last = max(taken, default=0)
-    if resume and last:
-        return os.path.join("runs", "%s-%d" % (default_name, last))
     os.makedirs("runs", exist_ok=True)
     while True:
         last += 1

@@ -64,6 +64,9 @@ def main(argv, prog, api, make_learner):
     except MemoryError:
         print("%s: error: not enough memory; choose smaller sizes" % prog, file=sys.stderr)
         return InputError.exit_status
+    except mx.MXNetError as error:  # MXNet hands on nothing of an operator's own error but this, and prints that itself
+        print("%s: error: MXNet failed (%s); see above" % (prog, str(error).strip().splitlines()[-1]), file=sys.stderr)
+        return InputError.exit_status
     except KeyboardInterrupt:
         print("%s: interrupted; --resume continues from the last whole epoch" % prog, file=sys.stderr)
         return 130
@@ -126,13 +129,13 @@ class _Run:
         self.data = datasets.load(args.dataset, args.data_dir)
         _check_sizes(args, self.data.num_visible)
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
+        arrays = _initial_arrays(args, self.data, self.context)
+        # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
+        args.engine = gibbs.choose_engine(args.engine, arrays["interaction_weight"])
         folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
         self.folder = stack.enter_context(contextlib.closing(folder))
-        arrays = _initial_arrays(args, self.data, self.context)
-        args.engine = gibbs.choose_engine(
-            args.engine, arrays["interaction_weight"]
-        )  # to be recorded: noise depends on it
         arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
+        arguments["device"] = self.context.device_type  # noise and rounding depend on it
         arguments["data_sha256"] = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
         self.folder.write_arguments(arguments, framework.versions(), _FREE)
         self.learner = make_learner(args, arrays, self.context)
@@ -226,7 +229,8 @@ class _Run:
             engine=args.engine,
         )
         test, train = (
-            self._likelihood(images, partition.log_z) for images in (self.data.test_images, self.data.train_images)
+            self._likelihood(part, images, partition.log_z)
+            for part, images in ((1, self.data.test_images), (2, self.data.train_images))
         )
         message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % (
             number,
@@ -252,10 +256,10 @@ class _Run:
             ", ".join(remarks),
         )
 
-    def _likelihood(self, images, log_z):
+    def _likelihood(self, part, images, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
         pixels = datasets.batches(
-            images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS], binarize=self.args.binarize
+            images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS, part], binarize=self.args.binarize
         )
         return ais.mean_log_likelihood(self._parameters(), pixels, log_z)
 
@@ -275,7 +279,8 @@ class _Run:
 
     def _make_pictures(self):
         shape = self.data.image_shape
-        score = "log-likelihood" if self.metrics[-1].get("binary_pixels") else "grey-pixel score"
+        binary = [row["binary_pixels"] for row in self.metrics if "binary_pixels" in row]
+        score = "log-likelihood" if binary and all(binary) else "grey-pixel score"
         self._picture("learning-curve.png", plots.learning_curve(self.metrics, score))
         self._picture("filters.png", plots.filters(self._parameters().interaction_weight.asnumpy(), shape))
         print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
@@ -286,7 +291,7 @@ class _Run:
 
     def _showcase(self):
         """Training images, and the probabilities of chains that started there: any memory of the start is long gone."""
-        generator = np.random.Generator(np.random.SFC64([self.args.seed, _SHOWCASE]))
+        generator = np.random.Generator(np.random.SFC64([self.args.seed, _SHOWCASE, 1]))
         count = _SHOWCASE_SIDE**2
         chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
         originals = datasets.to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
@@ -294,7 +299,7 @@ class _Run:
             self._parameters(),
             visible=mx.nd.array(originals, ctx=self.context),
             sweeps=_SHOWCASE_SWEEPS,
-            key=[self.args.seed, _SHOWCASE],
+            key=[self.args.seed, _SHOWCASE, 2],
             engine=self.args.engine,
         )
         return originals, chains.visible_prob_1.asnumpy()

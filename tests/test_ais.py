@@ -111,6 +111,7 @@ def test_doubt():
     few = ais.summarize_log_weights(np.zeros(100), 10)
     carried_by_one = ais.summarize_log_weights(np.r_[50.0, np.zeros(99)], 1000)
     assert good.doubt == ""
+    assert ais.summarize_log_weights(np.zeros(3), 1000).doubt == "effective sample size 3.0 of 3 chains"
     assert few.doubt == "only 10 intermediate distributions"
     assert carried_by_one.doubt == "effective sample size 1.0 of 100 chains"
     assert ais.summarize_log_weights(np.zeros(1), 1000)[1:3] == (-np.inf, np.inf)

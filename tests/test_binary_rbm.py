@@ -526,6 +526,20 @@ def test_sizes_below_one(arguments, message):
         BinaryRBMBlock(*arguments, for_training=True)
 
 
+@pytest.mark.parametrize("size", ["num_chains", "num_visible"])
+def test_negative_sizes(size):
+    with pytest.raises(ValueError, match=size + " is -3; it must be at least 0"):
+        BinaryRBMBlock(3, 1, for_training=True, **{size: -3})
+
+
+def test_float16_on_a_cpu():
+    rbm = BinaryRBMBlock(3, 1, for_training=False)
+    rbm.initialize()
+    rbm.cast("float16")
+    with pytest.raises(ValueError, match="float16 needs a GPU"):
+        rbm(mx.nd.zeros((2, 4), dtype="float16"))
+
+
 def test_images_that_are_not_flat(ctx):
     with pytest.raises(ValueError, match="flatten it"):
         block(ctx=ctx)(mx.nd.zeros((6, 1, 2, 2), ctx=ctx))

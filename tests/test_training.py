@@ -318,8 +318,9 @@ def one_line(capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--k", "0"], "argument --k: 0 is not a whole number of at least 1"),
+        (["--k", "0"], "argument --k: 0 is not a whole number below 2^31 and at least 1"),
         (["--num-hidden", "-5"], "--num-hidden"),
+        (["--k", "5000000000"], "below 2^31"),
         (["--batch-size", "0"], "--batch-size"),
         (["--num-epoch", "many"], "invalid int value: 'many'"),
         (["--learning-rate", "nan"], "--learning-rate"),
@@ -425,6 +426,23 @@ def test_resuming_restores_what_the_checkpoint_holds(script, tmp_path, lost):
         assert json.loads((tmp_path / "run" / lost).read_text())["arguments"]["num_hidden"] == 6
 
 
+def test_an_error_inside_mxnet_is_one_line(script, tmp_path, capsys, monkeypatch):
+    def fail(*arguments, **options):
+        raise mx.MXNetError("Traceback\nCheck failed: something")
+
+    monkeypatch.setattr(training._Run, "_train_epoch", fail)
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
+    assert "MXNet failed (Check failed: something)" in one_line(capsys)
+
+
+def test_empty_folders_are_not_resumed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert binary_rbm_gluon.main([*SMALL, "--num-epoch", "1"]) == 0
+    (tmp_path / "runs" / "gluon-bars-and-stripes-2").mkdir()
+    assert binary_rbm_gluon.main([*SMALL, "--num-epoch", "2", "--resume"]) == 0
+    assert os.listdir(tmp_path / "runs" / "gluon-bars-and-stripes-2") == []
+
+
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
 def test_results_without_a_checkpoint_are_left_alone(script, tmp_path, capsys, resume):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
@@ -474,7 +492,7 @@ def test_a_full_disk(script, tmp_path, capsys, monkeypatch, failure):
     [
         (["--num-hidden", "2000000000"], "2^31 elements"),
         (["--ais-batch-size", "1000000000"], "2^31 elements"),
-        (["--batch-size", "3000000000"], "2^31 elements"),
+        (["--batch-size", "2000000000"], "2^31 elements"),
     ],
 )
 def test_sizes_beyond_mxnet(script, tmp_path, capsys, arguments, message):

@@ -20,7 +20,7 @@ INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
 _ABI_VERSION = 1
-_OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY = 0, -1, -2, -3
+_OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
 class _Gibbs(ctypes.Structure):
@@ -313,5 +313,7 @@ def _check(code, what):
         raise MemoryError("the native Gibbs engine needs more memory than there is")
     if code == _NOT_BINARY:
         raise InputError("%s must be binary: every value 0 or 1" % what)
+    if code == _BAD_ARGUMENT:
+        raise InputError("an argument does not suit the native Gibbs engine")
     if code != _OK:
         raise RuntimeError("the native Gibbs engine failed with code %d" % code)
