@@ -120,7 +120,7 @@ def test_without_training_chains_start_at_the_data(ctx, generator, mode):
     possible = reference.sigmoid(a + hidden @ w.T)
     mean = weight @ possible
     standard_error = np.sqrt((weight @ possible**2 - mean**2) / rows)
-    assert (np.abs(visible_prob_1.mean(axis=0) - mean) < 5.5 * standard_error + 1e-6).all()
+    assert (np.abs(visible_prob_1.mean(axis=0, dtype=float) - mean) < 5.5 * standard_error + 1e-6).all()
 
 
 def test_a_training_block_outside_record_starts_at_the_data_and_leaves_its_chains_alone(ctx, generator):
