@@ -232,11 +232,8 @@ class _Run:
             self._likelihood(part, images, partition.log_z)
             for part, images in ((1, self.data.test_images), (2, self.data.train_images))
         )
-        message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % (
-            number,
-            test.mean,
-            train.mean,
-        )
+        scores = (number, test.mean, train.mean)
+        message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % scores
         remarks = ["log Z %.2f" % partition.log_z]
         remarks += [] if test.binary and train.binary else ["grey-pixel score"]
         remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
@@ -251,10 +248,8 @@ class _Run:
             "log_z_high": partition.high,
             "effective_sample_size": partition.effective_sample_size,
         }
-        return {name: value if math.isfinite(value) else None for name, value in row.items()}, "%s; %s" % (
-            message,
-            ", ".join(remarks),
-        )
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        return row, "%s; %s" % (message, ", ".join(remarks))
 
     def _likelihood(self, part, images, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.

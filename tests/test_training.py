@@ -257,8 +257,8 @@ def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
     arrays = training._initial_arrays(args, data, mx.cpu())
     arrays["visible_layer_bias"][:] = 0.5
     before = {name: array.asnumpy() for name, array in arrays.items()}
-    learner = {binary_rbm_gluon: binary_rbm_gluon, binary_rbm_module: binary_rbm_module}[script]
-    learner = (learner.GluonLearner if script is binary_rbm_gluon else learner.ModuleLearner)(args, arrays, mx.cpu())
+    make_learner = script.GluonLearner if script is binary_rbm_gluon else script.ModuleLearner
+    learner = make_learner(args, arrays, mx.cpu())
     batch = datasets.to_visible(data.train_images[:8], data.maximum)
     learner.step(mx.nd.array(batch))
     mx.nd.waitall()
