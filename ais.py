@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gluon_rbm import gibbs
 from gluon_rbm.energy import Parameters, free_energy, softplus
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx
+from gluon_rbm.framework import from_host, mx, operand
 
 __all__ = [
     "LikelihoodWarning",
@@ -166,7 +166,7 @@ def log_partition(
             log_weights.append(
                 _anneal(parameters, base, count, num_distributions, burn_in_sweeps, chain_key, engine, bar)
             )
-    log_z_0 = softplus(base.astype("float64")).sum().asscalar() + parameters.num_hidden * np.log(2)
+    log_z_0 = float(softplus(operand(base.astype("float64"))).sum()) + parameters.num_hidden * np.log(2)
     return summarize_log_weights(log_z_0 + np.concatenate(log_weights), num_distributions)
 
 
@@ -238,9 +238,10 @@ def _check_pixels(batch, num_visible):
             "images have %d pixels, the model %d visible units; use the data set that the model was trained on"
             % (batch.shape[1], num_visible)
         )
-    if not mx.nd.logical_and(batch >= 0, batch <= 1).min().asscalar():  # false for NaN
+    pixels = operand(batch)
+    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN
         raise InputError("pixels must lie in [0, 1] and not be NaN; scale the images first")
-    return bool((batch * (1 - batch) == 0).min().asscalar())
+    return bool((pixels * (1 - pixels) == 0).all())
 
 
 def _batches(data):

@@ -1,12 +1,14 @@
-"""Measure a whole training run: seconds an epoch, the share of data loading in it, and peak memory.
+"""Measure a whole training run: its seconds, those of an epoch, the share of data loading, and peak memory.
 
-    python benchmarks/training.py --dataset mnist --no-cuda --num-epoch 2
+    python benchmarks/training.py gluon --dataset mnist --no-cuda --num-epoch 2
+    python benchmarks/training.py module --no-cuda --output-dir run  # keeps the figures in run/measured.json
 
-All arguments go to `binary_rbm_gluon.py`, which runs in a process of its own. Loading is the time to go once through
-the training batches with nothing else to do.
+The first argument names the API; all others go to `binary_rbm_gluon.py` or `binary_rbm_module.py`, which runs in a
+process of its own. Loading is the time to go once through the training batches with nothing else to do.
 """
 
 import csv
+import json
 import resource
 import statistics
 import subprocess
@@ -32,19 +34,39 @@ def _loading_seconds(args):
     return time.perf_counter() - started
 
 
+def _measure(script, argv, folder):
+    started = time.perf_counter()
+    subprocess.run([sys.executable, str(_ROOT / script), *argv, "--output-dir", str(folder)], check=True)
+    whole = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    with open(folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    args = options.parse(argv, script)
+    epoch = statistics.median(float(row["seconds"]) for row in rows)
+    loading = statistics.median(_loading_seconds(args) for _ in range(3))
+    return {
+        "minutes, from the command to its last picture": round(whole / 60, 2),
+        "seconds an epoch (median)": round(epoch, 2),
+        "seconds of monitoring an epoch (median)": statistics.median(
+            float(row["monitor_seconds"]) for row in rows if row["monitor_seconds"]
+        ),
+        "loading, percent of an epoch": round(100 * loading / epoch, 2),
+        "peak memory in MB": round(peak),
+    }
+
+
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    args = options.parse(argv, "binary_rbm_gluon.py")
-    with tempfile.TemporaryDirectory() as folder:
-        run = str(Path(folder) / "run")
-        subprocess.run([sys.executable, str(_ROOT / "binary_rbm_gluon.py"), *argv, "--output-dir", run], check=True)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        with open(Path(run) / "metrics.csv") as file:
-            epoch = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
-    loading = statistics.median(_loading_seconds(args) for _ in range(3))
-    print("seconds an epoch (median): %.2f" % epoch)
-    print("loading an epoch: %.2f s, %.1f %% of it" % (loading, 100 * loading / epoch))
-    print("peak memory: %.0f MB" % peak)
+    if not argv or argv[0] not in ("gluon", "module"):
+        sys.exit("training.py: the first argument must be gluon or module")
+    script, argv = "binary_rbm_%s.py" % argv[0], argv[1:]
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = options.parse(argv, script).output_dir
+        measured = _measure(script, argv, Path(kept or temporary))
+        if kept:
+            (Path(kept) / "measured.json").write_text(json.dumps(measured, indent=2) + "\n")
+    for name, value in measured.items():
+        print("%s: %s" % (name, value))
 
 
 if __name__ == "__main__":

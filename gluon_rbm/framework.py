@@ -19,7 +19,17 @@ import numpy as np
 from gluon_rbm import __version__
 from gluon_rbm.errors import InputError
 
-__all__ = ["mx", "choose_context", "from_host", "host_view", "matrix_product", "operand", "store", "versions"]
+__all__ = [
+    "mx",
+    "as_ndarray",
+    "choose_context",
+    "from_host",
+    "host_view",
+    "operand",
+    "store",
+    "store_product",
+    "versions",
+]
 
 _CPU_WHEEL = "mxnet"
 _CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
@@ -146,9 +156,10 @@ mx = _import_mxnet()
 
 
 def host_view(array):
-    """NumPy view of the memory of an NDArray on a CPU, once what was under way on it is done. Keep the array meanwhile.
+    """NumPy view of the memory of an NDArray on a CPU, once what was under way on it is done.
 
-    MXNet does not know what is read or written through a view: let no operator write the array meanwhile.
+    The view keeps the array alive. MXNet does not know what is read or written through it: let no operator write the
+    array meanwhile.
     """
     if not array.context.device_type.startswith("cpu"):
         raise InputError(
@@ -161,8 +172,9 @@ def host_view(array):
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
     if not array.size:
         return np.empty(array.shape, array.dtype)
-    element = np.ctypeslib.as_ctypes_type(array.dtype)
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(element)), shape=array.shape)
+    memory = (np.ctypeslib.as_ctypes_type(array.dtype) * array.size).from_address(address.value)
+    memory.owner = array  # lives as long as the view
+    return np.frombuffer(memory, array.dtype).reshape(array.shape)
 
 
 def from_host(array, context=None):
@@ -171,7 +183,11 @@ def from_host(array, context=None):
     `mx.nd.from_numpy` would save the copy; but then MXNet's threads call Python to give the memory back, and a program
     that ends meanwhile is aborted.
     """
-    return mx.nd.array(array, ctx=context, dtype=array.dtype)
+    if context not in (None, mx.cpu()) or array.dtype == np.float16:
+        return mx.nd.array(array, ctx=context, dtype=array.dtype)
+    result = mx.nd.empty(array.shape, dtype=array.dtype)
+    host_view(result)[...] = array  # a third of the time of mx.nd.array
+    return result
 
 
 def operand(array):
@@ -182,14 +198,9 @@ def operand(array):
     return host_view(array) if array.context.device_type == "cpu" else array.as_np_ndarray()
 
 
-def matrix_product(left, right):
-    """left.right of NDArrays on one device, as an NDArray; on a CPU by NumPy's BLAS."""
-    if left.context.device_type != "cpu":
-        return mx.nd.dot(left, right)
-    result = mx.nd.empty((left.shape[0], *right.shape[1:]), dtype=left.dtype)
-    with np.errstate(all="ignore"):  # what is not finite is the caller's to judge, as with `dot`
-        np.matmul(host_view(left), host_view(right), out=host_view(result))
-    return result
+def as_ndarray(value):
+    """The NDArray of what operators made of `operand`s."""
+    return from_host(value) if isinstance(value, np.ndarray) else value.as_nd_ndarray()
 
 
 def store(target, how, value):
@@ -201,6 +212,14 @@ def store(target, how, value):
         place += value
     else:
         place[:] = value
+
+
+def store_product(target, how, left, right):
+    """As `store` of left.right; on a CPU the product is made in place (a new array of this size costs more)."""
+    if how in ("write", "inplace") and target.context.device_type == "cpu":
+        np.matmul(left, right, out=operand(target))
+    else:
+        store(target, how, left @ right)
 
 
 def _first_line(error):

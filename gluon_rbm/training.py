@@ -207,10 +207,13 @@ class _Run:
             )
         self.epoch = number
         row = {"epoch": number, "seconds": round(seconds, 3)}
+        for layer in ("visible", "hidden"):  # of the chains: what sampling costs may depend on it
+            row[layer + "_units_on"] = round(arrays["aux_%s_layer_sample" % layer].mean(dtype="float64"), 5)
         message = "Epoch %d completed" % number
         if number % self.args.monitor_every == 0 or number == self.args.num_epoch:
+            started = time.perf_counter()
             measured, message = self._monitor(number)
-            row.update(measured)
+            row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
         self.metrics.append(row)
         self._save(arrays)
         tqdm.write("%s (%.1f s)" % (message, seconds))

@@ -12,7 +12,7 @@ import pytest
 import gluon_rbm
 from gluon_rbm import framework
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import choose_context, mx, versions
+from gluon_rbm.framework import choose_context, from_host, host_view, mx, store_product, versions
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
@@ -278,6 +278,35 @@ def test_chosen_context_computes():
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Versions
+
+
+def test_a_view_keeps_its_array_alive():
+    views = [host_view(mx.nd.full((50, 20), number)) for number in range(20)]
+    mx.nd.waitall()
+    later = [mx.nd.full((50, 20), -1) for _ in range(40)]  # takes the memory of whatever was freed
+    mx.nd.waitall()
+    assert len(later) == 40
+    for number, view in enumerate(views):
+        np.testing.assert_array_equal(view, np.full((50, 20), number, "float32"))
+    views[3][:] = 7
+    assert views[3].sum() == 7000
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8"])
+def test_arrays_from_the_host_are_copies(dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    ours = from_host(array)
+    array[:] = 0
+    assert ours.dtype == array.dtype and ours.context == mx.cpu()
+    np.testing.assert_array_equal(ours.asnumpy(), np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize("how, expected", [("write", 11), ("inplace", 11), ("add", 12), ("null", 1)])
+def test_a_product_is_stored_as_asked(how, expected):
+    target = mx.nd.ones((2, 2))
+    left, right = np.array([[1, 2], [1, 2]], "float32"), np.array([[3, 3], [4, 4]], "float32")
+    store_product(target, how, left, right)
+    np.testing.assert_array_equal(target.asnumpy(), np.full((2, 2), expected))
 
 
 def test_versions_name_what_is_installed():

@@ -137,6 +137,11 @@ def test_what_a_run_leaves(script, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["test_log_likelihood"]) < 0 < float(row["test_standard_error"]) for row in rows)
+    assert all(float(row["seconds"]) > 0 < float(row["monitor_seconds"]) for row in rows)
+    chains = learned(folder)
+    for layer in ("visible", "hidden"):
+        on = chains["aux_%s_layer_sample" % layer].mean()
+        assert float(rows[-1][layer + "_units_on"]) == pytest.approx(on, abs=1e-5)
     for name in ("filters", "learning-curve", "showcase"):
         assert (folder / (name + ".png")).read_bytes().startswith(b"\x89PNG")
     shapes = {name: array.shape for name, array in learned(folder).items()}
@@ -196,7 +201,8 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, capsys, first, the
 
     def scores(folder):
         with open(folder / "metrics.csv") as file:
-            return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
+        return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
     assert scores(tmp_path / "whole") == scores(tmp_path / "parts")
 
