@@ -10,6 +10,7 @@ import tempfile
 
 import numpy as np
 
+from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
 
@@ -18,7 +19,7 @@ try:
 except ImportError:  # not on Windows: there nothing keeps two runs out of one folder
     fcntl = None
 
-__all__ = ["RunFolder", "Checkpoint", "write_whole"]
+__all__ = ["RunFolder", "Checkpoint", "read_parameters", "write_whole"]
 
 _CHECKPOINT = "checkpoint.npz"
 _ARGUMENTS = "arguments.json"
@@ -29,17 +30,19 @@ _FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.
 
 
 @contextlib.contextmanager
-def write_whole(path):
+def write_whole(path, option="--output-dir"):
     """A path to write to, which takes the place of `path` at once when the block ends well, and never before.
 
-    Raises InputError when the folder cannot be written.
+    Raises InputError when the folder cannot be written; `option` is what the user chooses it with.
     """
     folder, name = os.path.split(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
     try:
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)
         os.close(handle)
     except OSError as error:
-        raise InputError("cannot write in %s (%s); choose another --output-dir" % (folder, error.strerror)) from error
+        raise InputError("cannot write in %s (%s); choose another %s" % (folder, error.strerror, option)) from error
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -47,7 +50,7 @@ def write_whole(path):
         os.replace(temporary, path)
     except (OSError, mx.MXNetError) as error:  # MXNet writes parameters itself
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
-        raise InputError("cannot write %s (%s); see to it, or choose another --output-dir" % (path, reason)) from error
+        raise InputError("cannot write %s (%s); see to it, or choose another %s" % (path, reason, option)) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
@@ -62,6 +65,28 @@ def _umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def read_parameters(path):
+    """The `Parameters` of a run folder, or of a file as `BinaryRBMBlock.save_parameters` and `Module` write it.
+
+    Raises InputError when there is no such file, or no such parameters in it.
+    """
+    path = os.path.join(path, _PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+    try:
+        with open(path, "rb"):  # MXNet's own message is a page long
+            pass
+        arrays = mx.nd.load(path)
+    except (OSError, mx.MXNetError) as error:
+        reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
+        raise InputError(
+            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, _PARAMETERS)
+        ) from error
+    arrays = {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
+    missing = [name for name in Parameters._fields if name not in arrays]
+    if missing:
+        raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
+    return Parameters(*(arrays[name] for name in Parameters._fields)).checked()
 
 
 class Checkpoint:

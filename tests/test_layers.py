@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[1]
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["binary_rbm_gluon", "binary_rbm_module"],
-    ["gluon_rbm.training"],
-    ["gluon_rbm.options", "gluon_rbm.run_folder", "gluon_rbm.plots"],
+    ["gluon_rbm.training", "gluon_rbm.__main__"],
+    ["gluon_rbm.report"],
+    ["gluon_rbm.options", "gluon_rbm.run_folder", "gluon_rbm.plots", "gluon_rbm.command"],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads"],
     ["binary_rbm"],
