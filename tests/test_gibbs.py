@@ -10,7 +10,7 @@ from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
-DRAWS = 200000
+DRAWS = 1000000
 # A test of a true hypothesis fails once in a million runs.
 SIGNIFICANCE = 1e-6
 
