@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(_ROOT))
+from common import ROOT  # first: it puts the checkout on the path
 
-from gluon_rbm import datasets, options  # noqa: E402
+# isort: split
+from gluon_rbm import datasets, options
 
 
 def _loading_seconds(args):
@@ -32,16 +32,21 @@ def _loading_seconds(args):
     return time.perf_counter() - started
 
 
+def train(argv):
+    """Seconds of each epoch, as the run reports them, and the run's peak memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = str(Path(folder) / "run")
+        subprocess.run([sys.executable, str(ROOT / "binary_rbm_gluon.py"), *argv, "--output-dir", run], check=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        with open(Path(run) / "metrics.csv") as file:
+            return [float(row["seconds"]) for row in csv.DictReader(file)], peak
+
+
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     args = options.parse(argv, "binary_rbm_gluon.py")
-    with tempfile.TemporaryDirectory() as folder:
-        run = str(Path(folder) / "run")
-        subprocess.run([sys.executable, str(_ROOT / "binary_rbm_gluon.py"), *argv, "--output-dir", run], check=True)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        with open(Path(run) / "metrics.csv") as file:
-            epoch = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
-    loading = statistics.median(_loading_seconds(args) for _ in range(3))
+    epochs, peak = train(argv)
+    epoch, loading = statistics.median(epochs), statistics.median(_loading_seconds(args) for _ in range(3))
     print("seconds an epoch (median): %.2f" % epoch)
     print("loading an epoch: %.2f s, %.1f %% of it" % (loading, 100 * loading / epoch))
     print("peak memory: %.0f MB" % peak)
