@@ -13,16 +13,13 @@ import ctypes
 import functools
 import os
 import subprocess
-import sys
 import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
+from common import seconds  # first: it puts the checkout on the path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from gluon_rbm import native  # noqa: E402
+# isort: split
+from gluon_rbm import native
 
 NUM_VISIBLE, NUM_HIDDEN = 784, 500
 FEW, MANY = 12, 192  # as in gibbs.c
@@ -43,17 +40,6 @@ float run(long rounds)
 }
 """
 LIMIT_FLAGS = {"plain": ["-DLANES=4"], "avx2": ["-DLANES=8", "-mavx2"], "avx512": ["-DLANES=16", "-mavx512f"]}
-
-
-def seconds(function, repeats):
-    """Median and least time of a call."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return np.median(times), min(times)
 
 
 def limit(instruction_set, repeats):
@@ -83,7 +69,7 @@ def limit(instruction_set, repeats):
             return np.nan
         run = ctypes.CDLL(library).run
         run.argtypes, run.restype = [ctypes.c_long], ctypes.c_float
-        return rounds * 4096 / seconds(lambda: run(rounds), repeats)[0]
+        return rounds * 4096 / np.median(seconds(lambda: run(rounds), repeats))
 
 
 def additions(chains):
@@ -118,7 +104,8 @@ def main():
         print("| %s | limit | | 1 | | | %.1f | |" % (name, peak / 1e9))
 
         def report(work, on, number, function, adds, name=name, peak=peak):
-            median, least = seconds(function, args.repeats)
+            times = seconds(function, args.repeats)
+            median, least = np.median(times), min(times)
             rate = adds / median
             print(
                 "| %s | %s | %s | %d | %.2f | %.2f | %.1f | %.0f %% |"

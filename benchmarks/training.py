@@ -9,6 +9,7 @@ process of its own. Loading is the time to go once through the training batches 
 
 import csv
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -17,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(_ROOT))
+from common import ROOT  # first: it puts the checkout on the path
 
-from gluon_rbm import datasets, options  # noqa: E402
+# isort: split
+from gluon_rbm import datasets, options
 
 
 def _loading_seconds(args):
@@ -34,22 +35,25 @@ def _loading_seconds(args):
     return time.perf_counter() - started
 
 
-def _measure(script, argv, folder):
+def train(script, argv, folder):
+    """Run a training script in that folder; returns its `metrics.csv`, its seconds and its peak memory in MB."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, str(_ROOT / script), *argv, "--output-dir", str(folder)], check=True)
+    subprocess.run([sys.executable, str(ROOT / script), *argv, "--output-dir", str(folder)], check=True)
     whole = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    with open(folder / "metrics.csv") as file:
-        rows = list(csv.DictReader(file))
-    args = options.parse(argv, script)
+    with open(Path(folder) / "metrics.csv") as file:
+        return list(csv.DictReader(file)), whole, peak
+
+
+def _measure(script, argv, folder):
+    rows, whole, peak = train(script, argv, folder)
     epoch = statistics.median(float(row["seconds"]) for row in rows)
-    loading = statistics.median(_loading_seconds(args) for _ in range(3))
+    monitor = statistics.median(float(row["monitor_seconds"]) for row in rows if row["monitor_seconds"])
+    loading = statistics.median(_loading_seconds(options.parse(argv, script)) for _ in range(3))
     return {
         "minutes, from the command to its last picture": round(whole / 60, 2),
         "seconds an epoch (median)": round(epoch, 2),
-        "seconds of monitoring an epoch (median)": statistics.median(
-            float(row["monitor_seconds"]) for row in rows if row["monitor_seconds"]
-        ),
+        "seconds of monitoring an epoch (median)": round(monitor, 2),
         "loading, percent of an epoch": round(100 * loading / epoch, 2),
         "peak memory in MB": round(peak),
     }
@@ -62,7 +66,7 @@ def main(argv=None):
     script, argv = "binary_rbm_%s.py" % argv[0], argv[1:]
     with tempfile.TemporaryDirectory() as temporary:
         kept = options.parse(argv, script).output_dir
-        measured = _measure(script, argv, Path(kept or temporary))
+        measured = _measure(script, argv, kept or os.path.join(temporary, "run"))
         if kept:
             (Path(kept) / "measured.json").write_text(json.dumps(measured, indent=2) + "\n")
     for name, value in measured.items():

@@ -1,0 +1,259 @@
+"""Measure this package against what else does the same work, and against its goals: one Markdown table.
+
+    python benchmarks/compare.py --reference DIR --weights FILE --pydeep DIR [--json FILE]
+
+DIR of --reference holds the original `binary_rbm.py` (apache/mxnet, example/restricted-boltzmann-machine), FILE is the
+`rbm.params` of a training run, DIR of --pydeep a checkout of MelJan/PyDeep; without it, annealed importance sampling
+written plainly in NumPy takes its place. PyTorch is compared with where it is installed. What is missing is skipped,
+and a line says so.
+
+Every side runs in a process of its own, the sides of a comparison in turn, several rounds; a ratio is that of the
+medians, and in brackets stand the least and the largest that any one round would give. All compute in float32, after a
+warm-up, in as many threads as they take by themselves. "Others used" is the share of the processors that other
+programs had meanwhile: above a few percent the figures are not to be trusted. Six minutes on two cores.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import numpy as np
+from common import Bystanders, in_turn, initial_parameters, median, read_images, read_parameters, settle
+
+# isort: split
+from gluon_rbm import framework, native
+from gluon_rbm.errors import InputError
+
+NUM_VISIBLE, NUM_HIDDEN, BATCH, K = 784, 500, 80, 30
+CHAINS, DISTRIBUTIONS = 100, 1000
+
+
+class Row(NamedTuple):
+    """Seconds of `other` over seconds of `ours`, labels of sides, and how large that should be."""
+
+    what: str
+    ours: str
+    other: str
+    goal: float
+    stretch: Optional[float] = None
+    percent: bool = False
+
+    def number(self, ratio):
+        return "%.0f %%" % (100 * ratio) if self.percent else "%.1fx" % ratio
+
+    def verdict(self, ratio):
+        met = "met" if ratio >= self.goal else "missed"
+        if not self.stretch:
+            return met
+        return "%s; stretch of %s %s" % (
+            met,
+            self.number(self.stretch),
+            "met" if ratio >= self.stretch else "missed",
+        )
+
+
+class Model(NamedTuple):
+    """Where the arrays that the sides start from are, and what to call them."""
+
+    path: str
+    state: str
+    trained: bool
+
+    @classmethod
+    def save(cls, folder, name, parameters, images):
+        arrays, path = settle(parameters, images), str(Path(folder) / (name + ".npz"))
+        np.savez(path, **arrays)
+        on = tuple(100 * arrays[layer].mean() for layer in ("visible", "hidden"))
+        size = "%dx%d" % arrays["interaction_weight"].shape
+        return cls(path, "%s, %s weights (%.0f %% / %.0f %% of units on)" % (size, name, *on), name == "trained")
+
+
+# --- Parts: each yields (sides, rows) ---------------------------------------------------------------------------------
+
+
+def steps(args, models, skip):
+    if not args.reference:
+        skip("steps of the original operator: no --reference")
+    for model in models:
+        what = "training step, %s, batch %d, k = %d" % (model.state, BATCH, K)
+        common = {"model": model.path, "k": K, "steps": args.steps}
+        sides = {"ours": ("step", common), "own MXNet engine": ("step", {**common, "engine": "mxnet"})}
+        rows = [Row(what, "ours", "own MXNet engine", 4)]
+        if args.reference:
+            sides["original operator"] = ("step", {**common, "folder": str(Path(args.reference).resolve())})
+            goals = (30, 40) if model.trained else (20, None)
+            rows.insert(0, Row(what, "ours", "original operator", *goals))
+        yield sides, rows
+
+
+def sweeps(args, models, skip):
+    if not importlib.util.find_spec("torch"):
+        skip("sweeps in PyTorch: it is not installed")
+        return
+    for model in models:
+        common = {"model": model.path, "number": K, "repeats": args.steps}
+        what = "%d sweeps of %d chains, %s" % (K, BATCH, model.state)
+        yield (
+            {"ours": ("sweeps", common), "PyTorch": ("sweeps_torch", common)},
+            [Row(what, "ours", "PyTorch", 4 if model.trained else 2)],
+        )
+
+
+def epoch(args, models, skip):
+    if args.dataset is None:
+        skip("epoch of scikit-learn: no data set")
+        return
+    argv = ["--dataset", args.dataset, "--no-cuda", "--k", 1, "--batch-size", BATCH, "--num-hidden", NUM_HIDDEN]
+    argv += ["--num-epoch", 2, "--monitor-every", 2] + (["--data-dir", args.data_dir] if args.data_dir else [])
+    theirs = {"dataset": args.dataset, "data_dir": args.data_dir, "batch_size": BATCH, "num_hidden": NUM_HIDDEN}
+    what = "epoch of %s, k = 1, batch %d, %d hidden units" % (args.dataset, BATCH, NUM_HIDDEN)
+    yield (
+        {"ours": ("epoch", {"argv": list(map(str, argv))}), "scikit-learn": ("epoch_sklearn", theirs)},
+        [Row(what, "ours", "scikit-learn", 3)],
+    )
+
+
+def annealing(args, models, skip):
+    model = models[-1]
+    common = {"model": model.path, "chains": CHAINS, "distributions": DISTRIBUTIONS}
+    if args.pydeep:
+        other, side = "PyDeep", ("annealing_pydeep", {**common, "folder": str(Path(args.pydeep).resolve())})
+    else:
+        skip("annealing by PyDeep: no --pydeep; plain NumPy takes its place")
+        other, side = "plain NumPy", ("annealing_numpy", common)
+    what = "AIS, %d distributions, %d chains, %s" % (DISTRIBUTIONS, CHAINS, model.state)
+    yield {"ours": ("annealing", {**common, "repeats": 3}), other: side}, [Row(what, "ours", other, 5)]
+
+
+def kernel(args, models, skip):
+    if not native.available():
+        skip("the native kernel: " + native.available().reason)
+        return
+    sides = {"one thread": ("kernel", {"threads": 1, "repeats": args.steps})}
+    rows = []
+    if shutil.which(os.environ.get("CC", "gcc")):
+        sides["limit of this machine"] = ("limit", {"repeats": args.steps})
+        what = "native kernel, one thread, half of all units on"
+        rows.append(Row(what, "one thread", "limit of this machine", 0.6, percent=True))
+    else:
+        skip("the machine's limit: no C compiler")
+    if native.features()["threads"] > 1:
+        sides["two threads"] = ("kernel", {"threads": 2, "repeats": args.steps})
+        rows.append(Row("native kernel, two threads", "two threads", "one thread", 1.8))
+    else:
+        skip("two threads: there is one processor")
+    yield sides, rows
+
+
+PARTS = {part.__name__: part for part in (steps, sweeps, epoch, annealing, kernel)}
+
+
+# --- Report -----------------------------------------------------------------------------------------------------------
+
+
+def versions():
+    """Name -> version of all that is measured, and of the machine."""
+    found = framework.versions()
+    for name in ("scikit-learn", "torch"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    found["processor"] = _processor()
+    found["threads"] = native.features()["threads"] if native.available() else os.cpu_count()
+    return found
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+COLUMNS = ("what", "ms", "against", "its ms", "ratio", "goal", "verdict", "others used")
+
+
+def result(row, measured):
+    """What was measured for a row: column -> text or number, and a bare `measured_ratio`."""
+    ours, other = measured[row.ours], measured[row.other]
+    ratio = median(other) / median(ours)
+    by_round = [median([theirs]) / median([mine]) for mine, theirs in zip(ours, other)]
+    return {
+        "what": row.what,
+        "ms": round(1e3 * median(ours), 2),
+        "against": row.other,
+        "its ms": round(1e3 * median(other), 2),
+        "ratio": "**%s** (%s to %s)" % tuple(map(row.number, (ratio, min(by_round), max(by_round)))),
+        "goal": "at least " + row.number(row.goal),
+        "verdict": row.verdict(ratio),
+        "measured_ratio": ratio,
+    }
+
+
+def print_line(cells):
+    print("| %s |" % " | ".join(map(str, cells)), flush=True)
+
+
+def main(argv=None):
+    args = parse(argv)
+    report = {"versions": versions(), "rows": [], "skipped": []}
+    print("; ".join("%s %s" % pair for pair in report["versions"].items()) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        models = prepare(args, folder, report["skipped"].append)
+        print_line(COLUMNS)
+        print_line(["---"] * len(COLUMNS))
+        for part in args.parts:
+            for sides, rows in PARTS[part](args, models, report["skipped"].append):
+                bystanders = Bystanders()
+                measured = in_turn(sides, args.rounds)
+                share = bystanders.share()
+                for row in rows:
+                    report["rows"].append({**result(row, measured), "others used": "%.0f %%" % (100 * share)})
+                    print_line(report["rows"][-1][column] for column in COLUMNS)
+    print("".join("\nSkipped: %s." % line for line in report["skipped"]))
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def prepare(args, folder, skip):
+    """The models to start from: with initial weights and, if there are any, with trained ones."""
+    parameters = {"initial": initial_parameters(NUM_VISIBLE, NUM_HIDDEN)}
+    if args.weights:
+        parameters["trained"] = read_parameters(args.weights)
+    else:
+        skip("trained weights: no --weights")
+    try:
+        images = read_images(BATCH, NUM_VISIBLE, args.dataset, args.data_dir)
+    except InputError as error:
+        skip("images of %s (%s); uniform noise takes their place" % (args.dataset, error))
+        args.dataset = None
+        images = read_images(BATCH, NUM_VISIBLE)
+    return [Model.save(folder, name, arrays, images) for name, arrays in parameters.items()]
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", help="folder of the original binary_rbm.py")
+    parser.add_argument("--weights", help="rbm.params of a run on the data set, or .npz with the same names")
+    parser.add_argument("--pydeep", help="a checkout of MelJan/PyDeep")
+    parser.add_argument("--dataset", default="mnist", help="as in binary_rbm_gluon.py; default %(default)s")
+    parser.add_argument("--data-dir", help="folder of the data set")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all of them")
+    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--steps", type=int, default=20, help="calls in each process; default %(default)s")
+    parser.add_argument("--json", help="write what was measured to this file, too")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

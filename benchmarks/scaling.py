@@ -1,0 +1,67 @@
+"""How the cost of a training step grows with the batch, the hidden units and k.
+
+    python benchmarks/scaling.py [--parts batch hidden k]
+
+784 visible units; of batch 80, 500 hidden units and k = 30 one is changed at a time. Initial weights, all sizes in turn
+in several rounds. The exponent e says that the cost grows like size^e: between a line and the one before, and, in the
+last line, between the first and the last. About a minute on two cores.
+"""
+
+import argparse
+import math
+import sys
+
+from common import initial_parameters, median, read_images, settle
+from sides import time_steps
+
+# isort: split
+from binary_rbm import BinaryRBMBlock
+from gluon_rbm import gibbs
+from gluon_rbm.framework import mx
+
+NUM_VISIBLE = 784
+USUAL = {"batch": 80, "hidden": 500, "k": 30}
+SIZES = {
+    "batch": (10, 30, 100, 300, 1000),
+    "hidden": (100, 250, 500, 1000, 2000, 4000),
+    "k": (1, 3, 10, 30, 100),
+}
+
+
+def measure(batch, hidden, k, steps, engine):
+    model = settle(initial_parameters(NUM_VISIBLE, hidden), read_images(batch, NUM_VISIBLE))
+    return time_steps(mx, BinaryRBMBlock, model, k, steps, engine=engine)
+
+
+def exponent(before, after):
+    """Slope, on logarithmic scales, between two pairs (size, seconds)."""
+    return math.log(after[1] / before[1]) / math.log(after[0] / before[0])
+
+
+def print_table(part, points):
+    """points : pairs (size, seconds)"""
+    print("| %s | ms a step | exponent |\n| --- | --- | --- |" % part)
+    for number, point in enumerate(points):
+        local = "%.2f" % exponent(points[number - 1], point) if number else ""
+        print("| %d | %.2f | %s |" % (point[0], 1e3 * point[1], local))
+    print("| %d to %d | | %.2f |\n" % (points[0][0], points[-1][0], exponent(points[0], points[-1])), flush=True)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=SIZES, default=list(SIZES), help="default: all of them")
+    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--steps", type=int, default=10, help="in each round; default %(default)s")
+    parser.add_argument("--engine", choices=gibbs.ENGINES, default="auto", help="default %(default)s")
+    args = parser.parse_args(argv)
+    for part in args.parts:
+        measured = {size: [] for size in SIZES[part]}
+        for _ in range(args.rounds):
+            for size in SIZES[part]:
+                measured[size].append(measure(**{**USUAL, part: size}, steps=args.steps, engine=args.engine))
+        print_table(part, [(size, median(times)) for size, times in measured.items()])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

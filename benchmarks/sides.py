@@ -1,0 +1,240 @@
+"""One side of a comparison, in a process of its own (see `common.in_turn`).
+
+    python benchmarks/sides.py FUNCTION ARGUMENTS
+
+ARGUMENTS is a JSON object; the last line of the output is one too, part -> seconds of each call. `model` is the path of
+an archive of what `common.settle` returns.
+
+Libraries are imported where they are used: threads and settings of one must not meet another's.
+"""
+
+import json
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from common import LEARNED, ROOT, seconds
+
+
+def main():
+    name, arguments = sys.argv[1:]
+    print("\n" + json.dumps(globals()[name](**json.loads(arguments))))
+
+
+# --- Training step ----------------------------------------------------------------------------------------------------
+
+
+def step(model, k, steps, folder=str(ROOT), engine=None):
+    """Training steps with the `binary_rbm.py` in that folder: ours, or the original, which has no engines."""
+    sys.path.insert(0, folder)
+    from gluon_rbm.framework import mx  # first: the original imports MXNet as if NumPy were of its time
+
+    # isort: split
+    from binary_rbm import BinaryRBMBlock
+
+    return time_steps(mx, BinaryRBMBlock, dict(np.load(model)), k, steps, **({"engine": engine} if engine else {}))
+
+
+def time_steps(mx, block, model, k, steps, **settings):
+    """Seconds of the parts of each step, from the model's parameters and chains on."""
+    mx.random.seed(1)
+    rbm = block(num_hidden=len(model["hidden_layer_bias"]), k=k, for_training=True, **settings)
+    rbm.initialize()
+    rbm.hybridize()
+    data = mx.nd.array(model["data"])
+    rbm(data)  # fixes the shapes
+    for name in LEARNED:
+        getattr(rbm, name).set_data(mx.nd.array(model[name]))
+    for layer in ("visible", "hidden"):
+        getattr(rbm, "aux_%s_layer_sample" % layer).set_data(mx.nd.array(model[layer]))
+    learned = {name: parameter for name, parameter in rbm.collect_params().items() if "_aux_" not in name}
+    trainer = mx.gluon.Trainer(learned, "sgd", {"learning_rate": 0.1, "momentum": 0.3})
+
+    def finished():
+        mx.nd.waitall()
+        return time.perf_counter()
+
+    times = {"forward": [], "backward": [], "update": []}
+    for number in range(steps + 2):
+        moments = [finished()]
+        with mx.autograd.record():
+            visible_prob_1, _ = rbm(data)
+        moments.append(finished())
+        visible_prob_1.backward()
+        moments.append(finished())
+        trainer.step(len(data))
+        moments.append(finished())
+        if number >= 2:  # the first two warm up
+            for part, start, end in zip(times, moments, moments[1:]):
+                times[part].append(end - start)
+    return times
+
+
+# --- Gibbs sweeps -----------------------------------------------------------------------------------------------------
+
+
+def sweeps(model, number, repeats):
+    """Sweeps of the model's chains, by `gibbs.run_chains`."""
+    from gluon_rbm import gibbs
+    from gluon_rbm.energy import Parameters
+    from gluon_rbm.framework import from_host
+
+    model = {name: from_host(array) for name, array in np.load(model).items()}
+    parameters = Parameters(*(model[name] for name in LEARNED))
+
+    def run():
+        gibbs.run_chains(parameters, hidden=model["hidden"], sweeps=number, key=[1]).hidden_sample.wait_to_read()
+
+    return {"call": seconds(run, repeats)}
+
+
+def sweeps_torch(model, number, repeats):
+    """The same, written plainly in PyTorch."""
+    import torch
+
+    model = {name: torch.from_numpy(array) for name, array in np.load(model).items()}
+    visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
+
+    @torch.inference_mode()
+    def run():
+        hidden = model["hidden"]
+        for _ in range(number):
+            visible = torch.bernoulli(torch.sigmoid(torch.addmm(visible_bias, hidden, weight.t())))
+            hidden = torch.bernoulli(torch.sigmoid(torch.addmm(hidden_bias, visible, weight)))
+
+    return {"call": seconds(run, repeats)}
+
+
+# --- Epoch ------------------------------------------------------------------------------------------------------------
+
+
+def epoch(argv):
+    """Epochs of `binary_rbm_gluon.py`, as it reports them itself: batches and steps, without monitoring."""
+    import training
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows, _, _ = training.train("binary_rbm_gluon.py", argv, Path(folder) / "run")
+    return {"call": [float(row["seconds"]) for row in rows]}
+
+
+def epoch_sklearn(dataset, data_dir, batch_size, num_hidden):
+    """An epoch of scikit-learn's BernoulliRBM, persistent contrastive divergence with k = 1 too."""
+    from sklearn.neural_network import BernoulliRBM
+
+    from gluon_rbm import datasets
+
+    data = datasets.load(dataset, data_dir)
+    images = datasets.to_visible(data.train_images, data.maximum)
+
+    def fit(images):
+        BernoulliRBM(n_components=num_hidden, batch_size=batch_size, n_iter=1, random_state=0).fit(images)
+
+    fit(images[: 2 * batch_size])  # warms up
+    start = time.perf_counter()
+    fit(images)
+    return {"call": [time.perf_counter() - start]}
+
+
+# --- Annealed importance sampling -------------------------------------------------------------------------------------
+# All from the model's own visible bias, with one sweep at each of the distributions between the first and the last.
+
+
+def annealing(model, chains, distributions, repeats):
+    """By `ais.log_partition`."""
+    import ais
+
+    model = np.load(model)
+    parameters = [model[name] for name in LEARNED]
+    return {
+        "call": seconds(
+            lambda: ais.log_partition(*parameters, num_chains=chains, num_distributions=distributions, key=[1]), repeats
+        )
+    }
+
+
+def annealing_pydeep(model, chains, distributions, folder):
+    """By PyDeep, in that folder, without centring (offsets 0)."""
+    sys.path.insert(0, folder)
+    warnings.simplefilter("ignore")  # it is of 2017 and compares strings by `is`
+    from pydeep.rbm.estimator import annealed_importance_sampling
+    from pydeep.rbm.model import BinaryBinaryRBM
+
+    model = np.load(model)
+    visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
+    rbm = BinaryBinaryRBM(
+        *weight.shape,
+        initial_weights=weight,
+        initial_visible_bias=visible_bias[None],
+        initial_hidden_bias=hidden_bias[None],
+        initial_visible_offsets=0.0,
+        initial_hidden_offsets=0.0,
+        dtype=np.float32,
+    )
+    rbm.bv_base = rbm.bv
+    annealed_importance_sampling(rbm, num_chains=chains, betas=10)  # warms up
+    start = time.perf_counter()
+    annealed_importance_sampling(rbm, num_chains=chains, betas=distributions + 1)
+    return {"call": [time.perf_counter() - start]}
+
+
+def annealing_numpy(model, chains, distributions):
+    """Written plainly in NumPy, with one product for both the weights and the sample of the hidden layer."""
+    model, generator = np.load(model), np.random.default_rng(1)
+    visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
+
+    def bernoulli(logits):
+        return (generator.random(logits.shape, dtype=np.float32) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+
+    def log_weights(betas):
+        total, visible = np.zeros(chains), bernoulli(np.tile(visible_bias, (chains, 1)))
+        for before, beta in zip(betas, betas[1:]):
+            logits = visible @ weight + hidden_bias
+            total += (np.logaddexp(0, beta * logits) - np.logaddexp(0, before * logits)).sum(axis=1)
+            if beta < 1:
+                hidden = bernoulli(beta * logits)
+                visible = bernoulli(beta * (hidden @ weight.T) + visible_bias)
+        return total
+
+    with np.errstate(over="ignore"):  # exp of a large number: the probability is 0, as it should be
+        log_weights(np.linspace(0, 1, 10, dtype=np.float32))  # warms up
+        start = time.perf_counter()
+        log_weights(np.linspace(0, 1, distributions + 1, dtype=np.float32))
+        return {"call": [time.perf_counter() - start]}
+
+
+# --- Kernel -----------------------------------------------------------------------------------------------------------
+
+_KERNEL_CHAINS, _KERNEL_SWEEPS = 80, 30
+
+
+def kernel(threads, repeats):
+    """Sweeps by the native kernel alone, with half of all units on."""
+    from kernel import machine
+
+    from gluon_rbm import native
+
+    parameters = machine(0.5, 0.5)
+    hidden = np.random.default_rng(1).integers(0, 2, (_KERNEL_CHAINS, len(parameters[2]))).astype(np.float32)
+
+    def run():
+        native.run(*parameters, hidden=hidden, sweeps=_KERNEL_SWEEPS, key=[1], num_threads=threads)
+
+    return {"call": seconds(run, repeats)}
+
+
+def limit(repeats):
+    """What the kernel's additions would take in one thread at the machine's limit."""
+    from kernel import additions
+    from kernel import limit as additions_a_second
+
+    from gluon_rbm import native
+
+    rate = additions_a_second(native.features()["instruction_sets"][-1], repeats)
+    return {"call": [_KERNEL_SWEEPS * additions(_KERNEL_CHAINS) / rate]}
+
+
+if __name__ == "__main__":
+    main()
