@@ -169,16 +169,19 @@ def standard_error(values):
 
 
 def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
-    """In 95 % of 200 runs of 100 chains, wherever the effective sample size is at least half the chains."""
-    judged = 0
+    """In 95 % of 200 runs of 100 chains, wherever the effective sample size is at least half the chains.
+
+    Near one half it is little more than that: so a machine may fall short by three standard errors of its 200 runs.
+    """
+    shares = []
     for machine, base in random_machines(24 if engine == "native" else 6, generator):
         exact = exact_log_z(machine)
-        for side in repeated_bracket(machine, ctx, seed, 100, 200, num_distributions=30, base_visible_bias=base):
-            good = [run for run in side if run.effective_sample_size >= 50]
-            if len(good) >= 100:
-                judged += 1
-                assert np.mean([run.low <= exact <= run.high for run in good]) >= 0.95
-    assert judged >= 6
+        for side in repeated_bracket(machine, ctx, seed, 100, 200, num_distributions=20, base_visible_bias=base):
+            if np.median([run.effective_sample_size for run in side]) >= 50:
+                shares.append(np.mean([run.low <= exact <= run.high for run in side]))
+    assert len(shares) >= 6
+    assert np.mean(shares) >= 0.95
+    assert min(shares) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
 
 
 def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, seed, generator):
@@ -189,11 +192,11 @@ def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, se
     for other, shift in ((machine, 0), ((a[rows], b[columns], w[rows][:, columns]), 0), (flipped, constant)):
         for start in ("exact", "chains"):
             found = ais.bracket(
-                *arrays(other, ctx), num_chains=200, num_distributions=200, reverse_start=start, key=[seed]
+                *arrays(other, ctx), num_chains=200, num_distributions=60, reverse_start=start, key=[seed]
             )
             assert found.reverse_start == start
-            for side in found[:2]:  # the interval is three standard errors
-                assert abs(side.log_z + shift - exact) < 2 * (side.high - side.low) / 2
+            for side in found[:2]:  # within six standard errors
+                assert abs(side.log_z + shift - exact) < side.high - side.low
 
 
 def bars_and_stripes_machine(generator):
@@ -212,8 +215,10 @@ def bars_and_stripes_machine(generator):
 
 
 @pytest.mark.parametrize("num_distributions, tolerance", [(100, 0.5), (1000, 0.05), (10000, 0.005)])
-def test_bars_and_stripes_to_the_tolerance_of_pydeep(seed, generator, num_distributions, tolerance):
+def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distributions, tolerance):
     """100 chains from the data's means, which are 1/2; forward and reverse."""
+    if num_distributions > 1000 and engine == "mxnet":
+        pytest.skip("half a minute")
     machine = bars_and_stripes_machine(np.random.default_rng(1))
     found = ais.bracket(
         *arrays(machine),
