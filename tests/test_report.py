@@ -1,13 +1,18 @@
 """The command `python -m gluon_rbm likelihood` as a user runs it."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import __main__, datasets
+from gluon_rbm import __main__, datasets, report
 from gluon_rbm.framework import mx
 
 BARS = ("--dataset", "bars-and-stripes")
@@ -58,18 +63,18 @@ def test_small_machines_are_enumerated(likelihood, model, machine, tmp_path):
     file = tmp_path / "report.json"
     status, text, errors = likelihood(model, *BARS, "--json", file, "--pseudo-likelihood", "exact")
     assert (status, errors) == (0, "")
-    report = json.loads(file.read_text())
-    assert report["method"]["name"] == "enumeration" and report["log_z"]["converged"]
-    assert report["log_z"]["estimate"] == pytest.approx(exact_log_z(*machine), rel=1e-7)  # parameters are float32
+    whole = json.loads(file.read_text())
+    assert whole["method"]["name"] == "enumeration" and whole["log_z"]["converged"]
+    assert whole["log_z"]["estimate"] == pytest.approx(exact_log_z(*machine), rel=1e-7)  # parameters are float32
     exact = log_likelihoods(machine)
-    found = report["log_likelihood"]
+    found = whole["log_likelihood"]
     assert found["kind"] == "log-likelihood"
     assert found["mean"] == found["pessimistic"] == pytest.approx(exact.mean(), rel=1e-5)
     assert found["standard_error"] == pytest.approx(exact.std(ddof=1) / np.sqrt(30), rel=1e-4)
     assert "%.2f +- %.2f nats per image" % (found["mean"], found["standard_error"]) in text
     assert text.rstrip().endswith("exact") and "enumeration" in text
-    assert report["data"]["num_images"] == 30 and report["versions"]["mxnet"]
-    assert report["pseudo_log_likelihood"]["kind"] == "exact" and report["pseudo_log_likelihood"]["mean"] < 0
+    assert whole["data"]["num_images"] == 30 and whole["versions"]["mxnet"]
+    assert whole["pseudo_log_likelihood"]["kind"] == "exact" and whole["pseudo_log_likelihood"]["mean"] < 0
 
 
 @pytest.mark.parametrize("start", ["exact", "chains"])
@@ -78,8 +83,8 @@ def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, star
     file, settings = tmp_path / "report.json", ("--schedule", schedule, "--reverse-start", start)
     status, text, errors = likelihood(model, *BARS, *AIS, *settings, "--json", file)
     assert (status, errors) == (0, "")
-    report = json.loads(file.read_text())
-    method, log_z, found = report["method"], report["log_z"], report["log_likelihood"]
+    whole = json.loads(file.read_text())
+    method, log_z, found = whole["method"], whole["log_z"], whole["log_likelihood"]
     assert (method["schedule"], method["reverse_start"], method["base_rate"]) == (schedule, start, "data")
     for side in ("forward", "reverse"):
         # 50 chains of 300 distributions: the error of log Z is below 0.02 nats for such machines.
@@ -90,7 +95,7 @@ def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, star
     assert found["mean"] - found["pessimistic"] == pytest.approx(log_z["high"] - log_z["estimate"])
     assert log_z["converged"] and "converged: forward and reverse AIS agree within" in text
     assert ("an estimate, not a bound" in text) == (start == "chains")
-    assert report["pseudo_log_likelihood"]["kind"] == "stochastic"
+    assert whole["pseudo_log_likelihood"]["kind"] == "stochastic"
 
 
 def test_a_start_from_the_images_is_called_a_diagnostic(likelihood, model):
@@ -107,6 +112,44 @@ def test_too_few_chains_for_an_interval(likelihood, model):
     status, text, _ = likelihood(model, *BARS, *AIS, "--chains", 1)
     assert status == 0 and "unbounded by the pessimistic end of log Z" in text
     assert "NOT CONVERGED: forward: only 1 chains, too few for an interval" in text
+
+
+def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tmp_path):
+    arguments = [
+        model,
+        *BARS,
+        "--method",
+        "ais",
+        "--distributions",
+        100000,
+        "--chains",
+        10,
+        "--reverse-start",
+        "chains",
+    ]
+    state, reports = tmp_path / "state", [tmp_path / "one.json", tmp_path / "other.json"]
+    command = [sys.executable, "-m", "gluon_rbm", "likelihood", *map(str, arguments), "--state", str(state)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    while not state.exists():  # it is written when forward AIS is done, a third of the way
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert likelihood(*arguments, "--state", state, "--json", reports[0])[0] == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.json", "rbm.params"]  # the state is of no more use
+    assert likelihood(*arguments, "--json", reports[1])[0] == 0
+    assert reports[0].read_text() == reports[1].read_text()
+
+
+def test_the_last_training_images_are_held_out(likelihood, monkeypatch, generator, tmp_path):
+    monkeypatch.setattr(report, "_HELD_OUT", 30)
+    machine, file = reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "report.json"
+    digits = ("--dataset", "digits", "--binarize", "threshold", "--part", "held-out")
+    assert likelihood(save(machine, tmp_path / "rbm.params"), *digits, "--json", file)[0] == 0
+    images = datasets.load("digits").train_images[-30:].reshape((30, 64)) / 16 >= 0.5
+    found = json.loads(file.read_text())["log_likelihood"]["mean"]
+    assert found == pytest.approx(log_likelihoods(machine, images).mean(), rel=1e-5)
 
 
 def test_the_documented_originals_setting_is_not_converged(likelihood, model):
@@ -132,18 +175,18 @@ def test_grey_pixels_are_a_score_and_drawn_ones_follow_their_seed(likelihood, ge
     model = save(reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
     file = tmp_path / "report.json"
 
-    def report(*arguments):
+    def score(*arguments):
         status, text, _ = likelihood(model, "--dataset", "digits", "--json", file, *arguments)
         assert status == 0
         return text, json.loads(file.read_text())["log_likelihood"]
 
-    text, grey = report()
+    text, grey = score()
     assert grey["kind"] == "grey-pixel score" and "not the logarithm of a probability" in text
-    text, drawn = report("--binarize", "sample", "--binarize-seed", 3)
+    text, drawn = score("--binarize", "sample", "--binarize-seed", 3)
     assert drawn["kind"] == "log-likelihood" and "drawn from their grey values, seed 3" in text
-    assert report("--binarize", "sample", "--binarize-seed", 3)[1] == drawn
-    assert report("--binarize", "sample", "--binarize-seed", 4)[1] != drawn
-    assert report("--binarize", "threshold")[1]["kind"] == "log-likelihood"
+    assert score("--binarize", "sample", "--binarize-seed", 3)[1] == drawn
+    assert score("--binarize", "sample", "--binarize-seed", 4)[1] != drawn
+    assert score("--binarize", "threshold")[1]["kind"] == "log-likelihood"
 
 
 def write_binarization(kind, folder, images):
