@@ -50,6 +50,11 @@ class Bracket(NamedTuple):
     reverse_start: str  # "exact", "chains" or "given"
 
     @property
+    def log_z(self):
+        """The middle of the two estimates, whose errors partly cancel where the reverse start is exact."""
+        return (self.forward.log_z + self.reverse.log_z) / 2
+
+    @property
     def low(self):
         """The lower end: of both intervals."""
         return min(self.forward.low, self.reverse.low)

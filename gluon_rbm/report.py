@@ -239,8 +239,11 @@ def _log_z_rows(method, log_z):
         side = log_z[name]
         if side:
             interval = tuple(_number(side[part]) for part in ("estimate", "low", "high"))
-            rows.append(("log Z, " + name, "%s, within 3 sigma %s to %s; " % interval + meaning))
-            rows.append(("", "effective sample size %.1f of %d" % (side["effective_sample_size"], method["chains"])))
+            size = (side["effective_sample_size"], method["chains"])
+            rows.append(
+                ("log Z, " + name, "%s, within 3 sigma %s to %s, effective sample size %.1f of %d" % (*interval, *size))
+            )
+            rows.append(("", meaning))
     return rows
 
 
