@@ -120,33 +120,18 @@ def _sha256(arrays):
 
 
 def _log_z(args, parameters, data, pixels):
-    """How log Z was found, and what it is."""
-    enumerate_it = args.method == "enumeration" or (
-        args.method == "auto" and enumeration.can_enumerate(parameters, _QUICKLY_ENUMERATED)
-    )
-    if enumerate_it:
-        value = enumeration.log_partition(parameters, progress=True)
-        exact = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None, "doubt": ""}
-        return {"name": "enumeration"}, dict(exact, converged=True)
-    engine = gibbs.choose_engine(args.engine, parameters.interaction_weight)
-    settings = {
-        "num_chains": args.chains,
-        "num_distributions": args.distributions,
-        "burn_in_sweeps": args.sweeps,
-        "schedule": args.schedule,
-        "base_visible_bias": _base_visible_bias(args, data),
-        "key": [args.seed],
-        "engine": engine,
-        "progress": True,
-        "state": args.state,
-    }
-    if args.reverse:
-        start = _some(pixels(), args.chains) if args.reverse_start == "data" else args.reverse_start
-        estimate = ais.bracket(*parameters, reverse_start=start, **settings)
-        forward, reverse = estimate.forward, estimate.reverse
-    else:
-        estimate = forward = ais.log_partition(*parameters, **settings)
-        reverse = None
+    """How log Z was found, and what it is: two parts of the report."""
+    quick = args.method == "auto" and enumeration.can_enumerate(parameters, _QUICKLY_ENUMERATED)
+    if not quick and args.method != "enumeration":
+        return _annealed(args, parameters, data, pixels)
+    value = enumeration.log_partition(parameters, progress=True)
+    sides = {"forward": None, "reverse": None}
+    return {"name": "enumeration"}, _found(value, value, value, sides, [], converged=True)
+
+
+def _annealed(args, parameters, data, pixels):
+    from_images = args.reverse and args.reverse_start == "data"
+    start = _some(pixels(), args.chains) if from_images else args.reverse_start
     method = {
         "name": "annealed importance sampling",
         "distributions": args.distributions,
@@ -154,22 +139,40 @@ def _log_z(args, parameters, data, pixels):
         "sweeps": args.sweeps,
         "schedule": args.schedule,
         "base_rate": args.base_rate,
-        "reverse_start": args.reverse_start
-        if args.reverse_start == "data"
-        else getattr(estimate, "reverse_start", None),
+        "reverse_start": None,
         "seed": args.seed,
-        "engine": engine,
+        "engine": gibbs.choose_engine(args.engine, parameters.interaction_weight),
         "device": str(parameters.interaction_weight.context),
     }
-    return method, {
-        "estimate": _finite(forward.log_z),
-        "low": _finite(estimate.low),
-        "high": _finite(estimate.high),
-        "forward": _side(forward),
-        "reverse": reverse and _side(reverse),
-        "doubt": estimate.doubt,
-        "converged": not estimate.doubt,
+    settings = {
+        "num_chains": args.chains,
+        "num_distributions": args.distributions,
+        "burn_in_sweeps": args.sweeps,
+        "schedule": args.schedule,
+        "base_visible_bias": _base_visible_bias(args, data),
+        "key": [args.seed],
+        "engine": method["engine"],
+        "progress": True,
+        "state": args.state,
     }
+    if not args.reverse:
+        forward = ais.log_partition(*parameters, **settings)
+        sides = {"forward": _side(forward), "reverse": None}
+        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.doubt], converged=None)
+    bracket = ais.bracket(*parameters, reverse_start=start, **settings)
+    method["reverse_start"] = "data" if from_images else bracket.reverse_start
+    sides = {"forward": _side(bracket.forward), "reverse": _side(bracket.reverse)}
+    doubts = [bracket.doubt]
+    if from_images:
+        doubts.append("reverse AIS started from the images, which is a diagnostic and no bracket")
+    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, doubts, converged=True)
+
+
+def _found(estimate, low, high, sides, doubts, converged):
+    """converged : what to say of it if nothing is to be doubted."""
+    doubt = "; ".join(filter(None, doubts))
+    interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
+    return {**interval, **sides, "doubt": doubt, "converged": False if doubt else converged}
 
 
 def _base_visible_bias(args, data):

@@ -100,12 +100,14 @@ def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, star
 
 def test_a_start_from_the_images_is_called_a_diagnostic(likelihood, model):
     status, text, _ = likelihood(model, *BARS, *AIS, "--reverse-start", "data")
-    assert status == 0 and "from the images: a diagnostic" in text
+    assert status == 0 and "from the images: a diagnostic" in text and "NOT CONVERGED" in text
 
 
-def test_forward_alone(likelihood, model):
-    status, text, _ = likelihood(model, *BARS, *AIS, "--no-reverse")
+def test_forward_alone(likelihood, model, tmp_path):
+    file = tmp_path / "report.json"
+    status, text, _ = likelihood(model, *BARS, *AIS, "--no-reverse", "--json", file)
     assert status == 0 and "forward AIS alone is optimistic" in text and "reverse" not in text
+    assert json.loads(file.read_text())["log_z"]["converged"] is None
 
 
 def test_too_few_chains_for_an_interval(likelihood, model):
