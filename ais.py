@@ -4,94 +4,50 @@ Neal (Statistics and Computing 11, 2001); Salakhutdinov & Murray (ICML 2008), se
 of independent pixels with bias a0 (beta = 0, log Z_0 known) and are carried through N intermediate distributions to the
 machine itself (beta = 1); on the way each collects
 
-    log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ],      beta_n = n / N,
+    log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ],
 
 and Z = Z_0 E[w]. The estimate of Z is unbiased, that of log Z is too low on average (Jensen), by a lot when the
-distributions are few: likelihoods computed with it are optimistic. Everything is in nats, likelihoods per image.
+distributions are few: likelihoods computed with it are optimistic.
+
+Reverse AIS goes the same way back, from samples of the machine to beta = 0: 1 / Z = E[1 / w] / Z_0, and log Z is too
+high on average, if the samples are exact (Burda, Grosse & Salakhutdinov, AISTATS 2015; Grosse, Ghahramani & Adams,
+arXiv:1511.02543). The two make a bracket. Everything is in nats, likelihoods per image.
 """
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import gibbs
-from gluon_rbm.energy import Parameters, free_energy, softplus
+from gluon_rbm import annealing, enumeration, gibbs
+from gluon_rbm.energy import Parameters, softplus
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx, operand
+from gluon_rbm.partition import Bracket, LogPartition, summarize_log_weights, summarize_reverse
+from gluon_rbm.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood
 
 __all__ = [
+    "Bracket",
     "LikelihoodWarning",
     "LogPartition",
     "LogLikelihood",
+    "bracket",
     "log_partition",
+    "reverse_log_partition",
     "smoothed_visible_bias",
     "mean_log_likelihood",
+    "mean_pseudo_log_likelihood",
     "estimate_log_likelihood",
 ]
 
-_ROWS_AT_ONCE = 1000
-_STEPS_AT_ONCE = 20  # of the ladder, between two looks at the progress bar
-_TRUSTED_DISTRIBUTIONS = 100
-_TRUSTED_SHARE, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
+_QUICKLY_ENUMERATED = 20  # units: exact samples within seconds
+
+# Everything random has a key (key, first chain of the block, purpose) of its own.
+_START, _FORWARD, _CARRY_ON, _REVERSE, _PILOT, _RESAMPLE, _EXACT = range(7)
 
 
 class LikelihoodWarning(UserWarning):
     """A likelihood that should not be taken at its word."""
-
-
-class LogPartition(NamedTuple):
-    """An estimate of log Z (nats) with its uncertainty."""
-
-    log_z: float  # log of the mean of the chains' importance weights
-    low: float  # log_z at minus three standard errors of that mean; -inf when it would be negative
-    high: float  # log_z at plus three
-    effective_sample_size: float  # (sum w)^2 / sum w^2, out of the number of chains
-    log_weights: np.ndarray  # float64 (num_chains,): log Z_0 + log w of every chain
-    num_distributions: int
-
-    @property
-    def doubt(self):
-        """Why the estimate should not be trusted; empty if nothing speaks against it.
-
-        The interval knows only the spread that the chains have seen: an AIS run that missed a mode is confident too.
-        """
-        reasons = []
-        if self.num_distributions < _TRUSTED_DISTRIBUTIONS:
-            reasons.append("only %d intermediate distributions" % self.num_distributions)
-        if self.effective_sample_size < max(_TRUSTED_SHARE * len(self.log_weights), _TRUSTED_CHAINS):
-            reasons.append(
-                "effective sample size %.1f of %d chains" % (self.effective_sample_size, len(self.log_weights))
-            )
-        return " and ".join(reasons)
-
-
-class LogLikelihood(NamedTuple):
-    """Mean log-likelihood over images (nats per image); a grey-pixel score, not a likelihood, unless all are binary."""
-
-    mean: float
-    standard_error: float  # over the images; the uncertainty of log Z comes on top
-    num_images: int
-    binary: bool  # every pixel was 0 or 1
-
-
-def summarize_log_weights(log_weights, num_distributions):
-    """The `LogPartition` of the chains' log-weights, in log space and float64."""
-    log_weights = np.asarray(log_weights, np.float64)
-    count, largest = len(log_weights), log_weights.max()
-    weights = np.exp(log_weights - largest)
-    log_z = largest + np.log(weights.mean())
-    relative_error = weights.std(ddof=1) / weights.mean() / np.sqrt(count) if count > 1 else np.inf
-    low = log_z + np.log1p(-3 * relative_error) if 3 * relative_error < 1 else -np.inf
-    return LogPartition(
-        float(log_z),
-        float(low),
-        float(log_z + np.log1p(3 * relative_error)),
-        float(weights.sum() ** 2 / (weights**2).sum()),
-        log_weights,
-        num_distributions,
-    )
 
 
 def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
@@ -117,15 +73,17 @@ def log_partition(
     key=None,
     progress=False,
     engine="auto",
+    schedule="linear",
+    state=None,
 ):
-    """Estimate log Z by AIS.
+    """Estimate log Z by AIS: a lower bound on average.
 
     Parameters
     ----------
     visible_layer_bias, hidden_layer_bias, interaction_weight : NDArray or NumPy array
         (num_visible,), (num_hidden,), (num_visible, num_hidden); AIS runs on their device.
     num_chains, num_distributions, burn_in_sweeps : int >= 1
-        Chains; intermediate distributions, linear in beta; Gibbs sweeps at each of them.
+        Chains; intermediate distributions; Gibbs sweeps at each of them.
     training_data : array (n, num_visible) in [0, 1]
         The base rate a0 is the smoothed bias of its means: what to give unless there is a reason.
     base_visible_bias : array (num_visible,)
@@ -138,36 +96,178 @@ def log_partition(
         Show a progress bar where there is a terminal.
     engine : "auto", "mxnet" or "native"
         As in `gluon_rbm.gibbs.run_chains`.
+    schedule : "linear", "three-piece" or "adaptive"
+        The ladder of inverse temperatures, as `gluon_rbm.annealing` has them.
+    state : path
+        A file to keep the run in: the same call, repeated after it was killed, goes on from there, with the same
+        result. It needs a key.
 
-    Returns a `LogPartition`. Raises InputError for parameters that are not finite or do not fit, and for sizes < 1.
+    Returns a `LogPartition`. Raises InputError for parameters that are not finite or do not fit, for sizes < 1, and for
+    a state file that is damaged or another run's.
     """
-    parameters = _parameters(visible_layer_bias, hidden_layer_bias, interaction_weight).checked()
-    for name, value in (
-        ("num_chains", num_chains),
-        ("num_distributions", num_distributions),
-        ("burn_in_sweeps", burn_in_sweeps),
-        ("chains_at_once", chains_at_once),
+    arrays = visible_layer_bias, hidden_layer_bias, interaction_weight
+    settings = (num_distributions, burn_in_sweeps, training_data, base_visible_bias, chains_at_once)
+    return _Annealing(arrays, num_chains, *settings, key, progress, engine, schedule, state).forward()[0]
+
+
+def reverse_log_partition(visible_layer_bias, hidden_layer_bias, interaction_weight, visible, **settings):
+    """Estimate log Z by reverse AIS from visible: an upper bound on average, if they are exact samples of the machine.
+
+    visible : array (num_chains, num_visible) in {0, 1}
+    settings : the rest as in `log_partition`, but num_chains
+
+    Returns a `LogPartition`. Raises InputError as `log_partition` does, and for a start that is not binary or of
+    another width.
+    """
+    arrays = visible_layer_bias, hidden_layer_bias, interaction_weight
+    return _Annealing(arrays, len(visible), **settings).reverse(visible)
+
+
+def bracket(
+    visible_layer_bias,
+    hidden_layer_bias,
+    interaction_weight,
+    num_chains=1000,
+    reverse_start="auto",
+    sweeps_at_the_top=None,
+    **settings,
+):
+    """Estimate log Z by forward AIS and by reverse AIS, along the same ladder.
+
+    Parameters
+    ----------
+    reverse_start : "auto", "exact", "chains", or array (num_chains, num_visible) in {0, 1}
+        Where reverse AIS starts: at exact samples of a machine that can be enumerated; at chains, namely those of the
+        forward run, drawn anew by their weights and then carried on at beta = 1; or at given samples. Auto takes exact
+        samples where the smaller layer has at most 20 units, else chains.
+    sweeps_at_the_top : int >= 1
+        Sweeps at beta = 1 before chains start; as many as the forward run took, unless given.
+    num_chains, settings : the rest as in `log_partition`
+
+    Returns a `Bracket`. Raises InputError as the two estimates do.
+    """
+    run = _Annealing((visible_layer_bias, hidden_layer_bias, interaction_weight), num_chains, **settings)
+    if sweeps_at_the_top is not None and sweeps_at_the_top < 1:
+        raise InputError("sweeps_at_the_top is %s; it must be at least 1" % sweeps_at_the_top)
+    if isinstance(reverse_start, str) and reverse_start == "auto":
+        quick = enumeration.can_enumerate(run.parameters, _QUICKLY_ENUMERATED)
+        reverse_start = "exact" if quick else "chains"
+    start, kind = (reverse_start, reverse_start) if isinstance(reverse_start, str) else (reverse_start, "given")
+    if kind not in ("exact", "chains", "given"):
+        raise InputError("reverse_start %r does not exist; choose auto, exact, chains or give samples" % kind)
+    if kind == "exact":
+        start = enumeration.draw_visible(run.parameters, num_chains, [*run.key, 0, _EXACT])
+    elif kind == "given":
+        start = run.checked_start(start)
+    forward, visible = run.forward()
+    if kind == "chains":
+        start = run.carry_on(forward, visible, sweeps_at_the_top)
+    return Bracket(forward, run.reverse(start), kind)
+
+
+class _Annealing:
+    """What the climbs of one estimate share; see `log_partition`."""
+
+    def __init__(
+        self,
+        arrays,
+        num_chains,
+        num_distributions=1000,
+        burn_in_sweeps=1,
+        training_data=None,
+        base_visible_bias=None,
+        chains_at_once=1000,
+        key=None,
+        progress=False,
+        engine="auto",
+        schedule="linear",
+        state=None,
     ):
-        if value < 1:
-            raise InputError("%s is %s; it must be at least 1" % (name, value))
-    key = gibbs.draw_key().asnumpy().tolist() if key is None else list(key)
-    base = _base_visible_bias(parameters, training_data, base_visible_bias)
-    log_weights = []
-    with tqdm(
-        total=-(-num_chains // chains_at_once) * num_distributions,
-        desc="AIS",
-        unit="distribution",
-        leave=False,
-        disable=None if progress else True,
-    ) as bar:
-        for start in range(0, num_chains, chains_at_once):
-            count = min(chains_at_once, num_chains - start)
-            chain_key = [*key, start]
-            log_weights.append(
-                _anneal(parameters, base, count, num_distributions, burn_in_sweeps, chain_key, engine, bar)
+        self.parameters = _parameters(*arrays).checked()
+        for name, value in (
+            ("num_chains", num_chains),
+            ("num_distributions", num_distributions),
+            ("burn_in_sweeps", burn_in_sweeps),
+            ("chains_at_once", chains_at_once),
+        ):
+            if value < 1:
+                raise InputError("%s is %s; it must be at least 1" % (name, value))
+        if state is not None and key is None:
+            raise InputError("a run that is kept in a state file needs a key, so that it can be repeated")
+        self.num_chains, self.num_distributions, self.sweeps = num_chains, num_distributions, burn_in_sweeps
+        self.chains_at_once, self.no_bar = chains_at_once, None if progress else True
+        self.key = gibbs.draw_key().asnumpy().tolist() if key is None else list(key)
+        self.engine = gibbs.choose_engine(engine, self.parameters.interaction_weight)
+        self.base = _base_visible_bias(self.parameters, training_data, base_visible_bias)
+        self.state = None if state is None else annealing.State(state)
+        self.betas = self._ladder(schedule)
+        base = operand(self.base.astype("float64"))
+        self.log_z_0 = float(softplus(base).sum()) + self.parameters.num_hidden * np.log(2)
+
+    def _ladder(self, schedule):
+        if schedule not in annealing.SCHEDULES:
+            raise InputError("schedule %r does not exist; choose %s" % (schedule, ", ".join(annealing.SCHEDULES)))
+        if schedule == "adaptive":
+            pilot = self._bottom(0, min(self.num_chains, self.chains_at_once), _PILOT)
+            key = [*self.key, 0, _PILOT]
+            return annealing.adaptive(self.num_distributions, self.parameters, pilot, self.base, key, self.engine)
+        ladders = {"linear": annealing.linear, "three-piece": annealing.three_piece}
+        return ladders[schedule](self.num_distributions)
+
+    def _bottom(self, first, count, purpose=_START):
+        """Exact samples at beta = 0."""
+        probability = mx.nd.sigmoid(self.base).expand_dims(0)
+        return gibbs.Noise([*self.key, first, purpose]).bernoulli(
+            probability.broadcast_to((count, self.parameters.num_visible))
+        )
+
+    def forward(self):
+        """`LogPartition`, and the visible samples at the top, before their last step: NumPy."""
+        visible, grown = self._climb("forward AIS", _FORWARD, self._bottom, self.betas, self.sweeps)
+        return summarize_log_weights(self.log_z_0 + grown, self.num_distributions), visible
+
+    def carry_on(self, forward, visible, sweeps):
+        """Samples of the machine, nearly: those of the forward run, drawn by their weights and then carried on."""
+        # Evenly spaced draws: a sample of weight w comes round(w) times or so, and no luck is added.
+        weights = np.exp(forward.log_weights - forward.log_weights.max())
+        luck = np.random.Generator(np.random.SFC64(np.random.SeedSequence([*self.key, 0, _RESAMPLE]))).random()
+        wanted = (np.arange(self.num_chains) + luck) / self.num_chains * weights.sum()
+        chosen = np.minimum(np.searchsorted(np.cumsum(weights), wanted, side="right"), self.num_chains - 1)
+        sweeps = self.num_distributions * self.sweeps if sweeps is None else sweeps
+        # A ladder that stays at beta = 1, with a sweep at each step but the last.
+        return self._climb("chains at beta 1", _CARRY_ON, self._slices(visible[chosen]), np.ones(sweeps + 2), 1)[0]
+
+    def reverse(self, visible):
+        """`LogPartition`, from samples of the machine."""
+        begin = self._slices(self.checked_start(visible))
+        grown = self._climb("reverse AIS", _REVERSE, begin, self.betas[::-1], self.sweeps)[1]
+        return summarize_reverse(self.log_z_0 - grown, self.num_distributions)
+
+    def checked_start(self, visible):
+        visible = visible.asnumpy() if isinstance(visible, mx.nd.NDArray) else np.asarray(visible)
+        shape = (self.num_chains, self.parameters.num_visible)
+        if visible.shape != shape or not np.isin(visible, (0, 1)).all():
+            raise InputError(
+                "reverse AIS starts at binary samples of shape %s, not at these %s" % (shape, visible.shape)
             )
-    log_z_0 = float(softplus(operand(base.astype("float64"))).sum()) + parameters.num_hidden * np.log(2)
-    return summarize_log_weights(log_z_0 + np.concatenate(log_weights), num_distributions)
+        return visible
+
+    def _slices(self, visible):
+        weight = self.parameters.interaction_weight
+        return lambda first, count: mx.nd.array(visible[first : first + count], ctx=weight.context, dtype=weight.dtype)
+
+    def _climb(self, name, purpose, begin, betas, sweeps):
+        """All chains along betas, block by block: visible samples and log-weights, NumPy."""
+        blocks = []
+        for first in range(0, self.num_chains, self.chains_at_once):
+            visible = begin(first, min(self.chains_at_once, self.num_chains - first))
+            key, kept = [*self.key, first, purpose], (self.state, "%s-%d" % (name, first))
+            with tqdm(total=len(betas) - 1, desc=name, unit="step", leave=False, disable=self.no_bar) as bar:
+                blocks.append(
+                    annealing.climb(self.parameters, visible, betas, sweeps, self.base, key, self.engine, bar, *kept)
+                )
+        visible, grown = zip(*blocks)
+        return np.concatenate([part.asnumpy() for part in visible]), np.concatenate(grown)
 
 
 def _parameters(*arrays):
@@ -193,71 +293,6 @@ def _base_visible_bias(parameters, training_data, base_visible_bias):
             % (np.shape(base_visible_bias), own.shape[0])
         )
     return mx.nd.array(base_visible_bias, ctx=own.context, dtype=own.dtype)
-
-
-def _anneal(parameters, base, num_chains, num_distributions, burn_in_sweeps, key, engine, bar):
-    """Log-weights, without log Z_0, of chains that go from beta = 0 to 1: float64 (num_chains,)."""
-    betas = [step / num_distributions for step in range(num_distributions + 1)]
-    visible = gibbs.Noise([*key, 0]).bernoulli(
-        mx.nd.sigmoid(base).expand_dims(0).broadcast_to((num_chains, parameters.num_visible))
-    )
-    log_weights = np.zeros(num_chains)
-    for start in range(0, num_distributions, _STEPS_AT_ONCE):
-        stop = min(start + _STEPS_AT_ONCE, num_distributions)
-        visible, grown = gibbs.anneal(
-            parameters, visible, betas, start, stop, burn_in_sweeps, base, key=[*key, 1], engine=engine
-        )
-        log_weights += grown
-        bar.update(stop - start)
-    return log_weights
-
-
-def mean_log_likelihood(parameters, data, log_z):
-    """Mean of log p(v) = -F(v) - log Z over the images in data: a `LogLikelihood`.
-
-    data is an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is left out) or any iterable
-    of batches; pixels in [0, 1], flattened to num_visible. Raises InputError if it is empty, of another width, or holds
-    pixels that are NaN or outside [0, 1].
-    """
-    log_probabilities, binary = [], True
-    for batch in _batches(data):
-        batch = batch.as_in_context(parameters.visible_layer_bias.context).astype(parameters.visible_layer_bias.dtype)
-        binary = _check_pixels(batch, parameters.num_visible) and binary
-        log_probabilities.append(-free_energy(parameters, batch).asnumpy() - log_z)
-    if not log_probabilities:
-        raise InputError("there is no image to compute the log-likelihood of; a DataIter may need reset()")
-    values = np.concatenate(log_probabilities)
-    standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
-    return LogLikelihood(float(values.mean()), float(standard_error), len(values), binary)
-
-
-def _check_pixels(batch, num_visible):
-    """Whether all pixels are 0 or 1; InputError if they cannot be pixels of this model."""
-    if batch.shape[1] != num_visible:
-        raise InputError(
-            "images have %d pixels, the model %d visible units; use the data set that the model was trained on"
-            % (batch.shape[1], num_visible)
-        )
-    pixels = operand(batch)
-    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN
-        raise InputError("pixels must lie in [0, 1] and not be NaN; scale the images first")
-    return bool((pixels * (1 - pixels) == 0).all())
-
-
-def _batches(data):
-    """Batches of data as NDArrays (rows, num_visible)."""
-    if isinstance(data, (np.ndarray, mx.nd.NDArray)):
-        data = [data[start : start + _ROWS_AT_ONCE] for start in range(0, len(data), _ROWS_AT_ONCE)]
-    elif isinstance(data, mx.io.DataIter):
-        data.reset()
-    for batch in data:
-        if isinstance(batch, mx.io.DataBatch):
-            images = batch.data[0]
-            batch = images[: images.shape[0] - (batch.pad or 0)]
-        elif isinstance(batch, (list, tuple)):
-            batch = batch[0]
-        batch = batch if isinstance(batch, mx.nd.NDArray) else mx.nd.array(batch, dtype="float32")
-        yield batch.reshape((batch.shape[0], -1))
 
 
 def estimate_log_likelihood(

@@ -13,7 +13,7 @@ import numpy as np
 from gluon_rbm import downloads
 from gluon_rbm.errors import InputError
 
-__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "load", "mean_image", "to_visible"]
+__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "load", "load_binarized", "mean_image", "to_visible"]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 BINARIZE = ("none", "sample", "threshold")
@@ -68,6 +68,32 @@ def load(name, data_dir=None, progress=True):
     if name.endswith(".npy"):
         return _array_file(name)
     raise InputError(f"unknown data set {name!r}; choose {', '.join(NAMES)} or the path of a .npy file")
+
+
+def load_binarized(path, num_images, num_visible):
+    """A fixed binarization of some images: uint8 (num_images, num_visible) in {0, 1}.
+
+    The file is a `.npy` array, (num_images, num_visible) or (num_images, height, width), or text in the manner of
+    `binarized_mnist_test.amat` (Larochelle & Murray, AISTATS 2011): a line of digits 0 and 1 for each image. Raises
+    InputError when it cannot be read, holds anything else than 0 and 1, or is of another shape.
+    """
+    try:
+        if path.endswith(".npy"):
+            values = np.load(os.path.expanduser(path), allow_pickle=False)
+        else:
+            lines = Path(os.path.expanduser(path)).read_bytes().split(b"\n")
+            values = np.array([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
+    except Exception as error:  # NumPy raises this and that; lines of different lengths, too
+        choice = ", ".join(BINARIZE)
+        raise InputError(f"{path} is no file of binary images; choose one, or binarize by {choice}") from error
+    if values.ndim < 2 or values.shape[0] != num_images or math.prod(values.shape[1:]) != num_visible:
+        raise InputError(
+            f"{path} has shape {values.shape} where {num_images} images of {num_visible} pixels are needed; name the"
+            " binarization of this part of the data set"
+        )
+    if not ((values == 0) | (values == 1)).all():
+        raise InputError(f"{path} holds other values than 0 and 1; a fixed binarization has no others")
+    return values.reshape(num_images, num_visible).astype(np.uint8)
 
 
 def to_visible(images, maximum):

@@ -24,6 +24,7 @@ __all__ = [
     "hidden_probability",
     "free_energy",
     "free_energy_difference",
+    "pseudo_log_likelihood",
     "softplus",
 ]
 
@@ -104,6 +105,27 @@ def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible
         x = _hidden_input(parameters, visible)
         hidden_part = (softplus(beta_to * x) - softplus(beta_from * x)).sum(axis=1, dtype="float64")
         return as_ndarray(_weighted_sum(visible, bias_step) + hidden_part)
+
+
+def pseudo_log_likelihood(parameters, visible, units=None):
+    """sum_i log p(v_i | all other v) = -sum_i softplus(F(v) - F(v with unit i flipped)): (batch,) float64, in nats.
+
+    visible is (batch, num_visible) in {0, 1}. The exact sum takes num_visible times as long as a free energy. With
+    units, an int array (batch,), it is num_visible times the term of that one unit in each row: unbiased where the
+    units are drawn uniformly. (Besag, The Statistician 24, 1975.)
+    """
+    v, x = operand(visible), _hidden_input(parameters, visible)
+    weight, bias = operand(parameters.interaction_weight), operand(parameters.visible_layer_bias).astype("float64")
+
+    def term(rows, unit):
+        flip = 1 - 2 * v[rows, unit]
+        grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)  # before it is summed, as above
+        return -softplus(flip * bias[unit] + grown.sum(axis=1, dtype="float64"))
+
+    with _quiet():
+        if units is not None:
+            return as_ndarray(parameters.num_visible * term(np.arange(len(units)), units))
+        return as_ndarray(sum(term(slice(None), unit) for unit in range(parameters.num_visible)))
 
 
 def softplus(x):

@@ -1,121 +1,100 @@
 """The likelihood report: a number, and everything a reader needs to judge it (docs/likelihood.md teaches how)."""
 
-import contextlib
 import hashlib
-import json
 import math
 
+import numpy as np
+
 import ais
-from gluon_rbm import datasets, framework, gibbs
+from gluon_rbm import datasets, enumeration, framework, gibbs
 from gluon_rbm.errors import InputError
-from gluon_rbm.run_folder import read_parameters, write_whole
+from gluon_rbm.run_folder import read_parameters
 
-__all__ = ["BASE_RATES", "PARTS", "run", "likelihood_report", "as_text"]
+__all__ = [
+    "BASE_RATES",
+    "METHODS",
+    "PARTS",
+    "PSEUDO_LIKELIHOODS",
+    "REVERSE_STARTS",
+    "as_text",
+    "likelihood_report",
+]
 
-PARTS = ("test", "train", "held-out")
 BASE_RATES = ("data", "model")
+METHODS = ("auto", "enumeration", "ais")
+PARTS = ("test", "train", "held-out")
+PSEUDO_LIKELIHOODS = ("none", "stochastic", "exact")
+REVERSE_STARTS = ("auto", "exact", "chains", "data")
 
 _HELD_OUT = 10000
-
-_BINARIZED = {
-    "none": "as they are",
-    "sample": "drawn from their grey values (seed %(binarize_seed)d)",
-    "threshold": "cut at 0.5",
-}
-
-
-def run(args):
-    """The command `likelihood`: print the report, and write it as JSON where asked to."""
-    context, _ = framework.choose_context(args.cuda, args.device_id)
-    with contextlib.ExitStack() as stack:
-        # Opened first: a file that cannot be written must not cost an hour of computing.
-        file = stack.enter_context(_text_file(args.json)) if args.json else None
-        report = likelihood_report(args, context)
-        print(as_text(report), flush=True)
-        if file:
-            json.dump(report, file, indent=2)
-            file.write("\n")
-
-
-@contextlib.contextmanager
-def _text_file(path):
-    with write_whole(path, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
-        yield file
+_QUICKLY_ENUMERATED = 20  # units
+_PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
 
 
 def likelihood_report(args, context):
-    """The report as a dict of what JSON can say; args as `gluon_rbm.__main__` parses them."""
-    parameters = read_parameters(args.model).as_in_context(context).checked()
+    """The report as a dict of what JSON can say; args as `gluon_rbm.likelihood_command` has them.
+
+    Raises InputError for whatever cannot be used, before anything takes long.
+    """
+    parameters = read_parameters(args.model).as_in_context(context)
     data = datasets.load(args.dataset, args.data_dir)
-    images = _part(data, args.part)
     if data.num_visible != parameters.num_visible:
         raise InputError(
             "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
             % (args.dataset, data.num_visible, parameters.num_visible)
         )
-    engine = gibbs.choose_engine(args.engine, parameters.interaction_weight)
-    # First, as it is quick and refuses what cannot be used; -F alone is the log-likelihood but for log Z.
-    pixels = datasets.batches(images, data.maximum, 1000, key=[args.binarize_seed], binarize=args.binarize)
-    negative_free_energy = ais.mean_log_likelihood(parameters, pixels, 0.0)
-    base = None
-    if args.base_rate == "data":
-        mean = datasets.mean_image(data.train_images, data.maximum)
-        base = ais.smoothed_visible_bias(mean, len(data.train_images))
-    partition = ais.log_partition(
-        *parameters,
-        num_chains=args.chains,
-        num_distributions=args.distributions,
-        burn_in_sweeps=args.sweeps,
-        base_visible_bias=base,
-        key=[args.seed],
-        progress=True,
-        engine=engine,
-    )
+    images, pixels = _images(args, data)
+    score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
+    pseudo = None
+    if args.pseudo_likelihood != "none" and score.binary:
+        key = [args.binarize_seed, _ONE_PIXEL] if args.pseudo_likelihood == "stochastic" else None
+        pseudo = ais.mean_pseudo_log_likelihood(parameters, pixels(), key)
+    method, log_z = _log_z(args, parameters, data, pixels)
     return {
         "model": {
             "path": str(args.model),
             "num_visible": parameters.num_visible,
             "num_hidden": parameters.num_hidden,
-            "sha256": _sha256(parameters),
+            "sha256": _sha256(array.asnumpy() for array in parameters),
         },
         "data": {
             "data_set": args.dataset,
             "part": args.part,
-            "num_images": negative_free_energy.num_images,
+            "num_images": score.num_images,
+            "sha256": _sha256([images]),
             "binarize": args.binarize,
             "binarize_seed": args.binarize_seed if args.binarize == "sample" else None,
-            "binary": negative_free_energy.binary,
+            "binary": score.binary,
         },
-        "method": {
-            "name": "annealed importance sampling",
-            "distributions": args.distributions,
-            "chains": args.chains,
-            "sweeps": args.sweeps,
-            "schedule": "linear",
-            "base_rate": args.base_rate,
-            "seed": args.seed,
-            "engine": engine,
-            "device": str(context),
-        },
-        "log_z": {
-            "forward": {
-                "estimate": _finite(partition.log_z),
-                "low": _finite(partition.low),
-                "high": _finite(partition.high),
-                "effective_sample_size": partition.effective_sample_size,
-            }
-        },
+        "method": method,
+        "log_z": log_z,
         "log_likelihood": {
-            "kind": "log-likelihood" if negative_free_energy.binary else "grey-pixel score",
-            "mean": _finite(negative_free_energy.mean - partition.log_z),
-            "standard_error": _finite(negative_free_energy.standard_error),
-            "pessimistic": _finite(negative_free_energy.mean - partition.high),
-            "optimistic": _finite(negative_free_energy.mean - partition.low),
+            "kind": "log-likelihood" if score.binary else "grey-pixel score",
+            "mean": _finite(score.mean - log_z["estimate"]),
+            "standard_error": _finite(score.standard_error),
+            "pessimistic": None if log_z["high"] is None else _finite(score.mean - log_z["high"]),
+            "optimistic": None if log_z["low"] is None else _finite(score.mean - log_z["low"]),
         },
-        "converged": not partition.doubt,
-        "doubt": partition.doubt,
+        "pseudo_log_likelihood": pseudo
+        and {
+            "kind": args.pseudo_likelihood,
+            "mean": _finite(pseudo.mean),
+            "standard_error": _finite(pseudo.standard_error),
+        },
         "versions": framework.versions(),
     }
+
+
+# --- The data ---------------------------------------------------------------------------------------------------------
+
+
+def _images(args, data):
+    """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
+    images, maximum, binarize = _part(data, args.part), data.maximum, args.binarize
+    if binarize not in datasets.BINARIZE:
+        images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
+    key = [args.binarize_seed, _PIXELS]
+    return images, lambda: datasets.batches(images, maximum, 1000, key=key, binarize=binarize)
 
 
 def _part(data, name):
@@ -130,11 +109,91 @@ def _part(data, name):
     return data.train_images[-_HELD_OUT:]
 
 
-def _sha256(parameters):
+def _sha256(arrays):
     digest = hashlib.sha256()
-    for array in parameters:
-        digest.update(array.asnumpy().tobytes())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
+
+
+# --- log Z ------------------------------------------------------------------------------------------------------------
+
+
+def _log_z(args, parameters, data, pixels):
+    """How log Z was found, and what it is: two parts of the report."""
+    quick = args.method == "auto" and enumeration.can_enumerate(parameters, _QUICKLY_ENUMERATED)
+    if not quick and args.method != "enumeration":
+        return _annealed(args, parameters, data, pixels)
+    value = enumeration.log_partition(parameters, progress=True)
+    sides = {"forward": None, "reverse": None}
+    return {"name": "enumeration"}, _found(value, value, value, sides, [], converged=True)
+
+
+def _annealed(args, parameters, data, pixels):
+    from_images = args.reverse and args.reverse_start == "data"
+    start = _some(pixels(), args.chains) if from_images else args.reverse_start
+    method = {
+        "name": "annealed importance sampling",
+        "distributions": args.distributions,
+        "chains": args.chains,
+        "sweeps": args.sweeps,
+        "schedule": args.schedule,
+        "base_rate": args.base_rate,
+        "reverse_start": None,
+        "seed": args.seed,
+        "engine": gibbs.choose_engine(args.engine, parameters.interaction_weight),
+        "device": str(parameters.interaction_weight.context),
+    }
+    settings = {
+        "num_chains": args.chains,
+        "num_distributions": args.distributions,
+        "burn_in_sweeps": args.sweeps,
+        "schedule": args.schedule,
+        "base_visible_bias": _base_visible_bias(args, data),
+        "key": [args.seed],
+        "engine": method["engine"],
+        "progress": True,
+        "state": args.state,
+    }
+    if not args.reverse:
+        forward = ais.log_partition(*parameters, **settings)
+        sides = {"forward": _side(forward), "reverse": None}
+        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.doubt], converged=None)
+    bracket = ais.bracket(*parameters, reverse_start=start, **settings)
+    method["reverse_start"] = "data" if from_images else bracket.reverse_start
+    sides = {"forward": _side(bracket.forward), "reverse": _side(bracket.reverse)}
+    doubts = [bracket.doubt]
+    if from_images:
+        doubts.append("reverse AIS started from the images, which is a diagnostic and no bracket")
+    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, doubts, converged=True)
+
+
+def _found(estimate, low, high, sides, doubts, converged):
+    """converged : what to say of it if nothing is to be doubted."""
+    doubt = "; ".join(filter(None, doubts))
+    interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
+    return {**interval, **sides, "doubt": doubt, "converged": False if doubt else converged}
+
+
+def _base_visible_bias(args, data):
+    if args.base_rate == "model":
+        return None
+    return ais.smoothed_visible_bias(datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
+
+
+def _some(batches, count):
+    """The first `count` binary images, which came in an order of chance."""
+    batch = next(batches)
+    if not np.isin(batch, (0, 1)).all():
+        raise InputError("reverse AIS starts from binary images only; choose --binarize sample or threshold")
+    while len(batch) < count:
+        batch = np.concatenate([batch, batch])
+    return batch[:count]
+
+
+def _side(partition):
+    names = ("log_z", "low", "high", "effective_sample_size")
+    return {"estimate" if name == "log_z" else name: _finite(getattr(partition, name)) for name in names}
 
 
 def _finite(value):
@@ -142,49 +201,79 @@ def _finite(value):
     return float(value) if math.isfinite(value) else None
 
 
+# --- For people -------------------------------------------------------------------------------------------------------
+
+
 def as_text(report):
-    """The report for people."""
-    model, data, method = report["model"], report["data"], report["method"]
+    """The report in lines."""
+    rows = [*_data_rows(report), *_log_z_rows(report["method"], report["log_z"]), *_score_rows(report)]
+    return "\n".join(("%-17s %s" % row).rstrip() for row in rows)
+
+
+def _data_rows(report):
+    data = report["data"]
+    binarized = {
+        "none": "as they are",
+        "sample": "drawn from their grey values, seed %s" % data["binarize_seed"],
+        "threshold": "cut at 0.5",
+    }
+    return [
+        ("model", "%(path)s: %(num_visible)d visible, %(num_hidden)d hidden units" % report["model"]),
+        ("images", "%(data_set)s, %(part)s, %(num_images)d images" % data),
+        ("pixels", binarized.get(data["binarize"], "of the file %s" % data["binarize"])),
+    ]
+
+
+def _log_z_rows(method, log_z):
+    if method["name"] == "enumeration":
+        return [("method", "enumeration: log Z is exact"), ("log Z", _number(log_z["estimate"]))]
+    base = {"data": "the means of the training images", "model": "the model's own visible bias"}[method["base_rate"]]
+    starts = {
+        "exact": "from exact samples: an upper bound on average",
+        "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
+        "data": "from the images: a diagnostic, neither estimate nor bound",
+    }
+    settings = "%(name)s: %(distributions)d distributions (%(schedule)s), %(chains)d chains, sweeps at each: %(sweeps)d"
     rows = [
-        ("model", "%(path)s, %(num_visible)d visible and %(num_hidden)d hidden units" % model),
-        ("data", "%(data_set)s, %(part)s, %(num_images)d images" % data),
-        ("pixels", _BINARIZED[data["binarize"]] % data),
-        (
-            "method",
-            "%(name)s: %(distributions)d distributions (%(schedule)s), %(chains)d chains, %(sweeps)d sweeps at each"
-            % method,
-        ),
-        (
-            "",
-            "base rate: %s; seed %d; %s engine on %s"
-            % (_base_rate(method), method["seed"], method["engine"], method["device"]),
-        ),
+        ("method", settings % method),
+        ("", "base rate: %s; seed %d; %s engine on %s" % (base, method["seed"], method["engine"], method["device"])),
     ]
-    forward = report["log_z"]["forward"]
-    rows += [
-        (
-            "log Z",
-            "%s (-3 to +3 sigma: %s to %s)" % tuple(_number(forward[name]) for name in ("estimate", "low", "high")),
-        ),
-        ("", "effective sample size %.1f of %d chains" % (forward["effective_sample_size"], method["chains"])),
-    ]
-    likelihood = report["log_likelihood"]
-    rows += [
-        (
-            likelihood["kind"],
-            "%s +- %s nats per image (standard error over images)"
-            % (_number(likelihood["mean"]), _number(likelihood["standard_error"])),
-        ),
-        ("", "%s by the pessimistic side of log Z" % _number(likelihood["pessimistic"])),
-    ]
-    if not data["binary"]:
+    for name, meaning in (("forward", "a lower bound on average"), ("reverse", starts.get(method["reverse_start"]))):
+        side = log_z[name]
+        if side:
+            interval = tuple(_number(side[part]) for part in ("estimate", "low", "high"))
+            size = (side["effective_sample_size"], method["chains"])
+            rows.append(
+                ("log Z, " + name, "%s, within 3 sigma %s to %s, effective sample size %.1f of %d" % (*interval, *size))
+            )
+            rows.append(("", meaning))
+    return rows
+
+
+def _score_rows(report):
+    score, pseudo, log_z = report["log_likelihood"], report["pseudo_log_likelihood"], report["log_z"]
+    rows = [(score["kind"], _with_error(score))]
+    if log_z["forward"]:
+        rows.append(("", "%s by the pessimistic end of log Z" % _number(score["pessimistic"])))
+    if not report["data"]["binary"]:
         rows.append(("", "pixels are not binary: a score to compare runs by, not the logarithm of a probability"))
-    rows.append(("verdict", "NOT CONVERGED: %s" % report["doubt"] if report["doubt"] else "nothing speaks against it"))
-    return "\n".join("%-16s  %s" % row for row in rows)
+    if pseudo:
+        rows.append(("pseudo-likelihood", "%s, %s" % (_with_error(pseudo), pseudo["kind"])))
+    if log_z["doubt"]:
+        verdict = "NOT CONVERGED: " + log_z["doubt"]
+    elif log_z["reverse"]:
+        verdict = "converged: forward and reverse AIS agree within %.2f nats" % (log_z["high"] - log_z["low"])
+    elif log_z["forward"]:
+        verdict = "nothing speaks against it; but forward AIS alone is optimistic, on average"
+    else:
+        verdict = "exact"
+    return [*rows, ("verdict", verdict)]
 
 
-def _base_rate(method):
-    return "means of the training images" if method["base_rate"] == "data" else "the model's own visible bias"
+def _with_error(score):
+    return "%s +- %s nats per image (standard error over images)" % tuple(
+        _number(score[name]) for name in ("mean", "standard_error")
+    )
 
 
 def _number(value):

@@ -97,3 +97,10 @@ def chi_square(counts, expected):
             observed_sum = expected_sum = 0.0
     observed_cells, expected_cells = np.array(observed_cells), np.array(expected_cells)
     return ((observed_cells - expected_cells) ** 2 / expected_cells).sum(), len(expected_cells) - 1
+
+
+def flip_visible(machine, flipped):
+    """The machine whose visible unit i is on where unit i of this one was off, if flipped[i]; and log Z - its log Z."""
+    a, b, w = machine
+    sign, rows = 1 - 2 * flipped, flipped.astype(bool)
+    return (sign * a, b + w[rows].sum(axis=0), sign[:, None] * w), a[rows].sum()

@@ -5,6 +5,7 @@ import pytest
 import reference
 
 import ais
+from gluon_rbm import annealing, enumeration, gibbs, partition
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
@@ -111,7 +112,7 @@ def test_doubt():
     few = ais.summarize_log_weights(np.zeros(100), 10)
     carried_by_one = ais.summarize_log_weights(np.r_[50.0, np.zeros(99)], 1000)
     assert good.doubt == ""
-    assert ais.summarize_log_weights(np.zeros(3), 1000).doubt == "effective sample size 3.0 of 3 chains"
+    assert ais.summarize_log_weights(np.zeros(3), 1000).doubt == "only 3 chains, too few for an interval"
     assert few.doubt == "only 10 intermediate distributions"
     assert carried_by_one.doubt == "effective sample size 1.0 of 100 chains"
     assert ais.summarize_log_weights(np.zeros(1), 1000)[1:3] == (-np.inf, np.inf)
@@ -120,6 +121,218 @@ def test_doubt():
 def test_smoothed_visible_bias():
     probability = 1 / (1 + np.exp(-ais.smoothed_visible_bias([0.0, 0.25, 1.0], 8, pseudo_count=2)))
     np.testing.assert_allclose(probability, [1 / 10, 3 / 10, 9 / 10])
+
+
+# --- Forward and reverse ----------------------------------------------------------------------------------------------
+
+
+def random_machines(count, generator):
+    """Machines of at most 20 units together, with base rates of their own."""
+    for _ in range(count):
+        num_visible, num_hidden = generator.integers(2, 11, size=2)
+        scale = generator.uniform(0.3, 1.2)
+        yield reference.random_machine(num_visible, num_hidden, generator, scale), generator.normal(size=num_visible)
+
+
+def exact_log_z(machine):
+    return enumeration.log_partition(Parameters(*arrays(machine, dtype="float64")))
+
+
+def repeated_bracket(machine, ctx, seed, chains, repeats, **settings):
+    """Forward and reverse estimates of repeated runs from exact samples: lists of `LogPartition`."""
+    count = chains * repeats
+    whole = ais.bracket(
+        *arrays(machine, ctx), num_chains=count, chains_at_once=count, reverse_start="exact", key=[seed], **settings
+    )
+    summaries = (partition.summarize_log_weights, partition.summarize_reverse)
+    return [
+        [summarize(run, side.num_distributions) for run in side.log_weights.reshape((repeats, chains))]
+        for summarize, side in zip(summaries, whole)
+    ]
+
+
+def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, generator):
+    """Of log Z; Z and 1 / Z have no bias at all. Within five standard errors over 200 runs of 10 chains."""
+    for machine, base in random_machines(24 if engine == "native" else 8, generator):
+        exact, schedule = exact_log_z(machine), generator.choice(annealing.SCHEDULES)
+        settings = dict(num_distributions=int(generator.integers(2, 30)), base_visible_bias=base, schedule=schedule)
+        sides = repeated_bracket(machine, ctx, seed, 10, 200, **settings)
+        forward, reverse = (np.array([run.log_z for run in side]) - exact for side in sides)
+        assert forward.mean() < 5 * standard_error(forward)
+        assert reverse.mean() > -5 * standard_error(reverse)
+        for ratio in (np.exp(forward), np.exp(-reverse)):
+            assert abs(ratio.mean() - 1) < 5 * standard_error(ratio)
+
+
+def standard_error(values):
+    return values.std(ddof=1) / np.sqrt(len(values))
+
+
+def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
+    """In 95 % of 200 runs of 100 chains, wherever the effective sample size is at least half the chains.
+
+    Near one half it is little more than that: so a machine may fall short by three standard errors of its 200 runs.
+    """
+    shares = []
+    for machine, base in random_machines(24 if engine == "native" else 6, generator):
+        exact = exact_log_z(machine)
+        for side in repeated_bracket(machine, ctx, seed, 100, 200, num_distributions=20, base_visible_bias=base):
+            if np.median([run.effective_sample_size for run in side]) >= 50:
+                shares.append(np.mean([run.low <= exact <= run.high for run in side]))
+    assert len(shares) >= 6
+    assert np.mean(shares) >= 0.95
+    assert min(shares) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
+
+
+def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, seed, generator):
+    a, b, w = machine = reference.random_machine(8, 6, generator, scale=0.7)
+    exact = exact_log_z(machine)
+    rows, columns = generator.permutation(8), generator.permutation(6)
+    flipped, constant = reference.flip_visible(machine, generator.integers(0, 2, 8))
+    for other, shift in ((machine, 0), ((a[rows], b[columns], w[rows][:, columns]), 0), (flipped, constant)):
+        for start in ("exact", "chains"):
+            found = ais.bracket(
+                *arrays(other, ctx), num_chains=200, num_distributions=60, reverse_start=start, key=[seed]
+            )
+            assert found.reverse_start == start
+            for side in found[:2]:  # within six standard errors
+                assert abs(side.log_z + shift - exact) < side.high - side.low
+
+
+def bars_and_stripes_machine(generator):
+    """2x2 pixels, 4 hidden units, 3,000 steps along the exact gradient."""
+    visible = reference.states(4)
+    data = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], float)
+    a, b, w = np.zeros(4), np.zeros(4), generator.normal(scale=0.5, size=(4, 4))
+    for _ in range(3000):
+        score = visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)
+        probability = np.exp(score - reference.log_sum_exp(score))[:, None]
+        model_hidden, data_hidden = reference.sigmoid(b + visible @ w), reference.sigmoid(b + data @ w)
+        a += 0.5 * (data.mean(axis=0) - (probability * visible).sum(axis=0))
+        b += 0.5 * (data_hidden.mean(axis=0) - (probability * model_hidden).sum(axis=0))
+        w += 0.5 * (data.T @ data_hidden / 6 - (probability * visible).T @ model_hidden)
+    return a, b, w
+
+
+@pytest.mark.parametrize("num_distributions, tolerance", [(100, 0.5), (1000, 0.05), (10000, 0.005)])
+def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distributions, tolerance):
+    """Root mean square error of 8 runs of 100 chains, from the data's means, which are 1/2."""
+    if num_distributions > 100 and engine == "mxnet":
+        pytest.skip("takes a minute")
+    machine = bars_and_stripes_machine(np.random.default_rng(1))
+    settings = dict(num_distributions=num_distributions, base_visible_bias=np.zeros(4), schedule="adaptive")
+    brackets = [
+        ais.Bracket(*sides, "exact") for sides in zip(*repeated_bracket(machine, None, seed, 100, 8, **settings))
+    ]
+    for name in ("forward", "reverse", "middle"):
+        found = [bracket.log_z if name == "middle" else getattr(bracket, name).log_z for bracket in brackets]
+        error = np.sqrt(np.mean((np.array(found) - reference.log_z(*machine)) ** 2))
+        print("%s: root mean square error %.5f nats" % (name, error))
+        assert error < tolerance
+
+
+def test_chains_start_reverse_ais_from_samples_of_the_machine(ctx, seed, generator):
+    """Two far modes of unequal weight, which no chain at beta = 1 leaves: the forward run's weights put them right."""
+    machine = (np.full(4, -8.0), np.array([-32.7]), np.full((4, 1), 16.0))
+    found = ais.bracket(
+        *arrays(machine, ctx),
+        num_chains=2000,
+        num_distributions=300,
+        chains_at_once=2000,
+        base_visible_bias=np.zeros(4),
+        reverse_start="chains",
+        sweeps_at_the_top=20,
+        key=[seed],
+    )
+    exact = exact_log_z(machine)
+    assert found.forward.low < exact < found.forward.high
+    assert abs(found.reverse.log_z - exact) < 0.2
+
+
+def result(log_z, spread=0.01, num_distributions=1000):
+    log_weights = log_z + spread * np.tile([-1.0, 1.0], 50)
+    return partition.summarize_log_weights(log_weights, num_distributions)
+
+
+def test_doubt_of_a_bracket():
+    def doubt(*sides):
+        return ais.Bracket(*sides, "exact").doubt
+
+    assert doubt(result(5), result(5.1)) == "" == doubt(result(5), result(5.9)) == doubt(result(5.001), result(5))
+    assert doubt(result(5), result(6.1)) == "the bracket of log Z is 1.11 nats wide"
+    assert doubt(result(5.1), result(5)).startswith("the bracket is upside down: forward AIS, which should lie below,")
+    assert doubt(result(5, num_distributions=10), result(5)) == "forward: only 10 intermediate distributions"
+    assert doubt(result(5), partition.summarize_reverse(np.full(5, 5.0), 1000)) == (
+        "reverse: only 5 chains, too few for an interval"
+    )
+    assert doubt(partition.summarize_log_weights([5.0], 1000), result(5)).endswith("the bracket of log Z is unbounded")
+    bracket = ais.Bracket(result(5), result(5.5), "exact")
+    assert (bracket.low, bracket.high) == (bracket.forward.low, bracket.reverse.high)
+
+
+def test_reverse_is_the_mirror_of_forward(generator):
+    log_weights = generator.normal(size=50)
+    forward, reverse = partition.summarize_log_weights(-log_weights, 7), partition.summarize_reverse(log_weights, 7)
+    assert (reverse.log_z, reverse.low, reverse.high) == (-forward.log_z, -forward.high, -forward.low)
+    assert reverse.effective_sample_size == forward.effective_sample_size and reverse.num_distributions == 7
+    np.testing.assert_array_equal(reverse.log_weights, log_weights)
+
+
+def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator, monkeypatch, tmp_path):
+    machine, path = arrays(reference.random_machine(6, 5, generator)), tmp_path / "state"
+    settings = dict(num_chains=30, chains_at_once=20, num_distributions=50, schedule="adaptive", key=[seed])
+    expected = ais.bracket(*machine, reverse_start="chains", **settings)
+    whole, calls = gibbs.anneal, []
+
+    def anneal(*args, **more):
+        calls.append(1)
+        if len(calls) == 60:  # after the pilot's 50, and each climb of a block has three
+            raise KeyboardInterrupt
+        return whole(*args, **more)
+
+    monkeypatch.setattr(gibbs, "anneal", anneal)
+    with pytest.raises(KeyboardInterrupt):
+        ais.bracket(*machine, reverse_start="chains", state=path, **settings)
+    assert path.exists()
+    found = ais.bracket(*machine, reverse_start="chains", state=path, **settings)
+    assert len(calls) == 60 + 50 + 18 - 9
+    for left, right in zip(found[:2], expected[:2]):
+        np.testing.assert_array_equal(left.log_weights, right.log_weights)
+        assert left._replace(log_weights=None) == right._replace(log_weights=None)
+    with pytest.raises(InputError, match="another model or other settings"):
+        ais.bracket(*machine, reverse_start="chains", state=path, **{**settings, "key": [seed, 1]})
+    with pytest.raises(InputError, match="needs a key"):
+        ais.log_partition(*machine, state=path)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"schedule": "steep"}, "schedule 'steep' does not exist; choose linear, three-piece, adaptive"),
+        ({"reverse_start": "best"}, "reverse_start 'best' does not exist; choose auto, exact, chains"),
+        ({"reverse_start": np.zeros((5, 6))}, r"binary samples of shape \(10, 6\), not at these \(5, 6\)"),
+        ({"reverse_start": np.full((10, 6), 0.5)}, "binary samples"),
+        ({"sweeps_at_the_top": 0}, "sweeps_at_the_top is 0"),
+    ],
+)
+def test_brackets_that_cannot_be(generator, settings, message):
+    machine = arrays(reference.random_machine(6, 5, generator))
+    with pytest.raises(InputError, match=message):
+        ais.bracket(*machine, **{"num_chains": 10, "num_distributions": 5, "key": [0], **settings})
+
+
+def test_exact_samples_of_a_large_machine_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr(gibbs, "anneal", None)
+    with pytest.raises(InputError, match="enumeration ends at 25"):
+        ais.bracket(*arrays((np.zeros(30), np.zeros(30), np.zeros((30, 30)))), reverse_start="exact")
+
+
+def test_reverse_alone(ctx, seed, generator):
+    machine = reference.random_machine(6, 5, generator, scale=0.5)
+    visible, _ = reference.draw_joint(*machine, 100, generator)
+    found = ais.reverse_log_partition(*arrays(machine, ctx), visible, num_distributions=300, key=[seed])
+    assert found.log_z == pytest.approx(exact_log_z(machine), abs=0.05)
+    assert found.low < found.log_z < found.high and len(found.log_weights) == 100
 
 
 # --- Likelihood of data -----------------------------------------------------------------------------------------------

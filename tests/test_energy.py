@@ -74,3 +74,24 @@ def test_parameters_that_are_not_finite(value):
     arrays[1][2] = value
     with pytest.raises(InputError, match="hidden_layer_bias holds values that are not finite"):
         energy.Parameters(*arrays).checked()
+
+
+def test_pseudo_log_likelihood_equals_the_conditionals(ctx, generator):
+    machine, visible = reference.random_machine(5, 4, generator), reference.states(5)
+    probability = reference.joint(*machine).sum(axis=1)
+    expected = np.zeros(32)
+    for unit in range(5):
+        flipped = visible.copy()
+        flipped[:, unit] = 1 - flipped[:, unit]
+        expected += np.log(probability / (probability + probability[reference.state_index(flipped)]))
+    ours, images = parameters(machine, ctx), mx.nd.array(visible, ctx=ctx, dtype="float64")
+    exact = energy.pseudo_log_likelihood(ours, images)
+    assert exact.dtype == np.float64 and exact.context == ctx
+    np.testing.assert_allclose(exact.asnumpy(), expected, rtol=1e-11)
+    # One unit a row: their mean over all units is the exact value.
+    single = [energy.pseudo_log_likelihood(ours, images, np.full(32, unit)).asnumpy() for unit in range(5)]
+    np.testing.assert_allclose(np.mean(single, axis=0), expected, rtol=1e-11)
+    mixed = generator.integers(5, size=32)
+    np.testing.assert_allclose(
+        energy.pseudo_log_likelihood(ours, images, mixed).asnumpy(), np.array(single)[mixed, np.arange(32)], rtol=1e-12
+    )

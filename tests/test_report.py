@@ -1,13 +1,18 @@
 """The command `python -m gluon_rbm likelihood` as a user runs it."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import __main__, datasets
+from gluon_rbm import __main__, datasets, report
 from gluon_rbm.framework import mx
 
 BARS = ("--dataset", "bars-and-stripes")
@@ -41,33 +46,128 @@ def likelihood(capsys):
     return run
 
 
+def log_likelihoods(machine, images=None):
+    images = datasets.load("bars-and-stripes").test_images.reshape((30, 16)) if images is None else images
+    return -reference.free_energies(*machine, images.astype(float)) - exact_log_z(*machine)
+
+
 def exact_log_z(a, b, w):
     hidden = reference.states(len(b))
     return reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
 
 
-def test_the_report_in_text_and_json(likelihood, model, machine, tmp_path):
+AIS = ("--method", "ais", "--distributions", 300, "--chains", 50)
+
+
+def test_small_machines_are_enumerated(likelihood, model, machine, tmp_path):
     file = tmp_path / "report.json"
-    status, text, errors = likelihood(model, *BARS, "--distributions", 300, "--chains", 50, "--json", file)
+    status, text, errors = likelihood(model, *BARS, "--json", file, "--pseudo-likelihood", "exact")
     assert (status, errors) == (0, "")
-    report = json.loads(file.read_text())
-    log_z = report["log_z"]["forward"]
-    # 50 chains of 300 distributions: the error of log Z is below 0.02 nats for such machines.
-    assert log_z["estimate"] == pytest.approx(exact_log_z(*machine), abs=0.1)
-    assert log_z["low"] < log_z["estimate"] < log_z["high"] and 10 < log_z["effective_sample_size"] <= 50
-    images = datasets.load("bars-and-stripes").test_images.reshape((30, 16)).astype(float)
-    exact = -reference.free_energies(*machine, images) - exact_log_z(*machine)
-    found = report["log_likelihood"]
-    assert found["mean"] == pytest.approx(exact.mean(), abs=0.1)
+    whole = json.loads(file.read_text())
+    assert whole["method"]["name"] == "enumeration" and whole["log_z"]["converged"]
+    assert whole["log_z"]["estimate"] == pytest.approx(exact_log_z(*machine), rel=1e-7)  # parameters are float32
+    exact = log_likelihoods(machine)
+    found = whole["log_likelihood"]
+    assert found["kind"] == "log-likelihood"
+    assert found["mean"] == found["pessimistic"] == pytest.approx(exact.mean(), rel=1e-5)
     assert found["standard_error"] == pytest.approx(exact.std(ddof=1) / np.sqrt(30), rel=1e-4)
-    assert found["pessimistic"] < found["mean"] < found["optimistic"] and found["kind"] == "log-likelihood"
-    assert report["converged"] and "nothing speaks against it" in text
     assert "%.2f +- %.2f nats per image" % (found["mean"], found["standard_error"]) in text
-    assert report["data"]["num_images"] == 30 and report["versions"]["mxnet"]
+    assert text.rstrip().endswith("exact") and "enumeration" in text
+    assert whole["data"]["num_images"] == 30 and whole["versions"]["mxnet"]
+    assert whole["pseudo_log_likelihood"]["kind"] == "exact" and whole["pseudo_log_likelihood"]["mean"] < 0
+
+
+@pytest.mark.parametrize("start", ["exact", "chains"])
+@pytest.mark.parametrize("schedule", ["linear", "adaptive"])
+def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, start, schedule):
+    file, settings = tmp_path / "report.json", ("--schedule", schedule, "--reverse-start", start)
+    status, text, errors = likelihood(model, *BARS, *AIS, *settings, "--json", file)
+    assert (status, errors) == (0, "")
+    whole = json.loads(file.read_text())
+    method, log_z, found = whole["method"], whole["log_z"], whole["log_likelihood"]
+    assert (method["schedule"], method["reverse_start"], method["base_rate"]) == (schedule, start, "data")
+    for side in ("forward", "reverse"):
+        # 50 chains of 300 distributions: the error of log Z is below 0.02 nats for such machines.
+        assert log_z[side]["estimate"] == pytest.approx(exact_log_z(*machine), abs=0.1)
+        assert log_z["low"] <= log_z[side]["low"] < log_z[side]["high"] <= log_z["high"]
+        assert 25 < log_z[side]["effective_sample_size"] <= 50
+    assert found["mean"] == pytest.approx(log_likelihoods(machine).mean(), abs=0.1)
+    assert found["mean"] - found["pessimistic"] == pytest.approx(log_z["high"] - log_z["estimate"])
+    assert log_z["converged"] and "converged: forward and reverse AIS agree within" in text
+    assert ("an estimate, not a bound" in text) == (start == "chains")
+    assert whole["pseudo_log_likelihood"]["kind"] == "stochastic"
+
+
+def test_a_start_from_the_images_is_called_a_diagnostic(likelihood, model):
+    status, text, _ = likelihood(model, *BARS, *AIS, "--reverse-start", "data")
+    assert status == 0 and "from the images: a diagnostic" in text and "NOT CONVERGED" in text
+
+
+def test_forward_alone(likelihood, model, tmp_path):
+    file = tmp_path / "report.json"
+    status, text, _ = likelihood(model, *BARS, *AIS, "--no-reverse", "--json", file)
+    assert status == 0 and "forward AIS alone is optimistic" in text and "reverse" not in text
+    assert json.loads(file.read_text())["log_z"]["converged"] is None
+
+
+def test_too_few_chains_for_an_interval(likelihood, model):
+    status, text, _ = likelihood(model, *BARS, *AIS, "--chains", 1)
+    assert status == 0 and "unbounded by the pessimistic end of log Z" in text
+    assert "NOT CONVERGED: forward: only 1 chains, too few for an interval" in text
+
+
+def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tmp_path):
+    arguments = [
+        model,
+        *BARS,
+        "--method",
+        "ais",
+        "--distributions",
+        100000,
+        "--chains",
+        10,
+        "--reverse-start",
+        "chains",
+    ]
+    state, reports = tmp_path / "state", [tmp_path / "one.json", tmp_path / "other.json"]
+    command = [sys.executable, "-m", "gluon_rbm", "likelihood", *map(str, arguments), "--state", str(state)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    while not state.exists():  # it is written when forward AIS is done, a third of the way
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert likelihood(*arguments, "--state", state, "--json", reports[0])[0] == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.json", "rbm.params"]  # the state is of no more use
+    assert likelihood(*arguments, "--json", reports[1])[0] == 0
+    assert reports[0].read_text() == reports[1].read_text()
+
+
+def test_the_last_training_images_are_held_out(likelihood, monkeypatch, generator, tmp_path):
+    monkeypatch.setattr(report, "_HELD_OUT", 30)
+    machine, file = reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "report.json"
+    digits = ("--dataset", "digits", "--binarize", "threshold", "--part", "held-out")
+    assert likelihood(save(machine, tmp_path / "rbm.params"), *digits, "--json", file)[0] == 0
+    images = datasets.load("digits").train_images[-30:].reshape((30, 64)) / 16 >= 0.5
+    found = json.loads(file.read_text())["log_likelihood"]["mean"]
+    assert found == pytest.approx(log_likelihoods(machine, images).mean(), rel=1e-5)
 
 
 def test_the_documented_originals_setting_is_not_converged(likelihood, model):
-    original = ("--distributions", 10, "--chains", 1000, "--sweeps", 10, "--base-rate", "model")
+    original = (
+        "--method",
+        "ais",
+        "--no-reverse",
+        "--distributions",
+        10,
+        "--chains",
+        1000,
+        "--sweeps",
+        10,
+        "--base-rate",
+        "model",
+    )
     status, text, _ = likelihood(model, *BARS, *original)
     assert status == 0
     assert "NOT CONVERGED: only 10 intermediate distributions" in text and "own visible bias" in text
@@ -77,19 +177,52 @@ def test_grey_pixels_are_a_score_and_drawn_ones_follow_their_seed(likelihood, ge
     model = save(reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
     file = tmp_path / "report.json"
 
-    def report(*arguments):
-        fast = ("--dataset", "digits", "--distributions", 5, "--chains", 3, "--json", file)
-        status, text, _ = likelihood(model, *fast, *arguments)
+    def score(*arguments):
+        status, text, _ = likelihood(model, "--dataset", "digits", "--json", file, *arguments)
         assert status == 0
         return text, json.loads(file.read_text())["log_likelihood"]
 
-    text, grey = report()
+    text, grey = score()
     assert grey["kind"] == "grey-pixel score" and "not the logarithm of a probability" in text
-    text, drawn = report("--binarize", "sample", "--binarize-seed", 3)
-    assert drawn["kind"] == "log-likelihood" and "drawn from their grey values (seed 3)" in text
-    assert report("--binarize", "sample", "--binarize-seed", 3)[1] == drawn
-    assert report("--binarize", "sample", "--binarize-seed", 4)[1] != drawn
-    assert report("--binarize", "threshold")[1]["kind"] == "log-likelihood"
+    text, drawn = score("--binarize", "sample", "--binarize-seed", 3)
+    assert drawn["kind"] == "log-likelihood" and "drawn from their grey values, seed 3" in text
+    assert score("--binarize", "sample", "--binarize-seed", 3)[1] == drawn
+    assert score("--binarize", "sample", "--binarize-seed", 4)[1] != drawn
+    assert score("--binarize", "threshold")[1]["kind"] == "log-likelihood"
+
+
+def write_binarization(kind, folder, images):
+    path = folder / ("fixed." + kind)
+    if kind == "npy":
+        np.save(path, images)
+    else:
+        path.write_text("".join(" ".join("%d" % pixel for pixel in image.ravel()) + "\n" for image in images))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npy", "amat"])
+def test_a_fixed_binarization(likelihood, model, machine, generator, tmp_path, kind):
+    images = generator.integers(0, 2, (30, 4, 4))
+    file, fixed = tmp_path / "report.json", write_binarization(kind, tmp_path, images)
+    status, text, _ = likelihood(model, *BARS, "--binarize", fixed, "--json", file)
+    assert status == 0 and "of the file %s" % fixed in text
+    expected = log_likelihoods(machine, images.reshape((30, 16))).mean()
+    assert json.loads(file.read_text())["log_likelihood"]["mean"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (np.zeros((29, 16)), r"shape \(29, 16\) where 30 images of 16 pixels are needed"),
+        (np.zeros((30, 17)), r"shape \(30, 17\)"),
+        (np.zeros(480), r"shape \(480,\)"),
+        (np.full((30, 16), 0.5), "other values than 0 and 1"),
+        (np.full((30, 16), np.nan), "other values than 0 and 1"),
+    ],
+)
+def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, images, message):
+    status, _, errors = likelihood(model, *BARS, "--binarize", write_binarization("npy", tmp_path, images))
+    assert status == 2 and re.search(message, errors) and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +232,13 @@ def test_grey_pixels_are_a_score_and_drawn_ones_follow_their_seed(likelihood, ge
         ([__file__, *BARS], "not whole, or another kind of file"),
         (["MODEL", "--dataset", "digits"], "images of digits have 64 pixels, the model 16 visible units"),
         (["MODEL", *BARS, "--part", "held-out"], "of which bars-and-stripes has 30"),
-        (["MODEL", *BARS, "--binarize", "twice"], "unknown way to binarize 'twice'"),
+        (
+            ["MODEL", *BARS, "--binarize", "twice"],
+            "twice is no file of binary images; choose one, or binarize by none,",
+        ),
+        (["MODEL", *BARS, "--binarize", __file__], "no file of binary images"),
+        (["MODEL", *BARS, *AIS, "--state", "/nowhere/state"], "choose another --state"),
+        (["MODEL", *BARS, *AIS, "--state", __file__], "is not a whole state file; delete it"),
         (["MODEL", *BARS, "--json", "/nowhere/report.json"], "choose another --json"),
         (["MODEL", *BARS, "--json", "/"], "it is a folder"),
     ],
@@ -109,6 +248,12 @@ def test_what_cannot_be_used(likelihood, model, arguments, message):
     assert status == 2 and "log Z" not in text
     assert errors.startswith("python -m gluon_rbm likelihood: error: ") and errors.count("\n") == 1
     assert re.search(message, errors)
+
+
+def test_grey_images_cannot_start_reverse_ais(likelihood, generator, tmp_path):
+    model = save(reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
+    status, _, errors = likelihood(model, "--dataset", "digits", *AIS, "--reverse-start", "data")
+    assert status == 2 and "starts from binary images only" in errors
 
 
 def test_parameters_that_are_not_finite(likelihood, machine, tmp_path):

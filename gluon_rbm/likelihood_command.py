@@ -1,0 +1,96 @@
+"""The command `likelihood`: its arguments, and the report on paper and in a file."""
+
+import contextlib
+import json
+import os
+
+from gluon_rbm import annealing, datasets, framework, gibbs, report
+from gluon_rbm.command import at_least
+from gluon_rbm.run_folder import write_whole
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "how probable images are to a model, and how far that can be trusted"
+
+
+def add_arguments(add):
+    """add : the parser's `add_argument`."""
+    add("model", metavar="MODEL", help="a run folder, or a file rbm.params")
+    add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
+    add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
+    add(
+        "--part",
+        choices=report.PARTS,
+        default="test",
+        help="which images; held-out: the last 10,000 training images, to choose recipes on",
+    )
+    add(
+        "--binarize",
+        default="none",
+        metavar="HOW",
+        help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5; or "
+        "a file of the same images with pixels 0 and 1 (.npy, or the text of a fixed binarization)",
+    )
+    add("--binarize-seed", type=at_least(0, int), default=0, help="what the drawn pixels follow from")
+    add(
+        "--pseudo-likelihood",
+        choices=report.PSEUDO_LIKELIHOODS,
+        default="stochastic",
+        help="of binary pixels, beside the likelihood: one pixel an image, all of them (slow), or none",
+    )
+    _add_log_z(add)
+    add("--cuda", action="store_true", default=None, help="compute on the GPU")
+    add("--no-cuda", action="store_false", dest="cuda", default=None, help="compute on the CPU")
+    add("--device-id", type=at_least(0, int), default=0, help="GPU device id")
+    add("--json", metavar="FILE", help="write the report there, too")
+
+
+def _add_log_z(add):
+    count = at_least(1, int)
+    add(
+        "--method",
+        choices=report.METHODS,
+        default="auto",
+        help="what gives log Z; auto enumerates where a layer has at most 20 units",
+    )
+    add("--distributions", type=count, default=10000, help="intermediate distributions of AIS")
+    add("--chains", type=count, default=100, help="chains of AIS")
+    add("--sweeps", type=count, default=1, help="Gibbs sweeps at each distribution")
+    add("--schedule", choices=annealing.SCHEDULES, default="linear", help="where the distributions lie")
+    add(
+        "--base-rate",
+        choices=report.BASE_RATES,
+        default="data",
+        help="where AIS starts: at the means of the training images, or at the model's own visible bias",
+    )
+    add("--no-reverse", action="store_false", dest="reverse", help="forward AIS only: half the time, and no bracket")
+    add(
+        "--reverse-start",
+        choices=report.REVERSE_STARTS,
+        default="auto",
+        help="where reverse AIS starts: exact samples, chains at the end of forward AIS, or the images (a diagnostic)",
+    )
+    add("--seed", type=at_least(0, int), default=0, help="what the chains' noise follows from")
+    add("--engine", choices=gibbs.ENGINES, default="auto", help="what runs the chains")
+    add("--state", metavar="FILE", help="keep the run there; the same command, once killed, goes on where it was")
+
+
+def run(args):
+    """Print the report, and write it as JSON where asked to."""
+    context, _ = framework.choose_context(args.cuda, args.device_id)
+    with contextlib.ExitStack() as stack:
+        # Opened first: a file that cannot be written must not cost an hour of computing.
+        file = stack.enter_context(_whole_text_file(args.json)) if args.json else None
+        result = report.likelihood_report(args, context)
+        print(report.as_text(result), flush=True)
+        if file:
+            json.dump(result, file, indent=2, allow_nan=False)
+            file.write("\n")
+    if args.state and os.path.exists(args.state):  # of no more use
+        os.remove(args.state)
+
+
+@contextlib.contextmanager
+def _whole_text_file(path):
+    with write_whole(path, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
+        yield file

@@ -1,0 +1,95 @@
+"""Scores of images under a binary RBM: their mean over images, with its standard error. In nats per image."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gluon_rbm.energy import free_energy, pseudo_log_likelihood
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx, operand
+
+__all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood"]
+
+_ROWS_AT_ONCE = 1000
+
+
+class LogLikelihood(NamedTuple):
+    """Mean log-likelihood over images (nats per image); a grey-pixel score, not a likelihood, unless all are binary."""
+
+    mean: float
+    standard_error: float  # over the images; the uncertainty of log Z comes on top
+    num_images: int
+    binary: bool  # every pixel was 0 or 1
+
+
+def mean_log_likelihood(parameters, data, log_z):
+    """Mean of log p(v) = -F(v) - log Z over the images in data: a `LogLikelihood`.
+
+    data is an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is left out) or any iterable
+    of batches; pixels in [0, 1], flattened to num_visible. Raises InputError if it is empty, of another width, or holds
+    pixels that are NaN or outside [0, 1].
+    """
+    return _mean(parameters, data, lambda batch, binary: -free_energy(parameters, batch).asnumpy() - log_z)
+
+
+def mean_pseudo_log_likelihood(parameters, data, key=None):
+    """Mean over images of the pseudo-log-likelihood sum_i log p(v_i | all other v): a `LogLikelihood`, without log Z.
+
+    key : sequence of int, or None
+        None takes the sum over all pixels, which takes num_visible times as long as a likelihood. With a key, it is
+        num_visible times the term of one pixel drawn for each image: the same on average, and noisier.
+    data as in `mean_log_likelihood`, but with pixels that are 0 or 1. Raises InputError as that does.
+    """
+    generator = None if key is None else np.random.Generator(np.random.SFC64(np.random.SeedSequence(list(key))))
+
+    def score(batch, binary):
+        if not binary:
+            raise InputError("a pseudo-likelihood is of binary pixels only; draw them, or cut them at 0.5, first")
+        units = None if key is None else generator.integers(parameters.num_visible, size=len(batch))
+        return pseudo_log_likelihood(parameters, batch, units).asnumpy()
+
+    return _mean(parameters, data, score)
+
+
+def _mean(parameters, data, score):
+    """The `LogLikelihood` of score(batch, whether it is binary) -> NumPy (rows,), over all images."""
+    scores, all_binary, bias = [], True, parameters.visible_layer_bias
+    for batch in _batches(data):
+        batch = batch.as_in_context(bias.context).astype(bias.dtype)
+        binary = _check_pixels(batch, parameters.num_visible)
+        scores.append(score(batch, binary))
+        all_binary = all_binary and binary
+    if not scores:
+        raise InputError("there is no image to compute the log-likelihood of; a DataIter may need reset()")
+    values = np.concatenate(scores)
+    standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+    return LogLikelihood(float(values.mean()), float(standard_error), len(values), all_binary)
+
+
+def _check_pixels(batch, num_visible):
+    """Whether all pixels are 0 or 1; InputError if they cannot be pixels of this model."""
+    if batch.shape[1] != num_visible:
+        raise InputError(
+            "images have %d pixels, the model %d visible units; use the data set that the model was trained on"
+            % (batch.shape[1], num_visible)
+        )
+    pixels = operand(batch)
+    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN
+        raise InputError("pixels must lie in [0, 1] and not be NaN; scale the images first")
+    return bool((pixels * (1 - pixels) == 0).all())
+
+
+def _batches(data):
+    """Batches of data as NDArrays (rows, num_visible)."""
+    if isinstance(data, (np.ndarray, mx.nd.NDArray)):
+        data = [data[start : start + _ROWS_AT_ONCE] for start in range(0, len(data), _ROWS_AT_ONCE)]
+    elif isinstance(data, mx.io.DataIter):
+        data.reset()
+    for batch in data:
+        if isinstance(batch, mx.io.DataBatch):
+            images = batch.data[0]
+            batch = images[: images.shape[0] - (batch.pad or 0)]
+        elif isinstance(batch, (list, tuple)):
+            batch = batch[0]
+        batch = batch if isinstance(batch, mx.nd.NDArray) else mx.nd.array(batch, dtype="float32")
+        yield batch.reshape((batch.shape[0], -1))
