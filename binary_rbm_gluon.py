@@ -23,6 +23,7 @@ class GluonLearner:
             num_visible=num_visible,
             num_chains=args.batch_size,
             engine=args.engine,
+            rule=training.learning_rule(args),
             prefix="",
         )
         self._rbm.initialize(ctx=context)

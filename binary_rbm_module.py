@@ -16,7 +16,12 @@ class ModuleLearner:
     def __init__(self, args, arrays, context):
         num_visible = arrays["visible_layer_bias"].shape[0]
         symbol = binary_rbm_symbol(
-            args.num_hidden, args.k, for_training=True, num_chains=args.batch_size, engine=args.engine
+            args.num_hidden,
+            args.k,
+            for_training=True,
+            num_chains=args.batch_size,
+            engine=args.engine,
+            rule=training.learning_rule(args),
         )
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
         self._module.bind(data_shapes=[("data", (args.batch_size, num_visible))])

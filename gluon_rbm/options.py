@@ -2,7 +2,7 @@
 
 import argparse
 
-from gluon_rbm import datasets, gibbs
+from gluon_rbm import datasets, gibbs, learning
 
 __all__ = ["DOCUMENTED", "parse", "documented_namespace", "added_namespace"]
 
@@ -47,6 +47,16 @@ def _at_least(lowest, kind):
 
 _count, _natural = _at_least(1, int), _at_least(0, int)
 _amount = _at_least(0.0, float)
+
+
+def _share(text):
+    value = float(text)
+    if not 0 <= value < 1:  # NaN fails too
+        raise argparse.ArgumentTypeError("%s is not a number of at least 0 and below 1" % text)
+    return value
+
+
+_share.__name__ = "float"
 
 
 class _Cuda(argparse.Action):
@@ -131,6 +141,42 @@ def _add_new(add):
         type=_amount,
         default=0.0,
         help="lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone",
+    )
+    add(
+        "--centering",
+        type=_share,
+        nargs="?",
+        const=0.01,
+        default=0.0,
+        metavar="RATE",
+        help="center the gradient by running means that follow each batch at this rate; without a rate: 0.01",
+    )
+    add(
+        "--learning-rate-schedule",
+        choices=learning.SCHEDULES,
+        default="constant",
+        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
+    )
+    add("--hold", type=_share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
+    add(
+        "--average",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="results are the mean of the parameters over the steps of this last share of the run; 0: the last ones",
+    )
+    add(
+        "--held-out",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="hold the last N training images out, and monitor them instead of the test images until the last epoch",
+    )
+    add(
+        "--ais-base-rate",
+        choices=("model", "data"),
+        default="model",
+        help="AIS starts from pixels with the model's own visible biases, or with the means of the training images",
     )
 
 

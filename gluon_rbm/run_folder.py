@@ -67,15 +67,18 @@ def _umask():
 class Checkpoint:
     """State of a run after a whole epoch.
 
-    epoch : int, epochs done; arrays, optimizer_state : name -> NumPy array; metrics : list of dict, one row each.
+    epoch : int, epochs done; arrays, optimizer_state, average : name -> NumPy array; metrics : list of dict, one row
+    each.
     """
 
-    def __init__(self, epoch, arrays, optimizer_state, metrics):
+    def __init__(self, epoch, arrays, optimizer_state, metrics, average=None):
         self.epoch, self.arrays, self.optimizer_state, self.metrics = epoch, arrays, optimizer_state, metrics
+        self.average = average or {}
 
     def save(self, path):
         content = {"parameter/" + name: array for name, array in self.arrays.items()}
         content.update({"optimizer/" + name: array for name, array in self.optimizer_state.items()})
+        content.update({"average/" + name: array for name, array in self.average.items()})
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
         np.savez(archive, progress=np.array(progress), **content)
@@ -89,11 +92,12 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as archive:
                 content = {name: archive[name] for name in archive.files}
             progress = json.loads(str(content.pop("progress")))
-            parts = {"parameter": {}, "optimizer": {}}
+            parts = {"parameter": {}, "optimizer": {}, "average": {}}
             for name, array in content.items():
                 part, _, rest = name.partition("/")
                 parts[part][rest] = array
-            return cls(int(progress["epoch"]), parts["parameter"], parts["optimizer"], list(progress["metrics"]))
+            metrics = list(progress["metrics"])
+            return cls(int(progress["epoch"]), parts["parameter"], parts["optimizer"], metrics, parts["average"])
         except Exception as error:  # a torn archive can raise nearly anything
             raise InputError(
                 "%s is not a whole checkpoint (%s: %s); delete it to train from the beginning"

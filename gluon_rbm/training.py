@@ -19,13 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 import ais
-from gluon_rbm import datasets, framework, gibbs, options, plots
+from gluon_rbm import datasets, framework, gibbs, learning, options, plots
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, RunFolder, write_whole
 
-__all__ = ["main", "make_optimizer"]
+__all__ = ["learning_rule", "main", "make_optimizer"]
 
 _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 
@@ -50,6 +50,7 @@ _FREE = (
     "ais_num_batch",
     "ais_intermediate_steps",
     "ais_burn_in_steps",
+    "ais_base_rate",
 )
 
 
@@ -71,6 +72,11 @@ def main(argv, prog, api, make_learner):
         print("%s: interrupted; --resume continues from the last whole epoch" % prog, file=sys.stderr)
         return 130
     return 0
+
+
+def learning_rule(args):
+    """The `LearningRule` of a run."""
+    return learning.LearningRule(**{name: getattr(args, name) for name in learning.LearningRule._fields})
 
 
 def make_optimizer(args, **settings):
@@ -95,21 +101,32 @@ def _check_sizes(args, num_visible):
         )
 
 
+def _free_arguments(args):
+    """Arguments that a resumed run may change: not its length, where what is done before depends on it."""
+    bound = args.learning_rate_schedule != "constant" or args.average
+    return [name for name in _FREE if not (bound and name == "num_epoch")]
+
+
+def _data_bias(data):
+    """The log-odds of the mean training image, smoothed."""
+    return ais.smoothed_visible_bias(datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
+
+
 def _initial_arrays(args, data, context):
     num_visible, num_hidden = data.num_visible, args.num_hidden
     weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(
         scale=0.01, size=(num_visible, num_hidden)
     )
-    visible_bias = np.zeros(num_visible)
-    if args.initial_visible_bias == "data":
-        visible_bias = ais.smoothed_visible_bias(
-            datasets.mean_image(data.train_images, data.maximum), len(data.train_images)
-        )
     arrays = {
-        "visible_layer_bias": visible_bias,
+        "visible_layer_bias": np.zeros(num_visible),
         "hidden_layer_bias": np.zeros(num_hidden),
         "interaction_weight": weights,
     }
+    if args.initial_visible_bias == "data":
+        arrays["visible_layer_bias"] = _data_bias(data)
+    if args.centering:
+        means = datasets.mean_image(data.train_images, data.maximum), np.full(num_hidden, 0.5)
+        arrays.update(zip(learning.OFFSETS, means))
     arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
     noise = gibbs.Noise([args.seed, _CHAINS])
     for layer, units in (("visible", num_visible), ("hidden", num_hidden)):
@@ -127,6 +144,8 @@ class _Run:
         if note:
             print(note, flush=True)
         self.data = datasets.load(args.dataset, args.data_dir)
+        digest = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
+        self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         _check_sizes(args, self.data.num_visible)
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
         arrays = _initial_arrays(args, self.data, self.context)
@@ -136,17 +155,17 @@ class _Run:
         self.folder = stack.enter_context(contextlib.closing(folder))
         arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
         arguments["device"] = self.context.device_type  # noise and rounding depend on it
-        arguments["data_sha256"] = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
-        self.folder.write_arguments(arguments, framework.versions(), _FREE)
+        arguments["data_sha256"] = digest
+        self.folder.write_arguments(arguments, framework.versions(), _free_arguments(args))
         self.learner = make_learner(args, arrays, self.context)
-        self.epoch, self.metrics = 0, []
+        self.batches_an_epoch = -(-len(self.data.train_images) // args.batch_size)
+        self.epoch, self.metrics, self.average = 0, [], learning.ParameterAverage()
 
     def run(self):
         self._restore()
-        batches_an_epoch = -(-len(self.data.train_images) // self.args.batch_size)
         with tqdm(
-            total=self.args.num_epoch * batches_an_epoch,
-            initial=self.epoch * batches_an_epoch,
+            total=self.args.num_epoch * self.batches_an_epoch,
+            initial=self.epoch * self.batches_an_epoch,
             unit="batch",
             disable=None,
             dynamic_ncols=True,
@@ -159,8 +178,12 @@ class _Run:
         self._make_pictures()
 
     def _parameters(self):
+        """The run's results so far: the averaged parameters as soon as there are such."""
+        return Parameters(**(self.average.arrays or self._learned()))
+
+    def _learned(self):
         arrays = self.learner.arrays()
-        return Parameters(*(arrays[name] for name in Parameters._fields))
+        return {name: arrays[name] for name in Parameters._fields}
 
     def _restore(self):
         if self.args.resume and not self.folder.resuming:
@@ -168,6 +191,7 @@ class _Run:
         checkpoint = self.folder.load_checkpoint()
         if checkpoint is not None:
             _restore_arrays(self.learner, checkpoint)
+            self.average.restore(checkpoint.average, self.context)
             self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
             self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
             print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
@@ -187,12 +211,17 @@ class _Run:
             num_workers=args.data_loader_num_worker,
         )
         last = None
-        for batch in batches:
+        for index, batch in enumerate(batches):
+            progress = (self.epoch + index / self.batches_an_epoch) / args.num_epoch
+            rate = args.learning_rate * learning.rate_factor(args.learning_rate_schedule, args.hold, progress)
+            self.learner.updater.optimizer.set_learning_rate(rate)
             # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
             current = self.learner.step(mx.nd.array(batch, ctx=self.context))
             if last is not None:
                 last.wait_to_read()
             last = current
+            if progress >= 1 - args.average:
+                self.average.add(self._learned())
             bar.update()
         mx.nd.waitall()
 
@@ -225,34 +254,46 @@ class _Run:
         partition = ais.log_partition(
             *self._parameters(),
             num_chains=args.ais_batch_size * args.ais_num_batch,
+            base_visible_bias=_data_bias(self.data) if args.ais_base_rate == "data" else None,
             key=[args.seed, _AIS, number],
             num_distributions=args.ais_intermediate_steps,
             burn_in_sweeps=args.ais_burn_in_steps,
             chains_at_once=args.ais_batch_size,
             engine=args.engine,
         )
-        test, train = (
-            self._likelihood(part, images, partition.log_z)
-            for part, images in ((1, self.data.test_images), (2, self.data.train_images))
-        )
-        scores = (number, test.mean, train.mean)
-        message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % scores
-        remarks = ["log Z %.2f" % partition.log_z]
-        remarks += [] if test.binary and train.binary else ["grey-pixel score"]
-        remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
-        row = {
-            "test_log_likelihood": test.mean,
-            "test_standard_error": test.standard_error,
-            "train_log_likelihood": train.mean,
-            "train_standard_error": train.standard_error,
-            "binary_pixels": int(test.binary and train.binary),
-            "log_z": partition.log_z,
-            "log_z_low": partition.low,
-            "log_z_high": partition.high,
-            "effective_sample_size": partition.effective_sample_size,
+        scores = {
+            name: self._likelihood(part, images, partition.log_z)
+            for part, (name, images) in enumerate(self._monitored_images(number), 1)
         }
+        binary = all(score.binary for score in scores.values())
+        likelihoods = ["%s log-likelihood %.2f" % (name, score.mean) for name, score in scores.items()]
+        message = "Epoch %d completed with %s" % (number, " and ".join(likelihoods))
+        remarks = ["log Z %.2f" % partition.log_z]
+        remarks += [] if binary else ["grey-pixel score"]
+        remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
+        row = {}
+        for name, score in scores.items():
+            row[name.replace("-", "_") + "_log_likelihood"] = score.mean
+            row[name.replace("-", "_") + "_standard_error"] = score.standard_error
+        row.update(
+            binary_pixels=int(binary),
+            log_z=partition.log_z,
+            log_z_low=partition.low,
+            log_z_high=partition.high,
+            effective_sample_size=partition.effective_sample_size,
+        )
         row = {name: value if math.isfinite(value) else None for name, value in row.items()}
         return row, "%s; %s" % (message, ", ".join(remarks))
+
+    def _monitored_images(self, number):
+        """(name, images) of each part whose likelihood epoch `number` reports.
+
+        Choices are made on the held-out images; so where there are such, the test images are looked at only once.
+        """
+        parts = [("test", self.data.test_images), ("train", self.data.train_images)]
+        if self.args.held_out:
+            parts = [("held-out", self.held_out), *parts[1:], *parts[: number == self.args.num_epoch]]
+        return parts
 
     def _likelihood(self, part, images, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
@@ -268,11 +309,12 @@ class _Run:
             for index, momentum in self.learner.updater.states.items()
             if momentum is not None
         }
-        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics))
+        average = self.average.state()
+        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics, average))
         self._write_results(arrays)
 
     def _write_results(self, arrays):
-        self.folder.write_parameters(arrays)
+        self.folder.write_parameters({**arrays, **self.average.parameters()})
         self.folder.write_metrics(self.metrics)
 
     def _make_pictures(self):

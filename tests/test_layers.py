@@ -18,7 +18,7 @@ LAYERS = [
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads"],
     ["binary_rbm"],
-    ["ais"],
+    ["ais", "gluon_rbm.learning"],
     ["gluon_rbm.gibbs"],
     ["gluon_rbm.energy", "gluon_rbm.native"],
     ["gluon_rbm.framework"],

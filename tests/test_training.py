@@ -100,6 +100,8 @@ def test_other_defaults():
     assert added == {
         "dataset": "mnist", "data_dir": None, "seed": 0, "output_dir": None, "resume": False, "binarize": "none",
         "monitor_every": 1, "engine": "auto", "initial_visible_bias": "zero", "weight_decay": 0.0,
+        "centering": 0.0, "learning_rate_schedule": "constant", "hold": 0.3, "average": 0.0, "held_out": 0,
+        "ais_base_rate": "model",
     }  # fmt: skip
 
 
