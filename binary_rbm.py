@@ -22,7 +22,7 @@ from gluon_rbm import gibbs, learning
 from gluon_rbm.energy import Parameters, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import host_view, mx, operand, store
-from gluon_rbm.learning import LearningRule
+from gluon_rbm.learning import BinaryStates, LearningRule
 
 __all__ = [
     "BinaryRBM",
@@ -86,34 +86,37 @@ class BinaryRBM(mx.operator.CustomOp):
         words = _words(in_data[4]) if len(in_data) > 4 else [*self._base_key, next(self._calls)]
         return [self._caller, *words]
 
+    def _kept(self, aux):
+        return dict(zip(learning.states(self._rule, 0, 0, 0), aux))
+
     def forward(self, is_train, req, in_data, out_data, aux):
         data, parameters, key = in_data[0], Parameters(*in_data[1:4]), self._next_key(in_data)
+        kept = self._kept(aux)
         if is_train and aux:
-            start = gibbs.redraw_non_binary(aux[1], gibbs.Noise([*key, 0]))
-            chains = self._run(parameters, key, hidden=start)
-            store(aux[0], "write", operand(chains.visible_sample))
-            store(aux[1], "write", operand(chains.hidden_sample))
-            self._chain_hidden_prob_1 = chains.hidden_prob_1
+            visible_prob_1, self._chain_hidden_prob_1 = learning.carry_on(
+                self._rule, parameters, kept, data, self._k, key, self._engine
+            )
         else:
             _check_start(data.shape[0], out_data[0].shape[0])
-            chains = self._run(parameters, key, visible=data)
-        store(out_data[0], req[0], operand(chains.visible_prob_1))
+            visible_prob_1 = gibbs.run_chains(
+                parameters, visible=data, sweeps=self._k, key=[*key, 1], engine=self._engine
+            ).visible_prob_1
         hidden_prob_1 = hidden_probability(parameters, data)
-        store(out_data[1], req[1], operand(hidden_prob_1))
         if is_train:
-            learning.update_offsets(self._rule, aux[2:4], data, hidden_prob_1)
-
-    def _run(self, parameters, key, **start):
-        return gibbs.run_chains(parameters, **start, sweeps=self._k, key=[*key, 1], engine=self._engine)
+            learning.update_offsets(self._rule, kept, data, hidden_prob_1)
+        store(out_data[0], req[0], operand(visible_prob_1))
+        store(out_data[1], req[1], operand(hidden_prob_1))
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         if not aux:
             raise InputError("BinaryRBM has gradients only with for_training=True: without it there are no chains")
         data, hidden_prob_1 = operand(in_data[0]), operand(out_data[1])
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
-        chains = operand(aux[0]), operand(self._chain_hidden_prob_1)
-        offsets = tuple(map(operand, aux[2:4]))
-        learning.store_gradients(in_grad[1:4], req[1:4], chains, (data, hidden_prob_1), offsets)
+        chain_hidden = operand(self._chain_hidden_prob_1)
+        chains = operand(aux[0])[: len(chain_hidden)], chain_hidden
+        learning.store_gradients(
+            self._rule, in_grad[1:4], req[1:4], chains, (data, hidden_prob_1), operand(in_data[3]), self._kept(aux)
+        )
         if req[0] != "null":
             store(in_grad[0], req[0], _data_gradient(map(operand, in_data[1:4]), hidden_prob_1))
         if len(in_grad) > 4:
@@ -228,19 +231,6 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
 # --- Symbol -----------------------------------------------------------------------------------------------------------
 
 
-@mx.init.register
-class BinaryStates(mx.init.Initializer):
-    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
-
-    def _init_weight(self, name, arr):
-        noise = gibbs.Noise(_words(gibbs.draw_key()))
-        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
-
-
-def _initializer(state):
-    return BinaryStates() if state.endswith("_sample") else mx.init.Constant(0.5)
-
-
 def binary_rbm_symbol(
     num_hidden, k, for_training, num_chains=0, data=None, name="rbm", engine="auto", rule=learning.PLAIN
 ):
@@ -258,7 +248,7 @@ def binary_rbm_symbol(
         gibbs.draw_key(F=mx.sym),
     ]
     if for_training:
-        inputs += [mx.sym.var(state, init=_initializer(state)) for state in learning.states(rule, 0, 0, 0)]
+        inputs += [mx.sym.var(state, init=learning.initializer(state)) for state in learning.states(rule, 0, 0, 0)]
     return mx.sym.Custom(
         data,
         *inputs,
@@ -336,7 +326,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
                 state = self.params.get(
                     name,
                     shape=shape,
-                    init=_initializer(name),
+                    init=learning.initializer(name),
                     grad_req="null",
                     differentiable=False,
                     allow_deferred_init=True,
@@ -349,7 +339,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     @property
     def num_chains(self):
         """Number of persistent chains; 0: not known before the first batch, or none."""
-        return self.aux_hidden_layer_sample.shape[0] if self.for_training else 0
+        return self.aux_hidden_layer_sample.shape[0] // self.rule.replicas if self.for_training else 0
 
     def forward(self, data, *args):
         if isinstance(data, mx.nd.NDArray):

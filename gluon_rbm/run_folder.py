@@ -21,6 +21,7 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
 __all__ = ["RunFolder", "Checkpoint", "write_whole"]
 
 _CHECKPOINT = "checkpoint.npz"
+_PARTS = ("parameter", "optimizer", "average", "best")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
 _PARAMETERS = "rbm.params"
@@ -67,18 +68,17 @@ def _umask():
 class Checkpoint:
     """State of a run after a whole epoch.
 
-    epoch : int, epochs done; arrays, optimizer_state, average : name -> NumPy array; metrics : list of dict, one row
-    each.
+    epoch : int, epochs done; metrics : list of dict, one row each; arrays, optimizer_state, average (of parameters),
+    best (of early stopping) : name -> NumPy array.
     """
 
-    def __init__(self, epoch, arrays, optimizer_state, metrics, average=None):
+    def __init__(self, epoch, arrays, optimizer_state, metrics, average=None, best=None):
         self.epoch, self.arrays, self.optimizer_state, self.metrics = epoch, arrays, optimizer_state, metrics
-        self.average = average or {}
+        self.average, self.best = average or {}, best or {}
 
     def save(self, path):
-        content = {"parameter/" + name: array for name, array in self.arrays.items()}
-        content.update({"optimizer/" + name: array for name, array in self.optimizer_state.items()})
-        content.update({"average/" + name: array for name, array in self.average.items()})
+        parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best))
+        content = {part + "/" + name: array for part, arrays in parts for name, array in arrays.items()}
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
         np.savez(archive, progress=np.array(progress), **content)
@@ -92,12 +92,12 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as archive:
                 content = {name: archive[name] for name in archive.files}
             progress = json.loads(str(content.pop("progress")))
-            parts = {"parameter": {}, "optimizer": {}, "average": {}}
+            parts = {part: {} for part in _PARTS}
             for name, array in content.items():
                 part, _, rest = name.partition("/")
                 parts[part][rest] = array
-            metrics = list(progress["metrics"])
-            return cls(int(progress["epoch"]), parts["parameter"], parts["optimizer"], metrics, parts["average"])
+            arrays, optimizer_state, *kept = parts.values()
+            return cls(int(progress["epoch"]), arrays, optimizer_state, list(progress["metrics"]), *kept)
         except Exception as error:  # a torn archive can raise nearly anything
             raise InputError(
                 "%s is not a whole checkpoint (%s: %s); delete it to train from the beginning"

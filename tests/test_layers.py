@@ -15,6 +15,7 @@ LAYERS = [
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training"],
     ["gluon_rbm.options", "gluon_rbm.run_folder", "gluon_rbm.plots"],
+    ["gluon_rbm.optimization"],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads"],
     ["binary_rbm"],
