@@ -135,6 +135,8 @@ class ParameterAverage:
 
     def state(self):
         """What `restore` takes: name -> NumPy array."""
+        if not self.arrays:
+            return {}
         return {**{name: array.asnumpy() for name, array in self.arrays.items()}, "count": np.array(self.count)}
 
     def restore(self, state, context):

@@ -288,25 +288,7 @@ class _Run:
         if self._is_over() and "test" not in scores:
             log_z = self.stopping.log_z if self.stopping.arrays else partition.log_z
             scores["test"] = self._likelihood(3, self.data.test_images, self._results(), log_z)
-        binary = all(score.binary for score in scores.values())
-        likelihoods = ["%s log-likelihood %.2f" % (name, score.mean) for name, score in scores.items()]
-        message = "Epoch %d completed with %s" % (number, " and ".join(likelihoods))
-        remarks = ["log Z %.2f" % partition.log_z]
-        remarks += [] if binary else ["grey-pixel score"]
-        remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
-        row = {}
-        for name, score in scores.items():
-            row[name.replace("-", "_") + "_log_likelihood"] = score.mean
-            row[name.replace("-", "_") + "_standard_error"] = score.standard_error
-        row.update(
-            binary_pixels=int(binary),
-            log_z=partition.log_z,
-            log_z_low=partition.low,
-            log_z_high=partition.high,
-            effective_sample_size=partition.effective_sample_size,
-        )
-        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
-        return row, "%s; %s" % (message, ", ".join(remarks))
+        return _metrics_row(scores, partition), "Epoch %d completed with %s" % (number, _message(scores, partition))
 
     def _likelihood(self, part, images, parameters, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
@@ -357,6 +339,30 @@ class _Run:
     def _picture(self, name, figure):
         with write_whole(self.folder.file(name)) as temporary:
             plots.save(figure, temporary)
+
+
+def _metrics_row(scores, partition):
+    """The columns of `LogLikelihood`s, by name of the images, and of the `LogPartition` they were computed with."""
+    row = {}
+    for name, score in scores.items():
+        row[name.replace("-", "_") + "_log_likelihood"] = score.mean
+        row[name.replace("-", "_") + "_standard_error"] = score.standard_error
+    row.update(
+        binary_pixels=int(all(score.binary for score in scores.values())),
+        log_z=partition.log_z,
+        log_z_low=partition.low,
+        log_z_high=partition.high,
+        effective_sample_size=partition.effective_sample_size,
+    )
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
+
+
+def _message(scores, partition):
+    likelihoods = ["%s log-likelihood %.2f" % (name, score.mean) for name, score in scores.items()]
+    remarks = ["log Z %.2f" % partition.log_z]
+    remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
+    remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
+    return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
 
 def _restore_arrays(learner, checkpoint):
