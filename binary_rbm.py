@@ -5,7 +5,8 @@ means of -dE/dtheta,
 
     d/dW = <v^T p(h=1|v)>_chains - <v^T p(h=1|v)>_data     d/da = <v>_chains - <v>_data     d/db likewise with p(h=1|v),
 
-the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k (Tieleman, ICML 2008).
+the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k (Tieleman, ICML 2008). A
+`gluon_rbm.learning.LearningRule` may bend it.
 """
 
 import atexit
@@ -17,10 +18,11 @@ import threading
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm import gibbs
+from gluon_rbm import gibbs, learning
 from gluon_rbm.energy import Parameters, hidden_probability
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import host_view, mx, operand, store, store_product
+from gluon_rbm.framework import host_view, mx, operand, store
+from gluon_rbm.learning import BinaryStates, LearningRule
 
 __all__ = [
     "BinaryRBM",
@@ -68,9 +70,10 @@ def _finish_calls():
 class BinaryRBM(mx.operator.CustomOp):
     """Forward: k Gibbs sweeps. Backward: the gradient above, by matrix products. Made by `BinaryRBMProp`."""
 
-    def __init__(self, k, engine, caller, base_key):
+    def __init__(self, k, rule, engine, caller, base_key):
         super().__init__()
         self._k = k
+        self._rule = rule
         self._engine = engine
         self._caller = caller
         self._base_key = base_key
@@ -83,36 +86,39 @@ class BinaryRBM(mx.operator.CustomOp):
         words = _words(in_data[4]) if len(in_data) > 4 else [*self._base_key, next(self._calls)]
         return [self._caller, *words]
 
+    def _kept(self, aux):
+        return dict(zip(learning.states(self._rule, 0, 0, 0), aux))
+
     def forward(self, is_train, req, in_data, out_data, aux):
         data, parameters, key = in_data[0], Parameters(*in_data[1:4]), self._next_key(in_data)
+        kept = self._kept(aux)
         if is_train and aux:
-            start = gibbs.redraw_non_binary(aux[1], gibbs.Noise([*key, 0]))
-            chains = self._run(parameters, key, hidden=start)
-            store(aux[0], "write", operand(chains.visible_sample))
-            store(aux[1], "write", operand(chains.hidden_sample))
-            self._chain_hidden_prob_1 = chains.hidden_prob_1
+            visible_prob_1, self._chain_hidden_prob_1 = learning.carry_on(
+                self._rule, parameters, kept, data, self._k, key, self._engine
+            )
         else:
             _check_start(data.shape[0], out_data[0].shape[0])
-            chains = self._run(parameters, key, visible=data)
-        store(out_data[0], req[0], operand(chains.visible_prob_1))
-        store(out_data[1], req[1], operand(hidden_probability(parameters, data)))
-
-    def _run(self, parameters, key, **start):
-        return gibbs.run_chains(parameters, **start, sweeps=self._k, key=[*key, 1], engine=self._engine)
+            visible_prob_1 = gibbs.run_chains(
+                parameters, visible=data, sweeps=self._k, key=[*key, 1], engine=self._engine
+            ).visible_prob_1
+        hidden_prob_1 = hidden_probability(parameters, data)
+        if is_train:
+            learning.update_offsets(self._rule, kept, data, hidden_prob_1)
+        store(out_data[0], req[0], operand(visible_prob_1))
+        store(out_data[1], req[1], operand(hidden_prob_1))
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         if not aux:
             raise InputError("BinaryRBM has gradients only with for_training=True: without it there are no chains")
-        parameters, data, hidden_prob_1 = Parameters(*in_data[1:4]), operand(in_data[0]), operand(out_data[1])
+        data, hidden_prob_1 = operand(in_data[0]), operand(out_data[1])
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
-        chain_visible, chain_hidden = operand(aux[0]), operand(self._chain_hidden_prob_1)
-        store(in_grad[1], req[1], _mean(chain_visible) - _mean(data))
-        store(in_grad[2], req[2], _mean(chain_hidden) - _mean(hidden_prob_1))
-        # Both means of v^T p(h=1|v), and their difference, in one product over the rows of chains and data.
-        visible = np.concatenate([chain_visible / len(chain_visible), data / -len(data)])
-        store_product(in_grad[3], req[3], visible.T, np.concatenate([chain_hidden, hidden_prob_1]))
+        chain_hidden = operand(self._chain_hidden_prob_1)
+        chains = operand(aux[0])[: len(chain_hidden)], chain_hidden
+        learning.store_gradients(
+            self._rule, in_grad[1:4], req[1:4], chains, (data, hidden_prob_1), operand(in_data[3]), self._kept(aux)
+        )
         if req[0] != "null":
-            store(in_grad[0], req[0], _data_gradient(map(operand, parameters), hidden_prob_1))
+            store(in_grad[0], req[0], _data_gradient(map(operand, in_data[1:4]), hidden_prob_1))
         if len(in_grad) > 4:
             store(in_grad[4], req[4], 0)
 
@@ -127,11 +133,6 @@ def _check_start(batch, num_chains):
             "outside training the chains start at the data, so its batch must be num_chains = %d, not %d; "
             "with for_training=False any batch will do" % (num_chains, batch)
         )
-
-
-def _mean(rows):
-    # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
-    return rows.mean(axis=0, dtype="float64").astype(rows.dtype)
 
 
 def _data_gradient(parameters, hidden_prob_1):
@@ -168,11 +169,14 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         is drawn from MXNet's generator when the operator is created: seed before you bind.
     engine : "auto", "mxnet" or "native", default "auto"
         What runs the chains (see `gluon_rbm.gibbs.run_chains`).
+    **rule
+        The fields of a `gluon_rbm.learning.LearningRule`.
 
     Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias`
     (num_hidden,), `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only:
-    `aux_visible_layer_sample` (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden). (MXNet's
-    executors do not make their readers wait: wait for an output before you look at them.)
+    `aux_visible_layer_sample` (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden), and what
+    the rule needs (`gluon_rbm.learning.states`). (MXNet's executors do not make their readers wait: wait for an output
+    before you look at them.)
 
     Outputs: `visible_layer_prob_1`, the probabilities that the visible units are 1 after k sweeps, of the persistent
     chains when training, (num_chains, num_visible), and of chains started at the data when not, (batch, num_visible);
@@ -182,7 +186,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     gradients of the outputs are not asked for.
     """
 
-    def __init__(self, num_hidden, k, for_training, num_chains="0", keyed="False", engine="auto"):
+    def __init__(self, num_hidden, k, for_training, num_chains="0", keyed="False", engine="auto", **rule):
         super().__init__(need_top_grad=False)
         self.num_hidden = _positive("num_hidden", num_hidden)
         self.k = _positive("k", k)
@@ -190,6 +194,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         self.num_chains = _natural("num_chains", num_chains)
         self.engine = gibbs.checked_engine(engine)
         self.keyed = keyed in ("True", "true", "1")
+        self.rule = LearningRule.checked(**rule)
 
     def list_arguments(self):
         return ["data", "visible_layer_bias", "hidden_layer_bias", "interaction_weight"] + ["key"] * self.keyed
@@ -198,7 +203,10 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         return ["visible_layer_prob_1", "hidden_layer_prob_1"]
 
     def list_auxiliary_states(self):
-        return ["aux_visible_layer_sample", "aux_hidden_layer_sample"] if self.for_training else []
+        return list(self._states(0, 0))
+
+    def _states(self, num_chains, num_visible):
+        return learning.states(self.rule, num_chains, num_visible, self.num_hidden) if self.for_training else {}
 
     def infer_shape(self, in_shape):
         if len(in_shape[0]) != 2:
@@ -206,40 +214,29 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         batch, num_visible = in_shape[0]
         num_chains = (self.num_chains or batch) if self.for_training else batch
         inputs = [in_shape[0], (num_visible,), (self.num_hidden,), (num_visible, self.num_hidden)]
-        chains = [(num_chains, num_visible), (num_chains, self.num_hidden)]
-        return (
-            inputs + [(4,)] * self.keyed,
-            [chains[0], (batch, self.num_hidden)],
-            chains if self.for_training else [],
-        )
+        outputs = [(num_chains, num_visible), (batch, self.num_hidden)]
+        return inputs + [(4,)] * self.keyed, outputs, list(self._states(num_chains, num_visible).values())
 
     def infer_type(self, in_type):
         dtype = in_type[0]
         key_type = [np.int32] * self.keyed
-        return [dtype] * 4 + key_type, [dtype] * 2, [dtype] * 2 if self.for_training else []
+        return [dtype] * 4 + key_type, [dtype] * 2, [dtype] * len(self.list_auxiliary_states())
 
     def create_operator(self, ctx, in_shapes, in_dtypes):
         # Called in the thread of the caller, which the operator itself will not see.
         base_key = None if self.keyed else _words(gibbs.draw_key())
-        return BinaryRBM(self.k, self.engine, _caller_number(), base_key)
+        return BinaryRBM(self.k, self.rule, self.engine, _caller_number(), base_key)
 
 
 # --- Symbol -----------------------------------------------------------------------------------------------------------
 
 
-@mx.init.register
-class BinaryStates(mx.init.Initializer):
-    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
-
-    def _init_weight(self, name, arr):
-        noise = gibbs.Noise(_words(gibbs.draw_key()))
-        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
-
-
-def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name="rbm", engine="auto"):
+def binary_rbm_symbol(
+    num_hidden, k, for_training, num_chains=0, data=None, name="rbm", engine="auto", rule=learning.PLAIN
+):
     """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`.
 
-    Arguments as `BinaryRBMProp`; `data` is a symbol (batch, num_visible), by default a variable of that name. Biases
+    Arguments as `BinaryRBMBlock`; `data` is a symbol (batch, num_visible), by default a variable of that name. Biases
     start at 0 and chains at random binary states, whatever initializer the module uses for the weights; weight decay
     does not touch the biases. The noise follows mx.random.seed.
     """
@@ -251,9 +248,7 @@ def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name
         gibbs.draw_key(F=mx.sym),
     ]
     if for_training:
-        inputs += [
-            mx.sym.var(state, init=BinaryStates()) for state in ("aux_visible_layer_sample", "aux_hidden_layer_sample")
-        ]
+        inputs += [mx.sym.var(state, init=learning.initializer(state)) for state in learning.states(rule, 0, 0, 0)]
     return mx.sym.Custom(
         data,
         *inputs,
@@ -265,6 +260,7 @@ def binary_rbm_symbol(num_hidden, k, for_training, num_chains=0, data=None, name
         keyed=True,
         op_type="BinaryRBM",
         name=name,
+        **rule._asdict(),
     )
 
 
@@ -290,6 +286,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         and a later batch may be shorter).
     engine : "auto", "mxnet" or "native", default "auto"
         What runs the chains: the native engine on a CPU in float32 where it is built, else MXNet's operators.
+    rule : gluon_rbm.learning.LearningRule
+        What bends the gradient; by default nothing.
 
     Inputs: data (batch, num_visible) in [0, 1].
 
@@ -299,16 +297,20 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     (batch, num_hidden). Call `backward()` on either one of them: the gradient is that of the mean negative
     log-likelihood in nats, whatever the output's own gradient.
 
-    The chains are parameters that are not trained (`grad_req="null"`): `gluon.Trainer(rbm.collect_params(), ...)`
-    leaves them alone, `save_parameters` keeps them. Weight decay leaves the biases alone.
+    The chains, and what the rule keeps, are parameters that are not trained (`grad_req="null"`):
+    `gluon.Trainer(rbm.collect_params(), ...)` leaves them alone, `save_parameters` keeps them. Weight decay leaves the
+    biases alone.
     """
 
-    def __init__(self, num_hidden, k, for_training, num_visible=0, num_chains=0, engine="auto", **kwargs):
+    def __init__(
+        self, num_hidden, k, for_training, num_visible=0, num_chains=0, engine="auto", rule=learning.PLAIN, **kwargs
+    ):
         super().__init__(**kwargs)
         self.num_hidden = _positive("num_hidden", num_hidden)
         self.k = _positive("k", k)
         self.for_training = bool(for_training)
         self.engine = gibbs.checked_engine(engine)
+        self.rule = LearningRule.checked(**rule._asdict())
         num_visible, num_chains = _natural("num_visible", num_visible), _natural("num_chains", num_chains)
         with self.name_scope():
             self.visible_layer_bias = self.params.get(
@@ -320,19 +322,24 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             self.interaction_weight = self.params.get(
                 "interaction_weight", shape=(num_visible, num_hidden), allow_deferred_init=True
             )
-            if self.for_training:
-                self.aux_visible_layer_sample = self._chain_state("aux_visible_layer_sample", (num_chains, num_visible))
-                self.aux_hidden_layer_sample = self._chain_state("aux_hidden_layer_sample", (num_chains, num_hidden))
+            for name, shape in self._states(num_chains, num_visible).items():
+                state = self.params.get(
+                    name,
+                    shape=shape,
+                    init=learning.initializer(name),
+                    grad_req="null",
+                    differentiable=False,
+                    allow_deferred_init=True,
+                )
+                setattr(self, name, state)
 
-    def _chain_state(self, name, shape):
-        return self.params.get(
-            name, shape=shape, init=BinaryStates(), grad_req="null", differentiable=False, allow_deferred_init=True
-        )
+    def _states(self, num_chains, num_visible):
+        return learning.states(self.rule, num_chains, num_visible, self.num_hidden) if self.for_training else {}
 
     @property
     def num_chains(self):
         """Number of persistent chains; 0: not known before the first batch, or none."""
-        return self.aux_hidden_layer_sample.shape[0] if self.for_training else 0
+        return self.aux_hidden_layer_sample.shape[0] // self.rule.replicas if self.for_training else 0
 
     def forward(self, data, *args):
         if isinstance(data, mx.nd.NDArray):
@@ -356,10 +363,10 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         if 0 in self.interaction_weight.shape or 0 in self.visible_layer_bias.shape:
             self.visible_layer_bias.shape = (num_visible,)
             self.interaction_weight.shape = (num_visible, self.num_hidden)
-        if self.for_training and 0 in self.aux_hidden_layer_sample.shape + self.aux_visible_layer_sample.shape:
-            num_chains = self.num_chains or batch
-            self.aux_visible_layer_sample.shape = (num_chains, num_visible)
-            self.aux_hidden_layer_sample.shape = (num_chains, self.num_hidden)
+        for name, shape in self._states(self.num_chains or batch, num_visible).items():
+            state = getattr(self, name)
+            if 0 in state.shape:
+                state.shape = shape
 
     def infer_shape(self, data, *args):
         if isinstance(data, mx.nd.NDArray):
@@ -367,16 +374,15 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         else:
             super().infer_shape(data, *args)
 
-    def hybrid_forward(self, F, data, visible_layer_bias, hidden_layer_bias, interaction_weight, **chains):
+    def hybrid_forward(self, F, data, visible_layer_bias, hidden_layer_bias, interaction_weight, **states):
         key = gibbs.draw_key(getattr(data, "context", None), F)
-        states = [chains[name] for name in ("aux_visible_layer_sample", "aux_hidden_layer_sample") if name in chains]
         return F.Custom(
             data,
             visible_layer_bias,
             hidden_layer_bias,
             interaction_weight,
             key,
-            *states,
+            *(states[name] for name in self._states(0, 0)),
             num_hidden=self.num_hidden,
             k=self.k,
             for_training=self.for_training,
@@ -384,6 +390,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             engine=self.engine,
             keyed=True,
             op_type="BinaryRBM",
+            **self.rule._asdict(),
         )
 
     def load_parameters(self, filename, *args, **kwargs):

@@ -4,7 +4,7 @@ import os
 import sys
 
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm import training
+from gluon_rbm import optimization, training
 from gluon_rbm.framework import mx
 
 __all__ = ["GluonLearner", "main"]
@@ -16,21 +16,13 @@ class GluonLearner:
     def __init__(self, args, arrays, context):
         num_visible = arrays["visible_layer_bias"].shape[0]
         self._context, self._batch_size = context, args.batch_size
-        self._rbm = BinaryRBMBlock(
-            args.num_hidden,
-            args.k,
-            for_training=True,
-            num_visible=num_visible,
-            num_chains=args.batch_size,
-            engine=args.engine,
-            prefix="",
-        )
+        self._rbm = BinaryRBMBlock(num_visible=num_visible, prefix="", **training.learner_settings(args))
         self._rbm.initialize(ctx=context)
         self._parameters = self._rbm.collect_params()
         for name, array in arrays.items():
             self._parameters[name].set_data(array)
         self._rbm.hybridize()
-        self._trainer = mx.gluon.Trainer(self._parameters, training.make_optimizer(args), kvstore=None)
+        self._trainer = mx.gluon.Trainer(self._parameters, optimization.make_optimizer(args), kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
         self.parameter_names = {
             index: parameter.name

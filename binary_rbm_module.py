@@ -4,7 +4,7 @@ import os
 import sys
 
 from binary_rbm import binary_rbm_symbol
-from gluon_rbm import training
+from gluon_rbm import optimization, training
 from gluon_rbm.framework import mx
 
 __all__ = ["ModuleLearner", "main"]
@@ -15,9 +15,7 @@ class ModuleLearner:
 
     def __init__(self, args, arrays, context):
         num_visible = arrays["visible_layer_bias"].shape[0]
-        symbol = binary_rbm_symbol(
-            args.num_hidden, args.k, for_training=True, num_chains=args.batch_size, engine=args.engine
-        )
+        symbol = binary_rbm_symbol(**training.learner_settings(args))
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
         self._module.bind(data_shapes=[("data", (args.batch_size, num_visible))])
         auxiliary = symbol.list_auxiliary_states()
@@ -27,7 +25,7 @@ class ModuleLearner:
         )
         learned = [name for name in symbol.list_arguments() if name in arrays]
         self.parameter_names = dict(enumerate(learned))
-        optimizer = training.make_optimizer(
+        optimizer = optimization.make_optimizer(
             args, rescale_grad=1 / args.batch_size, sym=symbol, param_idx2name=self.parameter_names
         )
         self._module.init_optimizer(kvstore=None, optimizer=optimizer)

@@ -4,7 +4,7 @@ import math
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Tuple
 
@@ -13,7 +13,7 @@ import numpy as np
 from gluon_rbm import downloads
 from gluon_rbm.errors import InputError
 
-__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "load", "load_binarized", "mean_image", "to_visible"]
+__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "hold_out", "load", "load_binarized", "mean_image", "to_visible"]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 BINARIZE = ("none", "sample", "threshold")
@@ -94,6 +94,15 @@ def load_binarized(path, num_images, num_visible):
     if not ((values == 0) | (values == 1)).all():
         raise InputError(f"{path} holds other values than 0 and 1; a fixed binarization has no others")
     return values.reshape(num_images, num_visible).astype(np.uint8)
+
+
+def hold_out(data, count):
+    """The data set without its last `count` training images, and those images; InputError if none would be left."""
+    rest = len(data.train_images) - count
+    if rest < 1:
+        raise InputError(f"{count} of {len(data.train_images)} training images cannot be held out; hold out fewer")
+    labels = None if data.train_labels is None else data.train_labels[:rest]
+    return replace(data, train_images=data.train_images[:rest], train_labels=labels), data.train_images[rest:]
 
 
 def to_visible(images, maximum):

@@ -215,11 +215,12 @@ def store(target, how, value):
 
 
 def store_product(target, how, left, right):
-    """As `store` of left.right; on a CPU the product is made in place (a new array of this size costs more)."""
+    """As `store` of left.right, and return it; on a CPU it is made in place (a new array of this size costs more)."""
     if how in ("write", "inplace") and target.context.device_type == "cpu":
-        np.matmul(left, right, out=operand(target))
-    else:
-        store(target, how, left @ right)
+        return np.matmul(left, right, out=operand(target))
+    product = left @ right
+    store(target, how, product)
+    return product
 
 
 def _first_line(error):

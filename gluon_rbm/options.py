@@ -2,9 +2,9 @@
 
 import argparse
 
-from gluon_rbm import datasets, gibbs
+from gluon_rbm import datasets, gibbs, learning, optimization
 
-__all__ = ["DOCUMENTED", "parse", "documented_namespace", "added_namespace"]
+__all__ = ["DOCUMENTED", "PRESETS", "parse", "documented_namespace", "added_namespace"]
 
 # The flags of the original example: names, defaults and help texts stay as they are.
 DOCUMENTED = (
@@ -24,6 +24,24 @@ DOCUMENTED = (
 )
 
 
+# Recipes by name: defaults of other flags (docs/learning.md says what each gave).
+PRESETS = {
+    "best": {
+        "num_hidden": 500,
+        "binarize": "sample",
+        "batch_size": 100,
+        "k": 25,
+        "centering": 0.01,
+        "initial_visible_bias": "data",
+        "learning_rate": 6.0,
+        "momentum": 0.0,
+        "weight_decay": 1e-4,
+        "learning_rate_schedule": "linear",
+        "hold": 0.3,
+        "num_epoch": 200,
+    }
+}
+
 _FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
 
 
@@ -32,21 +50,29 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
 
 
-def _at_least(lowest, kind):
-    noun = "a whole number below 2^31 and" if kind is int else "a finite number and"
+def _number(kind, sound, expected):
+    """A converter of texts to numbers of a kind that are `sound`, which means what `expected` says."""
 
     def convert(text):
         value = kind(text)
-        if not lowest <= value < (2**31 if kind is int else _FLOAT32_MAX):  # NaN fails too
-            raise argparse.ArgumentTypeError("%s is not %s at least %s" % (text, noun, lowest))
+        if not sound(value):  # NaN is to fail, too
+            raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
         return value
 
     convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
     return convert
 
 
+def _at_least(lowest, kind):
+    limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
+    return _number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
+
+
 _count, _natural = _at_least(1, int), _at_least(0, int)
 _amount = _at_least(0.0, float)
+_share = _number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
+_above_zero = _number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
+_finite = _number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
 
 
 class _Cuda(argparse.Action):
@@ -98,6 +124,7 @@ def _parser(prog):
     )
     parser.set_defaults(cuda=True, cuda_asked=None)
     _add_new(parser.add_argument_group("beyond the original").add_argument)
+    _add_learning(parser.add_argument_group("learning beyond the original").add_argument)
     return parser
 
 
@@ -132,11 +159,98 @@ def _add_new(add):
         default=0.0,
         help="lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone",
     )
+    add(
+        "--held-out",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="hold the last N training images out, and monitor them instead of the test images until the last epoch",
+    )
+    add(
+        "--early-stopping",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="stop after N estimates of the held-out log-likelihood below the best one, and keep the best; 0: never",
+    )
+    add(
+        "--ais-base-rate",
+        choices=("model", "data"),
+        default="model",
+        help="AIS starts from pixels with the model's own visible biases, or with the means of the training images",
+    )
+
+
+def _add_learning(add):
+    rule = learning.PLAIN
+    add("--preset", choices=PRESETS, help="a recipe: defaults of other flags (see docs/learning.md)")
+    add(
+        "--chains",
+        choices=learning.CHAINS,
+        default=rule.chains,
+        help="chains go on from step to step (PCD), start at the data (CD), or go on by parallel tempering",
+    )
+    add("--num-chains", type=_natural, default=0, help="number of chains; 0: the batch size")
+    add(
+        "--num-temperatures",
+        type=_at_least(2, int),
+        default=rule.num_temperatures,
+        help="replicas of each tempered chain, itself included",
+    )
+    add(
+        "--centering",
+        type=_share,
+        nargs="?",
+        const=0.01,
+        default=rule.centering,
+        metavar="RATE",
+        help="center the gradient by running means that follow each batch at this rate; without a rate: 0.01",
+    )
+    add(
+        "--sparsity-target",
+        type=_share,
+        default=rule.sparsity_target,
+        help="p in c sum (p - q)^2, added to the mean loss; q: each hidden unit's mean probability over the batch",
+    )
+    add("--sparsity-cost", type=_amount, default=rule.sparsity_cost, help="c of it; 0: none")
+    add(
+        "--weight-decay-l1",
+        type=_amount,
+        default=rule.weight_decay_l1,
+        help="lambda in lambda |W|, added to the mean loss",
+    )
+    add("--initial-hidden-bias", type=_finite, default=0.0, help="what the hidden biases start at")
+    add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
+    add("--initial-momentum", type=_above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
+    add("--initial-momentum-epochs", type=_natural, default=0, help="epochs before --momentum counts")
+    add(
+        "--learning-rate-schedule",
+        choices=optimization.SCHEDULES,
+        default="constant",
+        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
+    )
+    add("--hold", type=_share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
+    add(
+        "--average",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="results are the mean of the parameters over the steps of this last share of the run; 0: the last ones",
+    )
 
 
 def parse(argv, prog):
     """The arguments as a Namespace; `cuda_asked` is None unless --cuda or --no-cuda was given."""
-    return _parser(prog).parse_args(argv)
+    parser = _parser(prog)
+    args = parser.parse_args(argv)
+    if args.preset:
+        parser.set_defaults(**PRESETS[args.preset])
+        args = parser.parse_args(argv)
+    if args.early_stopping and not args.held_out:
+        parser.error("--early-stopping needs held-out images: give --held-out")
+    if args.initial_momentum_epochs and not optimization.has_momentum(args.optimizer):
+        parser.error("--optimizer %s has no momentum: leave --initial-momentum-epochs out" % args.optimizer)
+    return args
 
 
 def documented_namespace(args):

@@ -60,21 +60,23 @@ def filters(interaction_weight, image_shape, side=10):
 
 
 def learning_curve(metrics, score_name):
-    """Log-likelihood of training and test images by epoch.
+    """Log-likelihood of training and test images, and of held-out ones where there are such, by epoch.
 
-    metrics : rows with epoch, train_log_likelihood and test_log_likelihood (rows without are passed over).
+    metrics : rows with epoch, and train_log_likelihood and so on (rows without are passed over).
     score_name : what the values are, for the axis.
     """
-    rows = [row for row in metrics if "test_log_likelihood" in row]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, style in (("train", "o-"), ("test", "s--")):
+    for name, style in (("train", "o-"), ("held_out", "d--"), ("test", "s--")):
+        rows = [row for row in metrics if name + "_log_likelihood" in row]
+        if not rows:
+            continue
         axes.plot(
             [row["epoch"] for row in rows],
             [row[name + "_log_likelihood"] for row in rows],
             style,
             markersize=3,
-            label=name,
+            label=name.replace("_", "-"),
         )
     axes.set_title("learning curve")
     axes.set_xlabel("epoch")

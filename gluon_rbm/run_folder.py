@@ -22,6 +22,7 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
 __all__ = ["RunFolder", "Checkpoint", "read_parameters", "write_whole"]
 
 _CHECKPOINT = "checkpoint.npz"
+_PARTS = ("parameter", "optimizer", "average", "best")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
 _PARAMETERS = "rbm.params"
@@ -92,15 +93,17 @@ def read_parameters(path):
 class Checkpoint:
     """State of a run after a whole epoch.
 
-    epoch : int, epochs done; arrays, optimizer_state : name -> NumPy array; metrics : list of dict, one row each.
+    epoch : int, epochs done; metrics : list of dict, one row each; arrays, optimizer_state, average (of parameters),
+    best (of early stopping) : name -> NumPy array.
     """
 
-    def __init__(self, epoch, arrays, optimizer_state, metrics):
+    def __init__(self, epoch, arrays, optimizer_state, metrics, average=None, best=None):
         self.epoch, self.arrays, self.optimizer_state, self.metrics = epoch, arrays, optimizer_state, metrics
+        self.average, self.best = average or {}, best or {}
 
     def save(self, path):
-        content = {"parameter/" + name: array for name, array in self.arrays.items()}
-        content.update({"optimizer/" + name: array for name, array in self.optimizer_state.items()})
+        parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best))
+        content = {part + "/" + name: array for part, arrays in parts for name, array in arrays.items()}
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
         np.savez(archive, progress=np.array(progress), **content)
@@ -114,11 +117,12 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as archive:
                 content = {name: archive[name] for name in archive.files}
             progress = json.loads(str(content.pop("progress")))
-            parts = {"parameter": {}, "optimizer": {}}
+            parts = {part: {} for part in _PARTS}
             for name, array in content.items():
                 part, _, rest = name.partition("/")
                 parts[part][rest] = array
-            return cls(int(progress["epoch"]), parts["parameter"], parts["optimizer"], list(progress["metrics"]))
+            arrays, optimizer_state, *kept = parts.values()
+            return cls(int(progress["epoch"]), arrays, optimizer_state, list(progress["metrics"]), *kept)
         except Exception as error:  # a torn archive can raise nearly anything
             raise InputError(
                 "%s is not a whole checkpoint (%s: %s); delete it to train from the beginning"

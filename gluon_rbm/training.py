@@ -19,13 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 import ais
-from gluon_rbm import datasets, framework, gibbs, options, plots
+from gluon_rbm import datasets, framework, gibbs, learning, optimization, options, plots
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, RunFolder, write_whole
 
-__all__ = ["main", "make_optimizer"]
+__all__ = ["learner_settings", "main"]
 
 _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 
@@ -50,6 +50,7 @@ _FREE = (
     "ais_num_batch",
     "ais_intermediate_steps",
     "ais_burn_in_steps",
+    "ais_base_rate",
 )
 
 
@@ -73,26 +74,42 @@ def main(argv, prog, api, make_learner):
     return 0
 
 
-def make_optimizer(args, **settings):
-    """The `mx.optimizer.SGD` of a run.
+def _rule(args):
+    return learning.LearningRule(**{name: getattr(args, name) for name in learning.LearningRule._fields})
 
-    The gradient is a mean over the batch already, and both APIs divide it by the batch size once more: the documented
-    rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here.
-    """
-    optimizer = mx.optimizer.SGD(
-        learning_rate=args.learning_rate, momentum=args.momentum, wd=args.weight_decay / args.batch_size, **settings
-    )
-    optimizer.aggregate_num = 0  # three arrays in one operator take twice as long as one by one
-    return optimizer
+
+def learner_settings(args):
+    """What a learner of either API is made with: arguments of `BinaryRBMBlock` and `binary_rbm_symbol`."""
+    return {
+        "num_hidden": args.num_hidden,
+        "k": args.k,
+        "for_training": True,
+        "num_chains": args.num_chains or args.batch_size,
+        "engine": args.engine,
+        "rule": _rule(args),
+    }
 
 
 def _check_sizes(args, num_visible):
     """MXNet counts an array's elements in 31 bits."""
-    rows, units = max(args.batch_size, args.ais_batch_size), max(num_visible, args.num_hidden)
+    num_chains = (args.num_chains or args.batch_size) * _rule(args).replicas
+    rows, units = max(args.batch_size, num_chains, args.ais_batch_size), max(num_visible, args.num_hidden)
     if max(rows * units, num_visible * args.num_hidden) >= 2**31:
         raise InputError(
-            "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size or --ais-batch-size"
+            "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains "
+            "or --ais-batch-size"
         )
+
+
+def _free_arguments(args):
+    """Arguments that a resumed run may change: not its length, where what is done before depends on it."""
+    bound = args.learning_rate_schedule != "constant" or args.average
+    return [name for name in _FREE if not (bound and name == "num_epoch")]
+
+
+def _data_bias(data):
+    """The log-odds of the mean training image, smoothed."""
+    return ais.smoothed_visible_bias(datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
 
 
 def _initial_arrays(args, data, context):
@@ -100,21 +117,24 @@ def _initial_arrays(args, data, context):
     weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(
         scale=0.01, size=(num_visible, num_hidden)
     )
-    visible_bias = np.zeros(num_visible)
-    if args.initial_visible_bias == "data":
-        visible_bias = ais.smoothed_visible_bias(
-            datasets.mean_image(data.train_images, data.maximum), len(data.train_images)
-        )
     arrays = {
-        "visible_layer_bias": visible_bias,
-        "hidden_layer_bias": np.zeros(num_hidden),
+        "visible_layer_bias": np.zeros(num_visible),
+        "hidden_layer_bias": np.full(num_hidden, args.initial_hidden_bias),
         "interaction_weight": weights,
     }
+    if args.initial_visible_bias == "data":
+        arrays["visible_layer_bias"] = _data_bias(data)
+    states = learning.states(_rule(args), args.num_chains or args.batch_size, num_visible, num_hidden)
+    arrays.update({name: np.ones(shape) for name, shape in states.items()})
+    if args.centering:
+        hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
+        arrays.update(zip(learning.OFFSETS, (datasets.mean_image(data.train_images, data.maximum), hidden_mean)))
+    if args.chains == "tempered":
+        arrays[learning.BASE] = _data_bias(data)
     arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
     noise = gibbs.Noise([args.seed, _CHAINS])
-    for layer, units in (("visible", num_visible), ("hidden", num_hidden)):
-        half = mx.nd.full((args.batch_size, units), 0.5, ctx=context)
-        arrays["aux_%s_layer_sample" % layer] = noise.bernoulli(half)
+    for name in learning.SAMPLES:
+        arrays[name] = noise.bernoulli(arrays[name] / 2)
     return arrays
 
 
@@ -127,6 +147,8 @@ class _Run:
         if note:
             print(note, flush=True)
         self.data = datasets.load(args.dataset, args.data_dir)
+        digest = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
+        self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         _check_sizes(args, self.data.num_visible)
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
         arrays = _initial_arrays(args, self.data, self.context)
@@ -136,31 +158,43 @@ class _Run:
         self.folder = stack.enter_context(contextlib.closing(folder))
         arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
         arguments["device"] = self.context.device_type  # noise and rounding depend on it
-        arguments["data_sha256"] = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
-        self.folder.write_arguments(arguments, framework.versions(), _FREE)
+        arguments["data_sha256"] = digest
+        self.folder.write_arguments(arguments, framework.versions(), _free_arguments(args))
         self.learner = make_learner(args, arrays, self.context)
+        self.batches_an_epoch = -(-len(self.data.train_images) // args.batch_size)
         self.epoch, self.metrics = 0, []
+        self.average, self.stopping = optimization.ParameterAverage(), optimization.EarlyStopping(args.early_stopping)
 
     def run(self):
         self._restore()
-        batches_an_epoch = -(-len(self.data.train_images) // self.args.batch_size)
         with tqdm(
-            total=self.args.num_epoch * batches_an_epoch,
-            initial=self.epoch * batches_an_epoch,
+            total=self.args.num_epoch * self.batches_an_epoch,
+            initial=self.epoch * self.batches_an_epoch,
             unit="batch",
             disable=None,
             dynamic_ncols=True,
         ) as bar:
-            while self.epoch < self.args.num_epoch:
+            while not self._is_over():
                 bar.set_description("epoch %d/%d" % (self.epoch + 1, self.args.num_epoch))
                 started = time.perf_counter()
                 self._train_epoch(bar)
                 self._finish_epoch(time.perf_counter() - started)
         self._make_pictures()
 
-    def _parameters(self):
+    def _is_over(self):
+        return self.epoch >= self.args.num_epoch or self.stopping.over
+
+    def _learned(self):
         arrays = self.learner.arrays()
-        return Parameters(*(arrays[name] for name in Parameters._fields))
+        return {name: arrays[name] for name in Parameters._fields}
+
+    def _current(self):
+        """What is monitored: the averaged parameters as soon as there are such."""
+        return self.average.arrays or self._learned()
+
+    def _results(self):
+        """The run's results so far: with early stopping the best of what was monitored."""
+        return self.stopping.arrays or self._current()
 
     def _restore(self):
         if self.args.resume and not self.folder.resuming:
@@ -169,6 +203,10 @@ class _Run:
         if checkpoint is not None:
             _restore_arrays(self.learner, checkpoint)
             self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
+            updates = self.epoch * self.batches_an_epoch
+            optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
+            self.average.restore(checkpoint.average, self.context)
+            self.stopping.restore(checkpoint.best, self.context)
             self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
             print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
         else:
@@ -187,12 +225,16 @@ class _Run:
             num_workers=args.data_loader_num_worker,
         )
         last = None
-        for batch in batches:
+        for index, batch in enumerate(batches):
+            progress = (self.epoch + index / self.batches_an_epoch) / args.num_epoch
+            optimization.set_pace(self.learner.updater.optimizer, args, self.epoch, progress)
             # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
             current = self.learner.step(mx.nd.array(batch, ctx=self.context))
             if last is not None:
                 last.wait_to_read()
             last = current
+            if progress >= 1 - args.average:
+                self.average.add(self._learned())
             bar.update()
         mx.nd.waitall()
 
@@ -207,8 +249,12 @@ class _Run:
             )
         self.epoch = number
         row = {"epoch": number, "seconds": round(seconds, 3)}
-        for layer in ("visible", "hidden"):  # of the chains: what sampling costs may depend on it
-            row[layer + "_units_on"] = round(arrays["aux_%s_layer_sample" % layer].mean(dtype="float64"), 5)
+        for name in learning.SAMPLES:  # what sampling costs may depend on it
+            chains = arrays[name][: self.args.num_chains or self.args.batch_size]
+            row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
+        if learning.SWAP_RATE in arrays:
+            row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
+            row["mean_swap_rate"] = round(float(arrays[learning.SWAP_RATE].mean()), 5)
         message = "Epoch %d completed" % number
         if number % self.args.monitor_every == 0 or number == self.args.num_epoch:
             started = time.perf_counter()
@@ -223,56 +269,44 @@ class _Run:
         """Log-likelihoods by AIS: a row of metrics, and the line to print."""
         args = self.args
         partition = ais.log_partition(
-            *self._parameters(),
+            **self._current(),
             num_chains=args.ais_batch_size * args.ais_num_batch,
+            base_visible_bias=_data_bias(self.data) if args.ais_base_rate == "data" else None,
             key=[args.seed, _AIS, number],
             num_distributions=args.ais_intermediate_steps,
             burn_in_sweeps=args.ais_burn_in_steps,
             chains_at_once=args.ais_batch_size,
             engine=args.engine,
         )
-        test, train = (
-            self._likelihood(part, images, partition.log_z)
-            for part, images in ((1, self.data.test_images), (2, self.data.train_images))
-        )
-        scores = (number, test.mean, train.mean)
-        message = "Epoch %d completed with test log-likelihood %.2f and train log-likelihood %.2f" % scores
-        remarks = ["log Z %.2f" % partition.log_z]
-        remarks += [] if test.binary and train.binary else ["grey-pixel score"]
-        remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
-        row = {
-            "test_log_likelihood": test.mean,
-            "test_standard_error": test.standard_error,
-            "train_log_likelihood": train.mean,
-            "train_standard_error": train.standard_error,
-            "binary_pixels": int(test.binary and train.binary),
-            "log_z": partition.log_z,
-            "log_z_low": partition.low,
-            "log_z_high": partition.high,
-            "effective_sample_size": partition.effective_sample_size,
+        # Choices are made on held-out images; so where there are such, the test images are looked at only once.
+        watched = ("held-out", self.held_out) if args.held_out else ("test", self.data.test_images)
+        scores = {
+            name: self._likelihood(part, images, self._current(), partition.log_z)
+            for part, (name, images) in enumerate([watched, ("train", self.data.train_images)], 1)
         }
-        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
-        return row, "%s; %s" % (message, ", ".join(remarks))
+        self.stopping.note(scores[watched[0]].mean, partition.log_z, self._current())
+        if self._is_over() and "test" not in scores:
+            log_z = self.stopping.log_z if self.stopping.arrays else partition.log_z
+            scores["test"] = self._likelihood(3, self.data.test_images, self._results(), log_z)
+        return _metrics_row(scores, partition), "Epoch %d completed with %s" % (number, _message(scores, partition))
 
-    def _likelihood(self, part, images, log_z):
+    def _likelihood(self, part, images, parameters, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
         pixels = datasets.batches(
             images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS, part], binarize=self.args.binarize
         )
-        return ais.mean_log_likelihood(self._parameters(), pixels, log_z)
+        return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z)
 
     def _save(self, arrays):
         """The checkpoint first: it holds all the rest."""
-        state = {
-            self.learner.parameter_names[index]: momentum.asnumpy()
-            for index, momentum in self.learner.updater.states.items()
-            if momentum is not None
-        }
-        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics))
+        state = optimization.optimizer_state(self.learner)
+        kept = self.average.state(), self.stopping.state()
+        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics, *kept))
         self._write_results(arrays)
 
     def _write_results(self, arrays):
-        self.folder.write_parameters(arrays)
+        results = {name: array.asnumpy() for name, array in self._results().items()}
+        self.folder.write_parameters({**arrays, **results})
         self.folder.write_metrics(self.metrics)
 
     def _make_pictures(self):
@@ -280,7 +314,7 @@ class _Run:
         binary = [row["binary_pixels"] for row in self.metrics if "binary_pixels" in row]
         score = "log-likelihood" if binary and all(binary) else "grey-pixel score"
         self._picture("learning-curve.png", plots.learning_curve(self.metrics, score))
-        self._picture("filters.png", plots.filters(self._parameters().interaction_weight.asnumpy(), shape))
+        self._picture("filters.png", plots.filters(self._results()["interaction_weight"].asnumpy(), shape))
         print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
         originals, samples = self._showcase()
         self._picture("showcase.png", plots.showcase(originals, samples, shape, _SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
@@ -294,7 +328,7 @@ class _Run:
         chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
         originals = datasets.to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
         chains = gibbs.run_chains(
-            self._parameters(),
+            Parameters(**self._results()),
             visible=mx.nd.array(originals, ctx=self.context),
             sweeps=_SHOWCASE_SWEEPS,
             key=[self.args.seed, _SHOWCASE, 2],
@@ -307,8 +341,32 @@ class _Run:
             plots.save(figure, temporary)
 
 
+def _metrics_row(scores, partition):
+    """The columns of `LogLikelihood`s, by name of the images, and of the `LogPartition` they were computed with."""
+    row = {}
+    for name, score in scores.items():
+        row[name.replace("-", "_") + "_log_likelihood"] = score.mean
+        row[name.replace("-", "_") + "_standard_error"] = score.standard_error
+    row.update(
+        binary_pixels=int(all(score.binary for score in scores.values())),
+        log_z=partition.log_z,
+        log_z_low=partition.low,
+        log_z_high=partition.high,
+        effective_sample_size=partition.effective_sample_size,
+    )
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
+
+
+def _message(scores, partition):
+    likelihoods = ["%s log-likelihood %.2f" % (name, score.mean) for name, score in scores.items()]
+    remarks = ["log Z %.2f" % partition.log_z]
+    remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
+    remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
+    return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
+
+
 def _restore_arrays(learner, checkpoint):
-    """Put a checkpoint's arrays and momentum into the learner."""
+    """Put a checkpoint's arrays into the learner."""
     arrays = learner.arrays()
     expected = {name: array.shape for name, array in arrays.items()}
     found = {name: array.shape for name, array in checkpoint.arrays.items()}
@@ -319,8 +377,3 @@ def _restore_arrays(learner, checkpoint):
         )
     for name, array in arrays.items():
         array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)
-    updater = learner.updater
-    for index, name in learner.parameter_names.items():
-        if name in checkpoint.optimizer_state:
-            state = mx.nd.array(checkpoint.optimizer_state[name], ctx=arrays[name].context)
-            updater.states[index], updater.states_synced[index] = state, True

@@ -100,6 +100,10 @@ def test_other_defaults():
     assert added == {
         "dataset": "mnist", "data_dir": None, "seed": 0, "output_dir": None, "resume": False, "binarize": "none",
         "monitor_every": 1, "engine": "auto", "initial_visible_bias": "zero", "weight_decay": 0.0,
+        "centering": 0.0, "learning_rate_schedule": "constant", "hold": 0.3, "average": 0.0, "held_out": 0,
+        "ais_base_rate": "model", "chains": "persistent", "num_chains": 0, "num_temperatures": 10, "preset": None,
+        "sparsity_target": 0.1, "sparsity_cost": 0.0, "weight_decay_l1": 0.0, "initial_hidden_bias": 0.0,
+        "optimizer": "sgd", "initial_momentum": 0.5, "initial_momentum_epochs": 0, "early_stopping": 0,
     }  # fmt: skip
 
 

@@ -1,0 +1,275 @@
+"""How an RBM learns from its chains: which chains, and what bends the gradient. By default nothing does: plain PCD-k.
+
+**Centering** (Montavon & Mueller 2012; Melchior, Fischer & Wiskott, JMLR 17, 2016; with such offsets also called the
+enhanced gradient, Cho, Raiko & Ilin, ICML 2011) is gradient descent in the parameters of
+
+    E(v, h) = -(v - mu).a' - b'.(h - lambda) - (v - mu) W (h - lambda),     a = a' - W lambda,  b = b' - mu W,
+
+the same machines with the same W. Carried back to a, b and W it bends the plain gradient g:
+
+    g'_W = g_W - mu (x) g_b - g_a (x) lambda = <(v - mu) (x) (h - lambda)>_model - <(v - mu) (x) (h - lambda)>_data
+    g'_a = g_a - g'_W lambda                    g'_b = g_b - mu g'_W
+
+so that nothing but the gradient knows of it. The offsets mu and lambda are running means of data and of p(h=1|data).
+
+**Tempered chains** (parallel tempering; Desjardins et al., AISTATS 2010): each chain has replicas at inverse
+temperatures from 1 down to 0, which exchange their states; only those at beta = 1 are learned from, and hot ones cross
+from mode to mode.
+
+**Sparsity** (Lee, Ekanadham & Ng, NIPS 2007) adds c sum_j (p - q_j)^2 to the mean loss, where q_j is the mean of
+p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
+
+    p(h_j=1|v) + 2 c (p - q_j) p(h_j=1|v) (1 - p(h_j=1|v)).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gluon_rbm import gibbs
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host, mx, operand, store, store_product
+
+__all__ = [
+    "BASE",
+    "CHAINS",
+    "OFFSETS",
+    "PLAIN",
+    "SAMPLES",
+    "SWAP_RATE",
+    "BinaryStates",
+    "LearningRule",
+    "carry_on",
+    "initializer",
+    "states",
+    "store_gradients",
+    "swap",
+    "update_offsets",
+]
+
+CHAINS = ("persistent", "data", "tempered")
+
+# What an RBM in training keeps beside its parameters: the last samples of its chains, and what its rule asks for.
+SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
+OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
+BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
+
+_SWAP_RATE_DECAY = 0.01
+
+
+class LearningRule(NamedTuple):
+    """How an RBM learns from its chains. The default is plain PCD.
+
+    chains : "persistent", "data" or "tempered"
+        Chains that go on from step to step (PCD, Tieleman 2008); that start at the data in each step (CD, Hinton 2002;
+        chain i at image i modulo the batch); or that go on and have replicas at other temperatures.
+    num_temperatures : int >= 2
+        Replicas of each tempered chain, itself included, linear in beta from 1 to 0.
+    centering : float in [0, 1]
+        Rate at which the offsets follow the means of each batch; 0: no centering. 0.01 is usual.
+    sparsity_target, sparsity_cost : float in [0, 1] and >= 0
+        p and c above, in nats; a cost of 0: no such term.
+    weight_decay_l1 : float >= 0
+        lambda_1 in lambda_1 sum |W|, added to the mean loss (Hinton 2010, section 10).
+    """
+
+    chains: str = "persistent"
+    num_temperatures: int = 10
+    centering: float = 0.0
+    sparsity_target: float = 0.1
+    sparsity_cost: float = 0.0
+    weight_decay_l1: float = 0.0
+
+    @classmethod
+    def checked(cls, **attributes):
+        """The rule of these attributes (or texts of them, as MXNet hands them to operators), or InputError."""
+        unknown = sorted(set(attributes) - set(cls._fields))
+        if unknown:
+            raise InputError("a learning rule has no %s; it has %s" % (unknown[0], ", ".join(cls._fields)))
+        rule = cls(**{name: type(cls._field_defaults[name])(value) for name, value in attributes.items()})
+        for name, sound, remedy in (
+            ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
+            ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
+            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # false for NaN, here and below
+            ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
+            ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
+            ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),
+        ):
+            if not sound:
+                raise InputError("%s is %s; it must be %s" % (name, getattr(rule, name), remedy))
+        return rule
+
+    @property
+    def replicas(self):
+        """Rows of the samples that belong to each chain."""
+        return self.num_temperatures if self.chains == "tempered" else 1
+
+
+PLAIN = LearningRule()
+
+
+def states(rule, num_chains, num_visible, num_hidden):
+    """Names and shapes of what an RBM in training keeps beside its parameters, in order.
+
+    The samples of the chains, those at beta = 1 first; with centering the offsets; with tempering the visible bias at
+    beta = 0, and how often replicas that are neighbours exchange their states (the hottest pair last).
+    """
+    rows = num_chains * rule.replicas
+    shapes = dict(zip(SAMPLES, ((rows, num_visible), (rows, num_hidden))))
+    if rule.centering:
+        shapes.update(zip(OFFSETS, ((num_visible,), (num_hidden,))))
+    if rule.chains == "tempered":
+        shapes.update({BASE: (num_visible,), SWAP_RATE: (rule.num_temperatures - 1,)})
+    return shapes
+
+
+@mx.init.register
+class BinaryStates(mx.init.Initializer):
+    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
+
+    def _init_weight(self, name, arr):
+        noise = gibbs.Noise(gibbs.draw_key().asnumpy())
+        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
+
+
+def initializer(state):
+    """The `mx.init.Initializer` of one of the `states`."""
+    start = {**dict.fromkeys(OFFSETS, 0.5), BASE: 0.0, SWAP_RATE: 1.0}
+    return mx.init.Constant(start[state]) if state in start else BinaryStates()
+
+
+# --- Chains -----------------------------------------------------------------------------------------------------------
+
+
+def carry_on(rule, parameters, kept, data, sweeps, key, engine):
+    """Carry the chains of a step on by `sweeps` sweeps.
+
+    kept : NDArrays of `states`, by name; the samples, and the rate of swaps, are changed.
+
+    Returns the probabilities of both layers of the chains at beta = 1, NDArrays (num_chains, ...).
+    """
+    visible, hidden = (kept[name] for name in SAMPLES)
+    num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
+    if rule.chains == "data":
+        chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
+    else:
+        start = gibbs.redraw_non_binary(hidden, gibbs.Noise([*key, 0]))
+        if rule.chains == "tempered":
+            start, betas = _exchange(rule, parameters, kept, start, key)
+            settings.update(beta=betas, base_visible_bias=kept[BASE])
+        chains = gibbs.run_chains(parameters, hidden=start, **settings)
+    store(visible, "write", operand(chains.visible_sample))
+    store(hidden, "write", operand(chains.hidden_sample))
+    if rule.replicas == 1:
+        return chains.visible_prob_1, chains.hidden_prob_1
+    return chains.visible_prob_1[:num_chains], chains.hidden_prob_1[:num_chains]
+
+
+def _cycled(rows, count):
+    """The first `count` of the rows, over and over again."""
+    return rows if len(rows) == count else rows.take(mx.nd.arange(count, ctx=rows.context) % len(rows))
+
+
+def _exchange(rule, parameters, kept, hidden, key):
+    """Exchange states of neighbouring replicas: the hidden samples to go on from, and each row's beta."""
+    visible = gibbs.redraw_non_binary(kept[SAMPLES[0]], gibbs.Noise([*key, 2]))
+    betas = np.linspace(1, 0, rule.replicas)
+    uniform = np.random.Generator(np.random.SFC64(np.random.SeedSequence([*map(int, key), 3]))).random
+    order, rates = swap(_slopes(parameters, visible, hidden, kept[BASE]).reshape(rule.replicas, -1), betas, uniform)
+    store(kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (_like(rates, kept[SWAP_RATE]) - operand(kept[SWAP_RATE])))
+    rows = np.repeat(betas, len(hidden) // rule.replicas)
+    return hidden.take(mx.nd.array(order.ravel(), ctx=hidden.context, dtype="int32")), mx.nd.array(
+        rows, ctx=hidden.context, dtype=hidden.dtype
+    )
+
+
+def _like(values, array):
+    return operand(from_host(values.astype(array.dtype), array.context))
+
+
+def _slopes(parameters, visible, hidden, base):
+    """dE_beta/dbeta = -(a - a0).v - b.h - v W h of each row: float64 (rows,), NumPy."""
+    a, b, w, v, h, a0 = map(operand, (*parameters, visible, hidden, base))
+    slopes = -((v @ w + b) * h).sum(axis=1) - v @ (a - a0)
+    return np.asarray(slopes, "float64") if isinstance(slopes, np.ndarray) else slopes.asnumpy().astype("float64")
+
+
+def swap(slopes, betas, uniform):
+    """Exchange the states of replicas that are neighbours, each exchange with probability
+
+        min(1, exp((beta_r - beta_s) (U_r - U_s))),     U = dE_beta/dbeta of a state,
+
+    which keeps the product of all replicas' distributions as it is: first the pairs (0, 1), (2, 3), ..., then the rest.
+
+    slopes : (num_temperatures, num_chains), U of every state; betas : (num_temperatures,); uniform : as
+    `np.random.Generator.random`.
+
+    Returns the row (of all, temperature by temperature) that each place gets its state from, int (num_temperatures,
+    num_chains), and the mean probability of each pair's exchange, (num_temperatures - 1,).
+    """
+    slopes, rates = slopes.copy(), np.zeros(len(betas) - 1)
+    order = np.arange(slopes.size).reshape(slopes.shape)
+    for first in (0, 1):
+        low = np.arange(first, len(betas) - 1, 2)
+        probability = np.exp(np.minimum(0, (betas[low] - betas[low + 1])[:, None] * (slopes[low] - slopes[low + 1])))
+        rates[low] = probability.mean(axis=1)
+        exchanged = uniform(probability.shape) < probability
+        for values in (order, slopes):
+            here, there = values[low], values[low + 1]
+            values[low], values[low + 1] = np.where(exchanged, there, here), np.where(exchanged, here, there)
+    return order, rates
+
+
+# --- Gradient ---------------------------------------------------------------------------------------------------------
+
+
+def store_gradients(rule, targets, how, chains, data, weight, kept):
+    """Store the gradients of the mean loss: a mean over chains minus one over data, bent by the rule.
+
+    targets, how : NDArrays of the gradients with respect to a, b and W; what to do with each (see `framework.store`)
+    chains, data : (v, p(h=1|v)), `operand`s of (rows, num_visible) and (rows, num_hidden)
+    weight : W, an `operand`
+    kept : NDArrays of `states`, by name
+    """
+    offsets = [operand(kept[name]) for name in OFFSETS if name in kept]
+    data = data[0], _sparse(rule, data[1])
+    visible_gradient, hidden_gradient = (_mean(chain) - _mean(datum) for chain, datum in zip(chains, data))
+    # Both means of v (x) p(h=1|v), and their difference, in one product over the rows of chains and data. To subtract
+    # the offsets from the few rows costs next to nothing, from the large matrix it would.
+    (chain_visible, chain_hidden), (data_visible, data_hidden) = (_without(offsets, *rows) for rows in (chains, data))
+    visible = np.concatenate([chain_visible / len(chain_visible), data_visible / -len(data_visible)])
+    hidden = np.concatenate([chain_hidden, data_hidden])
+    if rule.weight_decay_l1:
+        weight_gradient = visible.T @ hidden + rule.weight_decay_l1 * np.sign(weight)
+        store(targets[2], how[2], weight_gradient)
+    else:
+        weight_gradient = store_product(targets[2], how[2], visible.T, hidden)
+    if offsets:
+        visible_gradient = visible_gradient - weight_gradient @ offsets[1]
+        hidden_gradient = hidden_gradient - offsets[0] @ weight_gradient
+    store(targets[0], how[0], visible_gradient)
+    store(targets[1], how[1], hidden_gradient)
+
+
+def _sparse(rule, hidden_prob_1):
+    if not rule.sparsity_cost:
+        return hidden_prob_1
+    pull = 2 * rule.sparsity_cost * (rule.sparsity_target - _mean(hidden_prob_1))
+    return hidden_prob_1 + pull * hidden_prob_1 * (1 - hidden_prob_1)
+
+
+def _without(offsets, visible, hidden):
+    return (visible - offsets[0], hidden - offsets[1]) if offsets else (visible, hidden)
+
+
+def _mean(rows):
+    # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
+    return rows.mean(axis=0, dtype="float64").astype(rows.dtype)
+
+
+def update_offsets(rule, kept, visible, hidden_prob_1):
+    """With centering, let the offsets in `kept` follow the means of a batch: offset += rate (mean - offset)."""
+    for name, rows in zip(OFFSETS, (visible, hidden_prob_1)):
+        if name in kept:
+            mean, offset = _mean(operand(rows)), kept[name]
+            store(offset, "add", rule.centering * (mean - operand(offset)))

@@ -1,0 +1,188 @@
+"""How the parameters follow the gradient over a run: optimizer, schedules, averaged parameters, early stopping.
+
+A learner is what `gluon_rbm.training` describes; its `updater` holds an optimizer and its state.
+"""
+
+import inspect
+
+import numpy as np
+
+from gluon_rbm.framework import mx
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "EarlyStopping",
+    "ParameterAverage",
+    "has_momentum",
+    "make_optimizer",
+    "momentum_at",
+    "optimizer_state",
+    "rate_factor",
+    "restore_optimizer",
+    "set_pace",
+]
+
+SCHEDULES = ("constant", "linear")
+
+# What MXNet 1.9.1 registers, but for: nadam, which keeps a number that no checkpoint sees; sgld, whose noise is not the
+# same in both APIs; adamax, which divides by zero where a gradient is zero; dcasgd and lars, which fail with a momentum
+# and with arrays one by one; groupadagrad, for embeddings; ccsgd, another name of sgd; and one of MXNet's tests.
+OPTIMIZERS = ("sgd", "nag", "signum", "lbsgd", "adagrad", "adadelta", "adam", "ftml", "ftrl", "lamb", "rmsprop")
+
+
+# --- Optimizer --------------------------------------------------------------------------------------------------------
+
+
+def has_momentum(name):
+    """Whether the optimizer of that name takes a momentum."""
+    return "momentum" in inspect.signature(mx.optimizer.Optimizer.opt_registry[name].__init__).parameters
+
+
+def make_optimizer(args, **settings):
+    """The `mx.optimizer.Optimizer` of a run.
+
+    The gradient is a mean over the batch already, and both APIs divide it by the batch size once more: the documented
+    rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here.
+    """
+    kind = mx.optimizer.Optimizer.opt_registry[args.optimizer]
+    if has_momentum(args.optimizer):
+        settings["momentum"] = args.momentum
+    optimizer = kind(learning_rate=args.learning_rate, wd=args.weight_decay / args.batch_size, **settings)
+    optimizer.aggregate_num = 0  # three arrays in one operator take twice as long as one by one
+    return optimizer
+
+
+def _leaves(state):
+    """The NDArrays in an optimizer's state of one parameter: None, an NDArray, or a sequence of states."""
+    if state is None or isinstance(state, mx.nd.NDArray):
+        return [] if state is None else [state]
+    return [leaf for part in state for leaf in _leaves(part)]
+
+
+def _named_leaves(learner):
+    """(name, NDArray) of everything in the optimizer's state: parameter, parameter/1, parameter/2, ..."""
+    for index, parameter in learner.parameter_names.items():
+        for number, leaf in enumerate(_leaves(learner.updater.states.get(index))):
+            yield (parameter if number == 0 else "%s/%d" % (parameter, number)), leaf
+
+
+def optimizer_state(learner):
+    """The state of a learner's optimizer: name -> NumPy array."""
+    return {name: leaf.asnumpy() for name, leaf in _named_leaves(learner)}
+
+
+def restore_optimizer(learner, state, updates):
+    """Give a learner's optimizer a state that `optimizer_state` returned after so many updates."""
+    optimizer, updater, arrays = learner.updater.optimizer, learner.updater, learner.arrays()
+    optimizer.begin_num_update = optimizer.num_update = updates
+    for index, name in learner.parameter_names.items():
+        if name in state:
+            updater.states[index] = optimizer.create_state_multi_precision(index, arrays[name])
+            updater.states_synced[index] = True
+    for name, leaf in _named_leaves(learner):
+        leaf[:] = mx.nd.array(state[name], ctx=leaf.context, dtype=leaf.dtype)
+
+
+# --- Schedules --------------------------------------------------------------------------------------------------------
+
+
+def set_pace(optimizer, args, epoch, progress):
+    """Set learning rate and momentum for a step in `epoch` (from 0), when a share `progress` of the run is done."""
+    optimizer.set_learning_rate(args.learning_rate * rate_factor(args.learning_rate_schedule, args.hold, progress))
+    if args.initial_momentum_epochs:
+        optimizer.momentum = momentum_at(args, epoch)
+
+
+def rate_factor(schedule, hold, progress):
+    """What the learning rate is multiplied with when a share `progress` in [0, 1) of the run is done.
+
+    "constant": 1. "linear": 1 up to progress = hold (in [0, 1)), from there linearly down to 0 at the end.
+    """
+    return 1.0 if schedule == "constant" else min(1.0, (1 - progress) / (1 - hold))
+
+
+def momentum_at(args, epoch):
+    """Momentum in an epoch, counted from 0 (Hinton 2010, section 9: 0.5 at the beginning, then 0.9)."""
+    return args.initial_momentum if epoch < args.initial_momentum_epochs else args.momentum
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+def _on_device(state, context):
+    return {name: mx.nd.array(array, ctx=context, dtype=array.dtype) for name, array in state.items()}
+
+
+class ParameterAverage:
+    """Mean of the parameters over the steps since it was made (Polyak & Juditsky 1992).
+
+    arrays : name -> NDArray, the means; empty before the first step. count : steps.
+    """
+
+    def __init__(self):
+        self.arrays, self.count = {}, 0
+
+    def add(self, parameters):
+        """One more step; parameters : name -> NDArray. MXNet adds behind Python's back: nothing is waited for."""
+        self.count += 1
+        for name, parameter in parameters.items():
+            if name in self.arrays:
+                mean = self.arrays[name]
+                mean += (parameter - mean) / self.count
+            else:
+                self.arrays[name] = parameter.copy()
+
+    def state(self):
+        """What `restore` takes: name -> NumPy array."""
+        if not self.arrays:
+            return {}
+        return {**{name: array.asnumpy() for name, array in self.arrays.items()}, "count": np.array(self.count)}
+
+    def restore(self, state, context):
+        """Go on from where another average was."""
+        self.arrays = _on_device({name: array for name, array in state.items() if name != "count"}, context)
+        self.count = int(state.get("count", 0))
+
+
+class EarlyStopping:
+    """Remembers the parameters of the best score, and says when it has not been reached again for too long.
+
+    patience : int
+        Scores in a row that may be below the best one; 0: any number, and nothing is remembered.
+    arrays : name -> NDArray, copies of the best parameters; empty before the first score. best, log_z : of that epoch.
+    """
+
+    def __init__(self, patience):
+        self.patience = patience
+        self.arrays, self.best, self.log_z, self.worse = {}, -np.inf, None, 0
+
+    def note(self, score, log_z, parameters):
+        """A new score, of parameters name -> NDArray whose log Z is `log_z`."""
+        if not self.patience:
+            return
+        if score > self.best:
+            self.best, self.log_z, self.worse = score, log_z, 0
+            self.arrays = {name: array.copy() for name, array in parameters.items()}
+        else:
+            self.worse += 1
+
+    @property
+    def over(self):
+        """Whether patience has come to its end."""
+        return 0 < self.patience <= self.worse
+
+    def state(self):
+        """What `restore` takes: name -> NumPy array."""
+        if not self.arrays:
+            return {}
+        return {
+            **{name: array.asnumpy() for name, array in self.arrays.items()},
+            "scores": np.array([self.best, self.log_z, self.worse]),
+        }
+
+    def restore(self, state, context):
+        """Go on from where another one was."""
+        if state:
+            self.best, self.log_z, self.worse = state["scores"].tolist()
+            self.arrays = _on_device({name: array for name, array in state.items() if name != "scores"}, context)
