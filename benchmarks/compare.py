@@ -99,11 +99,13 @@ def sweeps(args, models, skip):
         return
     for model in models:
         common = {"model": model.path, "number": K, "repeats": args.steps}
-        what = "%d sweeps of %d chains, %s" % (K, BATCH, model.state)
-        yield (
-            {"ours": ("sweeps", common), "PyTorch": ("sweeps_torch", common)},
-            [Row(what, "ours", "PyTorch", 4 if model.trained else 2)],
-        )
+        sides = {
+            "ours": ("sweeps", common),
+            "PyTorch, rand < p": ("sweeps_torch", {**common, "bernoulli": False}),
+            "PyTorch, bernoulli": ("sweeps_torch", {**common, "bernoulli": True}),
+        }
+        what, goal = "%d sweeps of %d chains, %s" % (K, BATCH, model.state), 4 if model.trained else 2
+        yield sides, [Row(what, "ours", other, goal) for other in sides if other != "ours"]
 
 
 def epoch(args, models, skip):

@@ -91,19 +91,23 @@ def sweeps(model, number, repeats):
     return {"call": seconds(run, repeats)}
 
 
-def sweeps_torch(model, number, repeats):
-    """The same, written plainly in PyTorch."""
+def sweeps_torch(model, number, repeats, bernoulli):
+    """The same, written plainly in PyTorch: with `torch.bernoulli`, or with what is nearly twice as fast."""
     import torch
 
     model = {name: torch.from_numpy(array) for name, array in np.load(model).items()}
     visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
 
+    def sample(logits):
+        prob_1 = torch.sigmoid(logits)
+        return torch.bernoulli(prob_1) if bernoulli else (torch.rand_like(prob_1) < prob_1).float()
+
     @torch.inference_mode()
     def run():
         hidden = model["hidden"]
         for _ in range(number):
-            visible = torch.bernoulli(torch.sigmoid(torch.addmm(visible_bias, hidden, weight.t())))
-            hidden = torch.bernoulli(torch.sigmoid(torch.addmm(hidden_bias, visible, weight)))
+            visible = sample(torch.addmm(visible_bias, hidden, weight.t()))
+            hidden = sample(torch.addmm(hidden_bias, visible, weight))
 
     return {"call": seconds(run, repeats)}
 
