@@ -111,6 +111,10 @@ class BinaryRBM(mx.operator.CustomOp):
         if not aux:
             raise InputError("BinaryRBM has gradients only with for_training=True: without it there are no chains")
         data, hidden_prob_1 = operand(in_data[0]), operand(out_data[1])
+        if self._chain_hidden_prob_1 is None:
+            raise InputError(
+                "BinaryRBM has no gradient of a forward that did not train: use autograd.record() or is_train"
+            )
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
         chain_hidden = operand(self._chain_hidden_prob_1)
         chains = operand(aux[0])[: len(chain_hidden)], chain_hidden

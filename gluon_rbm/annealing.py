@@ -23,6 +23,7 @@ SCHEDULES = ("linear", "three-piece", "adaptive")
 _PILOT_DISTRIBUTIONS = 500
 _STEPS_AT_ONCE = 20  # between two looks at the progress bar
 _SECONDS_BETWEEN_SAVES = 30
+_PARTS = ("meaning", "step", "visible", "log_weights")  # of a climb in a state file
 
 
 # --- Ladders ----------------------------------------------------------------------------------------------------------
@@ -108,6 +109,8 @@ class State:
                     self._kept = {name: archive[name] for name in archive.files}
             except Exception as error:  # a torn archive can raise nearly anything
                 raise InputError("%s is not a whole state file; delete it to start again" % path) from error
+            if any(name.rpartition("/")[2] not in _PARTS for name in self._kept):
+                raise InputError("%s is another kind of file; choose another --state" % path)
 
     def resume(self, name, meaning, beginning):
         """What was kept under that name: step, visible samples, log-weights; else the beginning, which is such, too."""

@@ -165,6 +165,8 @@ def host_view(array):
         raise InputError(
             "an array is on %s where one on a CPU is needed; move all arrays to one device" % array.context
         )
+    if array.stype != "default":  # its memory is another shape
+        raise InputError("an array is %s where a dense one is needed; call tostype('default')" % array.stype)
     if array.dtype == np.float16:
         raise InputError("float16 needs a GPU; cast to float32")
     array.wait_to_read()

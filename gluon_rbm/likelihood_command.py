@@ -1,12 +1,11 @@
 """The command `likelihood`: its arguments, and the report on paper and in a file."""
 
-import contextlib
 import json
 import os
 
 from gluon_rbm import annealing, datasets, framework, gibbs, report
 from gluon_rbm.command import at_least
-from gluon_rbm.run_folder import write_whole
+from gluon_rbm.run_folder import check_writable, write_whole
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -78,19 +77,17 @@ def _add_log_z(add):
 def run(args):
     """Print the report, and write it as JSON where asked to."""
     context, _ = framework.choose_context(args.cuda, args.device_id)
-    with contextlib.ExitStack() as stack:
-        # Opened first: a file that cannot be written must not cost an hour of computing.
-        file = stack.enter_context(_whole_text_file(args.json)) if args.json else None
-        result = report.likelihood_report(args, context)
-        print(report.as_text(result), flush=True)
-        if file:
+    # First: files that cannot be used must not cost an hour of computing.
+    if args.json:
+        check_writable(args.json, "--json")
+    if args.state:
+        check_writable(args.state, "--state")
+        annealing.State(args.state)
+    result = report.likelihood_report(args, context)
+    print(report.as_text(result), flush=True)
+    if args.json:
+        with write_whole(args.json, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=2, allow_nan=False)
             file.write("\n")
     if args.state and os.path.exists(args.state):  # of no more use
         os.remove(args.state)
-
-
-@contextlib.contextmanager
-def _whole_text_file(path):
-    with write_whole(path, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
-        yield file

@@ -76,10 +76,15 @@ def restore_optimizer(learner, state, updates):
     """Give a learner's optimizer a state that `optimizer_state` returned after so many updates."""
     optimizer, updater, arrays = learner.updater.optimizer, learner.updater, learner.arrays()
     optimizer.begin_num_update = optimizer.num_update = updates
+    momentum = getattr(optimizer, "momentum", None)
+    if momentum == 0:  # where there is a state all the same, a schedule had one, and MXNet makes room only for such
+        optimizer.momentum = 1.0
     for index, name in learner.parameter_names.items():
         if name in state:
             updater.states[index] = optimizer.create_state_multi_precision(index, arrays[name])
             updater.states_synced[index] = True
+    if momentum is not None:
+        optimizer.momentum = momentum
     for name, leaf in _named_leaves(learner):
         leaf[:] = mx.nd.array(state[name], ctx=leaf.context, dtype=leaf.dtype)
 

@@ -45,11 +45,11 @@ def likelihood_report(args, context):
         )
     images, pixels = _images(args, data)
     score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
+    method, log_z = _log_z(args, parameters, data, pixels)
     pseudo = None
     if args.pseudo_likelihood != "none" and score.binary:
         key = [args.binarize_seed, _ONE_PIXEL] if args.pseudo_likelihood == "stochastic" else None
         pseudo = ais.mean_pseudo_log_likelihood(parameters, pixels(), key)
-    method, log_z = _log_z(args, parameters, data, pixels)
     return {
         "model": {
             "path": str(args.model),
@@ -182,13 +182,15 @@ def _base_visible_bias(args, data):
 
 
 def _some(batches, count):
-    """The first `count` binary images, which came in an order of chance."""
-    batch = next(batches)
-    if not np.isin(batch, (0, 1)).all():
-        raise InputError("reverse AIS starts from binary images only; choose --binarize sample or threshold")
-    while len(batch) < count:
-        batch = np.concatenate([batch, batch])
-    return batch[:count]
+    """The first `count` binary images, which came in an order of chance; all of them over again where they run out."""
+    rows = []
+    for batch in batches:
+        if not np.isin(batch, (0, 1)).all():
+            raise InputError("reverse AIS starts from binary images only; choose --binarize sample or threshold")
+        rows.extend(batch)
+        if len(rows) >= count:
+            break
+    return np.array([rows[index % len(rows)] for index in range(count)])
 
 
 def _side(partition):

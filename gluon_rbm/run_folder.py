@@ -19,7 +19,7 @@ try:
 except ImportError:  # not on Windows: there nothing keeps two runs out of one folder
     fcntl = None
 
-__all__ = ["RunFolder", "Checkpoint", "read_parameters", "write_whole"]
+__all__ = ["RunFolder", "Checkpoint", "check_writable", "read_parameters", "write_whole"]
 
 _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best")
@@ -36,14 +36,7 @@ def write_whole(path, option="--output-dir"):
 
     Raises InputError when the folder cannot be written; `option` is what the user chooses it with.
     """
-    folder, name = os.path.split(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
-    try:
-        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)
-        os.close(handle)
-    except OSError as error:
-        raise InputError("cannot write in %s (%s); choose another %s" % (folder, error.strerror, option)) from error
+    temporary = _temporary_beside(path, option)
     try:
         yield temporary
         _flush_to_disk(temporary)
@@ -66,6 +59,23 @@ def _umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _temporary_beside(path, option):
+    folder, name = os.path.split(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
+    try:
+        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)
+        os.close(handle)
+    except OSError as error:
+        raise InputError("cannot write in %s (%s); choose another %s" % (folder, error.strerror, option)) from error
+    return temporary
+
+
+def check_writable(path, option):
+    """InputError if `write_whole` could not begin there."""
+    os.remove(_temporary_beside(path, option))
 
 
 def read_parameters(path):

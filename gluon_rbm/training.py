@@ -102,9 +102,13 @@ def _check_sizes(args, num_visible):
 
 
 def _free_arguments(args):
-    """Arguments that a resumed run may change: not its length, where what is done before depends on it."""
-    bound = args.learning_rate_schedule != "constant" or args.average
-    return [name for name in _FREE if not (bound and name == "num_epoch")]
+    """Arguments that a resumed run may change: not its length or monitoring, where its results depend on them."""
+    bound = []
+    if args.learning_rate_schedule != "constant" or args.average or args.early_stopping:
+        bound += ["num_epoch"]
+    if args.early_stopping:
+        bound += [name for name in _FREE if name.startswith(("ais_", "monitor_"))]
+    return [name for name in _FREE if name not in bound]
 
 
 def _data_bias(data):

@@ -575,3 +575,13 @@ def test_the_likelihood_stays_importable_from_here():
 
 def test_the_key_is_one_of_many():
     assert len({tuple(gibbs.draw_key().asnumpy()) for _ in range(100)}) == 100
+
+
+def test_a_forward_that_does_not_train_has_no_gradient(ctx, generator):
+    rbm = block(reference.random_machine(5, 4, generator), ctx)
+    data = mx.nd.array(generator.random((rbm.num_chains or 6, 5)), ctx=ctx)
+    with mx.autograd.record(train_mode=False):
+        visible_prob_1, _ = rbm(data)
+    visible_prob_1.backward()
+    with pytest.raises(mx.MXNetError):
+        rbm.interaction_weight.grad(ctx).asnumpy()

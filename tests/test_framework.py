@@ -292,6 +292,12 @@ def test_a_view_keeps_its_array_alive():
     assert views[3].sum() == 7000
 
 
+@pytest.mark.parametrize("stype", ["csr", "row_sparse"])
+def test_sparse_arrays_have_no_view(stype):
+    with pytest.raises(InputError, match="dense one is needed"):
+        host_view(mx.nd.ones((3, 4)).tostype(stype))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8"])
 def test_arrays_from_the_host_are_copies(dtype):
     array = np.arange(6).reshape(2, 3).astype(dtype)

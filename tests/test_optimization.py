@@ -51,6 +51,7 @@ OPTIONS = {
     "tempered": """--chains tempered --num-temperatures 3 --num-chains 5 --sparsity-cost 0.5 --sparsity-target 0.2
         --weight-decay-l1 0.01 --weight-decay 0.01 --initial-hidden-bias -1 --initial-momentum-epochs 3 --momentum 0.8
         --centering --num-epoch 4 --learning-rate 2""",
+    "eased": "--momentum 0 --initial-momentum-epochs 2 --num-epoch 4",
     "cd": """--chains data --num-chains 11 --num-epoch 5 --held-out 5 --early-stopping 2 --optimizer adam
         --learning-rate 0.05""",
 }

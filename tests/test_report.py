@@ -77,6 +77,16 @@ def test_small_machines_are_enumerated(likelihood, model, machine, tmp_path):
     assert whole["pseudo_log_likelihood"]["kind"] == "exact" and whole["pseudo_log_likelihood"]["mean"] < 0
 
 
+@pytest.mark.parametrize("method", ["enumeration", "ais"])
+def test_a_file_of_another_kind_is_no_state_and_stays(likelihood, model, tmp_path, method):
+    file = tmp_path / "checkpoint.npz"
+    np.savez(file, weights=np.ones(3))
+    before = file.read_bytes()
+    status, _, errors = likelihood(model, *BARS, "--method", method, "--state", file)
+    assert status == 2 and "another kind of file" in errors
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("start", ["exact", "chains"])
 @pytest.mark.parametrize("schedule", ["linear", "adaptive"])
 def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, start, schedule):
