@@ -24,7 +24,7 @@ DOCUMENTED = (
 )
 
 
-# Recipes by name: defaults of other flags (docs/learning.md says what each gave).
+# Recipes by name: defaults of other flags. (None has been run to its end yet: see docs/learning.md.)
 PRESETS = {
     "best": {
         "num_hidden": 500,
