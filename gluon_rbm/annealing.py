@@ -108,7 +108,7 @@ class State:
                 with np.load(path, allow_pickle=False) as archive:
                     self._kept = {name: archive[name] for name in archive.files}
             except Exception as error:  # a torn archive can raise nearly anything
-                raise InputError("%s is not a whole state file; delete it to start again" % path) from error
+                raise InputError("%s is not a whole state file; choose another --state" % path) from error
             if any(name.rpartition("/")[2] not in _PARTS for name in self._kept):
                 raise InputError("%s is another kind of file; choose another --state" % path)
 

@@ -238,7 +238,7 @@ def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, ima
         ),
         (["MODEL", *BARS, "--binarize", __file__], "no file of binary images"),
         (["MODEL", *BARS, *AIS, "--state", "/nowhere/state"], "choose another --state"),
-        (["MODEL", *BARS, *AIS, "--state", __file__], "is not a whole state file; delete it"),
+        (["MODEL", *BARS, *AIS, "--state", __file__], "is not a whole state file; choose another --state"),
         (["MODEL", *BARS, "--json", "/nowhere/report.json"], "choose another --json"),
         (["MODEL", *BARS, "--json", "/"], "it is a folder"),
     ],
