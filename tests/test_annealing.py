@@ -144,5 +144,5 @@ def test_a_damaged_state(climb, tmp_path, content):
     path = tmp_path / "state"
     climb("up", annealing.State(path))
     path.write_bytes(path.read_bytes()[:-200] if content is None else content)
-    with pytest.raises(InputError, match="not a whole state file; delete it"):
+    with pytest.raises(InputError, match="not a whole state file; choose another"):
         annealing.State(path)
