@@ -24,21 +24,29 @@ DOCUMENTED = (
 )
 
 
-# Recipes by name: defaults of other flags. (None has been run to its end yet: see docs/learning.md.)
+# Recipes by name: defaults of other flags. What was tried for them: docs/learning.md.
 PRESETS = {
     "best": {
         "num_hidden": 500,
         "binarize": "sample",
         "batch_size": 100,
-        "k": 25,
+        "k": 10,
         "centering": 0.01,
         "initial_visible_bias": "data",
-        "learning_rate": 6.0,
+        "learning_rate": 24.0,
         "momentum": 0.0,
         "weight_decay": 1e-4,
         "learning_rate_schedule": "linear",
         "hold": 0.3,
-        "num_epoch": 200,
+        "average": 0.2,
+        "num_epoch": 300,
+        # The test images are looked at once.
+        "monitor_every": 300,
+        "ais_base_rate": "data",
+        "ais_batch_size": 200,
+        "ais_num_batch": 1,
+        "ais_intermediate_steps": 10000,
+        "ais_burn_in_steps": 1,
     }
 }
 

@@ -104,3 +104,21 @@ def flip_visible(machine, flipped):
     a, b, w = machine
     sign, rows = 1 - 2 * flipped, flipped.astype(bool)
     return (sign * a, b + w[rows].sum(axis=0), sign[:, None] * w), a[rows].sum()
+
+
+def bars_and_stripes_machine(generator):
+    """2x2 pixels, 4 hidden units, 3,000 steps along the exact gradient."""
+    data = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], float)
+    machine = np.zeros(4), np.zeros(4), generator.normal(scale=0.5, size=(4, 4))
+    visible = states(4)
+    for _ in range(3000):
+        a, b, w = machine
+        score = visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)
+        probability = np.exp(score - log_sum_exp(score))[:, None]
+        model_hidden, data_hidden = sigmoid(b + visible @ w), sigmoid(b + data @ w)
+        machine = (
+            a + 0.5 * (data.mean(axis=0) - (probability * visible).sum(axis=0)),
+            b + 0.5 * (data_hidden.mean(axis=0) - (probability * model_hidden).sum(axis=0)),
+            w + 0.5 * (data.T @ data_hidden / 6 - (probability * visible).T @ model_hidden),
+        )
+    return machine

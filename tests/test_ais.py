@@ -199,27 +199,12 @@ def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, se
                 assert abs(side.log_z + shift - exact) < side.high - side.low
 
 
-def bars_and_stripes_machine(generator):
-    """2x2 pixels, 4 hidden units, 3,000 steps along the exact gradient."""
-    visible = reference.states(4)
-    data = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], float)
-    a, b, w = np.zeros(4), np.zeros(4), generator.normal(scale=0.5, size=(4, 4))
-    for _ in range(3000):
-        score = visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)
-        probability = np.exp(score - reference.log_sum_exp(score))[:, None]
-        model_hidden, data_hidden = reference.sigmoid(b + visible @ w), reference.sigmoid(b + data @ w)
-        a += 0.5 * (data.mean(axis=0) - (probability * visible).sum(axis=0))
-        b += 0.5 * (data_hidden.mean(axis=0) - (probability * model_hidden).sum(axis=0))
-        w += 0.5 * (data.T @ data_hidden / 6 - (probability * visible).T @ model_hidden)
-    return a, b, w
-
-
 @pytest.mark.parametrize("num_distributions, tolerance", [(100, 0.5), (1000, 0.05), (10000, 0.005)])
 def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distributions, tolerance):
     """Root mean square error of 8 runs of 100 chains, from the data's means, which are 1/2."""
     if num_distributions > 100 and engine == "mxnet":
         pytest.skip("takes a minute")
-    machine = bars_and_stripes_machine(np.random.default_rng(1))
+    machine = reference.bars_and_stripes_machine(np.random.default_rng(1))
     settings = dict(num_distributions=num_distributions, base_visible_bias=np.zeros(4), schedule="adaptive")
     brackets = [
         ais.Bracket(*sides, "exact") for sides in zip(*repeated_bracket(machine, None, seed, 100, 8, **settings))

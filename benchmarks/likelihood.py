@@ -1,0 +1,69 @@
+"""How far estimates of log Z are from the exact value: AIS on a machine that can be enumerated.
+
+    python benchmarks/likelihood.py
+
+2x2 bars and stripes, 4 hidden units, trained along the exact gradient; 100 chains a run, base rate of the data's means,
+which are 1/2. Printed is the root mean square error over the runs, in nats, for each ladder.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+from common import ROOT
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+import reference  # noqa: E402
+
+import ais  # noqa: E402
+from gluon_rbm import annealing, partition  # noqa: E402
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("runs", 50), ("chains", 100), ("seed", 0)):
+        parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
+    return parser.parse_args(argv)
+
+
+def root_mean_square_errors(machine, schedule, num_distributions, args):
+    """Of the forward estimates, the reverse ones from exact samples, and their middle."""
+    count = args.runs * args.chains
+    found = ais.bracket(
+        *machine,
+        num_chains=count,
+        chains_at_once=count,
+        num_distributions=num_distributions,
+        base_visible_bias=np.zeros(4),
+        schedule=schedule,
+        reverse_start="exact",
+        key=[args.seed],
+    )
+    summaries = (partition.summarize_log_weights, partition.summarize_reverse)
+    sides = np.array(
+        [
+            [summarize(run, num_distributions).log_z for run in side.log_weights.reshape(args.runs, args.chains)]
+            for summarize, side in zip(summaries, found)
+        ]
+    )
+    estimates = np.vstack([sides, sides.mean(axis=0)])
+    return np.sqrt(((estimates - reference.log_z(*machine)) ** 2).mean(axis=1))
+
+
+def main(argv=None):
+    args = _parse(argv)
+    machine = reference.bars_and_stripes_machine(np.random.default_rng(1))
+    print("2x2 bars and stripes, 4 hidden units: error of %d runs of %d chains, nats" % (args.runs, args.chains))
+    for num_distributions in (100, 1000, 10000):
+        for schedule in annealing.SCHEDULES:
+            errors = root_mean_square_errors(machine, schedule, num_distributions, args)
+            print(
+                "| %5d | %-11s | forward %.4f | reverse %.4f | middle %.4f |" % (num_distributions, schedule, *errors),
+                flush=True,
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
