@@ -46,6 +46,8 @@ __all__ = [
     "estimate_log_likelihood",
 ]
 
+_MOST_DISTRIBUTIONS = 10**7
+
 # Everything random has a key (key, first chain of the block, purpose) of its own.
 _START, _FORWARD, _CARRY_ON, _REVERSE, _PILOT, _RESAMPLE, _EXACT = range(7)
 
@@ -186,6 +188,8 @@ class _Annealing:
         ):
             if value < 1:
                 raise InputError("%s is %s; it must be at least 1" % (name, value))
+        if num_distributions > _MOST_DISTRIBUTIONS:  # the ladder is kept in memory
+            raise InputError("num_distributions is %d; it may be %d at most" % (num_distributions, _MOST_DISTRIBUTIONS))
         if state is not None and key is None:
             raise InputError("a run that is kept in a state file needs a key, so that it can be repeated")
         self.num_chains, self.num_distributions, self.sweeps = num_chains, num_distributions, burn_in_sweeps

@@ -413,6 +413,11 @@ def test_sizes_below_one(generator, size):
         ais.log_partition(*arrays(reference.random_machine(3, 2, generator)), **{size: 0})
 
 
+def test_more_distributions_than_memory(generator):
+    with pytest.raises(InputError, match="num_distributions is 2147483647; it may be 10000000 at most"):
+        ais.log_partition(*arrays(reference.random_machine(3, 2, generator)), num_distributions=2**31 - 1)
+
+
 def test_parameters_that_cannot_be_used(generator):
     machine = reference.random_machine(3, 2, generator)
     with pytest.raises(InputError, match="not finite"):
