@@ -4,7 +4,7 @@
 
 12 hidden units, 100 chains, k = 5; 2,000 steps of all 30 images at a rate of 0.3, held for 30 % of the run and then
 falling linearly to zero. Mean log-likelihoods in nats per image, log Z by enumeration; mean and standard deviation over
-runs that differ in their seed. No model has more than -log 30 = -3.40. About a minute on one core.
+runs that differ in their seed. No model has more than -log 30 = -3.40. Two minutes on one core.
 """
 
 import argparse
