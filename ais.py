@@ -20,10 +20,16 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm import annealing, enumeration, gibbs
-from gluon_rbm.energy import Parameters, softplus
+from gluon_rbm.energy import Parameters, are_pixels, softplus
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx, operand
-from gluon_rbm.partition import Bracket, LogPartition, summarize_log_weights, summarize_reverse
+from gluon_rbm.partition import (
+    Bracket,
+    LogPartition,
+    smoothed_visible_bias,
+    summarize_log_weights,
+    summarize_reverse,
+)
 from gluon_rbm.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood
 
 __all__ = [
@@ -40,7 +46,7 @@ __all__ = [
     "estimate_log_likelihood",
 ]
 
-_QUICKLY_ENUMERATED = 20  # units: exact samples within seconds
+_MOST_DISTRIBUTIONS = 10**7
 
 # Everything random has a key (key, first chain of the block, purpose) of its own.
 _START, _FORWARD, _CARRY_ON, _REVERSE, _PILOT, _RESAMPLE, _EXACT = range(7)
@@ -48,16 +54,6 @@ _START, _FORWARD, _CARRY_ON, _REVERSE, _PILOT, _RESAMPLE, _EXACT = range(7)
 
 class LikelihoodWarning(UserWarning):
     """A likelihood that should not be taken at its word."""
-
-
-def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
-    """Bias of independent pixels with the data's means: log(p / (1 - p)), p = (n mean + c/2) / (n + c); (num_visible,).
-
-    mean is an array (num_visible,) in [0, 1] over n = num_images. The pseudo count c keeps the bias of pixels that are
-    always off finite.
-    """
-    probability = (num_images * np.asarray(mean, np.float64) + pseudo_count / 2) / (num_images + pseudo_count)
-    return np.log(probability) - np.log1p(-probability)
 
 
 def log_partition(
@@ -150,7 +146,7 @@ def bracket(
     if sweeps_at_the_top is not None and sweeps_at_the_top < 1:
         raise InputError("sweeps_at_the_top is %s; it must be at least 1" % sweeps_at_the_top)
     if isinstance(reverse_start, str) and reverse_start == "auto":
-        quick = enumeration.can_enumerate(run.parameters, _QUICKLY_ENUMERATED)
+        quick = enumeration.can_enumerate(run.parameters, enumeration.QUICK_UNITS)
         reverse_start = "exact" if quick else "chains"
     start, kind = (reverse_start, reverse_start) if isinstance(reverse_start, str) else (reverse_start, "given")
     if kind not in ("exact", "chains", "given"):
@@ -192,6 +188,8 @@ class _Annealing:
         ):
             if value < 1:
                 raise InputError("%s is %s; it must be at least 1" % (name, value))
+        if num_distributions > _MOST_DISTRIBUTIONS:  # the ladder is kept in memory
+            raise InputError("num_distributions is %d; it may be %d at most" % (num_distributions, _MOST_DISTRIBUTIONS))
         if state is not None and key is None:
             raise InputError("a run that is kept in a state file needs a key, so that it can be repeated")
         self.num_chains, self.num_distributions, self.sweeps = num_chains, num_distributions, burn_in_sweeps
@@ -280,9 +278,10 @@ def _base_visible_bias(parameters, training_data, base_visible_bias):
     if base_visible_bias is None and training_data is None:
         return own
     if base_visible_bias is None:
-        if isinstance(training_data, mx.nd.NDArray):
-            training_data = training_data.asnumpy()
-        if len(training_data) == 0 or not (np.min(training_data) >= 0 and np.max(training_data) <= 1):
+        training_data = (
+            training_data.asnumpy() if isinstance(training_data, mx.nd.NDArray) else np.asarray(training_data)
+        )
+        if not training_data.size or not are_pixels(training_data):
             raise InputError("training_data must hold images with pixels in [0, 1], and not be empty")
         base_visible_bias = smoothed_visible_bias(np.mean(training_data, axis=0, dtype=np.float64), len(training_data))
     if isinstance(base_visible_bias, mx.nd.NDArray):

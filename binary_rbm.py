@@ -19,7 +19,7 @@ import numpy as np
 
 from ais import estimate_log_likelihood
 from gluon_rbm import gibbs, learning
-from gluon_rbm.energy import Parameters, hidden_probability
+from gluon_rbm.energy import Parameters, are_pixels, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import host_view, mx, operand, store
 from gluon_rbm.learning import BinaryStates, LearningRule
@@ -78,9 +78,8 @@ class BinaryRBM(mx.operator.CustomOp):
         self._caller = caller
         self._base_key = base_key
         self._calls = itertools.count()
-        self._chain_hidden_prob_1 = (
-            None  # p(h = 1 | v) of the chains that aux holds: forward knows it, backward needs it
-        )
+        # p(h = 1 | v) of the chains that aux holds: forward knows it, backward needs it.
+        self._chain_hidden_prob_1 = None
 
     def _next_key(self, in_data):
         words = _words(in_data[4]) if len(in_data) > 4 else [*self._base_key, next(self._calls)]
@@ -125,10 +124,6 @@ class BinaryRBM(mx.operator.CustomOp):
             store(in_grad[0], req[0], _data_gradient(map(operand, in_data[1:4]), hidden_prob_1))
         if len(in_grad) > 4:
             store(in_grad[4], req[4], 0)
-
-
-def _are_pixels(values):
-    return values.size == 0 or (values.min() >= 0 and values.max() <= 1)  # false for NaN
 
 
 def _check_start(batch, num_chains):
@@ -354,7 +349,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
     def _fix_shapes(self, data):
         """Let the first batch say what is not known yet, before a graph is made of it."""
-        if data.context.device_type == "cpu" and not _are_pixels(host_view(data)):  # a GPU would have to wait for it
+        if data.context.device_type == "cpu" and not are_pixels(host_view(data)):  # a GPU would have to wait for it
             raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
         if data.ndim != 2:
             raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (data.shape,))

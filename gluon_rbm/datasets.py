@@ -12,8 +12,20 @@ import numpy as np
 
 from gluon_rbm import downloads
 from gluon_rbm.errors import InputError
+from gluon_rbm.partition import smoothed_visible_bias
 
-__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "hold_out", "load", "load_binarized", "mean_image", "to_visible"]
+__all__ = [
+    "BINARIZE",
+    "NAMES",
+    "DataSet",
+    "base_visible_bias",
+    "batches",
+    "hold_out",
+    "load",
+    "load_binarized",
+    "mean_image",
+    "to_visible",
+]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 BINARIZE = ("none", "sample", "threshold")
@@ -91,7 +103,7 @@ def load_binarized(path, num_images, num_visible):
             f"{path} has shape {values.shape} where {num_images} images of {num_visible} pixels are needed; name the"
             " binarization of this part of the data set"
         )
-    if not ((values == 0) | (values == 1)).all():
+    if values.dtype.kind not in "biuf" or not ((values == 0) | (values == 1)).all():
         raise InputError(f"{path} holds other values than 0 and 1; a fixed binarization has no others")
     return values.reshape(num_images, num_visible).astype(np.uint8)
 
@@ -115,6 +127,11 @@ def mean_image(images, maximum):
     """Mean of images (n, ...) as float64 (num_visible,) in [0, 1], without a floating-point copy of them all."""
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     return flat.mean(axis=0, dtype=np.float64) / maximum
+
+
+def base_visible_bias(data):
+    """The log-odds of a data set's mean training image, smoothed: float64 (num_visible,)."""
+    return smoothed_visible_bias(mean_image(data.train_images, data.maximum), len(data.train_images))
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------

@@ -95,7 +95,8 @@ def read_published(name, data_dir=None, progress=True):
 
     Images are uint8 (num_images, height, width) or (num_images, height, width, 3), labels int32 (num_images,). Files
     that are in none of `search_folders` are downloaded, into `data_dir` or else into the cache. Raises InputError for
-    a file that is damaged or not the published one, and when a missing file cannot be downloaded.
+    a file that is damaged or not the published one, and when a missing file cannot be downloaded, or `data_dir` is no
+    folder to put it into.
     """
     if name == "cifar10":
         return _obtain(name, _read_cifar10, data_dir, progress)[0]
@@ -136,6 +137,10 @@ def _obtain(name, read, data_dir, progress):
     paths = [_find(file, folders) for file in files]
     missing = [file.name for file, path in zip(files, paths) if path is None]
     target = folders[0] if data_dir else folders[-1]
+    if missing and data_dir and not os.path.isdir(target):  # more likely mistyped than meant
+        raise InputError(
+            f"{target} is no folder to fetch {', '.join(missing)} into; make it, or name another --data-dir"
+        )
     values = []
     for file, path in zip(files, paths):
         if path is not None:

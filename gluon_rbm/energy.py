@@ -20,6 +20,7 @@ from gluon_rbm.framework import as_ndarray, mx, operand
 
 __all__ = [
     "Parameters",
+    "are_pixels",
     "visible_bias_at",
     "hidden_probability",
     "free_energy",
@@ -53,7 +54,7 @@ class Parameters(NamedTuple):
         return Parameters(*(array.as_in_context(context) for array in self))
 
     def checked(self):
-        """These parameters, or InputError if their shapes do not belong together or a value is not finite."""
+        """These parameters, or InputError if shapes do not belong together, or values are no floats or not finite."""
         shapes = tuple(array.shape for array in self)
         if len(shapes[2]) != 2 or shapes[0] != (shapes[2][0],) or shapes[1] != (shapes[2][1],):
             raise InputError(
@@ -61,6 +62,8 @@ class Parameters(NamedTuple):
                 "(num_visible,), (num_hidden,) and (num_visible, num_hidden)" % shapes
             )
         for name, array in zip(self._fields, self):
+            if not np.issubdtype(array.dtype, np.floating):
+                raise InputError("%s holds %s numbers; save floats" % (name, np.dtype(array.dtype)))
             if not _all_finite(array):
                 raise InputError("%s holds values that are not finite; train again with a lower learning rate" % name)
         return self
@@ -68,6 +71,11 @@ class Parameters(NamedTuple):
 
 def _all_finite(array):
     return bool(mx.nd.contrib.isfinite(array).min().asscalar())
+
+
+def are_pixels(values):
+    """Whether all values, an `operand` of any shape, lie in [0, 1]; NaN does not."""
+    return not values.size or bool(values.min() >= 0 and values.max() <= 1)
 
 
 def visible_bias_at(parameters, beta, base_visible_bias=None):

@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "log_partition"]
+__all__ = ["MAX_UNITS", "QUICK_UNITS", "can_enumerate", "draw_visible", "log_partition"]
 
 MAX_UNITS = 25
+QUICK_UNITS = 20  # a matter of seconds
 _ENTRIES_AT_ONCE = 2**16  # of the larger layer's inputs: 512 KiB, which stays in a cache
 
 

@@ -5,6 +5,7 @@ import os
 
 from gluon_rbm import annealing, datasets, framework, gibbs, report
 from gluon_rbm.command import at_least
+from gluon_rbm.errors import InputError
 from gluon_rbm.run_folder import check_writable, write_whole
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -78,16 +79,18 @@ def run(args):
     """Print the report, and write it as JSON where asked to."""
     context, _ = framework.choose_context(args.cuda, args.device_id)
     # First: files that cannot be used must not cost an hour of computing.
-    if args.json:
+    if args.json is not None:
         check_writable(args.json, "--json")
-    if args.state:
+        if os.path.abspath(args.json) in (os.path.abspath(path) for path in (args.model, args.state or os.curdir)):
+            raise InputError("--json %s is the model, or --state, too; choose another --json" % args.json)
+    if args.state is not None:
         check_writable(args.state, "--state")
         annealing.State(args.state)
     result = report.likelihood_report(args, context)
     print(report.as_text(result), flush=True)
-    if args.json:
+    if args.json is not None:
         with write_whole(args.json, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump(result, file, indent=2, allow_nan=False)
             file.write("\n")
-    if args.state and os.path.exists(args.state):  # of no more use
+    if args.state is not None and os.path.exists(args.state):  # of no more use
         os.remove(args.state)

@@ -189,5 +189,6 @@ class EarlyStopping:
     def restore(self, state, context):
         """Go on from where another one was."""
         if state:
-            self.best, self.log_z, self.worse = state["scores"].tolist()
+            self.best, self.log_z, worse = state["scores"].tolist()
+            self.worse = int(worse)
             self.arrays = _on_device({name: array for name, array in state.items() if name != "scores"}, context)

@@ -3,6 +3,7 @@
 import argparse
 
 from gluon_rbm import datasets, gibbs, learning, optimization
+from gluon_rbm.command import OneLineParser, above_zero, at_least, finite, share
 
 __all__ = ["DOCUMENTED", "PRESETS", "parse", "documented_namespace", "added_namespace"]
 
@@ -50,37 +51,7 @@ PRESETS = {
     }
 }
 
-_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
-
-
-def _number(kind, sound, expected):
-    """A converter of texts to numbers of a kind that are `sound`, which means what `expected` says."""
-
-    def convert(text):
-        value = kind(text)
-        if not sound(value):  # NaN is to fail, too
-            raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
-        return value
-
-    convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
-    return convert
-
-
-def _at_least(lowest, kind):
-    limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
-    return _number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
-
-
-_count, _natural = _at_least(1, int), _at_least(0, int)
-_amount = _at_least(0.0, float)
-_share = _number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
-_above_zero = _number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
-_finite = _number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
+_count, _natural, _amount = at_least(1, int), at_least(0, int), at_least(0.0, float)
 
 
 class _Cuda(argparse.Action):
@@ -94,7 +65,7 @@ class _Cuda(argparse.Action):
 
 
 def _parser(prog):
-    parser = _OneLineParser(
+    parser = OneLineParser(
         prog=prog,
         description="Restricted Boltzmann machine learning MNIST",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -201,13 +172,13 @@ def _add_learning(add):
     add("--num-chains", type=_natural, default=0, help="number of chains; 0: the batch size")
     add(
         "--num-temperatures",
-        type=_at_least(2, int),
+        type=at_least(2, int),
         default=rule.num_temperatures,
         help="replicas of each tempered chain, itself included",
     )
     add(
         "--centering",
-        type=_share,
+        type=share,
         nargs="?",
         const=0.01,
         default=rule.centering,
@@ -216,7 +187,7 @@ def _add_learning(add):
     )
     add(
         "--sparsity-target",
-        type=_share,
+        type=share,
         default=rule.sparsity_target,
         help="p in c sum (p - q)^2, added to the mean loss; q: each hidden unit's mean probability over the batch",
     )
@@ -227,9 +198,9 @@ def _add_learning(add):
         default=rule.weight_decay_l1,
         help="lambda in lambda |W|, added to the mean loss",
     )
-    add("--initial-hidden-bias", type=_finite, default=0.0, help="what the hidden biases start at")
+    add("--initial-hidden-bias", type=finite, default=0.0, help="what the hidden biases start at")
     add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
-    add("--initial-momentum", type=_above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
+    add("--initial-momentum", type=above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
     add("--initial-momentum-epochs", type=_natural, default=0, help="epochs before --momentum counts")
     add(
         "--learning-rate-schedule",
@@ -237,10 +208,10 @@ def _add_learning(add):
         default="constant",
         help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
     )
-    add("--hold", type=_share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
+    add("--hold", type=share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
     add(
         "--average",
-        type=_share,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="results are the mean of the parameters over the steps of this last share of the run; 0: the last ones",

@@ -1,14 +1,26 @@
-"""Estimates of log Z with their uncertainty, and when to doubt them. In nats."""
+"""Estimates of log Z: where they start, their uncertainty, and when to doubt them. In nats."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Bracket", "LogPartition", "summarize_log_weights", "summarize_reverse"]
+from gluon_rbm.errors import InputError
+
+__all__ = ["Bracket", "LogPartition", "smoothed_visible_bias", "summarize_log_weights", "summarize_reverse"]
 
 _TRUSTED_DISTRIBUTIONS = 100
 _TRUSTED_SHARE, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
 _TRUSTED_WIDTH = 1.0  # of a bracket
+
+
+def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
+    """Bias of independent pixels with the data's means: log(p / (1 - p)), p = (n mean + c/2) / (n + c); (num_visible,).
+
+    mean is an array (num_visible,) in [0, 1] over n = num_images. The pseudo count c keeps the bias of pixels that are
+    always off finite.
+    """
+    probability = (num_images * np.asarray(mean, np.float64) + pseudo_count / 2) / (num_images + pseudo_count)
+    return np.log(probability) - np.log1p(-probability)
 
 
 class LogPartition(NamedTuple):
@@ -82,8 +94,10 @@ class Bracket(NamedTuple):
 
 
 def summarize_log_weights(log_weights, num_distributions):
-    """The `LogPartition` of the chains' log-weights, in log space and float64."""
+    """The `LogPartition` of the chains' log-weights, in log space and float64; InputError if one is not finite."""
     log_weights = np.asarray(log_weights, np.float64)
+    if not np.isfinite(log_weights).all():
+        raise InputError("log Z is not finite, as the parameters are too large; train again with a lower learning rate")
     count, largest = len(log_weights), log_weights.max()
     weights = np.exp(log_weights - largest)
     log_z = largest + np.log(weights.mean())

@@ -27,7 +27,6 @@ PSEUDO_LIKELIHOODS = ("none", "stochastic", "exact")
 REVERSE_STARTS = ("auto", "exact", "chains", "data")
 
 _HELD_OUT = 10000
-_QUICKLY_ENUMERATED = 20  # units
 _PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
 
 
@@ -121,7 +120,7 @@ def _sha256(arrays):
 
 def _log_z(args, parameters, data, pixels):
     """How log Z was found, and what it is: two parts of the report."""
-    quick = args.method == "auto" and enumeration.can_enumerate(parameters, _QUICKLY_ENUMERATED)
+    quick = args.method == "auto" and enumeration.can_enumerate(parameters, enumeration.QUICK_UNITS)
     if not quick and args.method != "enumeration":
         return _annealed(args, parameters, data, pixels)
     value = enumeration.log_partition(parameters, progress=True)
@@ -149,7 +148,7 @@ def _annealed(args, parameters, data, pixels):
         "num_distributions": args.distributions,
         "burn_in_sweeps": args.sweeps,
         "schedule": args.schedule,
-        "base_visible_bias": _base_visible_bias(args, data),
+        "base_visible_bias": datasets.base_visible_bias(data) if args.base_rate == "data" else None,
         "key": [args.seed],
         "engine": method["engine"],
         "progress": True,
@@ -173,12 +172,6 @@ def _found(estimate, low, high, sides, doubts, converged):
     doubt = "; ".join(filter(None, doubts))
     interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
     return {**interval, **sides, "doubt": doubt, "converged": False if doubt else converged}
-
-
-def _base_visible_bias(args, data):
-    if args.base_rate == "model":
-        return None
-    return ais.smoothed_visible_bias(datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
 
 
 def _some(batches, count):

@@ -63,7 +63,7 @@ def _umask():
 
 def _temporary_beside(path, option):
     folder, name = os.path.split(os.path.abspath(path))
-    if os.path.isdir(path):
+    if os.path.isdir(path or os.curdir):
         raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
     try:
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm.energy import free_energy, pseudo_log_likelihood
+from gluon_rbm.energy import are_pixels, free_energy, pseudo_log_likelihood
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx, operand
 
@@ -62,6 +62,10 @@ def _mean(parameters, data, score):
     if not scores:
         raise InputError("there is no image to compute the log-likelihood of; a DataIter may need reset()")
     values = np.concatenate(scores)
+    if not np.isfinite(values).all():
+        raise InputError(
+            "a score is not finite, as the parameters are too large; train again with a lower learning rate"
+        )
     standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
     return LogLikelihood(float(values.mean()), float(standard_error), len(values), all_binary)
 
@@ -74,7 +78,7 @@ def _check_pixels(batch, num_visible):
             % (batch.shape[1], num_visible)
         )
     pixels = operand(batch)
-    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= 1):  # false for NaN
+    if not are_pixels(pixels):
         raise InputError("pixels must lie in [0, 1] and not be NaN; scale the images first")
     return bool((pixels * (1 - pixels) == 0).all())
 

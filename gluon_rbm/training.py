@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 import ais
 from gluon_rbm import datasets, framework, gibbs, learning, optimization, options, plots
+from gluon_rbm.command import exit_status
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
@@ -56,22 +57,13 @@ _FREE = (
 
 def main(argv, prog, api, make_learner):
     """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130: interrupted)."""
-    try:
+    args = options.parse(argv, prog)
+
+    def train():
         with contextlib.ExitStack() as stack:
-            _Run(options.parse(argv, prog), api, make_learner, stack).run()
-    except InputError as error:
-        print("%s: error: %s" % (prog, error), file=sys.stderr)
-        return error.exit_status
-    except MemoryError:
-        print("%s: error: not enough memory; choose smaller sizes" % prog, file=sys.stderr)
-        return InputError.exit_status
-    except mx.MXNetError as error:  # MXNet hands on nothing of an operator's own error but this, and prints that itself
-        print("%s: error: MXNet failed (%s); see above" % (prog, str(error).strip().splitlines()[-1]), file=sys.stderr)
-        return InputError.exit_status
-    except KeyboardInterrupt:
-        print("%s: interrupted; --resume continues from the last whole epoch" % prog, file=sys.stderr)
-        return 130
-    return 0
+            _Run(args, api, make_learner, stack).run()
+
+    return exit_status(prog, train, "interrupted; --resume continues from the last whole epoch")
 
 
 def _rule(args):
@@ -90,14 +82,19 @@ def learner_settings(args):
     }
 
 
-def _check_sizes(args, num_visible):
-    """MXNet counts an array's elements in 31 bits."""
+def _check_sizes(args, num_visible, num_images):
+    """MXNet counts an array's elements in 31 bits; and a batch cannot hold more images than there are."""
     num_chains = (args.num_chains or args.batch_size) * _rule(args).replicas
     rows, units = max(args.batch_size, num_chains, args.ais_batch_size), max(num_visible, args.num_hidden)
     if max(rows * units, num_visible * args.num_hidden) >= 2**31:
         raise InputError(
             "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains "
             "or --ais-batch-size"
+        )
+    if args.batch_size > num_images:
+        raise InputError(
+            "there are %d training images for a --batch-size of %d; choose a smaller one"
+            % (num_images, args.batch_size)
         )
 
 
@@ -111,11 +108,6 @@ def _free_arguments(args):
     return [name for name in _FREE if name not in bound]
 
 
-def _data_bias(data):
-    """The log-odds of the mean training image, smoothed."""
-    return ais.smoothed_visible_bias(datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
-
-
 def _initial_arrays(args, data, context):
     num_visible, num_hidden = data.num_visible, args.num_hidden
     weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(
@@ -127,14 +119,14 @@ def _initial_arrays(args, data, context):
         "interaction_weight": weights,
     }
     if args.initial_visible_bias == "data":
-        arrays["visible_layer_bias"] = _data_bias(data)
+        arrays["visible_layer_bias"] = datasets.base_visible_bias(data)
     states = learning.states(_rule(args), args.num_chains or args.batch_size, num_visible, num_hidden)
     arrays.update({name: np.ones(shape) for name, shape in states.items()})
     if args.centering:
         hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
         arrays.update(zip(learning.OFFSETS, (datasets.mean_image(data.train_images, data.maximum), hidden_mean)))
     if args.chains == "tempered":
-        arrays[learning.BASE] = _data_bias(data)
+        arrays[learning.BASE] = datasets.base_visible_bias(data)
     arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
     noise = gibbs.Noise([args.seed, _CHAINS])
     for name in learning.SAMPLES:
@@ -153,7 +145,7 @@ class _Run:
         self.data = datasets.load(args.dataset, args.data_dir)
         digest = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
-        _check_sizes(args, self.data.num_visible)
+        _check_sizes(args, self.data.num_visible, len(self.data.train_images))
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
         arrays = _initial_arrays(args, self.data, self.context)
         # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
@@ -275,7 +267,7 @@ class _Run:
         partition = ais.log_partition(
             **self._current(),
             num_chains=args.ais_batch_size * args.ais_num_batch,
-            base_visible_bias=_data_bias(self.data) if args.ais_base_rate == "data" else None,
+            base_visible_bias=datasets.base_visible_bias(self.data) if args.ais_base_rate == "data" else None,
             key=[args.seed, _AIS, number],
             num_distributions=args.ais_intermediate_steps,
             burn_in_sweeps=args.ais_burn_in_steps,
@@ -289,10 +281,16 @@ class _Run:
             for part, (name, images) in enumerate([watched, ("train", self.data.train_images)], 1)
         }
         self.stopping.note(scores[watched[0]].mean, partition.log_z, self._current())
+        row, message = _metrics_row(scores, partition), _message(scores, partition)
         if self._is_over() and "test" not in scores:
             log_z = self.stopping.log_z if self.stopping.arrays else partition.log_z
-            scores["test"] = self._likelihood(3, self.data.test_images, self._results(), log_z)
-        return _metrics_row(scores, partition), "Epoch %d completed with %s" % (number, _message(scores, partition))
+            score = self._likelihood(3, self.data.test_images, self._results(), log_z)
+            # It belongs beside the log Z of the epoch that the results are of: with early stopping an earlier one.
+            monitored = [earlier for earlier in [*self.metrics, {"epoch": number, **row}] if "log_z" in earlier]
+            of = monitored[-1 - self.stopping.worse]
+            (row if of["epoch"] == number else of).update(_score_columns("test", score))
+            message += "; test log-likelihood %.2f after epoch %d" % (score.mean, of["epoch"])
+        return row, "Epoch %d completed with %s" % (number, message)
 
     def _likelihood(self, part, images, parameters, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
@@ -349,16 +347,24 @@ def _metrics_row(scores, partition):
     """The columns of `LogLikelihood`s, by name of the images, and of the `LogPartition` they were computed with."""
     row = {}
     for name, score in scores.items():
-        row[name.replace("-", "_") + "_log_likelihood"] = score.mean
-        row[name.replace("-", "_") + "_standard_error"] = score.standard_error
+        row.update(_score_columns(name, score))
     row.update(
         binary_pixels=int(all(score.binary for score in scores.values())),
-        log_z=partition.log_z,
-        log_z_low=partition.low,
-        log_z_high=partition.high,
-        effective_sample_size=partition.effective_sample_size,
+        log_z=_finite(partition.log_z),
+        log_z_low=_finite(partition.low),
+        log_z_high=_finite(partition.high),
+        effective_sample_size=_finite(partition.effective_sample_size),
     )
-    return {name: value if math.isfinite(value) else None for name, value in row.items()}
+    return row
+
+
+def _score_columns(name, score):
+    columns = {"log_likelihood": score.mean, "standard_error": score.standard_error}
+    return {"%s_%s" % (name.replace("-", "_"), column): _finite(value) for column, value in columns.items()}
+
+
+def _finite(value):
+    return value if math.isfinite(value) else None
 
 
 def _message(scores, partition):

@@ -398,9 +398,17 @@ def test_sizes_below_one(generator, size):
         ais.log_partition(*arrays(reference.random_machine(3, 2, generator)), **{size: 0})
 
 
+def test_more_distributions_than_memory(generator):
+    with pytest.raises(InputError, match="num_distributions is 2147483647; it may be 10000000 at most"):
+        ais.log_partition(*arrays(reference.random_machine(3, 2, generator)), num_distributions=2**31 - 1)
+
+
 def test_parameters_that_cannot_be_used(generator):
     machine = reference.random_machine(3, 2, generator)
     with pytest.raises(InputError, match="not finite"):
         ais.log_partition(*arrays((machine[0] * np.inf, *machine[1:])))
+    for weight in (np.nan, np.inf, -np.inf):
+        with pytest.raises(InputError, match="log Z is not finite"):
+            ais.summarize_log_weights(np.array([1.0, weight]), 1000)
     with pytest.raises(InputError, match="base rate has shape"):
         ais.log_partition(*arrays(machine), base_visible_bias=np.zeros(4))

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -305,13 +306,14 @@ def test_the_next_mirror_is_tried(published, server, tmp_path, bad):
     server.cut.add("cut")
     wrong = gzip.compress(idx_bytes(np.zeros((5, 4, 3), np.uint8)))
     server.folders["wrong"] = dict.fromkeys(IDX_NAMES, wrong)
+    (tmp_path / "new").mkdir()
     first = "http://127.0.0.1:9/" if bad == "refused" else server.mirror(bad)  # nothing listens on port 9
     published.list_at(first, server.mirror("good"))
-    published.check(datasets.load("mnist", tmp_path / "new" / "folder"))
-    files = {path.name: path.read_bytes() for path in (tmp_path / "new" / "folder").iterdir()}
+    published.check(datasets.load("mnist", tmp_path / "new"))
+    files = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
     assert files == published.archives
     asked = len(server.requests)
-    published.check(datasets.load("mnist", tmp_path / "new" / "folder"))
+    published.check(datasets.load("mnist", tmp_path / "new"))
     assert len(server.requests) == asked > 0
 
 
@@ -331,6 +333,7 @@ def test_only_missing_files_are_downloaded(published, server, tmp_path):
 
 
 def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):
+    (tmp_path / "data").mkdir()
     server.folders["cut"] = published.archives
     server.cut.add("cut")
     published.list_at(server.mirror("cut"))
@@ -339,6 +342,7 @@ def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):
 
 
 def test_any_interruption_leaves_nothing(published, server, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
     server.folders["good"] = published.archives
     published.list_at(server.mirror("good"))
 
@@ -370,9 +374,13 @@ def test_folder_that_cannot_be_written(published, server, tmp_path):
     server.folders["good"] = published.archives
     published.list_at(server.mirror("good"))
     (tmp_path / "file").write_bytes(b"")
-    folder = tmp_path / "file" / "folder"
-    fails(lambda: datasets.load("mnist", folder), folder, IMAGES_NAME, "name another --data-dir")
-    fails(lambda: datasets.load("mnist", tmp_path / "file"), "name another --data-dir")
+    for folder in (tmp_path / "file", tmp_path / "file" / "folder", tmp_path / "mistyped"):
+        fails(partial(datasets.load, "mnist", folder), folder, IMAGES_NAME, "name another --data-dir")
+    assert not server.requests and not (tmp_path / "mistyped").exists()
+    home = tmp_path / "home" / "datasets"
+    home.mkdir(parents=True)
+    (home / "mnist").write_bytes(b"")
+    fails(lambda: datasets.load("mnist"), home / "mnist", IMAGES_NAME, "name another --data-dir")
 
 
 # -- folders of images -------------------------------------------------------------------------------------------------

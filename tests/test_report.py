@@ -218,6 +218,7 @@ def test_a_fixed_binarization(likelihood, model, machine, generator, tmp_path, k
         (np.zeros(480), r"shape \(480,\)"),
         (np.full((30, 16), 0.5), "other values than 0 and 1"),
         (np.full((30, 16), np.nan), "other values than 0 and 1"),
+        (np.ones((30, 16), complex), "other values than 0 and 1"),
     ],
 )
 def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, images, message):
@@ -241,6 +242,10 @@ def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, ima
         (["MODEL", *BARS, *AIS, "--state", __file__], "is not a whole state file; choose another --state"),
         (["MODEL", *BARS, "--json", "/nowhere/report.json"], "choose another --json"),
         (["MODEL", *BARS, "--json", "/"], "it is a folder"),
+        (["MODEL", *BARS, "--json", ""], "it is a folder"),
+        (["MODEL", *BARS, *AIS, "--state", ""], "it is a folder"),
+        (["MODEL", *BARS, "--json", "MODEL"], "is the model, or --state, too; choose another --json"),
+        (["MODEL", *BARS, *AIS, "--json", "same", "--state", "same"], "is the model, or --state, too"),
     ],
 )
 def test_what_cannot_be_used(likelihood, model, arguments, message):
@@ -260,6 +265,21 @@ def test_parameters_that_are_not_finite(likelihood, machine, tmp_path):
     machine[2][3, 1] = np.nan
     status, _, errors = likelihood(save(machine, tmp_path / "rbm.params"), *BARS)
     assert status == 2 and "interaction_weight holds values that are not finite" in errors
+
+
+@pytest.mark.parametrize("arguments", [(), AIS])
+def test_parameters_that_are_too_large_to_add_up(likelihood, tmp_path, arguments):
+    model = save([np.full(16, 3e38), np.full(4, 3e38), np.full((16, 4), 3e38)], tmp_path / "rbm.params")
+    status, text, errors = likelihood(model, *BARS, *arguments)
+    assert status == 2 and not text and "a score is not finite" in errors and errors.count("\n") == 1
+
+
+def test_parameters_that_are_no_floats(likelihood, tmp_path):
+    names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+    arrays = [mx.nd.ones(shape, dtype="int32") for shape in ((16,), (4,), (16, 4))]
+    mx.nd.save(str(tmp_path / "rbm.params"), dict(zip(names, arrays)))
+    status, _, errors = likelihood(tmp_path / "rbm.params", *BARS)
+    assert status == 2 and "visible_layer_bias holds int32 numbers; save floats" in errors
 
 
 @pytest.mark.parametrize("arguments", [[], ["likelihood"], ["likelihood", "m", "--chains", "0"], ["what"]])

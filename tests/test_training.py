@@ -361,6 +361,8 @@ def test_arguments_that_cannot_be(script, capsys, arguments, message):
     [
         (["--dataset", "no-such-set"], "no-such-set"),
         (["--dataset", "image-folder"], "data-dir"),
+        (["--batch-size", "31"], "there are 30 training images for a --batch-size of 31; choose a smaller one"),
+        (["--held-out", "25"], "there are 5 training images for a --batch-size of 8"),
     ],
 )
 def test_data_sets_that_cannot_be(script, tmp_path, capsys, arguments, message):
