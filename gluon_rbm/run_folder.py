@@ -19,7 +19,7 @@ try:
 except ImportError:  # not on Windows: there nothing keeps two runs out of one folder
     fcntl = None
 
-__all__ = ["RunFolder", "Checkpoint", "check_writable", "read_parameters", "write_whole"]
+__all__ = ["RunFolder", "Checkpoint", "check_writable", "read_metrics", "read_parameters", "write_whole"]
 
 _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best")
@@ -98,6 +98,18 @@ def read_parameters(path):
     if missing:
         raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
     return Parameters(*(arrays[name] for name in Parameters._fields)).checked()
+
+
+def read_metrics(path):
+    """The rows of metrics.csv of a run folder, as dicts of float (what is empty is left out); [] if there is none."""
+    try:
+        with open(os.path.join(path, _METRICS), encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("%s in %s cannot be read; move it away" % (_METRICS, path)) from error
 
 
 class Checkpoint:
