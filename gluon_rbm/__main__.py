@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from gluon_rbm.command import OneLineParser, exit_status
+from gluon_rbm.arguments import OneLineParser
+from gluon_rbm.command import exit_status
 from gluon_rbm.commands import likelihood, reconstruct, score, weights
 
 _PROG = "python -m gluon_rbm"

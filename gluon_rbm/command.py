@@ -1,6 +1,5 @@
 """What every command line here shares: arguments, errors in one line, exit statuses, and results as files."""
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -8,20 +7,22 @@ import sys
 
 import numpy as np
 
+import ais
 from gluon_rbm import datasets, framework, gibbs, plots
+from gluon_rbm.arguments import OneLineParser, at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import check_writable, read_parameters, write_whole
 
 __all__ = [
-    "OneLineParser",
     "Results",
     "add_common",
     "add_data",
     "add_device",
     "add_model",
     "add_noise",
-    "at_least",
+    "call",
+    "data_bias",
     "exit_status",
     "generator",
     "load_data",
@@ -31,28 +32,12 @@ __all__ = [
     "sha256",
 ]
 
-_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
 
-
-class OneLineParser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line."""
-
-    def error(self, message):
-        self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
-
-
-def at_least(lowest, kind):
-    """A `type` for `add_argument`: an int below 2^31, or a finite float, of at least `lowest`."""
-    noun = "a whole number below 2^31 and" if kind is int else "a finite number and"
-
-    def convert(text):
-        value = kind(text)
-        if not lowest <= value < (2**31 if kind is int else _FLOAT32_MAX):  # NaN fails too
-            raise argparse.ArgumentTypeError("%s is not %s at least %s" % (text, noun, lowest))
-        return value
-
-    convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
-    return convert
+def call(module, argv):
+    """Run a command, a module with `add_arguments` and `run`, with arguments of its own, as texts."""
+    parser = OneLineParser(prog=module.__name__)
+    module.add_arguments(parser.add_argument)
+    module.run(parser.parse_args(argv))
 
 
 def exit_status(prog, action, interrupted="interrupted"):
@@ -141,6 +126,12 @@ def pixels(args, data, count):
         )
     rows = np.sort(generator(args.seed, 0).choice(len(images), count, replace=False))
     return datasets.to_visible(images[rows], data.maximum)
+
+
+def data_bias(data):
+    """The log-odds of the mean training image, smoothed: float64 (num_visible,)."""
+    mean = datasets.mean_image(data.train_images, data.maximum)
+    return ais.smoothed_visible_bias(mean, len(data.train_images))
 
 
 def generator(*key):

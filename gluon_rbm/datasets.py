@@ -20,6 +20,7 @@ __all__ = [
     "PARTS",
     "DataSet",
     "batches",
+    "guess_shape",
     "hold_out",
     "load",
     "load_binarized",
@@ -134,6 +135,12 @@ def part(data, name):
             f" {len(data.train_images)}; choose --part test or train"
         )
     return data.train_images[-_HELD_OUT:], None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
+
+
+def guess_shape(num_visible):
+    """(height, width) of images of which only the number of pixels is known: a square, or else a row."""
+    side = math.isqrt(num_visible)
+    return (side, side) if side * side == num_visible else (1, num_visible)
 
 
 def to_visible(images, maximum):
@@ -251,8 +258,7 @@ def _checked_images(path, array):
             " (n, height, width, 3)"
         )
     if len(shape) == 2:
-        side = math.isqrt(shape[1])
-        array = array.reshape(-1, side, side) if side * side == shape[1] else array[:, None, :]
+        array = array.reshape((-1, *guess_shape(shape[1])))
     elif len(shape) == 4 and shape[3] == 1:
         array = array[..., 0]
     if array.dtype == np.uint8:

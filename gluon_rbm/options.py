@@ -3,6 +3,7 @@
 import argparse
 
 from gluon_rbm import datasets, gibbs, learning, optimization
+from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, number
 
 __all__ = ["DOCUMENTED", "PRESETS", "parse", "documented_namespace", "added_namespace"]
 
@@ -39,40 +40,24 @@ PRESETS = {
         "learning_rate_schedule": "linear",
         "hold": 0.3,
         "num_epoch": 200,
-    }
+    },
+    # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
+    "exercise": {
+        "binarize": "sample",
+        "batch_size": 64,
+        "k": 1,
+        "chains": "data",
+        "learning_rate": 6.4,
+        "momentum": 0.0,
+        "initial_weights": "uniform",
+        "initial_visible_bias": "uniform",
+        "num_epoch": 10,
+    },
 }
 
-_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
-
-
-def _number(kind, sound, expected):
-    """A converter of texts to numbers of a kind that are `sound`, which means what `expected` says."""
-
-    def convert(text):
-        value = kind(text)
-        if not sound(value):  # NaN is to fail, too
-            raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
-        return value
-
-    convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
-    return convert
-
-
-def _at_least(lowest, kind):
-    limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
-    return _number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
-
-
-_count, _natural = _at_least(1, int), _at_least(0, int)
-_amount = _at_least(0.0, float)
-_share = _number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
-_above_zero = _number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
-_finite = _number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
+_count, _natural = at_least(1, int), at_least(0, int)
+_amount = at_least(0.0, float)
+_share = number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
 
 
 class _Cuda(argparse.Action):
@@ -86,7 +71,7 @@ class _Cuda(argparse.Action):
 
 
 def _parser(prog):
-    parser = _OneLineParser(
+    parser = OneLineParser(
         prog=prog,
         description="Restricted Boltzmann machine learning MNIST",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -149,9 +134,15 @@ def _add_new(add):
     add("--monitor-every", type=_count, default=1, help="epochs between two estimates of the log-likelihood")
     add(
         "--initial-visible-bias",
-        choices=("zero", "data"),
+        choices=("zero", "data", "uniform"),
         default="zero",
-        help="start the visible biases at zero or at the log-odds of the mean training image",
+        help="start the visible biases at zero, at the log-odds of the mean training image, or within 0.01 of zero",
+    )
+    add(
+        "--initial-weights",
+        choices=("normal", "uniform"),
+        default="normal",
+        help="start the weights with a standard deviation of 0.01, or within 0.01 of zero",
     )
     add(
         "--weight-decay",
@@ -193,7 +184,7 @@ def _add_learning(add):
     add("--num-chains", type=_natural, default=0, help="number of chains; 0: the batch size")
     add(
         "--num-temperatures",
-        type=_at_least(2, int),
+        type=at_least(2, int),
         default=rule.num_temperatures,
         help="replicas of each tempered chain, itself included",
     )
@@ -219,9 +210,9 @@ def _add_learning(add):
         default=rule.weight_decay_l1,
         help="lambda in lambda |W|, added to the mean loss",
     )
-    add("--initial-hidden-bias", type=_finite, default=0.0, help="what the hidden biases start at")
+    add("--initial-hidden-bias", type=finite, default=0.0, help="what the hidden biases start at")
     add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
-    add("--initial-momentum", type=_above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
+    add("--initial-momentum", type=above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
     add("--initial-momentum-epochs", type=_natural, default=0, help="epochs before --momentum counts")
     add(
         "--learning-rate-schedule",

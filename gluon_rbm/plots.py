@@ -218,10 +218,10 @@ def class_shares(distributions, title, axes=None):
     return _finish(axes, title, "class", "share of images", legend=True)
 
 
-def traces(values, title, ylabel, axes=None):
-    """Chains' values, (chains, sweeps): a line a chain."""
+def traces(values, title, ylabel, every=1, axes=None):
+    """Chains' values, (chains, records), one every so many sweeps: a line a chain."""
     axes = _axes(axes)
-    axes.plot(np.arange(1, values.shape[1] + 1), values.T, linewidth=0.6)
+    axes.plot(every * np.arange(1, values.shape[1] + 1), values.T, linewidth=0.6)
     return _finish(axes, title, "Gibbs sweeps", ylabel)
 
 

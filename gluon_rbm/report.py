@@ -145,7 +145,7 @@ def _found(estimate, low, high, sides, doubts, converged):
 def _base_visible_bias(args, data):
     if args.base_rate == "model":
         return None
-    return ais.smoothed_visible_bias(datasets.mean_image(data.train_images, data.maximum), len(data.train_images))
+    return command.data_bias(data)
 
 
 def _some(batches, count):

@@ -106,7 +106,7 @@ def read_metrics(path):
         with open(os.path.join(path, _METRICS), encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return [{name: float(value) for name, value in row.items() if value} for row in rows]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError) as error:
         raise InputError("%s in %s cannot be read; move it away" % (_METRICS, path)) from error

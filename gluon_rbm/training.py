@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 import ais
-from gluon_rbm import datasets, framework, gibbs, learning, optimization, options, plots
+from gluon_rbm import command, datasets, framework, gibbs, learning, optimization, options, plots
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
@@ -56,22 +56,12 @@ _FREE = (
 
 def main(argv, prog, api, make_learner):
     """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130: interrupted)."""
-    try:
+
+    def train():
         with contextlib.ExitStack() as stack:
             _Run(options.parse(argv, prog), api, make_learner, stack).run()
-    except InputError as error:
-        print("%s: error: %s" % (prog, error), file=sys.stderr)
-        return error.exit_status
-    except MemoryError:
-        print("%s: error: not enough memory; choose smaller sizes" % prog, file=sys.stderr)
-        return InputError.exit_status
-    except mx.MXNetError as error:  # MXNet hands on nothing of an operator's own error but this, and prints that itself
-        print("%s: error: MXNet failed (%s); see above" % (prog, str(error).strip().splitlines()[-1]), file=sys.stderr)
-        return InputError.exit_status
-    except KeyboardInterrupt:
-        print("%s: interrupted; --resume continues from the last whole epoch" % prog, file=sys.stderr)
-        return 130
-    return 0
+
+    return command.exit_status(prog, train, "interrupted; --resume continues from the last whole epoch")
 
 
 def _rule(args):
@@ -118,9 +108,11 @@ def _data_bias(data):
 
 def _initial_arrays(args, data, context):
     num_visible, num_hidden = data.num_visible, args.num_hidden
-    weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(
-        scale=0.01, size=(num_visible, num_hidden)
-    )
+    generator, shape = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])), (num_visible, num_hidden)
+    if args.initial_weights == "uniform":
+        weights = generator.uniform(-0.01, 0.01, shape)
+    else:
+        weights = generator.normal(scale=0.01, size=shape)
     arrays = {
         "visible_layer_bias": np.zeros(num_visible),
         "hidden_layer_bias": np.full(num_hidden, args.initial_hidden_bias),
@@ -128,6 +120,8 @@ def _initial_arrays(args, data, context):
     }
     if args.initial_visible_bias == "data":
         arrays["visible_layer_bias"] = _data_bias(data)
+    elif args.initial_visible_bias == "uniform":
+        arrays["visible_layer_bias"] = generator.uniform(-0.01, 0.01, num_visible)
     states = learning.states(_rule(args), args.num_chains or args.batch_size, num_visible, num_hidden)
     arrays.update({name: np.ones(shape) for name, shape in states.items()})
     if args.centering:

@@ -28,7 +28,7 @@ LAYERS = [
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
     ["gluon_rbm.energy", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
-    ["gluon_rbm.errors"],
+    ["gluon_rbm.arguments", "gluon_rbm.errors"],
     ["gluon_rbm", "gluon_rbm.commands"],
 ]
 DOORS = {"mxnet": "gluon_rbm.framework", "matplotlib": "gluon_rbm.plots"}

@@ -4,7 +4,7 @@ import json
 import os
 
 from gluon_rbm import annealing, command, framework, report
-from gluon_rbm.command import at_least
+from gluon_rbm.arguments import at_least
 from gluon_rbm.run_folder import check_writable, write_whole
 
 __all__ = ["ABOUT", "add_arguments", "run"]

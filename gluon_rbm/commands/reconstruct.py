@@ -3,6 +3,7 @@
 import numpy as np
 
 from gluon_rbm import command, gibbs, plots
+from gluon_rbm.arguments import at_least
 from gluon_rbm.framework import from_host
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -14,7 +15,7 @@ _SHOWN = 64
 
 def add_arguments(add):
     command.add_common(add, "reconstruct")
-    add("--count", type=command.at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
+    add("--count", type=at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
 
 
 def run(args):

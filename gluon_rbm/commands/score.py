@@ -3,6 +3,7 @@
 import numpy as np
 
 from gluon_rbm import command, datasets, image_files, plots
+from gluon_rbm.arguments import at_least
 from gluon_rbm.energy import free_energy
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host
@@ -26,7 +27,7 @@ def add_arguments(add):
         help="other images to tell apart: a data set, a picture, a folder of them, or a .npy file; repeatable",
     )
     add("--resize", action="store_true", help="bring images of --against that have another size to the model's")
-    add("--count", type=command.at_least(2, int), help="images of the data set (all of the part, if not given)")
+    add("--count", type=at_least(2, int), help="images of the data set (all of the part, if not given)")
     add(
         "--binarize",
         choices=datasets.BINARIZE,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gluon_rbm import command, datasets, plots
+from gluon_rbm.arguments import at_least
 from gluon_rbm.energy import hidden_probability
 from gluon_rbm.framework import from_host
 
@@ -15,7 +16,7 @@ _DEAD = 0.01  # standard deviation of p(h = 1 | v) over images
 
 def add_arguments(add):
     command.add_common(add, "weights")
-    add("--side", type=command.at_least(1, int), default=10, help="up to SIDE x SIDE filters are shown")
+    add("--side", type=at_least(1, int), default=10, help="up to SIDE x SIDE filters are shown")
 
 
 def run(args):
