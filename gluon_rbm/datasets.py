@@ -13,7 +13,18 @@ import numpy as np
 from gluon_rbm import downloads
 from gluon_rbm.errors import InputError
 
-__all__ = ["BINARIZE", "NAMES", "DataSet", "batches", "hold_out", "load", "load_binarized", "mean_image", "to_visible"]
+__all__ = [
+    "BINARIZE",
+    "NAMES",
+    "DataSet",
+    "batches",
+    "hold_out",
+    "load",
+    "load_binarized",
+    "mean_image",
+    "to_visible",
+    "with_label_units",
+]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 BINARIZE = ("none", "sample", "threshold")
@@ -41,6 +52,13 @@ class DataSet:
     def num_visible(self) -> int:
         """Pixels (times colours) of an image: the visible units it needs."""
         return math.prod(self.image_shape)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes are numbered from 0; 0: the images have no labels."""
+        if self.train_labels is None:
+            return 0
+        return 1 + max(int(labels.max(initial=-1)) for labels in (self.train_labels, self.test_labels))
 
 
 def load(name, data_dir=None, progress=True):
@@ -103,6 +121,26 @@ def hold_out(data, count):
         raise InputError(f"{count} of {len(data.train_images)} training images cannot be held out; hold out fewer")
     labels = None if data.train_labels is None else data.train_labels[:rest]
     return replace(data, train_images=data.train_images[:rest], train_labels=labels), data.train_images[rest:]
+
+
+def with_label_units(data):
+    """The data set with labels as further pixels of the images, rows (n, num_visible + num_classes): for a joint RBM.
+
+    Of the label's pixels the one of the image's class is on, at `maximum`, and stays so however pixels are binarized.
+    Raises InputError where images have no labels.
+    """
+    if not data.num_classes:
+        raise InputError(f"{data.name} has no labels; choose a data set that has, or leave --labels out")
+
+    def joined(images, labels):
+        label_units = np.eye(data.num_classes, dtype=images.dtype)[labels] * images.dtype.type(data.maximum)
+        return np.concatenate([images.reshape(len(images), data.num_visible), label_units], axis=1)
+
+    return replace(
+        data,
+        train_images=joined(data.train_images, data.train_labels),
+        test_images=joined(data.test_images, data.test_labels),
+    )
 
 
 def to_visible(images, maximum):

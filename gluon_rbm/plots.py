@@ -59,21 +59,21 @@ def filters(interaction_weight, image_shape, side=10):
     return figure
 
 
-def learning_curve(metrics, score_name):
-    """Log-likelihood of training and test images, and of held-out ones where there are such, by epoch.
+def learning_curve(metrics, column, meaning):
+    """A score of training and test images, and of held-out ones where there are such, by epoch.
 
-    metrics : rows with epoch, and train_log_likelihood and so on (rows without are passed over).
-    score_name : what the values are, for the axis.
+    metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
+    meaning : what the values are, for the axis.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, style in (("train", "o-"), ("held_out", "d--"), ("test", "s--")):
-        rows = [row for row in metrics if name + "_log_likelihood" in row]
+        rows = [row for row in metrics if "%s_%s" % (name, column) in row]
         if not rows:
             continue
         axes.plot(
             [row["epoch"] for row in rows],
-            [row[name + "_log_likelihood"] for row in rows],
+            [row["%s_%s" % (name, column)] for row in rows],
             style,
             markersize=3,
             label=name.replace("_", "-"),
@@ -81,7 +81,7 @@ def learning_curve(metrics, score_name):
     axes.set_title("learning curve")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("%s (nats per image)" % score_name)
+    axes.set_ylabel(meaning)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
