@@ -126,15 +126,3 @@ def flip_visible(machine, flipped):
     a, b, w = machine
     sign, rows = 1 - 2 * flipped, flipped.astype(bool)
     return (sign * a, b + w[rows].sum(axis=0), sign[:, None] * w), a[rows].sum()
-
-
-def labelled_states(num_pixels, num_classes):
-    """Every image with every label, one-hot, label fastest: (2^num_pixels num_classes, num_pixels + num_classes)."""
-    pixels = np.repeat(states(num_pixels), num_classes, axis=0)
-    return np.concatenate([pixels, np.tile(np.eye(num_classes), (2**num_pixels, 1))], axis=1)
-
-
-def labelled_probability(a, b, w, num_classes):
-    """p(x, y) of each of the `labelled_states`: the visible layer has no others."""
-    negative = -free_energies(a, b, w, labelled_states(len(a) - num_classes, num_classes))
-    return np.exp(negative - log_sum_exp(negative))

@@ -16,6 +16,10 @@ LEARNED = Parameters._fields
 PIXELS, CLASSES, HIDDEN = 4, 3, 3
 VISIBLE = PIXELS + CLASSES
 
+STATES = reference.states(VISIBLE)
+POSSIBLE = STATES[:, PIXELS:].sum(axis=1) == 1
+STATES = STATES[POSSIBLE]  # every image with every label, the last class first
+
 
 def parameters(machine, ctx=None, dtype="float64"):
     return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
@@ -28,6 +32,11 @@ def machine(generator):
 
 def labelled(images, labels):
     return np.concatenate([images, np.eye(CLASSES)[labels]], axis=1)
+
+
+def joint_probability(machine):
+    """p(x, y) of the STATES, by enumeration."""
+    return reference.given(reference.joint(*machine), group=(PIXELS, VISIBLE)).sum(axis=1)[POSSIBLE]
 
 
 def log_posteriors(machine, images):
@@ -57,7 +66,7 @@ def test_the_posterior_of_the_classes_is_exact(ctx, machine, generator, dtype, t
 
 def test_the_posterior_agrees_with_the_joint_distribution(machine):
     """p(y | x) = p(x, y) / sum_y' p(x, y'), enumerated."""
-    joint = reference.labelled_probability(*machine, CLASSES).reshape(-1, CLASSES)
+    joint = joint_probability(machine).reshape(-1, CLASSES)[:, ::-1]
     images = mx.nd.array(reference.states(PIXELS), dtype="float64")
     found = np.exp(label_rbm.class_log_posterior(parameters(machine), images, CLASSES).asnumpy())
     np.testing.assert_allclose(found, joint / joint.sum(axis=1, keepdims=True), rtol=1e-11)
@@ -205,8 +214,8 @@ def test_the_joint_gradient_equals_enumeration_within_the_monte_carlo_error(
 ):
     """Chains that start as exact draws of the joint distribution, with one label unit on in each state, stay so."""
     num_chains, (_, b, w) = 100000, machine
-    states, probability = reference.labelled_states(PIXELS, CLASSES), reference.labelled_probability(*machine, CLASSES)
-    start = states[generator.choice(len(states), num_chains, p=probability)]
+    probability = joint_probability(machine)
+    start = STATES[generator.choice(len(STATES), num_chains, p=probability)]
     hidden = generator.random((num_chains, HIDDEN)) < reference.sigmoid(b + start @ w)
     images, labels = generator.integers(0, 2, (6, PIXELS)).astype(float), generator.integers(0, CLASSES, 6)
     data = labelled(images, labels)
@@ -214,15 +223,15 @@ def test_the_joint_gradient_equals_enumeration_within_the_monte_carlo_error(
     rbm, _ = trained_block(machine, ctx, rule, data, num_chains, k=3, dtype="float32", hidden=hidden)
 
     def exact_loss(a, b, w):
-        log_z = reference.log_sum_exp(-reference.free_energies(a, b, w, states))
+        log_z = reference.log_sum_exp(-reference.free_energies(a, b, w, STATES))
         generative = reference.free_energies(a, b, w, data).mean() + log_z
         if objective == "generative":
             return generative
         return discriminative_loss((a, b, w), images, labels) + alpha * generative
 
     expected = numerical_gradients(exact_loss, machine)
-    given_visible = reference.sigmoid(b + states @ w)
-    terms = [states, given_visible, states[:, :, None] * given_visible[:, None, :]]
+    given_visible = reference.sigmoid(b + STATES @ w)
+    terms = [STATES, given_visible, STATES[:, :, None] * given_visible[:, None, :]]
     share = 1 if objective == "generative" else alpha
     for ours, theirs, term in zip(gradients(rbm), expected, terms):
         mean = np.tensordot(probability, term, 1)
@@ -270,7 +279,7 @@ def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, ma
     )
     assert chains.visible_sample.shape == chains.visible_prob_1.shape == (draws, PIXELS)
     counts = np.bincount(reference.state_index(chains.visible_sample.asnumpy()), minlength=2**PIXELS)
-    joint = reference.labelled_probability(*machine, CLASSES).reshape(-1, CLASSES)[:, wanted]
+    joint = joint_probability(machine).reshape(-1, CLASSES)[:, ::-1][:, wanted]
     statistic, freedom = reference.chi_square(counts, draws * joint / joint.sum())
     assert statistic < freedom + 6 * np.sqrt(2 * freedom) + 6
 
