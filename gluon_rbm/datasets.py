@@ -27,6 +27,7 @@ __all__ = [
     "mean_image",
     "part",
     "to_visible",
+    "with_label_units",
 ]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
@@ -56,6 +57,13 @@ class DataSet:
     def num_visible(self) -> int:
         """Pixels (times colours) of an image: the visible units it needs."""
         return math.prod(self.image_shape)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes are numbered from 0; 0: the images have no labels."""
+        if self.train_labels is None:
+            return 0
+        return 1 + max(int(labels.max(initial=-1)) for labels in (self.train_labels, self.test_labels))
 
 
 def load(name, data_dir=None, progress=True):
@@ -141,6 +149,26 @@ def guess_shape(num_visible):
     """(height, width) of images of which only the number of pixels is known: a square, or else a row."""
     side = math.isqrt(num_visible)
     return (side, side) if side * side == num_visible else (1, num_visible)
+
+
+def with_label_units(data):
+    """The data set with labels as further pixels of the images, rows (n, num_visible + num_classes): for a joint RBM.
+
+    Of the label's pixels the one of the image's class is on, at `maximum`, and stays so however pixels are binarized.
+    Raises InputError where images have no labels.
+    """
+    if not data.num_classes:
+        raise InputError(f"{data.name} has no labels; choose a data set that has, or leave --labels out")
+
+    def joined(images, labels):
+        label_units = np.eye(data.num_classes, dtype=images.dtype)[labels] * images.dtype.type(data.maximum)
+        return np.concatenate([images.reshape(len(images), data.num_visible), label_units], axis=1)
+
+    return replace(
+        data,
+        train_images=joined(data.train_images, data.train_labels),
+        test_images=joined(data.test_images, data.test_labels),
+    )
 
 
 def to_visible(images, maximum):

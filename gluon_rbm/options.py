@@ -2,7 +2,7 @@
 
 import argparse
 
-from gluon_rbm import datasets, gibbs, learning, optimization
+from gluon_rbm import datasets, gibbs, label_rbm, learning, optimization
 from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, number
 
 __all__ = ["DOCUMENTED", "PRESETS", "parse", "documented_namespace", "added_namespace"]
@@ -107,7 +107,7 @@ def _parser(prog):
         default=4,
         help="number of multithreading workers for the data loader",
     )
-    parser.set_defaults(cuda=True, cuda_asked=None)
+    parser.set_defaults(cuda=True, cuda_asked=None, num_classes=0)  # how many there are, the data say
     _add_new(parser.add_argument_group("beyond the original").add_argument)
     _add_learning(parser.add_argument_group("learning beyond the original").add_argument)
     return parser
@@ -131,7 +131,12 @@ def _add_new(add):
         default="none",
         help="leave pixels grey, draw them anew at every use, or cut them at 0.5",
     )
-    add("--monitor-every", type=_count, default=1, help="epochs between two estimates of the log-likelihood")
+    add(
+        "--monitor-every",
+        type=_count,
+        default=1,
+        help="epochs between two estimates of the log-likelihood, or with labels of the error",
+    )
     add(
         "--initial-visible-bias",
         choices=("zero", "data", "uniform"),
@@ -162,7 +167,8 @@ def _add_new(add):
         type=_natural,
         default=0,
         metavar="N",
-        help="stop after N estimates of the held-out log-likelihood below the best one, and keep the best; 0: never",
+        help="stop after N estimates of the held-out log-likelihood, or with labels error, that are no better than "
+        "the best one, and keep the best; 0: never",
     )
     add(
         "--ais-base-rate",
@@ -210,6 +216,14 @@ def _add_learning(add):
         default=rule.weight_decay_l1,
         help="lambda in lambda |W|, added to the mean loss",
     )
+    add("--labels", action="store_true", help="learn pixels and label together: a joint RBM, which classifies")
+    add(
+        "--objective",
+        choices=label_rbm.OBJECTIVES,
+        default=rule.objective,
+        help="with labels, minimise -log p(pixels, label); -log p(label | pixels); or this plus alpha times that",
+    )
+    add("--generative-weight", type=above_zero, default=rule.generative_weight, metavar="ALPHA", help="that alpha")
     add("--initial-hidden-bias", type=finite, default=0.0, help="what the hidden biases start at")
     add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
     add("--initial-momentum", type=above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
@@ -239,9 +253,14 @@ def parse(argv, prog):
         args = parser.parse_args(argv)
     if args.early_stopping and not args.held_out:
         parser.error("--early-stopping needs held-out images: give --held-out")
+    if args.objective != "generative" and not args.labels:
+        parser.error("--objective %s needs labels: give --labels" % args.objective)
     if args.initial_momentum_epochs and not optimization.has_momentum(args.optimizer):
         parser.error("--optimizer %s has no momentum: leave --initial-momentum-epochs out" % args.optimizer)
     return args
+
+
+_NOT_FLAGS = ("cuda_asked", "num_classes")
 
 
 def documented_namespace(args):
@@ -252,5 +271,5 @@ def documented_namespace(args):
 def added_namespace(args):
     """The rest of the arguments."""
     return argparse.Namespace(
-        **{name: value for name, value in vars(args).items() if name not in DOCUMENTED and name != "cuda_asked"}
+        **{name: value for name, value in vars(args).items() if name not in DOCUMENTED and name not in _NOT_FLAGS}
     )

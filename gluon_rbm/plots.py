@@ -228,26 +228,26 @@ def traces(values, title, ylabel, every=1, axes=None):
 # --- Training ---------------------------------------------------------------------------------------------------------
 
 
-def learning_curve(metrics, score_name, axes=None):
-    """Log-likelihood of training and test images, and of held-out ones where there are such, by epoch.
+def learning_curve(metrics, column, meaning, axes=None):
+    """A score of training and test images, and of held-out ones where there are such, by epoch.
 
-    metrics : rows with epoch, and train_log_likelihood and so on (rows without are passed over).
-    score_name : what the values are, for the axis.
+    metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
+    meaning : what the values are, for the axis.
     """
     axes = _axes(axes, 7, 4.5)
     for name, style in (("train", "o-"), ("held_out", "d--"), ("test", "s--")):
-        rows = [row for row in metrics if name + "_log_likelihood" in row]
+        rows = [row for row in metrics if "%s_%s" % (name, column) in row]
         if not rows:
             continue
         axes.plot(
             [row["epoch"] for row in rows],
-            [row[name + "_log_likelihood"] for row in rows],
+            [row["%s_%s" % (name, column)] for row in rows],
             style,
             markersize=3,
             label=name.replace("_", "-"),
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _finish(axes, "learning curve", "epoch", "%s (nats per image)" % score_name, legend=True)
+    return _finish(axes, "learning curve", "epoch", meaning, legend=True)
 
 
 def free_energy_gap(epochs, gaps, standard_errors, axes=None):
