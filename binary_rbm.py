@@ -18,7 +18,7 @@ import threading
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm import gibbs, learning
+from gluon_rbm import gibbs, label_rbm, learning
 from gluon_rbm.energy import Parameters, are_pixels, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import host_view, mx, operand, store
@@ -98,7 +98,12 @@ class BinaryRBM(mx.operator.CustomOp):
         else:
             _check_start(data.shape[0], out_data[0].shape[0])
             visible_prob_1 = gibbs.run_chains(
-                parameters, visible=data, sweeps=self._k, key=[*key, 1], engine=self._engine
+                parameters,
+                visible=data,
+                sweeps=self._k,
+                softmax_group=label_rbm.softmax_group(data.shape[1], self._rule.num_classes),
+                key=[*key, 1],
+                engine=self._engine,
             ).visible_prob_1
         hidden_prob_1 = hidden_probability(parameters, data)
         if is_train:
@@ -109,21 +114,32 @@ class BinaryRBM(mx.operator.CustomOp):
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         if not aux:
             raise InputError("BinaryRBM has gradients only with for_training=True: without it there are no chains")
-        data, hidden_prob_1 = operand(in_data[0]), operand(out_data[1])
         if self._chain_hidden_prob_1 is None:
             raise InputError(
                 "BinaryRBM has no gradient of a forward that did not train: use autograd.record() or is_train"
             )
+        how = req[1:4]
+        if self._rule.generative_share:
+            self._store_generative(how, in_data, out_data, in_grad, aux)
+            how = ["null" if one == "null" else "add" for one in how]
+        if self._rule.objective != "generative":
+            parameters = Parameters(*in_data[1:4])
+            exact = label_rbm.discriminative_gradients(parameters, in_data[0], self._rule.num_classes)
+            for target, one, gradient in zip(in_grad[1:4], how, exact):
+                store(target, one, gradient)
+        if req[0] != "null":
+            if self._rule.objective != "generative":
+                raise InputError("only the generative objective has a gradient with respect to the data")
+            store(in_grad[0], req[0], _data_gradient(map(operand, in_data[1:4]), operand(out_data[1])))
+        if len(in_grad) > 4:
+            store(in_grad[4], req[4], 0)
+
+    def _store_generative(self, how, in_data, out_data, in_grad, aux):
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
         chain_hidden = operand(self._chain_hidden_prob_1)
         chains = operand(aux[0])[: len(chain_hidden)], chain_hidden
-        learning.store_gradients(
-            self._rule, in_grad[1:4], req[1:4], chains, (data, hidden_prob_1), operand(in_data[3]), self._kept(aux)
-        )
-        if req[0] != "null":
-            store(in_grad[0], req[0], _data_gradient(map(operand, in_data[1:4]), hidden_prob_1))
-        if len(in_grad) > 4:
-            store(in_grad[4], req[4], 0)
+        data = operand(in_data[0]), operand(out_data[1])
+        learning.store_gradients(self._rule, in_grad[1:4], how, chains, data, operand(in_data[3]), self._kept(aux))
 
 
 def _check_start(batch, num_chains):

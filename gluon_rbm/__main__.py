@@ -3,13 +3,19 @@
 import argparse
 import sys
 
-from gluon_rbm import likelihood_command
-from gluon_rbm.command import OneLineParser, exit_status
+from gluon_rbm.arguments import OneLineParser
+from gluon_rbm.command import exit_status
+from gluon_rbm.commands import likelihood, reconstruct, score, weights
 
 _PROG = "python -m gluon_rbm"
 
-# Each is a module with ABOUT, a line; add_arguments(parser); and run(args).
-_COMMANDS = {"likelihood": likelihood_command}
+# Each is a module with ABOUT, a line; add_arguments(parser's add_argument); and run(args).
+_COMMANDS = {
+    "reconstruct": reconstruct,
+    "weights": weights,
+    "score": score,
+    "likelihood": likelihood,
+}
 
 
 def main(argv=None):

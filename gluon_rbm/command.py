@@ -1,45 +1,41 @@
-"""What every command line here shares: errors in one line, numbers that are checked, exit statuses."""
+"""What every command line here shares: arguments, errors in one line, exit statuses, and results as files."""
 
-import argparse
+import contextlib
+import hashlib
+import json
 import sys
 
+import numpy as np
+
+from gluon_rbm import datasets, framework, gibbs, plots
+from gluon_rbm.arguments import OneLineParser, at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
+from gluon_rbm.run_folder import check_writable, read_parameters, write_whole
 
-__all__ = ["OneLineParser", "above_zero", "at_least", "exit_status", "finite", "share"]
-
-_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line."""
-
-    def error(self, message):
-        self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
-
-
-def _number(kind, sound, expected):
-    """A `type` for `add_argument`: numbers of a kind that are `sound`, which means what `expected` says."""
-
-    def convert(text):
-        value = kind(text)
-        if not sound(value):  # NaN is to fail, too
-            raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
-        return value
-
-    convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
-    return convert
+__all__ = [
+    "Results",
+    "add_common",
+    "add_data",
+    "add_device",
+    "add_model",
+    "add_noise",
+    "call",
+    "exit_status",
+    "generator",
+    "load_data",
+    "load_model",
+    "model_record",
+    "pixels",
+    "sha256",
+]
 
 
-def at_least(lowest, kind):
-    """A `type` for `add_argument`: an int below 2^31, or a finite float, of at least `lowest`."""
-    limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
-    return _number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
-
-
-share = _number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
-above_zero = _number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
-finite = _number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
+def call(module, argv):
+    """Run a command, a module with `add_arguments` and `run`, with arguments of its own, as texts."""
+    parser = OneLineParser(prog=module.__name__)
+    module.add_arguments(parser.add_argument)
+    module.run(parser.parse_args(argv))
 
 
 def exit_status(prog, action, interrupted="interrupted"):
@@ -59,3 +55,138 @@ def exit_status(prog, action, interrupted="interrupted"):
         print("%s: %s" % (prog, interrupted), file=sys.stderr)
         return 130
     return 0
+
+
+# --- Arguments (add: a parser's `add_argument`) ---------------------------------------------------------------------
+
+
+def add_common(add, output):
+    """All that every command with pictures has; output : what its files are called by default."""
+    add_model(add)
+    add_data(add)
+    add_noise(add)
+    add_device(add)
+    add("--output", metavar="PATH", default=output, help="what the files of the results are called, before their dot")
+
+
+def add_model(add):
+    add("model", metavar="MODEL", help="a run folder, or a file rbm.params")
+
+
+def add_data(add):
+    add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
+    add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
+    add(
+        "--part",
+        choices=datasets.PARTS,
+        default="test",
+        help="which images; held-out: the last 10,000 training images, to choose recipes on",
+    )
+
+
+def add_device(add):
+    add("--cuda", action="store_true", default=None, help="compute on the GPU")
+    add("--no-cuda", action="store_false", dest="cuda", default=None, help="compute on the CPU")
+    add("--device-id", type=at_least(0, int), default=0, help="GPU device id")
+
+
+def add_noise(add):
+    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    add("--engine", choices=gibbs.ENGINES, default="auto", help="what runs the chains")
+
+
+# --- What the arguments name ------------------------------------------------------------------------------------------
+
+
+def load_model(args):
+    """The `Parameters` of --model on the device that is asked for."""
+    context, _ = framework.choose_context(args.cuda, args.device_id)
+    return read_parameters(args.model).as_in_context(context)
+
+
+def load_data(args, parameters):
+    """The `DataSet`; InputError if its images are not the model's."""
+    data = datasets.load(args.dataset, args.data_dir)
+    if data.num_visible != parameters.num_visible:
+        raise InputError(
+            "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
+            % (args.dataset, data.num_visible, parameters.num_visible)
+        )
+    return data
+
+
+def pixels(args, data, count):
+    """`count` images of --part, chosen by --seed: float32 (count, num_visible). InputError if there are not so many."""
+    images, _ = datasets.part(data, args.part)
+    if count > len(images):
+        raise InputError(
+            "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
+        )
+    rows = np.sort(generator(args.seed, 0).choice(len(images), count, replace=False))
+    return datasets.to_visible(images[rows], data.maximum)
+
+
+def generator(*key):
+    """NumPy's generator of what is drawn on the host; gibbs.Noise is for the chains."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
+
+
+# --- Results ----------------------------------------------------------------------------------------------------------
+
+
+class Results:
+    """Files PATH.ENDING of a command's results, each written whole or not at all, and all of them at the end.
+
+    Raises InputError at once if they cannot be written there.
+    """
+
+    def __init__(self, args, *endings):
+        self._args = args
+        self._paths = {ending: "%s.%s" % (args.output, ending) for ending in endings}
+        for path in self._paths.values():
+            check_writable(path, "--output")
+
+    def write(self, parameters, figures, pictures, arrays=None):
+        """Write JSON, pictures and arrays, and say where.
+
+        figures : dict of what JSON can say; it is given the command, the model and the versions
+        pictures : ending -> Figure or animation; arrays : name -> array, for PATH.npz
+        """
+        arguments = {name: value for name, value in vars(self._args).items() if name != "command"}
+        whole = {
+            "arguments": arguments,
+            "model": model_record(parameters, self._args.model),
+            "results": figures,
+            "versions": framework.versions(),
+        }
+        with contextlib.ExitStack() as stack:  # all are made before any takes its place
+            for ending, path in self._paths.items():
+                temporary = stack.enter_context(write_whole(path, "--output"))
+                if ending == "json":
+                    with open(temporary, "w", encoding="utf-8") as file:
+                        json.dump(whole, file, indent=2, allow_nan=False)
+                        file.write("\n")
+                elif ending == "npz":
+                    with open(temporary, "wb") as file:
+                        np.savez_compressed(file, **arrays)
+                else:
+                    plots.save(pictures[ending], temporary)
+        print("written: %s" % ", ".join(self._paths.values()), flush=True)
+
+
+def model_record(parameters, path):
+    """What a report says of its model."""
+    return {
+        "path": str(path),
+        "num_visible": parameters.num_visible,
+        "num_hidden": parameters.num_hidden,
+        "sha256": sha256(array.asnumpy() for array in parameters),
+    }
+
+
+def sha256(arrays):
+    """Hexadecimal digest of NumPy arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

@@ -12,25 +12,31 @@ import numpy as np
 
 from gluon_rbm import downloads
 from gluon_rbm.errors import InputError
+from gluon_rbm.image_files import labelled_files, read_files
 from gluon_rbm.partition import smoothed_visible_bias
 
 __all__ = [
     "BINARIZE",
     "NAMES",
+    "PARTS",
     "DataSet",
     "base_visible_bias",
     "batches",
+    "guess_shape",
     "hold_out",
     "load",
     "load_binarized",
     "mean_image",
+    "part",
     "to_visible",
+    "with_label_units",
 ]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 BINARIZE = ("none", "sample", "threshold")
+PARTS = ("test", "train", "held-out")
 
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
+_HELD_OUT = 10000
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
@@ -53,6 +59,13 @@ class DataSet:
     def num_visible(self) -> int:
         """Pixels (times colours) of an image: the visible units it needs."""
         return math.prod(self.image_shape)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes are numbered from 0; 0: the images have no labels."""
+        if self.train_labels is None:
+            return 0
+        return 1 + max(int(labels.max(initial=-1)) for labels in (self.train_labels, self.test_labels))
 
 
 def load(name, data_dir=None, progress=True):
@@ -115,6 +128,49 @@ def hold_out(data, count):
         raise InputError(f"{count} of {len(data.train_images)} training images cannot be held out; hold out fewer")
     labels = None if data.train_labels is None else data.train_labels[:rest]
     return replace(data, train_images=data.train_images[:rest], train_labels=labels), data.train_images[rest:]
+
+
+def part(data, name):
+    """Images and labels (or None) of a part, one of `PARTS`; held-out: the last 10,000 training images.
+
+    Raises InputError where there are not twice as many training images.
+    """
+    if name == "test":
+        return data.test_images, data.test_labels
+    if name == "train":
+        return data.train_images, data.train_labels
+    if len(data.train_images) < 2 * _HELD_OUT:
+        raise InputError(
+            f"held-out images are the last {_HELD_OUT} of the training images, of which {data.name} has"
+            f" {len(data.train_images)}; choose --part test or train"
+        )
+    return data.train_images[-_HELD_OUT:], None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
+
+
+def guess_shape(num_visible):
+    """(height, width) of images of which only the number of pixels is known: a square, or else a row."""
+    side = math.isqrt(num_visible)
+    return (side, side) if side * side == num_visible else (1, num_visible)
+
+
+def with_label_units(data):
+    """The data set with labels as further pixels of the images, rows (n, num_visible + num_classes): for a joint RBM.
+
+    Of the label's pixels the one of the image's class is on, at `maximum`, and stays so however pixels are binarized.
+    Raises InputError where images have no labels.
+    """
+    if not data.num_classes:
+        raise InputError(f"{data.name} has no labels; choose a data set that has, or leave --labels out")
+
+    def joined(images, labels):
+        label_units = np.eye(data.num_classes, dtype=images.dtype)[labels] * images.dtype.type(data.maximum)
+        return np.concatenate([images.reshape(len(images), data.num_visible), label_units], axis=1)
+
+    return replace(
+        data,
+        train_images=joined(data.train_images, data.train_labels),
+        test_images=joined(data.test_images, data.test_labels),
+    )
 
 
 def to_visible(images, maximum):
@@ -237,8 +293,7 @@ def _checked_images(path, array):
             " (n, height, width, 3)"
         )
     if len(shape) == 2:
-        side = math.isqrt(shape[1])
-        array = array.reshape(-1, side, side) if side * side == shape[1] else array[:, None, :]
+        array = array.reshape((-1, *guess_shape(shape[1])))
     elif len(shape) == 4 and shape[3] == 1:
         array = array[..., 0]
     if array.dtype == np.uint8:
@@ -261,13 +316,15 @@ def _image_folder(root, progress):
         raise InputError(f"image-folder needs a folder of images ({root} is none); name one with --data-dir")
     root = Path(os.path.expanduser(root))
     split = (root / "train").is_dir() and (root / "test").is_dir()
-    train, test = (_files(folder) for folder in (root / "train", root / "test")) if split else _every_tenth(root)
+    train, test = (
+        (labelled_files(folder) for folder in (root / "train", root / "test")) if split else _every_tenth(root)
+    )
     classes = sorted({label for _, label in train + test})
     if "" in classes[:-1]:
         raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
     first = (train if split else test)[0][0]  # of the tenths, the first image is the test images'
-    train_images = _read_images([path for path, _ in train], first, progress)
-    test_images = _read_images([path for path, _ in test], first, progress)
+    train_images = read_files([path for path, _ in train], first, progress)
+    test_images = read_files([path for path, _ in test], first, progress)
     labels = [None, None]
     if classes != [""]:
         labels = [np.array([classes.index(label) for _, label in part], np.int32) for part in (train, test)]
@@ -275,57 +332,7 @@ def _image_folder(root, progress):
 
 
 def _every_tenth(root):
-    files = _files(root)
+    files = labelled_files(root)
     if len(files) < 2:
         raise InputError(f"{root} holds a single image; add more")
     return [file for index, file in enumerate(files) if index % 10], files[::10]
-
-
-def _files(root):
-    """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is ""."""
-
-    def visible_entries(folder):  # hidden files are the system's, not images
-        return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: path.name)
-
-    def images(folder):
-        return [path for path in visible_entries(folder) if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()]
-
-    inside = [(path, folder.name) for folder in visible_entries(root) if folder.is_dir() for path in images(folder)]
-    beside = [(path, "") for path in images(root)]
-    if inside and beside:
-        raise InputError(f"{beside[0][0]} lies beside folders of images; move it into a folder of its class")
-    if not inside and not beside:
-        raise InputError(f"{root} holds no images; put them into a folder per class, with train/ and test/ or without")
-    return inside or beside
-
-
-def _read_images(paths, first, progress):
-    """Decode images to uint8 (n, height, width[, 3]), of the size of the image `first`; grey or in colour, as it is."""
-    from tqdm import tqdm
-
-    like = _decode(first)
-    images = np.empty((len(paths), *like.shape), np.uint8)
-    for index, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
-        images[index] = _decode(path, like)
-    return images
-
-
-def _decode(path, like=None):
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if like is not None and image.size != like.shape[1::-1]:
-                height, width = like.shape[:2]
-                raise InputError(
-                    f"{path} is {image.size[0]} x {image.size[1]} pixels where the first image is {width} x {height};"
-                    " resize it"
-                )
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
-                image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-            grey = image.mode in ("1", "L", "LA") if like is None else like.ndim == 2
-            return np.asarray(image.convert("L" if grey else "RGB"))
-    except InputError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever they meet
-        raise InputError(f"{path} cannot be read as an image; repair or remove it") from error

@@ -20,19 +20,23 @@ from mode to mode.
 p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 
     p(h_j=1|v) + 2 c (p - q_j) p(h_j=1|v) (1 - p(h_j=1|v)).
+
+**Labels**: of a joint RBM of pixels and a label (`gluon_rbm.label_rbm`), what is minimised may be -log p(v),
+-log p(label | pixels), or a sum of both.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm import gibbs
+from gluon_rbm import gibbs, label_rbm
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx, operand, store, store_product
 
 __all__ = [
     "BASE",
     "CHAINS",
+    "CLASSES",
     "OFFSETS",
     "PLAIN",
     "SAMPLES",
@@ -53,6 +57,7 @@ CHAINS = ("persistent", "data", "tempered")
 SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
 OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
 BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
+CLASSES = "aux_label_classes"  # says to whoever reads the parameters that the last visible units are a label
 
 _SWAP_RATE_DECAY = 0.01
 
@@ -71,6 +76,14 @@ class LearningRule(NamedTuple):
         p and c above, in nats; a cost of 0: no such term.
     weight_decay_l1 : float >= 0
         lambda_1 in lambda_1 sum |W|, added to the mean loss (Hinton 2010, section 10).
+    num_classes : int >= 0
+        The last so many visible units are a label: exactly one of them is on, in the data and in the chains.
+    objective : "generative", "discriminative" or "hybrid"
+        Minimise the mean of -log p(v), of -log p(label | pixels), or of their sum with the first one weighed
+        (Larochelle & Bengio 2008). Chains stand still where the objective is discriminative, and what is said of chains
+        and their gradient above must then be left as it is. Centering bends the generative gradient only.
+    generative_weight : float > 0
+        That weight: alpha.
     """
 
     chains: str = "persistent"
@@ -79,6 +92,9 @@ class LearningRule(NamedTuple):
     sparsity_target: float = 0.1
     sparsity_cost: float = 0.0
     weight_decay_l1: float = 0.0
+    num_classes: int = 0
+    objective: str = "generative"
+    generative_weight: float = 0.01
 
     @classmethod
     def checked(cls, **attributes):
@@ -94,15 +110,33 @@ class LearningRule(NamedTuple):
             ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
             ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
             ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),
+            ("num_classes", rule.num_classes >= 0, "at least 0"),
+            ("objective", rule.objective in label_rbm.OBJECTIVES, "one of " + ", ".join(label_rbm.OBJECTIVES)),
+            ("generative_weight", 0 < rule.generative_weight < np.inf, "finite and above 0"),
         ):
             if not sound:
                 raise InputError("%s is %s; it must be %s" % (name, getattr(rule, name), remedy))
+        rule._check_objective()
         return rule
+
+    def _check_objective(self):
+        if self.objective != "generative" and not self.num_classes:
+            raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
+        if self.objective != "discriminative":
+            return
+        for name in ("chains", "centering", "sparsity_cost", "weight_decay_l1"):
+            if getattr(self, name) != self._field_defaults[name]:
+                raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
 
     @property
     def replicas(self):
         """Rows of the samples that belong to each chain."""
         return self.num_temperatures if self.chains == "tempered" else 1
+
+    @property
+    def generative_share(self):
+        """What the generative gradient is multiplied with."""
+        return {"generative": 1.0, "discriminative": 0.0, "hybrid": self.generative_weight}[self.objective]
 
 
 PLAIN = LearningRule()
@@ -112,7 +146,8 @@ def states(rule, num_chains, num_visible, num_hidden):
     """Names and shapes of what an RBM in training keeps beside its parameters, in order.
 
     The samples of the chains, those at beta = 1 first; with centering the offsets; with tempering the visible bias at
-    beta = 0, and how often replicas that are neighbours exchange their states (the hottest pair last).
+    beta = 0, and how often replicas that are neighbours exchange their states (the hottest pair last); with labels the
+    class that each label unit means.
     """
     rows = num_chains * rule.replicas
     shapes = dict(zip(SAMPLES, ((rows, num_visible), (rows, num_hidden))))
@@ -120,6 +155,8 @@ def states(rule, num_chains, num_visible, num_hidden):
         shapes.update(zip(OFFSETS, ((num_visible,), (num_hidden,))))
     if rule.chains == "tempered":
         shapes.update({BASE: (num_visible,), SWAP_RATE: (rule.num_temperatures - 1,)})
+    if rule.num_classes:
+        shapes[CLASSES] = (rule.num_classes,)
     return shapes
 
 
@@ -132,8 +169,18 @@ class BinaryStates(mx.init.Initializer):
         arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
 
 
+@mx.init.register
+class ClassNumbers(mx.init.Initializer):
+    """0, 1, 2, ...: the class that each label unit means."""
+
+    def _init_weight(self, name, arr):
+        arr[:] = mx.nd.arange(arr.size, ctx=arr.context)
+
+
 def initializer(state):
     """The `mx.init.Initializer` of one of the `states`."""
+    if state == CLASSES:
+        return ClassNumbers()
     start = {**dict.fromkeys(OFFSETS, 0.5), BASE: 0.0, SWAP_RATE: 1.0}
     return mx.init.Constant(start[state]) if state in start else BinaryStates()
 
@@ -146,10 +193,14 @@ def carry_on(rule, parameters, kept, data, sweeps, key, engine):
 
     kept : NDArrays of `states`, by name; the samples, and the rate of swaps, are changed.
 
-    Returns the probabilities of both layers of the chains at beta = 1, NDArrays (num_chains, ...).
+    Returns the probabilities of both layers of the chains at beta = 1, NDArrays (num_chains, ...); where nothing is
+    learned from chains, their samples as they are.
     """
     visible, hidden = (kept[name] for name in SAMPLES)
+    if not rule.generative_share:
+        return visible, hidden
     num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
+    settings["softmax_group"] = label_rbm.softmax_group(visible.shape[1], rule.num_classes)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
     else:
@@ -224,20 +275,23 @@ def swap(slopes, betas, uniform):
 
 
 def store_gradients(rule, targets, how, chains, data, weight, kept):
-    """Store the gradients of the mean loss: a mean over chains minus one over data, bent by the rule.
+    """Store the generative gradients of the mean loss: a mean over chains minus one over data, bent by the rule.
 
     targets, how : NDArrays of the gradients with respect to a, b and W; what to do with each (see `framework.store`)
     chains, data : (v, p(h=1|v)), `operand`s of (rows, num_visible) and (rows, num_hidden)
     weight : W, an `operand`
     kept : NDArrays of `states`, by name
     """
+    share = rule.generative_share
     offsets = [operand(kept[name]) for name in OFFSETS if name in kept]
     data = data[0], _sparse(rule, data[1])
-    visible_gradient, hidden_gradient = (_mean(chain) - _mean(datum) for chain, datum in zip(chains, data))
+    visible_gradient, hidden_gradient = (share * (_mean(chain) - _mean(datum)) for chain, datum in zip(chains, data))
     # Both means of v (x) p(h=1|v), and their difference, in one product over the rows of chains and data. To subtract
     # the offsets from the few rows costs next to nothing, from the large matrix it would.
     (chain_visible, chain_hidden), (data_visible, data_hidden) = (_without(offsets, *rows) for rows in (chains, data))
-    visible = np.concatenate([chain_visible / len(chain_visible), data_visible / -len(data_visible)])
+    visible = np.concatenate(
+        [chain_visible / (len(chain_visible) / share), data_visible / (-len(data_visible) / share)]
+    )
     hidden = np.concatenate([chain_hidden, data_hidden])
     if rule.weight_decay_l1:
         weight_gradient = visible.T @ hidden + rule.weight_decay_l1 * np.sign(weight)
@@ -254,7 +308,7 @@ def store_gradients(rule, targets, how, chains, data, weight, kept):
 def _sparse(rule, hidden_prob_1):
     if not rule.sparsity_cost:
         return hidden_prob_1
-    pull = 2 * rule.sparsity_cost * (rule.sparsity_target - _mean(hidden_prob_1))
+    pull = 2 * rule.sparsity_cost / rule.generative_share * (rule.sparsity_target - _mean(hidden_prob_1))
     return hidden_prob_1 + pull * hidden_prob_1 * (1 - hidden_prob_1)
 
 

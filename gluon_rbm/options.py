@@ -2,8 +2,8 @@
 
 import argparse
 
-from gluon_rbm import datasets, gibbs, learning, optimization
-from gluon_rbm.command import OneLineParser, above_zero, at_least, finite, share
+from gluon_rbm import datasets, gibbs, label_rbm, learning, optimization
+from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, share
 
 __all__ = ["DOCUMENTED", "PRESETS", "parse", "documented_namespace", "added_namespace"]
 
@@ -48,7 +48,19 @@ PRESETS = {
         "ais_num_batch": 1,
         "ais_intermediate_steps": 10000,
         "ais_burn_in_steps": 1,
-    }
+    },
+    # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
+    "exercise": {
+        "binarize": "sample",
+        "batch_size": 64,
+        "k": 1,
+        "chains": "data",
+        "learning_rate": 6.4,
+        "momentum": 0.0,
+        "initial_weights": "uniform",
+        "initial_visible_bias": "uniform",
+        "num_epoch": 10,
+    },
 }
 
 _count, _natural, _amount = at_least(1, int), at_least(0, int), at_least(0.0, float)
@@ -101,7 +113,7 @@ def _parser(prog):
         default=4,
         help="number of multithreading workers for the data loader",
     )
-    parser.set_defaults(cuda=True, cuda_asked=None)
+    parser.set_defaults(cuda=True, cuda_asked=None, num_classes=0)  # how many there are, the data say
     _add_new(parser.add_argument_group("beyond the original").add_argument)
     _add_learning(parser.add_argument_group("learning beyond the original").add_argument)
     return parser
@@ -125,12 +137,23 @@ def _add_new(add):
         default="none",
         help="leave pixels grey, draw them anew at every use, or cut them at 0.5",
     )
-    add("--monitor-every", type=_count, default=1, help="epochs between two estimates of the log-likelihood")
+    add(
+        "--monitor-every",
+        type=_count,
+        default=1,
+        help="epochs between two estimates of the log-likelihood, or with labels of the error",
+    )
     add(
         "--initial-visible-bias",
-        choices=("zero", "data"),
+        choices=("zero", "data", "uniform"),
         default="zero",
-        help="start the visible biases at zero or at the log-odds of the mean training image",
+        help="start the visible biases at zero, at the log-odds of the mean training image, or within 0.01 of zero",
+    )
+    add(
+        "--initial-weights",
+        choices=("normal", "uniform"),
+        default="normal",
+        help="start the weights with a standard deviation of 0.01, or within 0.01 of zero",
     )
     add(
         "--weight-decay",
@@ -150,7 +173,8 @@ def _add_new(add):
         type=_natural,
         default=0,
         metavar="N",
-        help="stop after N estimates of the held-out log-likelihood below the best one, and keep the best; 0: never",
+        help="stop after N estimates of the held-out log-likelihood, or with labels error, that are no better than "
+        "the best one, and keep the best; 0: never",
     )
     add(
         "--ais-base-rate",
@@ -198,6 +222,14 @@ def _add_learning(add):
         default=rule.weight_decay_l1,
         help="lambda in lambda |W|, added to the mean loss",
     )
+    add("--labels", action="store_true", help="learn pixels and label together: a joint RBM, which classifies")
+    add(
+        "--objective",
+        choices=label_rbm.OBJECTIVES,
+        default=rule.objective,
+        help="with labels, minimise -log p(pixels, label); -log p(label | pixels); or this plus alpha times that",
+    )
+    add("--generative-weight", type=above_zero, default=rule.generative_weight, metavar="ALPHA", help="that alpha")
     add("--initial-hidden-bias", type=finite, default=0.0, help="what the hidden biases start at")
     add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
     add("--initial-momentum", type=above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
@@ -227,9 +259,14 @@ def parse(argv, prog):
         args = parser.parse_args(argv)
     if args.early_stopping and not args.held_out:
         parser.error("--early-stopping needs held-out images: give --held-out")
+    if args.objective != "generative" and not args.labels:
+        parser.error("--objective %s needs labels: give --labels" % args.objective)
     if args.initial_momentum_epochs and not optimization.has_momentum(args.optimizer):
         parser.error("--optimizer %s has no momentum: leave --initial-momentum-epochs out" % args.optimizer)
     return args
+
+
+_NOT_FLAGS = ("cuda_asked", "num_classes")
 
 
 def documented_namespace(args):
@@ -240,5 +277,5 @@ def documented_namespace(args):
 def added_namespace(args):
     """The rest of the arguments."""
     return argparse.Namespace(
-        **{name: value for name, value in vars(args).items() if name not in DOCUMENTED and name != "cuda_asked"}
+        **{name: value for name, value in vars(args).items() if name not in DOCUMENTED and name not in _NOT_FLAGS}
     )

@@ -1,28 +1,100 @@
-"""Pictures: the only module that imports Matplotlib. Every function returns a `Figure`."""
+"""Pictures: the only module that imports Matplotlib.
+
+Every function draws into the axes it is given, or into a new figure, and returns the `Figure`. Images are (n,
+num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
+"""
 
 import os
+import tempfile
 
+import matplotlib
 import numpy as np
+from matplotlib.animation import FuncAnimation
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
-__all__ = ["filters", "learning_curve", "save", "show", "showcase"]
+__all__ = [
+    "animation",
+    "class_shares",
+    "filters",
+    "free_energy_gap",
+    "grid",
+    "grids",
+    "hidden_activity",
+    "histograms",
+    "learning_curve",
+    "letters",
+    "panels",
+    "roc_curves",
+    "save",
+    "show",
+    "showcase",
+    "strip",
+    "traces",
+    "visible_bias",
+]
+
+_MISSING = "cornflowerblue"
 
 
-def _grid(images, rows, columns, image_shape):
-    """Images side by side with a gap of one pixel: float (height, width[, 3]) in [0, 1]; missing ones are grey."""
+def panels(columns, rows=1, width=5.2, height=4.4):
+    """An empty figure in the style of all of them, and its axes, in order; sizes in inches of each."""
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
+
+
+def _axes(axes, width=6.4, height=4.2):
+    return panels(1, 1, width, height)[1][0] if axes is None else axes
+
+
+def _finish(axes, title, xlabel=None, ylabel=None, legend=False):
+    """Titles, axes and all; returns the figure."""
+    axes.set_title(title)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(alpha=0.3)
+    if legend:
+        axes.legend()
+    return axes.figure
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+def _canvas(images, image_shape, rows, columns):
+    """Images side by side with a gap of one pixel: float (height, width[, 3]) in [0, 1]; missing images are grey."""
     height, width = image_shape[:2]
     canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1) + tuple(image_shape[2:]), 0.5)
     for index, image in enumerate(images[: rows * columns]):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
         canvas[top : top + height, left : left + width] = np.reshape(image, image_shape)
-    return canvas
+    return canvas if canvas.ndim == 2 else np.where(np.isnan(canvas), 0.5, canvas)
 
 
-def _draw_grid(axes, images, rows, columns, image_shape, title):
-    axes.imshow(_grid(images, rows, columns, image_shape), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+def _draw(axes, canvas, title):
+    greys = matplotlib.colormaps["gray"].with_extremes(bad=_MISSING)
+    axes.imshow(canvas, cmap=greys, vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title)
     axes.set_axis_off()
+    return axes.figure
+
+
+def grid(images, image_shape, title, columns=8, axes=None):
+    """Images in rows of `columns`."""
+    rows = -(-len(images) // columns)
+    axes = _axes(axes, 4.6, 4.6 * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
+    return _draw(axes, _canvas(images, image_shape, rows, columns), title)
+
+
+def grids(sets, image_shape, columns=8, size=4.2):
+    """Grids side by side; sets : title -> images; size : inches of each."""
+    rows = max(-(-len(images) // columns) for images in sets.values())
+    figure, places = panels(len(sets), 1, size, size * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
+    for axes, (title, images) in zip(places, sets.items()):
+        _draw(axes, _canvas(images, image_shape, rows, columns), title)
+    return figure
 
 
 def showcase(originals, samples, image_shape, sweeps, side=15):
@@ -30,14 +102,46 @@ def showcase(originals, samples, image_shape, sweeps, side=15):
 
     originals, samples : (side * side, num_visible) in [0, 1]; samples are shown as probabilities.
     """
-    figure = Figure(figsize=(12, 6.3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_grid(left, originals, side, side, image_shape, "training images")
-    _draw_grid(right, samples, side, side, image_shape, "samples after %d Gibbs sweeps" % sweeps)
-    return figure
+    sets = {"training images": originals, "samples after %d Gibbs sweeps" % sweeps: samples}
+    return grids(sets, image_shape, side, size=6)
 
 
-def filters(interaction_weight, image_shape, side=10):
+def strip(moments, image_shape, names, title, axes=None):
+    """Chains as they go: a row a chain, a column a moment.
+
+    moments : sequence of (num_chains, num_visible), one for each of `names`
+    """
+    images = np.stack(moments, axis=1).reshape((-1, moments[0].shape[1]))
+    columns, height, width = len(moments), image_shape[0] + 1, image_shape[1] + 1
+    axes = _axes(axes, 0.75 * columns, 0.75 * len(moments[0]) * height / width + 0.8)
+    _draw(axes, _canvas(images, image_shape, len(moments[0]), columns), title)
+    axes.set_axis_on()
+    axes.set_xticks(np.arange(columns) * width + image_shape[1] / 2, names, fontsize=8)
+    axes.set_yticks([])
+    axes.set_xlabel("Gibbs sweeps")
+    return axes.figure
+
+
+def animation(moments, image_shape, names, title, columns=8, frames_a_second=10):
+    """A moving picture of chains: a Matplotlib `FuncAnimation`, which `save` writes as GIF.
+
+    moments : sequence of (num_chains, num_visible), a frame each; names : their sweeps, for the title
+    """
+    rows = -(-len(moments[0]) // columns)
+    figure = grid(moments[0], image_shape, title, columns)
+    axes = figure.axes[0]
+
+    def show_frame(index):
+        axes.images[0].set_data(_canvas(moments[index], image_shape, rows, columns))
+        axes.set_title("%s: sweep %s" % (title, names[index]))
+
+    return FuncAnimation(figure, show_frame, frames=len(moments), interval=1000 / frames_a_second)
+
+
+# --- The parameters ---------------------------------------------------------------------------------------------------
+
+
+def filters(interaction_weight, image_shape, side=10, axes=None):
     """The weights of up to side * side hidden units as images; one scale for all, grey is zero.
 
     interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first.
@@ -46,49 +150,166 @@ def filters(interaction_weight, image_shape, side=10):
     columns = min(side, len(order))
     rows = -(-len(order) // columns)
     limit = np.abs(interaction_weight[:, order]).max() or 1.0
-    figure = Figure(figsize=(6.3, 6.3 * rows / columns + 0.4), layout="constrained")
-    _draw_grid(
-        figure.subplots(),
-        0.5 + interaction_weight[:, order].T / (2 * limit),
-        rows,
-        columns,
-        image_shape,
+    images = 0.5 + interaction_weight[:, order].T / (2 * limit)
+    return _draw(
+        _axes(axes, 6.3, 6.3 * rows / columns + 0.4),
+        _canvas(images, image_shape, rows, columns),
         "weights of %d of %d hidden units (black %.2g, white %+.2g)"
         % (len(order), interaction_weight.shape[1], -limit, limit),
     )
-    return figure
 
 
-def learning_curve(metrics, score_name):
-    """Log-likelihood of training and test images, and of held-out ones where there are such, by epoch.
+def visible_bias(bias, image_shape, axes=None):
+    """The visible biases as an image (the mean over colours), with its scale."""
+    axes = _axes(axes, 4.6, 4.2)
+    image = np.reshape(bias, image_shape)
+    shown = axes.imshow(image if image.ndim == 2 else image.mean(axis=2), cmap="gray", interpolation="nearest")
+    axes.figure.colorbar(shown, ax=axes)
+    axes.set_title("visible biases")
+    axes.set_axis_off()
+    return axes.figure
 
-    metrics : rows with epoch, and train_log_likelihood and so on (rows without are passed over).
-    score_name : what the values are, for the axis.
+
+def histograms(sets, title, xlabel, bins=60, log=False, axes=None):
+    """Histograms over each other, as shares of each set; sets : name -> values; log : of the shares."""
+    axes = _axes(axes)
+    values = np.concatenate([np.ravel(values) for values in sets.values()])
+    edges = np.histogram_bin_edges(values, bins)
+    for name, values in sets.items():
+        weights = np.full(np.size(values), 1 / np.size(values))
+        axes.hist(np.ravel(values), edges, weights=weights, alpha=0.5, label=name, log=log)
+    return _finish(axes, title, xlabel, "share", legend=len(sets) > 1)
+
+
+def hidden_activity(mean_prob_1, dead, axes=None):
+    """How often each hidden unit is on, in order; units that hardly ever change are marked.
+
+    mean_prob_1 : (num_hidden,), mean of p(h = 1 | v) over images; dead : bool (num_hidden,)
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    axes, order = _axes(axes), np.argsort(mean_prob_1)
+    rank = np.arange(len(order))
+    axes.plot(rank, mean_prob_1[order], "k.", markersize=4, label="hidden units")
+    marked = dead[order]
+    axes.plot(rank[marked], mean_prob_1[order][marked], "rx", label="dead: %d of %d" % (dead.sum(), len(dead)))
+    axes.set_ylim(-0.03, 1.03)
+    return _finish(axes, "hidden activity", "hidden units, in order", "mean probability over images", legend=True)
+
+
+# --- Judging ----------------------------------------------------------------------------------------------------------
+
+
+def roc_curves(curves, title="which of the two is the data?", axes=None):
+    """ROC curves; curves : name -> (false positive rates, true positive rates, AUC)."""
+    axes = _axes(axes, 4.8, 4.6)
+    for index, (name, (false_positive_rate, true_positive_rate, auc)) in enumerate(curves.items(), 1):
+        colour = "C%d" % index  # as in a histogram where the data comes first
+        axes.plot(false_positive_rate, true_positive_rate, colour, label="%s: AUC %.4f" % (name, auc))
+    axes.plot([0, 1], [0, 1], "k:", linewidth=1)
+    axes.set_aspect("equal")
+    return _finish(axes, title, "false positive rate", "true positive rate", legend=True)
+
+
+def class_shares(distributions, title, axes=None):
+    """Shares of the classes as bars side by side; distributions : name -> (num_classes,), summing to 1."""
+    axes, width = _axes(axes), 0.8 / len(distributions)
+    for index, (name, shares) in enumerate(distributions.items()):
+        axes.bar(np.arange(len(shares)) + (index + 0.5) * width - 0.4, shares, width, label=name)
+    axes.set_xticks(np.arange(len(shares)))
+    return _finish(axes, title, "class", "share of images", legend=True)
+
+
+def traces(values, title, ylabel, every=1, axes=None):
+    """Chains' values, (chains, records), one every so many sweeps: a line a chain."""
+    axes = _axes(axes)
+    axes.plot(every * np.arange(1, values.shape[1] + 1), values.T, linewidth=0.6)
+    return _finish(axes, title, "Gibbs sweeps", ylabel)
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+def learning_curve(metrics, column, meaning, axes=None):
+    """A score of training and test images, and of held-out ones where there are such, by epoch.
+
+    metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
+    meaning : what the values are, for the axis.
+    """
+    axes = _axes(axes, 7, 4.5)
     for name, style in (("train", "o-"), ("held_out", "d--"), ("test", "s--")):
-        rows = [row for row in metrics if name + "_log_likelihood" in row]
+        rows = [row for row in metrics if "%s_%s" % (name, column) in row]
         if not rows:
             continue
         axes.plot(
             [row["epoch"] for row in rows],
-            [row[name + "_log_likelihood"] for row in rows],
+            [row["%s_%s" % (name, column)] for row in rows],
             style,
             markersize=3,
             label=name.replace("_", "-"),
         )
-    axes.set_title("learning curve")
-    axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("%s (nats per image)" % score_name)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return figure
+    return _finish(axes, "learning curve", "epoch", meaning, legend=True)
+
+
+def free_energy_gap(epochs, gaps, standard_errors, axes=None):
+    """The overfitting monitor: mean F of images not trained on, minus mean F of training images, by epoch."""
+    axes, gaps, standard_errors = _axes(axes), np.array(gaps), np.array(standard_errors)
+    axes.plot(epochs, gaps, "o-", markersize=3)
+    axes.fill_between(epochs, gaps - standard_errors, gaps + standard_errors, alpha=0.3, label="standard error")
+    axes.axhline(0, color="k", linewidth=1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _finish(axes, "overfitting: free-energy gap", "epoch", "F(others) - F(training) (nats per image)", True)
+
+
+# --- Files and windows ------------------------------------------------------------------------------------------------
+
+
+def letters(image_shape):
+    """Letters of the alphabet, white on black, in six faces that come with Matplotlib: float32 (312, num_visible).
+
+    image_shape : (height, width) or (height, width, 3). As digits of MNIST: a box of five sevenths of the image's size,
+    in its middle, is filled.
+    """
+    figure = Figure(figsize=(1, 1), dpi=100, facecolor="black")
+    text = figure.text(0.5, 0.5, "", color="white", ha="center", va="center", fontsize=50)
+    images = []
+    for family in ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"):
+        for weight in ("normal", "bold"):
+            text.set(fontfamily=family, fontweight=weight)
+            for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
+                text.set_text(letter)
+                images.append(_boxed(_ink(figure), image_shape))
+    return np.stack(images)
+
+
+def _ink(figure):
+    """What is drawn in a black figure, without its margins: uint8 (height, width)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    grey = np.asarray(canvas.buffer_rgba())[..., 0]
+    rows, columns = np.flatnonzero(grey.any(axis=1)), np.flatnonzero(grey.any(axis=0))
+    return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _boxed(ink, image_shape):
+    """The ink in the middle of an image, float32 (num_visible,)."""
+    scale = 5 / 7 * min(image_shape[:2]) / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    top, left = (image_shape[0] - height) // 2, (image_shape[1] - width) // 2
+    image = np.zeros(image_shape, np.float32)
+    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.LANCZOS), np.float32) / 255
+    image[top : top + height, left : left + width] = small if image.ndim == 2 else small[..., None]
+    return image.reshape(-1)
 
 
 def save(figure, path):
-    """Write the figure as PNG."""
+    """Write a figure as PNG, an animation as GIF."""
+    if isinstance(figure, FuncAnimation):
+        with tempfile.TemporaryDirectory() as folder:  # Pillow tells the format from the name only
+            whole = os.path.join(folder, "whole.gif")
+            figure.save(whole, writer="pillow", fps=round(1000 / figure._interval))
+            with open(whole, "rb") as source, open(path, "wb") as target:
+                target.write(source.read())
+        return
     figure.savefig(path, format="png", dpi=120)
 
 

@@ -1,19 +1,17 @@
 """The likelihood report: a number, and everything a reader needs to judge it (docs/likelihood.md teaches how)."""
 
-import hashlib
 import math
 
 import numpy as np
 
 import ais
-from gluon_rbm import datasets, enumeration, framework, gibbs
+from gluon_rbm import command, datasets, enumeration, framework, gibbs
 from gluon_rbm.errors import InputError
 from gluon_rbm.run_folder import read_parameters
 
 __all__ = [
     "BASE_RATES",
     "METHODS",
-    "PARTS",
     "PSEUDO_LIKELIHOODS",
     "REVERSE_STARTS",
     "as_text",
@@ -22,26 +20,19 @@ __all__ = [
 
 BASE_RATES = ("data", "model")
 METHODS = ("auto", "enumeration", "ais")
-PARTS = ("test", "train", "held-out")
 PSEUDO_LIKELIHOODS = ("none", "stochastic", "exact")
 REVERSE_STARTS = ("auto", "exact", "chains", "data")
 
-_HELD_OUT = 10000
 _PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
 
 
 def likelihood_report(args, context):
-    """The report as a dict of what JSON can say; args as `gluon_rbm.likelihood_command` has them.
+    """The report as a dict of what JSON can say; args as `gluon_rbm.commands.likelihood` has them.
 
     Raises InputError for whatever cannot be used, before anything takes long.
     """
     parameters = read_parameters(args.model).as_in_context(context)
-    data = datasets.load(args.dataset, args.data_dir)
-    if data.num_visible != parameters.num_visible:
-        raise InputError(
-            "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
-            % (args.dataset, data.num_visible, parameters.num_visible)
-        )
+    data = command.load_data(args, parameters)
     images, pixels = _images(args, data)
     score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
     method, log_z = _log_z(args, parameters, data, pixels)
@@ -50,17 +41,12 @@ def likelihood_report(args, context):
         key = [args.binarize_seed, _ONE_PIXEL] if args.pseudo_likelihood == "stochastic" else None
         pseudo = ais.mean_pseudo_log_likelihood(parameters, pixels(), key)
     return {
-        "model": {
-            "path": str(args.model),
-            "num_visible": parameters.num_visible,
-            "num_hidden": parameters.num_hidden,
-            "sha256": _sha256(array.asnumpy() for array in parameters),
-        },
+        "model": command.model_record(parameters, args.model),
         "data": {
             "data_set": args.dataset,
             "part": args.part,
             "num_images": score.num_images,
-            "sha256": _sha256([images]),
+            "sha256": command.sha256([images]),
             "binarize": args.binarize,
             "binarize_seed": args.binarize_seed if args.binarize == "sample" else None,
             "binary": score.binary,
@@ -89,30 +75,11 @@ def likelihood_report(args, context):
 
 def _images(args, data):
     """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
-    images, maximum, binarize = _part(data, args.part), data.maximum, args.binarize
+    (images, _), maximum, binarize = datasets.part(data, args.part), data.maximum, args.binarize
     if binarize not in datasets.BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
     key = [args.binarize_seed, _PIXELS]
     return images, lambda: datasets.batches(images, maximum, 1000, key=key, binarize=binarize)
-
-
-def _part(data, name):
-    """The images of a part of a data set."""
-    if name != "held-out":
-        return data.test_images if name == "test" else data.train_images
-    if len(data.train_images) < 2 * _HELD_OUT:
-        raise InputError(
-            "held-out images are the last %d of the training images, of which %s has %d; choose --part test or train"
-            % (_HELD_OUT, data.name, len(data.train_images))
-        )
-    return data.train_images[-_HELD_OUT:]
-
-
-def _sha256(arrays):
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
 
 
 # --- log Z ------------------------------------------------------------------------------------------------------------

@@ -19,13 +19,22 @@ try:
 except ImportError:  # not on Windows: there nothing keeps two runs out of one folder
     fcntl = None
 
-__all__ = ["RunFolder", "Checkpoint", "check_writable", "read_parameters", "write_whole"]
+__all__ = [
+    "RunFolder",
+    "Checkpoint",
+    "check_writable",
+    "read_metrics",
+    "read_model",
+    "read_parameters",
+    "write_whole",
+]
 
 _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
 _PARAMETERS = "rbm.params"
+_CLASSES = "aux_label_classes"  # the array that tells of label units: `gluon_rbm.learning.CLASSES`
 _RESULTS = (_CHECKPOINT, _METRICS, _PARAMETERS)
 _FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
@@ -83,6 +92,14 @@ def read_parameters(path):
 
     Raises InputError when there is no such file, or no such parameters in it.
     """
+    return read_model(path)[0]
+
+
+def read_model(path):
+    """The `Parameters` of a run folder or file, and how many of the last visible units are a label (0: no label).
+
+    Raises InputError as `read_parameters` does, and where there are not as many visible units.
+    """
     path = os.path.join(path, _PARAMETERS) if os.path.isdir(path) else os.fspath(path)
     try:
         with open(path, "rb"):  # MXNet's own message is a page long
@@ -97,7 +114,26 @@ def read_parameters(path):
     missing = [name for name in Parameters._fields if name not in arrays]
     if missing:
         raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
-    return Parameters(*(arrays[name] for name in Parameters._fields)).checked()
+    parameters = Parameters(*(arrays[name] for name in Parameters._fields)).checked()
+    num_classes = arrays[_CLASSES].shape[0] if _CLASSES in arrays else 0
+    if num_classes >= parameters.num_visible:
+        raise InputError(
+            "%s has %d classes and %d visible units, which leaves no pixel; name the parameters of a joint RBM"
+            % (path, num_classes, parameters.num_visible)
+        )
+    return parameters, num_classes
+
+
+def read_metrics(path):
+    """The rows of metrics.csv of a run folder, as dicts of float (what is empty is left out); [] if there is none."""
+    try:
+        with open(os.path.join(path, _METRICS), encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError("%s in %s cannot be read; move it away" % (_METRICS, path)) from error
 
 
 class Checkpoint:

@@ -10,7 +10,6 @@ A script brings a learner, which is all that differs between the APIs:
 
 import contextlib
 import hashlib
-import math
 import os
 import sys
 import time
@@ -18,9 +17,18 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-import ais
-from gluon_rbm import datasets, framework, gibbs, learning, optimization, options, plots
-from gluon_rbm.command import exit_status
+from gluon_rbm import (
+    command,
+    datasets,
+    framework,
+    gibbs,
+    label_rbm,
+    learning,
+    monitoring,
+    optimization,
+    options,
+    plots,
+)
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
@@ -63,11 +71,11 @@ def main(argv, prog, api, make_learner):
         with contextlib.ExitStack() as stack:
             _Run(args, api, make_learner, stack).run()
 
-    return exit_status(prog, train, "interrupted; --resume continues from the last whole epoch")
+    return command.exit_status(prog, train, "interrupted; --resume continues from the last whole epoch")
 
 
 def _rule(args):
-    return learning.LearningRule(**{name: getattr(args, name) for name in learning.LearningRule._fields})
+    return learning.LearningRule.checked(**{name: getattr(args, name) for name in learning.LearningRule._fields})
 
 
 def learner_settings(args):
@@ -108,25 +116,39 @@ def _free_arguments(args):
     return [name for name in _FREE if name not in bound]
 
 
+def _data_bias(data, num_classes):
+    """The log-odds of the mean training image, smoothed; of label units, log-probabilities."""
+    bias = datasets.base_visible_bias(data)
+    label = bias[len(bias) - num_classes :]
+    label -= np.logaddexp(0, label)
+    return bias
+
+
 def _initial_arrays(args, data, context):
     num_visible, num_hidden = data.num_visible, args.num_hidden
-    weights = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])).normal(
-        scale=0.01, size=(num_visible, num_hidden)
-    )
+    generator, shape = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])), (num_visible, num_hidden)
+    if args.initial_weights == "uniform":
+        weights = generator.uniform(-0.01, 0.01, shape)
+    else:
+        weights = generator.normal(scale=0.01, size=shape)
     arrays = {
         "visible_layer_bias": np.zeros(num_visible),
         "hidden_layer_bias": np.full(num_hidden, args.initial_hidden_bias),
         "interaction_weight": weights,
     }
     if args.initial_visible_bias == "data":
-        arrays["visible_layer_bias"] = datasets.base_visible_bias(data)
+        arrays["visible_layer_bias"] = _data_bias(data, args.num_classes)
+    elif args.initial_visible_bias == "uniform":
+        arrays["visible_layer_bias"] = generator.uniform(-0.01, 0.01, num_visible)
     states = learning.states(_rule(args), args.num_chains or args.batch_size, num_visible, num_hidden)
     arrays.update({name: np.ones(shape) for name, shape in states.items()})
     if args.centering:
         hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
         arrays.update(zip(learning.OFFSETS, (datasets.mean_image(data.train_images, data.maximum), hidden_mean)))
     if args.chains == "tempered":
-        arrays[learning.BASE] = datasets.base_visible_bias(data)
+        arrays[learning.BASE] = _data_bias(data, args.num_classes)
+    if args.num_classes:
+        arrays[learning.CLASSES] = np.arange(args.num_classes)
     arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
     noise = gibbs.Noise([args.seed, _CHAINS])
     for name in learning.SAMPLES:
@@ -143,6 +165,10 @@ class _Run:
         if note:
             print(note, flush=True)
         self.data = datasets.load(args.dataset, args.data_dir)
+        self.image_shape, num_pixels = self.data.image_shape, self.data.num_visible
+        if args.labels:
+            args.num_classes, self.data = self.data.num_classes, datasets.with_label_units(self.data)
+        self.pixels = slice(num_pixels)  # the rest of the visible units is the label
         digest = hashlib.sha256(np.ascontiguousarray(self.data.train_images)).hexdigest()
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         _check_sizes(args, self.data.num_visible, len(self.data.train_images))
@@ -155,11 +181,13 @@ class _Run:
         arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
         arguments["device"] = self.context.device_type  # noise and rounding depend on it
         arguments["data_sha256"] = digest
+        arguments["image_shape"] = list(self.image_shape)
         self.folder.write_arguments(arguments, framework.versions(), _free_arguments(args))
         self.learner = make_learner(args, arrays, self.context)
         self.batches_an_epoch = -(-len(self.data.train_images) // args.batch_size)
         self.epoch, self.metrics = 0, []
         self.average, self.stopping = optimization.ParameterAverage(), optimization.EarlyStopping(args.early_stopping)
+        self.monitor = self._make_monitor()
 
     def run(self):
         self._restore()
@@ -261,43 +289,36 @@ class _Run:
         tqdm.write("%s (%.1f s)" % (message, seconds))
         sys.stdout.flush()
 
+    def _make_monitor(self):
+        args, data = self.args, self.data
+        if args.labels:
+            return monitoring.ClassificationMonitor(args, data.maximum)
+        base = datasets.base_visible_bias(data) if args.ais_base_rate == "data" else None
+        return monitoring.LikelihoodMonitor(args, data.maximum, base, [args.seed, _AIS], [args.seed, _PIXELS])
+
     def _monitor(self, number):
-        """Log-likelihoods by AIS: a row of metrics, and the line to print."""
-        args = self.args
-        partition = ais.log_partition(
-            **self._current(),
-            num_chains=args.ais_batch_size * args.ais_num_batch,
-            base_visible_bias=datasets.base_visible_bias(self.data) if args.ais_base_rate == "data" else None,
-            key=[args.seed, _AIS, number],
-            num_distributions=args.ais_intermediate_steps,
-            burn_in_sweeps=args.ais_burn_in_steps,
-            chains_at_once=args.ais_batch_size,
-            engine=args.engine,
-        )
+        """A row of metrics, and the line to print."""
+        monitor, log_z = self.monitor, self.monitor.begin(number, self._current())
         # Choices are made on held-out images; so where there are such, the test images are looked at only once.
-        watched = ("held-out", self.held_out) if args.held_out else ("test", self.data.test_images)
+        watched = ("held-out", self.held_out) if self.args.held_out else ("test", self.data.test_images)
         scores = {
-            name: self._likelihood(part, images, self._current(), partition.log_z)
+            name: monitor.score(part, images, self._current(), log_z)
             for part, (name, images) in enumerate([watched, ("train", self.data.train_images)], 1)
         }
-        self.stopping.note(scores[watched[0]].mean, partition.log_z, self._current())
-        row, message = _metrics_row(scores, partition), _message(scores, partition)
+        self.stopping.note(monitor.merit(scores[watched[0]]), log_z, self._current())
+        row, message = monitor.row(scores), monitor.message(scores)
         if self._is_over() and "test" not in scores:
-            log_z = self.stopping.log_z if self.stopping.arrays else partition.log_z
-            score = self._likelihood(3, self.data.test_images, self._results(), log_z)
-            # It belongs beside the log Z of the epoch that the results are of: with early stopping an earlier one.
-            monitored = [earlier for earlier in [*self.metrics, {"epoch": number, **row}] if "log_z" in earlier]
+            log_z = self.stopping.log_z if self.stopping.arrays else log_z
+            score = monitor.score(3, self.data.test_images, self._results(), log_z)
+            # It belongs into the row of the epoch that the results are of: with early stopping an earlier one.
+            columns = monitor.columns(watched[0], scores[watched[0]])
+            monitored = [
+                earlier for earlier in [*self.metrics, {"epoch": number, **row}] if columns.keys() <= earlier.keys()
+            ]
             of = monitored[-1 - self.stopping.worse]
-            (row if of["epoch"] == number else of).update(_score_columns("test", score))
-            message += "; test log-likelihood %.2f after epoch %d" % (score.mean, of["epoch"])
+            (row if of["epoch"] == number else of).update(monitor.columns("test", score))
+            message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (number, message)
-
-    def _likelihood(self, part, images, parameters, log_z):
-        # The pixels are drawn alike in every epoch, so that what changes is the model.
-        pixels = datasets.batches(
-            images, self.data.maximum, 1000, key=[self.args.seed, _PIXELS, part], binarize=self.args.binarize
-        )
-        return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z)
 
     def _save(self, arrays):
         """The checkpoint first: it holds all the rest."""
@@ -312,11 +333,10 @@ class _Run:
         self.folder.write_metrics(self.metrics)
 
     def _make_pictures(self):
-        shape = self.data.image_shape
-        binary = [row["binary_pixels"] for row in self.metrics if "binary_pixels" in row]
-        score = "log-likelihood" if binary and all(binary) else "grey-pixel score"
-        self._picture("learning-curve.png", plots.learning_curve(self.metrics, score))
-        self._picture("filters.png", plots.filters(self._results()["interaction_weight"].asnumpy(), shape))
+        shape = self.image_shape
+        self._picture("learning-curve.png", plots.learning_curve(self.metrics, *self.monitor.curve(self.metrics)))
+        weight = self._results()["interaction_weight"].asnumpy()
+        self._picture("filters.png", plots.filters(weight[self.pixels], shape))
         print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
         originals, samples = self._showcase()
         self._picture("showcase.png", plots.showcase(originals, samples, shape, _SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
@@ -333,46 +353,15 @@ class _Run:
             Parameters(**self._results()),
             visible=mx.nd.array(originals, ctx=self.context),
             sweeps=_SHOWCASE_SWEEPS,
+            softmax_group=label_rbm.softmax_group(self.data.num_visible, self.args.num_classes),
             key=[self.args.seed, _SHOWCASE, 2],
             engine=self.args.engine,
         )
-        return originals, chains.visible_prob_1.asnumpy()
+        return originals[:, self.pixels], chains.visible_prob_1.asnumpy()[:, self.pixels]
 
     def _picture(self, name, figure):
         with write_whole(self.folder.file(name)) as temporary:
             plots.save(figure, temporary)
-
-
-def _metrics_row(scores, partition):
-    """The columns of `LogLikelihood`s, by name of the images, and of the `LogPartition` they were computed with."""
-    row = {}
-    for name, score in scores.items():
-        row.update(_score_columns(name, score))
-    row.update(
-        binary_pixels=int(all(score.binary for score in scores.values())),
-        log_z=_finite(partition.log_z),
-        log_z_low=_finite(partition.low),
-        log_z_high=_finite(partition.high),
-        effective_sample_size=_finite(partition.effective_sample_size),
-    )
-    return row
-
-
-def _score_columns(name, score):
-    columns = {"log_likelihood": score.mean, "standard_error": score.standard_error}
-    return {"%s_%s" % (name.replace("-", "_"), column): _finite(value) for column, value in columns.items()}
-
-
-def _finite(value):
-    return value if math.isfinite(value) else None
-
-
-def _message(scores, partition):
-    likelihoods = ["%s log-likelihood %.2f" % (name, score.mean) for name, score in scores.items()]
-    remarks = ["log Z %.2f" % partition.log_z]
-    remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
-    remarks += ["optimistic: %s" % partition.doubt] if partition.doubt else []
-    return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
 
 def _restore_arrays(learner, checkpoint):

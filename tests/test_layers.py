@@ -10,25 +10,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+COMMANDS = ("likelihood", "reconstruct", "score", "weights")
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
+    ["gluon_rbm.__main__"],
     ["binary_rbm_gluon", "binary_rbm_module"],
-    ["gluon_rbm.training", "gluon_rbm.__main__"],
-    ["gluon_rbm.likelihood_command"],
+    ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.report"],
-    ["gluon_rbm.options", "gluon_rbm.plots"],
     ["gluon_rbm.command"],
-    ["gluon_rbm.optimization"],
+    ["gluon_rbm.options", "gluon_rbm.plots"],
+    ["gluon_rbm.judge", "gluon_rbm.monitoring", "gluon_rbm.optimization"],
     ["gluon_rbm.datasets"],
-    ["gluon_rbm.downloads"],
+    ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
     ["ais", "gluon_rbm.learning"],
+    ["gluon_rbm.label_rbm"],
     ["gluon_rbm.annealing", "gluon_rbm.enumeration", "gluon_rbm.partition", "gluon_rbm.scores"],
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
     ["gluon_rbm.energy", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
-    ["gluon_rbm.errors"],
-    ["gluon_rbm"],
+    ["gluon_rbm.arguments", "gluon_rbm.errors"],
+    ["gluon_rbm", "gluon_rbm.commands"],
 ]
 DOORS = {"mxnet": "gluon_rbm.framework", "matplotlib": "gluon_rbm.plots"}
 

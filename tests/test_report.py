@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import __main__, datasets, native, report
+from gluon_rbm import __main__, datasets, native
 from gluon_rbm.framework import mx
 
 BARS = ("--dataset", "bars-and-stripes")
@@ -145,7 +145,7 @@ def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tm
 
 
 def test_the_last_training_images_are_held_out(likelihood, monkeypatch, generator, tmp_path):
-    monkeypatch.setattr(report, "_HELD_OUT", 30)
+    monkeypatch.setattr(datasets, "_HELD_OUT", 30)
     machine, file = reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "report.json"
     digits = ("--dataset", "digits", "--binarize", "threshold", "--part", "held-out")
     assert likelihood(save(machine, tmp_path / "rbm.params"), *digits, "--json", file)[0] == 0

@@ -100,6 +100,7 @@ def test_other_defaults():
     assert added == {
         "dataset": "mnist", "data_dir": None, "seed": 0, "output_dir": None, "resume": False, "binarize": "none",
         "monitor_every": 1, "engine": "auto", "initial_visible_bias": "zero", "weight_decay": 0.0,
+        "initial_weights": "normal",
         "centering": 0.0, "learning_rate_schedule": "constant", "hold": 0.3, "average": 0.0, "held_out": 0,
         "ais_base_rate": "model", "chains": "persistent", "num_chains": 0, "num_temperatures": 10, "preset": None,
         "sparsity_target": 0.1, "sparsity_cost": 0.0, "weight_decay_l1": 0.0, "initial_hidden_bias": 0.0,
@@ -281,6 +282,19 @@ def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
     np.testing.assert_allclose(
         after["visible_layer_bias"], a - 3 / 8 * (chain.mean(axis=0) - batch.mean(axis=0)), rtol=1e-5
     )
+
+
+def test_a_uniform_start():
+    data = datasets.load("digits")
+    args = options.parse(["--preset", "exercise", "--num-hidden", "50"], "x")
+    arrays = {name: array.asnumpy() for name, array in training._initial_arrays(args, data, mx.cpu()).items()}
+    assert (arrays["hidden_layer_bias"] == 0).all()
+    for name in ("interaction_weight", "visible_layer_bias"):
+        values = arrays[name].ravel()
+        assert np.abs(values).max() <= 0.01
+        # Of a uniform distribution within 0.01: the mean of |x| is 0.005, with a standard deviation of 0.01 / sqrt(12).
+        assert abs(np.abs(values).mean() - 0.005) < 5 * 0.01 / np.sqrt(12 * values.size)
+        assert abs(values.mean()) < 5 * 0.02 / np.sqrt(12 * values.size)
 
 
 def test_initial_visible_bias_of_the_data():

@@ -3,8 +3,8 @@
 import json
 import os
 
-from gluon_rbm import annealing, datasets, framework, gibbs, report
-from gluon_rbm.command import at_least
+from gluon_rbm import annealing, command, framework, report
+from gluon_rbm.arguments import at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.run_folder import check_writable, write_whole
 
@@ -15,15 +15,8 @@ ABOUT = "how probable images are to a model, and how far that can be trusted"
 
 def add_arguments(add):
     """add : the parser's `add_argument`."""
-    add("model", metavar="MODEL", help="a run folder, or a file rbm.params")
-    add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
-    add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
-    add(
-        "--part",
-        choices=report.PARTS,
-        default="test",
-        help="which images; held-out: the last 10,000 training images, to choose recipes on",
-    )
+    command.add_model(add)
+    command.add_data(add)
     add(
         "--binarize",
         default="none",
@@ -39,9 +32,7 @@ def add_arguments(add):
         help="of binary pixels, beside the likelihood: one pixel an image, all of them (slow), or none",
     )
     _add_log_z(add)
-    add("--cuda", action="store_true", default=None, help="compute on the GPU")
-    add("--no-cuda", action="store_false", dest="cuda", default=None, help="compute on the CPU")
-    add("--device-id", type=at_least(0, int), default=0, help="GPU device id")
+    command.add_device(add)
     add("--json", metavar="FILE", help="write the report there, too")
 
 
@@ -70,8 +61,7 @@ def _add_log_z(add):
         default="auto",
         help="where reverse AIS starts: exact samples, chains at the end of forward AIS, or the images (a diagnostic)",
     )
-    add("--seed", type=at_least(0, int), default=0, help="what the chains' noise follows from")
-    add("--engine", choices=gibbs.ENGINES, default="auto", help="what runs the chains")
+    command.add_noise(add)
     add("--state", metavar="FILE", help="keep the run there; the same command, once killed, goes on where it was")
 
 

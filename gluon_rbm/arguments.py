@@ -1,0 +1,38 @@
+"""Arguments of command lines: a parser whose errors are one line, and numbers that are checked."""
+
+import argparse
+
+__all__ = ["OneLineParser", "above_zero", "at_least", "finite", "share"]
+
+_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line."""
+
+    def error(self, message):
+        self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
+
+
+def _number(kind, sound, expected):
+    """A `type` for `add_argument`: texts to numbers of a kind that are `sound`, which means what `expected` says."""
+
+    def convert(text):
+        value = kind(text)
+        if not sound(value):  # NaN is to fail, too
+            raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
+        return value
+
+    convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
+    return convert
+
+
+def at_least(lowest, kind):
+    """A `type`: an int below 2^31, or a finite float, of at least `lowest`."""
+    limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
+    return _number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
+
+
+share = _number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
+above_zero = _number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
+finite = _number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")

@@ -1,0 +1,168 @@
+"""The command `score`: the free energy tells images like the training images from others, and warns of overfitting."""
+
+import numpy as np
+
+from gluon_rbm import command, datasets, image_files, plots
+from gluon_rbm.arguments import at_least
+from gluon_rbm.energy import free_energy
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host
+from gluon_rbm.run_folder import read_metrics
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "free energy: images of the data set against noise, letters and others; overfitting"
+
+_LEGIBLE = 8  # pixels
+_NOISE, _SHUFFLED, _PIXELS = range(1, 4)  # purposes of keys
+
+
+def add_arguments(add):
+    command.add_common(add, "score")
+    add(
+        "--against",
+        action="append",
+        default=[],
+        metavar="IMAGES",
+        help="other images to tell apart: a data set, a picture, a folder of them, or a .npy file; repeatable",
+    )
+    add("--resize", action="store_true", help="bring images of --against that have another size to the model's")
+    add("--count", type=at_least(2, int), help="images of the data set (all of the part, if not given)")
+    add(
+        "--binarize",
+        choices=datasets.BINARIZE,
+        default="none",
+        help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5",
+    )
+
+
+def run(args):
+    """Free energies of several sets of images; ROC curve and AUC of each set against the images of the data set."""
+    results = command.Results(args, "png", "json", "npz")
+    parameters = command.load_model(args)
+    data = command.load_data(args, parameters)
+    metrics = read_metrics(args.model)
+    energies = {name: _free_energies(args, parameters, images) for name, images in _sets(args, data).items()}
+    own = next(iter(energies))
+    curves = {name: _roc(energies[own], others) for name, others in energies.items() if name != own}
+    train = _free_energies(args, parameters, _training_images(args, data))
+    gap = _gap(train, energies[own])
+    figures = {
+        "free_energy": {name: _summary(values) for name, values in {**energies, "training images": train}.items()},
+        "auc": {name: auc for name, (_, _, auc) in curves.items()},
+        "gap": None if args.part == "train" else gap,
+    }
+    _tell(figures, own)
+    results.write(parameters, figures, {"png": _picture(energies, curves, metrics)}, _named(energies, train))
+
+
+def _sets(args, data):
+    """Name -> images, float32 (n, num_visible); the data set's own first."""
+    count = args.count or len(datasets.part(data, args.part)[0])
+    own = command.pixels(args, data, count)
+    order = command.generator(args.seed, _SHUFFLED).random(own.shape).argsort(axis=1)
+    sets = {
+        "%s, %s" % (args.dataset, args.part): own,
+        "uniform noise": command.generator(args.seed, _NOISE).random(own.shape, dtype=np.float32),
+        "shuffled pixels": np.take_along_axis(own, order, axis=1),
+    }
+    if min(data.image_shape[:2]) >= _LEGIBLE:
+        sets["letters"] = plots.letters(data.image_shape)
+    for name in args.against:
+        sets[name] = _others(args, name, data.image_shape)
+    return sets
+
+
+def _others(args, name, image_shape):
+    if name not in datasets.NAMES:
+        return image_files.read_images(name, image_shape, args.resize)
+    data = datasets.load(name, args.data_dir)
+    if data.image_shape != image_shape and not args.resize:
+        raise InputError(
+            "images of %s have the shape %s where %s is needed; give --resize" % (name, data.image_shape, image_shape)
+        )
+    images = data.test_images.astype(np.float32) / data.maximum
+    return image_files.resized(images, image_shape).reshape((len(images), -1))
+
+
+def _training_images(args, data):
+    """All that the images of --part are compared with: without them, if they were held out."""
+    images = data.train_images
+    if args.part == "held-out":
+        images = images[: -len(datasets.part(data, args.part)[0])]
+    return datasets.to_visible(images, data.maximum)
+
+
+def _free_energies(args, parameters, images):
+    """F of each image: float64 (n,), NumPy, in nats."""
+    energies = []
+    for batch in datasets.batches(images, 1, 1000, key=[args.seed, _PIXELS], binarize=args.binarize):
+        batch = from_host(batch, parameters.interaction_weight.context)
+        energies.append(free_energy(parameters, batch).asnumpy())
+    return np.concatenate(energies)
+
+
+def _roc(own, others):
+    """False and true positive rates of "F below a threshold: like the data", and the area under the curve."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    is_own = np.repeat([1, 0], [len(own), len(others)])
+    score = -np.concatenate([own, others])
+    false_positive_rate, true_positive_rate, _ = roc_curve(is_own, score)
+    return false_positive_rate, true_positive_rate, float(roc_auc_score(is_own, score))
+
+
+def _summary(values):
+    low, median, high = np.percentile(values, [5, 50, 95])
+    return {
+        "num_images": len(values),
+        "mean": float(values.mean()),
+        "standard_error": float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None,
+        "percentiles_5_50_95": [float(low), float(median), float(high)],
+    }
+
+
+def _gap(train, own):
+    """Mean F of images that were not trained on, minus mean F of training images: log p differs by as much."""
+    variance = train.var(ddof=1) / len(train) + own.var(ddof=1) / len(own)
+    return {"mean": float(own.mean() - train.mean()), "standard_error": float(np.sqrt(variance))}
+
+
+def _tell(figures, own):
+    for name, summary in figures["free_energy"].items():
+        auc = "" if name not in figures["auc"] else ", AUC %.4f against %s" % (figures["auc"][name], own)
+        print("%-20s free energy %.2f on average (%d images)%s" % (name, summary["mean"], summary["num_images"], auc))
+    if figures["gap"]:
+        print(
+            "free-energy gap to the training images: %(mean).2f +- %(standard_error).2f nats per image" % figures["gap"]
+        )
+
+
+def _picture(energies, curves, metrics):
+    by_epoch = _gap_by_epoch(metrics)
+    figure, axes = plots.panels(3 if by_epoch else 2)
+    plots.histograms(energies, "free energy of images", "F (nats)", axes=axes[0])
+    plots.roc_curves(curves, axes=axes[1])
+    if by_epoch:
+        plots.free_energy_gap(*zip(*by_epoch), axes=axes[2])
+    return figure
+
+
+def _gap_by_epoch(metrics):
+    """(epoch, gap, standard error) of a run. The gap of log-likelihoods is that of free energies: log Z cancels."""
+    name = "held_out" if any("held_out_log_likelihood" in row for row in metrics) else "test"
+    return [
+        (
+            row["epoch"],
+            row["train_log_likelihood"] - row[name + "_log_likelihood"],
+            np.hypot(row["train_standard_error"], row[name + "_standard_error"]),
+        )
+        for row in metrics
+        if "train_log_likelihood" in row and name + "_log_likelihood" in row
+    ]
+
+
+def _named(energies, train):
+    """Names of arrays in a .npz cannot be any text."""
+    sets = {**energies, "training images": train}
+    return {"set_%d" % index: values for index, values in enumerate(sets.values())}

@@ -1,0 +1,73 @@
+"""The command `weights`: what the parameters look like, and which hidden units do nothing."""
+
+import numpy as np
+
+from gluon_rbm import command, datasets, plots
+from gluon_rbm.arguments import at_least
+from gluon_rbm.energy import hidden_probability
+from gluon_rbm.framework import from_host
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "filters, biases, histograms, hidden activity and dead units"
+
+_DEAD = 0.01  # standard deviation of p(h = 1 | v) over images
+
+
+def add_arguments(add):
+    command.add_common(add, "weights")
+    add("--side", type=at_least(1, int), default=10, help="up to SIDE x SIDE filters are shown")
+
+
+def run(args):
+    """Draw the parameters, and the activity of the hidden units over the images of a part of the data set.
+
+    A unit is dead when p(h = 1 | v) hardly changes from image to image: standard deviation below 0.01.
+    """
+    results = command.Results(args, "png", "units.png", "json", "npz")
+    parameters = command.load_model(args)
+    data = command.load_data(args, parameters)
+    mean, deviation = _activity(parameters, *datasets.part(data, args.part)[:1], data.maximum)
+    dead = deviation < _DEAD
+    arrays = {name: array.asnumpy() for name, array in parameters._asdict().items()}
+    weight = arrays["interaction_weight"]
+    figures = {
+        "dead_units": np.flatnonzero(dead).tolist(),
+        "num_dead": int(dead.sum()),
+        "mean_hidden_probability": float(mean.mean()),
+        **{name: _summary(array) for name, array in arrays.items()},
+    }
+    print("%d of %d hidden units are dead; a hidden unit is on with probability %.3f, on average"
+          % (dead.sum(), len(dead), mean.mean()))  # fmt: skip
+    pictures = {
+        "png": plots.filters(weight, data.image_shape, args.side),
+        "units.png": _units(arrays, mean, dead, data.image_shape),
+    }
+    activity = {"hidden_mean": mean, "hidden_standard_deviation": deviation, "dead": dead}
+    results.write(parameters, figures, pictures, {**arrays, **activity})
+
+
+def _activity(parameters, images, maximum):
+    """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
+    total = squares = 0
+    for batch in datasets.batches(images, maximum, 1000):
+        batch = from_host(batch, parameters.interaction_weight.context)
+        probability = hidden_probability(parameters, batch).asnumpy().astype(np.float64)
+        total, squares = total + probability.sum(axis=0), squares + np.square(probability).sum(axis=0)
+    mean = total / len(images)
+    return mean, np.sqrt(np.maximum(squares / len(images) - mean**2, 0))
+
+
+def _summary(array):
+    functions = {"lowest": np.min, "mean": np.mean, "standard_deviation": np.std, "highest": np.max}
+    return {name: float(function(array.astype(np.float64))) for name, function in functions.items()}
+
+
+def _units(arrays, mean, dead, image_shape):
+    figure, axes = plots.panels(2, 2)
+    plots.visible_bias(arrays["visible_layer_bias"], image_shape, axes[0])
+    plots.hidden_activity(mean, dead, axes[1])
+    plots.histograms({"weights": arrays["interaction_weight"]}, "weights", "weight", log=True, axes=axes[2])
+    biases = {"visible": arrays["visible_layer_bias"], "hidden": arrays["hidden_layer_bias"]}
+    plots.histograms(biases, "biases", "bias", log=False, axes=axes[3])
+    return figure

@@ -1,0 +1,126 @@
+"""Images from files: folders of them as a data set, and a user's own images for a model, arrays or pictures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gluon_rbm.errors import InputError
+
+__all__ = ["labelled_files", "read_files", "read_images", "resized"]
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
+
+
+def labelled_files(root):
+    """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is ""."""
+    inside = [(path, folder.name) for folder in _entries(root) if folder.is_dir() for path in _images_in(folder)]
+    beside = [(path, "") for path in _images_in(root)]
+    if inside and beside:
+        raise InputError(f"{beside[0][0]} lies beside folders of images; move it into a folder of its class")
+    if not inside and not beside:
+        raise InputError(f"{root} holds no images; put them into a folder per class, with train/ and test/ or without")
+    return inside or beside
+
+
+def _entries(folder):  # hidden files are the system's, not images
+    return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: path.name)
+
+
+def _images_in(folder):
+    return [path for path in _entries(folder) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+
+
+def read_files(paths, first, progress):
+    """Decode images to uint8 (n, height, width[, 3]), of the size of the image `first`; grey or in colour, as it is."""
+    from tqdm import tqdm
+
+    shape = _decode(first).shape
+    images = np.empty((len(paths), *shape), np.uint8)
+    for index, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
+        images[index] = _decode(path, shape)
+    return images
+
+
+def read_images(path, image_shape, resize=False, missing=False):
+    """A user's own images: float32 (n, num_visible) in [0, 1].
+
+    path : a picture, a folder of pictures, or a `.npy` file of bytes or of floats in [0, 1], (n, num_visible) or
+        (n, *image_shape) or one image
+    resize : bring images of another size to that of `image_shape`, (height, width) or (height, width, 3)
+    missing : let pixels be NaN
+
+    Raises InputError when there is no image, one cannot be read, or has another size and `resize` is false.
+    """
+    place = Path(os.path.expanduser(os.fspath(path)))
+    if place.suffix == ".npy":
+        return _array(place, image_shape, resize, missing)
+    files = [file for file, _ in labelled_files(place)] if place.is_dir() else [place]
+    pixels = [_decode(file, image_shape, "images of the model have", "; resize it, or give --resize", resize)
+              for file in files]  # fmt: skip
+    return np.stack(pixels).reshape(len(pixels), -1).astype(np.float32) / 255
+
+
+def _array(path, image_shape, resize, missing):
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+        raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
+    num_visible = int(np.prod(image_shape))
+    shape = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
+    if not shape or 0 in shape or not (np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.bool_)):
+        raise InputError(f"{path} holds no images; save floats in [0, 1] or uint8")
+    if array.dtype == np.uint8 and array.max() > 1:  # bytes that are all 0 or 1 are bits
+        array = array / 255
+    array = array.astype(np.float32)
+    known = array[~np.isnan(array)]
+    if known.size and (known.min() < 0 or known.max() > 1) or known.size < array.size and not missing:
+        raise InputError(f"{path} holds NaN, or numbers outside [0, 1]; scale it into [0, 1]")
+    if shape == tuple(image_shape) or len(shape) > 1 and int(np.prod(shape[1:])) == num_visible:
+        return array.reshape(-1, num_visible)
+    if shape == (num_visible,):
+        return array[None]
+    if not resize or len(shape) != len(image_shape) + 1 or shape[3:] != tuple(image_shape[2:]):
+        raise InputError(
+            f"{path} has shape {shape} where images of {image_shape} are needed; save (n, {num_visible}) or"
+            f" (n, {', '.join(map(str, image_shape))}), or give --resize with images of another height and width"
+        )
+    if known.size < array.size:
+        raise InputError(f"{path} holds NaN, and images with missing pixels cannot be resized; resize them yourself")
+    return resized(array, image_shape).reshape(len(array), num_visible)
+
+
+def resized(images, image_shape):
+    """Images, float32 (n, height, width[, 3]) in [0, 1], brought to another height and width."""
+    from PIL import Image
+
+    if images.shape[3:] != tuple(image_shape[2:]):
+        raise InputError("grey images cannot be compared with images in colour; convert them first")
+    size = (image_shape[1], image_shape[0])
+    result = np.empty((len(images), *image_shape), np.float32)
+    for place in np.ndindex(len(images), *image_shape[2:]):  # planes: Pillow resizes floats one colour at a time
+        plane = (place[0], slice(None), slice(None), *place[1:])
+        result[plane] = Image.fromarray(images[plane]).resize(size, Image.LANCZOS)
+    return result.clip(0, 1)
+
+
+def _decode(path, shape=None, whose="the first image has", advice="; resize it", resize=False):
+    """A picture as uint8 (height, width[, 3]): grey or in colour as it is, or of that shape."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+            grey = image.mode in ("1", "L", "LA") if shape is None else len(shape) == 2
+            image = image.convert("L" if grey else "RGB")
+            if shape is not None and image.size != shape[1::-1]:
+                if not resize:
+                    (width, height), needed = image.size, "%d x %d" % shape[1::-1]
+                    raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
+                image = image.resize(shape[1::-1], Image.LANCZOS)
+            return np.asarray(image)
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever they meet
+        raise InputError(f"{path} cannot be read as an image; repair or remove it") from error

@@ -1,0 +1,219 @@
+"""A joint RBM of pixels and a label: it classifies, and draws a chosen class.
+
+The label is one more group of visible units, the last `num_classes` of them, of which exactly one is on: a softmax
+group. So the parameters are the ordinary three, with num_visible = num_pixels + num_classes; in the parts
+
+    a = (c, d),   W = (W over pixels, U over label units; U_y is the row of class y),   v = (x, one-hot y)
+
+the free energy of an image x with label y, and with it the exact posterior of the classes, are
+
+    F(x, y) = -c.x - d_y - sum_j softplus(o_yj),     o_yj = b_j + U_yj + (x W)_j
+    p(y | x) = exp(-F(x, y)) / sum_y' exp(-F(x, y'))
+
+in which c.x cancels, and x W is the same for all classes: one product serves them all.
+
+Training minimises one of three objectives, each a mean over images (Larochelle & Bengio, "Classification using
+discriminative restricted Boltzmann machines", ICML 2008):
+
+    generative -log p(x, y)        discriminative -log p(y | x)        hybrid -log p(y | x) - alpha log p(x, y)
+
+The generative gradient comes from chains, as that of any RBM. The discriminative one is exact:
+
+    d(-log p(y | x)) / dtheta = sum_y' (p(y' | x) - 1[y' = y]) (dd_y'/dtheta + sum_j sigmoid(o_y'j) do_y'j/dtheta).
+
+Images are NDArrays (batch, num_pixels) in [0, 1], labels whole numbers from 0 to num_classes - 1.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gluon_rbm import gibbs
+from gluon_rbm.energy import softplus
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import as_ndarray, mx, operand
+
+__all__ = [
+    "OBJECTIVES",
+    "Classification",
+    "class_log_posterior",
+    "classify",
+    "discriminative_gradients",
+    "draw",
+    "joint_visible",
+    "judge",
+    "softmax_group",
+]
+
+OBJECTIVES = ("generative", "discriminative", "hybrid")
+
+
+def softmax_group(num_visible, num_classes):
+    """Where the label is among the visible units: (start, stop), as `gibbs.run_chains` takes it, or None: no label."""
+    return (num_visible - num_classes, num_visible) if num_classes else None
+
+
+def joint_visible(images, labels, num_classes):
+    """The visible layer of images with their labels: NDArray (batch, num_pixels + num_classes), in the images' dtype.
+
+    images : NDArray (batch, num_pixels). labels : whole numbers (batch,). Raises InputError for a class that does not
+    exist, and where labels and images are not as many.
+    """
+    labels = _checked_classes(labels, num_classes)
+    if len(labels) != len(images):
+        raise InputError("%d images have %d labels; give each image one" % (len(images), len(labels)))
+    labels = mx.nd.array(labels, ctx=images.context, dtype="int32")
+    return mx.nd.concat(images, mx.nd.one_hot(labels, num_classes, dtype=np.dtype(images.dtype).name), dim=1)
+
+
+def _checked_classes(classes, num_classes):
+    """Classes, int or a sequence of them, as NumPy int32 (n,); InputError where one does not exist."""
+    if not num_classes:
+        raise InputError("the model has no labels; train one with --labels")
+    values = np.atleast_1d(classes.asnumpy() if isinstance(classes, mx.nd.NDArray) else classes)
+    wrong = values[~np.isin(values, np.arange(num_classes))]
+    if wrong.size:
+        raise InputError("there is no class %s; the model's classes are 0 to %d" % (wrong[0], num_classes - 1))
+    return values.astype(np.int32)
+
+
+# --- The posterior of the classes -------------------------------------------------------------------------------------
+
+
+def class_log_posterior(parameters, images, num_classes):
+    """log p(y | x) of every class: float64 (batch, num_classes), in nats. Raises InputError for images of another size.
+
+    Images may be grey, as in training.
+    """
+    if not 0 < num_classes < parameters.num_visible:
+        raise InputError("the model has no labels; train one with --labels")
+    if images.shape[1] != parameters.num_visible - num_classes:
+        raise InputError(
+            "images have %d pixels, the model %d and %d classes; use the data set that it was trained on"
+            % (images.shape[1], parameters.num_visible - num_classes, num_classes)
+        )
+    scores, _ = _class_scores(parameters, operand(images), num_classes)
+    return as_ndarray(_log_softmax(scores))
+
+
+def classify(parameters, images, num_classes):
+    """The most probable class of each image: int32 (batch,). Raises InputError as `class_log_posterior`."""
+    return class_log_posterior(parameters, images, num_classes).argmax(axis=1).astype("int32")
+
+
+def _class_scores(parameters, pixels, num_classes, with_hidden=False):
+    """-F(x, y) - c.x of every class, float64 (batch, num_classes); and, if asked for, p(h=1|x, y), class by class.
+
+    All are `operand`s; pixels (batch, num_pixels).
+    """
+    visible_bias, hidden_bias, weight = map(operand, parameters)
+    from_pixels = pixels @ weight[:-num_classes] + hidden_bias
+    scores, hidden = [], []
+    for label_weight in weight[-num_classes:]:  # class by class: what is between stays in a cache
+        x = from_pixels + label_weight
+        y = softplus(x)
+        scores.append(y.sum(axis=1, dtype="float64"))
+        if with_hidden:
+            hidden.append(np.exp(x - y))  # the sigmoid
+    return np.stack(scores, axis=1) + visible_bias[-num_classes:].astype("float64"), hidden
+
+
+def _log_softmax(scores):
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+class Classification(NamedTuple):
+    """How well images are classified; standard errors are over the images."""
+
+    error: float  # share of the images whose most probable class is not theirs
+    standard_error: float
+    log_posterior: float  # mean of log p(y | x), nats per image
+    num_images: int
+
+
+def judge(parameters, batches, num_classes):
+    """The `Classification` of labelled images.
+
+    batches : iterable of visible layers with their labels, arrays (rows, num_pixels + num_classes)
+
+    Raises InputError for images of another size, and where there is none.
+    """
+    wrong, log_posterior = [], []
+    bias = parameters.visible_layer_bias
+    for batch in batches:
+        pixels, labels = batch[:, :-num_classes], np.argmax(batch[:, -num_classes:], axis=1)
+        images = mx.nd.array(pixels, ctx=bias.context, dtype=bias.dtype)
+        log_posteriors = class_log_posterior(parameters, images, num_classes).asnumpy()
+        wrong.append(log_posteriors.argmax(axis=1) != labels)
+        log_posterior.append(log_posteriors[np.arange(len(labels)), labels])
+    if not wrong:
+        raise InputError("there is no image to classify")
+    wrong = np.concatenate(wrong)
+    error, count = float(wrong.mean()), len(wrong)
+    standard_error = float(np.sqrt(error * (1 - error) / count))
+    return Classification(error, standard_error, float(np.concatenate(log_posterior).mean()), count)
+
+
+# --- Gradient ---------------------------------------------------------------------------------------------------------
+
+
+def discriminative_gradients(parameters, visible, num_classes):
+    """Gradients of the mean of -log p(y | x) with respect to a, b and W: `operand`s. Those of the pixels' biases are 0.
+
+    parameters : energy.Parameters. visible : NDArray (batch, num_visible), images with their labels.
+    """
+    rows = operand(visible)
+    pixels, label = rows[:, :-num_classes], rows[:, -num_classes:]
+    scores, hidden = _class_scores(parameters, pixels, num_classes, with_hidden=True)
+    # d loss / d score of each class
+    slope = ((np.exp(_log_softmax(scores)) - label) / len(rows)).astype(rows.dtype)
+    hidden_slope = sum(slope[:, y : y + 1] * hidden[y] for y in range(num_classes))
+    label_weight = np.stack([slope[:, y] @ hidden[y] for y in range(num_classes)])
+    visible_bias = np.concatenate([np.zeros_like(rows[0, :-num_classes]), slope.sum(axis=0)])
+    return visible_bias, hidden_slope.sum(axis=0), np.concatenate([pixels.T @ hidden_slope, label_weight])
+
+
+# --- Drawing ----------------------------------------------------------------------------------------------------------
+
+
+def draw(parameters, classes, num_classes, sweeps=1000, start=None, key=(), engine="auto"):
+    """Draw an image of each of the given classes: Gibbs chains with the label clamped in every sweep.
+
+    Parameters
+    ----------
+    parameters : energy.Parameters
+        Of a joint RBM (`run_folder.read_model` gives both them and num_classes).
+    classes : sequence of int, (chains,)
+        The class of each chain.
+    sweeps : int >= 1
+    start : NDArray (chains, num_pixels) in [0, 1], or None
+        Images to start from; None: each pixel on with probability 1/2.
+    key, engine : as `gibbs.run_chains`
+
+    Returns
+    -------
+    The `gibbs.Chains` with the pixels alone as their visible layer.
+
+    Raises InputError for a class that does not exist, and for a model without labels.
+    """
+    bias = parameters.visible_layer_bias
+    num_pixels = parameters.num_visible - num_classes
+    classes = _checked_classes(classes, num_classes)
+    if start is None:
+        half = mx.nd.full((len(classes), num_pixels), 0.5, ctx=bias.context, dtype=bias.dtype)
+        start = gibbs.Noise([*key, 0]).bernoulli(half)
+    label = joint_visible(mx.nd.zeros_like(start), classes, num_classes)
+    is_label = mx.nd.arange(parameters.num_visible, ctx=bias.context) >= num_pixels
+    chains = gibbs.run_chains(
+        parameters,
+        visible=mx.nd.concat(start, label[:, num_pixels:], dim=1),
+        sweeps=sweeps,
+        clamp=(is_label, label),
+        softmax_group=softmax_group(parameters.num_visible, num_classes),
+        key=[*key, 1],
+        engine=engine,
+    )
+    return chains._replace(
+        visible_sample=chains.visible_sample[:, :num_pixels], visible_prob_1=chains.visible_prob_1[:, :num_pixels]
+    )

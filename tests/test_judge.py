@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from gluon_rbm import datasets, judge
+from gluon_rbm.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return datasets.load("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    return judge.train(digits)
+
+
+def test_it_knows_the_digits(trained, digits):
+    # Measured: 97 %; it draws nothing, so only another scikit-learn could change that.
+    assert trained.accuracy > 0.95 and trained.num_classes == 10
+    assert (trained.num_training_images, trained.num_test_images) == (1437, 360)
+    test = datasets.to_visible(digits.test_images, digits.maximum)
+    assert (trained.classes(test) == digits.test_labels).mean() == trained.accuracy
+
+
+def test_shares_count_classes(trained, digits):
+    threes = datasets.to_visible(digits.train_images[digits.train_labels == 3], digits.maximum)
+    shares = trained.shares(threes)
+    assert shares.shape == (10,) and shares.sum() == pytest.approx(1) and shares[3] > 0.98
+    share, error = trained.share_as_asked(threes, 3)
+    assert share == shares[3] and error == pytest.approx(np.sqrt(share * (1 - share) / len(threes)))
+    assert trained.share_as_asked(threes, np.full(len(threes), 4))[0] == shares[4]
+
+
+def test_it_is_the_same_every_time(digits):
+    few, again = judge.train(digits, 200), judge.train(digits, 200)
+    test = datasets.to_visible(digits.test_images, digits.maximum)
+    assert few.num_training_images == 200
+    np.testing.assert_array_equal(few.classes(test), again.classes(test))
+
+
+def test_images_without_labels(tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
+    with pytest.raises(InputError, match="have no labels"):
+        judge.train(datasets.load(str(tmp_path / "images.npy")))

@@ -1,0 +1,339 @@
+"""The joint RBM of pixels and a label, against brute force over its states."""
+
+import numpy as np
+import pytest
+import reference
+
+from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
+from gluon_rbm import label_rbm, learning
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.learning import LearningRule
+from gluon_rbm.run_folder import read_model
+
+LEARNED = Parameters._fields
+PIXELS, CLASSES, HIDDEN = 4, 3, 3
+VISIBLE = PIXELS + CLASSES
+
+STATES = reference.states(VISIBLE)
+POSSIBLE = STATES[:, PIXELS:].sum(axis=1) == 1
+STATES = STATES[POSSIBLE]  # every image with every label, the last class first
+
+
+def parameters(machine, ctx=None, dtype="float64"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+
+
+@pytest.fixture
+def machine(generator):
+    return reference.random_machine(VISIBLE, HIDDEN, generator)
+
+
+def labelled(images, labels):
+    return np.concatenate([images, np.eye(CLASSES)[labels]], axis=1)
+
+
+def joint_probability(machine):
+    """p(x, y) of the STATES, by enumeration."""
+    return reference.given(reference.joint(*machine), group=(PIXELS, VISIBLE)).sum(axis=1)[POSSIBLE]
+
+
+def log_posteriors(machine, images):
+    """log p(y | x) by summing over the hidden states."""
+    rows = [
+        -reference.free_energies(*machine, labelled(images, np.full(len(images), label))) for label in range(CLASSES)
+    ]
+    scores = np.stack(rows, axis=1)
+    return scores - np.array([[reference.log_sum_exp(row)] for row in scores])
+
+
+# --- Classes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
+def test_the_posterior_of_the_classes_is_exact(ctx, machine, generator, dtype, tolerance):
+    images = generator.random((9, PIXELS))  # grey
+    found = label_rbm.class_log_posterior(
+        parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), CLASSES
+    )
+    expected = log_posteriors(machine, images)
+    assert found.dtype == np.float64 and found.context == ctx
+    np.testing.assert_allclose(found.asnumpy(), expected, rtol=tolerance, atol=tolerance)
+    classes = label_rbm.classify(parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), CLASSES)
+    assert classes.dtype == np.int32 and classes.asnumpy().tolist() == expected.argmax(axis=1).tolist()
+
+
+def test_the_posterior_agrees_with_the_joint_distribution(machine):
+    """p(y | x) = p(x, y) / sum_y' p(x, y'), enumerated."""
+    joint = joint_probability(machine).reshape(-1, CLASSES)[:, ::-1]
+    images = mx.nd.array(reference.states(PIXELS), dtype="float64")
+    found = np.exp(label_rbm.class_log_posterior(parameters(machine), images, CLASSES).asnumpy())
+    np.testing.assert_allclose(found, joint / joint.sum(axis=1, keepdims=True), rtol=1e-11)
+
+
+def test_large_inputs_do_not_overflow(generator):
+    machine = reference.random_machine(VISIBLE, HIDDEN, generator, scale=300.0)
+    images = generator.integers(0, 2, (9, PIXELS)).astype(float)
+    found = label_rbm.class_log_posterior(
+        parameters(machine, None, "float32"), mx.nd.array(images, dtype="float32"), CLASSES
+    ).asnumpy()
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-12)
+
+
+def test_judge(machine, generator):
+    images, labels = generator.random((25, PIXELS)), generator.integers(0, CLASSES, 25)
+    rows = labelled(images, labels)
+    found = label_rbm.judge(parameters(machine), [rows[:10], rows[10:20], rows[20:]], CLASSES)
+    expected = log_posteriors(machine, images)
+    error = (expected.argmax(axis=1) != labels).mean()
+    assert found.num_images == 25 and found.error == error
+    assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / 25))
+    assert found.log_posterior == pytest.approx(expected[np.arange(25), labels].mean(), rel=1e-6)
+    with pytest.raises(InputError, match="no image"):
+        label_rbm.judge(parameters(machine), [], CLASSES)
+
+
+def test_joint_visible(ctx):
+    images = mx.nd.array([[0.5, 1], [0, 0.25]], ctx=ctx, dtype="float64")
+    joint = label_rbm.joint_visible(images, [2, 0], 3)
+    assert joint.dtype == np.float64 and joint.context == ctx
+    assert joint.asnumpy().tolist() == [[0.5, 1, 0, 0, 1], [0, 0.25, 1, 0, 0]]
+    assert label_rbm.joint_visible(images, mx.nd.array([2, 0]), 3).asnumpy().tolist() == joint.asnumpy().tolist()
+
+
+@pytest.mark.parametrize("wrong", [3, -1, 1.5, float("nan")])
+def test_classes_that_do_not_exist(machine, wrong):
+    with pytest.raises(InputError, match="there is no class %s; the model's classes are 0 to 2" % wrong):
+        label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, wrong], 3)
+    with pytest.raises(InputError, match="there is no class"):
+        label_rbm.draw(parameters(machine), [wrong], CLASSES)
+
+
+def test_what_does_not_fit(machine):
+    model = parameters(machine)
+    with pytest.raises(InputError, match="2 images have 3 labels"):
+        label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, 1, 2], 3)
+    with pytest.raises(InputError, match="images have 5 pixels, the model 4 and 3 classes"):
+        label_rbm.classify(model, mx.nd.zeros((2, 5)), CLASSES)
+    for action in (
+        lambda: label_rbm.draw(model, [0], 0),
+        lambda: label_rbm.classify(model, mx.nd.zeros((2, VISIBLE)), 0),
+    ):
+        with pytest.raises(InputError, match="the model has no labels; train one with --labels"):
+            action()
+
+
+# --- Gradients --------------------------------------------------------------------------------------------------------
+
+
+def unflatten(flat):
+    return flat[:VISIBLE], flat[VISIBLE : VISIBLE + HIDDEN], flat[VISIBLE + HIDDEN :].reshape(VISIBLE, HIDDEN)
+
+
+def numerical_gradients(loss, machine, step=1e-6):
+    start = np.concatenate([array.ravel() for array in machine])
+    slopes = [
+        (loss(*unflatten(start + d)) - loss(*unflatten(start - d))) / (2 * step) for d in step * np.eye(len(start))
+    ]
+    return unflatten(np.array(slopes))
+
+
+def discriminative_loss(machine, images, labels):
+    return -log_posteriors(machine, images)[np.arange(len(labels)), labels].mean()
+
+
+def trained_block(machine, ctx, rule, data, num_chains=0, k=2, dtype="float64", hidden=None):
+    """A block with these parameters after one step, gradients not yet applied; and what its chains were before."""
+    rbm = BinaryRBMBlock(HIDDEN, k, True, num_visible=VISIBLE, num_chains=num_chains or len(data), rule=rule)
+    rbm.initialize(mx.init.Normal(), ctx=ctx)
+    rbm.cast(dtype)
+    for name, array in zip(LEARNED, machine):
+        getattr(rbm, name).set_data(mx.nd.array(array, dtype=dtype))
+    if hidden is not None:
+        rbm.aux_hidden_layer_sample.set_data(mx.nd.array(hidden, dtype=dtype))
+    before = [getattr(rbm, name).data().asnumpy() for name in learning.SAMPLES]
+    with mx.autograd.record():
+        output = rbm(mx.nd.array(data, ctx=ctx, dtype=dtype))[0]
+    output.backward()
+    mx.nd.waitall()
+    return rbm, before
+
+
+def gradients(rbm):
+    return [getattr(rbm, name).grad().asnumpy() for name in LEARNED]
+
+
+def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, machine, generator):
+    images, labels = generator.random((7, PIXELS)), generator.integers(0, CLASSES, 7)
+    expected = numerical_gradients(lambda *machine: discriminative_loss(machine, images, labels), machine)
+    data = labelled(images, labels)
+    found = label_rbm.discriminative_gradients(
+        parameters(machine, ctx), mx.nd.array(data, ctx=ctx, dtype="float64"), CLASSES
+    )
+    rbm, before = trained_block(machine, ctx, LearningRule(num_classes=CLASSES, objective="discriminative"), data)
+    for direct, operator, theirs in zip(found, gradients(rbm), expected):
+        np.testing.assert_allclose(np.asarray(direct), theirs, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(operator, theirs, rtol=1e-6, atol=1e-8)
+    for name, array in zip(learning.SAMPLES, before):  # nothing is learned from the chains: they stand still
+        np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), array)
+
+
+@pytest.mark.parametrize("centering", [0.0, 1e-300])
+def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, machine, generator, centering):
+    """Given the last samples of the chains; with centering the generative part alone is another direction."""
+    images, labels = generator.random((7, PIXELS)), generator.integers(0, CLASSES, 7)
+    data, alpha, target, cost, decay = labelled(images, labels), 0.3, 0.2, 0.7, 0.4
+    costs = {"sparsity_target": target, "sparsity_cost": cost, "weight_decay_l1": decay, "centering": centering}
+    rule = LearningRule(num_classes=CLASSES, objective="hybrid", generative_weight=alpha, **costs)
+    rbm, _ = trained_block(machine, ctx, rule, data, num_chains=5)
+    chains = rbm.aux_visible_layer_sample.data().asnumpy()
+    np.testing.assert_array_equal(chains[:, PIXELS:].sum(axis=1), 1)
+
+    def generative_loss(a, b, w):
+        activity = reference.sigmoid(b + data @ w).mean(axis=0)
+        likelihood = [reference.free_energies(a, b, w, rows).mean() for rows in (data, chains)]
+        return (
+            alpha * (likelihood[0] - likelihood[1]) + cost * ((target - activity) ** 2).sum() + decay * np.abs(w).sum()
+        )
+
+    generative = numerical_gradients(generative_loss, machine)
+    if centering:  # g'_W = g_W - mu (x) g_b - g_a (x) lambda, offsets 1/2; of L1 decay, whose pull is W's alone, too
+        a, b, w = generative
+        w = w - 0.5 * b - 0.5 * a[:, None]
+        generative = a - w @ np.full(HIDDEN, 0.5), b - np.full(VISIBLE, 0.5) @ w, w
+    exact = numerical_gradients(lambda *machine: discriminative_loss(machine, images, labels), machine)
+    for ours, left, right in zip(gradients(rbm), generative, exact):
+        np.testing.assert_allclose(ours, left + right, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("objective, alpha", [("generative", 0.01), ("hybrid", 0.3)])
+def test_the_joint_gradient_equals_enumeration_within_the_monte_carlo_error(
+    ctx, auto_engine, seed, machine, generator, objective, alpha
+):
+    """Chains that start as exact draws of the joint distribution, with one label unit on in each state, stay so."""
+    num_chains, (_, b, w) = 100000, machine
+    probability = joint_probability(machine)
+    start = STATES[generator.choice(len(STATES), num_chains, p=probability)]
+    hidden = generator.random((num_chains, HIDDEN)) < reference.sigmoid(b + start @ w)
+    images, labels = generator.integers(0, 2, (6, PIXELS)).astype(float), generator.integers(0, CLASSES, 6)
+    data = labelled(images, labels)
+    rule = LearningRule(num_classes=CLASSES, objective=objective, generative_weight=alpha)
+    rbm, _ = trained_block(machine, ctx, rule, data, num_chains, k=3, dtype="float32", hidden=hidden)
+
+    def exact_loss(a, b, w):
+        log_z = reference.log_sum_exp(-reference.free_energies(a, b, w, STATES))
+        generative = reference.free_energies(a, b, w, data).mean() + log_z
+        if objective == "generative":
+            return generative
+        return discriminative_loss((a, b, w), images, labels) + alpha * generative
+
+    expected = numerical_gradients(exact_loss, machine)
+    given_visible = reference.sigmoid(b + STATES @ w)
+    terms = [STATES, given_visible, STATES[:, :, None] * given_visible[:, None, :]]
+    share = 1 if objective == "generative" else alpha
+    for ours, theirs, term in zip(gradients(rbm), expected, terms):
+        mean = np.tensordot(probability, term, 1)
+        standard_error = share * np.sqrt((np.tensordot(probability, term**2, 1) - mean**2) / num_chains)
+        assert (np.abs(ours - theirs) < 5.5 * standard_error + 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"objective": "hybrid"}, "the hybrid objective needs labels"),
+        ({"objective": "discriminative", "num_classes": 3, "centering": 0.1}, "centering is of no effect"),
+        ({"objective": "discriminative", "num_classes": 3, "chains": "data"}, "chains is of no effect"),
+        ({"objective": "both"}, "objective is both; it must be one of generative, discriminative, hybrid"),
+        ({"generative_weight": 0}, "generative_weight is 0.0; it must be finite and above 0"),
+        ({"num_classes": -1}, "num_classes is -1"),
+    ],
+)
+def test_rules_that_make_no_sense(settings, message):
+    with pytest.raises(InputError, match=message):
+        LearningRule.checked(**settings)
+
+
+def test_only_the_generative_objective_has_a_gradient_of_the_data(generator, capsys):
+    rbm = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES, objective="discriminative"))
+    rbm.initialize(mx.init.Normal())
+    data = mx.nd.array(labelled(generator.random((3, PIXELS)), [0, 1, 2]))
+    data.attach_grad()
+    with mx.autograd.record():
+        output = rbm(data)[0]
+    with pytest.raises(mx.MXNetError):
+        output.backward()
+        data.grad.asnumpy()
+    assert "only the generative objective has a gradient with respect to the data" in capsys.readouterr().out
+
+
+# --- Drawing ----------------------------------------------------------------------------------------------------------
+
+
+def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, machine):
+    """p(x | y) by enumeration; chains of this size forget their start within a few sweeps, and 60 are many."""
+    draws, wanted = 20000, 1
+    chains = label_rbm.draw(
+        parameters(machine, ctx, "float32"), np.full(draws, wanted), CLASSES, sweeps=60, key=[seed], engine=engine
+    )
+    assert chains.visible_sample.shape == chains.visible_prob_1.shape == (draws, PIXELS)
+    counts = np.bincount(reference.state_index(chains.visible_sample.asnumpy()), minlength=2**PIXELS)
+    joint = joint_probability(machine).reshape(-1, CLASSES)[:, ::-1][:, wanted]
+    statistic, freedom = reference.chi_square(counts, draws * joint / joint.sum())
+    assert statistic < freedom + 6 * np.sqrt(2 * freedom) + 6
+
+
+def test_each_chain_draws_its_own_class(engine, seed):
+    """Hidden units that join each class to a pixel of its own."""
+    a, b = np.full(2 * CLASSES, -8.0), np.full(CLASSES, -16.0)
+    w = 16 * np.concatenate([np.eye(CLASSES), np.eye(CLASSES)])
+    classes = np.arange(50) % CLASSES
+    chains = label_rbm.draw(
+        parameters((a, b, w), None, "float32"), classes, CLASSES, sweeps=50, key=[seed], engine=engine
+    )
+    assert (chains.visible_sample.asnumpy().argmax(axis=1) == classes).mean() > 0.9
+
+
+def test_drawing_follows_from_the_key_and_the_start(engine, seed, machine):
+    model = parameters(machine, None, "float32")
+
+    def drawn(*key, **settings):
+        chains = label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine, **settings)
+        return chains.visible_sample.asnumpy()
+
+    np.testing.assert_array_equal(drawn(seed), drawn(seed))
+    assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two
+    assert not np.array_equal(drawn(seed), drawn(seed, start=mx.nd.ones((60, PIXELS))))
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_tells_its_classes(tmp_path, machine, generator):
+    data = labelled(generator.random((5, PIXELS)), generator.integers(0, CLASSES, 5))
+    rbm, _ = trained_block(machine, mx.cpu(), LearningRule(num_classes=CLASSES), data, dtype="float32")
+    path = str(tmp_path / "rbm.params")
+    rbm.save_parameters(path)
+    found, num_classes = read_model(path)
+    assert num_classes == CLASSES
+    for ours, theirs in zip(found, machine):
+        np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-6)
+    other = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES))
+    other.load_parameters(path)
+    assert other.aux_label_classes.data().asnumpy().tolist() == [0, 1, 2]
+    plain = BinaryRBMBlock(HIDDEN, 1, False)
+    plain.load_parameters(path)
+    assert plain.rbm_parameters.num_visible == VISIBLE
+    symbol = binary_rbm_symbol(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES))
+    assert learning.CLASSES in symbol.list_auxiliary_states()
+
+
+def test_models_without_labels_and_with_too_many(tmp_path, machine):
+    path = str(tmp_path / "rbm.params")
+    arrays = dict(zip(LEARNED, parameters(machine, None, "float32")))
+    mx.nd.save(path, arrays)
+    assert read_model(path)[1] == 0
+    mx.nd.save(path, {**arrays, learning.CLASSES: mx.nd.arange(VISIBLE)})
+    with pytest.raises(InputError, match="7 classes and 7 visible units"):
+        read_model(path)

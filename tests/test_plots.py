@@ -1,0 +1,135 @@
+"""Pictures by their content: panels, shapes, ranges, titles."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_rbm import plots
+
+SHAPE = (3, 4)
+
+
+def pixels(axes):
+    return np.ma.getdata(axes.images[0].get_array())
+
+
+def test_a_grid_shows_each_image_in_its_place(generator):
+    images = generator.random((5, 12))
+    figure = plots.grid(images, SHAPE, "five", columns=2)
+    shown = pixels(figure.axes[0])
+    assert shown.shape == (3 * 4 - 1, 2 * 5 - 1)
+    for index, image in enumerate(images):
+        top, left = index // 2 * 4, index % 2 * 5
+        np.testing.assert_array_equal(shown[top : top + 3, left : left + 4], image.reshape(SHAPE))
+    assert (shown[8:, 5:] == 0.5).all()  # the sixth is missing
+    assert figure.axes[0].get_title() == "five" and figure.axes[0].images[0].get_clim() == (0, 1)
+
+
+def test_missing_pixels_have_a_colour_of_their_own(generator):
+    images = generator.random((1, 12))
+    images[0, 5] = np.nan
+    shown = plots.grid(images, SHAPE, "one").axes[0].images[0]
+    colours = shown.cmap(shown.norm(np.ma.masked_invalid(pixels(shown.axes))))
+    grey = colours[..., 0] == colours[..., 2]
+    assert np.flatnonzero(~grey[:3, :4]).tolist() == [5]
+
+
+def test_colour(generator):
+    images = generator.random((2, 36))
+    images[0, 0] = np.nan
+    shown = pixels(plots.grid(images, (3, 4, 3), "colour", columns=2).axes[0])
+    np.testing.assert_array_equal(shown[:, 5:], images[1].reshape((3, 4, 3)))
+    assert np.isfinite(shown).all()
+
+
+def test_grids_side_by_side(generator):
+    sets = {name: generator.random((64, 12)) for name in ("data", "samples", "probabilities")}
+    figure = plots.grids(sets, SHAPE)
+    assert [axes.get_title() for axes in figure.axes] == list(sets)
+    assert all(pixels(axes).shape == (8 * 4 - 1, 8 * 5 - 1) for axes in figure.axes)
+
+
+def test_a_strip_has_a_row_a_chain_and_a_column_a_moment(generator):
+    moments = generator.random((6, 2, 12))
+    axes = plots.strip(moments, SHAPE, ["0", "1", "2", "5", "10", "20"], "chains").axes[0]
+    assert pixels(axes).shape == (2 * 4 - 1, 6 * 5 - 1)
+    np.testing.assert_array_equal(pixels(axes)[4:7, 10:14], moments[2, 1].reshape(SHAPE))
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "5", "10", "20"]
+
+
+def test_an_animation_is_a_gif_with_a_frame_a_moment(generator, tmp_path):
+    moments = np.round(generator.random((5, 4, 12)))
+    moving = plots.animation(moments, SHAPE, range(5), "chains", columns=2)
+    plots.save(moving, tmp_path / "moving.part")
+    with Image.open(tmp_path / "moving.part") as file:
+        assert (file.format, file.n_frames) == ("GIF", 5)
+
+
+def test_filters_share_a_scale_and_the_strongest_come_first():
+    weight = np.zeros((12, 3))
+    weight[0] = 1, -4, 2
+    axes = plots.filters(weight, SHAPE, side=2).axes[0]
+    assert [pixels(axes)[top, left] for top, left in ((0, 0), (0, 5), (4, 0))] == [0, 0.75, 0.625]
+    assert "3 of 3 hidden units" in axes.get_title() and "-4" in axes.get_title()
+
+
+def test_visible_biases_are_an_image_with_a_scale(generator):
+    bias = generator.normal(size=12)
+    axes, scale = plots.visible_bias(bias, SHAPE).axes
+    np.testing.assert_array_equal(pixels(axes), bias.reshape(SHAPE))
+    assert axes.images[0].colorbar is not None and scale.get_ylim() == pytest.approx((bias.min(), bias.max()))
+
+
+def test_histograms_are_shares_over_one_range(generator):
+    axes = plots.histograms({"few": generator.normal(size=50), "many": generator.normal(5, size=500)}, "t", "x").axes[0]
+    heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
+    assert [len(bars) for bars in heights] == [60, 60]
+    assert [sum(bars) for bars in heights] == pytest.approx([1, 1])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["few", "many"]
+
+
+def test_dead_units_are_marked():
+    axes = plots.hidden_activity(np.array([0.5, 1.0, 0.2]), np.array([False, True, False])).axes[0]
+    every, marked = axes.lines
+    assert every.get_ydata().tolist() == [0.2, 0.5, 1.0] and marked.get_xydata().tolist() == [[2, 1.0]]
+    assert marked.get_label() == "dead: 1 of 3"
+
+
+def test_roc_curves_say_their_area():
+    axes = plots.roc_curves({"noise": ([0, 0, 1], [0, 1, 1], 1.0), "letters": ([0, 1], [0, 1], 0.5)}).axes[0]
+    assert [line.get_label() for line in axes.lines[:2]] == ["noise: AUC 1.0000", "letters: AUC 0.5000"]
+    assert axes.get_xlabel() == "false positive rate" and len(axes.lines) == 3
+
+
+def test_class_shares_stand_side_by_side():
+    axes = plots.class_shares({"before": [0.5, 0.5], "after": [0.9, 0.1]}, "classes").axes[0]
+    assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[0.5, 0.5], [0.9, 0.1]]
+    edges = np.array([(bar.get_x(), bar.get_x() + bar.get_width()) for bars in axes.containers for bar in bars])
+    assert edges[0, 1] <= edges[2, 0] + 1e-12 and edges[2, 1] <= edges[1, 0]
+
+
+def test_traces_and_the_gap(generator):
+    axes = plots.traces(generator.normal(size=(3, 7)), "chains", "F").axes[0]
+    assert [line.get_xdata().tolist() for line in axes.lines] == [list(range(1, 8))] * 3
+    axes = plots.free_energy_gap([1, 2], [0.5, -0.5], [0.1, 0.2]).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [0.5, -0.5] and "nats" in axes.get_ylabel()
+
+
+def test_a_plot_is_drawn_where_it_is_told(generator):
+    figure, axes = plots.panels(2, 2)
+    assert len(axes) == 4
+    assert plots.histograms({"weights": generator.normal(size=9)}, "t", "x", axes=axes[2]) is figure
+    assert [len(place.containers) for place in axes] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (8, 8), (28, 28, 3)])
+def test_letters_are_centered_as_digits_are(shape):
+    images = plots.letters(shape).reshape((312, *shape))
+    if len(shape) == 3:
+        assert (images[..., 0] == images[..., 2]).all()
+        images = images[..., 0]
+    assert images.dtype == np.float32 and images.min() == 0 and 0.9 < images.max() <= 1
+    rows, columns = images.max(axis=2) > 0, images.max(axis=1) > 0
+    sides = np.maximum(rows.sum(axis=1), columns.sum(axis=1))
+    assert (sides <= round(shape[0] * 5 / 7)).all() and (sides >= round(shape[0] * 5 / 7) - 2).all()
+    assert len({image.tobytes() for image in images}) > (250 if shape[0] == 28 else 100)
