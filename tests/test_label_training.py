@@ -114,7 +114,7 @@ def test_digits_are_learned(tmp_path, objective):
     """Chance gets 90 of 100 wrong; each objective at most 15, in a few epochs."""
     arguments = ["--dataset", "digits", "--num-hidden", "60", "--k", "1", "--batch-size", "10", "--num-epoch", "15"]
     arguments += ["--momentum", "0", "--monitor-every", "15", "--objective", objective]
-    arguments += ["--learning-rate", "1" if objective == "generative" else "3"]
+    arguments += ["--learning-rate", "3", "--learning-rate-schedule", "linear"]
     assert run("gluon", tmp_path / "run", *arguments) == 0
     assert float(metrics(tmp_path / "run")[-1]["test_error_percent"]) < 15
 
