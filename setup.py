@@ -24,6 +24,7 @@ native = Extension(
     depends=["gluon_rbm/native/gibbs_%s.h" % part for part in ("kernel", "memory", "targets")],
     extra_compile_args=["-O3", "-pthread"],
     extra_link_args=["-pthread"],
+    libraries=["m"],
     optional=True,
 )
 

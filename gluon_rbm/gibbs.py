@@ -5,6 +5,10 @@ A sweep draws the visible layer given the hidden layer, then the hidden layer gi
     p_beta(v_i = 1 | h) = sigmoid((1 - beta) a0_i + beta (a_i + (W h)_i))
     p_beta(h_j = 1 | v) = sigmoid(beta (b_j + (v W)_j))
 
+Of a softmax group of visible units (a label) exactly one is on, unit k with probability
+
+    p_beta(v_k = 1 | h) = softmax_k((1 - beta) a0 + beta (a + W h)), over the group.
+
 Two engines do it: `mxnet`, in MXNet's operators, on any device, and `native`, in C, on a CPU in float32 (see
 `gluon_rbm.native`). They draw different noise from the same key, of the same distribution.
 
@@ -64,6 +68,15 @@ class Noise:
         uniform = uniform.as_in_context(prob_1.context)
         return mx.nd.lesser(uniform, prob_1.astype(dtype, copy=False)).astype(prob_1.dtype, copy=False)
 
+    def one_hot(self, prob_1):
+        """Rows in {0, 1} with a single 1 each, in column k with probability prob_1[row, k]."""
+        # In float64, and against the sum that there is: else rounding might choose a unit of probability 0.
+        cumulative = mx.nd.cumsum(prob_1.astype("float64"), axis=1)
+        uniform = from_host(self._generator.random((len(prob_1), 1)), prob_1.context)
+        total = cumulative.slice_axis(axis=1, begin=-1, end=None)
+        index = mx.nd.broadcast_lesser_equal(cumulative, uniform * total).sum(axis=1)
+        return mx.nd.one_hot(index, prob_1.shape[1], dtype=prob_1.dtype)
+
 
 def draw_key(context=None, F=mx.nd):
     """Four random words, int32 (4,), from MXNet's generator of the calling thread: `mx.random.seed` rules them.
@@ -112,7 +125,16 @@ def choose_engine(engine, weight):
 
 
 def run_chains(
-    parameters, visible=None, hidden=None, sweeps=1, beta=1, base_visible_bias=None, clamp=None, key=(), engine="auto"
+    parameters,
+    visible=None,
+    hidden=None,
+    sweeps=1,
+    beta=1,
+    base_visible_bias=None,
+    clamp=None,
+    softmax_group=None,
+    key=(),
+    engine="auto",
 ):
     """Run block Gibbs chains, all rows side by side, and return their `Chains`.
 
@@ -131,24 +153,61 @@ def run_chains(
     clamp : (mask, values), NDArrays (num_visible,) or (chains, num_visible), or None
         Visible units with mask != 0 hold their value, in [0, 1], in every sweep and in a visible start. (The native
         engine holds 0 and 1; "auto" gives grey values to the other.)
+    softmax_group : (start, stop), or None
+        Of the visible units start, ..., stop - 1 exactly one is on in every sweep; their `visible_prob_1` are softmax
+        probabilities. A clamp holds all of them, one at 1 and the others at 0, or none.
     key : sequence of int
         Fixes the noise.
     engine : "auto", "mxnet" or "native"
         Auto takes the native engine where it is built and can serve.
 
-    Raises InputError when the start is not one layer, sweeps < 1, or the engine cannot be used.
+    Raises InputError when the start is not one layer, sweeps < 1, the group is none of the visible units or clamped in
+    part, or the engine cannot be used.
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
     if sweeps < 1:
         raise InputError("the number of Gibbs sweeps is %s; it must be at least 1" % sweeps)
-    chosen = choose_engine(engine, parameters.interaction_weight)
-    if chosen == "native" and not (engine == "auto" and clamp is not None and not _is_binary(clamp[1].asnumpy())):
-        return _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key)
-    return _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key)
+    if softmax_group is not None:
+        _check_group(softmax_group, parameters.num_visible, clamp)
+    run = _run_mxnet
+    if choose_engine(engine, parameters.interaction_weight) == "native" and not (engine == "auto" and _is_grey(clamp)):
+        run = _run_native
+    return run(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, softmax_group, key)
 
 
-def anneal(parameters, visible, betas, start=0, stop=None, sweeps=1, base_visible_bias=None, key=(), engine="auto"):
+def _is_grey(clamp):
+    return clamp is not None and not _is_binary(clamp[1].asnumpy())
+
+
+def _check_group(softmax_group, num_visible, clamp):
+    start, stop = softmax_group
+    if not 0 <= start < stop <= num_visible:
+        raise InputError(
+            "the softmax group is units %s to %s of %d visible units; give (start, stop), 0 <= start < stop <= %d"
+            % (start, stop, num_visible, num_visible)
+        )
+    if clamp is None:
+        return
+    held, values = (np.atleast_2d(part.asnumpy())[:, start:stop] for part in clamp)
+    held, values = np.broadcast_arrays(held != 0, values)
+    rows = held.any(axis=1)
+    if not (held[rows].all() and _is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
+        raise InputError("a clamp holds all units of a softmax group, one at 1 and the others at 0, or none of them")
+
+
+def anneal(
+    parameters,
+    visible,
+    betas,
+    start=0,
+    stop=None,
+    sweeps=1,
+    base_visible_bias=None,
+    softmax_group=None,
+    key=(),
+    engine="auto",
+):
     """Carry chains from betas[start] to betas[stop] and weigh them on the way: the inner loop of AIS.
 
     At each step n = start + 1, ..., stop the log-weights grow by F_{beta_(n-1)}(v) - F_{beta_n}(v); then `sweeps` Gibbs
@@ -156,12 +215,13 @@ def anneal(parameters, visible, betas, start=0, stop=None, sweeps=1, base_visibl
 
     visible : NDArray (chains, num_visible) in {0, 1}, from the distribution at betas[start]
     betas : sequence of float, the whole ladder
+    softmax_group : as in `run_chains`; log Z_0 has logsumexp(a0) of the group in place of its softplus terms
 
     Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats.
     """
     stop = len(betas) - 1 if stop is None else stop
     if choose_engine(engine, parameters.interaction_weight) == "native":
-        return _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, key)
+        return _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, softmax_group, key)
     log_weights = np.zeros(visible.shape[0])
     for step in range(start + 1, stop + 1):
         log_weights += free_energy_difference(
@@ -169,7 +229,7 @@ def anneal(parameters, visible, betas, start=0, stop=None, sweeps=1, base_visibl
         ).asnumpy()
         if step < len(betas) - 1:
             visible = _run_mxnet(
-                parameters, visible, None, sweeps, betas[step], base_visible_bias, None, [*key, step]
+                parameters, visible, None, sweeps, betas[step], base_visible_bias, None, softmax_group, [*key, step]
             ).visible_sample
     return visible, log_weights
 
@@ -177,14 +237,17 @@ def anneal(parameters, visible, betas, start=0, stop=None, sweeps=1, base_visibl
 # --- MXNet ------------------------------------------------------------------------------------------------------------
 
 
-def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key):
+def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
     noise = Noise(key)
-    visible_given_hidden, hidden_given_visible = _conditionals(parameters, beta, base_visible_bias)
+    visible_given_hidden, hidden_given_visible = _conditionals(parameters, beta, base_visible_bias, group)
     if hidden is None:
         hidden = noise.bernoulli(hidden_given_visible(_hold(visible, clamp)))
     for sweep in range(sweeps):
         visible_prob_1 = _hold(visible_given_hidden(hidden), clamp)
-        visible = _hold(noise.bernoulli(visible_prob_1), clamp)
+        visible = noise.bernoulli(visible_prob_1)
+        if group is not None:
+            visible[:, slice(*group)] = noise.one_hot(visible_prob_1[:, slice(*group)])
+        visible = _hold(visible, clamp)
         hidden_prob_1 = hidden_given_visible(visible)
         hidden = noise.bernoulli(hidden_prob_1)
         if (sweep + 1) % _SWEEPS_AHEAD == 0:
@@ -200,7 +263,7 @@ def _hold(visible, clamp):
     return mx.nd.where(mask, values, visible)
 
 
-def _conditionals(parameters, beta, base_visible_bias):
+def _conditionals(parameters, beta, base_visible_bias, group):
     """The two conditional probabilities at beta, as functions of the other layer's state."""
     if isinstance(beta, mx.nd.NDArray):
         beta = beta.reshape((-1, 1))  # against rows of chains
@@ -208,29 +271,35 @@ def _conditionals(parameters, beta, base_visible_bias):
     visible_bias = visible_bias_at(parameters, beta, base_visible_bias)
     hidden_bias = beta * parameters.hidden_layer_bias
     # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
-    return (_Conditional(weight, visible_bias, beta), _Conditional(weight.T, hidden_bias, beta))
+    return (_Conditional(weight, visible_bias, beta, group), _Conditional(weight.T, hidden_bias, beta))
 
 
 class _Conditional:
-    """state -> sigmoid(beta state.weight^T + bias), beta and bias for all chains or one a row."""
+    """state -> sigmoid(beta state.weight^T + bias), softmax in the group; beta and bias for all chains or one a row."""
 
-    def __init__(self, weight, bias, beta):
+    def __init__(self, weight, bias, beta, group=None):
         self._rows = isinstance(beta, mx.nd.NDArray)
-        self._beta, self._bias = beta, bias
+        self._beta, self._bias, self._group = beta, bias, group
         self._weight = weight if self._rows or beta == 1 else beta * weight
 
     def __call__(self, state):
         num_units = self._weight.shape[0]
         if self._rows:
             product = mx.nd.FullyConnected(state, self._weight, no_bias=True, num_hidden=num_units)
-            return mx.nd.sigmoid(self._beta * product + self._bias)
-        return mx.nd.Activation(mx.nd.FullyConnected(state, self._weight, self._bias, num_hidden=num_units), "sigmoid")
+            total_input = self._beta * product + self._bias
+            prob_1 = mx.nd.sigmoid(total_input)
+        else:
+            total_input = mx.nd.FullyConnected(state, self._weight, self._bias, num_hidden=num_units)
+            prob_1 = mx.nd.Activation(total_input, "sigmoid")
+        if self._group is not None:
+            prob_1[:, slice(*self._group)] = mx.nd.softmax(total_input[:, slice(*self._group)], axis=1)
+        return prob_1
 
 
 # --- Native -----------------------------------------------------------------------------------------------------------
 
 
-def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, key):
+def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
     arrays = native.run(
         **_native_parameters(parameters, base_visible_bias),
         key=key,
@@ -239,11 +308,12 @@ def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, cl
         hidden=_host(hidden),
         beta=_host(beta),
         clamp=None if clamp is None else [_host(part) for part in clamp],
+        softmax_group=group,
     )
     return Chains(*map(from_host, arrays))
 
 
-def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, key):
+def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, group, key):
     visible, log_weights = native.anneal(
         **_native_parameters(parameters, base_visible_bias),
         key=key,
@@ -252,6 +322,7 @@ def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible
         sweeps=sweeps,
         first_sweep=start * sweeps,
         finish=stop == len(betas) - 1,
+        softmax_group=group,
     )
     return from_host(visible), log_weights
 

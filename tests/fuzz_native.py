@@ -28,6 +28,8 @@ def once(generator):
         base=generator.normal(size=num_visible) if generator.random() < 0.5 else None,
         instruction_set=generator.choice(native.features()["instruction_sets"]),
     )
+    if generator.random() < 0.5:
+        options["softmax_group"] = sorted(int(n) for n in generator.integers(0, num_visible + 1, size=2))
     visible = generator.integers(0, 2, size=(chains, num_visible))
     if generator.random() < 0.3:
         betas = generator.random(int(generator.integers(2, 5))) * 3

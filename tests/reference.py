@@ -39,6 +39,30 @@ def joint(a, b, w, beta=1.0, base=None):
     return np.exp(negative - log_sum_exp(negative.ravel()))
 
 
+def given(joint, **held):
+    """joint (2^V, 2^H) given what the visible states must satisfy.
+
+    group : (start, stop), exactly one of these units is on
+    mask, values : (V,), units with mask != 0 are at these values
+    """
+    visible = states(int(np.log2(len(joint))))
+    possible = np.ones(len(visible), bool)
+    if held.get("group"):
+        possible &= visible[:, slice(*held["group"])].sum(axis=1) == 1
+    if held.get("mask") is not None:
+        fixed = np.asarray(held["mask"]) != 0
+        possible &= (visible[:, fixed] == np.asarray(held["values"])[fixed]).all(axis=1)
+    joint = joint * possible[:, None]
+    return joint / joint.sum()
+
+
+def draw(joint, count, generator):
+    """Exact samples (v, h) of a joint (2^V, 2^H)."""
+    index = generator.choice(joint.size, size=count, p=joint.ravel())
+    num_visible, num_hidden = (int(np.log2(size)) for size in joint.shape)
+    return states(num_visible)[index // joint.shape[1]], states(num_hidden)[index % joint.shape[1]]
+
+
 def free_energies(a, b, w, visible, beta=1.0, base=None):
     """F_beta(v) of each row, by summing over the hidden states."""
     base = np.zeros_like(a) if base is None else base
@@ -66,9 +90,7 @@ def gradients(a, b, w, data):
 
 def draw_joint(a, b, w, count, generator, beta=1.0, base=None):
     """Exact samples (v, h) of p(v, h)."""
-    probability = joint(a, b, w, beta, base)
-    index = generator.choice(probability.size, size=count, p=probability.ravel())
-    return states(len(a))[index // probability.shape[1]], states(len(b))[index % probability.shape[1]]
+    return draw(joint(a, b, w, beta, base), count, generator)
 
 
 def random_machine(num_visible, num_hidden, generator, scale=1.0):

@@ -26,6 +26,7 @@ def joint_index(chains):
 
 def assert_distribution(index, probability):
     counts = np.bincount(index, minlength=probability.size)
+    assert counts[probability.ravel() == 0].sum() == 0
     statistic, freedom = reference.chi_square(counts, probability.ravel() * len(index))
     assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE, (statistic, freedom)
 
@@ -199,30 +200,124 @@ def test_grey_clamps_are_held(ctx, seed, generator):
     np.testing.assert_array_equal(chains.visible_sample.asnumpy()[:, 0], 0.25)
 
 
+# --- Softmax groups ---------------------------------------------------------------------------------------------------
+
+GROUP, GROUP_DRAWS = (1, 4), 200000
+CLAMPS = {
+    "nothing": None,
+    "pixels": (np.array([1, 0, 0, 0, 1]), np.array([1, 0, 0, 0, 0])),
+    "label": (np.array([0, 1, 1, 1, 0]), np.array([0, 0, 1, 0, 0])),
+}
+
+
+@pytest.mark.parametrize("betas", [(1.0,), (0.6,), (0.3, 1.0)], ids=str)
+@pytest.mark.parametrize("clamped", CLAMPS)
+def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
+    """Two sweeps leave the distribution as it is, and one from a hidden state has the exact transition probabilities.
+
+    Two betas: chain by chain.
+    """
+    machine, base, clamp = reference.random_machine(5, 3, generator), generator.normal(size=5), CLAMPS[clamped]
+    mask, values = clamp or (None, None)
+    joints = [reference.given(reference.joint(*machine, b, base), group=GROUP, mask=mask, values=values) for b in betas]
+    settings = dict(
+        beta=betas[0] if len(betas) == 1 else mx.nd.array(np.repeat(betas, GROUP_DRAWS), ctx=ctx),
+        base_visible_bias=mx.nd.array(base, ctx=ctx),
+        clamp=clamp and [mx.nd.array(part, ctx=ctx) for part in clamp],
+        softmax_group=GROUP,
+        key=[seed],
+        engine=engine,
+    )
+
+    def run(hidden, sweeps):
+        return gibbs.run_chains(
+            parameters(machine, ctx), hidden=mx.nd.array(hidden, ctx=ctx), sweeps=sweeps, **settings
+        )
+
+    exact = np.concatenate([reference.draw(joint, GROUP_DRAWS, generator)[1] for joint in joints])
+    index = joint_index(run(exact, 2)).reshape(len(betas), GROUP_DRAWS)
+    start = int(generator.integers(8))
+    chains = run(np.tile(reference.states(3)[start], (len(exact), 1)), 1)
+    moved = joint_index(chains).reshape(len(betas), GROUP_DRAWS)
+    for number, joint in enumerate(joints):
+        assert_distribution(index[number], joint)
+        marginal = joint.sum(axis=1, keepdims=True)
+        expected = joint[:, [start]] / joint[:, start].sum() * joint / np.where(marginal, marginal, 1)
+        assert_distribution(moved[number], expected)
+        probability = chains.visible_prob_1.asnumpy()[number * GROUP_DRAWS]
+        np.testing.assert_allclose(
+            probability, joint[:, start] @ reference.states(5) / joint[:, start].sum(), atol=1e-5
+        )
+
+
+def test_some_chains_may_have_their_label_clamped(ctx, engine, seed, generator):
+    machine = parameters(reference.random_machine(5, 3, generator), ctx)
+    mask, values = np.zeros((2000, 5)), np.full((2000, 5), 0.0)
+    mask[::2, slice(*GROUP)], values[::2, 3] = 1, 1
+    visible = gibbs.run_chains(
+        machine, hidden=mx.nd.zeros((2000, 3), ctx=ctx), sweeps=5, softmax_group=GROUP, key=[seed], engine=engine,
+        clamp=[mx.nd.array(part, ctx=ctx) for part in (mask, values)],
+    ).visible_sample.asnumpy()  # fmt: skip
+    np.testing.assert_array_equal(visible[::2, slice(*GROUP)], np.tile([0, 0, 1], (1000, 1)))
+    np.testing.assert_array_equal(visible[:, slice(*GROUP)].sum(axis=1), 1)
+    assert (visible[1::2, slice(*GROUP)].mean(axis=0) > 0).all()
+
+
+def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
+    """Also at the ends of the group, where rounding would put what is left."""
+    bias = np.array([-200.0, 0.3, 0.1, -200.0, -200.0])
+    machine = parameters((bias, np.zeros(2), np.zeros((5, 2))), ctx)
+    visible = gibbs.run_chains(
+        machine, hidden=mx.nd.zeros((GROUP_DRAWS, 2), ctx=ctx), softmax_group=(0, 5), key=[seed], engine=engine
+    ).visible_sample.asnumpy()
+    p = 1 / (1 + np.exp(-0.2))
+    np.testing.assert_array_equal(visible[:, [0, 3, 4]], 0)
+    assert abs(visible[:, 1].mean(dtype=float) - p) < 6 * np.sqrt(p * (1 - p) / GROUP_DRAWS)
+
+
+@pytest.mark.parametrize("group", [(-1, 2), (3, 3), (3, 6), (4, 2)])
+def test_groups_that_are_none(group):
+    machine = Parameters(mx.nd.zeros(5), mx.nd.zeros(3), mx.nd.zeros((5, 3)))
+    with pytest.raises(InputError, match="of 5 visible units; give"):
+        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3)), softmax_group=group)
+
+
+@pytest.mark.parametrize("mask, values", [([0, 1, 0, 0, 0], [0, 1, 0, 0, 0]), ([1] * 5, [0] * 5), ([1] * 5, [1] * 5)])
+def test_a_group_is_clamped_as_a_whole(ctx, mask, values):
+    machine = parameters((np.zeros(5), np.zeros(3), np.zeros((5, 3))), ctx)
+    clamp = [mx.nd.array(part, ctx=ctx) for part in (mask, values)]
+    with pytest.raises(InputError, match="one at 1 and the others at 0, or none"):
+        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3), ctx=ctx), clamp=clamp, softmax_group=GROUP)
+
+
 # --- Engines ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("with_base", [True, False])
-def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, generator, with_base):
+@pytest.mark.parametrize("with_base, group", [(True, None), (False, None), (True, GROUP)])
+def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, generator, with_base, group):
     """Mean of w against exact Z / Z_0 within five standard errors."""
     machine = reference.random_machine(5, 4, generator, scale=0.7)
     base = generator.normal(size=5) if with_base else None
     betas = np.linspace(0, 1, 11) ** 2
-    visible, _ = reference.draw_joint(*machine, 20000, generator, 0.0, base)
+    first, last = reference.joint(*machine, 0.0, base), reference.joint(*machine)
+    visible, _ = reference.draw(reference.given(first, group=group), 20000, generator)
+    possible = True if group is None else reference.states(5)[:, slice(*group)].sum(axis=1) == 1
+    log_ratio = reference.log_z(*machine) - reference.log_z(*machine, 0.0, base)
+    log_ratio += np.log(last.sum(axis=1).sum(where=possible) / first.sum(axis=1).sum(where=possible))
     nd_base = None if base is None else mx.nd.array(base, ctx=ctx)
 
     def climb(*stops):
         samples, total, start = mx.nd.array(visible, ctx=ctx), 0, 0
         for stop in stops:
             samples, grown = gibbs.anneal(
-                parameters(machine, ctx), samples, betas, start, stop, 2, nd_base, key=[seed], engine=engine
+                parameters(machine, ctx), samples, betas, start, stop, 2, nd_base, group, key=[seed], engine=engine
             )
             total, start = total + grown, stop
         return samples.asnumpy(), total
 
     samples, log_weights = climb(10)
     assert log_weights.dtype == np.float64
-    ratio = np.exp(log_weights - (reference.log_z(*machine) - reference.log_z(*machine, 0.0, base)))
+    ratio = np.exp(log_weights - log_ratio)
     assert abs(ratio.mean() - 1) < 5 * ratio.std(ddof=1) / np.sqrt(len(ratio))
     for stops in ((3, 10), (1, 2, 10)):
         again, in_parts = climb(*stops)
@@ -236,7 +331,8 @@ def test_both_engines_weigh_the_same_samples_the_same(seed, generator):
     machine = parameters(reference.random_machine(50, 40, generator, scale=0.3))
     visible = mx.nd.array(generator.integers(0, 2, (30, 50)))
     base = mx.nd.array(generator.normal(size=50))
-    results = [gibbs.anneal(machine, visible, [0.3, 1.0], 0, 1, 1, base, [seed], engine)[1] for engine in gibbs.ENGINES]
+    settings = dict(betas=[0.3, 1.0], base_visible_bias=base, key=[seed])
+    results = [gibbs.anneal(machine, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES]
     np.testing.assert_allclose(results[1], results[2], rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(results[0], results[2])  # auto is native here
 

@@ -263,6 +263,52 @@ def test_rare_units_are_as_rare_as_they_should_be(instruction_set, seed):
     assert (np.abs(visible.mean(axis=0, dtype=float) - p) < 6 * np.sqrt(p * (1 - p) / 1e6)).all()
 
 
+@pytest.mark.parametrize("chains", [1, 12, 80, 1030])
+@pytest.mark.parametrize("group", [(0, 5), (28, 67), (66, 70)])
+def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains, group):
+    """Over the edges of words, too; whatever the number of threads; the same whatever else is clamped."""
+    w, a, b = dyadic_machine(70, 40, generator)
+    base, beta, hidden = generator.normal(size=70), generator.random(chains), generator.integers(0, 2, (chains, 40))
+
+    def run(threads, **options):
+        return native.run(
+            w, a, b, hidden=hidden, beta=beta, base=base, key=[seed], num_threads=threads, softmax_group=group,
+            instruction_set=instruction_set, **options,
+        )  # fmt: skip
+
+    visible, _, probability, _ = expected = run(1)
+    inputs = (1 - beta[:, None]) * base + beta[:, None] * (a + hidden @ w.T)
+    softmax = np.exp(inputs[:, slice(*group)])
+    wanted = reference.sigmoid(inputs)
+    wanted[:, slice(*group)] = softmax / softmax.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probability, wanted, atol=1e-5)
+    np.testing.assert_array_equal(visible[:, slice(*group)].sum(axis=1), 1)
+    for threads in (2, 3):
+        for left, right in zip(run(threads), expected):
+            np.testing.assert_array_equal(left, right)
+    mask = np.zeros(70)
+    mask[generator.permutation(70)[:30]] = 1
+    mask[slice(*group)] = 0
+    np.testing.assert_array_equal(run(1, clamp=(mask, mask))[0][:, mask == 0], visible[:, mask == 0])
+    mask[slice(*group)], values = 1, np.ones(70)
+    values[slice(*group)] = np.arange(group[1] - group[0]) == 2
+    for part in run(1, clamp=(mask, values))[::2]:
+        np.testing.assert_array_equal(part[:, mask == 1], np.tile(values[mask == 1], (chains, 1)))
+
+
+def test_frequencies_in_a_softmax_group(instruction_set, seed, generator):
+    a = generator.normal(size=40)
+    visible = native.run(
+        np.zeros((40, 1)), a, np.zeros(1), hidden=np.zeros((DRAWS, 1)), key=[seed], softmax_group=(25, 36),
+        instruction_set=instruction_set,
+    )[0]  # fmt: skip
+    softmax = np.exp(a[25:36]) / np.exp(a[25:36]).sum()
+    assert_distribution(visible[:, 25:36].argmax(axis=1), softmax)
+    # Nor does the group correlate with the units beside it.
+    correlations = np.corrcoef(visible[:, :25].T, visible[:, 25:36].T)[:25, 25:]
+    assert np.abs(correlations).max() < 7 / np.sqrt(DRAWS)
+
+
 def philox(key, counter, rounds=10):
     """Philox4x32 as Salmon et al. (2011) write it, in Python's integers."""
     word = 2**32 - 1
@@ -470,6 +516,9 @@ def test_errors(monkeypatch):
         {"first_sweep": 2**32},
         {"num_betas": 0},
         {"num_betas": 2**40},
+        {"group_start": -1},
+        {"group_stop": 2},
+        {"group_start": 1},
     ],
 )
 def test_the_library_refuses_sizes_that_overflow_before_it_touches_an_array(sizes):
@@ -496,8 +545,8 @@ def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
         machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
         for chains in (2, 80, 300):
             options = dict(visible=np.ones((chains, 40)), key=[seed], instruction_set=instruction_set)
-            results = native.run(*machine, sweeps=2, **options)
-            assert np.isin(results[0], (0, 1)).all()
+            results = native.run(*machine, sweeps=2, softmax_group=(5, 35), **options)
+            assert np.isin(results[0], (0, 1)).all() and (results[0][:, 5:35].sum(axis=1) == 1).all()
             native.anneal(*machine, betas=[0, 1, 2], **options)
 
 
@@ -539,6 +588,7 @@ def test_fuzz_under_sanitizers(seed, tmp_path):
                 str(Path(native.__file__).parent / "gibbs.c"),
                 "-o",
                 str(tmp_path / "_mxnet_rbm_native.so"),
+                "-lm",
             ],
             check=True,
             capture_output=True,

@@ -19,7 +19,7 @@ __all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "run", "
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-_ABI_VERSION = 1
+_ABI_VERSION = 2
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -42,6 +42,8 @@ class _Gibbs(ctypes.Structure):
             "key_1",
             "num_threads",
             "instruction_set",
+            "group_start",
+            "group_stop",
         )
     ] + [
         (name, ctypes.c_void_p)
@@ -134,6 +136,7 @@ def run(
     beta=1.0,
     base=None,
     clamp=None,
+    softmax_group=None,
     first_sweep=0,
     num_threads=None,
     instruction_set=None,
@@ -154,6 +157,8 @@ def run(
     clamp : (mask, values), or None
         Visible units with mask != 0 hold their value, 0 or 1, in every sweep and in a visible start. Both are
         (num_visible,) or (chains, num_visible).
+    softmax_group : (start, stop), or None
+        Visible units of which exactly one is on. A clamp holds all of them or none, which is not checked here.
     first_sweep : int
         The sweeps are numbered from here: n sweeps and then, with first_sweep = n, m sweeps from the hidden sample are
         the same as n + m.
@@ -167,6 +172,7 @@ def run(
     call = _call(weight, visible_bias, hidden_bias, base, key, sweeps, first_sweep, num_threads, instruction_set)
     if (visible is None) == (hidden is None):
         raise InputError("chains start from the visible or from the hidden layer: give exactly one of them")
+    _group(call, softmax_group)
     start, width = (hidden, call.num_hidden) if visible is None else (visible, call.num_visible)
     start = _array("the start", start, np.float32, (None, width), copy=True)
     call.chains = len(start)
@@ -203,6 +209,7 @@ def anneal(
     betas,
     sweeps=1,
     base=None,
+    softmax_group=None,
     log_weight=None,
     first_sweep=0,
     finish=True,
@@ -219,6 +226,7 @@ def anneal(
     Returns visible (float32) and the log-weights (float64). Other parameters as in `run`. Raises InputError.
     """
     call = _call(weight, visible_bias, hidden_bias, base, key, sweeps, first_sweep, num_threads, instruction_set)
+    _group(call, softmax_group)
     visible = _array("visible", visible, np.float32, (None, call.num_visible), copy=True)
     call.chains = len(visible)
     log_weight = (
@@ -260,6 +268,11 @@ def _call(weight, visible_bias, hidden_bias, base, key, sweeps, first_sweep, num
     call.kept = []
     _point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
     return call
+
+
+def _group(call, softmax_group):
+    if softmax_group is not None:
+        call.group_start, call.group_stop = softmax_group
 
 
 def _clamp(call, clamp, start, start_is_visible):

@@ -12,6 +12,7 @@
  *   next, and hang in a forked child.)
  */
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -30,7 +31,7 @@
 #define UNROLL(n) PRAGMA(GCC unroll n)
 
 enum {
-    ABI_VERSION = 1, /* changes with any change of struct gibbs or of a function's meaning */
+    ABI_VERSION = 2, /* changes with any change of struct gibbs or of a function's meaning */
     BLOCK = 32,      /* units of a word */
     FEW = 12,        /* up to so many chains, adding rows beats tables */
     MANY = 192,      /* from so many chains on, larger tables pay */
@@ -55,6 +56,7 @@ struct gibbs {
     int64_t key[2];
     int64_t num_threads;
     int64_t instruction_set;
+    int64_t group_start, group_stop; /* of these visible units exactly one is on; equal where there is no such group */
     const float *weight, *visible_bias, *hidden_bias, *base; /* base: or NULL */
     const double *beta;
     const uint8_t *clamp; /* or NULL */
@@ -109,6 +111,8 @@ struct layer {
     uint32_t *words;    /* (num_words, chains): the state */
     uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
     int held_per_chain;
+    int64_t group_start, group_stop; /* the softmax group */
+    float *group_input;              /* (chains, units of the group): what its softmax is taken of */
 };
 
 struct draw {
@@ -131,8 +135,56 @@ static int64_t units_of_word(const struct layer *layer, int64_t w)
     return layer->units - w * BLOCK < BLOCK ? layer->units - w * BLOCK : BLOCK;
 }
 
+/* Keeps the inputs of those units of the softmax group that are in this block, for chains first..first + count. */
+static void keep_group_input(const struct draw *d, int64_t block, int64_t first, int64_t count, const float *sums)
+{
+    const struct layer *to = d->to;
+    const int64_t size = to->group_stop - to->group_start;
+    const int64_t start = to->group_start > block * BLOCK ? to->group_start : block * BLOCK;
+    const int64_t stop = to->group_stop < (block + 1) * BLOCK ? to->group_stop : (block + 1) * BLOCK;
+    if (start >= stop)
+        return;
+    for (int64_t c = first; c < first + count; c++, sums += BLOCK)
+        for (int64_t i = start; i < stop; i++)
+            to->group_input[c * size + i - to->group_start] =
+                to->base[i] + d->beta[d->beta_per_chain ? c : 0] * sums[i - block * BLOCK];
+}
+
 #include "gibbs_targets.h" /* half_sweep and noise_of_block for each instruction set */
 #include "gibbs_memory.h"  /* a call's memory: what it takes, packs and gives back */
+
+/* Turns on one unit of the softmax group: where the cumulated softmax passes the group's one uniform number, which is
+ * the noise of its first unit. */
+static void draw_group(struct work *work, const struct draw *d)
+{
+    const struct layer *to = d->to;
+    const int64_t start = to->group_start, size = to->group_stop - start, block = start / BLOCK;
+    FOR_CHAINS(&work->team, c, d->chains) {
+        const uint32_t keep = to->keep[to->held_per_chain ? block * d->chains + c : block];
+        if (!(keep >> start % BLOCK & 1))
+            continue; /* clamped, as all of the group is then */
+        float *weight = to->group_input + c * size, largest = weight[0];
+        double total = 0, sum = 0;
+        int32_t noise[BLOCK];
+        int64_t on = 0;
+        for (int64_t i = 1; i < size; i++)
+            largest = weight[i] > largest ? weight[i] : largest;
+        for (int64_t i = 0; i < size; i++)
+            total += weight[i] = (float)exp(weight[i] - largest);
+        kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream, noise);
+        const double passed = (uint32_t)noise[start % BLOCK] * 0x1p-32 * total;
+        while (on + 1 < size && !((sum += weight[on]) > passed)) /* which ends before units of probability 0 */
+            on++;
+        for (int64_t i = 0; i < size; i++) {
+            uint32_t *word = to->words + (start + i) / BLOCK * d->chains + c;
+            const uint32_t bit = 1u << (start + i) % BLOCK;
+            *word = i == on ? *word | bit : *word & ~bit;
+            if (d->probability)
+                d->probability[c * to->units + start + i] = (float)(weight[i] / total);
+        }
+    }
+    meet(&work->team);
+}
 
 /* Draws layer `to` given the other one. */
 static void draw(struct work *work, struct draw *d, struct layer *to, float *sums, float *table)
@@ -141,6 +193,8 @@ static void draw(struct work *work, struct draw *d, struct layer *to, float *sum
     d->from = to == &work->hidden ? &work->visible : &work->hidden;
     kernels[work->instruction_set].half_sweep(d, sums, table);
     meet(&work->team);
+    if (d->sample && to->group_input)
+        draw_group(work, d);
 }
 
 static void *run_thread(void *argument)

@@ -271,6 +271,8 @@ static void NAME(half_sweep)(const struct draw *d, float *sums, float *table)
                                  table, 16, 0);
         if (d->weight)
             NAME(weigh)(d, block, first, count, sums);
+        if (d->sample && to->group_input)
+            keep_group_input(d, block, first, count, sums);
         if (d->sample)
             NAME(sample)(d, (const vlong (*)[2])key, block, first, count, sums);
     }

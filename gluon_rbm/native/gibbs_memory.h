@@ -48,6 +48,8 @@ static int check(const struct gibbs *g, int64_t rounds)
     for (size_t i = 0; i < sizeof smallest / sizeof *smallest; i++)
         if (smallest[i] < 0)
             return BAD_SIZE;
+    if (g->group_start < 0 || g->group_stop < g->group_start || g->group_stop > g->num_visible)
+        return BAD_ARGUMENT;
     if (!fits(g->num_visible, g->num_hidden) || !fits(g->chains, g->num_visible) || !fits(g->chains, g->num_hidden) ||
         !fits(g->num_betas, 1))
         return BAD_SIZE;
@@ -93,6 +95,12 @@ static struct work *prepare(const struct gibbs *g, int64_t rounds, int *error)
     work->key[1] = (uint32_t)g->key[1];
     int good = prepare_layer(work, &work->visible, g, g->num_visible, g->num_hidden, 0, g->clamp != NULL);
     good = prepare_layer(work, &work->hidden, g, g->num_hidden, g->num_visible, 1, 0) && good;
+    if (g->group_stop > g->group_start) {
+        work->visible.group_start = g->group_start;
+        work->visible.group_stop = g->group_stop;
+        work->visible.group_input = take(work, g->chains * (g->group_stop - g->group_start), sizeof(float));
+        good = good && work->visible.group_input;
+    }
     for (int i = 0; i < work->team.threads; i++) {
         work->sums[i] = take(work, (g->chains < TILE ? g->chains : TILE) * BLOCK, sizeof(float));
         work->tables[i] = take(work, TABLE, sizeof(float));
