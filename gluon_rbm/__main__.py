@@ -5,16 +5,20 @@ import sys
 
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.command import exit_status
-from gluon_rbm.commands import likelihood, reconstruct, score, weights
+from gluon_rbm.commands import exercise, likelihood, recall, reconstruct, resample, sample, score, weights
 
 _PROG = "python -m gluon_rbm"
 
 # Each is a module with ABOUT, a line; add_arguments(parser's add_argument); and run(args).
 _COMMANDS = {
+    "sample": sample,
     "reconstruct": reconstruct,
+    "recall": recall,
+    "resample": resample,
     "weights": weights,
     "score": score,
     "likelihood": likelihood,
+    "exercise": exercise,
 }
 
 

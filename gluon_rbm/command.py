@@ -11,7 +11,7 @@ from gluon_rbm import datasets, framework, gibbs, plots
 from gluon_rbm.arguments import OneLineParser, at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import check_writable, read_parameters, write_whole
+from gluon_rbm.run_folder import check_writable, read_model, write_whole
 
 __all__ = [
     "Results",
@@ -98,19 +98,28 @@ def add_noise(add):
 # --- What the arguments name ------------------------------------------------------------------------------------------
 
 
-def load_model(args):
-    """The `Parameters` of --model on the device that is asked for."""
+def load_model(args, labels=False):
+    """The `Parameters` of MODEL on the device that is asked for; with `labels`, them and the number of classes.
+
+    Without, raises InputError for a model that has labels.
+    """
     context, _ = framework.choose_context(args.cuda, args.device_id)
-    return read_parameters(args.model).as_in_context(context)
+    parameters, num_classes = read_model(args.model)
+    if num_classes and not labels:
+        raise InputError(
+            "%s is a model of images with labels, which this command does not know; sample and weights do" % args.model
+        )
+    parameters = parameters.as_in_context(context)
+    return (parameters, num_classes) if labels else parameters
 
 
-def load_data(args, parameters):
+def load_data(args, num_pixels):
     """The `DataSet`; InputError if its images are not the model's."""
     data = datasets.load(args.dataset, args.data_dir)
-    if data.num_visible != parameters.num_visible:
+    if data.num_visible != num_pixels:
         raise InputError(
             "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
-            % (args.dataset, data.num_visible, parameters.num_visible)
+            % (args.dataset, data.num_visible, num_pixels)
         )
     return data
 

@@ -28,6 +28,11 @@ class Judge(NamedTuple):
     def num_classes(self):
         return len(self.classifier.classes_)
 
+    def record(self):
+        """What a report says of its judge."""
+        names = ("accuracy", "num_training_images", "num_test_images")
+        return {"judge": {name: getattr(self, name) for name in names}}
+
     def classes(self, images):
         """The class of each image: int (n,). images : (n, num_visible) in [0, 1], samples or probabilities."""
         return self.classifier.predict(images)

@@ -7,7 +7,6 @@ import numpy as np
 import ais
 from gluon_rbm import command, datasets, enumeration, framework, gibbs
 from gluon_rbm.errors import InputError
-from gluon_rbm.run_folder import read_parameters
 
 __all__ = [
     "BASE_RATES",
@@ -26,13 +25,13 @@ REVERSE_STARTS = ("auto", "exact", "chains", "data")
 _PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
 
 
-def likelihood_report(args, context):
+def likelihood_report(args):
     """The report as a dict of what JSON can say; args as `gluon_rbm.commands.likelihood` has them.
 
     Raises InputError for whatever cannot be used, before anything takes long.
     """
-    parameters = read_parameters(args.model).as_in_context(context)
-    data = command.load_data(args, parameters)
+    parameters = command.load_model(args)
+    data = command.load_data(args, parameters.num_visible)
     images, pixels = _images(args, data)
     score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
     method, log_z = _log_z(args, parameters, data, pixels)

@@ -8,12 +8,12 @@ import pytest
 import reference
 from PIL import Image
 
-from gluon_rbm import __main__, datasets
+from gluon_rbm import __main__, datasets, diagnostics
 from gluon_rbm.framework import mx
 
 NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 DIGITS = ("--dataset", "digits", "--no-cuda")
-COMMANDS = ("reconstruct", "weights", "score")
+COMMANDS = ("sample", "reconstruct", "recall", "resample", "weights", "score")
 
 
 def save(machine, path):
@@ -68,6 +68,159 @@ def assert_pictures(folder, *names):
         with Image.open(folder / name) as picture:
             assert picture.width > 300 and picture.height > 150
             assert np.asarray(picture.convert("L")).std() > 10  # something is drawn
+
+
+# --- sample -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["zeros", "random", "base", "images"])
+def test_sample_from_every_start(run, results, tmp_path, start):
+    status, _, errors = run("sample", "--start", start, "--sweeps", 3, "--count", 70)
+    assert (status, errors) == (0, "")
+    found, arrays = results("sample")
+    assert_pictures(tmp_path, "sample.png")
+    assert arrays["samples"].shape == arrays["probabilities"].shape == (70, 64)
+    assert np.isin(arrays["samples"], (0, 1)).all() and found["pixels_on"] == pytest.approx(arrays["samples"].mean())
+
+
+@pytest.mark.parametrize("way", [[], ["--anneal"], ["--anneal", "0.5"], ["--temperatures", "3"], ["--animate"]])
+def test_samples_have_the_distribution_of_the_machine(run, results, machine, tmp_path, way):
+    """The mean of every pixel over 4,000 chains against enumeration of the hidden states."""
+    status, text, errors = run("sample", "--start", "random", "--sweeps", 60, "--count", 4000, *way)
+    assert (status, errors) == (0, "")
+    a, b, w = machine
+    hidden = reference.states(5)
+    log_weight = hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1)
+    mean = np.exp(log_weight - reference.log_sum_exp(log_weight)) @ reference.sigmoid(a + hidden @ w.T)
+    found, arrays = results("sample")
+    error = np.sqrt(mean * (1 - mean) / 4000)
+    assert (np.abs(arrays["samples"].mean(axis=0) - mean) < 5.5 * error).all()
+    assert ("swap_rates" in found) == ("--temperatures" in way)
+    if "--temperatures" in way:
+        assert len(found["swap_rates"]) == 2 and "swap rates: %.3f" % found["swap_rates"][0] in text
+    if "--animate" in way:
+        with Image.open(tmp_path / "sample.gif") as file:
+            assert file.n_frames == 61
+    else:
+        assert not (tmp_path / "sample.gif").exists()
+
+
+def test_sample_needs_no_data(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "load", None)
+    assert run("sample", "--sweeps", 2)[0] == 0
+
+
+def test_sample_has_a_judge(run, results):
+    status, text, _ = run("sample", "--start", "images", "--sweeps", 1, "--judge")
+    found = results("sample")[0]
+    assert status == 0 and sum(found["class_shares"]) == pytest.approx(1) and found["judge"]["accuracy"] > 0.95
+    assert "classes, by the judge: %.3f" % found["class_shares"][0] in text
+
+
+@pytest.fixture
+def joint_model(tmp_path):
+    """Of 64 pixels and 10 classes: class k turns the pixels of row k % 8 on, by a hidden unit of its own."""
+    weight = np.zeros((74, 10))
+    for k in range(10):
+        weight[8 * (k % 8) : 8 * (k % 8) + 8, k], weight[64 + k, k] = 20, 30
+    arrays = dict(zip(NAMES, (np.r_[np.full(64, -10), np.zeros(10)], np.full(10, -15), weight)))
+    arrays["aux_label_classes"] = np.arange(10)
+    mx.nd.save(str(tmp_path / "joint.params"), {name: mx.nd.array(array) for name, array in arrays.items()})
+    return tmp_path / "joint.params"
+
+
+def test_sample_of_a_chosen_class(run, joint_model, tmp_path):
+    arguments = ["--class", 3, 5, "--count", 9, "--sweeps", 3]
+    for more in ([], ["--anneal"], ["--temperatures", 2], ["--judge"]):
+        whole = run("sample", *arguments, *more, model=joint_model)
+        assert whole[0] == 0, whole
+        found = json.loads((tmp_path / "sample.json").read_text())["results"]
+        with np.load(tmp_path / "sample.npz") as archive:
+            rows = archive["samples"].reshape((9, 8, 8)).mean(axis=2) > 0.5
+        asked = [3, 5, 3, 5, 3, 5, 3, 5, 3]
+        assert all(row[k] for row, k in zip(rows, asked))
+        if not more or more == ["--judge"]:  # hot chains find other rows, too, and keep them
+            assert (rows.sum(axis=1) == 1).all()
+    assert 0 <= found["as_asked"]["share"] <= 1 and "carry the class asked for" in whole[1]
+
+
+def test_models_with_labels_elsewhere(run, joint_model, tmp_path):
+    assert run("sample", "--sweeps", 2, model=joint_model)[0] == 0
+    assert run("weights", model=joint_model)[0] == 0
+    for command in ("reconstruct", "recall", "resample", "score"):
+        status, _, errors = run(command, model=joint_model)
+        assert status == 2 and "a model of images with labels" in errors
+
+
+# --- recall -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [[], ["--annealed"], ["--drop", "left", "--share", "0.25"], ["--drop", "random"]])
+def test_recall_keeps_what_is_known(run, results, tmp_path, way):
+    status, text, errors = run("recall", "--sweeps", 10, *way)
+    assert (status, errors) == (0, "")
+    found, arrays = results("recall")
+    assert_pictures(tmp_path, "recall.png")
+    missing = np.isnan(arrays["given"])
+    share = 0.25 if "--share" in way else 0.5
+    assert missing.mean() == found["share_missing"] == share and (missing == missing[0]).all()
+    for name in ("visible_sample", "visible_prob_1", "visible_mean"):
+        np.testing.assert_array_equal(arrays[name][~missing], arrays["original"][~missing])
+    error = np.square(arrays["visible_mean"] - arrays["original"])[missing].mean()
+    assert found["mean_squared_error"]["visible_mean"] == pytest.approx(error, rel=1e-5)
+    mean = datasets.load("digits").train_images.reshape((-1, 64)).mean(axis=0) / 16
+    error = np.square(mean - arrays["original"])[missing].mean()
+    assert found["mean_squared_error"]["data_mean"] == pytest.approx(error, rel=1e-5)
+    assert "%.4f" % error in text
+
+
+def test_recall_by_a_mask_of_ones_own(run, results, tmp_path):
+    mask = np.ones((8, 8))
+    mask[2, 3:5] = 0
+    np.save(tmp_path / "mask.npy", mask)
+    assert run("recall", "--mask", tmp_path / "mask.npy", "--sweeps", 2)[0] == 0
+    missing = np.isnan(results("recall")[1]["given"])
+    assert (missing == (mask.ravel() == 0)).all()
+
+
+def test_recall_of_images_of_ones_own(run, results, tmp_path, generator):
+    images = generator.integers(0, 2, (5, 8, 8)).astype(float)
+    images[1, 4:] = images[3, :, 0] = np.nan
+    np.save(tmp_path / "mine.npy", images)
+    assert run("recall", "--images", tmp_path / "mine.npy", "--sweeps", 3)[0] == 0
+    found, arrays = results("recall")
+    assert "mean_squared_error" not in found and found["num_images"] == 5
+    known = ~np.isnan(images.reshape((5, 64)))
+    np.testing.assert_array_equal(arrays["visible_prob_1"][known], images.reshape((5, 64))[known])
+    assert np.isfinite(arrays["visible_prob_1"]).all()
+
+
+# --- resample ---------------------------------------------------------------------------------------------------------
+
+
+def test_resample_counts_classes_and_watches_the_chains(run, results, machine, tmp_path):
+    status, text, errors = run("resample", "--sweeps", 2, 60, "--count", 100)
+    assert (status, errors) == (0, "")
+    found, arrays = results("resample")
+    assert_pictures(tmp_path, "resample.png", "resample.chains.png")
+    assert list(found["class_shares"]) == ["images", "after 2 sweeps", "after 60 sweeps"]
+    assert all(sum(shares) == pytest.approx(1) for shares in found["class_shares"].values())
+    assert found["as_at_the_start"]["images"] == 1 and found["judge"]["num_training_images"] == 1437
+    assert arrays["free_energy"].shape == arrays["pixels_on"].shape == (100, 60)
+    np.testing.assert_allclose(
+        arrays["free_energy"][:, -1], reference.free_energies(*machine, arrays["samples"]), rtol=1e-4, atol=1e-3
+    )
+    np.testing.assert_array_equal(arrays["pixels_on"][:, -1], arrays["samples"].sum(axis=1))
+    for name, series in (("free_energy", arrays["free_energy"]), ("pixels_on", arrays["pixels_on"])):
+        diagnosis = diagnostics.diagnose(series)._asdict()
+        assert found["diagnostics"][name] == pytest.approx(diagnosis)
+
+
+def test_chains_that_are_too_short_are_called_so(run, tmp_path):
+    """Two modes, all pixels off and all on, which no chain ever leaves."""
+    model = save((np.full(64, -20.0), np.array([-640.0]), np.full((64, 1), 40.0)), tmp_path / "modes.params")
+    status, text, _ = run("resample", "--sweeps", 8, "--count", 4, model=model)
+    assert status == 0 and "TOO SHORT TO TRUST" in text and "give more --sweeps" in text
 
 
 # --- reconstruct ------------------------------------------------------------------------------------------------------
@@ -128,7 +281,7 @@ def test_score_compares_free_energies(run, results, machine, tmp_path):
     assert_pictures(tmp_path, "score.png")
     assert list(found["auc"]) == ["uniform noise", "shuffled pixels", "letters", "bars-and-stripes"]
     energies = reference.free_energies(*machine, all_test_images())
-    np.testing.assert_allclose(np.sort(arrays["set_0"]), np.sort(energies), rtol=1e-5)
+    np.testing.assert_allclose(np.sort(arrays["set_0"]), np.sort(energies), rtol=1e-5, atol=1e-5)
     for index, (name, auc) in enumerate(found["auc"].items(), 1):
         own, others = arrays["set_0"][:, None], arrays["set_%d" % index]
         assert auc == pytest.approx(((own < others) + (own == others) / 2).mean())
@@ -194,20 +347,50 @@ def test_no_model(run, command):
     "command, arguments, message",
     [
         ("reconstruct", ["--count", "361"], "digits has 360 images in part test"),
+        ("sample", ["--class", "3"], "the model has no labels"),
+        ("sample", ["--anneal", "--temperatures", "3"], "--anneal, --temperatures exclude each other"),
+        ("sample", ["--start", "base", "--dataset", "bars-and-stripes"], "have 16 pixels"),
+        ("recall", ["--share", "0"], "no pixel is missing"),
+        ("recall", ["--mask", "/nowhere"], "/nowhere cannot be read as an array"),
+        ("recall", ["--mask", "MASK"], r"has shape \(4, 4\) where images have \(8, 8\)"),
+        ("recall", ["--mask", "GREY"], "holds other values than 0 and 1"),
+        ("recall", ["--images", "EMPTY"], "holds no images"),
+        ("recall", ["--images", "MASK"], r"shape \(4, 4\)"),
+        ("resample", ["--sweeps", "10", "5"], "--sweeps 10 5 do not rise"),
+        ("resample", ["--sweeps", "3"], "3 sweeps are too few"),
+        ("resample", ["--count", "400"], "digits has 360 images"),
         ("score", ["--against", "/nowhere"], "/nowhere cannot be read as an image"),
         ("score", ["--against", "bars-and-stripes"], r"shape \(4, 4\) where \(8, 8\) is needed; give --resize"),
         ("score", ["--against", "EMPTY"], "holds no images"),
     ],
 )
 def test_what_a_command_cannot_use(run, tmp_path, command, arguments, message):
-    (tmp_path / "empty").mkdir()
-    status, text, errors = run(command, *(tmp_path / "empty" if part == "EMPTY" else part for part in arguments))
+    files = {"EMPTY": tmp_path / "empty", "MASK": tmp_path / "mask.npy", "GREY": tmp_path / "grey.npy"}
+    files["EMPTY"].mkdir()
+    np.save(files["MASK"], np.ones((4, 4)))
+    np.save(files["GREY"], np.full((8, 8), 0.5))
+    status, text, errors = run(command, *(files.get(part, part) for part in arguments))
     assert status == 2 and text == "" and errors.count("\n") == 1
     assert re.search(message, errors)
     assert not (tmp_path / (command + ".png")).exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "--sweeps", "0"],
+        ["sample", "--start", "ones"],
+        ["recall", "--share", "1.5"],
+        ["resample", "--count", "1"],
+    ],
+)
+def test_arguments_that_do_not_parse(run, arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "exercise"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as caught:
         __main__.main([command, "--help"])

@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-COMMANDS = ("likelihood", "reconstruct", "score", "weights")
+COMMANDS = ("likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
+    ["gluon_rbm.commands.exercise"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.report"],
@@ -23,12 +24,13 @@ LAYERS = [
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
-    ["ais", "gluon_rbm.learning"],
+    ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
     ["gluon_rbm.label_rbm"],
-    ["gluon_rbm.annealing", "gluon_rbm.enumeration", "gluon_rbm.partition", "gluon_rbm.scores"],
+    ["gluon_rbm.annealing", "gluon_rbm.enumeration", "gluon_rbm.partition", "gluon_rbm.scores", "gluon_rbm.tempering"],
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
     ["gluon_rbm.energy", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
+    ["gluon_rbm.diagnostics"],
     ["gluon_rbm.arguments", "gluon_rbm.errors"],
     ["gluon_rbm", "gluon_rbm.commands"],
 ]

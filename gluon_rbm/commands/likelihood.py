@@ -3,7 +3,7 @@
 import json
 import os
 
-from gluon_rbm import annealing, command, framework, report
+from gluon_rbm import annealing, command, report
 from gluon_rbm.arguments import at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.run_folder import check_writable, write_whole
@@ -67,7 +67,6 @@ def _add_log_z(add):
 
 def run(args):
     """Print the report, and write it as JSON where asked to."""
-    context, _ = framework.choose_context(args.cuda, args.device_id)
     # First: files that cannot be used must not cost an hour of computing.
     if args.json is not None:
         check_writable(args.json, "--json")
@@ -76,7 +75,7 @@ def run(args):
     if args.state is not None:
         check_writable(args.state, "--state")
         annealing.State(args.state)
-    result = report.likelihood_report(args, context)
+    result = report.likelihood_report(args)
     print(report.as_text(result), flush=True)
     if args.json is not None:
         with write_whole(args.json, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:

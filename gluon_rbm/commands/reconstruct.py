@@ -22,7 +22,7 @@ def run(args):
     """Draw h from p(h | v) of images v, then a visible layer from p(v | h), and write all three."""
     results = command.Results(args, "png", "json", "npz")
     parameters = command.load_model(args)
-    data = command.load_data(args, parameters)
+    data = command.load_data(args, parameters.num_visible)
     images = command.pixels(args, data, args.count)
     chains = gibbs.run_chains(
         parameters, from_host(images, parameters.interaction_weight.context), key=[args.seed], engine=args.engine

@@ -40,7 +40,7 @@ def run(args):
     """Free energies of several sets of images; ROC curve and AUC of each set against the images of the data set."""
     results = command.Results(args, "png", "json", "npz")
     parameters = command.load_model(args)
-    data = command.load_data(args, parameters)
+    data = command.load_data(args, parameters.num_visible)
     metrics = read_metrics(args.model)
     energies = {name: _free_energies(args, parameters, images) for name, images in _sets(args, data).items()}
     own = next(iter(energies))

@@ -25,9 +25,10 @@ def run(args):
     A unit is dead when p(h = 1 | v) hardly changes from image to image: standard deviation below 0.01.
     """
     results = command.Results(args, "png", "units.png", "json", "npz")
-    parameters = command.load_model(args)
-    data = command.load_data(args, parameters)
-    mean, deviation = _activity(parameters, *datasets.part(data, args.part)[:1], data.maximum)
+    parameters, num_classes = command.load_model(args, labels=True)
+    num_pixels = parameters.num_visible - num_classes
+    data = command.load_data(args, num_pixels)
+    mean, deviation = _activity(parameters, datasets.with_label_units(data) if num_classes else data, args.part)
     dead = deviation < _DEAD
     arrays = {name: array.asnumpy() for name, array in parameters._asdict().items()}
     weight = arrays["interaction_weight"]
@@ -40,17 +41,17 @@ def run(args):
     print("%d of %d hidden units are dead; a hidden unit is on with probability %.3f, on average"
           % (dead.sum(), len(dead), mean.mean()))  # fmt: skip
     pictures = {
-        "png": plots.filters(weight, data.image_shape, args.side),
-        "units.png": _units(arrays, mean, dead, data.image_shape),
+        "png": plots.filters(weight[:num_pixels], data.image_shape, args.side),
+        "units.png": _units(arrays, mean, dead, data),
     }
     activity = {"hidden_mean": mean, "hidden_standard_deviation": deviation, "dead": dead}
     results.write(parameters, figures, pictures, {**arrays, **activity})
 
 
-def _activity(parameters, images, maximum):
+def _activity(parameters, data, part):
     """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
-    total = squares = 0
-    for batch in datasets.batches(images, maximum, 1000):
+    total, squares, images = 0, 0, datasets.part(data, part)[0]
+    for batch in datasets.batches(images, data.maximum, 1000):
         batch = from_host(batch, parameters.interaction_weight.context)
         probability = hidden_probability(parameters, batch).asnumpy().astype(np.float64)
         total, squares = total + probability.sum(axis=0), squares + np.square(probability).sum(axis=0)
@@ -63,9 +64,9 @@ def _summary(array):
     return {name: float(function(array.astype(np.float64))) for name, function in functions.items()}
 
 
-def _units(arrays, mean, dead, image_shape):
+def _units(arrays, mean, dead, data):
     figure, axes = plots.panels(2, 2)
-    plots.visible_bias(arrays["visible_layer_bias"], image_shape, axes[0])
+    plots.visible_bias(arrays["visible_layer_bias"][: data.num_visible], data.image_shape, axes[0])
     plots.hidden_activity(mean, dead, axes[1])
     plots.histograms({"weights": arrays["interaction_weight"]}, "weights", "weight", log=True, axes=axes[2])
     biases = {"visible": arrays["visible_layer_bias"], "hidden": arrays["hidden_layer_bias"]}

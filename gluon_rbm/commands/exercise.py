@@ -1,0 +1,76 @@
+"""The command `exercise`: a student's first machines, 10 and 400 hidden units, from training to every picture."""
+
+import json
+import os
+import statistics
+
+import binary_rbm_gluon
+from gluon_rbm import command
+from gluon_rbm.arguments import at_least
+from gluon_rbm.commands import recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.run_folder import read_metrics, write_whole
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "train with 10 and then 400 hidden units (--preset exercise), and make every picture"
+
+
+def add_arguments(add):
+    command.add_data(add)
+    command.add_noise(add)
+    command.add_device(add)
+    add("--hidden", type=at_least(1, int), nargs="+", default=[10, 400], help="numbers of hidden units")
+    add("--num-epoch", type=at_least(1, int), default=10, help="epochs of each")
+    add("--sweeps", type=at_least(1, int), nargs="+", default=[100, 1000], help="Gibbs sweeps of resample")
+    add("--output-dir", default="exercise", help="a folder for all; what is trained there already is not trained again")
+
+
+def run(args):
+    """Train each machine, and run every command on it; the times of the epochs go into exercise.json."""
+    report = {}
+    for num_hidden in args.hidden:
+        folder = os.path.join(args.output_dir, "hidden-%d" % num_hidden)
+        _train(args, num_hidden, folder)
+        _make_pictures(args, folder)
+        metrics = read_metrics(folder)
+        report[num_hidden] = {
+            "seconds_an_epoch": statistics.median(row["seconds"] for row in metrics),
+            "last_epoch": metrics[-1],
+        }
+    path = os.path.join(args.output_dir, "exercise.json")
+    with write_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=2)
+        file.write("\n")
+    for num_hidden, found in report.items():
+        print("%d hidden units: %.2f s an epoch (median)" % (num_hidden, found["seconds_an_epoch"]))
+
+
+def _train(args, num_hidden, folder):
+    own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
+    status = binary_rbm_gluon.main([*map(str, own), "--resume", *_shared(args)])
+    if status:  # it has said why
+        raise SystemExit(status)
+
+
+def _make_pictures(args, folder):
+    own = {
+        sample: ["--judge"],
+        reconstruct: [],
+        recall: [],
+        resample: ["--sweeps", *map(str, args.sweeps)],
+        weights: [],
+        score: [],
+    }
+    for module, arguments in own.items():
+        name = module.__name__.rpartition(".")[2]
+        print("%s:" % name)
+        output = ["--part", args.part, "--output", os.path.join(folder, name)]
+        command.call(module, [folder, *_shared(args), *output, *arguments])
+
+
+def _shared(args):
+    """What training and all commands are given alike."""
+    flags = ["--dataset", args.dataset, "--seed", str(args.seed), "--engine", args.engine]
+    flags += ["--data-dir", args.data_dir] if args.data_dir else []
+    flags += ["--device-id", str(args.device_id)]
+    return flags + ([] if args.cuda is None else ["--cuda" if args.cuda else "--no-cuda"])

@@ -1,0 +1,99 @@
+"""The command `recall`: images with missing pixels, filled in."""
+
+import os
+
+import numpy as np
+
+from gluon_rbm import command, datasets, image_files, plots, sampling
+from gluon_rbm.arguments import at_least, number
+from gluon_rbm.errors import InputError
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "fill in missing pixels: half an image, any mask, or what is NaN in images of one's own"
+
+_SHOWN = 64
+_SWEEPS, _MASK = range(1, 3)  # purposes of keys
+_share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def add_arguments(add):
+    command.add_common(add, "recall")
+    add("--drop", choices=sampling.MASKS, default="bottom", help="which pixels are dropped")
+    add("--share", type=_share, default=0.5, help="how many of them")
+    add(
+        "--mask",
+        metavar="FILE",
+        help="instead: a .npy file of the image's shape, with 1 where pixels are known, else 0",
+    )
+    add(
+        "--images",
+        metavar="PATH",
+        help="images of one's own; in a .npy file, NaN is missing, and nothing else is dropped",
+    )
+    add("--resize", action="store_true", help="bring images of one's own that have another size to the model's")
+    add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps")
+    add("--annealed", action="store_true", help="start hot, and cool down on the way")
+    add("--count", type=at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
+
+
+def run(args):
+    """Hold the known pixels in every sweep, and compare what comes out with filling in the training images' mean."""
+    results = command.Results(args, "png", "json", "npz")
+    parameters = command.load_model(args)
+    data = command.load_data(args, parameters.num_visible)
+    images, given = _given(args, data)
+    missing = np.isnan(given)
+    if not missing.any():
+        raise InputError("no pixel is missing; drop some by --drop, --share or --mask, or by NaN in --images")
+    mean = datasets.mean_image(data.train_images, data.maximum).astype(np.float32)
+    settings = {"key": [args.seed, _SWEEPS], "annealed": args.annealed, "engine": args.engine}
+    filled = sampling.fill_in(parameters, given, args.sweeps, **settings)
+    arrays = {name: array.asnumpy() for name, array in filled._asdict().items()}
+    figures = {"num_images": len(images), "share_missing": float(missing.mean())}
+    if not np.isnan(images[missing]).any():
+        fills = {"visible_mean": arrays["visible_mean"], "visible_prob_1": arrays["visible_prob_1"], "data_mean": mean}
+        figures["mean_squared_error"] = {name: _error(fill, images, missing) for name, fill in fills.items()}
+        print("mean squared error of a missing pixel: %(visible_mean).4f; of the last state's probabilities"
+              " %(visible_prob_1).4f; of the training images' mean %(data_mean).4f"
+              % figures["mean_squared_error"])  # fmt: skip
+    panels = {"original": images, "given": given, "filled in": arrays["visible_prob_1"], "mean": arrays["visible_mean"]}
+    if "mean_squared_error" not in figures:
+        del panels["original"]
+    picture = plots.grids({name: rows[:_SHOWN] for name, rows in panels.items()}, data.image_shape, size=3.6)
+    results.write(parameters, figures, {"png": picture}, {"original": images, "given": given, **arrays})
+
+
+def _given(args, data):
+    """Images, and the same with NaN where pixels are missing: float32 (n, num_visible)."""
+    if args.images:
+        images = image_files.read_images(args.images, data.image_shape, args.resize, missing=True)[: args.count]
+        if np.isnan(images).any():
+            return images, images
+    else:
+        images = command.pixels(args, data, args.count)
+    known = _mask(args, data.image_shape, len(images))
+    return images, np.where(known, images, np.float32(np.nan))
+
+
+def _mask(args, image_shape, count):
+    """True where pixels are known: bool, (num_visible,) or a row for each image."""
+    if not args.mask:
+        return sampling.mask(args.drop, image_shape, args.share, key=[args.seed, _MASK]) > 0
+    try:
+        mask = np.load(os.path.expanduser(args.mask), allow_pickle=False)
+        shape = mask.shape
+    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+        raise InputError("%s cannot be read as an array; write it with numpy.save" % args.mask) from error
+    num_visible = int(np.prod(image_shape))
+    if shape not in (tuple(image_shape), (num_visible,), (count, num_visible), (count, *image_shape)):
+        raise InputError("%s has shape %s where images have %s; give a mask of that shape"
+                         % (args.mask, shape, tuple(image_shape)))  # fmt: skip
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError("%s holds other values than 0 and 1; 1 means that a pixel is known" % args.mask)
+    return mask.reshape((-1, num_visible)).astype(bool)
+
+
+def _error(fill, images, missing):
+    """Mean squared error over missing pixels."""
+    return float(np.square(fill - images, dtype=np.float64)[missing].mean())

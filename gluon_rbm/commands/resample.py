@@ -1,0 +1,104 @@
+"""The command `resample`: long chains from images, what becomes of their classes, and whether they are long enough."""
+
+import numpy as np
+from tqdm import tqdm
+
+from gluon_rbm import command, diagnostics, judge, plots, sampling
+from gluon_rbm.arguments import at_least
+from gluon_rbm.energy import free_energy
+from gluon_rbm.errors import InputError
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "long chains from images: classes before and after, autocorrelation, convergence"
+
+_SHOWN = 64
+_TRACED = 6  # chains
+_FEWEST = 4  # sweeps
+_RECORDS = 1000  # of what is watched on the way, at least
+
+
+def add_arguments(add):
+    command.add_common(add, "resample")
+    add(
+        "--sweeps",
+        type=at_least(1, int),
+        nargs="+",
+        default=[100, 1000, 10000],
+        help="after how many Gibbs sweeps the classes are counted; the last one is the end",
+    )
+    add("--count", type=at_least(2, int), default=200, help="number of chains; at most 64 are shown")
+
+
+def run(args):
+    """Run chains from images; count classes, and watch the free energy and the number of pixels on."""
+    if args.sweeps[-1] < _FEWEST:
+        raise InputError("%d sweeps are too few to judge chains by; end with at least %d" % (args.sweeps[-1], _FEWEST))
+    if sorted(set(args.sweeps)) != args.sweeps:
+        raise InputError("--sweeps %s do not rise; give each number once, in order" % " ".join(map(str, args.sweeps)))
+    results = command.Results(args, "png", "chains.png", "json", "npz")
+    parameters = command.load_model(args)
+    data = command.load_data(args, parameters.num_visible)
+    images = command.pixels(args, data, args.count)
+    trained = judge.train(data)
+    states, watched, every = _run(args, parameters, images)
+    rows = {"images": images, **{"after %d sweeps" % sweep: state[1] for sweep, state in states.items()}}
+    shares = {name: trained.shares(values) for name, values in rows.items()}
+    classes = {name: trained.classes(values) for name, values in rows.items()}
+    figures = {
+        "class_shares": {name: share.tolist() for name, share in shares.items()},
+        "as_at_the_start": {name: float((found == classes["images"]).mean()) for name, found in classes.items()},
+        **trained.record(),
+        "diagnostics": {name: _diagnosed(values, every) for name, values in watched.items()},
+    }
+    _tell(figures)
+    samples, probabilities = states[args.sweeps[-1]]
+    end = "after %d sweeps" % args.sweeps[-1]
+    shown = {"images": images, "samples " + end: samples, "probabilities " + end: probabilities}
+    pictures = {
+        "png": plots.grids({name: rows[:_SHOWN] for name, rows in shown.items()}, data.image_shape),
+        "chains.png": _picture(shares, watched, every),
+    }
+    arrays = {"images": images, "samples": samples, "probabilities": probabilities, **watched}
+    results.write(parameters, figures, pictures, arrays)
+
+
+def _run(args, parameters, images):
+    """The states at --sweeps: sweep -> (samples, probabilities); and what was watched: name -> (chains, records)."""
+    every = int(np.gcd.reduce([max(1, args.sweeps[-1] // _RECORDS), *args.sweeps]))
+    states, energies, pixels_on = {}, [], []
+    chains = sampling.sample(parameters, images, args.sweeps[-1], key=[args.seed, 1], every=every, engine=args.engine)
+    bar = tqdm(chains, total=args.sweeps[-1] // every, unit="sweep", unit_scale=every, disable=None)
+    for index, state in enumerate(bar, 1):
+        energies.append(free_energy(parameters, state.visible_sample).asnumpy())
+        pixels_on.append(state.visible_sample.sum(axis=1).asnumpy().astype(np.float64))
+        if index * every in args.sweeps:
+            states[index * every] = state.visible_sample.asnumpy(), state.visible_prob_1.asnumpy()
+    return states, {"free_energy": np.stack(energies, axis=1), "pixels_on": np.stack(pixels_on, axis=1)}, every
+
+
+def _diagnosed(values, every):
+    """How the chains mix, by a number of each state, (chains, records): what JSON can say of it; times in sweeps."""
+    found = diagnostics.diagnose(values)
+    found = found._replace(autocorrelation_time=every * found.autocorrelation_time)
+    return {name: value if name == "doubt" or np.isfinite(value) else None for name, value in found._asdict().items()}
+
+
+def _tell(figures):
+    for name, shares in figures["class_shares"].items():
+        stay = "" if name == "images" else "; %.3f are as at the start" % figures["as_at_the_start"][name]
+        print("%-20s classes %s%s" % (name, " ".join("%.3f" % share for share in shares), stay))
+    for name, found in figures["diagnostics"].items():
+        numbers = ["unknown" if value is None else "%.4g" % value for value in list(found.values())[:3]]
+        print("%-20s autocorrelation time %s sweeps, effective sample size %s, split-R-hat %s"
+              % (name.replace("_", " "), *numbers))  # fmt: skip
+        if found["doubt"]:
+            print("TOO SHORT TO TRUST: %s; give more --sweeps" % found["doubt"])
+
+
+def _picture(shares, watched, every):
+    figure, axes = plots.panels(3)
+    plots.class_shares(shares, "classes, by the judge", axes=axes[0])
+    plots.traces(watched["free_energy"][:_TRACED], "free energy of some chains", "F (nats)", every, axes=axes[1])
+    plots.traces(watched["pixels_on"][:_TRACED], "pixels on of some chains", "pixels", every, axes=axes[2])
+    return figure

@@ -1,0 +1,131 @@
+"""The command `sample`: what a machine draws by itself."""
+
+import numpy as np
+
+from gluon_rbm import command, datasets, judge, label_rbm, plots, sampling
+from gluon_rbm.arguments import at_least
+from gluon_rbm.errors import InputError
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "draw images: from nothing, noise or images; annealed, tempered, of a chosen class, moving"
+
+_SHOWN = 64
+_FRAMES = 60  # of a moving picture
+_START, _SWEEPS = range(1, 3)  # purposes of keys
+
+
+def add_arguments(add):
+    command.add_common(add, "sample")
+    add(
+        "--start",
+        choices=sampling.STARTS,
+        default="zeros",
+        help="all pixels off, fair coins, each pixel on as often as in the training images, or images of --part",
+    )
+    add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps")
+    add("--count", type=at_least(1, int), default=_SHOWN, help="number of chains; at most 64 are shown")
+    add(
+        "--class",
+        type=at_least(0, int),
+        nargs="+",
+        metavar="K",
+        dest="classes",
+        help="the class to draw, or several in turn: of a model that was trained with --labels",
+    )
+    add(
+        "--anneal",
+        type=at_least(0.0, float),
+        nargs="?",
+        const=0.0,
+        metavar="BETA",
+        help="start hot, at this inverse temperature (0, if not given), and cool down to 1 (simulated annealing)",
+    )
+    add(
+        "--temperatures",
+        type=at_least(2, int),
+        metavar="N",
+        help="exchange states with chains at N - 1 higher temperatures (parallel tempering)",
+    )
+    add("--animate", action="store_true", help="make a moving picture, too: PATH.gif")
+    add("--judge", action="store_true", help="have a classifier say which classes are drawn, and how often")
+
+
+def run(args):
+    """Run chains, and write samples and probabilities of their last state."""
+    ways = {"--animate": args.animate, "--anneal": args.anneal is not None, "--temperatures": args.temperatures}
+    if sum(map(bool, ways.values())) > 1:
+        raise InputError("%s exclude each other; give one of them" % ", ".join(name for name in ways if ways[name]))
+    results = command.Results(args, "png", "json", "npz", *(["gif"] if args.animate else []))
+    parameters, num_classes = command.load_model(args, labels=True)
+    num_pixels = parameters.num_visible - num_classes
+    needs_data = args.judge or args.start in ("base", "images")
+    data = command.load_data(args, num_pixels) if needs_data else None
+    shape = data.image_shape if data else datasets.guess_shape(num_pixels)
+    classes = None if args.classes is None else np.resize(args.classes, args.count)
+    chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
+    arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
+    arrays = {name: array.asnumpy()[:, :num_pixels] for name, array in arrays.items()}
+    figures["pixels_on"] = float(arrays["samples"].mean(dtype=np.float64))
+    if args.judge:
+        figures.update(_judged(judge.train(data), arrays["probabilities"], classes))
+    title = "after %d sweeps from %s" % (args.sweeps, args.start)
+    shown = {"%s %s" % (name, title): rows[:_SHOWN] for name, rows in arrays.items()}
+    pictures = {"png": plots.grids(shown, shape)}
+    if args.animate:
+        sweeps, frames = zip(*((sweep, rows[:_SHOWN, :num_pixels]) for sweep, rows in moments))
+        pictures["gif"] = plots.animation(frames, shape, sweeps, "from %s" % args.start)
+    results.write(parameters, figures, pictures, arrays)
+
+
+def _chains(args, parameters, num_classes, data, classes):
+    """The chains at their end; (sweeps, probabilities) on the way, of a moving picture; figures of the way."""
+    images = bias = None
+    if args.start == "images":
+        available = len(datasets.part(data, args.part)[0])
+        images = _with_label_units(command.pixels(args, data, min(args.count, available)), num_classes)
+    if args.start == "base":
+        bias = _with_label_units(command.data_bias(data)[None], num_classes)[0]
+    visible = sampling.start(parameters, args.start, args.count, [args.seed, _START], images, bias)
+    settings = {
+        "sweeps": args.sweeps,
+        "key": [args.seed, _SWEEPS],
+        "base_visible_bias": bias,
+        "softmax_group": label_rbm.softmax_group(parameters.num_visible, num_classes),
+        "engine": args.engine,
+    }
+    if classes is not None:
+        num_pixels = parameters.num_visible - num_classes
+        visible = label_rbm.joint_visible(visible[:, :num_pixels], classes, num_classes)
+        settings["clamp"] = np.arange(parameters.num_visible) >= num_pixels, visible
+    if args.anneal is not None:
+        return sampling.anneal(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
+    if args.temperatures:
+        chains, rates = sampling.temper(parameters, visible, num_temperatures=args.temperatures, **settings)
+        print("swap rates: %s" % " ".join("%.3f" % rate for rate in rates))
+        return chains, [], {"swap_rates": [None if np.isnan(rate) else float(rate) for rate in rates]}
+    if not args.animate:
+        return sampling.sample(parameters, visible, **settings), [], {}
+    every = max(1, args.sweeps // _FRAMES)
+    moments = [(0, visible.asnumpy())]
+    for chains in sampling.sample(parameters, visible, every=every, **settings):
+        moments.append((min(moments[-1][0] + every, args.sweeps), chains.visible_prob_1.asnumpy()))
+    return chains, moments, {}
+
+
+def _with_label_units(rows, num_classes):
+    """Rows of pixels with label units of zeros beside them."""
+    return np.pad(rows, [(0, 0), (0, num_classes)])
+
+
+def _judged(trained, images, classes):
+    """What JSON says of a judgement."""
+    shares = trained.shares(images)
+    print("classes, by the judge: %s" % " ".join("%.3f" % share for share in shares))
+    figures = {"class_shares": shares.tolist(), **trained.record()}
+    if classes is not None:
+        share, error = trained.share_as_asked(images, classes)
+        figures["as_asked"] = {"share": share, "standard_error": error}
+        print("%.4f +- %.4f carry the class asked for; of real images the judge gets %.4f right"
+              % (share, error, trained.accuracy))  # fmt: skip
+    return figures
