@@ -2,7 +2,7 @@
 
 import argparse
 
-__all__ = ["OneLineParser", "above_zero", "at_least", "finite", "share"]
+__all__ = ["OneLineParser", "above_zero", "at_least", "finite", "number", "share"]
 
 _FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
 
@@ -14,7 +14,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
 
 
-def _number(kind, sound, expected):
+def number(kind, sound, expected):
     """A `type` for `add_argument`: texts to numbers of a kind that are `sound`, which means what `expected` says."""
 
     def convert(text):
@@ -30,9 +30,9 @@ def _number(kind, sound, expected):
 def at_least(lowest, kind):
     """A `type`: an int below 2^31, or a finite float, of at least `lowest`."""
     limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
-    return _number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
+    return number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
 
 
-share = _number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
-above_zero = _number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
-finite = _number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
+share = number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
+above_zero = number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
+finite = number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
