@@ -136,7 +136,7 @@ def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
         assert run("gluon", tmp_path / "run", *arguments, *again) == 0
     assert len(parameters) == 4
     np.testing.assert_array_equal(learned(tmp_path / "run")["interaction_weight"], parameters[1])
-    assert [bool(row["test_error_percent"]) for row in metrics(tmp_path / "run")] == [False] * 3 + [True]
+    assert [bool(row["test_error_percent"]) for row in metrics(tmp_path / "run")] == [False, True, False, False]
 
 
 # --- The data ---------------------------------------------------------------------------------------------------------

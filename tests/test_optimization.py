@@ -192,7 +192,7 @@ def test_shares_that_cannot_be(capsys, flag, text):
 def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        training.ais,
+        monitoring.ais,
         "log_partition",
         lambda *arguments, log_partition=ais.log_partition, **settings: (
             seen.append(settings["base_visible_bias"]),
