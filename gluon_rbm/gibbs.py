@@ -177,7 +177,10 @@ def run_chains(
 
 
 def _is_grey(clamp):
-    return clamp is not None and not _is_binary(clamp[1].asnumpy())
+    if clamp is None:
+        return False
+    mask, values = (part.asnumpy() for part in clamp)
+    return not _is_binary(np.where(mask, values, 0))
 
 
 def _check_group(softmax_group, num_visible, clamp):

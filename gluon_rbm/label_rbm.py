@@ -203,13 +203,13 @@ def draw(parameters, classes, num_classes, sweeps=1000, start=None, key=(), engi
     if start is None:
         half = mx.nd.full((len(classes), num_pixels), 0.5, ctx=bias.context, dtype=bias.dtype)
         start = gibbs.Noise([*key, 0]).bernoulli(half)
-    label = joint_visible(mx.nd.zeros_like(start), classes, num_classes)
+    visible = joint_visible(start, classes, num_classes)
     is_label = mx.nd.arange(parameters.num_visible, ctx=bias.context) >= num_pixels
     chains = gibbs.run_chains(
         parameters,
-        visible=mx.nd.concat(start, label[:, num_pixels:], dim=1),
+        visible=visible,
         sweeps=sweeps,
-        clamp=(is_label, label),
+        clamp=(is_label, visible),
         softmax_group=softmax_group(parameters.num_visible, num_classes),
         key=[*key, 1],
         engine=engine,

@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm import gibbs, label_rbm
+from gluon_rbm import gibbs, label_rbm, tempering
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx, operand, store, store_product
 
@@ -47,7 +47,6 @@ __all__ = [
     "initializer",
     "states",
     "store_gradients",
-    "swap",
     "update_offsets",
 ]
 
@@ -225,50 +224,13 @@ def _exchange(rule, parameters, kept, hidden, key):
     """Exchange states of neighbouring replicas: the hidden samples to go on from, and each row's beta."""
     visible = gibbs.redraw_non_binary(kept[SAMPLES[0]], gibbs.Noise([*key, 2]))
     betas = np.linspace(1, 0, rule.replicas)
-    uniform = np.random.Generator(np.random.SFC64(np.random.SeedSequence([*map(int, key), 3]))).random
-    order, rates = swap(_slopes(parameters, visible, hidden, kept[BASE]).reshape(rule.replicas, -1), betas, uniform)
+    start, rates = tempering.exchange(parameters, visible, hidden, betas, kept[BASE], [*key, 3])
     store(kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (_like(rates, kept[SWAP_RATE]) - operand(kept[SWAP_RATE])))
-    rows = np.repeat(betas, len(hidden) // rule.replicas)
-    return hidden.take(mx.nd.array(order.ravel(), ctx=hidden.context, dtype="int32")), mx.nd.array(
-        rows, ctx=hidden.context, dtype=hidden.dtype
-    )
+    return start, tempering.beta_of_rows(betas, hidden)
 
 
 def _like(values, array):
     return operand(from_host(values.astype(array.dtype), array.context))
-
-
-def _slopes(parameters, visible, hidden, base):
-    """dE_beta/dbeta = -(a - a0).v - b.h - v W h of each row: float64 (rows,), NumPy."""
-    a, b, w, v, h, a0 = map(operand, (*parameters, visible, hidden, base))
-    slopes = -((v @ w + b) * h).sum(axis=1) - v @ (a - a0)
-    return np.asarray(slopes, "float64") if isinstance(slopes, np.ndarray) else slopes.asnumpy().astype("float64")
-
-
-def swap(slopes, betas, uniform):
-    """Exchange the states of replicas that are neighbours, each exchange with probability
-
-        min(1, exp((beta_r - beta_s) (U_r - U_s))),     U = dE_beta/dbeta of a state,
-
-    which keeps the product of all replicas' distributions as it is: first the pairs (0, 1), (2, 3), ..., then the rest.
-
-    slopes : (num_temperatures, num_chains), U of every state; betas : (num_temperatures,); uniform : as
-    `np.random.Generator.random`.
-
-    Returns the row (of all, temperature by temperature) that each place gets its state from, int (num_temperatures,
-    num_chains), and the mean probability of each pair's exchange, (num_temperatures - 1,).
-    """
-    slopes, rates = slopes.copy(), np.zeros(len(betas) - 1)
-    order = np.arange(slopes.size).reshape(slopes.shape)
-    for first in (0, 1):
-        low = np.arange(first, len(betas) - 1, 2)
-        probability = np.exp(np.minimum(0, (betas[low] - betas[low + 1])[:, None] * (slopes[low] - slopes[low + 1])))
-        rates[low] = probability.mean(axis=1)
-        exchanged = uniform(probability.shape) < probability
-        for values in (order, slopes):
-            here, there = values[low], values[low + 1]
-            values[low], values[low + 1] = np.where(exchanged, there, here), np.where(exchanged, here, there)
-    return order, rates
 
 
 # --- Gradient ---------------------------------------------------------------------------------------------------------

@@ -126,3 +126,19 @@ def flip_visible(machine, flipped):
     a, b, w = machine
     sign, rows = 1 - 2 * flipped, flipped.astype(bool)
     return (sign * a, b + w[rows].sum(axis=0), sign[:, None] * w), a[rows].sum()
+
+
+def uphill_slopes(a, b, w, base):
+    """U = dE_beta/dbeta of every pair of states, flat: E is linear in beta."""
+    return (energies(a, b, w, 1.0, base) - energies(a, b, w, 0.0, base)).ravel()
+
+
+def draw_replicas(machine, betas, base, count, generator):
+    """Index of a pair of states, exactly drawn at each beta: (num_temperatures, count)."""
+    probabilities = [joint(*machine, beta, base).ravel() for beta in betas]
+    return probabilities, np.array([generator.choice(len(p), count, p=p) for p in probabilities])
+
+
+def assert_drawn_from(index, probability):
+    statistic, freedom = chi_square(np.bincount(index, minlength=len(probability)), len(index) * probability)
+    assert statistic < freedom + 5 * np.sqrt(2 * freedom) + 10  # five standard deviations and more

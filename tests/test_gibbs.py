@@ -200,6 +200,16 @@ def test_grey_clamps_are_held(ctx, seed, generator):
     np.testing.assert_array_equal(chains.visible_sample.asnumpy()[:, 0], 0.25)
 
 
+@pytest.mark.skipif(not native.available(), reason="the native engine is %s" % native.available())
+def test_what_is_not_clamped_does_not_choose_the_engine(seed, generator):
+    """Values that nothing holds may be grey, or none: the native engine serves."""
+    machine = parameters(reference.random_machine(4, 3, generator))
+    clamp = [mx.nd.array(part) for part in ([1, 0, 0, 0], [1, 0.5, np.nan, 0])]
+    settings = dict(visible=mx.nd.zeros((50, 4)), sweeps=3, clamp=clamp, key=[seed])
+    for left, right in zip(*(gibbs.run_chains(machine, engine=name, **settings) for name in ("auto", "native"))):
+        np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
+
+
 # --- Softmax groups ---------------------------------------------------------------------------------------------------
 
 GROUP, GROUP_DRAWS = (1, 4), 200000

@@ -295,16 +295,23 @@ def test_each_chain_draws_its_own_class(engine, seed):
     assert (chains.visible_sample.asnumpy().argmax(axis=1) == classes).mean() > 0.9
 
 
-def test_drawing_follows_from_the_key_and_the_start(engine, seed, machine):
+def test_drawing_follows_from_the_key(engine, seed, machine):
     model = parameters(machine, None, "float32")
 
-    def drawn(*key, **settings):
-        chains = label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine, **settings)
-        return chains.visible_sample.asnumpy()
+    def drawn(*key):
+        return label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
     assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two
-    assert not np.array_equal(drawn(seed), drawn(seed, start=mx.nd.ones((60, PIXELS))))
+
+
+def test_drawing_goes_on_from_the_start(engine, seed, generator):
+    """With weights that pin every hidden unit to a pixel, and it to that, a chain cannot leave its start."""
+    pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((CLASSES, PIXELS))])
+    model = parameters((np.repeat([-20.0, 0], [PIXELS, CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
+    start = generator.integers(0, 2, (60, PIXELS))
+    chains = label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
+    np.testing.assert_array_equal(chains.visible_sample.asnumpy(), start)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

@@ -193,55 +193,18 @@ def test_contrastive_divergence_is_k_sweeps_from_the_data(ctx, seed, generator):
     np.testing.assert_allclose(gradients(rbm)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def uphill_slopes(a, b, w, base):
-    """U = dE_beta/dbeta of every pair of states, flat: E is linear in beta."""
-    return (reference.energies(a, b, w, 1.0, base) - reference.energies(a, b, w, 0.0, base)).ravel()
-
-
-def draw_replicas(machine, betas, base, count, generator):
-    """Index of a pair of states, exactly drawn at each beta: (num_temperatures, count)."""
-    probabilities = [reference.joint(*machine, beta, base).ravel() for beta in betas]
-    return probabilities, np.array([generator.choice(len(p), count, p=p) for p in probabilities])
-
-
-def assert_drawn_from(index, probability):
-    statistic, freedom = reference.chi_square(np.bincount(index, minlength=len(probability)), len(index) * probability)
-    assert statistic < freedom + 5 * np.sqrt(2 * freedom) + 10  # five standard deviations and more
-
-
-def test_swaps_keep_every_replicas_distribution_and_their_rates_are_right(seed, generator):
-    machine, base = reference.random_machine(3, 2, generator, scale=1.5), generator.normal(size=3)
-    betas, count = np.array([1.0, 0.7, 0.4, 0.0]), 40000
-    slopes = uphill_slopes(*machine, base)
-    probabilities, index = draw_replicas(machine, betas, base, count, generator)
-    order, rates = learning.swap(slopes[index], betas, generator.random)
-    after = index.ravel()[order]
-    assert sorted(order.ravel()) == list(range(order.size))
-    assert (order % count == np.arange(count)).all()  # no chain takes another chain's states
-    for pair, (left, right) in enumerate(zip(probabilities, probabilities[1:])):
-        step = betas[pair] - betas[pair + 1]
-        accepted = np.minimum(1, np.exp(step * (slopes[:, None] - slopes[None, :])))
-        mean = left @ accepted @ right
-        assert abs(rates[pair] - mean) < 5 * np.sqrt((left @ accepted**2 @ right - mean**2) / count)
-    for replica, probability in zip(after, probabilities):
-        assert_drawn_from(replica, probability)
-    for left, right in ((0, 1), (1, 2), (2, 3)):  # and they stay independent of each other
-        both = after[left] * len(slopes) + after[right]
-        assert_drawn_from(both, np.outer(probabilities[left], probabilities[right]).ravel())
-
-
 def test_tempered_chains_stay_where_they_belong(ctx, seed, generator):
     """Started as exact draws at each temperature, they are exact draws after steps of swaps and sweeps."""
     machine, base = reference.random_machine(4, 3, generator), generator.normal(size=4)
     rule, count = LearningRule(chains="tempered", num_temperatures=4), 20000
     betas = np.linspace(1, 0, 4)
-    probabilities, index = draw_replicas(machine, betas, base, count, generator)
+    probabilities, index = reference.draw_replicas(machine, betas, base, count, generator)
     visible, hidden = reference.states(4)[index.ravel() // 8], reference.states(3)[index.ravel() % 8]
     states = {VISIBLE: visible, HIDDEN: hidden, learning.BASE: base}
     rbm = trained_block(machine, ctx, rule, np.zeros((2, 4)), k=2, num_chains=count, dtype="float32", **states)
     after = 8 * reference.state_index(value(rbm, VISIBLE)) + reference.state_index(value(rbm, HIDDEN))
     for replica, probability in zip(after.reshape(4, count), probabilities):
-        assert_drawn_from(replica, probability)
+        reference.assert_drawn_from(replica, probability)
     assert (after != index.ravel()).mean() > 0.3
     expected = reference.gradients(*machine, np.zeros((2, 4)))  # learned from beta = 1 alone
     for ours, exact in zip(gradients(rbm), expected):
@@ -274,8 +237,8 @@ def test_the_rate_of_swaps_is_followed(ctx, seed, generator):
     machine, count = reference.random_machine(3, 2, generator), 5000
     rule = LearningRule(chains="tempered", num_temperatures=3)
     betas, base = np.linspace(1, 0, 3), np.zeros(3)
-    slopes = uphill_slopes(*machine, base)
-    probabilities, index = draw_replicas(machine, betas, base, count, generator)
+    slopes = reference.uphill_slopes(*machine, base)
+    probabilities, index = reference.draw_replicas(machine, betas, base, count, generator)
     states = {VISIBLE: reference.states(3)[index.ravel() // 4], HIDDEN: reference.states(2)[index.ravel() % 4]}
     states[learning.SWAP_RATE] = np.array([0.2, 0.9])
     rbm = trained_block(machine, ctx, rule, np.zeros((2, 3)), num_chains=count, **states)

@@ -1,0 +1,318 @@
+"""Samples of a trained machine: where chains start, and how they go on from there; every step is `gibbs.run_chains`.
+
+Images are given as NumPy arrays or NDArrays (chains, num_visible) in [0, 1], the machine's own device and dtype are
+used, and states come back as NDArrays. Common settings, which all of these hand on:
+
+    softmax_group, engine : as in `gibbs.run_chains`
+    clamp, base_visible_bias : as there; arrays of either kind
+    key : sequence of int, fixes the noise
+"""
+
+import collections
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gluon_rbm import gibbs, tempering
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host, mx
+
+__all__ = ["MASKS", "STARTS", "Filled", "Tempered", "anneal", "fill_in", "mask", "sample", "start", "temper"]
+
+STARTS = ("zeros", "random", "base", "images")
+MASKS = ("top", "bottom", "left", "right", "random")
+
+_ANNEALING_STEPS = 100  # at most: each is a call, which packs the weights anew
+_STATES_OF_A_MEAN = 20
+
+
+# --- Starts -----------------------------------------------------------------------------------------------------------
+
+
+def start(parameters, kind, num_chains, key=(), images=None, base_visible_bias=None):
+    """States for chains to start from: NDArray (num_chains, num_visible).
+
+    kind : "zeros"; "random", each unit on with probability 1/2; "base", with sigmoid(base_visible_bias); or "images",
+    which start chain after chain, over and over again
+
+    Raises InputError for another kind, without the images or the bias that it asks for, and for images that are none
+    of this machine's.
+    """
+    if kind not in STARTS:
+        raise InputError("chains do not start from %r; choose one of %s" % (kind, ", ".join(STARTS)))
+    if num_chains < 1:
+        raise InputError("the number of chains is %s; it must be at least 1" % num_chains)
+    if (kind == "images" and images is None) or (kind == "base" and base_visible_bias is None):
+        raise InputError("a start from %r needs %s" % (kind, {"base": "the base rate's bias"}.get(kind, "images")))
+    if kind == "images":
+        rows = _visible(parameters, images)
+        return rows.take(mx.nd.arange(num_chains, ctx=rows.context) % len(rows))
+    bias = parameters.visible_layer_bias
+    visible = mx.nd.zeros((num_chains, parameters.num_visible), ctx=bias.context, dtype=bias.dtype)
+    if kind == "zeros":
+        return visible
+    base = _beside(parameters, base_visible_bias) if kind == "base" else 0
+    return gibbs.Noise(key).bernoulli(mx.nd.sigmoid(visible + base))
+
+
+def _visible(parameters, images, missing=False):
+    """The images as an NDArray beside the parameters, or InputError; NaN may stand for missing pixels."""
+    array = np.asarray(_host(images))
+    if array.ndim != 2 or array.shape[1] != parameters.num_visible or not len(array):
+        raise InputError("images have shape %s; this model needs (images, %d)" % (array.shape, parameters.num_visible))
+    if not (((array >= 0) & (array <= 1)) | (np.isnan(array) if missing else False)).all():
+        raise InputError("images hold values outside of [0, 1]; divide by the largest value that there can be")
+    return _beside(parameters, array)
+
+
+def _beside(parameters, array):
+    like = parameters.interaction_weight
+    return from_host(np.asarray(_host(array)).astype(like.dtype), like.context)
+
+
+def _host(array):
+    return array.asnumpy() if isinstance(array, mx.nd.NDArray) else array
+
+
+def _settings(parameters, clamp, softmax_group, base_visible_bias, engine):
+    """The common settings as `gibbs.run_chains` takes them."""
+    if clamp is not None:
+        clamp = [_beside(parameters, part) for part in clamp]
+        for name, part in zip(("mask", "values"), clamp):
+            if part.ndim not in (1, 2) or part.shape[-1] != parameters.num_visible:
+                raise InputError(
+                    "the clamp's %s have shape %s; give one for each of the %d visible units"
+                    % (name, part.shape, parameters.num_visible)
+                )
+    if base_visible_bias is not None:
+        base_visible_bias = _beside(parameters, base_visible_bias)
+    return dict(clamp=clamp, softmax_group=softmax_group, base_visible_bias=base_visible_bias, engine=engine)
+
+
+# --- Chains -----------------------------------------------------------------------------------------------------------
+
+
+def sample(
+    parameters,
+    visible,
+    sweeps,
+    key,
+    beta=1,
+    clamp=None,
+    softmax_group=None,
+    base_visible_bias=None,
+    every=None,
+    engine="auto",
+):
+    """Chains from `visible` after that many sweeps: `gibbs.Chains`. From images, a few sweeps make new ones near them.
+
+    every : int, or None
+        Yield the Chains after each so many sweeps, and those that are left. (Every part draws noise of its own: the
+        last Chains are not those without `every`, but as good.)
+    """
+    settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
+    visible, beta = _visible(parameters, visible), beta if np.isscalar(beta) else _beside(parameters, beta)
+    if every is None:
+        return gibbs.run_chains(parameters, visible, sweeps=sweeps, beta=beta, key=key, **settings)
+    parts = _parts(sweeps, every)
+    return _along(parameters, visible, parts, [beta] * len(parts), key, settings)
+
+
+def _parts(sweeps, every):
+    """Sweeps of each part, as many as that or, in the last, what is left."""
+    for name, number in (("the number of Gibbs sweeps", sweeps), ("the number of sweeps of a part", every)):
+        if number < 1:
+            raise InputError("%s is %s; it must be at least 1" % (name, number))
+    return [min(every, sweeps - done) for done in range(0, sweeps, every)]
+
+
+def _along(parameters, visible, parts, betas, key, settings, between=None):
+    """Yield the Chains after each part, as many sweeps at that beta.
+
+    between : (Chains, number of the next part) -> the hidden layer to go on from, or None for that of the Chains
+    """
+    layer = {"visible": visible}
+    for number, (sweeps, beta) in enumerate(zip(parts, betas)):
+        chains = gibbs.run_chains(parameters, sweeps=sweeps, beta=beta, key=[*key, number], **layer, **settings)
+        yield chains
+        if number + 1 < len(parts):
+            layer = {"hidden": between(chains, number + 1) if between else chains.hidden_sample}
+
+
+def _last(parts):
+    return collections.deque(parts, maxlen=1).pop()
+
+
+def anneal(
+    parameters,
+    visible,
+    sweeps,
+    key,
+    lowest_beta=0.0,
+    highest_beta=1.0,
+    clamp=None,
+    softmax_group=None,
+    base_visible_bias=None,
+    engine="auto",
+):
+    """Simulated annealing: chains from `visible` while beta rises evenly: the `gibbs.Chains` at the last beta.
+
+    beta goes from lowest_beta to highest_beta in 100 steps, or as many as there are sweeps. (A single one is at
+    highest_beta.) At highest_beta = 1 the chains end as samples of the machine, the better the slower they cooled;
+    beyond, they are drawn to its most probable states (Kirkpatrick, Gelatt & Vecchi, Science 220, 1983).
+    """
+    for name, value in (("lowest", lowest_beta), ("highest", highest_beta)):
+        if not 0 <= value < np.inf:
+            raise InputError("the %s inverse temperature is %s; it must be finite and at least 0" % (name, value))
+    parts = _parts(sweeps, max(1, math.ceil(sweeps / _ANNEALING_STEPS)))
+    betas = np.linspace(highest_beta, lowest_beta, len(parts))[::-1].tolist()
+    settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
+    return _last(_along(parameters, _visible(parameters, visible), parts, betas, key, settings))
+
+
+class Tempered(NamedTuple):
+    """Chains at beta = 1, and how often each pair of neighbouring replicas exchanged states, the hottest pair last."""
+
+    chains: gibbs.Chains
+    swap_rates: Any  # float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
+
+
+def temper(
+    parameters,
+    visible,
+    sweeps,
+    key,
+    num_temperatures=10,
+    lowest_beta=0.0,
+    swap_every=5,
+    clamp=None,
+    softmax_group=None,
+    base_visible_bias=None,
+    engine="auto",
+):
+    """Parallel tempering: `Tempered` chains from `visible`.
+
+    Each chain has replicas at num_temperatures inverse temperatures, evenly from 1 to lowest_beta, all of which start
+    at its state; after every swap_every sweeps (but not the last) neighbours exchange their states (see
+    `gluon_rbm.tempering`). An exchange costs as much as one or two sweeps. Where a swap rate is near 0, more
+    temperatures are needed.
+    """
+    if num_temperatures < 2 or not 0 <= lowest_beta < 1:
+        raise InputError(
+            "parallel tempering with %s temperatures down to beta = %s cannot be: give at least 2, and a beta in [0, 1)"
+            % (num_temperatures, lowest_beta)
+        )
+    parts = _parts(sweeps, swap_every)
+    visible = _visible(parameters, visible)
+    num_chains, betas = len(visible), np.linspace(1, lowest_beta, num_temperatures)
+    settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
+    if clamp is not None:  # one for each chain goes for all of its replicas
+        settings["clamp"] = [
+            mx.nd.tile(part, (num_temperatures, 1)) if part.ndim == 2 else part for part in settings["clamp"]
+        ]
+    visible = mx.nd.tile(visible, (num_temperatures, 1))
+    rows, rates = tempering.beta_of_rows(betas, visible), []
+
+    def exchange(chains, number):
+        hidden, rate = tempering.exchange(
+            parameters,
+            chains.visible_sample,
+            chains.hidden_sample,
+            betas,
+            settings["base_visible_bias"],
+            [*key, number, 1],  # SeedSequence pads the key of the sweeps with 0
+        )
+        rates.append(rate)
+        return hidden
+
+    chains = _last(_along(parameters, visible, parts, [rows] * len(parts), key, settings, exchange))
+    swap_rates = np.mean(rates, axis=0) if rates else np.full(num_temperatures - 1, np.nan)
+    return Tempered(gibbs.Chains(*(array[:num_chains] for array in chains)), swap_rates)
+
+
+# --- Missing pixels ---------------------------------------------------------------------------------------------------
+
+
+class Filled(NamedTuple):
+    """Images with their missing pixels filled in, NDArrays (images, num_visible); known pixels as they were given."""
+
+    visible_sample: Any  # of the last sweep: pictures as the machine would draw them
+    visible_prob_1: Any  # what that was drawn from: the same without the grain
+    visible_mean: Any  # mean of such probabilities over the second half of the sweeps: the least squared error
+
+
+def mask(kind, image_shape, share=0.5, key=()):
+    """Which pixels are known when a part of the image is dropped: 1 where known, else 0, float32 (num_visible,).
+
+    kind : "top", "bottom", "left", "right" or "random", what is dropped
+    image_shape : (height, width), or (height, width, channels), whose channels are dropped together
+    share : of the rows, columns or pixels, rounded
+    key : fixes which pixels are dropped at random
+
+    Raises InputError for another kind, and for a share outside of [0, 1].
+    """
+    if kind not in MASKS:
+        raise InputError("there is no mask %r; choose one of %s" % (kind, ", ".join(MASKS)))
+    if not 0 <= share <= 1:
+        raise InputError("the share to drop is %s; it must be in [0, 1]" % share)
+    height, width = image_shape[:2]
+    known = np.ones((height, width), np.float32)
+    if kind == "random":
+        generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+        known.ravel()[generator.permutation(known.size)[: round(share * known.size)]] = 0
+    elif kind in ("top", "bottom"):
+        known[: round(share * height)] = 0
+    else:
+        known[:, : round(share * width)] = 0
+    if kind in ("bottom", "right"):
+        known = known[::-1, ::-1]
+    return np.repeat(known.ravel(), int(np.prod(image_shape[2:])))
+
+
+def fill_in(
+    parameters,
+    images,
+    sweeps,
+    key,
+    mask=None,
+    annealed=False,
+    softmax_group=None,
+    base_visible_bias=None,
+    engine="auto",
+):
+    """Fill in missing pixels by chains that hold the known ones in every sweep: `Filled`.
+
+    images : (images, num_visible) in [0, 1]; NaN is missing
+    mask : (num_visible,) or (images, num_visible), or None
+        0 where a pixel is missing, whatever the image holds there.
+    annealed : bool
+        beta rises from 0 to 1 over the first half of the sweeps, so that the fill depends less on where chains start:
+        at 1/2 in each missing pixel, or at the base rate where base_visible_bias is given.
+
+    Known pixels that are grey are held as they are, by the MXNet engine; if they are 0 or 1, the native engine serves,
+    which is several times as fast. Raises InputError, also where images or mask have another shape.
+    """
+    images = _visible(parameters, images, missing=True)
+    host = images.asnumpy()
+    known = ~np.isnan(host)
+    if mask is not None:
+        held = np.asarray(_host(mask))
+        if held.shape not in (host.shape, host.shape[1:]):
+            raise InputError("the mask has shape %s; it must be %s or %s" % (held.shape, host.shape[1:], host.shape))
+        known = known & (held != 0)
+    guess = 0.5 if base_visible_bias is None else mx.nd.sigmoid(_beside(parameters, base_visible_bias)).asnumpy()
+    first = np.where(known, host, guess)
+    settings = dict(
+        clamp=(known, first), softmax_group=softmax_group, base_visible_bias=base_visible_bias, engine=engine
+    )
+    # At least the last sweep counts for the mean.
+    before, after = sweeps // 2, sweeps - sweeps // 2
+    if before:
+        first = (anneal if annealed else sample)(parameters, first, before, [*key, 0], **settings).visible_sample
+    total, states = 0, 0
+    for chains in sample(
+        parameters, first, after, [*key, 1], every=max(1, math.ceil(after / _STATES_OF_A_MEAN)), **settings
+    ):
+        total, states = total + chains.visible_prob_1, states + 1
+    return Filled(chains.visible_sample, chains.visible_prob_1, total / states)
