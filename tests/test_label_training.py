@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,3 +230,18 @@ def test_files_that_are_missing(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert run("gluon", tmp_path / "run", "--dataset", "mnist") == 2
     assert "127.0.0.1:9" in one_line(capsys)
+
+
+# --- The published model ----------------------------------------------------------------------------------------------
+
+PUBLISHED = Path(__file__).parents[1] / "docs" / "reference-runs" / "discriminative-mnist"
+
+
+@pytest.mark.skipif("MXNET_RBM_DATA" not in os.environ, reason="set MXNET_RBM_DATA to a folder that holds mnist/")
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the tests stand alone, without docs/")
+def test_the_published_model_makes_the_published_error():
+    parameters, num_classes = read_model(PUBLISHED)
+    data = datasets.load("mnist")
+    images = mx.nd.array(datasets.to_visible(data.test_images, data.maximum))
+    wrong = (label_rbm.classify(parameters, images, num_classes).asnumpy() != data.test_labels).sum()
+    assert abs(wrong - 157) <= 1  # another BLAS may round a tie to the other side
