@@ -40,8 +40,8 @@ __all__ = [
     "classify",
     "discriminative_gradients",
     "draw",
+    "evaluate",
     "joint_visible",
-    "judge",
     "softmax_group",
 ]
 
@@ -132,7 +132,7 @@ class Classification(NamedTuple):
     num_images: int
 
 
-def judge(parameters, batches, num_classes):
+def evaluate(parameters, batches, num_classes):
     """The `Classification` of labelled images.
 
     batches : iterable of visible layers with their labels, arrays (rows, num_pixels + num_classes)

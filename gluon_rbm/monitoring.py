@@ -100,7 +100,7 @@ class ClassificationMonitor:
 
     def score(self, part, images, parameters, log_z):
         rows = datasets.batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
-        return label_rbm.judge(Parameters(**parameters), rows, self._num_classes)
+        return label_rbm.evaluate(Parameters(**parameters), rows, self._num_classes)
 
     @staticmethod
     def merit(score):

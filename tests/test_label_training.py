@@ -71,6 +71,22 @@ def test_both_apis_and_resumed_runs_give_the_same(tmp_path, objective):
     assert objective == "discriminative" or (chains.sum(axis=1) == 1).all()
 
 
+def test_tempered_chains_have_one_label_at_every_temperature(tmp_path):
+    arguments = [
+        "--chains",
+        "tempered",
+        "--num-temperatures",
+        "3",
+        "--num-epoch",
+        "1",
+        "--initial-visible-bias",
+        "data",
+    ]
+    assert run("gluon", tmp_path / "run", *arguments) == 0
+    chains = learned(tmp_path / "run")[learning.SAMPLES[0]]
+    assert chains.shape == (24, 18) and (chains[:, 16:].sum(axis=1) == 1).all()
+
+
 def test_what_a_run_with_labels_leaves_and_prints(tmp_path, capsys):
     assert run("gluon", tmp_path / "run", "--num-epoch", "2", "--initial-visible-bias", "data") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch ")]
