@@ -110,11 +110,11 @@ def _class_scores(parameters, pixels, num_classes, with_hidden=False):
     from_pixels = pixels @ weight[:-num_classes] + hidden_bias
     scores, hidden = [], []
     for label_weight in weight[-num_classes:]:  # class by class: what is between stays in a cache
-        x = from_pixels + label_weight
-        y = softplus(x)
-        scores.append(y.sum(axis=1, dtype="float64"))
+        o = from_pixels + label_weight
+        gain = softplus(o)
+        scores.append(gain.sum(axis=1, dtype="float64"))
         if with_hidden:
-            hidden.append(np.exp(x - y))  # the sigmoid
+            hidden.append(np.exp(o - gain))  # the sigmoid of o
     return np.stack(scores, axis=1) + visible_bias[-num_classes:].astype("float64"), hidden
 
 
