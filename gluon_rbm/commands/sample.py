@@ -85,7 +85,7 @@ def _chains(args, parameters, num_classes, data, classes):
         available = len(datasets.part(data, args.part)[0])
         images = _with_label_units(command.pixels(args, data, min(args.count, available)), num_classes)
     if args.start == "base":
-        bias = _with_label_units(command.data_bias(data)[None], num_classes)[0]
+        bias = _with_label_units(datasets.base_visible_bias(data)[None], num_classes)[0]
     visible = sampling.start(parameters, args.start, args.count, [args.seed, _START], images, bias)
     settings = {
         "sweeps": args.sweeps,
