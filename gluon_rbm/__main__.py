@@ -9,7 +9,6 @@ from gluon_rbm.commands import exercise, likelihood, recall, reconstruct, resamp
 
 _PROG = "python -m gluon_rbm"
 
-# Each is a module with ABOUT, a line; add_arguments(parser's add_argument); and run(args).
 _COMMANDS = {
     "sample": sample,
     "reconstruct": reconstruct,

@@ -11,7 +11,7 @@ import numpy as np
 from gluon_rbm import datasets
 from gluon_rbm.errors import InputError
 
-__all__ = ["Judge", "train"]
+__all__ = ["Judge", "check_labels", "train"]
 
 _COMPONENTS = 50
 
@@ -47,14 +47,21 @@ class Judge(NamedTuple):
         return share, float(np.sqrt(share * (1 - share) / len(images)))
 
 
+def check_labels(data):
+    """InputError where images of a `DataSet` have no labels to learn to judge by."""
+    if data.train_labels is None:
+        raise InputError(
+            "images of %s have no labels, by which a judge could learn; choose a data set that has" % data.name
+        )
+
+
 def train(data, num_images=20000):
     """A `Judge` from the first `num_images` training images of a `DataSet`; InputError if they have no labels."""
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC
 
-    if data.train_labels is None:
-        raise InputError("images of %s have no labels, and so nobody can learn to judge by them" % data.name)
+    check_labels(data)
     images = datasets.to_visible(data.train_images[:num_images], data.maximum)
     test = datasets.to_visible(data.test_images, data.maximum)
     components = PCA(min(_COMPONENTS, *images.shape), random_state=0)

@@ -49,14 +49,14 @@ def _axes(axes, width=6.4, height=4.2):
     return panels(1, 1, width, height)[1][0] if axes is None else axes
 
 
-def _finish(axes, title, xlabel=None, ylabel=None, legend=False):
-    """Titles, axes and all; returns the figure."""
+def _finish(axes, title, xlabel=None, ylabel=None, legend=None):
+    """Titles, axes and all; legend : where; returns the figure."""
     axes.set_title(title)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)
     if legend:
-        axes.legend()
+        axes.legend(loc=legend)
     return axes.figure
 
 
@@ -178,7 +178,7 @@ def histograms(sets, title, xlabel, bins=60, log=False, axes=None):
     for name, values in sets.items():
         weights = np.full(np.size(values), 1 / np.size(values))
         axes.hist(np.ravel(values), edges, weights=weights, alpha=0.5, label=name, log=log)
-    return _finish(axes, title, xlabel, "share", legend=len(sets) > 1)
+    return _finish(axes, title, xlabel, "share", legend="best" if len(sets) > 1 else None)
 
 
 def hidden_activity(mean_prob_1, dead, axes=None):
@@ -192,7 +192,9 @@ def hidden_activity(mean_prob_1, dead, axes=None):
     marked = dead[order]
     axes.plot(rank[marked], mean_prob_1[order][marked], "rx", label="dead: %d of %d" % (dead.sum(), len(dead)))
     axes.set_ylim(-0.03, 1.03)
-    return _finish(axes, "hidden activity", "hidden units, in order", "mean probability over images", legend=True)
+    return _finish(
+        axes, "hidden activity", "hidden units, in order", "mean probability over images", legend="upper left"
+    )
 
 
 # --- Judging ----------------------------------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ def roc_curves(curves, title="which of the two is the data?", axes=None):
         axes.plot(false_positive_rate, true_positive_rate, colour, label="%s: AUC %.4f" % (name, auc))
     axes.plot([0, 1], [0, 1], "k:", linewidth=1)
     axes.set_aspect("equal")
-    return _finish(axes, title, "false positive rate", "true positive rate", legend=True)
+    return _finish(axes, title, "false positive rate", "true positive rate", legend="lower right")
 
 
 def class_shares(distributions, title, axes=None):
@@ -215,7 +217,7 @@ def class_shares(distributions, title, axes=None):
     for index, (name, shares) in enumerate(distributions.items()):
         axes.bar(np.arange(len(shares)) + (index + 0.5) * width - 0.4, shares, width, label=name)
     axes.set_xticks(np.arange(len(shares)))
-    return _finish(axes, title, "class", "share of images", legend=True)
+    return _finish(axes, title, "class", "share of images", legend="best")
 
 
 def traces(values, title, ylabel, every=1, axes=None):
@@ -247,7 +249,7 @@ def learning_curve(metrics, column, meaning, axes=None):
             label=name.replace("_", "-"),
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _finish(axes, "learning curve", "epoch", meaning, legend=True)
+    return _finish(axes, "learning curve", "epoch", meaning, legend="best")
 
 
 def free_energy_gap(epochs, gaps, standard_errors, axes=None):
@@ -257,7 +259,7 @@ def free_energy_gap(epochs, gaps, standard_errors, axes=None):
     axes.fill_between(epochs, gaps - standard_errors, gaps + standard_errors, alpha=0.3, label="standard error")
     axes.axhline(0, color="k", linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _finish(axes, "overfitting: free-energy gap", "epoch", "F(others) - F(training) (nats per image)", True)
+    return _finish(axes, "overfitting: free-energy gap", "epoch", "F(others) - F(training) (nats per image)", "best")
 
 
 # --- Files and windows ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import reference
 from PIL import Image
 
-from gluon_rbm import __main__, datasets, diagnostics
+from gluon_rbm import __main__, datasets, diagnostics, training
 from gluon_rbm.framework import mx
 
 NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
@@ -310,6 +310,47 @@ def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch\nfirst\n")
     status, _, errors = run("score", model=tmp_path)
     assert status == 2 and "metrics.csv in" in errors
+
+
+# --- exercise ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    folder = tmp_path / "exercise"
+    arguments = ["exercise", *DIGITS, "--hidden", 3, 4, "--num-epoch", 2, "--sweeps", 4, 20, "--output-dir", folder]
+    arguments = [str(argument) for argument in arguments]
+    assert __main__.main(arguments) == 0
+    report = json.loads((folder / "exercise.json").read_text())
+    for num_hidden in (3, 4):
+        run = folder / ("hidden-%d" % num_hidden)
+        recorded = json.loads((run / "arguments.json").read_text())["arguments"]
+        expected = {"num_hidden": num_hidden, "k": 1, "batch_size": 64, "learning_rate": 6.4, "momentum": 0.0}
+        expected.update(binarize="sample", chains="data", initial_weights="uniform", initial_visible_bias="uniform")
+        assert {name: recorded[name] for name in expected} == expected
+        assert_pictures(run, *(name + ".png" for name in COMMANDS), "weights.units.png", "resample.chains.png")
+        assert report[str(num_hidden)]["seconds_an_epoch"] > 0 and report[str(num_hidden)]["last_epoch"]["epoch"] == 2
+    text, before = capsys.readouterr().out, (run / "rbm.params").read_bytes()
+    assert "4 hidden units: %.2f s an epoch" % report["4"]["seconds_an_epoch"] in text
+    assert __main__.main(arguments) == 0  # what is trained is not trained again
+    assert (run / "rbm.params").read_bytes() == before
+
+
+def test_an_exercise_that_cannot_be_done(tmp_path, capsys):
+    np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
+    arguments = [
+        "exercise",
+        "--no-cuda",
+        "--dataset",
+        str(tmp_path / "images.npy"),
+        "--output-dir",
+        str(tmp_path / "x"),
+    ]
+    assert __main__.main(arguments) == 2
+    assert "have no labels" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    with pytest.raises(SystemExit) as caught:  # training itself says why
+        __main__.main(["exercise", *DIGITS, "--output-dir", "/proc/nowhere"])
+    assert caught.value.code == 2 and capsys.readouterr().err.count("\n") == 1
 
 
 # --- What cannot be used ----------------------------------------------------------------------------------------------

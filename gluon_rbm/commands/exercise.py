@@ -5,7 +5,7 @@ import os
 import statistics
 
 import binary_rbm_gluon
-from gluon_rbm import command
+from gluon_rbm import command, datasets, judge
 from gluon_rbm.arguments import at_least
 from gluon_rbm.commands import recall, reconstruct, resample, sample, score, weights
 from gluon_rbm.run_folder import read_metrics, write_whole
@@ -27,6 +27,7 @@ def add_arguments(add):
 
 def run(args):
     """Train each machine, and run every command on it; the times of the epochs go into exercise.json."""
+    judge.check_labels(datasets.load(args.dataset, args.data_dir))
     report = {}
     for num_hidden in args.hidden:
         folder = os.path.join(args.output_dir, "hidden-%d" % num_hidden)

@@ -62,13 +62,14 @@ def run(args):
     needs_data = args.judge or args.start in ("base", "images")
     data = command.load_data(args, num_pixels) if needs_data else None
     shape = data.image_shape if data else datasets.guess_shape(num_pixels)
+    trained = judge.train(data) if args.judge else None
     classes = None if args.classes is None else np.resize(args.classes, args.count)
     chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
     arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
     arrays = {name: array.asnumpy()[:, :num_pixels] for name, array in arrays.items()}
     figures["pixels_on"] = float(arrays["samples"].mean(dtype=np.float64))
-    if args.judge:
-        figures.update(_judged(judge.train(data), arrays["probabilities"], classes))
+    if trained:
+        figures.update(_judged(trained, arrays["probabilities"], classes))
     title = "after %d sweeps from %s" % (args.sweeps, args.start)
     shown = {"%s %s" % (name, title): rows[:_SHOWN] for name, rows in arrays.items()}
     pictures = {"png": plots.grids(shown, shape)}

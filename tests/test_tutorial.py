@@ -1,0 +1,43 @@
+"""The tutorial runs from top to bottom on the data that need no download, and keeps the pictures of MNIST."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (pip install '.[test]')")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (pip install '.[test]')")
+pytest.importorskip("ipykernel", reason="ipykernel is not installed (pip install '.[test]')")
+pytestmark = pytest.mark.skipif(not NOTEBOOK.exists(), reason="the tests stand alone, without docs/")
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def pictures(cell):
+    return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+
+
+def test_it_runs_on_the_digits(notebook, monkeypatch):
+    monkeypatch.setenv("TUTORIAL_DATASET", "digits")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
+    stored = [len(pictures(cell)) for cell in notebook.cells]
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()  # raises what a cell raises
+    assert [len(pictures(cell)) for cell in notebook.cells] == stored
+    text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "(1437, 64) (360, 64)" in text and "carry the class asked for" in text
+
+
+def test_what_is_stored_is_of_mnist(notebook):
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert sum(len(pictures(cell)) for cell in code) >= 10
+    text = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    assert "(60000, 784) (10000, 784)" in text
