@@ -40,8 +40,8 @@ __all__ = [
     "classify",
     "discriminative_gradients",
     "draw",
+    "evaluate",
     "joint_visible",
-    "judge",
     "softmax_group",
 ]
 
@@ -110,11 +110,11 @@ def _class_scores(parameters, pixels, num_classes, with_hidden=False):
     from_pixels = pixels @ weight[:-num_classes] + hidden_bias
     scores, hidden = [], []
     for label_weight in weight[-num_classes:]:  # class by class: what is between stays in a cache
-        x = from_pixels + label_weight
-        y = softplus(x)
-        scores.append(y.sum(axis=1, dtype="float64"))
+        o = from_pixels + label_weight
+        gain = softplus(o)
+        scores.append(gain.sum(axis=1, dtype="float64"))
         if with_hidden:
-            hidden.append(np.exp(x - y))  # the sigmoid
+            hidden.append(np.exp(o - gain))  # the sigmoid of o
     return np.stack(scores, axis=1) + visible_bias[-num_classes:].astype("float64"), hidden
 
 
@@ -132,7 +132,7 @@ class Classification(NamedTuple):
     num_images: int
 
 
-def judge(parameters, batches, num_classes):
+def evaluate(parameters, batches, num_classes):
     """The `Classification` of labelled images.
 
     batches : iterable of visible layers with their labels, arrays (rows, num_pixels + num_classes)
@@ -203,13 +203,13 @@ def draw(parameters, classes, num_classes, sweeps=1000, start=None, key=(), engi
     if start is None:
         half = mx.nd.full((len(classes), num_pixels), 0.5, ctx=bias.context, dtype=bias.dtype)
         start = gibbs.Noise([*key, 0]).bernoulli(half)
-    label = joint_visible(mx.nd.zeros_like(start), classes, num_classes)
+    visible = joint_visible(start, classes, num_classes)
     is_label = mx.nd.arange(parameters.num_visible, ctx=bias.context) >= num_pixels
     chains = gibbs.run_chains(
         parameters,
-        visible=mx.nd.concat(start, label[:, num_pixels:], dim=1),
+        visible=visible,
         sweeps=sweeps,
-        clamp=(is_label, label),
+        clamp=(is_label, visible),
         softmax_group=softmax_group(parameters.num_visible, num_classes),
         key=[*key, 1],
         engine=engine,

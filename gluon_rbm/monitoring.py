@@ -18,6 +18,7 @@ from gluon_rbm.energy import Parameters
 __all__ = ["ClassificationMonitor", "LikelihoodMonitor"]
 
 _ROWS_AT_ONCE = 1000
+_ROWS_CLASSIFIED_AT_ONCE = 200  # times the hidden units: what should stay in a cache
 
 
 class LikelihoodMonitor:
@@ -85,7 +86,7 @@ class LikelihoodMonitor:
 
 
 class ClassificationMonitor:
-    """Errors and class posteriors of images with their labels.
+    """Errors and class posteriors of images with their labels, exact.
 
     Of pixels that are drawn anew in training, the grey values are classified: what they are drawn from.
     """
@@ -98,8 +99,8 @@ class ClassificationMonitor:
         return math.nan
 
     def score(self, part, images, parameters, log_z):
-        rows = datasets.batches(images, self._maximum, _ROWS_AT_ONCE, binarize=self._binarize)
-        return label_rbm.judge(Parameters(**parameters), rows, self._num_classes)
+        rows = datasets.batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
+        return label_rbm.evaluate(Parameters(**parameters), rows, self._num_classes)
 
     @staticmethod
     def merit(score):

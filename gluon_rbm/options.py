@@ -23,6 +23,7 @@ DOCUMENTED = (
     "device_id",
     "data_loader_num_worker",
 )
+_NOT_FLAGS = ("cuda_asked", "num_classes")
 
 
 # Recipes by name: defaults of other flags. (None has been run to its end yet: see docs/learning.md.)
@@ -258,9 +259,6 @@ def parse(argv, prog):
     if args.initial_momentum_epochs and not optimization.has_momentum(args.optimizer):
         parser.error("--optimizer %s has no momentum: leave --initial-momentum-epochs out" % args.optimizer)
     return args
-
-
-_NOT_FLAGS = ("cuda_asked", "num_classes")
 
 
 def documented_namespace(args):

@@ -268,7 +268,9 @@ class _Run:
             )
         self.epoch = number
         row = {"epoch": number, "seconds": round(seconds, 3)}
-        for name in learning.SAMPLES:  # what sampling costs may depend on it
+        for name in (
+            learning.SAMPLES if _rule(self.args).generative_share else ()
+        ):  # what sampling costs may depend on it
             chains = arrays[name][: self.args.num_chains or self.args.batch_size]
             row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
         if learning.SWAP_RATE in arrays:

@@ -82,17 +82,17 @@ def test_large_inputs_do_not_overflow(generator):
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-12)
 
 
-def test_judge(machine, generator):
+def test_evaluate(machine, generator):
     images, labels = generator.random((25, PIXELS)), generator.integers(0, CLASSES, 25)
     rows = labelled(images, labels)
-    found = label_rbm.judge(parameters(machine), [rows[:10], rows[10:20], rows[20:]], CLASSES)
+    found = label_rbm.evaluate(parameters(machine), [rows[:10], rows[10:20], rows[20:]], CLASSES)
     expected = log_posteriors(machine, images)
     error = (expected.argmax(axis=1) != labels).mean()
     assert found.num_images == 25 and found.error == error
     assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / 25))
     assert found.log_posterior == pytest.approx(expected[np.arange(25), labels].mean(), rel=1e-6)
     with pytest.raises(InputError, match="no image"):
-        label_rbm.judge(parameters(machine), [], CLASSES)
+        label_rbm.evaluate(parameters(machine), [], CLASSES)
 
 
 def test_joint_visible(ctx):
@@ -178,6 +178,16 @@ def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, machine,
         np.testing.assert_allclose(operator, theirs, rtol=1e-6, atol=1e-8)
     for name, array in zip(learning.SAMPLES, before):  # nothing is learned from the chains: they stand still
         np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), array)
+
+
+def test_arrays_of_a_gpu_are_served(machine, generator, monkeypatch):
+    """There `operand`s are arrays of `mx.np`, which a CPU can hold, too."""
+    data = mx.nd.array(labelled(generator.random((7, PIXELS)), generator.integers(0, CLASSES, 7)), dtype="float64")
+    expected = label_rbm.discriminative_gradients(parameters(machine), data, CLASSES)
+    monkeypatch.setattr(label_rbm, "operand", lambda array: array.as_np_ndarray())
+    for ours, theirs in zip(label_rbm.discriminative_gradients(parameters(machine), data, CLASSES), expected):
+        assert isinstance(ours, mx.np.ndarray)
+        np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("centering", [0.0, 1e-300])
@@ -295,16 +305,23 @@ def test_each_chain_draws_its_own_class(engine, seed):
     assert (chains.visible_sample.asnumpy().argmax(axis=1) == classes).mean() > 0.9
 
 
-def test_drawing_follows_from_the_key_and_the_start(engine, seed, machine):
+def test_drawing_follows_from_the_key(engine, seed, machine):
     model = parameters(machine, None, "float32")
 
-    def drawn(*key, **settings):
-        chains = label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine, **settings)
-        return chains.visible_sample.asnumpy()
+    def drawn(*key):
+        return label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
     assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two
-    assert not np.array_equal(drawn(seed), drawn(seed, start=mx.nd.ones((60, PIXELS))))
+
+
+def test_drawing_goes_on_from_the_start(engine, seed, generator):
+    """With weights that pin every hidden unit to a pixel, and it to that, a chain cannot leave its start."""
+    pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((CLASSES, PIXELS))])
+    model = parameters((np.repeat([-20.0, 0], [PIXELS, CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
+    start = generator.integers(0, 2, (60, PIXELS))
+    chains = label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
+    np.testing.assert_array_equal(chains.visible_sample.asnumpy(), start)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
