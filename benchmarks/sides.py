@@ -91,6 +91,40 @@ def sweeps(model, number, repeats):
     return {"call": seconds(run, repeats)}
 
 
+def sweeps_numpy(model, number, repeats, dtype, clock):
+    """The same, written plainly in NumPy."""
+    model = {name: array.astype(dtype) for name, array in np.load(model).items()}
+    visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
+    generator = np.random.default_rng(1)
+
+    def sample(logits):
+        return (generator.random(logits.shape, dtype) < 1 / (1 + np.exp(-logits))).astype(dtype)
+
+    def run():
+        hidden = model["hidden"]
+        for _ in range(number):
+            visible = sample(hidden @ weight.T + visible_bias)
+            hidden = sample(visible @ weight + hidden_bias)
+
+    return {"call": seconds(run, repeats, clock)}
+
+
+def sampler(model, name, chains, number, repeats, clock, **settings):
+    """Sweeps of the first so many of the model's chains, by a function of `gluon_rbm.sampling`."""
+    from gluon_rbm import sampling
+    from gluon_rbm.energy import Parameters
+    from gluon_rbm.framework import from_host, mx
+
+    model = {name: from_host(array) for name, array in np.load(model).items()}
+    parameters, visible = Parameters(*(model[name] for name in LEARNED)), model["visible"][:chains]
+
+    def run():
+        getattr(sampling, name)(parameters, visible, number, [1], **settings)
+        mx.nd.waitall()
+
+    return {"call": seconds(run, repeats, clock)}
+
+
 def sweeps_torch(model, number, repeats, bernoulli):
     """The same, written plainly in PyTorch: with `torch.bernoulli`, or with what is nearly twice as fast."""
     import torch
