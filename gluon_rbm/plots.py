@@ -308,7 +308,7 @@ def save(figure, path):
     if isinstance(figure, FuncAnimation):
         with tempfile.TemporaryDirectory() as folder:  # Pillow tells the format from the name only
             whole = os.path.join(folder, "whole.gif")
-            figure.save(whole, writer="pillow", fps=round(1000 / figure._interval))
+            figure.save(whole, writer="pillow", fps=round(1000 / figure._interval), dpi=72)
             with open(whole, "rb") as source, open(path, "wb") as target:
                 target.write(source.read())
         return

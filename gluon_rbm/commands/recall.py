@@ -38,7 +38,10 @@ def add_arguments(add):
 
 
 def run(args):
-    """Hold the known pixels in every sweep, and compare what comes out with filling in the training images' mean."""
+    """Hold the known pixels in every sweep, and compare what comes out with filling in the training images' mean.
+
+    Missing pixels start on as often as in the training images.
+    """
     results = command.Results(args, "png", "json", "npz")
     parameters = command.load_model(args)
     data = command.load_data(args, parameters.num_visible)
@@ -47,8 +50,15 @@ def run(args):
     if not missing.any():
         raise InputError("no pixel is missing; drop some by --drop, --share or --mask, or by NaN in --images")
     mean = datasets.mean_image(data.train_images, data.maximum).astype(np.float32)
-    settings = {"key": [args.seed, _SWEEPS], "annealed": args.annealed, "engine": args.engine}
-    filled = sampling.fill_in(parameters, given, args.sweeps, **settings)
+    filled = sampling.fill_in(
+        parameters,
+        given,
+        args.sweeps,
+        key=[args.seed, _SWEEPS],
+        annealed=args.annealed,
+        base_visible_bias=command.data_bias(data),
+        engine=args.engine,
+    )
     arrays = {name: array.asnumpy() for name, array in filled._asdict().items()}
     figures = {"num_images": len(images), "share_missing": float(missing.mean())}
     if not np.isnan(images[missing]).any():
