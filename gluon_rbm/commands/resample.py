@@ -49,6 +49,7 @@ def run(args):
         "class_shares": {name: share.tolist() for name, share in shares.items()},
         "as_at_the_start": {name: float((found == classes["images"]).mean()) for name, found in classes.items()},
         **trained.record(),
+        "sweeps_a_step": every,
         "diagnostics": {name: _diagnosed(values, every) for name, values in watched.items()},
     }
     _tell(figures)
@@ -93,7 +94,10 @@ def _tell(figures):
         print("%-20s autocorrelation time %s sweeps, effective sample size %s, split-R-hat %s"
               % (name.replace("_", " "), *numbers))  # fmt: skip
         if found["doubt"]:
-            print("TOO SHORT TO TRUST: %s; give more --sweeps" % found["doubt"])
+            print(
+                "TOO SHORT TO TRUST, in steps of %d sweeps: %s; give more --sweeps"
+                % (figures["sweeps_a_step"], found["doubt"])
+            )
 
 
 def _picture(shares, watched, every):
