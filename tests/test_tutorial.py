@@ -32,3 +32,12 @@ def test_it_runs_on_the_digits(notebook, monkeypatch):
     assert [len(pictures(cell)) for cell in notebook.cells] == stored
     text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     assert "(1437, 64) (360, 64)" in text and "carry the class asked for" in text
+
+
+def test_what_is_stored_is_of_mnist(notebook):
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert sum(len(pictures(cell)) for cell in code) >= 10
+    text = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    assert "(60000, 784) (10000, 784)" in text
