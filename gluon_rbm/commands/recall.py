@@ -56,7 +56,7 @@ def run(args):
         args.sweeps,
         key=[args.seed, _SWEEPS],
         annealed=args.annealed,
-        base_visible_bias=command.data_bias(data),
+        base_visible_bias=datasets.base_visible_bias(data),
         engine=args.engine,
     )
     arrays = {name: array.asnumpy() for name, array in filled._asdict().items()}
