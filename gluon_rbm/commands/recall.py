@@ -32,7 +32,7 @@ def add_arguments(add):
         help="images of one's own; in a .npy file, NaN is missing, and nothing else is dropped",
     )
     add("--resize", action="store_true", help="bring images of one's own that have another size to the model's")
-    add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps")
+    add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps")
     add("--annealed", action="store_true", help="start hot, and cool down on the way")
     add("--count", type=at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
 
