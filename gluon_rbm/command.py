@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -150,6 +151,8 @@ class Results:
     """
 
     def __init__(self, args, *endings):
+        if os.path.basename(args.output) in ("", os.curdir, os.pardir):
+            raise InputError("--output %r names no file; give a folder and a name in it" % args.output)
         self._args = args
         self._paths = {ending: "%s.%s" % (args.output, ending) for ending in endings}
         for path in self._paths.values():

@@ -55,6 +55,8 @@ def read_images(path, image_shape, resize=False, missing=False):
     place = Path(os.path.expanduser(os.fspath(path)))
     if place.suffix == ".npy":
         return _array(place, image_shape, resize, missing)
+    if not place.exists():
+        raise InputError(f"there is no {path}; name a picture, a folder of pictures or a .npy file")
     files = [file for file, _ in labelled_files(place)] if place.is_dir() else [place]
     pixels = [_decode(file, image_shape, "images of the model have", "; resize it, or give --resize", resize)
               for file in files]  # fmt: skip

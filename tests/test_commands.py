@@ -361,6 +361,8 @@ def test_an_exercise_that_cannot_be_done(tmp_path, capsys):
     "arguments, message",
     [
         (["--output", "/nowhere/picture"], "choose another --output"),
+        (["--output", "/tmp/"], "--output '/tmp/' names no file"),
+        (["--output", ""], "--output '' names no file"),
         (["--dataset", "bars-and-stripes"], "images of bars-and-stripes have 16 pixels, the model 64 visible units"),
         (["--dataset", "nothing"], "unknown data set 'nothing'"),
         (["--part", "held-out"], "of which digits has 1437"),
@@ -400,7 +402,7 @@ def test_no_model(run, command):
         ("resample", ["--sweeps", "10", "5"], "--sweeps 10 5 do not rise"),
         ("resample", ["--sweeps", "3"], "3 sweeps are too few"),
         ("resample", ["--count", "400"], "digits has 360 images"),
-        ("score", ["--against", "/nowhere"], "/nowhere cannot be read as an image"),
+        ("score", ["--against", "/nowhere"], "there is no /nowhere"),
         ("score", ["--against", "bars-and-stripes"], r"shape \(4, 4\) where \(8, 8\) is needed; give --resize"),
         ("score", ["--against", "EMPTY"], "holds no images"),
     ],
@@ -421,6 +423,7 @@ def test_what_a_command_cannot_use(run, tmp_path, command, arguments, message):
     [
         ["sample", "--sweeps", "0"],
         ["sample", "--start", "ones"],
+        ["sample", "--anneal", "2"],
         ["recall", "--share", "1.5"],
         ["resample", "--count", "1"],
     ],

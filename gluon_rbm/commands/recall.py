@@ -29,7 +29,7 @@ def add_arguments(add):
     add(
         "--images",
         metavar="PATH",
-        help="images of one's own; in a .npy file, NaN is missing, and nothing else is dropped",
+        help="images of one's own; in a .npy file, NaN is missing, and nothing else is dropped but by --mask",
     )
     add("--resize", action="store_true", help="bring images of one's own that have another size to the model's")
     add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps")
@@ -78,7 +78,7 @@ def _given(args, data):
     """Images, and the same with NaN where pixels are missing: float32 (n, num_visible)."""
     if args.images:
         images = image_files.read_images(args.images, data.image_shape, args.resize, missing=True)[: args.count]
-        if np.isnan(images).any():
+        if np.isnan(images).any() and not args.mask:
             return images, images
     else:
         images = command.pixels(args, data, args.count)

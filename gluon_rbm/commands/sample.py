@@ -3,7 +3,7 @@
 import numpy as np
 
 from gluon_rbm import command, datasets, judge, label_rbm, plots, sampling
-from gluon_rbm.arguments import at_least
+from gluon_rbm.arguments import at_least, share
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -35,7 +35,7 @@ def add_arguments(add):
     )
     add(
         "--anneal",
-        type=at_least(0.0, float),
+        type=share,
         nargs="?",
         const=0.0,
         metavar="BETA",

@@ -124,8 +124,8 @@ def _summary(values):
 
 def _gap(train, own):
     """Mean F of images that were not trained on, minus mean F of training images: log p differs by as much."""
-    variance = train.var(ddof=1) / len(train) + own.var(ddof=1) / len(own)
-    return {"mean": float(own.mean() - train.mean()), "standard_error": float(np.sqrt(variance))}
+    errors = [_summary(values)["standard_error"] for values in (train, own)]
+    return {"mean": float(own.mean() - train.mean()), "standard_error": None if None in errors else float(np.hypot(*errors))}
 
 
 def _tell(figures, own):
@@ -133,9 +133,9 @@ def _tell(figures, own):
         auc = "" if name not in figures["auc"] else ", AUC %.4f against %s" % (figures["auc"][name], own)
         print("%-20s free energy %.2f on average (%d images)%s" % (name, summary["mean"], summary["num_images"], auc))
     if figures["gap"]:
-        print(
-            "free-energy gap to the training images: %(mean).2f +- %(standard_error).2f nats per image" % figures["gap"]
-        )
+        error = figures["gap"]["standard_error"]
+        print("free-energy gap to the training images: %.2f +- %s nats per image"
+              % (figures["gap"]["mean"], "unknown" if error is None else "%.2f" % error))  # fmt: skip
 
 
 def _picture(energies, curves, metrics):
