@@ -5,7 +5,7 @@
 784x500: the weights given, or initial ones. Sides run in turn, each in a process of its own; medians over all rounds.
 NumPy does a few sweeps, whose time is scaled. "Ten single chains" are ten runs of the same number of chains at beta = 1
 for the same number of sweeps. Where the machine is not quiet, OMP_NUM_THREADS=1 and --clock cpu count the time that
-each side had a processor. About three minutes on a quiet machine.
+each side had a processor.
 """
 
 import argparse

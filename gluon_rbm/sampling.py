@@ -185,7 +185,7 @@ def temper(
     key,
     num_temperatures=10,
     lowest_beta=0.0,
-    swap_every=5,
+    swap_every=10,
     clamp=None,
     softmax_group=None,
     base_visible_bias=None,
