@@ -248,16 +248,17 @@ def test_files_that_are_missing(tmp_path, capsys, monkeypatch):
     assert "127.0.0.1:9" in one_line(capsys)
 
 
-# --- The published model ----------------------------------------------------------------------------------------------
+# --- The published models ---------------------------------------------------------------------------------------------
 
-PUBLISHED = Path(__file__).parents[1] / "docs" / "reference-runs" / "discriminative-mnist"
+PUBLISHED = Path(__file__).parents[1] / "docs" / "reference-runs"
 
 
 @pytest.mark.skipif("MXNET_RBM_DATA" not in os.environ, reason="set MXNET_RBM_DATA to a folder that holds mnist/")
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the tests stand alone, without docs/")
-def test_the_published_model_makes_the_published_error():
-    parameters, num_classes = read_model(PUBLISHED)
+@pytest.mark.parametrize("name, published", [("discriminative", 157), ("hybrid", 204)])
+def test_the_published_models_make_the_published_errors(name, published):
+    parameters, num_classes = read_model(PUBLISHED / (name + "-mnist"))
     data = datasets.load("mnist")
     images = mx.nd.array(datasets.to_visible(data.test_images, data.maximum))
     wrong = (label_rbm.classify(parameters, images, num_classes).asnumpy() != data.test_labels).sum()
-    assert abs(wrong - 157) <= 1  # another BLAS may round a tie to the other side
+    assert abs(wrong - published) <= 1  # another BLAS may round a tie to the other side
