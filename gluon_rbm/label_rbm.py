@@ -203,6 +203,10 @@ def draw(parameters, classes, num_classes, sweeps=1000, start=None, key=(), engi
     if start is None:
         half = mx.nd.full((len(classes), num_pixels), 0.5, ctx=bias.context, dtype=bias.dtype)
         start = gibbs.Noise([*key, 0]).bernoulli(half)
+    if start.shape != (len(classes), num_pixels):
+        raise InputError(
+            "images to start from have shape %s; this needs %s" % (start.shape, (len(classes), num_pixels))
+        )
     visible = joint_visible(start, classes, num_classes)
     is_label = mx.nd.arange(parameters.num_visible, ctx=bias.context) >= num_pixels
     chains = gibbs.run_chains(

@@ -300,6 +300,8 @@ def fill_in(
         held = np.asarray(_host(mask))
         if held.shape not in (host.shape, host.shape[1:]):
             raise InputError("the mask has shape %s; it must be %s or %s" % (held.shape, host.shape[1:], host.shape))
+        if not np.isin(held, (0, 1)).all():
+            raise InputError("the mask holds other values than 0 and 1; 1 means that a pixel is known")
         known = known & (held != 0)
     guess = 0.5 if base_visible_bias is None else mx.nd.sigmoid(_beside(parameters, base_visible_bias)).asnumpy()
     first = np.where(known, host, guess)

@@ -195,6 +195,16 @@ def test_recall_of_images_of_ones_own(run, results, tmp_path, generator):
     assert np.isfinite(arrays["visible_prob_1"]).all()
 
 
+def test_recall_drops_by_a_mask_beside_nan(run, results, tmp_path):
+    images, mask = np.zeros((3, 64)), np.ones(64)
+    images[:, 0], mask[5] = np.nan, 0
+    np.save(tmp_path / "mine.npy", images)
+    np.save(tmp_path / "mask.npy", mask)
+    arguments = ["--images", tmp_path / "mine.npy", "--mask", tmp_path / "mask.npy", "--sweeps", 2]
+    assert run("recall", *arguments)[0] == 0
+    assert (np.flatnonzero(np.isnan(results("recall")[1]["given"][0])) == [0, 5]).all()
+
+
 # --- resample ---------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +300,12 @@ def test_score_compares_free_energies(run, results, machine, tmp_path):
     train = datasets.load("digits").train_images.reshape((-1, 64)) / 16
     gap = energies.mean() - reference.free_energies(*machine, train).mean()
     assert found["gap"]["mean"] == pytest.approx(gap, abs=1e-4)
+
+
+def test_score_of_a_single_image(run, results, tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((3, 64), np.float32))  # two to train on, one to test
+    assert run("score", "--dataset", tmp_path / "one.npy")[0] == 0
+    assert results("score")[0]["gap"] == {"mean": 0, "standard_error": None}
 
 
 def test_score_of_pixels_that_are_drawn(run, results):

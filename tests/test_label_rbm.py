@@ -117,6 +117,8 @@ def test_what_does_not_fit(machine):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, 1, 2], 3)
     with pytest.raises(InputError, match="images have 5 pixels, the model 4 and 3 classes"):
         label_rbm.classify(model, mx.nd.zeros((2, 5)), CLASSES)
+    with pytest.raises(InputError, match=r"start from have shape \(1, 5\); this needs \(1, 4\)"):
+        label_rbm.draw(model, [0], CLASSES, start=mx.nd.zeros((1, 5)))
     for action in (
         lambda: label_rbm.draw(model, [0], 0),
         lambda: label_rbm.classify(model, mx.nd.zeros((2, VISIBLE)), 0),

@@ -234,6 +234,7 @@ def test_errors():
         ("no mask 'middle'; choose one of top", lambda: sampling.mask("middle", (2, 3))),
         ("share to drop is 1.1", lambda: sampling.mask("top", (2, 3), 1.1)),
         ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: sampling.fill_in(machine, two, 1, [1], np.ones(5))),
+        ("other values than 0 and 1", lambda: sampling.fill_in(machine, two, 1, [1], np.full(6, np.nan))),
         ("sweeps is 0", lambda: sampling.fill_in(machine, two, 0, [1])),
     ]:
         with pytest.raises(InputError, match=message):

@@ -125,7 +125,10 @@ def _summary(values):
 def _gap(train, own):
     """Mean F of images that were not trained on, minus mean F of training images: log p differs by as much."""
     errors = [_summary(values)["standard_error"] for values in (train, own)]
-    return {"mean": float(own.mean() - train.mean()), "standard_error": None if None in errors else float(np.hypot(*errors))}
+    return {
+        "mean": float(own.mean() - train.mean()),
+        "standard_error": None if None in errors else float(np.hypot(*errors)),
+    }
 
 
 def _tell(figures, own):
