@@ -5,7 +5,7 @@ import sys
 
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.command import exit_status
-from gluon_rbm.commands import exercise, likelihood, recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.commands import classify, exercise, likelihood, recall, reconstruct, resample, sample, score, weights
 
 _PROG = "python -m gluon_rbm"
 
@@ -16,6 +16,7 @@ _COMMANDS = {
     "resample": resample,
     "weights": weights,
     "score": score,
+    "classify": classify,
     "likelihood": likelihood,
     "exercise": exercise,
 }

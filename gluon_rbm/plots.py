@@ -18,6 +18,7 @@ from PIL import Image
 __all__ = [
     "animation",
     "class_shares",
+    "confusion",
     "filters",
     "free_energy_gap",
     "grid",
@@ -218,6 +219,21 @@ def class_shares(distributions, title, axes=None):
         axes.bar(np.arange(len(shares)) + (index + 0.5) * width - 0.4, shares, width, label=name)
     axes.set_xticks(np.arange(len(shares)))
     return _finish(axes, title, "class", "share of images", legend="best")
+
+
+def confusion(counts, title, axes=None):
+    """How often images of each class (rows) are taken for each class (columns); counts : int (classes, classes)."""
+    axes = _axes(axes, 6.4, 6.0)
+    axes.imshow(np.sqrt(counts), cmap="Blues")  # the root lets the few mistakes be seen
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if 2 * np.sqrt(count) > np.sqrt(counts.max()) else "black"
+            axes.text(column, row, "%d" % count, ha="center", va="center", color=color, fontsize="small")
+    axes.set_xticks(np.arange(len(counts)))
+    axes.set_yticks(np.arange(len(counts)))
+    figure = _finish(axes, title, "class by the model", "class")
+    axes.grid(False)
+    return figure
 
 
 def traces(values, title, ylabel, every=1, axes=None):

@@ -152,6 +152,28 @@ def test_models_with_labels_elsewhere(run, joint_model, tmp_path):
         assert status == 2 and "a model of images with labels" in errors
 
 
+def test_classify_equals_the_posterior(run, joint_model, tmp_path):
+    status, text, errors = run("classify", model=joint_model)
+    assert (status, errors) == (0, "")
+    assert_pictures(tmp_path, "classify.png")
+    found = json.loads((tmp_path / "classify.json").read_text())["results"]
+    with np.load(tmp_path / "classify.npz") as archive:
+        log_posterior, labels = archive["log_posterior"], archive["labels"]
+    data = datasets.load("digits")
+    arrays = mx.nd.load(str(joint_model))
+    a, b, w = (arrays[name].asnumpy().astype(float) for name in NAMES)
+    images = np.repeat(datasets.to_visible(data.test_images, data.maximum).reshape((-1, 64)), 10, axis=0)
+    joint = np.hstack([images, np.tile(np.eye(10), (len(labels), 1))])
+    exact = (joint @ a + np.logaddexp(0, b + joint @ w).sum(axis=1)).reshape((-1, 10))  # -F(x, y)
+    exact -= np.logaddexp.reduce(exact, axis=1, keepdims=True)
+    np.testing.assert_allclose(log_posterior, exact, atol=1e-4)
+    np.testing.assert_array_equal(labels, data.test_labels)
+    wrong = (log_posterior.argmax(axis=1) != labels).mean()  # classes may be tied
+    assert found["error"] == pytest.approx(wrong) and ("error %.4f" % wrong) in text
+    assert np.sum(found["confusion"]) == found["num_images"] == len(labels)
+    assert np.trace(found["confusion"]) == round((1 - wrong) * len(labels))
+
+
 # --- recall -----------------------------------------------------------------------------------------------------------
 
 
@@ -407,6 +429,7 @@ def test_no_model(run, command):
     [
         ("reconstruct", ["--count", "361"], "digits has 360 images in part test"),
         ("sample", ["--class", "3"], "the model has no labels"),
+        ("classify", [], "a model without labels"),
         ("sample", ["--anneal", "--temperatures", "3"], "--anneal, --temperatures exclude each other"),
         ("sample", ["--start", "base", "--dataset", "bars-and-stripes"], "have 16 pixels"),
         ("recall", ["--share", "0"], "no pixel is missing"),

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-COMMANDS = ("likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
+COMMANDS = ("classify", "likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],

@@ -133,3 +133,11 @@ def test_letters_are_centered_as_digits_are(shape):
     sides = np.maximum(rows.sum(axis=1), columns.sum(axis=1))
     assert (sides <= round(shape[0] * 5 / 7)).all() and (sides >= round(shape[0] * 5 / 7) - 2).all()
     assert len({image.tobytes() for image in images}) > (250 if shape[0] == 28 else 100)
+
+
+def test_confusion_counts_every_pair():
+    figure = plots.confusion(np.array([[5, 0], [1, 4]]), "title")
+    (axes,) = figure.axes
+    assert axes.images[0].get_array().shape == (2, 2)
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]  # nothing where nothing is
+    assert axes.get_title() == "title" and axes.get_xlabel() == "class by the model"
