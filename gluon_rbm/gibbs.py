@@ -161,13 +161,14 @@ def run_chains(
     engine : "auto", "mxnet" or "native"
         Auto takes the native engine where it is built and can serve.
 
-    Raises InputError when the start is not one layer, sweeps < 1, the group is none of the visible units or clamped in
-    part, or the engine cannot be used.
+    Raises InputError when the start is not one layer, sweeps < 1, beta is none, the group is none of the visible units
+    or clamped in part, or the engine cannot be used.
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
     if sweeps < 1:
         raise InputError("the number of Gibbs sweeps is %s; it must be at least 1" % sweeps)
+    _check_beta(beta, len(hidden if visible is None else visible))
     if softmax_group is not None:
         _check_group(softmax_group, parameters.num_visible, clamp)
     run = _run_mxnet
@@ -181,6 +182,14 @@ def _is_grey(clamp):
         return False
     mask, values = (part.asnumpy() for part in clamp)
     return not _is_binary(np.where(mask, values, 0))
+
+
+def _check_beta(beta, num_chains):
+    values = beta.asnumpy() if isinstance(beta, mx.nd.NDArray) else np.asarray(beta)
+    if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # false for NaN
+        raise InputError(
+            "beta must be a finite number of at least 0, or an array of one for each of the %d chains" % num_chains
+        )
 
 
 def _check_group(softmax_group, num_visible, clamp):

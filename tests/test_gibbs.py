@@ -210,6 +210,14 @@ def test_what_is_not_clamped_does_not_choose_the_engine(seed, generator):
         np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
 
 
+@pytest.mark.parametrize("beta", [np.nan, -0.5, np.inf, [1.0, 0.5], [1.0, np.nan, 0.5], [[1.0], [0.5], [0.0]]])
+def test_inverse_temperatures_that_cannot_be(engine, generator, beta):
+    machine = parameters(reference.random_machine(4, 3, generator))
+    beta = mx.nd.array(beta) if isinstance(beta, list) else beta
+    with pytest.raises(InputError, match="beta must be a finite number of at least 0"):
+        gibbs.run_chains(machine, visible=mx.nd.zeros((3, 4)), beta=beta, engine=engine)
+
+
 # --- Softmax groups ---------------------------------------------------------------------------------------------------
 
 GROUP, GROUP_DRAWS = (1, 4), 200000
