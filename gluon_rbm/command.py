@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from gluon_rbm import datasets, framework, gibbs, plots
+from gluon_rbm import datasets, framework, gibbs, options, plots
 from gluon_rbm.arguments import OneLineParser, at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
@@ -75,8 +75,7 @@ def add_model(add):
 
 
 def add_data(add):
-    add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
-    add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
+    options.add_dataset(add)
     add(
         "--part",
         choices=datasets.PARTS,
@@ -108,7 +107,8 @@ def load_model(args, labels=False):
     parameters, num_classes = read_model(args.model)
     if num_classes and not labels:
         raise InputError(
-            "%s is a model of images with labels, which this command does not know; sample and weights do" % args.model
+            "%s is a model of images with labels, which this command does not know; sample, weights and classify do"
+            % args.model
         )
     parameters = parameters.as_in_context(context)
     return (parameters, num_classes) if labels else parameters

@@ -40,6 +40,7 @@ __all__ = [
     "classify",
     "discriminative_gradients",
     "draw",
+    "clamped",
     "evaluate",
     "joint_visible",
     "softmax_group",
@@ -64,6 +65,12 @@ def joint_visible(images, labels, num_classes):
         raise InputError("%d images have %d labels; give each image one" % (len(images), len(labels)))
     labels = mx.nd.array(labels, ctx=images.context, dtype="int32")
     return mx.nd.concat(images, mx.nd.one_hot(labels, num_classes, dtype=np.dtype(images.dtype).name), dim=1)
+
+
+def clamped(images, labels, num_classes):
+    """`joint_visible`, and the clamp, as `gibbs.run_chains` takes it, that holds the labels."""
+    visible = joint_visible(images, labels, num_classes)
+    return visible, (mx.nd.arange(visible.shape[1], ctx=visible.context) >= images.shape[1], visible)
 
 
 def _checked_classes(classes, num_classes):
@@ -131,6 +138,13 @@ class Classification(NamedTuple):
     log_posterior: float  # mean of log p(y | x), nats per image
     num_images: int
 
+    @classmethod
+    def of(cls, log_posteriors, labels):
+        """Of the log-posteriors of all classes, NumPy (n, num_classes), and the true ones, whole numbers (n,)."""
+        error, count = float((log_posteriors.argmax(axis=1) != labels).mean()), len(labels)
+        standard_error = float(np.sqrt(error * (1 - error) / count))
+        return cls(error, standard_error, float(log_posteriors[np.arange(count), labels].mean()), count)
+
 
 def evaluate(parameters, batches, num_classes):
     """The `Classification` of labelled images.
@@ -139,20 +153,15 @@ def evaluate(parameters, batches, num_classes):
 
     Raises InputError for images of another size, and where there is none.
     """
-    wrong, log_posterior = [], []
+    labels, log_posteriors = [], []
     bias = parameters.visible_layer_bias
     for batch in batches:
-        pixels, labels = batch[:, :-num_classes], np.argmax(batch[:, -num_classes:], axis=1)
-        images = mx.nd.array(pixels, ctx=bias.context, dtype=bias.dtype)
-        log_posteriors = class_log_posterior(parameters, images, num_classes).asnumpy()
-        wrong.append(log_posteriors.argmax(axis=1) != labels)
-        log_posterior.append(log_posteriors[np.arange(len(labels)), labels])
-    if not wrong:
+        images = mx.nd.array(batch[:, :-num_classes], ctx=bias.context, dtype=bias.dtype)
+        labels.append(np.argmax(batch[:, -num_classes:], axis=1))
+        log_posteriors.append(class_log_posterior(parameters, images, num_classes).asnumpy())
+    if not labels:
         raise InputError("there is no image to classify")
-    wrong = np.concatenate(wrong)
-    error, count = float(wrong.mean()), len(wrong)
-    standard_error = float(np.sqrt(error * (1 - error) / count))
-    return Classification(error, standard_error, float(np.concatenate(log_posterior).mean()), count)
+    return Classification.of(np.concatenate(log_posteriors), np.concatenate(labels))
 
 
 # --- Gradient ---------------------------------------------------------------------------------------------------------
@@ -207,13 +216,12 @@ def draw(parameters, classes, num_classes, sweeps=1000, start=None, key=(), engi
         raise InputError(
             "images to start from have shape %s; this needs %s" % (start.shape, (len(classes), num_pixels))
         )
-    visible = joint_visible(start, classes, num_classes)
-    is_label = mx.nd.arange(parameters.num_visible, ctx=bias.context) >= num_pixels
+    visible, clamp = clamped(start, classes, num_classes)
     chains = gibbs.run_chains(
         parameters,
         visible=visible,
         sweeps=sweeps,
-        clamp=(is_label, visible),
+        clamp=clamp,
         softmax_group=softmax_group(parameters.num_visible, num_classes),
         key=[*key, 1],
         engine=engine,

@@ -5,7 +5,7 @@ import argparse
 from gluon_rbm import datasets, gibbs, label_rbm, learning, optimization
 from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, share
 
-__all__ = ["DOCUMENTED", "PRESETS", "parse", "documented_namespace", "added_namespace"]
+__all__ = ["DOCUMENTED", "PRESETS", "add_dataset", "parse", "documented_namespace", "added_namespace"]
 
 # The flags of the original example: names, defaults and help texts stay as they are.
 DOCUMENTED = (
@@ -120,9 +120,14 @@ def _parser(prog):
     return parser
 
 
-def _add_new(add):
+def add_dataset(add):
+    """The flags that name a data set, of scripts and commands; add : a parser's `add_argument`."""
     add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
     add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
+
+
+def _add_new(add):
+    add_dataset(add)
     add("--seed", type=_natural, default=0, help="everything random follows from it")
     add("--output-dir", help="run folder; by default a new one under runs/")
     add(

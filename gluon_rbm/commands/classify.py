@@ -34,21 +34,13 @@ def run(args):
             for rows in datasets.batches(images, data.maximum, _ROWS_AT_ONCE)
         ]
     )
-    classes = log_posterior.argmax(axis=1)
     counts = np.zeros((num_classes, num_classes), int)
-    np.add.at(counts, (labels, classes), 1)
-    error, count = float((classes != labels).mean()), len(labels)
-    figures = {
-        "num_images": count,
-        "error": error,
-        "standard_error": float(np.sqrt(error * (1 - error) / count)),
-        "log_posterior": float(log_posterior[np.arange(count), labels].mean()),  # nats per image
-        "confusion": counts.tolist(),
-    }
+    np.add.at(counts, (labels, log_posterior.argmax(axis=1)), 1)
+    figures = {**label_rbm.Classification.of(log_posterior, labels)._asdict(), "confusion": counts.tolist()}
     print(
         "%(num_images)d images: error %(error).4f +- %(standard_error).4f, log p(label | pixels) %(log_posterior).4f"
         % figures
     )
-    title = "%s, %s: %.2f %% classified wrongly" % (args.dataset, args.part, 100 * error)
+    title = "%s, %s: %.2f %% classified wrongly" % (args.dataset, args.part, 100 * figures["error"])
     pictures = {"png": plots.confusion(counts, title)}
     results.write(parameters, figures, pictures, {"log_posterior": log_posterior, "labels": labels})

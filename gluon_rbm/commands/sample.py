@@ -97,8 +97,7 @@ def _chains(args, parameters, num_classes, data, classes):
     }
     if classes is not None:
         num_pixels = parameters.num_visible - num_classes
-        visible = label_rbm.joint_visible(visible[:, :num_pixels], classes, num_classes)
-        settings["clamp"] = np.arange(parameters.num_visible) >= num_pixels, visible
+        visible, settings["clamp"] = label_rbm.clamped(visible[:, :num_pixels], classes, num_classes)
     if args.anneal is not None:
         return sampling.anneal(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
     if args.temperatures:

@@ -46,11 +46,11 @@ def run(args):
     own = next(iter(energies))
     curves = {name: _roc(energies[own], others) for name, others in energies.items() if name != own}
     train = _free_energies(args, parameters, _training_images(args, data))
-    gap = _gap(train, energies[own])
+    summaries = {name: _summary(values) for name, values in {**energies, "training images": train}.items()}
     figures = {
-        "free_energy": {name: _summary(values) for name, values in {**energies, "training images": train}.items()},
+        "free_energy": summaries,
         "auc": {name: auc for name, (_, _, auc) in curves.items()},
-        "gap": None if args.part == "train" else gap,
+        "gap": None if args.part == "train" else _gap(summaries["training images"], summaries[own]),
     }
     _tell(figures, own)
     results.write(parameters, figures, {"png": _picture(energies, curves, metrics)}, _named(energies, train))
@@ -123,10 +123,10 @@ def _summary(values):
 
 
 def _gap(train, own):
-    """Mean F of images that were not trained on, minus mean F of training images: log p differs by as much."""
-    errors = [_summary(values)["standard_error"] for values in (train, own)]
+    """Mean F of images not trained on, minus that of training images, of summaries: log p differs by as much."""
+    errors = [summary["standard_error"] for summary in (train, own)]
     return {
-        "mean": float(own.mean() - train.mean()),
+        "mean": own["mean"] - train["mean"],
         "standard_error": None if None in errors else float(np.hypot(*errors)),
     }
 
