@@ -1,0 +1,91 @@
+"""The convolutional RBM: one set of filters for all places of an image (Lee, Grosse, Ranganath & Ng, ICML 2009).
+
+Strided convolution takes the place of pooling, its transpose goes down (Hwang, Hwang & Jo 2020):
+
+    x = b + convolve(v, W)     y = a + transpose of convolve(h, W)     F(v) = -a.v - sum over filters and places of A(x)
+
+with one bias a channel and one a filter. Outside the image v is 0.
+"""
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.machine import Machine
+from gluon_rbm.units import Multinary
+
+__all__ = ["ConvolutionalRBM"]
+
+
+class ConvolutionalRBM(Machine):
+    """Filters over images (batch, channels, height, width); see `gluon_rbm.machine.Machine` for its verbs.
+
+    Parameters
+    ----------
+    visible_shape : (channels, height, width)
+    num_filters : int
+    kernel, stride : int
+        Side of the filters, and places from one to the next. kernel - stride must be even and not negative: the image
+        is padded by half of it on every side, so that hidden is (batch, num_filters, height / stride, width / stride).
+    hidden_units, visible_units : a family of `gluon_rbm.units`
+        By default `Multinary(255)`.
+    weight_initializer : mx.init.Initializer, optional
+        By default normal with standard deviation 0.01.
+
+    Parameters of the block: visible_layer_bias (channels,), hidden_layer_bias (num_filters,), interaction_weight
+    (num_filters, channels, kernel, kernel).
+
+    Raises InputError where the stride does not divide the image or the filters do not fit it.
+    """
+
+    def __init__(
+        self,
+        visible_shape,
+        num_filters,
+        kernel=4,
+        stride=2,
+        hidden_units=None,
+        visible_units=None,
+        weight_initializer=None,
+        **kwargs,
+    ):
+        super().__init__(visible_units or Multinary(), hidden_units or Multinary(), **kwargs)
+        channels, height, width = visible_shape
+        if min(channels, height, width, num_filters, stride) < 1:
+            raise InputError(
+                "%d filters of stride %d on images of %s are none; give 1 or more of everything"
+                % (num_filters, stride, tuple(visible_shape))
+            )
+        if height % stride or width % stride:
+            raise InputError(
+                "images of %d x %d cannot be divided by a stride of %d; resize or crop them to multiples of it"
+                % (height, width, stride)
+            )
+        if kernel < stride or (kernel - stride) % 2:
+            raise InputError("filters of side %d do not fit a stride of %d; add an even number" % (kernel, stride))
+        self.visible_shape = tuple(visible_shape)
+        self.hidden_shape = num_filters, height // stride, width // stride
+        self._window = {"kernel": (kernel,) * 2, "stride": (stride,) * 2, "pad": ((kernel - stride) // 2,) * 2}
+        self._make_parameters(
+            (channels,),
+            (num_filters,),
+            (num_filters, channels, kernel, kernel),
+            weight_initializer or mx.init.Normal(0.01),
+        )
+
+    def _hidden_input(self, F, visible, hidden_layer_bias, interaction_weight):
+        num_filters = self.hidden_shape[0]
+        return F.Convolution(visible, interaction_weight, hidden_layer_bias, num_filter=num_filters, **self._window)
+
+    def _visible_input(self, F, hidden, visible_layer_bias, interaction_weight):
+        # A copy of the weights: outside training MXNet keeps them in memory as the convolution likes them, and refuses
+        # to convolve backwards with what it finds there.
+        return F.Deconvolution(
+            hidden,
+            interaction_weight * 1,
+            visible_layer_bias,
+            num_filter=self.visible_shape[0],
+            no_bias=False,
+            **self._window,
+        )
+
+    def _weighted(self, F, visible, visible_layer_bias):
+        return F.dot(F.sum(visible, axis=(2, 3)), visible_layer_bias)

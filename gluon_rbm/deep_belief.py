@@ -1,0 +1,93 @@
+"""Stacks of machines: the hidden layer of each is the visible layer of the next (Hinton, Osindero & Teh 2006).
+
+The losses of all layers are added and trained jointly (Hwang, Hwang & Jo 2020), or one after the other.
+"""
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
+
+__all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
+
+
+class DeepBeliefNetwork(mx.gluon.HybridBlock):
+    """A stack of machines; forward(visible) = `transform`.
+
+    Parameters
+    ----------
+    machines : sequence of `gluon_rbm.machine.Machine`, from the images up
+        Each takes what the one below has as hidden layer; a dense machine takes a layer of channels flattened.
+    """
+
+    def __init__(self, machines, **kwargs):
+        super().__init__(**kwargs)
+        for below, above in zip(machines, machines[1:]):
+            if _size(below.hidden_shape) != _size(above.visible_shape):
+                raise InputError(
+                    "a machine with visible layer %s does not stand on one with hidden layer %s"
+                    % (above.visible_shape, below.hidden_shape)
+                )
+        self.machines = list(machines)
+        for machine in machines:
+            self.register_child(machine)
+
+    def up(self, visible, depth=None, sampled=False):
+        """Values of the layer above `depth` machines (all), in the shape of its own machine's hidden layer."""
+        for machine in self.machines[:depth]:
+            visible = visible.reshape((-1, *machine.visible_shape))
+            visible = machine.sample_hidden(visible) if sampled else machine.mean_hidden(visible)
+        return visible
+
+    def down(self, hidden, depth=None):
+        """Means of the images below a layer above `depth` machines (all)."""
+        for machine in self.machines[:depth][::-1]:
+            hidden = machine.mean_visible(hidden.reshape((-1, *machine.hidden_shape)))
+        return hidden
+
+    def transform(self, visible):
+        """Features: the mean values of the top layer as a share of their maximum, (batch, number of units)."""
+        return self.up(visible).flatten() / (self.machines[-1].hidden_units.maximum or 1)
+
+    def reconstruct(self, visible):
+        """Up to the top and down again, by means."""
+        return self.down(self.up(visible))
+
+    def generate(self, visible, sweeps, sampled=True):
+        """Images from the top layer down: `sweeps` sweeps of the top machine, from its own visible values."""
+        top = self.machines[-1]
+        depth = len(self.machines) - 1
+        visible = alternate(top, visible.reshape((-1, *top.visible_shape)), sweeps, sampled)
+        return self.down(top.mean_visible(top.mean_hidden(visible)), depth)
+
+    def hybrid_forward(self, F, visible):
+        return self.transform(visible)
+
+
+def _size(shape):
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
+    """The sum over all layers of F(v) - F(v'), v the layer's input from below: (batch,), in nats.
+
+    detach : whether a layer's input is constant in its loss, so that every layer learns as if alone; else its loss also
+    teaches the layers below.
+    """
+
+    def __init__(self, network, sweeps=1, sampled=False, detach=True, weight=None, batch_axis=0, **kwargs):
+        super().__init__(weight, batch_axis, **kwargs)
+        self.network, self._detach, self._sampled = network, detach, sampled
+        self._losses = [ContrastiveFreeEnergy(machine, sweeps, sampled) for machine in network.machines]
+
+    def hybrid_forward(self, F, visible):
+        total = 0
+        for machine, loss in zip(self.network.machines, self._losses):
+            visible = visible.reshape((-1, *machine.visible_shape))
+            x = machine.hidden_input(visible)
+            total = total + loss.of(F, visible, x)
+            hidden = getattr(machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
+            visible = F.BlockGrad(hidden) if self._detach else hidden
+        return total if self._weight is None else total * self._weight

@@ -1,0 +1,146 @@
+"""What all machines that train by backpropagation share: the verbs, the loop that samples, and the loss.
+
+With units of the families in `gluon_rbm.units`, f their mean and A its integral, and the total inputs
+x = b + v W of the hidden and y = a + h W^T of the visible units,
+
+    F(v) = -a.v - sum_j A(x_j)        log p(v) = -F(v) + sum_i log m(v_i) - log Z
+
+where m is the base measure of the visible units (1 for binary ones). A machine says what v W and h W^T are.
+"""
+
+from gluon_rbm.framework import mx
+
+__all__ = ["ContrastiveFreeEnergy", "Machine", "alternate"]
+
+
+class Machine(mx.gluon.HybridBlock):
+    """A restricted Boltzmann machine of two families of units; forward(visible) = E[h | v].
+
+    A subclass has the parameters visible_layer_bias, hidden_layer_bias and interaction_weight, and `_hidden_input`
+    and `_visible_input`. Every verb takes arrays, or symbols; all arrays are (batch, ...) as the machine's layers are.
+
+    Parameters
+    ----------
+    visible_units, hidden_units : a family of `gluon_rbm.units`
+    """
+
+    def __init__(self, visible_units, hidden_units, **kwargs):
+        super().__init__(**kwargs)
+        self.visible_units, self.hidden_units = visible_units, hidden_units
+
+    def _make_parameters(self, visible_bias_shape, hidden_bias_shape, weight_shape, initializer):
+        # Beside a bias, x counts the values of all inputs: it must be as large as they are, and learn as fast.
+        def bias(name, shape, units):
+            return self.params.get(name, shape=shape, init="zeros", wd_mult=0.0, lr_mult=1 / units.slope)
+
+        with self.name_scope():
+            self.visible_layer_bias = bias("visible_layer_bias", visible_bias_shape, self.visible_units)
+            self.hidden_layer_bias = bias("hidden_layer_bias", hidden_bias_shape, self.hidden_units)
+            self.interaction_weight = self.params.get("interaction_weight", shape=weight_shape, init=initializer)
+
+    def _with(self, x, constant=False):
+        """F, x and the parameters: symbols beside a symbol, arrays on its device beside an array; `constant` or not."""
+        parameters = self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight
+        if isinstance(x, mx.sym.Symbol):
+            F, values = mx.sym, (x, *(parameter.var() for parameter in parameters))
+        else:
+            F, values = mx.nd, (x, *(parameter.data(x.context) for parameter in parameters))
+        return (F, *(map(F.BlockGrad, values) if constant else values))
+
+    def _hidden_input(self, F, visible, hidden_layer_bias, interaction_weight):
+        raise NotImplementedError
+
+    def _visible_input(self, F, hidden, visible_layer_bias, interaction_weight):
+        raise NotImplementedError
+
+    def _weighted(self, F, visible, visible_layer_bias):
+        """a.v of each image: (batch,)."""
+        raise NotImplementedError
+
+    def hidden_input(self, visible, constant=False):
+        """x = b + v W; constant : for autograd."""
+        F, visible, _, bias, weight = self._with(visible, constant)
+        return self._hidden_input(F, visible, bias, weight)
+
+    def visible_input(self, hidden, constant=False):
+        """y = a + h W^T; constant : for autograd."""
+        F, hidden, bias, _, weight = self._with(hidden, constant)
+        return self._visible_input(F, hidden, bias, weight)
+
+    def free_energy(self, visible, hidden_input=None):
+        """F(v) = -a.v - sum_j A(x_j): (batch,), in nats. hidden_input : x, where it is known already."""
+        F, visible, bias, _, _ = self._with(visible)
+        x = self.hidden_input(visible) if hidden_input is None else hidden_input
+        return -self._weighted(F, visible, bias) - F.sum(self.hidden_units.integral(F, x), axis=0, exclude=True)
+
+    def mean_hidden(self, visible):
+        """E[h | v] = f(x)."""
+        return self.hidden_units.mean(self._with(visible)[0], self.hidden_input(visible))
+
+    def sample_hidden(self, visible):
+        """A sample of h given v."""
+        return self.hidden_units.sample(self._with(visible)[0], self.hidden_input(visible))
+
+    def mean_visible(self, hidden):
+        """E[v | h] = f(y)."""
+        return self.visible_units.mean(self._with(hidden)[0], self.visible_input(hidden))
+
+    def sample_visible(self, hidden):
+        """A sample of v given h."""
+        return self.visible_units.sample(self._with(hidden)[0], self.visible_input(hidden))
+
+    def reconstruct(self, visible, sweeps=1, sampled=False):
+        """v -> h -> v, `sweeps` times: by means, E[v'] = f(a + f(b + v W) W^T), or `sampled`, as chains go."""
+        return alternate(self, visible, sweeps, sampled)
+
+    def hybrid_forward(self, F, visible, **parameters):
+        return self.mean_hidden(visible)
+
+
+def alternate(machine, visible, sweeps, sampled=True, hidden_input=None):
+    """Carry visible values through so many sweeps v -> h -> v of a `Machine`; returns the visible values.
+
+    The one loop of all machines that are not binary. sampled : draw every layer given the other (block Gibbs), or hand
+    on its means. hidden_input : x of the visible values, where it is known already. All is constant for autograd.
+    """
+    F = machine._with(visible)[0]
+    how = "sample" if sampled else "mean"
+    for _ in range(sweeps):
+        x = machine.hidden_input(visible, constant=True) if hidden_input is None else F.BlockGrad(hidden_input)
+        y = machine.visible_input(getattr(machine.hidden_units, how)(F, x), constant=True)
+        visible, hidden_input = getattr(machine.visible_units, how)(F, y), None
+    return visible
+
+
+class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
+    """L = F(v) - F(v'), of each image: (batch,), in nats; v' is constant (Hwang, Hwang & Jo 2020, with their sign
+    turned: this is what one minimises).
+
+    Its derivative is <d/dtheta F> over the data less that over v': contrastive divergence, CD-k, where v' is the
+    data after k sweeps (Hinton 2002), and PCD-k where it is persistent chains (Tieleman 2008), which one hands in.
+
+    Parameters
+    ----------
+    machine : Machine
+    sweeps : int
+        k.
+    sampled : bool
+        Whether v' is drawn, or goes by means.
+
+    Inputs: visible (batch, ...), and optionally model_visible, the v' to take.
+    """
+
+    def __init__(self, machine, sweeps=1, sampled=False, weight=None, batch_axis=0, **kwargs):
+        super().__init__(weight, batch_axis, **kwargs)
+        self.machine, self._sweeps, self._sampled = machine, sweeps, sampled
+
+    def hybrid_forward(self, F, visible, model_visible=None):
+        return self.of(F, visible, self.machine.hidden_input(visible), model_visible)
+
+    def of(self, F, visible, hidden_input, model_visible=None):
+        """The loss where x is known already."""
+        if model_visible is None:
+            model_visible = alternate(self.machine, visible, self._sweeps, self._sampled, hidden_input)
+        data = self.machine.free_energy(visible, hidden_input)
+        loss = data - self.machine.free_energy(model_visible)
+        return loss if self._weight is None else loss * self._weight

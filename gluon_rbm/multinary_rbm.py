@@ -1,0 +1,60 @@
+"""The multinary RBM: visible and hidden units with values from 0 to N (Hwang, Hwang & Jo 2020).
+
+    F(v) = -a.v - sum_j A(x_j)     x = b + v W     E[h] = f(x)     E[v'] = f(a + f(b + v W) W^T)
+
+With N = 1 it is the binary RBM. Gaussian visible units make it one for real-valued data.
+"""
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.machine import Machine
+from gluon_rbm.units import Multinary
+
+__all__ = ["MultinaryRBM"]
+
+
+class MultinaryRBM(Machine):
+    """A dense machine; see `gluon_rbm.machine.Machine` for its verbs.
+
+    Parameters
+    ----------
+    num_visible, num_hidden : int
+    hidden_units, visible_units : a family of `gluon_rbm.units`
+        By default `Multinary(255)`, for images of 8 bits and hidden units of as many values.
+    weight_initializer : mx.init.Initializer, optional
+        By default normal with standard deviation 0.01.
+
+    Parameters of the block: visible_layer_bias (num_visible,), hidden_layer_bias (num_hidden,), interaction_weight
+    (num_visible, num_hidden). visible is (batch, num_visible), hidden (batch, num_hidden).
+    """
+
+    def __init__(
+        self, num_visible, num_hidden, hidden_units=None, visible_units=None, weight_initializer=None, **kwargs
+    ):
+        super().__init__(visible_units or Multinary(), hidden_units or Multinary(), **kwargs)
+        if min(num_visible, num_hidden) < 1:
+            raise InputError(
+                "a machine of %d visible and %d hidden units is none; give 1 or more of each"
+                % (num_visible, num_hidden)
+            )
+        self.num_visible, self.num_hidden = num_visible, num_hidden
+        self._make_parameters(
+            (num_visible,), (num_hidden,), (num_visible, num_hidden), weight_initializer or mx.init.Normal(0.01)
+        )
+
+    @property
+    def hidden_shape(self):
+        return (self.num_hidden,)
+
+    @property
+    def visible_shape(self):
+        return (self.num_visible,)
+
+    def _hidden_input(self, F, visible, hidden_layer_bias, interaction_weight):
+        return F.broadcast_add(F.dot(visible, interaction_weight), F.expand_dims(hidden_layer_bias, 0))
+
+    def _visible_input(self, F, hidden, visible_layer_bias, interaction_weight):
+        return F.FullyConnected(hidden, interaction_weight, visible_layer_bias, num_hidden=self.num_visible)
+
+    def _weighted(self, F, visible, visible_layer_bias):
+        return F.dot(visible, visible_layer_bias)
