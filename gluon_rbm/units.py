@@ -5,8 +5,8 @@ A unit of a family has the density  p(h | x) = m(h) exp(x h - A(x))  with base m
     E[h] = f(x) = A'(x)        Var[h] = f'(x)        A(x) = integral of f from -infinity to x
 
 and summing such units out of a Boltzmann machine leaves A in its free energy. N sigmoid copies with offsets o_n are
-the example (Teh & Hinton, NIPS 2001; Nair & Hinton, ICML 2010): f(x) = sum_n sigma(x - o_n). Any f with a known integral
-plugs in (Hwang, Hwang & Jo 2020).
+the example (Teh & Hinton, NIPS 2001; Nair & Hinton, ICML 2010): f(x) = sum_n sigma(x - o_n). Any f with a known
+integral plugs in (Hwang, Hwang & Jo 2020).
 
 F is `mx.nd` or `mx.sym`, x an array or symbol of any shape; so these go into graphs. What is drawn is drawn by MXNet's
 generator: `mx.random.seed` rules it.
