@@ -5,7 +5,18 @@ import sys
 
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.command import exit_status
-from gluon_rbm.commands import classify, exercise, likelihood, recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.commands import (
+    classify,
+    exercise,
+    likelihood,
+    recall,
+    reconstruct,
+    resample,
+    sample,
+    score,
+    svm,
+    weights,
+)
 
 _PROG = "python -m gluon_rbm"
 
@@ -18,6 +29,7 @@ _COMMANDS = {
     "score": score,
     "classify": classify,
     "likelihood": likelihood,
+    "svm": svm,
     "exercise": exercise,
 }
 

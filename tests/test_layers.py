@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-COMMANDS = ("classify", "likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
+COMMANDS = ("classify", "likelihood", "recall", "reconstruct", "resample", "sample", "score", "svm", "weights")
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
@@ -25,7 +25,7 @@ LAYERS = [
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
     ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
-    ["gluon_rbm.networks"],
+    ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],
     ["gluon_rbm.convolutional_rbm", "gluon_rbm.multinary_rbm"],
     ["gluon_rbm.machine"],
