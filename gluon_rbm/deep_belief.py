@@ -91,11 +91,13 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
     """The sum over all layers of F(v) - F(v'), v the layer's input from below: (batch,), in nats.
 
     detach : whether a layer's input is constant in its loss, so that every layer learns as if alone; else its loss also
-    teaches the layers below.
+    teaches the layers below. Raises InputError where that would go through samples (`sampled`), which have no slope.
     """
 
     def __init__(self, network, sweeps=1, sampled=False, detach=True, weight=None, batch_axis=0, **kwargs):
         super().__init__(weight, batch_axis, **kwargs)
+        if sampled and not detach:
+            raise InputError("no loss teaches the layers below through what is sampled; go by means, or detach")
         self.network, self._detach, self._sampled = network, detach, sampled
         self._losses = [ContrastiveFreeEnergy(machine, sweeps, sampled) for machine in network.machines]
         for loss in self._losses:

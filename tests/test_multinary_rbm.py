@@ -327,7 +327,7 @@ def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
     machine.cast(dtype)
     loss = ContrastiveFreeEnergy(machine)
     loss.hybridize(static_alloc=True)
-    trainer = mx.gluon.Trainer(loss.collect_params(), "adam", {"learning_rate": 0.02})
+    trainer = mx.gluon.Trainer(loss.collect_params(), "adam", {"learning_rate": 0.04})
     low, high = (0, units[0].maximum) if units[0].maximum else (-1, 1)
     data = array(np.repeat([np.full(12, low), np.full(12, high)], 4, axis=0), ctx, dtype)
     others = array(generator.uniform(low, high, (8, 12)), ctx, dtype)
@@ -337,7 +337,7 @@ def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
         return (machine.reconstruct(data) - data).square().mean().asscalar(), energies[0] - energies[1]
 
     before = measured()
-    for _ in range(200):
+    for _ in range(100):
         with mx.autograd.record():
             value = loss(data)
         value.backward()
