@@ -107,8 +107,7 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
         total = 0
         for machine, loss in zip(self.network.machines, self._losses):
             visible = _reshaped(visible, machine.visible_shape)
-            x = machine.hidden_input(visible)
-            total = total + loss.of(F, visible, x)
-            hidden = getattr(machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
+            value, hidden = loss.of(F, visible)
+            total = total + value
             visible = F.BlockGrad(hidden) if self._detach else hidden
         return total if self._weight is None else total * self._weight
