@@ -25,6 +25,7 @@ __all__ = [
     "build",
     "describe",
     "features",
+    "parameters",
     "read",
     "save",
     "to_images",
@@ -141,13 +142,14 @@ def _hidden_units(description):
 
 
 def arrays(network, description):
-    """What a file of the network holds: name -> NDArray; parameters are 0.visible_layer_bias and so on."""
+    """What a file of the network holds, parameters and description: name -> NDArray."""
     text = json.dumps(description, sort_keys=True).encode()
-    parameters = {name: parameter.data() for name, parameter in _parameters(network).items()}
-    return {**parameters, _DESCRIPTION: from_host(np.frombuffer(text, np.uint8))}
+    values = {name: parameter.data() for name, parameter in parameters(network).items()}
+    return {**values, _DESCRIPTION: from_host(np.frombuffer(text, np.uint8))}
 
 
-def _parameters(network):
+def parameters(network):
+    """The parameters by their names: 0.visible_layer_bias and so on, machine by machine."""
     return {
         "%d.%s" % (number, name): getattr(machine, name)
         for number, machine in enumerate(network.machines)
@@ -169,16 +171,18 @@ def read(path, context=None):
     path = parameter_file(path)
     found = read_arrays(path)
     try:
+        if _DESCRIPTION not in found:
+            raise ValueError("there is no description in it")
         description = json.loads(found.pop(_DESCRIPTION).asnumpy().tobytes().decode())
         network = build(description)
-        parameters = _parameters(network)
-        if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in parameters.items()}:
+        expected = parameters(network)
+        if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
             raise ValueError("the arrays are not those of the description")
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
         raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
     network.initialize(ctx=context or mx.cpu())
     for name, array in found.items():
-        parameters[name].set_data(array)
+        expected[name].set_data(array)
     return network, description
 
 
