@@ -46,7 +46,9 @@ def main(argv=None):
     if getattr(args, "preset", None):
         commands.choices[args.command].set_defaults(**_COMMANDS[args.command].PRESETS[args.preset])
         args = parser.parse_args(argv)
-    return exit_status("%s %s" % (_PROG, args.command), lambda: _COMMANDS[args.command].run(args))
+    module = _COMMANDS[args.command]
+    interrupted = getattr(module, "INTERRUPTED", "interrupted")
+    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
 
 
 if __name__ == "__main__":

@@ -232,9 +232,12 @@ class NetworkRun(epochs.Run):
     def _after_step(self, result, progress):
         self._losses.append(result.sum())
 
+    def _mean_loss(self):
+        """Of the epoch's training images, each under the parameters of its step."""
+        return sum(loss.asscalar().item() for loss in self._losses) / len(self.data.train_images)
+
     def _observed(self, arrays):
-        total = np.sum([loss.asscalar() for loss in self._losses], dtype="float64")
-        return {"train_loss": round(float(total) / len(self.data.train_images), 5)}
+        return {"train_loss": round(self._mean_loss(), 5)}
 
     def _monitor(self, number):
         # Choices are made on held-out images; so where there are such, the test images are looked at only once.
@@ -244,7 +247,7 @@ class NetworkRun(epochs.Run):
         errors = {name: self._reconstruction_error(images) for name, images in parts.items()}
         said = ", ".join("%s reconstruction error %.5f" % (n.replace("_", "-"), e) for n, e in errors.items())
         row = {name + "_reconstruction_error": round(error, 7) for name, error in errors.items()}
-        return row, "Epoch %d completed with loss %.3f, %s" % (number, self._observed({})["train_loss"], said)
+        return row, "Epoch %d completed with loss %.3f, %s" % (number, self._mean_loss(), said)
 
     def _reconstruct(self, values):
         """By means, through the machines that have learned."""

@@ -117,7 +117,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
 
 def test_kill_then_resume(tmp_path, generator):
     """kill -9 at moments drawn over what an epoch takes, until the run is through."""
-    arguments = ["--num-epoch", "60", "--sampled"]
+    arguments = ["--num-epoch", "25", "--sampled"]
     command = [sys.executable, "-m", "gluon_rbm", "train-multinary", *SMALL, *arguments]
     command += ["--resume", "--output-dir", str(tmp_path / "killed")]
     root = os.path.dirname(os.path.dirname(os.path.abspath(__main__.__file__)))
