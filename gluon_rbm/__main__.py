@@ -5,7 +5,18 @@ import sys
 
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.command import exit_status
-from gluon_rbm.commands import classify, exercise, likelihood, recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.commands import (
+    classify,
+    exercise,
+    likelihood,
+    recall,
+    reconstruct,
+    resample,
+    sample,
+    score,
+    train_multinary,
+    weights,
+)
 
 _PROG = "python -m gluon_rbm"
 
@@ -19,6 +30,7 @@ _COMMANDS = {
     "classify": classify,
     "likelihood": likelihood,
     "exercise": exercise,
+    "train-multinary": train_multinary,
 }
 
 
@@ -28,11 +40,15 @@ def main(argv=None):
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         about, formatter = module.ABOUT, argparse.ArgumentDefaultsHelpFormatter
-        module.add_arguments(
-            commands.add_parser(name, help=about, description=about, formatter_class=formatter).add_argument
-        )
+        commands.add_parser(name, help=about, description=about, formatter_class=formatter)
+        module.add_arguments(commands.choices[name].add_argument)
     args = parser.parse_args(argv)
-    return exit_status("%s %s" % (_PROG, args.command), lambda: _COMMANDS[args.command].run(args))
+    if getattr(args, "preset", None):
+        commands.choices[args.command].set_defaults(**_COMMANDS[args.command].PRESETS[args.preset])
+        args = parser.parse_args(argv)
+    module = _COMMANDS[args.command]
+    interrupted = getattr(module, "INTERRUPTED", "interrupted")
+    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
 
 
 if __name__ == "__main__":

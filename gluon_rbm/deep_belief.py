@@ -92,6 +92,8 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
 
     detach : whether a layer's input is constant in its loss, so that every layer learns as if alone; else its loss also
     teaches the layers below. Raises InputError where that would go through samples (`sampled`), which have no slope.
+
+    Inputs: visible (batch, ...), and optionally the v' of every machine, each (batch, ...) of its visible layer.
     """
 
     def __init__(self, network, sweeps=1, sampled=False, detach=True, weight=None, batch_axis=0, **kwargs):
@@ -103,12 +105,12 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
         for loss in self._losses:
             self.register_child(loss)
 
-    def hybrid_forward(self, F, visible):
+    def hybrid_forward(self, F, visible, *model_visible):
         total = 0
-        for machine, loss in zip(self.network.machines, self._losses):
+        for number, (machine, loss) in enumerate(zip(self.network.machines, self._losses)):
             visible = _reshaped(visible, machine.visible_shape)
             x = machine.hidden_input(visible)
-            total = total + loss.of(F, visible, x)
+            total = total + loss.of(F, visible, x, model_visible[number] if model_visible else None)
             hidden = getattr(machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
             visible = F.BlockGrad(hidden) if self._detach else hidden
         return total if self._weight is None else total * self._weight
