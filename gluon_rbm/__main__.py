@@ -5,7 +5,18 @@ import sys
 
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.command import exit_status
-from gluon_rbm.commands import classify, exercise, likelihood, recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.commands import (
+    classify,
+    exercise,
+    likelihood,
+    recall,
+    reconstruct,
+    resample,
+    sample,
+    score,
+    train_deep,
+    weights,
+)
 
 _PROG = "python -m gluon_rbm"
 
@@ -19,6 +30,7 @@ _COMMANDS = {
     "classify": classify,
     "likelihood": likelihood,
     "exercise": exercise,
+    "train-deep": train_deep,
 }
 
 
@@ -31,7 +43,9 @@ def main(argv=None):
         module.add_arguments(
             commands.add_parser(name, help=about, description=about, formatter_class=formatter).add_argument
         )
-    args = parser.parse_args(argv)
+    args, args.others = parser.parse_known_args(argv)
+    if args.others and not hasattr(_COMMANDS[args.command], "TAKES_OTHERS"):
+        parser.error("unrecognized arguments: " + " ".join(args.others))
     return exit_status("%s %s" % (_PROG, args.command), lambda: _COMMANDS[args.command].run(args))
 
 

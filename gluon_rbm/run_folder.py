@@ -20,6 +20,7 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
     fcntl = None
 
 __all__ = [
+    "PARAMETERS",
     "RunFolder",
     "Checkpoint",
     "check_writable",
@@ -33,9 +34,9 @@ _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
-_PARAMETERS = "rbm.params"
+PARAMETERS = "rbm.params"
 _CLASSES = "aux_label_classes"  # the array that tells of label units: `gluon_rbm.learning.CLASSES`
-_RESULTS = (_CHECKPOINT, _METRICS, _PARAMETERS)
+_RESULTS = (_CHECKPOINT, _METRICS, PARAMETERS)
 _FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
 
@@ -100,7 +101,7 @@ def read_model(path):
 
     Raises InputError as `read_parameters` does, and where there are not as many visible units.
     """
-    path = os.path.join(path, _PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+    path = os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
     try:
         with open(path, "rb"):  # MXNet's own message is a page long
             pass
@@ -108,7 +109,7 @@ def read_model(path):
     except (OSError, mx.MXNetError) as error:
         reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
         raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, _PARAMETERS)
+            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
     arrays = {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
     missing = [name for name in Parameters._fields if name not in arrays]
@@ -268,7 +269,7 @@ class RunFolder:
 
     def write_parameters(self, arrays):
         """rbm.params, as `BinaryRBMBlock.save_parameters` writes it; arrays : name -> NumPy array."""
-        with write_whole(self.file(_PARAMETERS)) as temporary:
+        with write_whole(self.file(PARAMETERS)) as temporary:
             mx.nd.save(temporary, {name: from_host(array) for name, array in arrays.items()})
 
     def write_metrics(self, rows):
