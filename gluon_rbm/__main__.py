@@ -8,6 +8,7 @@ from gluon_rbm.command import exit_status
 from gluon_rbm.commands import (
     classify,
     exercise,
+    frechet,
     likelihood,
     recall,
     reconstruct,
@@ -29,6 +30,7 @@ _COMMANDS = {
     "score": score,
     "classify": classify,
     "likelihood": likelihood,
+    "frechet": frechet,
     "exercise": exercise,
     "train-deep": train_deep,
 }

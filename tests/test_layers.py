@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-COMMANDS = ("classify", "likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
+COMMANDS = ("classify", "frechet", "likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
@@ -20,7 +20,13 @@ LAYERS = [
     ["gluon_rbm.report"],
     ["gluon_rbm.command"],
     ["gluon_rbm.options", "gluon_rbm.plots"],
-    ["gluon_rbm.binary_deep_belief", "gluon_rbm.judge", "gluon_rbm.monitoring", "gluon_rbm.optimization"],
+    [
+        "gluon_rbm.binary_deep_belief",
+        "gluon_rbm.frechet",
+        "gluon_rbm.judge",
+        "gluon_rbm.monitoring",
+        "gluon_rbm.optimization",
+    ],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 
 import numpy as np
 
@@ -94,6 +95,7 @@ def _reconstruction(network, data):
 
 def _worth(network, data, seed):
     """Share of test images that a logistic regression classifies wrongly, by what it sees."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     def untrained(layer, number):
@@ -114,7 +116,9 @@ def _worth(network, data, seed):
         train, test = (features(images, data.maximum) for images in (data.train_images, data.test_images))
         train, test = train - train.mean(axis=0), test - train.mean(axis=0)
         scale = train.std() or 1  # one for all; untrained units hardly differ from 1/2
-        classifier = LogisticRegression(max_iter=200).fit(train / scale, data.train_labels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits do not matter
+            classifier = LogisticRegression(max_iter=200).fit(train / scale, data.train_labels)
         error = float((classifier.predict(test / scale) != data.test_labels).mean())
         errors[name] = {"error": error, "standard_error": float(np.sqrt(error * (1 - error) / len(test)))}
         print("logistic regression on %s: %.2f +- %.2f %% of the test images wrong"
