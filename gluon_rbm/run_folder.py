@@ -20,6 +20,7 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
     fcntl = None
 
 __all__ = [
+    "PARAMETERS",
     "RunFolder",
     "Checkpoint",
     "check_writable",
@@ -35,9 +36,9 @@ _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
-_PARAMETERS = "rbm.params"
+PARAMETERS = "rbm.params"
 _CLASSES = "aux_label_classes"  # the array that tells of label units: `gluon_rbm.learning.CLASSES`
-_RESULTS = (_CHECKPOINT, _METRICS, _PARAMETERS)
+_RESULTS = (_CHECKPOINT, _METRICS, PARAMETERS)
 _FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
 
@@ -280,7 +281,7 @@ class RunFolder:
 
     def write_parameters(self, arrays):
         """rbm.params, as `BinaryRBMBlock.save_parameters` writes it; arrays : name -> NumPy array."""
-        with write_whole(self.file(_PARAMETERS)) as temporary:
+        with write_whole(self.file(PARAMETERS)) as temporary:
             mx.nd.save(temporary, {name: from_host(array) for name, array in arrays.items()})
 
     def write_metrics(self, rows):
