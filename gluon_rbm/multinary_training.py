@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from gluon_rbm import datasets, epochs, framework, networks, optimization, plots
+from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots
 from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
@@ -147,7 +147,7 @@ class NetworkRun(epochs.Run):
         if note:
             print(note, flush=True)
         self.data = self._load(args)
-        digest = epochs.data_digest(self.data.train_images)
+        digest = command.sha256([self.data.train_images])
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         epochs.check_batch_size(args.batch_size, len(self.data.train_images))
         if args.random_crop >= min(self.data.image_shape[:2]):

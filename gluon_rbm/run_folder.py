@@ -120,7 +120,7 @@ def read_model(path):
 
 def parameter_file(path):
     """The file of parameters that `path` means: that of a run folder, or itself."""
-    return os.path.join(path, _PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+    return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
 
 
 def read_arrays(path):
@@ -132,7 +132,7 @@ def read_arrays(path):
     except (OSError, mx.MXNetError) as error:
         reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
         raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, _PARAMETERS)
+            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
     return {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "resample",
     "sample",
     "score",
+    "svm",
     "train_multinary",
     "weights",
 )
@@ -42,7 +43,7 @@ LAYERS = [
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
     ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
-    ["gluon_rbm.networks"],
+    ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],
     ["gluon_rbm.convolutional_rbm", "gluon_rbm.multinary_rbm"],
     ["gluon_rbm.machine"],
