@@ -126,7 +126,7 @@ def alternate(machine, visible, sweeps, sampled=True, hidden_input=None):
     F = _operators(visible)
     how = "sample" if sampled else "mean"
     for _ in range(sweeps):
-        x = machine.hidden_input(visible, constant=True) if hidden_input is None else F.BlockGrad(hidden_input)
+        x = machine.hidden_input(visible, constant=True) if hidden_input is None else hidden_input
         y = machine.visible_input(getattr(machine.hidden_units, how)(F, x), constant=True)
         visible, hidden_input = getattr(machine.visible_units, how)(F, y), None
     return visible

@@ -292,6 +292,16 @@ def test_the_reconstruction_is_constant(ctx, generator, mode, sampled):
     np.testing.assert_allclose(slope, -(a + machine.mean_hidden(data).asnumpy() @ w.T), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_handed_in_is_constant_however_it_was_made(ctx, generator):
+    machine = machine_of(reference.random_machine(5, 4, generator), (Multinary(1), Multinary(1)), ctx)
+    loss, data = ContrastiveFreeEnergy(machine), array(generator.random((6, 5)), ctx)
+    model = machine.reconstruct(data)
+    exact = gradients(machine, lambda: loss(data, model))
+    ours = gradients(machine, lambda: loss(data, machine.mean_visible(machine.mean_hidden(data))))
+    for one, other in zip(ours, exact):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_loss_is_one_number_an_image(ctx, generator, mode):
     machine = machine_of(reference.random_machine(5, 4, generator, scale=0.3), (Multinary(3), Multinary(3)), ctx)
