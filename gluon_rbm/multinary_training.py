@@ -282,8 +282,9 @@ class NetworkRun(epochs.Run):
 
     def _showcase(self):
         epochs.seed_mxnet(self.args.seed, _SHOWCASE)
-        values = from_host(self._values(self.data.test_images[: _SIDE**2]), self.context)
-        sweeps = self.args.sample_sweeps
+        images, sweeps = self.data.test_images, self.args.sample_sweeps
+        order = command.generator(self.args.seed, _SHOWCASE).permutation(len(images))
+        values = from_host(self._values(images[np.sort(order[: _SIDE**2])]), self.context)
         samples = self.network.generate(_random_start(self.network.machines[-1], self.context), sweeps)
         sets = {
             "test images": values,

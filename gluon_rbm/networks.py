@@ -171,6 +171,8 @@ def read(path, context=None):
     path = parameter_file(path)
     found = read_arrays(path)
     try:
+        if _DESCRIPTION not in found:
+            raise ValueError("there is no description in it")
         description = json.loads(found.pop(_DESCRIPTION).asnumpy().tobytes().decode())
         network = build(description)
         expected = parameters(network)

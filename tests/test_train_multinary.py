@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -166,6 +167,11 @@ def test_joint_and_greedy_training_of_the_first_machine_are_the_same(tmp_path):
         np.testing.assert_allclose(joint[name], greedy[name], rtol=1e-3, atol=1e-3 * np.abs(joint[name]).max())
 
 
+def descent(**settings):
+    defaults = dict(k=1, sampled=False, detach=True, chains="data", optimizer="sgd", momentum=0.0, batch_size=6)
+    return Namespace(**{**defaults, "weight_decay": 0.0, **settings})
+
+
 def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
     """The binary dense machine by hand: CD-1 by means, decay on the weights only."""
     rate, decay = 0.1, 0.2
@@ -173,8 +179,7 @@ def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
     description = networks.describe((1, 2, 2), dense=[3], maximum=1)
     network = networks.build(description)
     network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
-    args = type("Arguments", (), dict(k=1, sampled=False, detach=True, chains="data", optimizer="sgd", momentum=0.0))
-    args.learning_rate, args.weight_decay, args.batch_size = rate, decay, 6
+    args = descent(learning_rate=rate, weight_decay=decay)
     values = from_host(networks.to_values(images, description), ctx)
     learner = multinary_training.NetworkLearner(args, network, None, values)
     a, b, w = (learner.arrays()["0." + n].asnumpy() for n in networks.Parameters._fields)
@@ -194,6 +199,29 @@ def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
     }
     for name, value in expected.items():
         np.testing.assert_allclose(learner.arrays()["0." + name].asnumpy(), value, rtol=1e-4, atol=1e-6)
+
+
+def test_persistent_chains_go_on_and_are_what_the_loss_looks_at(ctx, generator, seed):
+    """Of a short batch's gradient so many chains are a part as it has images."""
+    images = generator.integers(0, 2, (6, 4, 4)).astype("float32")
+    description = networks.describe((1, 4, 4), channels=[2], dense=[3], maximum=1)
+    network = networks.build(description)
+    network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
+    args = descent(learning_rate=0.1, sampled=True, chains="persistent", k=2)
+    values = from_host(networks.to_values(images, description), ctx)
+    learner = multinary_training.NetworkLearner(args, network, None, values)
+    np.testing.assert_array_equal(learner.arrays()["chains.0"].asnumpy(), values.asnumpy())
+    for count in (6, 4):
+        before = {name: array.asnumpy() for name, array in learner.arrays().items()}
+        learner.step(values[:count])
+        after = {name: array.asnumpy() for name, array in learner.arrays().items()}
+        model = after["chains.0"]
+        assert model.shape == (6, 1, 4, 4) and set(np.unique(model)) <= {0, 1}
+        assert (model != before["chains.0"]).any(axis=(1, 2, 3)).sum() >= 5
+        assert after["chains.1"].shape == (6, 8)
+        expected = 0.1 * (images[:count].sum() - model[:count].sum()) / count
+        found = after["0.visible_layer_bias"] - before["0.visible_layer_bias"]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_presets_are_defaults(tmp_path, monkeypatch):
