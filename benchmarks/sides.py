@@ -281,7 +281,7 @@ def multinary(model, steps, clock):
         trainer.step(len(arrays["images"]))
         mx.nd.waitall()
 
-    found = {"loss": gradients().asnumpy()}
+    found = {"loss": gradients().asnumpy(), "free_energy": network.machines[0].free_energy(arrays["images"]).asnumpy()}
     np.savez(model + ".ours", **found, **{name: parameter.grad().asnumpy() for name, parameter in learned.items()})
     return {"call": seconds(step, steps, clock)}
 
@@ -340,6 +340,7 @@ def multinary_torch(model, steps, clock):
         optimizer.step()
 
     found = {"loss": gradients().detach().numpy()}
+    found["free_energy"] = machines[0].free_energy(images, machines[0].hidden_input(images)).detach().numpy()
     found.update((name, len(images) * value.grad.numpy()) for name, value in machines.named_parameters())
     np.savez(model + ".torch", **found)
     return {"call": seconds(step, steps, clock)}
