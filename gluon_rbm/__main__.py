@@ -15,7 +15,9 @@ from gluon_rbm.commands import (
     resample,
     sample,
     score,
+    svm,
     train_deep,
+    train_multinary,
     weights,
 )
 
@@ -31,8 +33,10 @@ _COMMANDS = {
     "classify": classify,
     "likelihood": likelihood,
     "frechet": frechet,
+    "svm": svm,
     "exercise": exercise,
     "train-deep": train_deep,
+    "train-multinary": train_multinary,
 }
 
 
@@ -42,13 +46,18 @@ def main(argv=None):
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         about, formatter = module.ABOUT, argparse.ArgumentDefaultsHelpFormatter
-        module.add_arguments(
-            commands.add_parser(name, help=about, description=about, formatter_class=formatter).add_argument
-        )
-    args, args.others = parser.parse_known_args(argv)
-    if args.others and not hasattr(_COMMANDS[args.command], "TAKES_OTHERS"):
-        parser.error("unrecognized arguments: " + " ".join(args.others))
-    return exit_status("%s %s" % (_PROG, args.command), lambda: _COMMANDS[args.command].run(args))
+        commands.add_parser(name, help=about, description=about, formatter_class=formatter)
+        module.add_arguments(commands.choices[name].add_argument)
+    args, others = parser.parse_known_args(argv)
+    module = _COMMANDS[args.command]
+    if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
+        commands.choices[args.command].set_defaults(**module.PRESETS[args.preset])
+        args, others = parser.parse_known_args(argv)
+    args.others = others
+    if others and not hasattr(module, "TAKES_OTHERS"):
+        parser.error("unrecognized arguments: " + " ".join(others))
+    interrupted = getattr(module, "INTERRUPTED", "interrupted")
+    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
 
 
 if __name__ == "__main__":

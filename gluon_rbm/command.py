@@ -161,13 +161,14 @@ class Results:
     def write(self, parameters, figures, pictures, arrays=None):
         """Write JSON, pictures and arrays, and say where.
 
+        parameters : of a binary model; None: the figures say what the model is
         figures : dict of what JSON can say; it is given the command, the model and the versions
         pictures : ending -> Figure or animation; arrays : name -> array, for PATH.npz
         """
         arguments = {name: value for name, value in vars(self._args).items() if name != "command"}
         whole = {
             "arguments": arguments,
-            "model": model_record(parameters, self._args.model),
+            "model": parameters and model_record(parameters, self._args.model),
             "results": figures,
             "versions": framework.versions(),
         }

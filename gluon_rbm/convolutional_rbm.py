@@ -48,6 +48,8 @@ class ConvolutionalRBM(Machine):
         **kwargs,
     ):
         super().__init__(visible_units or Multinary(), hidden_units or Multinary(), **kwargs)
+        if len(visible_shape) != 3:
+            raise InputError("images have shape %s; it must be (channels, height, width)" % (tuple(visible_shape),))
         channels, height, width = visible_shape
         if min(channels, height, width, num_filters, stride) < 1:
             raise InputError(
@@ -60,7 +62,10 @@ class ConvolutionalRBM(Machine):
                 % (height, width, stride)
             )
         if kernel < stride or (kernel - stride) % 2:
-            raise InputError("filters of side %d do not fit a stride of %d; add an even number" % (kernel, stride))
+            raise InputError(
+                "filters of side %d do not fit a stride of %d; their side must be that plus 0, 2, 4, ..."
+                % (kernel, stride)
+            )
         self.visible_shape = tuple(visible_shape)
         self.hidden_shape = num_filters, height // stride, width // stride
         self._window = {"kernel": (kernel,) * 2, "stride": (stride,) * 2, "pad": ((kernel - stride) // 2,) * 2}

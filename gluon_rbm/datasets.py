@@ -12,7 +12,7 @@ import numpy as np
 
 from gluon_rbm import downloads
 from gluon_rbm.errors import InputError
-from gluon_rbm.image_files import labelled_files, read_files
+from gluon_rbm.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.partition import smoothed_visible_bias
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "load_binarized",
     "mean_image",
     "part",
+    "prepared",
     "to_visible",
     "with_label_units",
 ]
@@ -68,7 +69,7 @@ class DataSet:
         return 1 + max(int(labels.max(initial=-1)) for labels in (self.train_labels, self.test_labels))
 
 
-def load(name, data_dir=None, progress=True):
+def load(name, data_dir=None, progress=True, image_size=None, skipped=None):
     """Load a data set by its name, one of `NAMES`, or the images of a `.npy` file by its path.
 
     Published data sets are looked for in `data_dir`, in the folder named by the environment variable MXNET_RBM_DATA
@@ -76,16 +77,23 @@ def load(name, data_dir=None, progress=True):
     `$MXNET_HOME/datasets/<name>`; what is missing is downloaded. `data_dir` is required for `image-folder`: it holds a
     folder of images per class, or such folders in `train` and `test`, or images only (no labels). A `.npy` file holds
     floats in [0, 1] or bytes, (n, num_visible), (n, height, width) or (n, height, width, 3). Of images that come in
-    one piece every tenth, from the first on, is a test image. `progress` shows bars, on a terminal only.
+    one piece every tenth, from the first on, is a test image. `progress` shows bars, on a terminal only. `image_size`
+    (height, width): images of any other size are brought to it (`image_pipeline.fitted`). `skipped`: a list to which
+    the files of a folder are added that cannot be read as images; without it they are refused.
 
     Returns a `DataSet`. Raises InputError for an unknown name, for files that are damaged or not what they should be,
     and for files that can be neither found nor downloaded.
     """
     name = os.fspath(name)
+    if name == "image-folder":
+        return _image_folder(data_dir, progress, image_size, skipped)
+    data = _load(name, data_dir, progress)
+    return data if image_size is None or data.image_shape[:2] == tuple(image_size) else _fitted(data, image_size)
+
+
+def _load(name, data_dir, progress):
     if name in downloads.SOURCES:
         return DataSet(name, *downloads.read_published(name, data_dir, progress), maximum=255)
-    if name == "image-folder":
-        return _image_folder(data_dir, progress)
     if name == "digits":
         return _digits()
     if name == "bars-and-stripes":
@@ -93,6 +101,17 @@ def load(name, data_dir=None, progress=True):
     if name.endswith(".npy"):
         return _array_file(name)
     raise InputError(f"unknown data set {name!r}; choose {', '.join(NAMES)} or the path of a .npy file")
+
+
+def _fitted(data, size):
+    from gluon_rbm.image_pipeline import fitted  # with MXNet, which nothing else here needs
+
+    if data.train_images.dtype != np.uint8:
+        raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
+    train, test = (
+        np.stack([fitted(image, size) for image in images]) for images in (data.train_images, data.test_images)
+    )
+    return replace(data, train_images=train, test_images=test)
 
 
 def load_binarized(path, num_images, num_visible):
@@ -202,25 +221,37 @@ def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=
     `num_workers`: threads that prepare batches ahead (at most twice as many batches); they change no result.
     Raises InputError, at once, for arguments that cannot be used.
     """
-    if batch_size < 1:
-        raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
-    if num_workers < 0:
-        raise InputError(f"there cannot be {num_workers} workers; give 0 or more")
     if binarize not in BINARIZE:
         raise InputError(f"unknown way to binarize {binarize!r}; choose {', '.join(BINARIZE)}")
     if binarize == "sample" and key is None:
         raise InputError("drawing pixels needs randomness; give a key, or binarize by threshold")
-    jobs = _batch_jobs(len(images), batch_size, key)
 
-    def prepare(rows, seed):
-        visible = to_visible(images[rows], maximum)
+    def prepare(images, generator):
+        visible = to_visible(images, maximum)
         if binarize == "sample":
-            visible = _generator(seed).random(visible.shape, dtype=np.float32) < visible
+            visible = generator.random(visible.shape, dtype=np.float32) < visible
         elif binarize == "threshold":
             visible = visible >= 0.5
         return visible.astype(np.float32, copy=False)
 
-    return _ahead(prepare, jobs, num_workers) if num_workers else (prepare(*job) for job in jobs)
+    return prepared(images, batch_size, prepare, key, num_workers)
+
+
+def prepared(images, batch_size, prepare, key=None, num_workers=0):
+    """Iterate once over images (n, ...) as prepare(images of a batch, generator); as `batches`, which says the rest.
+
+    generator : NumPy's, of the batch's own; None without a key.
+    """
+    if batch_size < 1:
+        raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
+    if num_workers < 0:
+        raise InputError(f"there cannot be {num_workers} workers; give 0 or more")
+
+    def prepare_job(rows, seed):
+        return prepare(images[rows], None if seed is None else _generator(seed))
+
+    jobs = _batch_jobs(len(images), batch_size, key)
+    return _ahead(prepare_job, jobs, num_workers) if num_workers else (prepare_job(*job) for job in jobs)
 
 
 def _batch_jobs(num_images, batch_size, key):
@@ -311,24 +342,28 @@ def _checked_images(path, array):
 # -- folders of images -------------------------------------------------------------------------------------------------
 
 
-def _image_folder(root, progress):
+def _image_folder(root, progress, size, skipped):
     if root is None or not os.path.isdir(os.path.expanduser(root)):
         raise InputError(f"image-folder needs a folder of images ({root} is none); name one with --data-dir")
     root = Path(os.path.expanduser(root))
     split = (root / "train").is_dir() and (root / "test").is_dir()
-    train, test = (
-        (labelled_files(folder) for folder in (root / "train", root / "test")) if split else _every_tenth(root)
-    )
-    classes = sorted({label for _, label in train + test})
+    parts = [labelled_files(folder) for folder in (root / "train", root / "test")] if split else _every_tenth(root)
+    classes = sorted({label for part in parts for _, label in part})
     if "" in classes[:-1]:
         raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
-    first = (train if split else test)[0][0]  # of the tenths, the first image is the test images'
-    train_images = read_files([path for path, _ in train], first, progress)
-    test_images = read_files([path for path, _ in test], first, progress)
-    labels = [None, None]
-    if classes != [""]:
-        labels = [np.array([classes.index(label) for _, label in part], np.int32) for part in (train, test)]
-    return DataSet("image-folder", train_images, labels[0], test_images, labels[1], maximum=255)
+    # Of the tenths, the first image is the test images'.
+    files = [path for part in (parts if split else parts[::-1]) for path, _ in part]
+    shape = first_shape(files, skip=skipped is not None)
+    shape = shape if size is None else (*size, *shape[2:])
+    images, labels = [], [None, None]
+    for index, part in enumerate(parts):
+        pixels, places = read_files([path for path, _ in part], shape, progress, size is not None, skipped)
+        if not places:
+            raise InputError(f"no {('training', 'test')[index]} image of {root} can be read; repair or remove them")
+        images.append(pixels)
+        if classes != [""]:
+            labels[index] = np.array([classes.index(part[place][1]) for place in places], np.int32)
+    return DataSet("image-folder", images[0], labels[0], images[1], labels[1], maximum=255)
 
 
 def _every_tenth(root):

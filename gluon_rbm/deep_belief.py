@@ -5,27 +5,37 @@ The losses of all layers are added and trained jointly (Hwang, Hwang & Jo 2020),
 
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
-from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
+from gluon_rbm.machine import ContrastiveFreeEnergy, FeatureBlock, alternate
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 
 
-class DeepBeliefNetwork(mx.gluon.HybridBlock):
+class DeepBeliefNetwork(FeatureBlock):
     """A stack of machines; forward(visible) = `transform`.
 
     Parameters
     ----------
     machines : sequence of `gluon_rbm.machine.Machine`, from the images up
         Each takes what the one below has as hidden layer; a dense machine takes a layer of channels flattened.
+
+    Raises InputError where there is none, or one has not as many visible units as the one below has hidden ones, or
+    other values of them. A Gaussian visible layer takes any values.
     """
 
     def __init__(self, machines, **kwargs):
         super().__init__(**kwargs)
+        if not machines:
+            raise InputError("a stack of no machines is none; give one or more")
         for below, above in zip(machines, machines[1:]):
             if _size(below.hidden_shape) != _size(above.visible_shape):
                 raise InputError(
                     "a machine with visible layer %s does not stand on one with hidden layer %s"
                     % (above.visible_shape, below.hidden_shape)
+                )
+            if above.visible_units.maximum not in (None, below.hidden_units.maximum):
+                raise InputError(
+                    "a machine with visible values up to %s does not stand on one with hidden values up to %s"
+                    % (above.visible_units.maximum, below.hidden_units.maximum or "infinity")
                 )
         self.machines = list(machines)
         for machine in machines:
@@ -34,14 +44,14 @@ class DeepBeliefNetwork(mx.gluon.HybridBlock):
     def up(self, visible, depth=None, sampled=False):
         """Values of the layer above `depth` machines (all), in the shape of its own machine's hidden layer."""
         for machine in self.machines[:depth]:
-            visible = visible.reshape((-1, *machine.visible_shape))
+            visible = _reshaped(visible, machine.visible_shape)
             visible = machine.sample_hidden(visible) if sampled else machine.mean_hidden(visible)
         return visible
 
     def down(self, hidden, depth=None):
         """Means of the images below a layer above `depth` machines (all)."""
         for machine in self.machines[:depth][::-1]:
-            hidden = machine.mean_visible(hidden.reshape((-1, *machine.hidden_shape)))
+            hidden = machine.mean_visible(_reshaped(hidden, machine.hidden_shape))
         return hidden
 
     def transform(self, visible):
@@ -56,7 +66,7 @@ class DeepBeliefNetwork(mx.gluon.HybridBlock):
         """Images from the top layer down: `sweeps` sweeps of the top machine, from its own visible values."""
         top = self.machines[-1]
         depth = len(self.machines) - 1
-        visible = alternate(top, visible.reshape((-1, *top.visible_shape)), sweeps, sampled)
+        visible = alternate(top, _reshaped(visible, top.visible_shape), sweeps, sampled)
         return self.down(top.mean_visible(top.mean_hidden(visible)), depth)
 
     def hybrid_forward(self, F, visible):
@@ -70,24 +80,37 @@ def _size(shape):
     return size
 
 
+def _reshaped(values, shape):
+    """Each of the batch in that shape."""
+    if isinstance(values, mx.nd.NDArray) and _size(values.shape[1:]) != _size(shape):
+        raise InputError("an array has shape %s; without the batch it must be as large as %s" % (values.shape, shape))
+    return values.reshape((0, *shape))
+
+
 class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
     """The sum over all layers of F(v) - F(v'), v the layer's input from below: (batch,), in nats.
 
     detach : whether a layer's input is constant in its loss, so that every layer learns as if alone; else its loss also
-    teaches the layers below.
+    teaches the layers below. Raises InputError where that would go through samples (`sampled`), which have no slope.
+
+    Inputs: visible (batch, ...), and optionally the v' of every machine, each (batch, ...) of its visible layer.
     """
 
     def __init__(self, network, sweeps=1, sampled=False, detach=True, weight=None, batch_axis=0, **kwargs):
         super().__init__(weight, batch_axis, **kwargs)
+        if sampled and not detach:
+            raise InputError("no loss teaches the layers below through what is sampled; go by means, or detach")
         self.network, self._detach, self._sampled = network, detach, sampled
         self._losses = [ContrastiveFreeEnergy(machine, sweeps, sampled) for machine in network.machines]
+        for loss in self._losses:
+            self.register_child(loss)
 
-    def hybrid_forward(self, F, visible):
+    def hybrid_forward(self, F, visible, *model_visible):
         total = 0
-        for machine, loss in zip(self.network.machines, self._losses):
-            visible = visible.reshape((-1, *machine.visible_shape))
+        for number, (machine, loss) in enumerate(zip(self.network.machines, self._losses)):
+            visible = _reshaped(visible, machine.visible_shape)
             x = machine.hidden_input(visible)
-            total = total + loss.of(F, visible, x)
+            total = total + loss.of(F, visible, x, model_visible[number] if model_visible else None)
             hidden = getattr(machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
             visible = F.BlockGrad(hidden) if self._detach else hidden
         return total if self._weight is None else total * self._weight

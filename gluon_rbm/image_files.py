@@ -7,9 +7,13 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["labelled_files", "read_files", "read_images", "resized"]
+__all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
+
+
+class UnreadableImage(InputError):
+    """A file that should hold an image and does not."""
 
 
 def labelled_files(root):
@@ -31,15 +35,40 @@ def _images_in(folder):
     return [path for path in _entries(folder) if path.suffix.lower() in _SUFFIXES and path.is_file()]
 
 
-def read_files(paths, first, progress):
-    """Decode images to uint8 (n, height, width[, 3]), of the size of the image `first`; grey or in colour, as it is."""
+def first_shape(paths, skip=False):
+    """(height, width[, 3]) of the first of some images: grey or in colour, as it is; skip : what cannot be read."""
+    for path in paths:
+        try:
+            return _pixels(path).shape
+        except UnreadableImage:
+            if not skip:
+                raise
+    raise InputError(f"{paths[0]} cannot be read as an image, nor can any other beside it; name a folder of images")
+
+
+def read_files(paths, shape, progress, resize=False, skipped=None):
+    """Decode images: uint8 (n, *shape), and the place in `paths` of each.
+
+    resize : bring images of another size to that of `shape`, as `image_pipeline.fitted` does
+    skipped : a list to which paths are added that cannot be read; without it they are an InputError
+    """
     from tqdm import tqdm
 
-    shape = _decode(first).shape
-    images = np.empty((len(paths), *shape), np.uint8)
-    for index, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
-        images[index] = _decode(path, shape)
-    return images
+    if resize:
+        from gluon_rbm.image_pipeline import fitted  # with MXNet, which nothing else here needs
+
+    images, places = np.empty((len(paths), *shape), np.uint8), []
+    for place, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
+        try:
+            pixels = fitted(_pixels(path, len(shape) == 2), shape[:2]) if resize else _decode(path, shape)
+        except UnreadableImage:
+            if skipped is None:
+                raise
+            skipped.append(path)
+            continue
+        images[len(places)] = pixels
+        places.append(place)
+    return images[: len(places)], places
 
 
 def read_images(path, image_shape, resize=False, missing=False, array=None):
@@ -113,23 +142,28 @@ def resized(images, image_shape):
     return result.clip(0, 1)
 
 
-def _decode(path, shape=None, whose="the first image has", advice="; resize it", resize=False):
-    """A picture as uint8 (height, width[, 3]): grey or in colour as it is, or of that shape."""
+def _decode(path, shape, whose="the first image has", advice="; resize it", resize=False):
+    """A picture as uint8 (height, width[, 3]) of that shape."""
+    from PIL import Image
+
+    pixels = _pixels(path, len(shape) == 2)
+    if pixels.shape[:2] != tuple(shape[:2]):
+        if not resize:
+            (height, width), needed = pixels.shape[:2], "%d x %d" % shape[1::-1]
+            raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
+        pixels = np.asarray(Image.fromarray(pixels).resize(shape[1::-1], Image.LANCZOS))
+    return pixels
+
+
+def _pixels(path, grey=None):
+    """A picture as uint8 (height, width[, 3]): grey or in colour, or as it is."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-            grey = image.mode in ("1", "L", "LA") if shape is None else len(shape) == 2
-            image = image.convert("L" if grey else "RGB")
-            if shape is not None and image.size != shape[1::-1]:
-                if not resize:
-                    (width, height), needed = image.size, "%d x %d" % shape[1::-1]
-                    raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
-                image = image.resize(shape[1::-1], Image.LANCZOS)
-            return np.asarray(image)
-    except InputError:
-        raise
+            grey = image.mode in ("1", "L", "LA") if grey is None else grey
+            return np.asarray(image.convert("L" if grey else "RGB"))
     except Exception as error:  # Pillow's decoders raise whatever they meet
-        raise InputError(f"{path} cannot be read as an image; repair or remove it") from error
+        raise UnreadableImage(f"{path} cannot be read as an image; repair or remove it") from error

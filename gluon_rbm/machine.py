@@ -8,16 +8,34 @@ x = b + v W of the hidden and y = a + h W^T of the visible units,
 where m is the base measure of the visible units (1 for binary ones). A machine says what v W and h W^T are.
 """
 
+import warnings
+
+from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
-__all__ = ["ContrastiveFreeEnergy", "Machine", "alternate"]
+__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "Machine", "alternate"]
 
 
-class Machine(mx.gluon.HybridBlock):
+def _operators(x):
+    """F: `mx.sym` beside a symbol, else `mx.nd`."""
+    return mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
+
+
+class FeatureBlock(mx.gluon.HybridBlock):
+    """A block whose forward leaves some parameters to its other verbs and to its loss."""
+
+    def _build_cache(self, *args):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Parameter .* is not used by any computation")
+            return super()._build_cache(*args)
+
+
+class Machine(FeatureBlock):
     """A restricted Boltzmann machine of two families of units; forward(visible) = E[h | v].
 
-    A subclass has the parameters visible_layer_bias, hidden_layer_bias and interaction_weight, and `_hidden_input`
-    and `_visible_input`. Every verb takes arrays, or symbols; all arrays are (batch, ...) as the machine's layers are.
+    A subclass has the parameters visible_layer_bias, hidden_layer_bias and interaction_weight, its layers' shapes
+    visible_shape and hidden_shape, and `_hidden_input`, `_visible_input` and `_weighted`. Every verb takes arrays, or
+    symbols: visible (batch, *visible_shape), hidden (batch, *hidden_shape). An array of another shape is an InputError.
 
     Parameters
     ----------
@@ -38,13 +56,15 @@ class Machine(mx.gluon.HybridBlock):
             self.hidden_layer_bias = bias("hidden_layer_bias", hidden_bias_shape, self.hidden_units)
             self.interaction_weight = self.params.get("interaction_weight", shape=weight_shape, init=initializer)
 
-    def _with(self, x, constant=False):
-        """F, x and the parameters: symbols beside a symbol, arrays on its device beside an array; `constant` or not."""
-        parameters = self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight
-        if isinstance(x, mx.sym.Symbol):
-            F, values = mx.sym, (x, *(parameter.var() for parameter in parameters))
+    def _with(self, x, shape, constant=False):
+        """F, x (batch, *shape) and the parameters, `constant` or not: symbols, or arrays on the device of x."""
+        F, parameters = _operators(x), (self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight)
+        if F is mx.sym:
+            values = x, *(parameter.var() for parameter in parameters)
+        elif x.shape[1:] == shape:
+            values = x, *(parameter.data(x.context) for parameter in parameters)
         else:
-            F, values = mx.nd, (x, *(parameter.data(x.context) for parameter in parameters))
+            raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
         return (F, *(map(F.BlockGrad, values) if constant else values))
 
     def _hidden_input(self, F, visible, hidden_layer_bias, interaction_weight):
@@ -59,35 +79,35 @@ class Machine(mx.gluon.HybridBlock):
 
     def hidden_input(self, visible, constant=False):
         """x = b + v W; constant : for autograd."""
-        F, visible, _, bias, weight = self._with(visible, constant)
+        F, visible, _, bias, weight = self._with(visible, self.visible_shape, constant)
         return self._hidden_input(F, visible, bias, weight)
 
     def visible_input(self, hidden, constant=False):
         """y = a + h W^T; constant : for autograd."""
-        F, hidden, bias, _, weight = self._with(hidden, constant)
+        F, hidden, bias, _, weight = self._with(hidden, self.hidden_shape, constant)
         return self._visible_input(F, hidden, bias, weight)
 
     def free_energy(self, visible, hidden_input=None):
         """F(v) = -a.v - sum_j A(x_j): (batch,), in nats. hidden_input : x, where it is known already."""
-        F, visible, bias, _, _ = self._with(visible)
+        F, visible, bias, _, _ = self._with(visible, self.visible_shape)
         x = self.hidden_input(visible) if hidden_input is None else hidden_input
         return -self._weighted(F, visible, bias) - F.sum(self.hidden_units.integral(F, x), axis=0, exclude=True)
 
     def mean_hidden(self, visible):
         """E[h | v] = f(x)."""
-        return self.hidden_units.mean(self._with(visible)[0], self.hidden_input(visible))
+        return self.hidden_units.mean(_operators(visible), self.hidden_input(visible))
 
     def sample_hidden(self, visible):
         """A sample of h given v."""
-        return self.hidden_units.sample(self._with(visible)[0], self.hidden_input(visible))
+        return self.hidden_units.sample(_operators(visible), self.hidden_input(visible))
 
     def mean_visible(self, hidden):
         """E[v | h] = f(y)."""
-        return self.visible_units.mean(self._with(hidden)[0], self.visible_input(hidden))
+        return self.visible_units.mean(_operators(hidden), self.visible_input(hidden))
 
     def sample_visible(self, hidden):
         """A sample of v given h."""
-        return self.visible_units.sample(self._with(hidden)[0], self.visible_input(hidden))
+        return self.visible_units.sample(_operators(hidden), self.visible_input(hidden))
 
     def reconstruct(self, visible, sweeps=1, sampled=False):
         """v -> h -> v, `sweeps` times: by means, E[v'] = f(a + f(b + v W) W^T), or `sampled`, as chains go."""
@@ -103,7 +123,7 @@ def alternate(machine, visible, sweeps, sampled=True, hidden_input=None):
     The one loop of all machines that are not binary. sampled : draw every layer given the other (block Gibbs), or hand
     on its means. hidden_input : x of the visible values, where it is known already. All is constant for autograd.
     """
-    F = machine._with(visible)[0]
+    F = _operators(visible)
     how = "sample" if sampled else "mean"
     for _ in range(sweeps):
         x = machine.hidden_input(visible, constant=True) if hidden_input is None else F.BlockGrad(hidden_input)
@@ -127,7 +147,8 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
     sampled : bool
         Whether v' is drawn, or goes by means.
 
-    Inputs: visible (batch, ...), and optionally model_visible, the v' to take.
+    Inputs: visible (batch, ...), and optionally model_visible, the v' to take: any number of them, whose mean F(v')
+    every image is compared with. (Once hybridized, always with or always without it.)
     """
 
     def __init__(self, machine, sweeps=1, sampled=False, weight=None, batch_axis=0, **kwargs):
@@ -141,6 +162,8 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
         """The loss where x is known already."""
         if model_visible is None:
             model_visible = alternate(self.machine, visible, self._sweeps, self._sampled, hidden_input)
-        data = self.machine.free_energy(visible, hidden_input)
-        loss = data - self.machine.free_energy(model_visible)
+            model = self.machine.free_energy(model_visible)
+        else:
+            model = F.mean(self.machine.free_energy(F.BlockGrad(model_visible)), keepdims=True)
+        loss = F.broadcast_sub(self.machine.free_energy(visible, hidden_input), model)
         return loss if self._weight is None else loss * self._weight

@@ -43,12 +43,14 @@ def make_optimizer(args, **settings):
     """The `mx.optimizer.Optimizer` of a run.
 
     The gradient is a mean over the batch already, and both APIs divide it by the batch size once more: the documented
-    rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here.
+    rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here; `settings`, which
+    come first, may say otherwise.
     """
     kind = mx.optimizer.Optimizer.opt_registry[args.optimizer]
     if has_momentum(args.optimizer):
         settings["momentum"] = args.momentum
-    optimizer = kind(learning_rate=args.learning_rate, wd=args.weight_decay / args.batch_size, **settings)
+    settings = {"learning_rate": args.learning_rate, "wd": args.weight_decay / args.batch_size, **settings}
+    optimizer = kind(**settings)
     optimizer.aggregate_num = 0  # three arrays in one operator take twice as long as one by one
     return optimizer
 

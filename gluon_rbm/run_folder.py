@@ -24,6 +24,8 @@ __all__ = [
     "RunFolder",
     "Checkpoint",
     "check_writable",
+    "parameter_file",
+    "read_arrays",
     "read_metrics",
     "read_model",
     "read_parameters",
@@ -101,17 +103,8 @@ def read_model(path):
 
     Raises InputError as `read_parameters` does, and where there are not as many visible units.
     """
-    path = os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
-    try:
-        with open(path, "rb"):  # MXNet's own message is a page long
-            pass
-        arrays = mx.nd.load(path)
-    except (OSError, mx.MXNetError) as error:
-        reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
-        raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
-        ) from error
-    arrays = {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
+    path = parameter_file(path)
+    arrays = read_arrays(path)
     missing = [name for name in Parameters._fields if name not in arrays]
     if missing:
         raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
@@ -123,6 +116,25 @@ def read_model(path):
             % (path, num_classes, parameters.num_visible)
         )
     return parameters, num_classes
+
+
+def parameter_file(path):
+    """The file of parameters that `path` means: that of a run folder, or itself."""
+    return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+
+
+def read_arrays(path):
+    """The arrays of a file that MXNet wrote: name, without the arg: and aux: of Module -> NDArray; else InputError."""
+    try:
+        with open(path, "rb"):  # MXNet's own message is a page long
+            pass
+        arrays = mx.nd.load(path)
+    except (OSError, mx.MXNetError) as error:
+        reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
+        raise InputError(
+            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
+        ) from error
+    return {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
 
 
 def read_metrics(path):

@@ -11,15 +11,13 @@ A script brings a learner, which is all that differs between the APIs:
 import contextlib
 import math
 import os
-import sys
-import time
 
 import numpy as np
-from tqdm import tqdm
 
 from gluon_rbm import (
     command,
     datasets,
+    epochs,
     framework,
     gibbs,
     label_rbm,
@@ -31,19 +29,16 @@ from gluon_rbm import (
 )
 from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.energy import Parameters
-from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import Checkpoint, RunFolder, write_whole
+from gluon_rbm.run_folder import RunFolder
 
 __all__ = ["learner_settings", "main"]
 
 _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 
 # Everything random has a key (seed, purpose, ...) of its own.
-_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)
-
-# No unit has an input of this size that means anything; float32 gives up soon after.
-_DIVERGED = 1e6
+_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)  # _SWEEPS: see `epochs.Run`
 
 # Arguments that a resumed run may change: they do not change what its parameters become.
 _FREE = (
@@ -101,11 +96,7 @@ def _check_sizes(args, num_visible, num_images):
             "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains "
             "or --ais-batch-size"
         )
-    if args.batch_size > num_images:
-        raise InputError(
-            "there are %d training images for a --batch-size of %d; choose a smaller one"
-            % (num_images, args.batch_size)
-        )
+    epochs.check_batch_size(args.batch_size, num_images)
 
 
 def _free_arguments(args):
@@ -158,9 +149,11 @@ def _initial_arrays(args, data, context):
     return arrays
 
 
-class _Run:
+class _Run(epochs.Run):
+    # No unit has an input of this size that means anything; float32 gives up soon after.
+    limit, remedy = 1e6, "lower --learning-rate, --momentum or --weight-decay"
+
     def __init__(self, args, api, make_learner, stack):
-        self.args = args
         print(options.documented_namespace(args))
         print(options.added_namespace(args), flush=True)
         self.context, note = framework.choose_context(args.cuda_asked, args.device_id)
@@ -183,7 +176,7 @@ class _Run:
         # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
         args.engine = gibbs.choose_engine(args.engine, arrays["interaction_weight"])
         folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
-        self.folder = stack.enter_context(contextlib.closing(folder))
+        super().__init__(args, stack.enter_context(contextlib.closing(folder)))
         arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
         arguments["device"] = self.context.device_type  # noise and rounding depend on it
         arguments["data_sha256"] = digest
@@ -191,28 +184,11 @@ class _Run:
         self.folder.write_arguments(arguments, framework.versions(), _free_arguments(args))
         self.learner = make_learner(args, arrays, self.context)
         self.batches_an_epoch = -(-len(self.data.train_images) // args.batch_size)
-        self.epoch, self.metrics = 0, []
         self.average, self.stopping = optimization.ParameterAverage(), optimization.EarlyStopping(args.early_stopping)
         self.monitor = self._make_monitor()
 
-    def run(self):
-        self._restore()
-        with tqdm(
-            total=self.args.num_epoch * self.batches_an_epoch,
-            initial=self.epoch * self.batches_an_epoch,
-            unit="batch",
-            disable=None,
-            dynamic_ncols=True,
-        ) as bar:
-            while not self._is_over():
-                bar.set_description("epoch %d/%d" % (self.epoch + 1, self.args.num_epoch))
-                started = time.perf_counter()
-                self._train_epoch(bar)
-                self._finish_epoch(time.perf_counter() - started)
-        self._make_pictures()
-
     def _is_over(self):
-        return self.epoch >= self.args.num_epoch or self.stopping.over
+        return super()._is_over() or self.stopping.over
 
     def _learned(self):
         arrays = self.learner.arrays()
@@ -222,30 +198,26 @@ class _Run:
         """What is monitored: the averaged parameters as soon as there are such."""
         return self.average.arrays or self._learned()
 
-    def _results(self):
+    def _best(self):
         """The run's results so far: with early stopping the best of what was monitored."""
         return self.stopping.arrays or self._current()
 
-    def _restore(self):
-        if self.args.resume and not self.folder.resuming:
-            print("nothing to resume in %s: training from the beginning" % self.folder.path)
-        checkpoint = self.folder.load_checkpoint()
-        if checkpoint is not None:
-            _restore_arrays(self.learner, checkpoint)
-            self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
-            updates = self.epoch * self.batches_an_epoch
-            optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
-            self.average.restore(checkpoint.average, self.context)
-            self.stopping.restore(checkpoint.best, self.context)
-            self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
-            print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
-        else:
-            print("run folder %s, %s engine" % (self.folder.path, self.args.engine), flush=True)
+    def _remark(self):
+        return ", %s engine" % self.args.engine
 
-    def _train_epoch(self, bar):
-        args, number = self.args, self.epoch + 1
-        # The one place that seeds MXNet: an epoch's noise depends on the seed and its number alone, resumed or not.
-        mx.random.seed(int(np.random.SeedSequence([args.seed, _SWEEPS, number]).generate_state(1)[0] >> 1))
+    def _take(self, checkpoint):
+        super()._take(checkpoint)
+        self.average.restore(checkpoint.average, self.context)
+        self.stopping.restore(checkpoint.best, self.context)
+
+    def _kept(self):
+        return self.average.state(), self.stopping.state()
+
+    def _results(self, arrays):
+        return {**arrays, **{name: array.asnumpy() for name, array in self._best().items()}}
+
+    def _batches(self, number):
+        args = self.args
         batches = datasets.batches(
             self.data.train_images,
             self.data.maximum,
@@ -254,48 +226,25 @@ class _Run:
             binarize=args.binarize,
             num_workers=args.data_loader_num_worker,
         )
-        last = None
-        for index, batch in enumerate(batches):
-            progress = (self.epoch + index / self.batches_an_epoch) / args.num_epoch
-            optimization.set_pace(self.learner.updater.optimizer, args, self.epoch, progress)
-            # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
-            current = self.learner.step(mx.nd.array(batch, ctx=self.context))
-            if last is not None:
-                last.wait_to_read()
-            last = current
-            if progress >= 1 - args.average:
-                self.average.add(self._learned())
-            bar.update()
-        mx.nd.waitall()
+        return (mx.nd.array(batch, ctx=self.context) for batch in batches)
 
-    def _finish_epoch(self, seconds):
-        """Refuse what diverged; then monitor, and put the epoch on disk."""
-        number = self.epoch + 1
-        arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
-        if not all(np.abs(array).max() < _DIVERGED for array in arrays.values()):  # NaN fails too
-            raise DivergenceError(
-                "training diverged in epoch %d; lower --learning-rate, --momentum or --weight-decay (%s holds what was "
-                "saved before)" % (number, self.folder.path)
-            )
-        self.epoch = number
-        row = {"epoch": number, "seconds": round(seconds, 3)}
-        for name in (
-            learning.SAMPLES if _rule(self.args).generative_share else ()
-        ):  # what sampling costs may depend on it
-            chains = arrays[name][: self.args.num_chains or self.args.batch_size]
-            row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
+    def _set_pace(self, optimizer, progress):
+        optimization.set_pace(optimizer, self.args, self.epoch, progress)
+
+    def _after_step(self, result, progress):
+        if progress >= 1 - self.args.average:
+            self.average.add(self._learned())
+
+    def _observed(self, arrays):
+        row = {}
+        if _rule(self.args).generative_share:  # what sampling costs may depend on it
+            for name in learning.SAMPLES:
+                chains = arrays[name][: self.args.num_chains or self.args.batch_size]
+                row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
         if learning.SWAP_RATE in arrays:
             row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
             row["mean_swap_rate"] = round(float(arrays[learning.SWAP_RATE].mean()), 5)
-        message = "Epoch %d completed" % number
-        if number % self.args.monitor_every == 0 or number == self.args.num_epoch:
-            started = time.perf_counter()
-            measured, message = self._monitor(number)
-            row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
-        self.metrics.append(row)
-        self._save(arrays)
-        tqdm.write("%s (%.1f s)" % (message, seconds))
-        sys.stdout.flush()
+        return row
 
     def _make_monitor(self):
         args, data = self.args, self.data
@@ -317,7 +266,7 @@ class _Run:
         row, message = monitor.row(scores), monitor.message(scores)
         if self._is_over() and "test" not in scores:
             log_z = self.stopping.log_z if self.stopping.arrays else log_z
-            score = monitor.score(3, self.data.test_images, self._results(), log_z)
+            score = monitor.score(3, self.data.test_images, self._best(), log_z)
             # It belongs into the row of the epoch that the results are of: with early stopping an earlier one.
             columns = monitor.columns(watched[0], scores[watched[0]])
             monitored = [
@@ -328,22 +277,10 @@ class _Run:
             message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (number, message)
 
-    def _save(self, arrays):
-        """The checkpoint first: it holds all the rest."""
-        state = optimization.optimizer_state(self.learner)
-        kept = self.average.state(), self.stopping.state()
-        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics, *kept))
-        self._write_results(arrays)
-
-    def _write_results(self, arrays):
-        results = {name: array.asnumpy() for name, array in self._results().items()}
-        self.folder.write_parameters({**arrays, **results})
-        self.folder.write_metrics(self.metrics)
-
     def _make_pictures(self):
         shape = self.image_shape
         self._picture("learning-curve.png", plots.learning_curve(self.metrics, *self.monitor.curve(self.metrics)))
-        weight = self._results()["interaction_weight"].asnumpy()
+        weight = self._best()["interaction_weight"].asnumpy()
         self._picture("filters.png", plots.filters(weight[self.pixels], shape))
         print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
         originals, samples = self._showcase()
@@ -358,7 +295,7 @@ class _Run:
         chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
         originals = datasets.to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
         chains = gibbs.run_chains(
-            Parameters(**self._results()),
+            Parameters(**self._best()),
             visible=mx.nd.array(originals, ctx=self.context),
             sweeps=_SHOWCASE_SWEEPS,
             softmax_group=label_rbm.softmax_group(self.data.num_visible, self.args.num_classes),
@@ -366,21 +303,3 @@ class _Run:
             engine=self.args.engine,
         )
         return originals[:, self.pixels], chains.visible_prob_1.asnumpy()[:, self.pixels]
-
-    def _picture(self, name, figure):
-        with write_whole(self.folder.file(name)) as temporary:
-            plots.save(figure, temporary)
-
-
-def _restore_arrays(learner, checkpoint):
-    """Put a checkpoint's arrays into the learner."""
-    arrays = learner.arrays()
-    expected = {name: array.shape for name, array in arrays.items()}
-    found = {name: array.shape for name, array in checkpoint.arrays.items()}
-    if expected != found:
-        raise InputError(
-            "the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
-            "of the run" % (found, expected)
-        )
-    for name, array in arrays.items():
-        array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)

@@ -10,15 +10,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-COMMANDS = ("classify", "frechet", "likelihood", "recall", "reconstruct", "resample", "sample", "score", "weights")
+COMMANDS = (
+    "classify",
+    "frechet",
+    "likelihood",
+    "recall",
+    "reconstruct",
+    "resample",
+    "sample",
+    "score",
+    "svm",
+    "train_multinary",
+    "weights",
+)
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
     ["gluon_rbm.commands.exercise", "gluon_rbm.commands.train_deep"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
-    ["gluon_rbm.report"],
-    ["gluon_rbm.command"],
+    ["gluon_rbm.multinary_training", "gluon_rbm.report"],
+    ["gluon_rbm.command", "gluon_rbm.epochs"],
     ["gluon_rbm.options", "gluon_rbm.plots"],
     [
         "gluon_rbm.binary_deep_belief",
@@ -31,6 +43,7 @@ LAYERS = [
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
     ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
+    ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],
     ["gluon_rbm.convolutional_rbm", "gluon_rbm.multinary_rbm"],
     ["gluon_rbm.machine"],
@@ -38,7 +51,7 @@ LAYERS = [
     ["gluon_rbm.label_rbm"],
     ["gluon_rbm.annealing", "gluon_rbm.enumeration", "gluon_rbm.partition", "gluon_rbm.scores", "gluon_rbm.tempering"],
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
-    ["gluon_rbm.energy", "gluon_rbm.native"],
+    ["gluon_rbm.energy", "gluon_rbm.image_pipeline", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
     ["gluon_rbm.diagnostics"],
     ["gluon_rbm.arguments", "gluon_rbm.errors"],

@@ -1,0 +1,150 @@
+"""Time training steps of multinary networks: forward, backward, Adam.
+
+    python benchmarks/multinary.py [--parts step full] [--threads N] [--json FILE]
+
+step: the "mnist" network of `gluon_rbm.networks.PRESETS`, N = 255, reconstructions by means, on MNIST or noise, against
+the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the same loss and
+gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the ratio is that
+of the medians, and in brackets stand the least and the largest that any one round would give.
+
+full: the networks for large images at full size, on noise: time of a step, memory, and from that the time of an epoch.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from common import Bystanders, in_turn, median, read_images
+
+# isort: split
+from gluon_rbm import networks
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+
+TRAINING_IMAGES = {"celeba-64": 162770, "celeba-128": 162770, "caltech-101": 30 * 101}
+_MOST_APART = 1e-4  # of the largest value of an array
+
+
+def description(preset):
+    """Of the network of one of `networks.PRESETS`."""
+    flags = networks.PRESETS[preset]
+    size = flags.get("image_size") or {"mnist": (28, 28), "cifar10": (32, 32)}[preset]
+    return networks.describe((1 if preset == "mnist" else 3, *size), flags["channels"], flags.get("dense", ()))
+
+
+def save_model(path, description, batch_size, images=None):
+    """What the sides start from: the description, initial parameters, and images in [0, 1] or noise."""
+    mx.random.seed(1)
+    network = networks.build(description)
+    network.initialize()
+    arrays = {name: array.asnumpy() for name, array in networks.arrays(network, description).items()}
+    shape = (batch_size, *description["image_shape"])
+    if images is None:
+        images = np.random.default_rng(1).random(shape, dtype=np.float32)
+    np.savez(path, images=images.reshape(shape) * np.float32(description["maximum"]), **arrays)
+
+
+def apart(path):
+    """How far both sides' first loss and gradients are apart: the most, as a share of the largest value of each."""
+    ours, theirs = (np.load("%s.%s.npz" % (path, side)) for side in ("ours", "torch"))
+    return max(float(np.abs(ours[name] - theirs[name]).max() / np.abs(ours[name]).max()) for name in ours.files)
+
+
+def step(args, report):
+    """Ours against PyTorch; returns whether both compute the same."""
+    try:
+        images = read_images(args.batch_size, 784, "mnist", args.data_dir)
+    except InputError as error:
+        print("noise instead of MNIST: %s" % error)
+        images = None
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.npz")
+        save_model(path, description("mnist"), args.batch_size, images)
+        common = {"model": path, "steps": args.steps, "clock": args.clock}
+        bystanders = Bystanders()
+        measured = in_turn({"ours": ("multinary", common), "PyTorch": ("multinary_torch", common)}, rounds=args.rounds)
+        share, difference = bystanders.share(), apart(path)
+    ours, theirs = measured["ours"], measured["PyTorch"]
+    ratio = median(theirs) / median(ours)
+    by_round = [median([other]) / median([mine]) for mine, other in zip(ours, theirs)]
+    same = difference < _MOST_APART
+    print(
+        "mnist, batch %d, %d threads, %d steps, %s clock: ours %.1f ms, PyTorch %.1f ms, ratio %.2fx (%.2fx to %.2fx),"
+        " goal 1x: %s; others used %.0f %% of the processors"
+        % (
+            args.batch_size,
+            args.threads,
+            args.rounds * args.steps,
+            args.clock,
+            1e3 * median(ours),
+            1e3 * median(theirs),
+            ratio,
+            min(by_round),
+            max(by_round),
+            "met" if ratio >= 1 else "missed",
+            100 * share,
+        )
+    )
+    print(
+        "first loss and gradients differ by %.1e of the largest values%s" % (difference, "" if same else ": TOO MUCH")
+    )
+    report["step"] = {"measured": measured, "ratio": ratio, "by_round": by_round, "others": share, "apart": difference}
+    return same
+
+
+def full(args, report):
+    """A row for each of the networks for large images."""
+    print("| network | parameters | s a step of %d | peak memory | epoch of | takes |" % args.batch_size)
+    print("|%s" % (" --- |" * 6))
+    for preset, count in TRAINING_IMAGES.items():
+        arguments = {"preset": preset, "batch_size": args.batch_size, "steps": args.full_steps}
+        measured = in_turn({preset: ("multinary_full", arguments)}, 1)[preset]
+        seconds, memory = median(measured, "call"), measured[0]["memory"][0]
+        shapes = [p.shape for p in networks.build(description(preset)).collect_params().values()]
+        print(
+            "| %s | %.1f million | %.1f | %.1f GB | %d images | %.1f hours |"
+            % (
+                preset,
+                sum(map(np.prod, shapes)) / 1e6,
+                seconds,
+                memory / 1e9,
+                count,
+                seconds * count / args.batch_size / 3600,
+            ),
+            flush=True,
+        )
+        report[preset] = {"seconds": measured[0]["call"], "memory": memory}
+    return True
+
+
+PARTS = {"step": step, "full": full}
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--parts", nargs="+", choices=PARTS, default=["step"], help="default: step")
+    for name, default in (("batch-size", 128), ("steps", 20), ("rounds", 3), ("full-steps", 2)):
+        add("--" + name, type=int, default=default, help="default %(default)s")
+    add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")
+    add("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy machine")
+    add("--data-dir", help="folder of MNIST")
+    add("--json", help="write what was measured to this file, too")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args, report = _parse(argv), {}
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # of the processes to come
+    same = [PARTS[part](args, report) for part in args.parts]
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if all(same) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The command `svm`: how well support vector machines classify by a network's features, and by pixels."""
+
+import time
+
+import numpy as np
+
+from gluon_rbm import command, datasets, framework, networks, options
+from gluon_rbm.arguments import at_least
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "test errors of support vector machines on a network's features, beside those on pixels"
+
+_KERNELS = ("linear", "rbf")
+_TRAIN_IMAGES, _HELD_OUT, _UNTRAINED = range(3)  # everything that is drawn has a key (seed, purpose)
+_COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
+
+
+def add_arguments(add):
+    add("model", metavar="MODEL", nargs="?", help="a run folder of train-multinary, or its file; without, pixels only")
+    options.add_dataset(add)
+    add("--kernels", nargs="+", choices=_KERNELS, default=_KERNELS, help="kernels of the support vector machines")
+    add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
+    add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
+    add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
+    add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
+    add("--threads", type=at_least(1, int), default=1, help="pairs of classes that are learned at once")
+    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    command.add_device(add)
+    add("--output", metavar="PATH", default="svm", help="what the files of the results are called, before their dot")
+
+
+def run(args):
+    """Judge each kind of features by the same images: a row of the table for each kind and kernel."""
+    results = command.Results(args, "json", "npz")
+    data, rows = _data(args)
+    kinds, network = _kinds(args, data)
+    print("%s: %d training images, %d test images" % (data.name, len(rows), len(data.test_images)))
+    print(_COLUMNS % ("features", "number", "kernel", "C", "gamma", "held-out", "test error", "pixels' minus it"))
+    table, wrong = [], {}
+    for kind, features in kinds.items():
+        for kernel, figures in _judged(args, features, data, rows).items():
+            wrong[kind, kernel] = figures.pop("wrong")
+            table.append({"features": kind, "kernel": kernel, **figures, **_less(wrong, kind, kernel)})
+            print(_line(table[-1]), flush=True)
+    figures = {"num_train_images": len(rows), "num_test_images": len(data.test_images), "machines": table}
+    arrays = {"wrong_%s_%s" % names: values for names, values in wrong.items()}
+    results.write(None, {"network": network, **figures}, {}, arrays)
+
+
+def _data(args):
+    """The `DataSet`, and the rows of the training images to learn from."""
+    data = datasets.load(args.dataset, args.data_dir)
+    if data.train_labels is None:
+        raise InputError("images of %s have no labels to learn; name a data set that has" % data.name)
+    rows, count = np.arange(len(data.train_images)), args.train_images
+    if count and count > len(rows):
+        raise InputError("%s has %d training images; ask for at most so many" % (data.name, len(rows)))
+    if count:
+        rows = np.sort(command.generator(args.seed, _TRAIN_IMAGES).choice(rows, count, replace=False))
+    if len(np.unique(data.train_labels[rows])) < 2:
+        raise InputError("all images of %s to learn from are of one class; two or more are needed" % data.name)
+    return data, rows
+
+
+def _kinds(args, data):
+    """kind -> function from images to features, pixels first, and the network's record for the report."""
+    kinds, record = {}, None
+    if args.baselines or not args.model:
+        kinds["pixels"] = lambda images: datasets.to_visible(images, data.maximum)
+    if args.model:
+        context, _ = framework.choose_context(args.cuda, args.device_id)
+        trained, description = networks.read(args.model, context)
+        networks.to_values(data.test_images[:1], description, data.maximum)  # InputError where they are not its images
+
+        def by(network):
+            return lambda images: networks.features(network, description, images, args.batch_size, data.maximum)
+
+        if args.baselines:
+            untrained = networks.build(description)
+            mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
+            untrained.initialize(ctx=context)
+            kinds["untrained"] = by(untrained)
+        kinds["trained"] = by(trained)
+        arrays = networks.arrays(trained, description)
+        digest = command.sha256(array.asnumpy() for _, array in sorted(arrays.items()))
+        record = {"path": str(args.model), "description": description, "sha256": digest}
+    return kinds, record
+
+
+def _judged(args, features, data, rows):
+    """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
+    from gluon_rbm import support_vectors  # brings scikit-learn, which no other command has to wait for
+
+    times = [time.perf_counter()]
+    train, test = features(data.train_images[rows]), features(data.test_images)
+    times.append(time.perf_counter())
+    found = support_vectors.evaluate(
+        args.kernels,
+        train,
+        data.train_labels[rows],
+        test,
+        data.test_labels,
+        command.generator(args.seed, _HELD_OUT),
+        args.threads,
+    )
+    times.append(time.perf_counter())
+    seconds = dict(zip(("features", "all_machines"), np.diff(times).tolist()))
+    beside = {"num_features": train.shape[1], "seconds": seconds}
+    return {kernel: {**evaluation._asdict(), **beside} for kernel, evaluation in found.items()}
+
+
+def _less(wrong, kind, kernel):
+    """How much smaller the error is than that by pixels, on the same test images: what the features add."""
+    from gluon_rbm.support_vectors import mean_and_error
+
+    if kind == "pixels" or ("pixels", kernel) not in wrong:
+        return {"less_than_pixels": None, "standard_error_of_less": None}
+    pixels, this = wrong["pixels", kernel], wrong[kind, kernel]
+    less, error = mean_and_error(pixels.astype(int) - this)
+    return {
+        "less_than_pixels": less,
+        "standard_error_of_less": error,
+        "wrong_by_pixels_only": int((pixels & ~this).sum()),
+        "wrong_by_these_only": int((this & ~pixels).sum()),
+    }
+
+
+def _line(row):
+    settings, less = row["settings"], row["less_than_pixels"]
+    return _COLUMNS % (
+        row["features"],
+        row["num_features"],
+        row["kernel"],
+        "%g" % settings["C"],
+        "%g" % settings["gamma"] if "gamma" in settings else "",
+        "%.2f %%" % (100 * min(trial["error"] for trial in row["trials"])),
+        "%.2f +- %.2f %%" % (100 * row["error"], 100 * row["standard_error"]),
+        "" if less is None else "%+.2f +- %.2f points" % (100 * less, 100 * row["standard_error_of_less"]),
+    )

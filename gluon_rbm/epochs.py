@@ -1,0 +1,197 @@
+"""A training run, epoch by epoch: what every kind of run shares, from its checkpoint to its files."""
+
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from gluon_rbm import optimization, plots
+from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.run_folder import Checkpoint, write_whole
+
+__all__ = ["Run", "check_batch_size", "seed_mxnet"]
+
+
+def seed_mxnet(*key):
+    """Seed MXNet's generators with a sequence of non-negative integers: the one place of a run that does."""
+    mx.random.seed(int(np.random.SeedSequence(key).generate_state(1)[0] >> 1))
+
+
+def check_batch_size(batch_size, num_images):
+    """InputError if a batch is to hold more images than there are."""
+    if batch_size > num_images:
+        raise InputError(
+            "there are %d training images for a --batch-size of %d; choose a smaller one" % (num_images, batch_size)
+        )
+
+
+class Run:
+    """A run as a loop over epochs, each of them whole on disk before the next begins.
+
+    A subclass sets these before `run`:
+
+        args, folder                      arguments (options.parse); a `RunFolder`
+        learner                           see `gluon_rbm.training`
+        num_epoch, batches_an_epoch       lengths
+        limit, remedy                     the largest sound value of any array, and what helps against larger ones
+
+    and has `_batches`, `_monitor`, `_make_pictures` and what else is empty here.
+    """
+
+    _SWEEPS = 3  # the purpose of an epoch's noise, among those of the subclass
+
+    def __init__(self, args, folder):
+        self.args, self.folder, self.num_epoch = args, folder, args.num_epoch
+        self.epoch, self.metrics = 0, []
+
+    def run(self):
+        """Train from the last whole epoch to the end."""
+        self._restore()
+        with tqdm(
+            total=self.num_epoch * self.batches_an_epoch,
+            initial=self.epoch * self.batches_an_epoch,
+            unit="batch",
+            disable=None,
+            dynamic_ncols=True,
+        ) as bar:
+            while not self._is_over():
+                bar.set_description("epoch %d/%d" % (self.epoch + 1, self.num_epoch))
+                started = time.perf_counter()
+                self._train_epoch(bar)
+                self._finish_epoch(time.perf_counter() - started)
+        self._make_pictures()
+
+    # --- What a kind of run is ----------------------------------------------------------------------------------------
+
+    def _batches(self, number):
+        """The NDArrays that `learner.step` takes in epoch `number`, from 1."""
+        raise NotImplementedError
+
+    def _monitor(self, number):
+        """A row of metrics, and the line to print."""
+        raise NotImplementedError
+
+    def _make_pictures(self):
+        raise NotImplementedError
+
+    def _is_over(self):
+        return self.epoch >= self.num_epoch
+
+    def _remark(self):
+        """What is said of the run when it begins, after its folder."""
+        return ""
+
+    def _begin_epoch(self):
+        pass
+
+    def _set_pace(self, optimizer, progress):
+        """progress : the share of the run that is done."""
+        args = self.args
+        factor = optimization.rate_factor(args.learning_rate_schedule, args.hold, progress)
+        optimizer.set_learning_rate(args.learning_rate * factor)
+
+    def _after_step(self, result, progress):
+        """result : what `learner.step` returned; progress : the share of the run that was done before."""
+
+    def _observed(self, arrays):
+        """Columns of the metrics that cost nothing; arrays : the learner's, name -> NumPy array."""
+        return {}
+
+    def _kept(self):
+        """Further states of a checkpoint: average, best."""
+        return ()
+
+    def _take(self, checkpoint):
+        restore_arrays(self.learner, checkpoint)
+        updates = self._updates(checkpoint.epoch)
+        optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
+
+    def _updates(self, epoch):
+        """Of the learner's optimizer after so many epochs."""
+        return epoch * self.batches_an_epoch
+
+    def _results(self, arrays):
+        """What goes into the file of parameters: name -> NumPy array."""
+        return arrays
+
+    # --- The loop -----------------------------------------------------------------------------------------------------
+
+    def _restore(self):
+        if self.args.resume and not self.folder.resuming:
+            print("nothing to resume in %s: training from the beginning" % self.folder.path)
+        checkpoint = self.folder.load_checkpoint()
+        if checkpoint is None:
+            print("run folder %s%s" % (self.folder.path, self._remark()), flush=True)
+            return
+        self._take(checkpoint)
+        self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
+        self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
+        print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
+
+    def _train_epoch(self, bar):
+        # An epoch's noise depends on the seed and its number alone, resumed or not.
+        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1)
+        self._begin_epoch()
+        last = None
+        for index, batch in enumerate(self._batches(self.epoch + 1)):
+            progress = (self.epoch + index / self.batches_an_epoch) / self.num_epoch
+            self._set_pace(self.learner.updater.optimizer, progress)
+            # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
+            current = self.learner.step(batch)
+            if last is not None:
+                last.wait_to_read()
+            last = current
+            self._after_step(current, progress)
+            bar.update()
+        mx.nd.waitall()
+
+    def _finish_epoch(self, seconds):
+        """Refuse what diverged; then monitor, and put the epoch on disk."""
+        number = self.epoch + 1
+        arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+        if not all(np.abs(array).max() < self.limit for array in arrays.values()):  # NaN fails too
+            raise DivergenceError(
+                "training diverged in epoch %d; %s (%s holds what was saved before)"
+                % (number, self.remedy, self.folder.path)
+            )
+        self.epoch = number
+        row = {"epoch": number, "seconds": round(seconds, 3), **self._observed(arrays)}
+        message = "Epoch %d completed" % number
+        if number % self.args.monitor_every == 0 or number == self.num_epoch:
+            started = time.perf_counter()
+            measured, message = self._monitor(number)
+            row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
+        self.metrics.append(row)
+        self._save(arrays)
+        tqdm.write("%s (%.1f s)" % (message, seconds))
+        sys.stdout.flush()
+
+    def _save(self, arrays):
+        """The checkpoint first: it holds all the rest."""
+        state = optimization.optimizer_state(self.learner)
+        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics, *self._kept()))
+        self._write_results(arrays)
+
+    def _write_results(self, arrays):
+        self.folder.write_parameters(self._results(arrays))
+        self.folder.write_metrics(self.metrics)
+
+    def _picture(self, name, figure):
+        with write_whole(self.folder.file(name)) as temporary:
+            plots.save(figure, temporary)
+
+
+def restore_arrays(learner, checkpoint):
+    """Put a checkpoint's arrays into the learner; InputError where they are not of its shapes."""
+    arrays = learner.arrays()
+    expected = {name: array.shape for name, array in arrays.items()}
+    found = {name: array.shape for name, array in checkpoint.arrays.items()}
+    if expected != found:
+        raise InputError(
+            "the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
+            "of the run" % (found, expected)
+        )
+    for name, array in arrays.items():
+        array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)

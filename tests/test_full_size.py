@@ -1,0 +1,45 @@
+"""The networks for large images, at full size: one real training step of each, of two images."""
+
+import numpy as np
+import pytest
+
+from gluon_rbm import networks
+from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
+from gluon_rbm.framework import mx
+
+LARGE = {name: flags for name, flags in networks.PRESETS.items() if "image_size" in flags}
+
+
+@pytest.mark.parametrize("preset", LARGE)
+def test_one_step_at_full_size(preset, generator):
+    flags = LARGE[preset]
+    description = networks.describe((3, *flags["image_size"]), flags["channels"], flags["dense"])
+    network = networks.build(description)
+    network.initialize()
+    loss = JointContrastiveFreeEnergy(network)
+    loss.hybridize(static_alloc=True)
+    trainer = mx.gluon.Trainer(network.collect_params(), "adam", {"learning_rate": flags["learning_rate"]})
+    images = generator.integers(256, size=(2, *flags["image_size"], 3), dtype=np.uint8)
+    visible = mx.nd.array(networks.to_values(images, description))
+    parameters = network.collect_params().values()
+    before = [parameter.data().asnumpy() for parameter in parameters]
+    with mx.autograd.record():
+        value = loss(visible)
+    value.backward()
+    trainer.step(2)
+    assert value.shape == (2,) and np.isfinite(value.asnumpy()).all()
+    for parameter, old in zip(parameters, before):
+        new = parameter.data().asnumpy()
+        assert np.isfinite(new).all() and (new != old).any(), parameter.name
+    size = int(np.prod(network.machines[-1].hidden_shape))
+    features = networks.features(network, description, images)
+    assert features.shape == (2, size) and ((features >= 0) & (features <= 1)).all()
+
+
+def test_the_stacks_are_those_of_the_paper():
+    """Hwang, Hwang & Jo 2020: 256 channels of 4 x 4 below 4096-1000-500-200-100; the classifier ends with them."""
+    for preset, flags in LARGE.items():
+        network = networks.build(networks.describe((3, *flags["image_size"]), flags["channels"], flags["dense"]))
+        shapes = [machine.hidden_shape for machine in network.machines]
+        assert shapes[len(flags["channels"]) - 1] == (256, 4, 4), preset
+        assert flags["dense"] == ([] if preset == "caltech-101" else [1000, 500, 200, 100])

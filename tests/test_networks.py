@@ -1,0 +1,163 @@
+"""Networks as descriptions and as files, and the images they are given."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gluon_rbm import networks
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host, mx
+from gluon_rbm.run_folder import read_model
+
+COLOUR = networks.describe((3, 8, 8), channels=[4, 6], dense=[5, 3], maximum=255)
+
+
+def made(description, context=None):
+    network = networks.build(description)
+    network.initialize(ctx=context)
+    return network
+
+
+def bytes_of(generator, shape):
+    return generator.integers(0, 256, shape, np.uint8)
+
+
+# --- Descriptions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_description_becomes_the_stack_it_says():
+    network = made(json.loads(json.dumps(COLOUR)))
+    assert [machine.visible_shape for machine in network.machines] == [(3, 8, 8), (4, 4, 4), (24,), (5,)]
+    assert [machine.hidden_shape for machine in network.machines] == [(4, 4, 4), (6, 2, 2), (5,), (3,)]
+    assert {machine.visible_units.maximum for machine in network.machines} == {255}
+
+
+@pytest.mark.parametrize("visible_units", networks.VISIBLE_UNITS)
+@pytest.mark.parametrize("hidden_units", networks.HIDDEN_UNITS)
+def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
+    description = networks.describe((1, 4, 4), [2], [3], visible_units=visible_units, hidden_units=hidden_units)
+    below, above = networks.build(description).machines
+    assert above.visible_units is below.hidden_units
+    assert type(below.visible_units).__name__.lower() == visible_units
+    assert type(below.hidden_units).__name__ == {"multinary": "Multinary", "relu": "NoisyReLU"}[hidden_units]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "machine 3 .* 7 x 7 cannot be divided by a stride of 2"),
+        ({"image_shape": [2, 8, 8]}, "neither grey nor in colour"),
+        ({"channels": [], "dense": []}, "at least one machine"),
+        ({"channels": [0]}, "give 1 or more"),
+        ({"dense": [0]}, "give 1 or more"),
+        ({"maximum": 0}, "N >= 1"),
+        ({"slope": 0.0}, "above 0"),
+        ({"kernel": 3}, "do not fit a stride"),
+        ({"visible_units": "ternary"}, "unknown visible units"),
+        ({"hidden_units": "ternary"}, "unknown hidden units"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(change, said):
+    with pytest.raises(InputError, match=said) as raised:
+        networks.build({**COLOUR, **change})
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", networks.PRESETS)
+def test_presets_can_be_built(name):
+    preset = networks.PRESETS[name]
+    shape = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.get(name) or (3, *preset["image_size"])
+    network = networks.build(networks.describe(shape, preset["channels"], preset.get("dense", ())))
+    if preset.get("dense"):  # the paper's generators
+        assert network.machines[len(preset["channels"])].visible_shape == (4096,)
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_saved_is_read_back(tmp_path, ctx, generator):
+    network, images = made(COLOUR, ctx), bytes_of(generator, (5, 8, 8, 3))
+    path = str(tmp_path / "rbm.params")
+    networks.save(path, network, COLOUR)
+    for place in (path, str(tmp_path)):
+        again, description = networks.read(place, ctx)
+        assert description == COLOUR
+        np.testing.assert_array_equal(
+            networks.features(again, COLOUR, images), networks.features(network, COLOUR, images)
+        )
+
+
+def test_files_that_hold_no_network_are_refused(tmp_path):
+    network, whole = made(COLOUR), tmp_path / "rbm.params"
+    networks.save(str(whole), network, COLOUR)
+    content = networks.arrays(network, COLOUR)
+    cases = {"missing": None, "cut.params": whole.read_bytes()[:-100], "text.params": b"no parameters"}
+    for name, data in cases.items():
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match="cannot be read"):
+            networks.read(str(tmp_path / name))
+    text = from_host(np.frombuffer(b"{", np.uint8))
+    fewer = {name: array for name, array in content.items() if name != "1.visible_layer_bias"}
+    foreign = {"a": mx.nd.zeros(3)}
+    other = from_host(np.frombuffer(json.dumps({**COLOUR, "colour": 1}).encode(), np.uint8))
+    for arrays in (foreign, fewer, {**content, "description": text}, {**content, "description": other}):
+        mx.nd.save(str(tmp_path / "other.params"), arrays)
+        with pytest.raises(InputError, match="holds no network"):
+            networks.read(str(tmp_path / "other.params"))
+    with pytest.raises(InputError, match="name the parameters of a binary RBM"):
+        read_model(str(whole))
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8, 3), (4, 8, 8)])
+@pytest.mark.parametrize("visible_units", networks.VISIBLE_UNITS)
+@pytest.mark.parametrize("maximum", [1, 15, 255])
+def test_images_become_values_and_values_images(shape, visible_units, maximum, generator):
+    images = bytes_of(generator, shape)
+    channels = 3 if len(shape) == 4 else 1
+    own = {"mean": 0.4, "deviation": 0.3} if visible_units == "gaussian" else {}
+    description = networks.describe((channels, 8, 8), dense=[2], maximum=maximum, visible_units=visible_units, **own)
+    values = networks.to_values(images, description)
+    assert values.shape == (4, channels, 8, 8) and values.dtype == np.float32 and values.flags.c_contiguous
+    expected = images / 255
+    scaled = (expected - 0.4) / 0.3 if own else maximum * expected
+    np.testing.assert_allclose(values[2, -1, 3, 5], np.atleast_1d(scaled[2, 3, 5])[-1], rtol=1e-5, atol=1e-6)
+    for given in (values, mx.nd.array(values)):
+        np.testing.assert_allclose(networks.to_images(given, description), expected.reshape(4, -1), atol=1e-6)
+    np.testing.assert_allclose(
+        networks.to_values(expected.astype("float32"), description), values, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_bytes_of_8_bits_are_their_own_values(generator):
+    images = bytes_of(generator, (3, 8, 8, 3))
+    np.testing.assert_array_equal(networks.to_values(images, COLOUR), images.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "images, maximum, said",
+    [
+        (np.zeros((2, 8, 8), "uint8"), None, "not the network's .in colour"),
+        (np.zeros((2, 9, 8, 3), "uint8"), None, "not the network's"),
+        (np.zeros((2, 192), "uint8"), None, "not the network's"),
+        (np.full((2, 8, 8, 3), 1.5), None, "not in 0 to 1"),
+        (np.full((2, 8, 8, 3), -0.5), None, "not in 0 to 1"),
+        (np.full((2, 8, 8, 3), np.nan), None, "not in 0 to 1"),
+        (np.full((2, 8, 8, 3), 17, "uint8"), 16, "not in 0 to 16"),
+    ],
+)
+def test_images_of_another_kind_are_refused(images, maximum, said):
+    with pytest.raises(InputError, match=said):
+        networks.to_values(images, COLOUR, maximum)
+
+
+def test_features_do_not_depend_on_batches(generator):
+    network, images = made(COLOUR), bytes_of(generator, (7, 8, 8, 3))
+    found = networks.features(network, COLOUR, images, batch_size=3)
+    assert found.shape == (7, 3) and found.dtype == np.float32 and 0 <= found.min() and found.max() <= 1
+    np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
+    assert networks.features(network, COLOUR, images[:0]).shape == (0, 3)

@@ -1,0 +1,113 @@
+"""The command `svm`, as a user runs it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_rbm import __main__, networks
+from gluon_rbm.framework import mx
+
+DIGITS = ("--dataset", "digits", "--no-cuda")
+
+
+@pytest.fixture
+def model(seed, tmp_path):
+    """A network for digits, not trained."""
+    description = networks.describe((1, 8, 8), channels=[8], maximum=4)
+    network = networks.build(description)
+    network.initialize()
+    networks.save(str(tmp_path / "rbm.params"), network, description)
+    return tmp_path / "rbm.params"
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    def call(*arguments):
+        arguments = ["svm", *map(str, arguments), "--output", str(tmp_path / "svm")]
+        capsys.readouterr()
+        return (__main__.main(arguments), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def machines(tmp_path):
+    """Results by features and kernel, all of them, and the arrays."""
+
+    def read():
+        whole = json.loads((tmp_path / "svm.json").read_text())["results"]
+        with np.load(tmp_path / "svm.npz", allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return {(row["features"], row["kernel"]): row for row in whole["machines"]}, whole, arrays
+
+    return read
+
+
+def test_features_beside_pixels_and_an_untrained_network(run, machines, model):
+    status, text, errors = run(model, *DIGITS)
+    assert (status, errors) == (0, "")
+    found, whole, arrays = machines()
+    assert list(found) == [(f, k) for f in ("pixels", "untrained", "trained") for k in ("linear", "rbf")]
+    for names, row in found.items():
+        wrong, pixels = arrays["wrong_%s_%s" % names], arrays["wrong_pixels_%s" % names[1]]
+        assert wrong.shape == (360,) and row["error"] == pytest.approx(wrong.mean()) and row["error"] < 0.1
+        assert row["num_features"] == (64 if names[0] == "pixels" else 8 * 4 * 4)
+        assert "%.2f +- %.2f %%" % (100 * row["error"], 100 * row["standard_error"]) in text
+        if names[0] == "pixels":
+            assert row["less_than_pixels"] is None
+        else:
+            assert row["less_than_pixels"] == pytest.approx(pixels.mean() - wrong.mean())
+            assert row["wrong_by_pixels_only"] - row["wrong_by_these_only"] == pixels.sum() - wrong.sum()
+    assert whole["network"]["description"]["channels"] == [8] and whole["num_train_images"] == 1437
+
+
+def test_the_same_seed_gives_the_same_results(run, machines, model):
+    arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "linear", "--seed", 3)
+    assert run(*arguments)[0] == 0
+    first = machines()[2]
+    mx.random.seed(5)  # what went on before does not matter
+    assert run(*arguments, "--threads", 2, "--batch-size", 77)[0] == 0
+    for name, array in machines()[2].items():
+        np.testing.assert_array_equal(array, first[name])
+
+
+def test_pixels_alone_need_no_network(run, machines):
+    assert run(*DIGITS, "--kernels", "rbf")[0] == 0
+    found, whole, _ = machines()
+    assert list(found) == [("pixels", "rbf")] and whole["network"] is None
+
+
+def test_without_baselines(run, machines, model):
+    assert run(model, *DIGITS, "--no-baselines", "--train-images", 400)[0] == 0
+    found, whole, _ = machines()
+    assert list(found) == [("trained", "linear"), ("trained", "rbf")] and whole["num_train_images"] == 400
+    assert all(row["less_than_pixels"] is None for row in found.values())
+
+
+def folder(root, classes, size=8):
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for number in range(15):
+            Image.new("L", (size, size), number).save(root / name / ("%d.png" % number))
+    return "--dataset", "image-folder", "--data-dir", root
+
+
+def test_what_cannot_be_classified_is_one_line(run, model, tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((20, 8, 8), np.uint8))
+    for arguments, expected in [
+        (folder(tmp_path / "one", ["only"]), "one class"),
+        (("--dataset", tmp_path / "images.npy"), "no labels"),
+        (folder(tmp_path / "large", ["a", "b"], size=16), "images of"),
+        ((*DIGITS, "--train-images", 5000), "1437 training images"),
+    ]:
+        status, text, errors = run(model, *arguments)
+        assert status == 2 and expected in errors and errors.count("\n") == 1 and text == ""
+    assert not (tmp_path / "svm.json").exists()
+
+
+def test_another_model_is_refused(run, tmp_path):
+    mx.nd.save(str(tmp_path / "other.params"), {"interaction_weight": mx.nd.zeros((64, 3))})
+    status, _, errors = run(tmp_path / "other.params", *DIGITS)
+    assert status == 2 and errors.count("\n") == 1

@@ -1,0 +1,352 @@
+"""`python -m gluon_rbm train-multinary` as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gluon_rbm import __main__, datasets, epochs, image_pipeline, multinary_training, networks
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host, mx
+from gluon_rbm.run_folder import read_metrics
+
+SMALL = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--learning-rate", "0.01"]
+SMALL += ["--held-out", "1000", "--sample-sweeps", "2", "--batch-size", "100"]  # the last batch holds 37
+
+
+def run(folder, *arguments, small=SMALL):
+    return __main__.main(["train-multinary", *small, "--output-dir", str(folder), *map(str, arguments)])
+
+
+def learned(folder):
+    return {name: array.asnumpy() for name, array in mx.nd.load(os.path.join(str(folder), "rbm.params")).items()}
+
+
+def assert_same(left, right):
+    left, right = learned(left), learned(right)
+    assert sorted(left) == sorted(right) and len(left) == 7
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+def assert_refused(capsys, folder, arguments, said, small=SMALL):
+    assert run(folder, *arguments, small=small) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and len(error.splitlines()) == 1, error
+
+
+def write_images(folder, generator, count, shape=(8, 8, 3)):
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.fromarray(generator.integers(0, 256, shape, np.uint8)).save(folder / ("%02d.png" % index))
+    return folder
+
+
+# --- A run ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_leaves(tmp_path, capsys):
+    assert run(tmp_path / "run", "--num-epoch", 3) == 0
+    said = capsys.readouterr().out
+    assert said.count("held-out reconstruction error") == 3 and said.count(", test reconstruction error") == 1
+    for name in ("learning-curve.png", "filters.png", "showcase.png"):
+        assert np.asarray(Image.open(tmp_path / "run" / name)).std() > 10
+    rows = read_metrics(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(np.isfinite(row["train_loss"]) and row["seconds"] > 0 for row in rows)
+    errors = [row["held_out_reconstruction_error"] for row in rows]
+    assert errors[2] < errors[0] < 0.25
+    assert abs(rows[2]["test_reconstruction_error"] - errors[2]) < 0.02
+    record = json.loads((tmp_path / "run" / "arguments.json").read_text())["arguments"]
+    network, description = networks.read(tmp_path / "run")
+    assert record["network"] == description and description["image_shape"] == [1, 8, 8]
+    images = datasets.load("digits").test_images[:20]
+    assert networks.features(network, description, images, maximum=16).std() > 0
+
+
+def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
+    assert run(tmp_path / "run", "--num-epoch", 1) == 0
+    network, description = networks.read(tmp_path / "run")
+    images = datasets.load("digits").test_images
+    found = network.reconstruct(from_host(networks.to_values(images, description, 16))).asnumpy() / 255
+    expected = np.square(found[:, 0] - images / 16).mean()
+    assert abs(read_metrics(tmp_path / "run")[-1]["test_reconstruction_error"] - expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--sampled"],
+        ["--sampled", "--chains", "persistent", "--k", 2],
+        ["--training", "greedy"],
+        ["--training", "greedy", "--sampled", "--chains", "persistent"],
+        ["--no-detach", "--hidden-units", "relu"],
+        ["--visible-units", "gaussian", "--maximum", 1, "--optimizer", "sgd", "--learning-rate", "0.001"],
+        ["--random-crop", 1, "--mirror", "--learning-rate-schedule", "linear", "--weight-decay", 0.1],
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments)),
+)
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, arguments):
+    """Stopped in its second epoch, and with greedy training between the machines, too; other workers, same result."""
+    assert run(tmp_path / "whole", "--num-epoch", 2, *arguments) == 0
+
+    def stop_in(number):
+        train_epoch = epochs.Run._train_epoch
+
+        def stop(self, bar):
+            if self.epoch + 1 == number:
+                raise KeyboardInterrupt
+            train_epoch(self, bar)
+
+        return stop
+
+    for number in (2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(epochs.Run, "_train_epoch", stop_in(number))
+            status = run(tmp_path / "parts", "--num-epoch", 2, "--resume", "--data-loader-num-worker", 0, *arguments)
+            assert status == (130 if number == 2 or "greedy" in arguments else 0)
+    assert run(tmp_path / "parts", "--num-epoch", 2, "--resume", *arguments) == 0
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_kill_then_resume(tmp_path, generator):
+    """kill -9 at moments drawn over what an epoch takes, until the run is through."""
+    arguments = ["--num-epoch", "25", "--sampled"]
+    command = [sys.executable, "-m", "gluon_rbm", "train-multinary", *SMALL, *arguments]
+    command += ["--resume", "--output-dir", str(tmp_path / "killed")]
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__main__.__file__)))
+    environment = dict(os.environ, PYTHONPATH=root, MPLBACKEND="Agg")
+    kills = 0
+    for attempt in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+        if attempt < 2:
+            for line in process.stdout:  # past the start, or nothing would ever be killed while it trains
+                if line.startswith(b"Epoch"):
+                    break
+            time.sleep(generator.random() * 0.2)
+            process.send_signal(signal.SIGKILL)
+        output = process.communicate()[0]
+        kills += process.returncode == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL), output.decode()
+        if process.returncode == 0:
+            break
+    assert kills >= 1 and process.returncode == 0
+    assert run(tmp_path / "whole", *arguments) == 0
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_greedy_training_leaves_the_machines_below_alone(tmp_path, monkeypatch):
+    seen = []
+    finish = epochs.Run._finish_epoch
+
+    def record(self, seconds):
+        finish(self, seconds)
+        seen.append({name: array.asnumpy() for name, array in self.learner.arrays().items()})
+
+    monkeypatch.setattr(epochs.Run, "_finish_epoch", record)
+    assert run(tmp_path / "run", "--num-epoch", 1, "--training", "greedy") == 0
+    first, second = seen
+    changed = [name for name in first if not np.array_equal(first[name], second[name])]
+    assert sorted(changed) == ["1.hidden_layer_bias", "1.interaction_weight", "1.visible_layer_bias"]
+    assert np.all(first["1.hidden_layer_bias"] == 0) and np.any(first["0.hidden_layer_bias"] != 0)
+
+
+def test_joint_and_greedy_training_of_the_first_machine_are_the_same(tmp_path):
+    """Detached, a machine learns as if alone: so the joint run's first machine is the greedy one's."""
+    assert run(tmp_path / "joint", "--num-epoch", 1) == 0
+    assert run(tmp_path / "greedy", "--num-epoch", 1, "--training", "greedy") == 0
+    joint, greedy = learned(tmp_path / "joint"), learned(tmp_path / "greedy")
+    for name in ("0.visible_layer_bias", "0.hidden_layer_bias", "0.interaction_weight"):
+        np.testing.assert_allclose(joint[name], greedy[name], rtol=1e-3, atol=1e-3 * np.abs(joint[name]).max())
+
+
+def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
+    """The binary dense machine by hand: CD-1 by means, decay on the weights only."""
+    rate, decay = 0.1, 0.2
+    images = generator.random((6, 2, 2)).astype("float32")
+    description = networks.describe((1, 2, 2), dense=[3], maximum=1)
+    network = networks.build(description)
+    network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
+    args = type("Arguments", (), dict(k=1, sampled=False, detach=True, chains="data", optimizer="sgd", momentum=0.0))
+    args.learning_rate, args.weight_decay, args.batch_size = rate, decay, 6
+    values = from_host(networks.to_values(images, description), ctx)
+    learner = multinary_training.NetworkLearner(args, network, None, values)
+    a, b, w = (learner.arrays()["0." + n].asnumpy() for n in networks.Parameters._fields)
+    learner.step(values)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    v = images.reshape(6, 4)
+    h = sigmoid(b + v @ w)
+    model_v = sigmoid(a + h @ w.T)
+    model_h = sigmoid(b + model_v @ w)
+    expected = {
+        "visible_layer_bias": a + rate * (v - model_v).mean(axis=0),
+        "hidden_layer_bias": b + rate * (h - model_h).mean(axis=0),
+        "interaction_weight": w + rate * ((v.T @ h - model_v.T @ model_h) / 6 - decay * w),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(learner.arrays()["0." + name].asnumpy(), value, rtol=1e-4, atol=1e-6)
+
+
+def test_presets_are_defaults(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(multinary_training, "train", seen.append)
+    start = ["train-multinary", "--dense", "7", "--preset", "celeba-64", "--learning-rate", "0.5"]
+    assert __main__.main(start) == 0
+    (args,) = seen
+    assert (args.dense, args.channels, args.image_size) == ([7], [64, 128, 256, 256], [64, 64])
+    assert (args.dataset, args.learning_rate) == ("image-folder", 0.5)
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+
+FOLDER = ["--dataset", "image-folder", "--no-cuda", "--channels", "4", "--batch-size", "4", "--sample-sweeps", "1"]
+
+
+def test_a_folder_of_colour_images_of_different_sizes(tmp_path, generator, capsys):
+    write_images(tmp_path / "images", generator, 15)
+    write_images(tmp_path / "large", generator, 5, (12, 20, 3))
+    for index, path in enumerate(sorted((tmp_path / "large").iterdir())):
+        path.rename(tmp_path / "images" / ("large%d.png" % index))
+    (tmp_path / "images" / "00.png").write_bytes(b"no image")  # the first one: of the test images
+    (tmp_path / "images" / "03.png").write_bytes((tmp_path / "images" / "02.png").read_bytes()[:60])
+    arguments = ["--data-dir", tmp_path / "images", "--num-epoch", 1, "--random-crop", 2, "--mirror"]
+    size = ["--image-size", 8, 12]
+    assert run(tmp_path / "run", *arguments, *size, small=FOLDER) == 0
+    said = capsys.readouterr().out
+    assert "2 images skipped" in said and "00.png" in said and "03.png" in said
+    assert networks.read(tmp_path / "run")[1]["image_shape"] == [3, 8, 12]
+    assert_refused(capsys, tmp_path / "strict", [*arguments, *size, "--strict"], "00.png cannot be read", small=FOLDER)
+    assert_refused(capsys, tmp_path / "sizes", arguments, "20 x 12 pixels where the first image has 8 x 8", FOLDER)
+
+
+def test_images_are_brought_to_a_size_around_their_middle():
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 20:40] = 200  # what a square of the height shows, alone
+    assert np.all(image_pipeline.fitted(image, (10, 10)) == 200)
+    assert image_pipeline.fitted(image, (10, 30))[5].tolist() == image[::2, ::2][5].tolist()
+    assert image_pipeline.fitted(image[..., 0], (40, 30)).shape == (40, 30)
+    assert image_pipeline.fitted(image, (20, 60)) is image
+
+
+@pytest.mark.parametrize("shape", [(200, 7, 9, 3), (200, 7, 9)])
+def test_crops_and_mirrors_are_drawn_by_the_generator_alone(shape, seed):
+    images = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+    def vary(**how):
+        return image_pipeline.varied(images, np.random.default_rng(seed + 1), **how)
+
+    assert vary() is images
+    np.testing.assert_array_equal(vary(padding=2, mirror=True), vary(padding=2, mirror=True))
+    turned = (vary(mirror=True) != images).reshape(200, -1).any(axis=1)
+    np.testing.assert_array_equal(vary(mirror=True)[turned], images[turned, :, ::-1])
+    assert 60 <= turned.sum() <= 140  # 5.6 standard errors
+    cropped = vary(padding=1)
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (len(shape) - 3), mode="reflect")
+    places = [(padded[:, top : top + 7, left : left + 9] == cropped) for top in range(3) for left in range(3)]
+    places = np.array([place.reshape(200, -1).all(axis=1) for place in places])
+    assert places.any(axis=0).all()
+    assert places.sum(axis=1).min() > 0  # 200 draws of 9 places leave none out, but for 5e-10
+
+
+def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, capsys):
+    np.save(tmp_path / "bytes.npy", generator.integers(0, 256, (20, 6, 6, 3), np.uint8))
+    np.save(tmp_path / "floats.npy", generator.random((20, 6, 6)))
+    size = ["--image-size", 8, 8, "--num-epoch", 1]
+    assert run(tmp_path / "run", "--dataset", tmp_path / "bytes.npy", *size, small=FOLDER) == 0
+    assert networks.read(tmp_path / "run")[1]["image_shape"] == [3, 8, 8]
+    assert_refused(capsys, tmp_path / "f", ["--dataset", tmp_path / "floats.npy", *size], "are not bytes", FOLDER)
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--channels", 3, 3, 3, 3], "machine 4 of the network: images of 1 x 1 cannot be divided by a stride of 2"),
+        (["--channels", 3, "--stride", 3, "--kernel", 3], "cannot be divided by a stride of 3"),
+        (["--batch-size", 438], "437 training images for a --batch-size of 438"),
+        (["--held-out", 1437], "cannot be held out"),
+        (["--chains", "persistent"], "give --sampled"),
+        (["--training", "greedy", "--no-detach"], "needs --training joint"),
+        (["--training", "greedy", "--learning-rate-schedule", "linear"], "leave --learning-rate-schedule out"),
+        (["--random-crop", 8], "larger than the images"),
+        (["--dense", 2**31 - 1], "2^31 elements or more"),
+        (["--dataset", "digit"], "unknown data set"),
+        (["--channels", "--dense"], "give --channels, --dense or both"),
+    ],
+)
+def test_arguments_that_cannot_be(tmp_path, capsys, arguments, said):
+    assert_refused(capsys, tmp_path / "run", arguments, said)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--maximum", 0], "at least 1"),
+        (["--slope", 0], "above 0"),
+        (["--preset", "mnits"], "invalid choice"),
+        (["--channels", -1], "at least 1"),
+    ],
+)
+def test_arguments_that_are_none(tmp_path, capsys, arguments, said):
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "run", *arguments)
+    error = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and said in error and len(error.splitlines()) == 1
+
+
+def test_folders_without_a_readable_image(tmp_path, capsys, generator):
+    (tmp_path / "none").mkdir()
+    assert_refused(capsys, tmp_path / "run", ["--data-dir", tmp_path / "none"], "holds no images", FOLDER)
+    for path in write_images(tmp_path / "bad", generator, 3).iterdir():
+        path.write_bytes(b"no image")
+    assert_refused(capsys, tmp_path / "run", ["--data-dir", tmp_path / "bad"], "nor can any other", FOLDER)
+    write_images(tmp_path / "half" / "train", generator, 5)
+    write_images(tmp_path / "half" / "test", generator, 1)
+    (tmp_path / "half" / "test" / "00.png").write_bytes(b"")
+    assert_refused(capsys, tmp_path / "run", ["--data-dir", tmp_path / "half"], "no test image", FOLDER)
+
+
+def test_resuming_with_other_images_or_another_network(tmp_path, capsys, generator):
+    write_images(tmp_path / "colour", generator, 12)
+    write_images(tmp_path / "grey", generator, 12, (8, 8))
+    assert run(tmp_path / "run", "--data-dir", tmp_path / "colour", "--num-epoch", 1, small=FOLDER) == 0
+    before = (tmp_path / "run" / "rbm.params").read_bytes()
+    again = ["--resume", "--data-dir"]
+    assert_refused(capsys, tmp_path / "run", [*again, tmp_path / "grey"], "was trained on other data", FOLDER)
+    other = [*again, tmp_path / "colour", "--channels", 5]
+    assert_refused(capsys, tmp_path / "run", other, "has --channels [4], not [5]", FOLDER)
+    assert_refused(capsys, tmp_path / "run", ["--data-dir", tmp_path / "colour"], "already holds a run", FOLDER)
+    assert (tmp_path / "run" / "rbm.params").read_bytes() == before
+
+
+def test_images_of_one_grey_teach_gaussian_units_nothing(tmp_path, capsys):
+    np.save(tmp_path / "grey.npy", np.full((20, 4, 4), 0.5))
+    arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", "gaussian"]
+    assert_refused(capsys, tmp_path / "run", arguments, "all of one grey", FOLDER)
+
+
+def test_divergence_keeps_what_was_there(tmp_path, capsys):
+    arguments = ["--optimizer", "sgd", "--momentum", 0]
+    assert run(tmp_path / "run", "--num-epoch", 1, *arguments, "--learning-rate", 1e-9) == 0
+    assert run(tmp_path / "wild", "--num-epoch", 1, *arguments, "--learning-rate", 1e30) == 3
+    assert "training diverged in epoch 1; lower --learning-rate" in capsys.readouterr().err
+    assert not (tmp_path / "wild" / "rbm.params").exists()
+
+
+def test_values_outside_the_maximum_are_refused(tmp_path):
+    data = datasets.load("digits")
+    description = networks.describe((1, 8, 8), dense=[2])
+    with pytest.raises(InputError, match="not in 0 to 8"):
+        networks.to_values(data.train_images, description, maximum=8)
