@@ -260,6 +260,39 @@ def test_train_deep(tmp_path, capsys):
         assert_same(whole / name, parts / name)
 
 
+def test_features_are_of_use(tmp_path):
+    """With labels of 100 images, a logistic regression does better on the features than on those of an untrained stack.
+
+    The features are learned from all training images, without labels. Twelve choices of the 100; three standard errors.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    recipe = ["--layers", 200, 200, "--batch-size", 50, "--num-epoch", 40, "--learning-rate", 20, "--chains", "data"]
+    recipe += ["--binarize", "sample", "--centering", "--initial-visible-bias", "data", "--data-loader-num-worker", 0]
+    assert train_deep(tmp_path, *recipe) == 0
+    data, trained = datasets.load("digits"), BinaryDeepBeliefNetwork.load(tmp_path)
+    images, labels = (
+        np.concatenate([data.train_images, data.test_images]),
+        np.append(data.train_labels, data.test_labels),
+    )
+    generator = np.random.default_rng(1)
+    untrained = network([(np.zeros(v), np.zeros(200), generator.normal(scale=0.01, size=(v, 200))) for v in (64, 200)])
+    mistakes = {stack: np.full((12, len(images)), np.nan) for stack in (trained, untrained)}
+    seen = {stack: stack.features(images, data.maximum) for stack in mistakes}
+    for number in range(12):
+        order = np.random.default_rng(number).permutation(len(images))
+        known, others = order[:100], order[100:]
+        for stack, wrong in mistakes.items():
+            features = seen[stack] - seen[stack][known].mean(axis=0)
+            features /= features[known].std()
+            classifier = LogisticRegression(max_iter=500).fit(features[known], labels[known])
+            wrong[number, others] = classifier.predict(features[others]) != labels[others]
+    saved = np.nanmean(mistakes[untrained] - mistakes[trained], axis=0)
+    saved = saved[np.isfinite(saved)]
+    print("wrong: %.4f, untrained %.4f" % tuple(np.nanmean(wrong) for wrong in mistakes.values()))
+    assert saved.mean() > 3 * saved.std() / np.sqrt(len(saved))
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -21,6 +21,8 @@ ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes eve
 TAKES_OTHERS = True  # flags that are not known here come as args.others
 
 _SHOWN = 64
+# What the trainer's arguments say of a single layer, or nothing.
+_LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "command", "others")
 _LAYER_SEED, _SAMPLES, _UNTRAINED = range(1, 4)  # purposes of keys
 
 
@@ -127,8 +129,9 @@ def _worth(network, data, seed):
 
 
 def _write(args, training, network, data, arrays, figures):
+    arguments = {**vars(training), **vars(args)}
     whole = {
-        "arguments": {**vars(training), "layers": args.layers, "sweeps": args.sweeps, "count": args.count},
+        "arguments": {name: value for name, value in arguments.items() if name not in _LAYERS_OWN},
         "results": figures,
         "versions": framework.versions(),
     }
