@@ -93,4 +93,5 @@ class ConvolutionalRBM(Machine):
         )
 
     def _weighted(self, F, visible, visible_layer_bias):
-        return F.dot(F.sum(visible, axis=(2, 3)), visible_layer_bias)
+        _, height, width = self.visible_shape
+        return F.dot(F.reshape(visible, (0, -1)), F.repeat(visible_layer_bias, repeats=height * width))

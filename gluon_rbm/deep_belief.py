@@ -109,8 +109,7 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
         total = 0
         for number, (machine, loss) in enumerate(zip(self.network.machines, self._losses)):
             visible = _reshaped(visible, machine.visible_shape)
-            x = machine.hidden_input(visible)
-            total = total + loss.of(F, visible, x, model_visible[number] if model_visible else None)
-            hidden = getattr(machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
+            value, hidden = loss.of(F, visible, model_visible[number] if model_visible else None)
+            total = total + value
             visible = F.BlockGrad(hidden) if self._detach else hidden
         return total if self._weight is None else total * self._weight

@@ -91,7 +91,10 @@ class Machine(FeatureBlock):
         """F(v) = -a.v - sum_j A(x_j): (batch,), in nats. hidden_input : x, where it is known already."""
         F, visible, bias, _, _ = self._with(visible, self.visible_shape)
         x = self.hidden_input(visible) if hidden_input is None else hidden_input
-        return -self._weighted(F, visible, bias) - F.sum(self.hidden_units.integral(F, x), axis=0, exclude=True)
+        gain = F.reshape(self.hidden_units.integral(F, x), (0, -1))
+        # A product with ones: on a CPU F.sum takes as long as a convolution.
+        ones = F.ones_like(F.reshape(F.slice_axis(gain, axis=0, begin=0, end=1), -1))
+        return -self._weighted(F, visible, bias) - F.dot(gain, ones)
 
     def mean_hidden(self, visible):
         """E[h | v] = f(x)."""
@@ -117,18 +120,19 @@ class Machine(FeatureBlock):
         return self.mean_hidden(visible)
 
 
-def alternate(machine, visible, sweeps, sampled=True, hidden_input=None):
+def alternate(machine, visible, sweeps, sampled=True, hidden=None):
     """Carry visible values through so many sweeps v -> h -> v of a `Machine`; returns the visible values.
 
     The one loop of all machines that are not binary. sampled : draw every layer given the other (block Gibbs), or hand
-    on its means. hidden_input : x of the visible values, where it is known already. All is constant for autograd.
+    on its means. hidden : h of the first sweep, where it is known already. All is constant for autograd.
     """
     F = _operators(visible)
     how = "sample" if sampled else "mean"
     for _ in range(sweeps):
-        x = machine.hidden_input(visible, constant=True) if hidden_input is None else hidden_input
-        y = machine.visible_input(getattr(machine.hidden_units, how)(F, x), constant=True)
-        visible, hidden_input = getattr(machine.visible_units, how)(F, y), None
+        if hidden is None:
+            hidden = getattr(machine.hidden_units, how)(F, machine.hidden_input(visible, constant=True))
+        y = machine.visible_input(hidden, constant=True)
+        visible, hidden = getattr(machine.visible_units, how)(F, y), None
     return visible
 
 
@@ -156,14 +160,16 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
         self.machine, self._sweeps, self._sampled = machine, sweeps, sampled
 
     def hybrid_forward(self, F, visible, model_visible=None):
-        return self.of(F, visible, self.machine.hidden_input(visible), model_visible)
+        return self.of(F, visible, model_visible)[0]
 
-    def of(self, F, visible, hidden_input, model_visible=None):
-        """The loss where x is known already."""
+    def of(self, F, visible, model_visible=None):
+        """The loss, and h of the images, means or samples, from which v' goes on."""
+        x = self.machine.hidden_input(visible)
+        hidden = getattr(self.machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
         if model_visible is None:
-            model_visible = alternate(self.machine, visible, self._sweeps, self._sampled, hidden_input)
+            model_visible = alternate(self.machine, visible, self._sweeps, self._sampled, hidden)
             model = self.machine.free_energy(model_visible)
         else:
             model = F.mean(self.machine.free_energy(F.BlockGrad(model_visible)), keepdims=True)
-        loss = F.broadcast_sub(self.machine.free_energy(visible, hidden_input), model)
-        return loss if self._weight is None else loss * self._weight
+        loss = F.broadcast_sub(self.machine.free_energy(visible, x), model)
+        return loss if self._weight is None else loss * self._weight, hidden
