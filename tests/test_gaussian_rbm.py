@@ -134,7 +134,7 @@ def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
     gap = teacher.log_probability(others) - learned.log_probability(others)
     assert learned.log_probability(others).mean() > before
     assert gap.mean() < 0.05 + 5 * gap.std() / np.sqrt(len(gap))
-    # Within a fifth of a standard deviation: the noise of the last gradients, and of 5,000 points.
+    # In units of standard deviations. Largest entry, over 16 seeds: 0.07 +- 0.04 each; six of these more.
     (mean, covariance), (true_mean, true_covariance) = learned.moments(), teacher.moments()
     deviation = np.sqrt(np.diag(true_covariance))
     off = (mean - true_mean) / deviation, (covariance - true_covariance) / np.outer(deviation, deviation)
@@ -142,7 +142,7 @@ def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
         "gap to the teacher %.4f nats; off by %.3f in mean, %.3f in covariance"
         % (gap.mean(), *(np.abs(x).max() for x in off))
     )
-    assert all(np.abs(x).max() < 0.2 for x in off)
+    assert all(np.abs(x).max() < 0.3 for x in off)
 
 
 @pytest.fixture(scope="module")
