@@ -40,20 +40,19 @@ _DESCRIPTION = "description"  # the array of a file of parameters that holds it:
 # The generators of Hwang, Hwang & Jo (2020): whatever the size, the convolutions end in 256 channels of 4 x 4.
 _GENERATOR = {"dataset": "image-folder", "dense": [1000, 500, 200, 100], "learning_rate": 0.003}
 
+# Features for a classifier: one layer of wide filters, of units that are mostly off. Tried: docs/multinary.md.
+_SPARSE = {
+    "initial_deviation": 0.1,
+    "initial_hidden_bias": -5.0,
+    "learning_rate": 0.003,
+    "learning_rate_schedule": "linear",
+    "num_epoch": 6,
+}
+
 # Networks and recipes by name: defaults of the flags of `python -m gluon_rbm train-multinary`.
 PRESETS = {
-    # One layer of wide filters, of units that are mostly off: what was tried for it stands in docs/multinary.md.
-    "mnist": {
-        "dataset": "mnist",
-        "channels": [64],
-        "kernel": 10,
-        "initial_deviation": 0.1,
-        "initial_hidden_bias": -5.0,
-        "learning_rate": 0.003,
-        "learning_rate_schedule": "linear",
-        "num_epoch": 6,
-    },
-    "cifar10": {"dataset": "cifar10", "channels": [64, 128, 256], "learning_rate": 0.003},
+    "mnist": {**_SPARSE, "dataset": "mnist", "channels": [64], "kernel": 10},
+    "cifar10": {**_SPARSE, "dataset": "cifar10", "channels": [128], "kernel": 8},
     "celeba-64": {**_GENERATOR, "image_size": [64, 64], "channels": [64, 128, 256, 256]},
     "celeba-128": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256]},
     # A classifier's features: without the dense machines.
@@ -95,11 +94,14 @@ def describe(
     maximum, slope : int, float or None
         N and k of all multinary units; see `Multinary`.
     visible_units, hidden_units : str
-        "multinary", or "gaussian" and "relu". whole : round pixels to the whole values of multinary units (with N = 1
-        to black and white), instead of letting them be grey between these. initial_deviation :
-        the standard deviation of the weights before training; initial_hidden_bias : k times what hidden biases are
-        before it, below 0 for units that are mostly off at first. The values of gaussian units are (pixel - mean) / deviation of pixels in
-        [0, 1]; mean, deviation : float.
+        "multinary", or "gaussian" and "relu".
+    whole : bool
+        Round pixels to the whole values of multinary units, with N = 1 to black and white; else they may lie between.
+    initial_deviation, initial_hidden_bias : float
+        Of the weights before training the standard deviation; of the hidden biases k times what they are before it:
+        below 0, most units are off at first.
+    mean, deviation : float
+        The values of gaussian visible units are (pixel - mean) / deviation of pixels in [0, 1].
     """
     return {
         "image_shape": [int(length) for length in image_shape],
