@@ -8,6 +8,7 @@ from gluon_rbm.command import exit_status
 from gluon_rbm.commands import (
     classify,
     exercise,
+    frechet,
     likelihood,
     recall,
     reconstruct,
@@ -15,6 +16,7 @@ from gluon_rbm.commands import (
     sample,
     score,
     svm,
+    train_deep,
     train_multinary,
     weights,
 )
@@ -30,8 +32,10 @@ _COMMANDS = {
     "score": score,
     "classify": classify,
     "likelihood": likelihood,
+    "frechet": frechet,
     "svm": svm,
     "exercise": exercise,
+    "train-deep": train_deep,
     "train-multinary": train_multinary,
 }
 
@@ -44,11 +48,14 @@ def main(argv=None):
         about, formatter = module.ABOUT, argparse.ArgumentDefaultsHelpFormatter
         commands.add_parser(name, help=about, description=about, formatter_class=formatter)
         module.add_arguments(commands.choices[name].add_argument)
-    args = parser.parse_args(argv)
-    if getattr(args, "preset", None):
-        commands.choices[args.command].set_defaults(**_COMMANDS[args.command].PRESETS[args.preset])
-        args = parser.parse_args(argv)
+    args, others = parser.parse_known_args(argv)
     module = _COMMANDS[args.command]
+    if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
+        commands.choices[args.command].set_defaults(**module.PRESETS[args.preset])
+        args, others = parser.parse_known_args(argv)
+    args.others = others
+    if others and not hasattr(module, "TAKES_OTHERS"):
+        parser.error("unrecognized arguments: " + " ".join(others))
     interrupted = getattr(module, "INTERRUPTED", "interrupted")
     return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
 

@@ -1,6 +1,5 @@
 """A training run, epoch by epoch: what every kind of run shares, from its checkpoint to its files."""
 
-import hashlib
 import sys
 import time
 
@@ -12,7 +11,7 @@ from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
 
-__all__ = ["Run", "check_batch_size", "data_digest", "seed_mxnet"]
+__all__ = ["Run", "check_batch_size", "seed_mxnet"]
 
 
 def seed_mxnet(*key):
@@ -26,11 +25,6 @@ def check_batch_size(batch_size, num_images):
         raise InputError(
             "there are %d training images for a --batch-size of %d; choose a smaller one" % (num_images, batch_size)
         )
-
-
-def data_digest(images):
-    """Hexadecimal digest of images, by which a resumed run knows them."""
-    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
 
 
 class Run:

@@ -71,19 +71,20 @@ def read_files(paths, shape, progress, resize=False, skipped=None):
     return images[: len(places)], places
 
 
-def read_images(path, image_shape, resize=False, missing=False):
+def read_images(path, image_shape, resize=False, missing=False, array=None):
     """A user's own images: float32 (n, num_visible) in [0, 1].
 
     path : a picture, a folder of pictures, or a `.npy` file of bytes or of floats in [0, 1], (n, num_visible) or
         (n, *image_shape) or one image
     resize : bring images of another size to that of `image_shape`, (height, width) or (height, width, 3)
     missing : let pixels be NaN
+    array : the name of the array to take of a `.npz` file, which is then as good as a `.npy` file
 
     Raises InputError when there is no image, one cannot be read, or has another size and `resize` is false.
     """
     place = Path(os.path.expanduser(os.fspath(path)))
-    if place.suffix == ".npy":
-        return _array(place, image_shape, resize, missing)
+    if place.suffix == ".npy" or place.suffix == ".npz" and array is not None:
+        return _array(place, image_shape, resize, missing, array)
     if not place.exists():
         raise InputError(f"there is no {path}; name a picture, a folder of pictures or a .npy file")
     files = [file for file, _ in labelled_files(place)] if place.is_dir() else [place]
@@ -92,9 +93,15 @@ def read_images(path, image_shape, resize=False, missing=False):
     return np.stack(pixels).reshape(len(pixels), -1).astype(np.float32) / 255
 
 
-def _array(path, image_shape, resize, missing):
+def _array(path, image_shape, resize, missing, name):
     try:
         array = np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            if name not in array.files:
+                raise InputError(f"{path} holds no array {name}; it has {', '.join(array.files)}")
+            array = array[name]
+    except InputError:
+        raise
     except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
     num_visible = int(np.prod(image_shape))

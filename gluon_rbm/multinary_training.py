@@ -67,6 +67,9 @@ def _describe(args, data):
         (*(colours or [1]), height, width),
         visible_units=args.visible_units,
         hidden_units=args.hidden_units,
+        whole=args.whole,
+        initial_deviation=args.initial_deviation,
+        initial_hidden_bias=args.initial_hidden_bias,
         **settings,
     )
 
@@ -147,7 +150,7 @@ class NetworkRun(epochs.Run):
         if note:
             print(note, flush=True)
         self.data = self._load(args)
-        digest = epochs.data_digest(self.data.train_images)
+        digest = command.sha256([self.data.train_images])
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         epochs.check_batch_size(args.batch_size, len(self.data.train_images))
         if args.random_crop >= min(self.data.image_shape[:2]):
@@ -170,7 +173,7 @@ class NetworkRun(epochs.Run):
         free = _FREE if greedy or args.learning_rate_schedule != "constant" else (*_FREE, "num_epoch")
         folder.write_arguments(arguments, framework.versions(), free)
         epochs.seed_mxnet(args.seed, _WEIGHTS)
-        self.network.initialize(ctx=self.context)
+        networks.initialize(self.network, self.description, self.context)
         machines = self.network.machines
         # No unit has an input of this size that means anything; float32 gives up soon after.
         self.limit = 1e6 * max(1 / units.slope for m in machines for units in (m.visible_units, m.hidden_units))

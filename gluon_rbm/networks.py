@@ -25,6 +25,7 @@ __all__ = [
     "build",
     "describe",
     "features",
+    "initialize",
     "parameters",
     "read",
     "save",
@@ -39,10 +40,19 @@ _DESCRIPTION = "description"  # the array of a file of parameters that holds it:
 # The generators of Hwang, Hwang & Jo (2020): whatever the size, the convolutions end in 256 channels of 4 x 4.
 _GENERATOR = {"dataset": "image-folder", "dense": [1000, 500, 200, 100], "learning_rate": 0.003}
 
+# Features for a classifier: one layer of wide filters, of units that are mostly off. Tried: docs/multinary.md.
+_SPARSE = {
+    "initial_deviation": 0.1,
+    "initial_hidden_bias": -5.0,
+    "learning_rate": 0.003,
+    "learning_rate_schedule": "linear",
+    "num_epoch": 6,
+}
+
 # Networks and recipes by name: defaults of the flags of `python -m gluon_rbm train-multinary`.
 PRESETS = {
-    "mnist": {"dataset": "mnist", "channels": [64, 128], "learning_rate": 0.003},
-    "cifar10": {"dataset": "cifar10", "channels": [64, 128, 256], "learning_rate": 0.003},
+    "mnist": {**_SPARSE, "dataset": "mnist", "channels": [64], "kernel": 10},
+    "cifar10": {**_SPARSE, "dataset": "cifar10", "channels": [128], "kernel": 8},
     "celeba-64": {**_GENERATOR, "image_size": [64, 64], "channels": [64, 128, 256, 256]},
     "celeba-128": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256]},
     # A classifier's features: without the dense machines.
@@ -63,6 +73,9 @@ def describe(
     slope=None,
     visible_units="multinary",
     hidden_units="multinary",
+    whole=False,
+    initial_deviation=0.01,
+    initial_hidden_bias=0.0,
     mean=0.0,
     deviation=1.0,
 ):
@@ -81,8 +94,14 @@ def describe(
     maximum, slope : int, float or None
         N and k of all multinary units; see `Multinary`.
     visible_units, hidden_units : str
-        "multinary", or "gaussian" and "relu". The values of gaussian units are (pixel - mean) / deviation of pixels in
-        [0, 1]; mean, deviation : float.
+        "multinary", or "gaussian" and "relu".
+    whole : bool
+        Round pixels to the whole values of multinary units, with N = 1 to black and white; else they may lie between.
+    initial_deviation, initial_hidden_bias : float
+        Of the weights before training the standard deviation; of the hidden biases k times what they are before it:
+        below 0, most units are off at first.
+    mean, deviation : float
+        The values of gaussian visible units are (pixel - mean) / deviation of pixels in [0, 1].
     """
     return {
         "image_shape": [int(length) for length in image_shape],
@@ -94,6 +113,9 @@ def describe(
         "slope": None if slope is None else float(slope),
         "visible_units": visible_units,
         "hidden_units": hidden_units,
+        "whole": bool(whole),
+        "initial_deviation": float(initial_deviation),
+        "initial_hidden_bias": float(initial_hidden_bias),
         "mean": float(mean),
         "deviation": float(deviation),
     }
@@ -136,6 +158,17 @@ def _hidden_units(description):
     if description["hidden_units"] == "relu":
         return NoisyReLU()
     return Multinary(description["maximum"], description["slope"])
+
+
+def initialize(network, description, context=None):
+    """Give a network the parameters that training starts with; MXNet's generator draws them."""
+    description = describe(**description)
+    weights = mx.init.Normal(description["initial_deviation"])
+    for machine in network.machines:
+        machine.initialize(ctx=context or mx.cpu(), force_reinit=True)
+        machine.interaction_weight.initialize(weights, context or mx.cpu(), force_reinit=True)
+        start = description["initial_hidden_bias"] / machine.hidden_units.slope
+        machine.hidden_layer_bias.set_data(mx.nd.full(machine.hidden_layer_bias.shape, start))
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -213,7 +246,8 @@ def to_values(images, description, maximum=None):
     if description["visible_units"] == "gaussian":
         mean, deviation = description["mean"], description["deviation"]
         return (np.ascontiguousarray(planes, np.float32) / maximum - np.float32(mean)) / np.float32(deviation)
-    return np.multiply(np.ascontiguousarray(planes), description["maximum"] / maximum, dtype=np.float32)
+    values = np.multiply(np.ascontiguousarray(planes), description["maximum"] / maximum, dtype=np.float32)
+    return np.floor(values + 0.5, out=values) if description.get("whole") else values
 
 
 def to_images(values, description):
@@ -228,15 +262,30 @@ def to_images(values, description):
     return values / np.float32(description["maximum"])
 
 
-def features(network, description, images, batch_size=500, maximum=None):
-    """`DeepBeliefNetwork.transform` of images, in batches: float32 (n, number of units of the top layer)."""
+def features(network, description, images, batch_size=500, maximum=None, pool=1):
+    """`DeepBeliefNetwork.transform` of images, in batches: float32 (n, number of units of the top layer).
+
+    pool : of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
+        what an image shows than for where; InputError where they do not divide the layer.
+    """
+    top = network.machines[-1].hidden_shape
+    if pool > 1 and (len(top) == 1 or top[1] % pool or top[2] % pool):
+        raise InputError("a top layer of %s has no squares of side %d to take means over; pool less" % (top, pool))
     context = network.machines[0].interaction_weight.list_ctx()[0]
     parts = [
-        network(from_host(to_values(images[start : start + batch_size], description, maximum), context)).asnumpy()
+        _pooled(
+            network(from_host(to_values(images[start : start + batch_size], description, maximum), context)).asnumpy(),
+            top,
+            pool,
+        )
         for start in range(0, len(images), batch_size)
     ]
-    return np.concatenate(parts) if parts else np.empty((0, _num_features(network)), np.float32)
+    return np.concatenate(parts) if parts else np.empty((0, int(np.prod(top)) // pool**2), np.float32)
 
 
-def _num_features(network):
-    return int(np.prod(network.machines[-1].hidden_shape))
+def _pooled(features, shape, pool):
+    if pool == 1:
+        return features
+    filters, height, width = shape
+    squares = features.reshape(-1, filters, height // pool, pool, width // pool, pool)
+    return squares.mean(axis=(3, 5)).reshape(len(features), -1)

@@ -128,6 +128,13 @@ def add_dataset(add):
 
 def _add_new(add):
     add_dataset(add)
+    add(
+        "--below",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="run folders or files rbm.params, from the images up: learn the hidden probabilities of the last of them",
+    )
     add("--seed", type=_natural, default=0, help="everything random follows from it")
     add("--output-dir", help="run folder; by default a new one under runs/")
     add(

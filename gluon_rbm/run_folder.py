@@ -20,6 +20,7 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
     fcntl = None
 
 __all__ = [
+    "PARAMETERS",
     "RunFolder",
     "Checkpoint",
     "check_writable",
@@ -35,9 +36,9 @@ _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
-_PARAMETERS = "rbm.params"
+PARAMETERS = "rbm.params"
 _CLASSES = "aux_label_classes"  # the array that tells of label units: `gluon_rbm.learning.CLASSES`
-_RESULTS = (_CHECKPOINT, _METRICS, _PARAMETERS)
+_RESULTS = (_CHECKPOINT, _METRICS, PARAMETERS)
 _FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
 
@@ -119,7 +120,7 @@ def read_model(path):
 
 def parameter_file(path):
     """The file of parameters that `path` means: that of a run folder, or itself."""
-    return os.path.join(path, _PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+    return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
 
 
 def read_arrays(path):
@@ -131,7 +132,7 @@ def read_arrays(path):
     except (OSError, mx.MXNetError) as error:
         reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
         raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, _PARAMETERS)
+            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
     return {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
 
@@ -280,7 +281,7 @@ class RunFolder:
 
     def write_parameters(self, arrays):
         """rbm.params, as `BinaryRBMBlock.save_parameters` writes it; arrays : name -> NumPy array."""
-        with write_whole(self.file(_PARAMETERS)) as temporary:
+        with write_whole(self.file(PARAMETERS)) as temporary:
             mx.nd.save(temporary, {name: from_host(array) for name, array in arrays.items()})
 
     def write_metrics(self, rows):

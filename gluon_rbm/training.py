@@ -9,6 +9,7 @@ A script brings a learner, which is all that differs between the APIs:
 """
 
 import contextlib
+import math
 import os
 
 import numpy as np
@@ -26,6 +27,7 @@ from gluon_rbm import (
     options,
     plots,
 )
+from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
@@ -43,6 +45,7 @@ _FREE = (
     "num_epoch",
     "dataset",  # its content is compared instead
     "data_dir",
+    "below",  # as is that of the layers below
     "data_loader_num_worker",
     "output_dir",
     "resume",
@@ -157,11 +160,15 @@ class _Run(epochs.Run):
         if note:
             print(note, flush=True)
         self.data = datasets.load(args.dataset, args.data_dir)
-        self.image_shape, num_pixels = self.data.image_shape, self.data.num_visible
+        self.image_shape = self.data.image_shape
         if args.labels:
             args.num_classes, self.data = self.data.num_classes, datasets.with_label_units(self.data)
-        self.pixels = slice(num_pixels)  # the rest of the visible units is the label
-        digest = epochs.data_digest(self.data.train_images)
+        below = BinaryDeepBeliefNetwork.load(args.below, self.context) if args.below else None
+        # Not of what is computed: its rounding depends on the number of threads.
+        digest = command.sha256([self.data.train_images, *(below.arrays() if below else [])])
+        if below:
+            self.image_shape, self.data = below.hidden_shape, below.hidden_data(self.data, args.num_classes)
+        self.pixels = slice(math.prod(self.image_shape))  # the rest of the visible units is the label
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         _check_sizes(args, self.data.num_visible, len(self.data.train_images))
         data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]

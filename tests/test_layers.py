@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 COMMANDS = (
     "classify",
+    "frechet",
     "likelihood",
     "recall",
     "reconstruct",
@@ -25,13 +26,19 @@ COMMANDS = (
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
-    ["gluon_rbm.commands.exercise"],
+    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.train_deep"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
     ["gluon_rbm.command", "gluon_rbm.epochs"],
     ["gluon_rbm.options", "gluon_rbm.plots"],
-    ["gluon_rbm.judge", "gluon_rbm.monitoring", "gluon_rbm.optimization"],
+    [
+        "gluon_rbm.binary_deep_belief",
+        "gluon_rbm.frechet",
+        "gluon_rbm.judge",
+        "gluon_rbm.monitoring",
+        "gluon_rbm.optimization",
+    ],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],

@@ -14,7 +14,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 ABOUT = "test errors of support vector machines on a network's features, beside those on pixels"
 
 _KERNELS = ("linear", "rbf")
-_TRAIN_IMAGES, _HELD_OUT, _UNTRAINED = range(3)  # everything that is drawn has a key (seed, purpose)
+_TRAIN_IMAGES, _HELD_OUT, _UNTRAINED, _COMPONENTS = range(4)  # everything that is drawn has a key (seed, purpose)
 _COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
 
 
@@ -23,6 +23,20 @@ def add_arguments(add):
     options.add_dataset(add)
     add("--kernels", nargs="+", choices=_KERNELS, default=_KERNELS, help="kernels of the support vector machines")
     add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
+    add(
+        "--pool",
+        type=at_least(1, int),
+        default=1,
+        metavar="SIDE",
+        help="means of the top convolutional layer over squares of so many places, instead of every place",
+    )
+    add(
+        "--components",
+        type=at_least(0, int),
+        default=0,
+        metavar="N",
+        help="whiten the first N principal components of all features, pixels too, and learn from these; 0: do not",
+    )
     add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
     add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
     add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
@@ -76,12 +90,14 @@ def _kinds(args, data):
         networks.to_values(data.test_images[:1], description, data.maximum)  # InputError where they are not its images
 
         def by(network):
-            return lambda images: networks.features(network, description, images, args.batch_size, data.maximum)
+            return lambda images: networks.features(
+                network, description, images, args.batch_size, data.maximum, args.pool
+            )
 
         if args.baselines:
             untrained = networks.build(description)
             mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
-            untrained.initialize(ctx=context)
+            networks.initialize(untrained, description, context)
             kinds["untrained"] = by(untrained)
         kinds["trained"] = by(trained)
         arrays = networks.arrays(trained, description)
@@ -96,6 +112,9 @@ def _judged(args, features, data, rows):
 
     times = [time.perf_counter()]
     train, test = features(data.train_images[rows]), features(data.test_images)
+    beside = {"num_features": train.shape[1]}
+    if args.components:
+        train, test, beside["variance_kept"] = _whitened(train, test, args.components, args.seed)
     times.append(time.perf_counter())
     found = support_vectors.evaluate(
         args.kernels,
@@ -108,8 +127,23 @@ def _judged(args, features, data, rows):
     )
     times.append(time.perf_counter())
     seconds = dict(zip(("features", "all_machines"), np.diff(times).tolist()))
-    beside = {"num_features": train.shape[1], "seconds": seconds}
+    beside["seconds"] = seconds
     return {kernel: {**evaluation._asdict(), **beside} for kernel, evaluation in found.items()}
+
+
+def _whitened(train, test, count, seed):
+    """The first principal components of features, each divided by the root of its variance and their mean variance.
+
+    What they all agree on, such as how bright an image is, weighs less then. Also the share of the variance they keep.
+    """
+    from sklearn.decomposition import PCA
+
+    generator = np.random.RandomState(command.generator(seed, _COMPONENTS).integers(2**31))
+    components = PCA(min(count, *train.shape), svd_solver="randomized", random_state=generator).fit(train)
+    variance = components.explained_variance_
+    scale = 1 / np.sqrt(variance + variance.mean())
+    whitened = (components.transform(images).astype(np.float32) * scale.astype(np.float32) for images in (train, test))
+    return (*whitened, float(components.explained_variance_ratio_.sum()))
 
 
 def _less(wrong, kind, kernel):

@@ -1,7 +1,7 @@
 """The command `train-multinary`: a multinary, convolutional or deep machine, trained by backpropagation."""
 
 from gluon_rbm import command, multinary_training, networks, optimization, options
-from gluon_rbm.arguments import above_zero, at_least, share
+from gluon_rbm.arguments import above_zero, at_least, finite, share
 
 __all__ = ["ABOUT", "INTERRUPTED", "PRESETS", "add_arguments", "run"]
 
@@ -68,10 +68,19 @@ def _add_network(add):
     add("--maximum", type=_count, default=255, metavar="N", help="the largest value of multinary units; 1: binary ones")
     add("--slope", type=above_zero, metavar="K", help="k in f(x) = N sigma(k x); by default 1 / N")
     add("--visible-units", choices=networks.VISIBLE_UNITS, default="multinary", help="units of the images")
+    add("--whole", action="store_true", help="round pixels to whole values from 0 to N; with N = 1: black and white")
     add("--hidden-units", choices=networks.HIDDEN_UNITS, default="multinary", help="units of all other layers")
 
 
 def _add_learning(add):
+    add("--initial-deviation", type=above_zero, default=0.01, help="standard deviation that weights start with")
+    add(
+        "--initial-hidden-bias",
+        type=finite,
+        default=0.0,
+        metavar="B",
+        help="hidden biases start at B / k: below 0, most units are off at first",
+    )
     add("--batch-size", type=_count, default=128, help="batch size")
     add("--optimizer", choices=optimization.OPTIMIZERS, default="adam", help="MXNet's optimizer of that name")
     add("--learning-rate", type=_amount, default=0.003, help="learning rate on the mean loss of a batch")

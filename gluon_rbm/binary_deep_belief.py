@@ -1,0 +1,193 @@
+"""The classic deep belief network: binary RBMs, each trained on the hidden layer of the one below.
+
+    p(v, h_1, ..., h_L) = p(v | h_1) p(h_1 | h_2) ... p(h_(L-2) | h_(L-1)) p(h_(L-1), h_L)
+
+The top pair of layers is an RBM; below it every layer is drawn given the one above (Hinton, Osindero & Teh, Neural
+Computation 18, 2006, section 3). Training is greedy: an RBM takes the probabilities p(h = 1 | v) of the one below for
+pixels (Hinton & Salakhutdinov, Science 313, 2006), grey as they are or, with --binarize sample, drawn at every use. So
+each is an ordinary run of an ordinary trainer: `binary_rbm_gluon.py --below FOLDER ...`; or all of them in turn by
+`python -m gluon_rbm train-deep`. Going up by probabilities is not exact inference, but what the greedy step assumes.
+"""
+
+import functools
+import math
+import os
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gluon_rbm import datasets, gibbs, sampling
+from gluon_rbm.energy import Parameters, hidden_probability
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host, mx
+from gluon_rbm.run_folder import PARAMETERS, read_model, write_whole
+
+__all__ = ["BinaryDeepBeliefNetwork", "Drawn", "layer_folder"]
+
+_ROWS_AT_ONCE = 1000
+_START, _TOP, _DOWN = range(1, 4)  # purposes of keys
+
+
+class Drawn(NamedTuple):
+    """Images of the network, NDArrays (images, num_visible)."""
+
+    visible_sample: Any
+    visible_prob_1: Any  # what that was drawn from, given a sample of the first hidden layer
+
+
+class BinaryDeepBeliefNetwork:
+    """A stack of binary RBMs.
+
+    Parameters
+    ----------
+    layers : sequence of energy.Parameters, from the images up
+        All on one device; each has as many visible units as the one below has hidden units.
+
+    Raises InputError where there is no layer, or one does not stand on the other.
+    """
+
+    def __init__(self, layers):
+        self.layers = [layer.checked() for layer in layers]
+        if not self.layers:
+            raise InputError("a deep belief network needs at least one layer; give its parameters")
+        for number, (below, above) in enumerate(zip(self.layers, self.layers[1:]), 2):
+            if above.num_visible != below.num_hidden:
+                raise InputError(
+                    "layer %d has %d visible units and stands on %d hidden units; name the layers from the images up"
+                    % (number, above.num_visible, below.num_hidden)
+                )
+
+    @classmethod
+    def load(cls, models, context=None):
+        """Read a folder of layer-1, layer-2, ..., or a sequence of run folders or files `rbm.params`, bottom up.
+
+        Raises InputError where one cannot be read, has labels, or does not stand on the one below.
+        """
+        if isinstance(models, (str, os.PathLike)):
+            models = _layer_folders(models)
+        layers = []
+        for model in models:
+            parameters, num_classes = read_model(model)
+            if num_classes:
+                raise InputError("%s has label units, on which no layer can stand; name machines without" % model)
+            layers.append(parameters.as_in_context(context or mx.cpu()))
+        return cls(layers)
+
+    def save(self, folder):
+        """Write each layer as `folder`/layer-N/rbm.params, which every command of a binary RBM reads."""
+        for number, layer in enumerate(self.layers, 1):
+            os.makedirs(layer_folder(folder, number), exist_ok=True)
+            with write_whole(os.path.join(layer_folder(folder, number), PARAMETERS)) as temporary:
+                mx.nd.save(temporary, layer._asdict())
+
+    @property
+    def num_visible(self):
+        return self.layers[0].num_visible
+
+    @property
+    def num_hidden(self):
+        """Of the top layer."""
+        return self.layers[-1].num_hidden
+
+    def transform(self, visible, depth=None):
+        """Features: p(h_L = 1) by probabilities all the way up, or up to layer `depth`: (batch, num_hidden) NDArray.
+
+        visible : NDArray (batch, num_visible) in [0, 1], on the layers' device
+        """
+        for layer in self.layers[:depth]:
+            visible = hidden_probability(layer, visible)
+        return visible
+
+    def features(self, images, maximum=1):
+        """`transform` of many images (n, ...) with values up to `maximum`: (n, num_hidden); NumPy, in batches."""
+        context = self.layers[0].interaction_weight.context
+        batches = datasets.batches(images, maximum, _ROWS_AT_ONCE)
+        return np.concatenate([self.transform(from_host(rows, context)).asnumpy() for rows in batches])
+
+    def reconstruct(self, visible):
+        """By probabilities up to the top and down again: (batch, num_visible) NDArray. visible : as in `transform`."""
+        hidden = self.transform(visible)
+        for layer in self.layers[::-1]:
+            hidden = hidden_probability(_turned(layer), hidden)
+        return hidden
+
+    def generate(self, count, sweeps, key, images=None, engine="auto"):
+        """Draw images: `sweeps` Gibbs sweeps in the top pair, then one pass down of samples: `Drawn`.
+
+        count : int, chains, and so images
+        images : (n, num_visible) in [0, 1], or None
+            Chains start at their probabilities in the top pair's visible layer, over and over; or at fair coins.
+        key : sequence of int, fixes the noise; engine : as in `gibbs.run_chains`
+
+        With many sweeps these are samples of the network, exactly.
+        """
+        top, kind = self.layers[-1], "random"
+        if images is not None:
+            kind, below = "images", BinaryDeepBeliefNetwork(self.layers[:-1]) if self.layers[1:] else None
+            images = below.features(images) if below else images
+        visible = sampling.start(top, kind, count, [*key, _START], images)
+        chains = sampling.sample(top, visible, sweeps, [*key, _TOP], engine=engine)
+        for depth, layer in enumerate(self.layers[-2::-1]):
+            # A sweep begins with the visible layer given the hidden one: one step down.
+            chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)
+        return Drawn(chains.visible_sample, chains.visible_prob_1)
+
+    def filters(self):
+        """The product of all weights, (num_visible, num_hidden), NumPy: what the top units look for, but for the biases
+        and the squashing in between (Lee, Ekanadham & Ng, NIPS 2007)."""
+        return functools.reduce(np.matmul, (layer.interaction_weight.asnumpy() for layer in self.layers))
+
+    def hidden_data(self, data, num_classes=0):
+        """The `DataSet` of the top hidden probabilities: the pixels of a further layer, in rows as square as can be.
+
+        num_classes : so many last columns of the images are a label's units, and are handed on as they are
+        """
+        if data.num_visible != self.num_visible + num_classes:
+            raise InputError(
+                "images of %s have %d pixels, the layer below has %d visible units; name the data set that it was "
+                "trained on" % (data.name, data.num_visible - num_classes, self.num_visible)
+            )
+
+        def carried(images):
+            rows = images.reshape(len(images), -1)
+            hidden = self.features(rows[:, : self.num_visible], data.maximum)
+            if num_classes:
+                return np.hstack([hidden, datasets.to_visible(rows[:, self.num_visible :], data.maximum)])
+            return hidden.reshape(len(images), *self.hidden_shape)
+
+        train, test = carried(data.train_images), carried(data.test_images)
+        return replace(data, train_images=train, test_images=test, maximum=1)
+
+    @property
+    def hidden_shape(self):
+        """(height, width) to show the top layer in."""
+        height = next(side for side in range(math.isqrt(self.num_hidden), 0, -1) if self.num_hidden % side == 0)
+        return height, self.num_hidden // height
+
+    def arrays(self):
+        """All parameters, from the images up, NumPy."""
+        return [array.asnumpy() for layer in self.layers for array in layer]
+
+
+def layer_folder(folder, number):
+    """Where layer `number`, from 1 on, of the network in a folder is."""
+    return os.path.join(folder, "layer-%d" % number)
+
+
+def _layer_folders(folder):
+    found, number = [], 1
+    while os.path.isdir(layer_folder(folder, number)):
+        found.append(layer_folder(folder, number))
+        number += 1
+    if not found:
+        raise InputError(
+            "%s holds no layer-1; name a folder of `train-deep`, or the layers from the images up" % folder
+        )
+    return found
+
+
+def _turned(parameters):
+    """The same machine with its layers exchanged: its hidden probabilities are the visible ones."""
+    visible_bias, hidden_bias, weight = parameters
+    return Parameters(hidden_bias, visible_bias, weight.T)

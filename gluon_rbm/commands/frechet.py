@@ -1,0 +1,69 @@
+"""The command `frechet`: how far drawn images are from real ones, as a network sees them."""
+
+import json
+
+from gluon_rbm import command, datasets, framework, frechet, image_files
+from gluon_rbm.arguments import at_least
+from gluon_rbm.run_folder import check_writable, write_whole
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "Frechet distance between drawn images and those of a data set, by the features of a network"
+
+
+def add_arguments(add):
+    command.add_data(add)
+    add("--drawn", required=True, metavar="IMAGES", help="a .npz or .npy file, a picture, or a folder of pictures")
+    add(
+        "--array", default="probabilities", metavar="NAME", help="which array of a .npz file: samples, or probabilities"
+    )
+    add("--resize", action="store_true", help="bring drawn images that have another size to the data set's")
+    add(
+        "--network",
+        metavar="PATH",
+        help="its output is the features: PATH-symbol.json and PATH-0000.params, as HybridBlock.export writes them, of "
+        "images (batch, channels, height, width) in [0, 1]; else a perceptron is trained on the training images",
+    )
+    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    command.add_device(add)
+    add("--json", metavar="FILE", help="write the figures there, too")
+
+
+def run(args):
+    """Print the distance and its floor in one line, and write them as JSON where asked to."""
+    if args.json is not None:
+        check_writable(args.json, "--json")
+    context, _ = framework.choose_context(args.cuda, args.device_id)
+    data = datasets.load(args.dataset, args.data_dir)
+    drawn = image_files.read_images(args.drawn, data.image_shape, args.resize, array=args.array)
+    real = datasets.to_visible(datasets.part(data, args.part)[0], data.maximum)
+    network, name = _network(args, data, context)
+    seen = [frechet.features(network, images, data.image_shape, context) for images in (real, drawn)]
+    found = {"features": name, **frechet.compare(*seen, [args.seed])._asdict()}
+    print("Frechet distance (features: %s) of %d images: %s; of as many real ones: %s" % (
+        name, found["num_images"], _number(found["distance"], found["standard_error"]),
+        _number(found["floor"], found["floor_standard_error"])))  # fmt: skip
+    if args.json is None:
+        return
+    whole = {
+        "arguments": {name: value for name, value in vars(args).items() if name not in ("command", "others")},
+        "drawn_sha256": command.sha256([drawn]),
+        "results": {**found, "num_features": seen[0].shape[1], "drawn_images": len(drawn), "real_images": len(real)},
+        "versions": framework.versions(),
+    }
+    with write_whole(args.json, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(whole, file, indent=2, allow_nan=False)
+        file.write("\n")
+
+
+def _network(args, data, context):
+    """The network, and what a report calls it."""
+    if args.network is not None:
+        return frechet.load_network(args.network, context), args.network
+    network = frechet.train_network(data, args.seed)
+    width = len(network.classifier.intercepts_[-2])
+    return network, "%d units of a perceptron trained on %s, %.2f %% right" % (width, data.name, 100 * network.accuracy)
+
+
+def _number(value, error):
+    return "%.4g" % value + ("" if error is None else " +- %.2g" % error)

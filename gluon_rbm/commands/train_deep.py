@@ -1,0 +1,151 @@
+"""The command `train-deep`: a deep belief network, each layer an ordinary run of `binary_rbm_gluon.py`."""
+
+import json
+import os
+import warnings
+
+import numpy as np
+
+import binary_rbm_gluon
+from gluon_rbm import command, datasets, framework, options, plots
+from gluon_rbm.arguments import at_least
+from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.run_folder import write_whole
+
+__all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
+
+ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes every flag of binary_rbm_gluon.py, too"
+TAKES_OTHERS = True  # flags that are not known here come as args.others
+
+_SHOWN = 64
+# What the trainer's arguments say of a single layer, or nothing.
+_LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "command", "others")
+_LAYER_SEED, _SAMPLES, _UNTRAINED = range(1, 4)  # purposes of keys
+
+
+def add_arguments(add):
+    add(
+        "--layers",
+        type=at_least(1, int),
+        nargs="+",
+        default=[500, 500, 2000],
+        help="numbers of hidden units, bottom up",
+    )
+    add("--output-dir", default="deep", help="a folder for all, with the run folder layer-N of each layer in it")
+    add("--resume", action="store_true", help="go on with the first layer that is not finished")
+    add("--count", type=at_least(1, int), default=_SHOWN, help="images to draw; at most 64 are shown")
+    add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps in the top pair, to draw them")
+    add("--classify", action="store_true", help="have a logistic regression say what the features are worth")
+
+
+def run(args):
+    """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
+    training = _training_arguments(args)
+    data = datasets.load(training.dataset, training.data_dir)
+    if args.classify and data.train_labels is None:
+        raise InputError("images of %s have no labels; leave --classify out" % training.dataset)
+    for number, num_hidden in enumerate(args.layers, 1):
+        print("layer %d of %d:" % (number, len(args.layers)), flush=True)
+        _train(args, training, number, num_hidden)
+    context, _ = framework.choose_context(training.cuda_asked, training.device_id)
+    network = BinaryDeepBeliefNetwork.load(
+        [layer_folder(args.output_dir, n + 1) for n in range(len(args.layers))], context
+    )
+    drawn = network.generate(args.count, args.sweeps, [training.seed, _SAMPLES], engine=training.engine)
+    arrays = {"samples": drawn.visible_sample.asnumpy(), "probabilities": drawn.visible_prob_1.asnumpy()}
+    figures = {"pixels_on": float(arrays["samples"].mean(dtype=np.float64))}
+    figures.update(_reconstruction(network, data))
+    if args.classify:
+        figures["logistic_regression"] = _worth(network, data, training.seed)
+    _write(args, training, network, data, arrays, figures)
+
+
+def _training_arguments(args):
+    """The flags that are the trainer's, checked before anything is trained: a Namespace."""
+    given = options.parse(args.others, "python -m gluon_rbm train-deep")
+    if given.labels or given.below:
+        raise InputError(
+            "train-deep has images at the bottom and no labels: leave --labels and --below out, and train a top layer "
+            "with labels by binary_rbm_gluon.py --below"
+        )
+    return given
+
+
+def _train(args, training, number, num_hidden):
+    # Later flags count: --num-hidden and --seed of a layer are its own.
+    seed = int(np.random.SeedSequence([training.seed, _LAYER_SEED, number]).generate_state(1)[0] >> 1)
+    own = ["--num-hidden", num_hidden, "--seed", seed, "--output-dir", layer_folder(args.output_dir, number)]
+    below = [layer_folder(args.output_dir, lower) for lower in range(1, number)]
+    status = binary_rbm_gluon.main(
+        [*args.others, *map(str, own), *(["--below", *below] if below else []), *(["--resume"] if args.resume else [])]
+    )
+    if status:  # it has said why
+        raise SystemExit(status)
+
+
+def _reconstruction(network, data):
+    """Of test images, by probabilities up to the top and down again."""
+    images = datasets.to_visible(data.test_images, data.maximum)
+    visible = mx.nd.array(images, ctx=network.layers[0].interaction_weight.context)
+    error = np.square(network.reconstruct(visible).asnumpy() - images).mean(dtype=np.float64)
+    print("mean squared error of a test image's pixel, up to the top and down again: %.5f" % error)
+    return {"mean_squared_error": float(error)}
+
+
+def _worth(network, data, seed):
+    """Share of test images that a logistic regression classifies wrongly, by what it sees."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    def untrained(layer, number):
+        noise = command.generator(seed, _UNTRAINED, number).normal(scale=0.01, size=layer.interaction_weight.shape)
+        return Parameters(
+            *(mx.nd.array(array) for array in (np.zeros(layer.num_visible), np.zeros(layer.num_hidden), noise))
+        )
+
+    random = BinaryDeepBeliefNetwork([untrained(*pair) for pair in zip(network.layers, range(len(network.layers)))])
+    sights = {
+        "pixels": datasets.to_visible,
+        **{"layer %d" % depth: BinaryDeepBeliefNetwork(network.layers[:depth]).features
+           for depth in range(1, len(network.layers) + 1)},
+        "top layer, untrained": random.features,
+    }  # fmt: skip
+    errors = {}
+    for name, features in sights.items():
+        train, test = (features(images, data.maximum) for images in (data.train_images, data.test_images))
+        train, test = train - train.mean(axis=0), test - train.mean(axis=0)
+        scale = train.std() or 1  # one for all; untrained units hardly differ from 1/2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits do not matter
+            classifier = LogisticRegression(max_iter=200).fit(train / scale, data.train_labels)
+        error = float((classifier.predict(test / scale) != data.test_labels).mean())
+        errors[name] = {"error": error, "standard_error": float(np.sqrt(error * (1 - error) / len(test)))}
+        print("logistic regression on %s: %.2f +- %.2f %% of the test images wrong"
+              % (name, 100 * error, 100 * errors[name]["standard_error"]), flush=True)  # fmt: skip
+    return errors
+
+
+def _write(args, training, network, data, arrays, figures):
+    arguments = {**vars(training), **vars(args)}
+    whole = {
+        "arguments": {name: value for name, value in arguments.items() if name not in _LAYERS_OWN},
+        "results": figures,
+        "versions": framework.versions(),
+    }
+    shown = {"%s after %d sweeps" % (name, args.sweeps): rows[:_SHOWN] for name, rows in arrays.items()}
+    pictures = {
+        "samples.png": plots.grids(shown, data.image_shape),
+        "filters.png": plots.filters(network.filters(), data.image_shape),
+    }
+    for name, figure in pictures.items():
+        with write_whole(os.path.join(args.output_dir, name)) as temporary:
+            plots.save(figure, temporary)
+    with write_whole(os.path.join(args.output_dir, "samples.npz")) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    with write_whole(os.path.join(args.output_dir, "deep.json")) as temporary, open(temporary, "w") as file:
+        json.dump(whole, file, indent=2, allow_nan=False)
+        file.write("\n")
+    print("Done: %s" % args.output_dir, flush=True)

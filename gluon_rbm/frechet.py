@@ -1,0 +1,192 @@
+"""The Frechet distance between two sets of images, seen through the features of a network.
+
+Of normal distributions with the sets' means m and covariances C (Dowson & Landau, J. Multivariate Analysis 12, 1982):
+
+    d^2 = |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^{1/2})
+
+Heusel et al. (NIPS 2017) take the features of one particular Inception network and call it FID. With any other network
+it is another number on another scale: always say which one.
+
+It is an estimate: of n images it is too large by about 1/n times a constant, which depends on the features (Binkowski
+et al., ICLR 2018). So it means little without its floor, the distance between as many real images and as many others.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gluon_rbm import datasets
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+
+__all__ = [
+    "Comparison",
+    "Perceptron",
+    "compare",
+    "distance",
+    "features",
+    "load_network",
+    "standard_error",
+    "train_network",
+]
+
+_ROWS_AT_ONCE = 200
+_GROUPS = 20
+_UNITS = (128, 64)  # hidden units of the default network; the last of them are its features
+_UPDATES, _BATCH = 4000, 100  # at most; it stops where the loss does
+
+
+# --- The distance -----------------------------------------------------------------------------------------------------
+
+
+def distance(features_1, features_2):
+    """d^2 of two sets of features, (n_1, d) and (n_2, d): float, in squared units of the features, at least 0.
+
+    In float64. With C = R^T R, from a QR decomposition, tr (C_1 C_2)^{1/2} is the sum of the singular values of
+    R_1 R_2^T: no root of a matrix is taken, and a covariance may have any rank. Raises InputError where a set has fewer
+    than 2 rows, values that are not finite, or another width than the other.
+    """
+    first, second = _checked(features_1), _checked(features_2)
+    if first.shape[1] != second.shape[1]:
+        raise InputError(
+            "features of %d and of %d numbers cannot be compared; take the same network for both"
+            % (first.shape[1], second.shape[1])
+        )
+    shift, (root_1, root_2) = first.mean(axis=0) - second.mean(axis=0), map(_root, (first, second))
+    overlap = np.linalg.svd(root_1 @ root_2.T, compute_uv=False).sum()
+    return float(max(0.0, shift @ shift + np.square(root_1).sum() + np.square(root_2).sum() - 2 * overlap))
+
+
+def _checked(features):
+    array = np.asarray(features, np.float64)
+    if array.ndim != 2 or len(array) < 2 or not array.shape[1]:
+        raise InputError("features have shape %s; give (n, d), of at least 2 images" % (array.shape,))
+    if not np.isfinite(array).all():
+        raise InputError("features hold NaN or infinite values; look at the network and its images")
+    return array
+
+
+def _root(features):
+    """R with R^T R the covariance: (min(n, d), d)."""
+    return np.linalg.qr((features - features.mean(axis=0)) / np.sqrt(len(features) - 1), mode="r")
+
+
+def standard_error(features_1, features_2):
+    """Standard error of `distance`, by the jackknife over 20 groups of rows of both (or fewer, of few rows).
+
+    Of what the estimate varies by, not of what it is too large by. Rows are to be in random order. None below 4 rows.
+    (Efron & Stein, Annals of Statistics 9, 1981.)
+    """
+    first, second = _checked(features_1), _checked(features_2)
+    groups = min(_GROUPS, len(first) // 2, len(second) // 2)
+    if groups < 2:
+        return None
+
+    def without(rows, group):
+        return rows[np.arange(len(rows)) % groups != group]
+
+    left = np.array([distance(without(first, group), without(second, group)) for group in range(groups)])
+    return float(np.sqrt((groups - 1) * left.var()))
+
+
+class Comparison(NamedTuple):
+    """Drawn images beside real ones; all are squared distances of sets of `num_images` images."""
+
+    distance: float  # drawn images to real ones
+    standard_error: Any  # of it; None of fewer than 4 images
+    floor: float  # the same of other real images: what drawn ones as good as real would have
+    floor_standard_error: Any
+    num_images: int
+
+
+def compare(real, drawn, key):
+    """`Comparison` of features of real images with those of drawn ones, float (n, d) each.
+
+    The real ones are cut in two at random, and as many are taken of each half and of the drawn ones as there are of the
+    fewest. key : sequence of int, says which. Raises InputError as `distance` does.
+    """
+    real, drawn = _checked(real), _checked(drawn)
+    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+    real, drawn = generator.permutation(real), generator.permutation(drawn)
+    count = min(len(real) // 2, len(drawn))
+    one, other, drawn = real[:count], real[count : 2 * count], drawn[:count]
+    return Comparison(
+        distance(one, drawn), standard_error(one, drawn), distance(one, other), standard_error(one, other), count
+    )
+
+
+# --- Networks ---------------------------------------------------------------------------------------------------------
+
+
+def features(network, images, image_shape, context=None):
+    """What a network makes of images, flattened: float64 (n, d), NumPy.
+
+    network : callable
+        Takes an NDArray (batch, channels, height, width) in [0, 1], as convolutions do, and returns an NDArray or NumPy
+        array (batch, ...): a `HybridBlock`, say.
+    images : (n, num_visible) in [0, 1], NumPy
+    image_shape : (height, width) or (height, width, channels)
+    """
+    rows = []
+    for batch in datasets.batches(images, 1, _ROWS_AT_ONCE):
+        planes = np.moveaxis(batch.reshape((len(batch), *image_shape[:2], -1)), 3, 1)
+        found = network(mx.nd.array(planes, ctx=context))
+        found = found.asnumpy() if isinstance(found, mx.nd.NDArray) else np.asarray(found)
+        rows.append(found.reshape(len(batch), -1).astype(np.float64))
+    return np.concatenate(rows)
+
+
+def load_network(path, context=None):
+    """The network that `HybridBlock.export(path)` wrote: path-symbol.json and path-0000.params, with the input "data".
+
+    Raises InputError where it cannot be read.
+    """
+    symbol, parameters = path + "-symbol.json", path + "-0000.params"
+    try:
+        for name in (symbol, parameters):
+            with open(name, "rb"):  # MXNet's own message is a page long
+                pass
+        return mx.gluon.SymbolBlock.imports(symbol, ["data"], parameters, ctx=context or mx.cpu())
+    except Exception as error:  # MXNet raises this and that
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise InputError(
+            "no network can be read from %s and %s (%s); write them by HybridBlock.export"
+            % (symbol, parameters, reason)
+        ) from error
+
+
+class Perceptron(NamedTuple):
+    """The default network: a classifier of the data set's own classes, without its last layer."""
+
+    classifier: Any  # sklearn.neural_network.MLPClassifier
+    accuracy: float  # share of the test images that it classifies as they are labelled
+    num_training_images: int
+
+    def __call__(self, images):
+        """The last hidden layer: float32 (batch, 64). images : as for any network of `features`."""
+        values = np.moveaxis(images.asnumpy(), 1, 3).reshape(len(images), -1)
+        for weight, bias in zip(self.classifier.coefs_[:-1], self.classifier.intercepts_[:-1]):
+            values = np.maximum(values @ weight + bias, 0)
+        return values
+
+
+def train_network(data, seed, num_images=20000):
+    """A `Perceptron` of 128 and 64 rectified units, from the first training images of a `DataSet`; seconds to a minute.
+
+    Raises InputError where images have no labels.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    if data.train_labels is None:
+        raise InputError("images of %s have no labels to train a network on; give one by --network" % data.name)
+    images = datasets.to_visible(data.train_images[:num_images], data.maximum)
+    batch_size = min(_BATCH, len(images))
+    epochs = -(-_UPDATES * batch_size // len(images))
+    classifier = MLPClassifier(_UNITS, batch_size=batch_size, max_iter=epochs, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # so many updates are enough
+        classifier.fit(images, data.train_labels[:num_images])
+    accuracy = classifier.score(datasets.to_visible(data.test_images, data.maximum), data.test_labels)
+    return Perceptron(classifier, float(accuracy), len(images))

@@ -1,0 +1,321 @@
+"""The classic deep belief network, as a class; trained by --below and by the command train-deep."""
+
+import json
+
+import numpy as np
+import pytest
+import reference
+from PIL import Image
+from scipy import stats
+
+import binary_rbm_gluon
+from gluon_rbm import __main__, binary_deep_belief, datasets, training
+from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import mx
+from gluon_rbm.run_folder import read_parameters
+
+DRAWS = 50000
+SIGNIFICANCE = 1e-6  # a test of a true hypothesis fails once in a million runs
+
+
+def network(machines, ctx=None, dtype="float32"):
+    return BinaryDeepBeliefNetwork(
+        [Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine)) for machine in machines]
+    )
+
+
+def assert_distribution(samples, probability):
+    """Samples in {0, 1} against the probability of each state, by chi-square."""
+    counts = np.bincount(reference.state_index(samples.asnumpy()), minlength=len(probability))
+    statistic, freedom = reference.chi_square(counts, probability * len(samples))
+    assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE, (statistic, freedom)
+
+
+def given_hidden(machine):
+    """p(v | h) of every pair of states, by enumeration: (2^H, 2^V)."""
+    joint = reference.joint(*machine).T
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def visible_distribution(machines):
+    """p(v) of every visible state: the visible layer of the enumerated top pair, carried down."""
+    probability = reference.joint(*machines[-1]).sum(axis=1)
+    for machine in machines[-2::-1]:
+        probability = probability @ given_hidden(machine)
+    return probability
+
+
+# --- Drawing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (4, 3, 3), (3, 4, 2, 3)])
+def test_images_have_the_exact_distribution(ctx, engine, seed, generator, sizes):
+    machines = [reference.random_machine(*pair, generator) for pair in zip(sizes, sizes[1:])]
+    drawn = network(machines, ctx).generate(DRAWS, 60, [seed], engine=engine)
+    assert_distribution(drawn.visible_sample, visible_distribution(machines))
+
+
+def test_the_top_pair_stays_at_its_distribution_and_the_pass_down_is_exact(ctx, engine, seed, generator):
+    """From exact samples of the top pair's visible layer, one sweep: nothing has to converge."""
+    bottom, top = reference.random_machine(4, 3, generator, 2.0), reference.random_machine(3, 3, generator, 2.0)
+    # A bottom layer of certain units copies images upwards, so that these start the top pair where they should.
+    copy = -20.0 * np.ones(3), -20.0 * np.ones(3), 40.0 * np.eye(3)
+    start, _ = reference.draw(reference.joint(*top), DRAWS, generator)
+    drawn = network([copy, top], ctx).generate(DRAWS, 1, [seed], images=start, engine=engine)
+    assert_distribution(drawn.visible_sample, visible_distribution([top]))
+    # And the same state of the top pair's visible layer below every chain: p(v | h) is all that is drawn.
+    state = reference.states(3)[int(generator.integers(8))]
+    fixed = 40 * state - 20, np.zeros(2), np.zeros((3, 2))
+    drawn = network([bottom, fixed], ctx).generate(DRAWS, 1, [seed], engine=engine)
+    assert_distribution(drawn.visible_sample, given_hidden(bottom)[reference.state_index(state[None])[0]])
+
+
+def test_probabilities_are_those_of_the_samples(ctx, engine, seed, generator):
+    drawn = network(
+        [reference.random_machine(5, 3, generator), reference.random_machine(3, 4, generator)], ctx
+    ).generate(DRAWS, 3, [seed], engine=engine)
+    samples, probabilities = (array.asnumpy().astype(np.float64) for array in drawn)
+    error = np.sqrt((probabilities * (1 - probabilities)).sum(axis=0))
+    assert (np.abs((samples - probabilities).sum(axis=0)) < 5.5 * error).all()
+
+
+def test_the_key_fixes_what_is_drawn(engine, seed, generator):
+    stack = network([reference.random_machine(20, 15, generator), reference.random_machine(15, 10, generator)])
+    first, again, other = (
+        stack.generate(8, 5, [seed, word], engine=engine).visible_sample.asnumpy() for word in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+# --- Up and down ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machines(generator):
+    return [reference.random_machine(*pair, generator, 0.5) for pair in [(6, 5), (5, 4), (4, 8)]]
+
+
+def test_transform_and_reconstruct_go_by_probabilities(ctx, machines, generator):
+    stack, images = network(machines, ctx, "float64"), generator.random((7, 6))
+    visible = mx.nd.array(images, ctx=ctx, dtype="float64")
+    up = [images]
+    for _, b, w in machines:
+        up.append(reference.sigmoid(b + up[-1] @ w))
+    for depth in range(1, 4):
+        np.testing.assert_allclose(stack.transform(visible, depth).asnumpy(), up[depth], rtol=1e-12)
+    np.testing.assert_allclose(stack.transform(visible).asnumpy(), up[-1], rtol=1e-12)
+    down = up[-1]
+    for a, _, w in machines[::-1]:
+        down = reference.sigmoid(a + down @ w.T)
+    np.testing.assert_allclose(stack.reconstruct(visible).asnumpy(), down, rtol=1e-12)
+
+
+def test_features_go_through_many_images_in_batches(machines, generator, monkeypatch):
+    monkeypatch.setattr(binary_deep_belief, "_ROWS_AT_ONCE", 4)
+    stack, bytes_ = network(machines), generator.integers(0, 256, size=(10, 2, 3), dtype=np.uint8)
+    whole = stack.transform(mx.nd.array(bytes_.reshape(10, 6) / 255)).asnumpy()
+    np.testing.assert_allclose(stack.features(bytes_, 255), whole, rtol=1e-5)
+
+
+def test_filters_are_products_of_weights(machines):
+    expected = machines[0][2] @ machines[1][2] @ machines[2][2]
+    np.testing.assert_allclose(network(machines).filters(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_hidden_data(machines, generator):
+    images, labels = generator.integers(0, 17, size=(12, 2, 3), dtype=np.uint8), np.arange(12) % 3
+    data = datasets.DataSet("x", images[:8], labels[:8], images[8:], labels[8:], 16)
+    stack = network(machines)
+    hidden = stack.hidden_data(data)
+    assert (hidden.image_shape, hidden.maximum, hidden.train_labels.tolist()) == ((2, 4), 1, labels[:8].tolist())
+    np.testing.assert_array_equal(hidden.test_images.reshape(4, 8), stack.features(images[8:], 16))
+    joined = stack.hidden_data(datasets.with_label_units(data), num_classes=3)
+    np.testing.assert_array_equal(joined.train_images[:, :8], hidden.train_images.reshape(8, 8))
+    np.testing.assert_array_equal(joined.train_images[:, 8:], np.eye(3)[labels[:8]])
+    with pytest.raises(InputError, match="have 6 pixels, the layer below has 5 visible units"):
+        network(machines[1:]).hidden_data(data)
+
+
+# --- Files, and what cannot be ----------------------------------------------------------------------------------------
+
+
+def test_save_and_load(machines, tmp_path):
+    network(machines).save(tmp_path / "stack")
+    again = BinaryDeepBeliefNetwork.load(tmp_path / "stack")
+    assert (again.num_visible, again.num_hidden) == (6, 8)
+    for left, right in zip(again.arrays(), network(machines).arrays()):
+        np.testing.assert_array_equal(left, right)
+    two = BinaryDeepBeliefNetwork.load([tmp_path / "stack" / "layer-1", tmp_path / "stack" / "layer-2" / "rbm.params"])
+    assert len(two.layers) == 2 and read_parameters(tmp_path / "stack" / "layer-3").num_hidden == 8
+
+
+def test_what_is_no_network(machines, tmp_path):
+    with pytest.raises(InputError, match="at least one layer"):
+        network([])
+    with pytest.raises(InputError, match="layer 2 has 4 visible units and stands on 5 hidden units"):
+        network([machines[0], machines[2]])
+    with pytest.raises(InputError, match="holds no layer-1"):
+        BinaryDeepBeliefNetwork.load(str(tmp_path))
+    labelled = {**network(machines[:1]).layers[0]._asdict(), "aux_label_classes": mx.nd.arange(2)}
+    mx.nd.save(str(tmp_path / "rbm.params"), labelled)
+    with pytest.raises(InputError, match="label units"):
+        BinaryDeepBeliefNetwork.load([tmp_path])
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+SMALL = ["--dataset", "digits", "--no-cuda", "--k", "1", "--batch-size", "200", "--learning-rate", "20"]
+SMALL += ["--monitor-every", "100", "--ais-batch-size", "20", "--ais-num-batch", "1", "--ais-burn-in-steps", "1"]
+
+
+@pytest.fixture(autouse=True)
+def short_showcase(monkeypatch):
+    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 5)
+
+
+def train(folder, *arguments):
+    return binary_rbm_gluon.main([*SMALL, "--output-dir", str(folder), *map(str, arguments)])
+
+
+def train_deep(folder, *arguments):
+    """The exit status of the command, whichever way it ends."""
+    arguments = ["--layers", 9, 6, "--output-dir", folder, "--sweeps", 5, *arguments]
+    try:
+        return __main__.main(["train-deep", *SMALL, *map(str, arguments)])
+    except SystemExit as stop:
+        return stop.code
+
+
+def contents(folder):
+    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
+
+
+def assert_same(left, right):
+    left, right = contents(left), contents(right)
+    for name, array in left.items():
+        np.testing.assert_array_equal(array, right[name], err_msg=name)
+
+
+def test_a_layer_learns_the_hidden_probabilities_below(tmp_path, capsys):
+    """A run --below equals, bit for bit, a run on an array file of those probabilities."""
+    assert train(tmp_path / "below", "--num-hidden", 6, "--num-epoch", 2) == 0
+    data = BinaryDeepBeliefNetwork.load([tmp_path / "below"]).hidden_data(datasets.load("digits"))
+    # Array files have every tenth image for a test image.
+    rows = np.zeros((1437 + 160, 2, 3), np.float32)
+    is_test = np.arange(len(rows)) % 10 == 0
+    rows[~is_test], rows[is_test] = data.train_images, data.test_images[:160]
+    np.save(tmp_path / "hidden.npy", rows)
+    settings = ["--num-hidden", 4, "--num-epoch", 2]
+    assert train(tmp_path / "upper", "--below", tmp_path / "below", *settings) == 0
+    assert train(tmp_path / "array", "--dataset", tmp_path / "hidden.npy", *settings) == 0
+    assert_same(tmp_path / "upper", tmp_path / "array")
+
+
+def test_resuming_upon_another_layer_is_refused(tmp_path, capsys):
+    for name, seed in (("one", 1), ("two", 2)):
+        assert train(tmp_path / name, "--num-hidden", 6, "--num-epoch", 1, "--seed", seed) == 0
+    upper = ["--num-hidden", 4, "--resume", "--num-epoch"]
+    assert train(tmp_path / "upper", "--below", tmp_path / "one", *upper, 1) == 0
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert train(tmp_path / "upper", "--below", tmp_path / "moved", *upper, 2) == 0
+    assert train(tmp_path / "upper", "--below", tmp_path / "two", *upper, 3) == 2
+    assert "was trained on other data" in capsys.readouterr().err
+
+
+def test_a_layer_with_labels_at_the_top(tmp_path):
+    assert train(tmp_path / "below", "--num-hidden", 12, "--num-epoch", 1) == 0
+    assert train(tmp_path / "top", "--below", tmp_path / "below", "--labels", "--num-hidden", 5, "--num-epoch", 1) == 0
+    assert read_parameters(tmp_path / "top").num_visible == 12 + 10
+
+
+def test_train_deep(tmp_path, capsys):
+    """What it writes; and that --resume trains what is missing, bit for bit, and nothing else."""
+    whole = tmp_path / "whole"
+    assert train_deep(whole, "--num-epoch", 2, "--count", 70) == 0
+    report = json.loads((whole / "deep.json").read_text())
+    assert report["results"]["mean_squared_error"] > 0 and report["arguments"]["layers"] == [9, 6]
+    stack = BinaryDeepBeliefNetwork.load(whole)
+    with np.load(whole / "samples.npz") as archive:
+        assert archive["samples"].shape == archive["probabilities"].shape == (70, 64)
+        expected = stack.generate(70, 5, [0, 2]).visible_prob_1.asnumpy()
+        np.testing.assert_array_equal(archive["probabilities"], expected)
+    for name in ("samples.png", "filters.png"):
+        with Image.open(whole / name) as picture:
+            assert np.asarray(picture.convert("L")).std() > 10  # something is drawn
+    seeds = [
+        json.loads((whole / name / "arguments.json").read_text())["arguments"]["seed"]
+        for name in ("layer-1", "layer-2")
+    ]
+    assert len({0, *seeds}) == 3  # every layer has a key of its own
+
+    parts = tmp_path / "parts"
+    assert train(parts / "layer-1", "--num-hidden", 9, "--num-epoch", 1, "--seed", seeds[0]) == 0
+    assert train_deep(parts, "--num-epoch", 2) == 2  # not without --resume
+    assert "continue it with --resume" in capsys.readouterr().err
+    assert train_deep(parts, "--num-epoch", 2, "--resume") == 0
+    for name in ("layer-1", "layer-2"):
+        assert_same(whole / name, parts / name)
+
+
+def test_features_are_of_use(tmp_path):
+    """With labels of 100 images, a logistic regression does better on the features than on those of an untrained stack.
+
+    The features are learned from all training images, without labels. Twelve choices of the 100; three standard errors.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    recipe = ["--layers", 200, 200, "--batch-size", 50, "--num-epoch", 40, "--learning-rate", 20, "--chains", "data"]
+    recipe += ["--binarize", "sample", "--centering", "--initial-visible-bias", "data", "--data-loader-num-worker", 0]
+    assert train_deep(tmp_path, *recipe) == 0
+    data, trained = datasets.load("digits"), BinaryDeepBeliefNetwork.load(tmp_path)
+    images, labels = (
+        np.concatenate([data.train_images, data.test_images]),
+        np.append(data.train_labels, data.test_labels),
+    )
+    generator = np.random.default_rng(1)
+    untrained = network([(np.zeros(v), np.zeros(200), generator.normal(scale=0.01, size=(v, 200))) for v in (64, 200)])
+    mistakes = {stack: np.full((12, len(images)), np.nan) for stack in (trained, untrained)}
+    seen = {stack: stack.features(images, data.maximum) for stack in mistakes}
+    for number in range(12):
+        order = np.random.default_rng(number).permutation(len(images))
+        known, others = order[:100], order[100:]
+        for stack, wrong in mistakes.items():
+            features = seen[stack] - seen[stack][known].mean(axis=0)
+            features /= features[known].std()
+            classifier = LogisticRegression(max_iter=500).fit(features[known], labels[known])
+            wrong[number, others] = classifier.predict(features[others]) != labels[others]
+    saved = np.nanmean(mistakes[untrained] - mistakes[trained], axis=0)
+    saved = saved[np.isfinite(saved)]
+    print("wrong: %.4f, untrained %.4f" % tuple(np.nanmean(wrong) for wrong in mistakes.values()))
+    assert saved.mean() > 3 * saved.std() / np.sqrt(len(saved))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--labels"], "leave --labels and --below out"),
+        (["--layers", "0"], "at least 1"),
+        (["--k", "0"], "at least 1"),
+        (["--dataset", "bars-and-strips"], "unknown data set"),
+    ],
+)
+def test_train_deep_refuses_what_it_cannot_use(tmp_path, capsys, arguments, message):
+    status, errors = train_deep(tmp_path / "deep", *arguments), capsys.readouterr().err
+    assert status == 2 and message in errors and errors.count("\n") == 1
+    assert not (tmp_path / "deep").exists()
+
+
+def test_classify_needs_labels(tmp_path, capsys):
+    np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
+    assert train_deep(tmp_path / "deep", "--dataset", tmp_path / "images.npy", "--classify") == 2
+    assert "leave --classify out" in capsys.readouterr().err and not (tmp_path / "deep").exists()
+
+
+def test_other_commands_take_no_unknown_flags(capsys):
+    with pytest.raises(SystemExit) as stop:
+        __main__.main(["weights", "model", "--nonsense"])
+    assert stop.value.code == 2 and "unrecognized arguments: --nonsense" in capsys.readouterr().err
