@@ -12,18 +12,20 @@ import numpy as np
 from common import LEARNED, seconds
 
 
-def ours(model, steps, clock):
+def ours(model, steps, clock, dtype="float32"):
     """Training steps of a network of `gluon_rbm.networks`, by Adam.
 
-    Written beside the model are the first loss and gradients, and the largest that free energies of the images give.
+    Written beside the model are the first loss and gradients.
     """
     from gluon_rbm import networks
     from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
     from gluon_rbm.framework import from_host, mx
 
-    arrays = {name: from_host(array) for name, array in np.load(model).items()}
-    network = networks.build(json.loads(arrays.pop("description").asnumpy().tobytes()))
+    arrays = dict(np.load(model))
+    network = networks.build(json.loads(arrays.pop("description").tobytes()))
+    network.cast(dtype)
     network.initialize()
+    arrays = {name: from_host(array.astype(dtype)) for name, array in arrays.items()}
     learned = {
         "%d.%s" % (number, name): getattr(machine, name)
         for number, machine in enumerate(network.machines)
@@ -46,33 +48,20 @@ def ours(model, steps, clock):
         trainer.step(len(arrays["images"]))
         mx.nd.waitall()
 
-    def save(name, loss, change=np.asarray):
-        found = {"loss": loss().asnumpy()}
-        found.update((name, parameter.grad().asnumpy()) for name, parameter in learned.items())
-        np.savez("%s.%s" % (model, name), **{name: change(array) for name, array in found.items()})
-
-    def free_energies():  # of the images alone, and what they are for the machines above
-        with mx.autograd.record():
-            value, visible = 0, arrays["images"]
-            for machine in network.machines:
-                visible = visible.reshape((-1, *machine.visible_shape))
-                value = value + machine.free_energy(visible)
-                visible = machine.mean_hidden(visible).detach()
-        value.backward()
-        return value
-
-    save("ours", gradients)
-    save("largest", free_energies, lambda array: np.abs(array).max())
+    found = {"loss": gradients().asnumpy()}
+    np.savez(model + ".ours", **found, **{name: parameter.grad().asnumpy() for name, parameter in learned.items()})
     return {"call": seconds(step, steps, clock)}
 
 
-def pytorch(model, steps, clock):
+def pytorch(model, steps, clock, dtype="float32"):
     """The same for convolutional machines, written plainly in PyTorch."""
     import torch
     from torch.nn import functional
 
     arrays = dict(np.load(model))
-    description, images = json.loads(arrays.pop("description").tobytes()), torch.from_numpy(arrays.pop("images"))
+    description = json.loads(arrays.pop("description").tobytes())
+    arrays = {name: torch.from_numpy(array.astype(dtype)) for name, array in arrays.items()}
+    images = arrays.pop("images")
     window = {"stride": description["stride"], "padding": (description["kernel"] - description["stride"]) // 2}
     maximum = description["maximum"]  # N; the slope is 1 / N
 
@@ -80,7 +69,7 @@ def pytorch(model, steps, clock):
         def __init__(self, number):
             super().__init__()
             for name in LEARNED:
-                setattr(self, name, torch.nn.Parameter(torch.from_numpy(arrays["%d.%s" % (number, name)])))
+                setattr(self, name, torch.nn.Parameter(arrays["%d.%s" % (number, name)]))
 
         def hidden_input(self, visible):
             return functional.conv2d(visible, self.interaction_weight, self.hidden_layer_bias, **window)
