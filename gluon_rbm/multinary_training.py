@@ -288,22 +288,30 @@ class NetworkRun(epochs.Run):
         images, sweeps = self.data.test_images, self.args.sample_sweeps
         order = command.generator(self.args.seed, _SHOWCASE).permutation(len(images))
         values = from_host(self._values(images[np.sort(order[: _SIDE**2])]), self.context)
-        samples = self.network.generate(_random_start(self.network.machines[-1], self.context), sweeps)
+        samples = self.network.generate(self._start(), sweeps)
         sets = {
             "test images": values,
             "reconstructions": self._reconstruct(values),
-            "samples: %d sweeps of the top machine" % sweeps: samples,
+            "samples: normal values, %d sweeps, and down" % sweeps: samples,
         }
         sets = {title: networks.to_images(images, self.description) for title, images in sets.items()}
         return plots.grids(sets, self.data.image_shape, _SIDE)
 
+    def _start(self):
+        """Values of the top machine's visible layer, drawn as normal as those of training images are on average."""
+        machines, generator = self.network.machines, command.generator(self.args.seed, _SHOWCASE, 1)
+        rows = generator.permutation(len(self.data.train_images))[: 4 * _MONITOR_BATCH]
+        values = from_host(self._values(self.data.train_images[np.sort(rows)]), self.context)
+        values = self.network.up(values, len(machines) - 1)
+        return from_host(_normal_like(values, _SIDE**2, machines[-1].visible_units, generator), self.context)
 
-def _random_start(machine, context):
-    """Visible values of a machine that know of no image: uniform up to their maximum, or drawn at input zero."""
-    shape, units = (_SIDE**2, *machine.visible_shape), machine.visible_units
-    if units.maximum is None:
-        return units.sample(mx.nd, mx.nd.zeros(shape, ctx=context))
-    return mx.nd.random.uniform(0, units.maximum, shape, ctx=context)
+
+def _normal_like(values, count, units, generator):
+    """Rows drawn from the normal distribution with the mean and covariance of `values`, cut off where units end."""
+    rows = values.asnumpy().reshape(len(values), -1)
+    mean = rows.mean(axis=0)
+    mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
+    return (mean + mixed).clip(*((None, None) if units.maximum is None else (0, units.maximum)))
 
 
 def _filters(machine):

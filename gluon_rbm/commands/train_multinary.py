@@ -28,7 +28,12 @@ def _add_run(add):
     add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
     add("--num-epoch", type=_count, default=10, help="number of epochs; of each machine in turn with greedy training")
     add("--monitor-every", type=_count, default=1, help="epochs between two looks at the reconstruction error")
-    add("--sample-sweeps", type=_natural, default=10, help="sweeps of the top machine for the samples of the picture")
+    add(
+        "--sample-sweeps",
+        type=_natural,
+        default=1,
+        help="samples of the picture: sweeps of the top machine, from normal values with the images' covariance",
+    )
     command.add_device(add)
 
 
