@@ -109,7 +109,7 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
         total = 0
         for number, (machine, loss) in enumerate(zip(self.network.machines, self._losses)):
             visible = _reshaped(visible, machine.visible_shape)
-            value, hidden = loss.of(F, visible, model_visible[number] if model_visible else None)
+            model = model_visible[number] if model_visible else None
+            value, visible = loss.of(F, visible, model, self._detach)
             total = total + value
-            visible = F.BlockGrad(hidden) if self._detach else hidden
         return total if self._weight is None else total * self._weight

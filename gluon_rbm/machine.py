@@ -12,6 +12,7 @@ import warnings
 
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
+from gluon_rbm.units import times
 
 __all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "Machine", "alternate"]
 
@@ -77,40 +78,44 @@ class Machine(FeatureBlock):
         """a.v of each image: (batch,)."""
         raise NotImplementedError
 
-    def hidden_input(self, visible, constant=False):
-        """x = b + v W; constant : for autograd."""
+    def hidden_input(self, visible, scale=1, constant=False):
+        """x = b + v W, times `scale`; constant : for autograd."""
         F, visible, _, bias, weight = self._with(visible, self.visible_shape, constant)
-        return self._hidden_input(F, visible, bias, weight)
+        return self._hidden_input(F, visible, times(scale, bias), times(scale, weight))
 
-    def visible_input(self, hidden, constant=False):
-        """y = a + h W^T; constant : for autograd."""
+    def visible_input(self, hidden, scale=1, constant=False):
+        """y = a + h W^T, times `scale`; constant : for autograd."""
         F, hidden, bias, _, weight = self._with(hidden, self.hidden_shape, constant)
-        return self._visible_input(F, hidden, bias, weight)
+        return self._visible_input(F, hidden, times(scale, bias), times(scale, weight))
 
-    def free_energy(self, visible, hidden_input=None):
-        """F(v) = -a.v - sum_j A(x_j): (batch,), in nats. hidden_input : x, where it is known already."""
+    def free_energy(self, visible):
+        """F(v) = -a.v - sum_j A(x_j): (batch,), in nats."""
+        return self._free_energy(visible, self.hidden_input(visible, self.hidden_units.slope))
+
+    def _free_energy(self, visible, scaled_input):
+        """The same where k x is known already."""
         F, visible, bias, _, _ = self._with(visible, self.visible_shape)
-        x = self.hidden_input(visible) if hidden_input is None else hidden_input
-        gain = F.reshape(self.hidden_units.integral(F, x), (0, -1))
-        # A product with ones: on a CPU F.sum takes as long as a convolution.
-        ones = F.ones_like(F.reshape(F.slice_axis(gain, axis=0, begin=0, end=1), -1))
-        return -self._weighted(F, visible, bias) - F.dot(gain, ones)
+        return -self._weighted(F, visible, bias) - self.hidden_units.standard.total(F, scaled_input)
 
-    def mean_hidden(self, visible):
-        """E[h | v] = f(x)."""
-        return self.hidden_units.mean(_operators(visible), self.hidden_input(visible))
+    def mean_hidden(self, visible, constant=False):
+        """E[h | v] = f(x); constant : for autograd."""
+        x = self.hidden_input(visible, self.hidden_units.slope, constant)
+        return self.hidden_units.standard.mean(_operators(visible), x)
 
-    def sample_hidden(self, visible):
-        """A sample of h given v."""
-        return self.hidden_units.sample(_operators(visible), self.hidden_input(visible))
+    def sample_hidden(self, visible, constant=False):
+        """A sample of h given v; constant : for autograd."""
+        x = self.hidden_input(visible, self.hidden_units.slope, constant)
+        return self.hidden_units.standard.sample(_operators(visible), x)
 
-    def mean_visible(self, hidden):
-        """E[v | h] = f(y)."""
-        return self.visible_units.mean(_operators(hidden), self.visible_input(hidden))
+    def mean_visible(self, hidden, constant=False):
+        """E[v | h] = f(y); constant : for autograd."""
+        y = self.visible_input(hidden, self.visible_units.slope, constant)
+        return self.visible_units.standard.mean(_operators(hidden), y)
 
-    def sample_visible(self, hidden):
-        """A sample of v given h."""
-        return self.visible_units.sample(_operators(hidden), self.visible_input(hidden))
+    def sample_visible(self, hidden, constant=False):
+        """A sample of v given h; constant : for autograd."""
+        y = self.visible_input(hidden, self.visible_units.slope, constant)
+        return self.visible_units.standard.sample(_operators(hidden), y)
 
     def reconstruct(self, visible, sweeps=1, sampled=False):
         """v -> h -> v, `sweeps` times: by means, E[v'] = f(a + f(b + v W) W^T), or `sampled`, as chains go."""
@@ -126,13 +131,11 @@ def alternate(machine, visible, sweeps, sampled=True, hidden=None):
     The one loop of all machines that are not binary. sampled : draw every layer given the other (block Gibbs), or hand
     on its means. hidden : h of the first sweep, where it is known already. All is constant for autograd.
     """
-    F = _operators(visible)
     how = "sample" if sampled else "mean"
+    up, down = (getattr(machine, "%s_%s" % (how, layer)) for layer in ("hidden", "visible"))
     for _ in range(sweeps):
-        if hidden is None:
-            hidden = getattr(machine.hidden_units, how)(F, machine.hidden_input(visible, constant=True))
-        y = machine.visible_input(hidden, constant=True)
-        visible, hidden = getattr(machine.visible_units, how)(F, y), None
+        hidden = up(visible, constant=True) if hidden is None else hidden
+        visible, hidden = down(hidden, constant=True), None
     return visible
 
 
@@ -162,14 +165,19 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
     def hybrid_forward(self, F, visible, model_visible=None):
         return self.of(F, visible, model_visible)[0]
 
-    def of(self, F, visible, model_visible=None):
-        """The loss, and h of the images, means or samples, from which v' goes on."""
-        x = self.machine.hidden_input(visible)
-        hidden = getattr(self.machine.hidden_units, "sample" if self._sampled else "mean")(F, x)
+    def of(self, F, visible, model_visible=None, detach=True):
+        """The loss, and h of the images, means or samples, from which v' goes on; detach : h is constant for autograd.
+
+        What is constant is so from x on: MXNet would compute derivatives of 0 all the way from h to x.
+        """
+        machine, units = self.machine, self.machine.hidden_units
+        x = machine.hidden_input(visible, units.slope)
+        how = units.standard.sample if self._sampled else units.standard.mean
+        hidden = how(F, F.BlockGrad(x) if detach else x)
         if model_visible is None:
-            model_visible = alternate(self.machine, visible, self._sweeps, self._sampled, hidden)
-            model = self.machine.free_energy(model_visible)
+            model_visible = alternate(machine, visible, self._sweeps, self._sampled, hidden)
+            model = machine.free_energy(model_visible)
         else:
-            model = F.mean(self.machine.free_energy(F.BlockGrad(model_visible)), keepdims=True)
-        loss = F.broadcast_sub(self.machine.free_energy(visible, x), model)
+            model = F.mean(machine.free_energy(F.BlockGrad(model_visible)), keepdims=True)
+        loss = F.broadcast_sub(machine._free_energy(visible, x), model)
         return loss if self._weight is None else loss * self._weight, hidden

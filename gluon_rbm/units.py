@@ -13,13 +13,14 @@ generator: `mx.random.seed` rules it. In float32 MXNet's log(1 + exp(x)) is off 
 derivative is good to float precision, so learning does not notice.
 """
 
+import copy
 import math
 
 import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids"]
+__all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids", "times"]
 
 # Up to so many copies are drawn one by one; of more, the sum is as good as normal.
 _MOST_COPIES = 32
@@ -37,7 +38,36 @@ def _bernoulli(F, prob_1):
     return F.broadcast_lesser(F.random.uniform_like(prob_1), prob_1)
 
 
-class Multinary:
+def times(factor, x):
+    """factor * x; no operator where the factor is 1."""
+    return x if factor == 1 else factor * x
+
+
+class _Family:
+    """What a machine asks of a family beside its functions.
+
+    It computes k x, with k the `slope`, from k times its parameters, which are fewer than the units, and hands that to
+    the family's `standard`: the same units as functions of k x.
+    """
+
+    slope = 1.0
+
+    @property
+    def standard(self):
+        return self
+
+    def total(self, F, x):
+        """The sum of A(x) over all units of each image: (batch,)."""
+        return _total(F, self.integral(F, x))
+
+
+def _total(F, values):
+    # A product with ones: on a CPU F.sum takes as long as a convolution.
+    values = F.reshape(values, (0, -1))
+    return F.dot(values, F.ones_like(F.reshape(F.slice_axis(values, axis=0, begin=0, end=1), -1)))
+
+
+class Multinary(_Family):
     """f(x) = N sigma(k x), A(x) = (N / k) log(1 + exp(k x)), f'(x) = k f (1 - f / N): values from 0 to N.
 
     Exactly k times the sum of M = N / k sigmoid units, where M is whole: for k = 1 the binomial unit of N copies with
@@ -60,39 +90,48 @@ class Multinary:
         if not 0 < slope < math.inf:
             raise InputError("the slope of multinary units is %s; it must be above 0" % slope)
         self.maximum, self.slope = int(maximum), float(slope)
+        self.copies = self.maximum / self.slope  # M = N / k
 
     @property
-    def copies(self):
-        """M = N / k."""
-        return self.maximum / self.slope
+    def standard(self):
+        units = copy.copy(self)
+        units.slope = 1.0
+        return units
+
+    def _prob_1(self, F, x):
+        return _sigmoid(F, times(self.slope, x))
 
     def mean(self, F, x):
-        return self.maximum * _sigmoid(F, self.slope * x)
+        return times(self.maximum, self._prob_1(F, x))
 
     def integral(self, F, x):
-        return self.copies * _softplus(F, self.slope * x)
+        return times(self.copies, _softplus(F, times(self.slope, x)))
+
+    def total(self, F, x):
+        return times(self.copies, _total(F, _softplus(F, times(self.slope, x))))
 
     def variance(self, F, x):
-        prob_1 = _sigmoid(F, self.slope * x)
-        return self.maximum * self.slope * prob_1 * (1 - prob_1)
+        prob_1 = self._prob_1(F, x)
+        return self.maximum**2 / self.copies * prob_1 * (1 - prob_1)
 
     def sample(self, F, x):
         """Exact where M is whole and at most 32; else normal with this mean and variance, cut off at 0 and N."""
-        prob_1 = _sigmoid(F, self.slope * x)
+        prob_1 = self._prob_1(F, x)
         if self.copies == round(self.copies) <= _MOST_COPIES:
-            return self.slope * sum(_bernoulli(F, prob_1) for _ in range(round(self.copies)))
-        deviation = F.sqrt(self.maximum * self.slope * prob_1 * (1 - prob_1))
+            ones = sum(_bernoulli(F, prob_1) for _ in range(round(self.copies)))
+            return times(self.maximum / self.copies, ones)
+        deviation = F.sqrt(self.maximum**2 / self.copies * prob_1 * (1 - prob_1))
         return F.clip(self.maximum * prob_1 + deviation * F.random.normal_like(prob_1), 0, self.maximum)
 
     def log_base_measure(self, values):
         """log m(h) = log binomial(M, h / k): float64, of a NumPy array of values in 0, k, ..., N."""
         from scipy.special import gammaln
 
-        ones = np.asarray(values, "float64") / self.slope
+        ones = np.asarray(values, "float64") * self.copies / self.maximum
         return gammaln(self.copies + 1) - gammaln(ones + 1) - gammaln(self.copies - ones + 1)
 
 
-class OffsetSigmoids:
+class OffsetSigmoids(_Family):
     """f(x) = sum_n sigma(x - o_n), A(x) = sum_n log(1 + exp(x - o_n)): N sigmoid copies, summed exactly.
 
     What `Multinary` approximates with one sigmoid. Costs N times as much.
@@ -102,8 +141,6 @@ class OffsetSigmoids:
     offsets : sequence of float
         o_n, one for each copy; N = len(offsets) is the largest value.
     """
-
-    slope = 1.0
 
     def __init__(self, offsets):
         self.offsets = [float(offset) for offset in offsets]
@@ -134,7 +171,7 @@ class OffsetSigmoids:
         return np.log(polynomial)[np.asarray(values).astype(int)]
 
 
-class NoisyReLU:
+class NoisyReLU(_Family):
     """f(x) = log(1 + exp(x)): infinitely many sigmoid copies with offsets 1/2, 3/2, ... (Nair & Hinton, ICML 2010).
 
     A(x) = -Li2(-exp(x)), the dilogarithm. Samples are theirs, max(0, x + normal(0, sigma(x))): their mean is f(x)
@@ -142,7 +179,7 @@ class NoisyReLU:
     closed form.
     """
 
-    maximum, slope = None, 1.0
+    maximum = None
 
     def mean(self, F, x):
         return _softplus(F, x)
@@ -169,13 +206,13 @@ class NoisyReLU:
         raise InputError("noisy rectified units have no base measure in closed form; use OffsetSigmoids for exact ones")
 
 
-class Gaussian:
+class Gaussian(_Family):
     """f(x) = x, A(x) = x^2 / 2: normal units of variance 1 around their input, for real-valued data.
 
     Standardise the data, so that this variance suits them. Values have no ends (`maximum` is None).
     """
 
-    maximum, slope = None, 1.0
+    maximum = None
 
     def mean(self, F, x):
         return x
