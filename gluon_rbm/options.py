@@ -5,7 +5,7 @@ import argparse
 from gluon_rbm import datasets, gibbs, label_rbm, learning, optimization
 from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, share
 
-__all__ = ["DOCUMENTED", "PRESETS", "add_dataset", "parse", "documented_namespace", "added_namespace"]
+__all__ = ["DOCUMENTED", "PRESETS", "add_dataset", "add_image_size", "parse", "documented_namespace", "added_namespace"]
 
 # The flags of the original example: names, defaults and help texts stay as they are.
 DOCUMENTED = (
@@ -124,6 +124,17 @@ def add_dataset(add):
     """The flags that name a data set, of scripts and commands; add : a parser's `add_argument`."""
     add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
     add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
+
+
+def add_image_size(add):
+    """The flag of commands that resize the images of the data set."""
+    add(
+        "--image-size",
+        type=_count,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="bring all images to this size: resized to cover it, and cropped around the middle",
+    )
 
 
 def _add_new(add):

@@ -48,6 +48,10 @@ def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
     [
         ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "machine 3 .* 7 x 7 cannot be divided by a stride of 2"),
         ({"image_shape": [2, 8, 8]}, "neither grey nor in colour"),
+        ({"image_shape": [1, 64], "channels": []}, "neither grey nor in colour"),
+        ({"image_shape": []}, "neither grey nor in colour"),
+        ({"visible_units": "gaussian", "deviation": 0}, "deviation must be above 0"),
+        ({"visible_units": "gaussian", "mean": float("nan")}, "pixels of mean nan"),
         ({"channels": [], "dense": []}, "at least one machine"),
         ({"channels": [0]}, "give 1 or more"),
         ({"dense": [0]}, "give 1 or more"),
@@ -101,8 +105,12 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
     text = from_host(np.frombuffer(b"{", np.uint8))
     fewer = {name: array for name, array in content.items() if name != "1.visible_layer_bias"}
     foreign = {"a": mx.nd.zeros(3)}
-    other = from_host(np.frombuffer(json.dumps({**COLOUR, "colour": 1}).encode(), np.uint8))
-    for arrays in (foreign, fewer, {**content, "description": text}, {**content, "description": other}):
+    others = [
+        {"description": from_host(np.frombuffer(json.dumps({**COLOUR, **change}).encode(), np.uint8))}
+        for change in ({"colour": 1}, {"image_shape": []}, {"kernel": float("inf")}, {"dense": ["a"]})
+    ]
+    others += [{"description": text}, {"0.interaction_weight": content["0.interaction_weight"] * np.nan}]
+    for arrays in (foreign, fewer, *({**content, **other} for other in others)):
         mx.nd.save(str(tmp_path / "other.params"), arrays)
         with pytest.raises(InputError, match="holds no network"):
             networks.read(str(tmp_path / "other.params"))

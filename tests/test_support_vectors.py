@@ -123,6 +123,14 @@ def test_constant_features_do_no_harm(digits):
     assert np.isfinite(machine.decision_function(np.ones((4, 3)))).all()
 
 
+@pytest.mark.parametrize("count", [4, 6])
+def test_too_few_to_hold_some_out_are_refused(count, seed):
+    labels = np.zeros(count, int)
+    labels[np.random.default_rng(seed).permutation(count)[0]] = 1  # of 6 images it is the one that is held out
+    with pytest.raises(InputError, match="too few"):
+        support_vectors.evaluate(["linear"], np.eye(count), labels, None, None, np.random.default_rng(seed))
+
+
 def test_one_class_is_refused(digits):
     features, labels, *_ = digits
     with pytest.raises(InputError, match="one class"):

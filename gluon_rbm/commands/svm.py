@@ -21,6 +21,7 @@ _COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
 def add_arguments(add):
     add("model", metavar="MODEL", nargs="?", help="a run folder of train-multinary, or its file; without, pixels only")
     options.add_dataset(add)
+    options.add_image_size(add)
     add("--kernels", nargs="+", choices=_KERNELS, default=_KERNELS, help="kernels of the support vector machines")
     add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
     add(
@@ -66,7 +67,7 @@ def run(args):
 
 def _data(args):
     """The `DataSet`, and the rows of the training images to learn from."""
-    data = datasets.load(args.dataset, args.data_dir)
+    data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     if data.train_labels is None:
         raise InputError("images of %s have no labels to learn; name a data set that has" % data.name)
     rows, count = np.arange(len(data.train_images)), args.train_images

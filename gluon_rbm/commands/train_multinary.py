@@ -39,13 +39,7 @@ def _add_run(add):
 
 def _add_images(add):
     options.add_dataset(add)
-    add(
-        "--image-size",
-        type=_count,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="bring all images to this size: resized to cover it, and cropped around the middle",
-    )
+    options.add_image_size(add)
     add(
         "--random-crop",
         type=_natural,
