@@ -311,7 +311,7 @@ def _normal_like(values, count, units, generator):
     rows = values.asnumpy().reshape(len(values), -1)
     mean = rows.mean(axis=0)
     mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
-    return (mean + mixed).clip(*((None, None) if units.maximum is None else (0, units.maximum)))
+    return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)
 
 
 def _filters(machine):
