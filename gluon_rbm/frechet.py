@@ -174,13 +174,15 @@ class Perceptron(NamedTuple):
 def train_network(data, seed, num_images=20000):
     """A `Perceptron` of 128 and 64 rectified units, from the first training images of a `DataSet`; seconds to a minute.
 
-    Raises InputError where images have no labels.
+    Raises InputError where images have no labels, or all the same.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     if data.train_labels is None:
         raise InputError("images of %s have no labels to train a network on; give one by --network" % data.name)
+    if len(np.unique(data.train_labels[:num_images])) < 2:
+        raise InputError("images of %s to learn from are all of one class; give a network by --network" % data.name)
     images = datasets.to_visible(data.train_images[:num_images], data.maximum)
     batch_size = min(_BATCH, len(images))
     epochs = -(-_UPDATES * batch_size // len(images))

@@ -75,7 +75,7 @@ def _describe(args, data):
 
 
 def _check_sizes(network, batch_size):
-    """MXNet counts an array's elements in 31 bits."""
+    """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
     largest = max(
         size
         for machine in network.machines
@@ -122,10 +122,7 @@ class NetworkLearner:
                 self._chains["chains.%d" % place] = chains.copy()
 
     def step(self, batch):
-        visible = batch
-        if self._depth:
-            visible = self._network.up(batch, self._depth, self._sampled)
-            visible = visible.reshape((-1, *self._machines[0].visible_shape))
+        visible = self._network.up(batch, self._depth, self._sampled).reshape((-1, *self._machines[0].visible_shape))
         for name, machine in zip(self._chains, self._machines):
             self._chains[name] = alternate(machine, self._chains[name], self._sweeps)
         # All chains go on; beside a last short batch so many of them are looked at.
@@ -157,7 +154,7 @@ class NetworkRun(epochs.Run):
             raise InputError("--random-crop %d is larger than the images; choose less" % args.random_crop)
         self.description = _describe(args, self.data)
         self.network = networks.build(self.description)
-        _check_sizes(self.network, args.batch_size)
+        _check_sizes(self.network, max(args.batch_size, _MONITOR_BATCH))
         self._values(self.data.train_images[:1])  # refuses pixels that cannot be, before there is a folder
         name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
         folder = RunFolder(args.output_dir, "multinary-%s" % name, args.resume)
@@ -278,7 +275,9 @@ class NetworkRun(epochs.Run):
         plots.learning_curve(self.metrics, "loss", "F(v) - F(v') (nats per image)", left)
         plots.learning_curve(self.metrics, "reconstruction_error", "mean squared error of a pixel", right)
         self._picture("learning-curve.png", figure)
-        self._picture("filters.png", plots.filters(*_filters(self.network.machines[0])))
+        self._picture(
+            "filters.png", plots.filters(*_filters(self.network.machines[0], self.description["image_shape"]))
+        )
         self._picture("showcase.png", self._showcase())
         print("Done: %s" % self.folder.path, flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
@@ -314,11 +313,14 @@ def _normal_like(values, count, units, generator):
     return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)
 
 
-def _filters(machine):
-    """Weights (pixels, filters) of a first machine and the shape of their images, as `plots.filters` takes them."""
+def _filters(machine, image_shape):
+    """Weights (pixels, filters) of a first machine and the shape of their images, as `plots.filters` takes them.
+
+    image_shape : (channels, height, width)
+    """
     weight = machine.interaction_weight.data().asnumpy()
     if weight.ndim == 2:  # (num_visible, num_hidden)
-        weight = weight.T.reshape(-1, *machine.visible_shape)
+        weight = weight.T.reshape(-1, *image_shape)
     weight = np.moveaxis(weight, 1, 3)
     shape = weight.shape[1:] if weight.shape[3] == 3 else weight.shape[1:3]
     return weight.reshape(len(weight), -1).T, shape

@@ -71,6 +71,19 @@ def test_what_a_run_leaves(tmp_path, capsys):
     assert networks.features(network, description, images, maximum=16).std() > 0
 
 
+@pytest.mark.parametrize("arguments", [(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")])
+@pytest.mark.parametrize("colour", [False, True])
+def test_networks_of_dense_machines_only(tmp_path, generator, arguments, colour):
+    np.save(tmp_path / "images.npy", generator.integers(0, 256, (20, 4, 6, 3)[: 3 + colour], np.uint8))
+    small = ["--dataset", tmp_path / "images.npy", "--no-cuda", "--dense", 5, 3, "--batch-size", 7, "--num-epoch", 1]
+    assert run(tmp_path / "run", *arguments, small=map(str, small)) == 0
+    network, description = networks.read(tmp_path / "run")
+    assert [machine.hidden_shape for machine in network.machines] == [(5,), (3,)]
+    assert description["image_shape"] == [3 if colour else 1, 4, 6]
+    for name in ("filters.png", "showcase.png"):
+        assert Image.open(tmp_path / "run" / name).size[0] > 100
+
+
 def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
     assert run(tmp_path / "run", "--num-epoch", 1) == 0
     network, description = networks.read(tmp_path / "run")
@@ -292,6 +305,10 @@ def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, caps
     assert run(tmp_path / "run", "--dataset", tmp_path / "bytes.npy", *size, small=FOLDER) == 0
     assert networks.read(tmp_path / "run")[1]["image_shape"] == [3, 8, 8]
     assert_refused(capsys, tmp_path / "f", ["--dataset", tmp_path / "floats.npy", *size], "are not bytes", FOLDER)
+    for name in ("digits", "bars-and-stripes"):  # whose largest values are not those of bytes
+        data = datasets.load(name, image_size=(11, 13))
+        for images in (data.train_images, data.test_images):
+            assert images.shape[1:] == (11, 13) and images.max() == data.maximum and images.dtype == np.uint8
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
