@@ -291,7 +291,7 @@ class NetworkRun(epochs.Run):
         sets = {
             "test images": values,
             "reconstructions": self._reconstruct(values),
-            "samples: normal values, %d sweeps, and down" % sweeps: samples,
+            "samples: normal values, %d top sweeps, down" % sweeps: samples,
         }
         sets = {title: networks.to_images(images, self.description) for title, images in sets.items()}
         return plots.grids(sets, self.data.image_shape, _SIDE)
