@@ -26,27 +26,23 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
 TRAINING_IMAGES = {"celeba-64": 162770, "celeba-128": 162770, "caltech-101": 30 * 101}
-_MOST_APART = 1e-4  # of the largest value of an array
+_MOST_APART = 1e-5
 
 
 def description(preset):
     """Of the network of one of `networks.PRESETS`."""
     flags = networks.PRESETS[preset]
     size = flags.get("image_size") or {"mnist": (28, 28), "cifar10": (32, 32)}[preset]
-    return networks.describe((1 if preset == "mnist" else 3, *size), flags["channels"], flags.get("dense", ()))
+    known = networks.describe((1, 1, 1))
+    settings = {name: value for name, value in flags.items() if name in known}
+    return networks.describe((1 if preset == "mnist" else 3, *size), **settings)
 
 
 def save_model(path, description, batch_size, images=None):
-    """What the sides start from: the description, random parameters, and images in [0, 1] or noise.
-
-    Weights are ten times as large as training starts with: there v' is as good as v for the free energy, and what is
-    left of loss and gradients is mostly rounding errors, which no two programs share.
-    """
+    """What the sides start from: the description, initial parameters, and images in [0, 1] or noise."""
     mx.random.seed(1)
     network = networks.build(description)
-    network.initialize()
-    for machine in network.machines:
-        machine.interaction_weight.set_data(10 * machine.interaction_weight.data())
+    networks.initialize(network, description)
     arrays = {name: array.asnumpy() for name, array in networks.arrays(network, description).items()}
     shape = (batch_size, *description["image_shape"])
     if images is None:
@@ -55,13 +51,12 @@ def save_model(path, description, batch_size, images=None):
 
 
 def apart(path):
-    """How far both sides' first loss and gradients are apart: the most, as a share of each array's largest value.
+    """How far both sides' first loss and gradients are apart, the most of all arrays.
 
-    The loss is the difference of free energies: its rounding errors are a share of theirs.
+    All are differences of what the free energies of v and of v' give, and carry the rounding errors of that: so each is
+    measured by the largest value that F(v) alone gives.
     """
-    ours, theirs = (np.load("%s.%s.npz" % (path, side)) for side in ("ours", "torch"))
-    largest = {name: np.abs(ours[name]).max() for name in ours.files}
-    largest["loss"] = largest["free_energy"]
+    ours, theirs, largest = (np.load("%s.%s.npz" % (path, name)) for name in ("ours", "torch", "largest"))
     return max(float(np.abs(ours[name] - theirs[name]).max() / largest[name]) for name in ours.files)
 
 
@@ -77,7 +72,10 @@ def step(args, report):
         save_model(path, description("mnist"), args.batch_size, images)
         common = {"model": path, "steps": args.steps, "clock": args.clock}
         bystanders = Bystanders()
-        measured = in_turn({"ours": ("multinary", common), "PyTorch": ("multinary_torch", common)}, rounds=args.rounds)
+        measured = in_turn(
+            {"ours": ("multinary_sides.ours", common), "PyTorch": ("multinary_sides.pytorch", common)},
+            rounds=args.rounds,
+        )
         share, difference = bystanders.share(), apart(path)
     ours, theirs = measured["ours"], measured["PyTorch"]
     ratio = median(theirs) / median(ours)
@@ -100,20 +98,19 @@ def step(args, report):
             100 * share,
         )
     )
-    print(
-        "first loss and gradients differ by %.1e of the largest values%s" % (difference, "" if same else ": TOO MUCH")
-    )
+    print("first loss and gradients differ by %.1e of those of F(v)%s" % (difference, "" if same else ": TOO MUCH"))
     report["step"] = {"measured": measured, "ratio": ratio, "by_round": by_round, "others": share, "apart": difference}
     return same
 
 
 def full(args, report):
     """A row for each of the networks for large images."""
+    print("%d threads, %s clock" % (args.threads, args.clock))
     print("| network | parameters | s a step of %d | peak memory | epoch of | takes |" % args.batch_size)
     print("|%s" % (" --- |" * 6))
     for preset, count in TRAINING_IMAGES.items():
-        arguments = {"preset": preset, "batch_size": args.batch_size, "steps": args.full_steps}
-        measured = in_turn({preset: ("multinary_full", arguments)}, 1)[preset]
+        arguments = {"preset": preset, "batch_size": args.batch_size, "steps": args.full_steps, "clock": args.clock}
+        measured = in_turn({preset: ("multinary_sides.full", arguments)}, 1)[preset]
         seconds, memory = median(measured, "call"), measured[0]["memory"][0]
         shapes = [p.shape for p in networks.build(description(preset)).collect_params().values()]
         print(

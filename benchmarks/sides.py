@@ -1,6 +1,6 @@
 """One side of a comparison, in a process of its own (see `common.in_turn`).
 
-    python benchmarks/sides.py FUNCTION ARGUMENTS
+    python benchmarks/sides.py [MODULE.]FUNCTION ARGUMENTS
 
 ARGUMENTS is a JSON object; the last line of the output is one too, part -> seconds of each call. `model` is the path of
 an archive of what `common.settle` returns.
@@ -8,8 +8,8 @@ an archive of what `common.settle` returns.
 Libraries are imported where they are used: threads and settings of one must not meet another's.
 """
 
+import importlib
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -22,7 +22,9 @@ from common import LEARNED, ROOT, seconds
 
 def main():
     name, arguments = sys.argv[1:]
-    print("\n" + json.dumps(globals()[name](**json.loads(arguments))))
+    module, _, name = name.rpartition(".")  # of a module beside this one, where it is named
+    functions = vars(importlib.import_module(module)) if module else globals()
+    print("\n" + json.dumps(functions[name](**json.loads(arguments))))
 
 
 # --- Training step ----------------------------------------------------------------------------------------------------
@@ -242,119 +244,6 @@ def annealing_numpy(model, chains, distributions):
         start = time.perf_counter()
         log_weights(np.linspace(0, 1, distributions + 1, dtype=np.float32))
         return {"call": [time.perf_counter() - start]}
-
-
-# --- Multinary networks -----------------------------------------------------------------------------------------------
-
-
-def multinary(model, steps, clock):
-    """Training steps of a network of `gluon_rbm.networks`, by Adam; beside the model, the first loss and gradients.
-
-    The archive of the model holds `description`, what `networks.arrays` names, and the values of the `images`.
-    """
-    from gluon_rbm import networks
-    from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
-    from gluon_rbm.framework import from_host, mx
-
-    arrays = {name: from_host(array) for name, array in np.load(model).items()}
-    network = networks.build(json.loads(arrays.pop("description").asnumpy().tobytes()))
-    network.initialize()
-    learned = {
-        "%d.%s" % (number, name): getattr(machine, name)
-        for number, machine in enumerate(network.machines)
-        for name in LEARNED
-    }
-    for name, parameter in learned.items():
-        parameter.set_data(arrays[name])
-    loss = JointContrastiveFreeEnergy(network)
-    loss.hybridize(static_alloc=True, static_shape=True)
-    trainer = mx.gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 0.003})
-
-    def gradients():
-        with mx.autograd.record():
-            value = loss(arrays["images"])
-        value.backward()
-        return value
-
-    def step():
-        gradients()
-        trainer.step(len(arrays["images"]))
-        mx.nd.waitall()
-
-    found = {"loss": gradients().asnumpy(), "free_energy": network.machines[0].free_energy(arrays["images"]).asnumpy()}
-    np.savez(model + ".ours", **found, **{name: parameter.grad().asnumpy() for name, parameter in learned.items()})
-    return {"call": seconds(step, steps, clock)}
-
-
-def multinary_torch(model, steps, clock):
-    """The same for convolutional machines, written plainly in PyTorch."""
-    import torch
-    from torch.nn import functional
-
-    arrays = dict(np.load(model))
-    description, images = json.loads(arrays.pop("description").tobytes()), torch.from_numpy(arrays.pop("images"))
-    window = {"stride": description["stride"], "padding": (description["kernel"] - description["stride"]) // 2}
-    maximum = description["maximum"]  # N; the slope is 1 / N
-
-    class Machine(torch.nn.Module):
-        def __init__(self, number):
-            super().__init__()
-            for name in LEARNED:
-                setattr(self, name, torch.nn.Parameter(torch.from_numpy(arrays["%d.%s" % (number, name)])))
-
-        def hidden_input(self, visible):
-            return functional.conv2d(visible, self.interaction_weight, self.hidden_layer_bias, **window)
-
-        def visible_input(self, hidden):
-            return functional.conv_transpose2d(hidden, self.interaction_weight, self.visible_layer_bias, **window)
-
-        def free_energy(self, visible, hidden_input):
-            gain = maximum**2 * functional.softplus(hidden_input / maximum).sum((1, 2, 3))
-            return -(visible.sum((2, 3)) @ self.visible_layer_bias) - gain
-
-    def mean(x):
-        return maximum * torch.sigmoid(x / maximum)
-
-    machines = torch.nn.ModuleList(map(Machine, range(len(description["channels"]))))
-    biases = [value for name, value in machines.named_parameters() if name.endswith("bias")]
-    weights = [value for name, value in machines.named_parameters() if name.endswith("weight")]
-    groups = [{"params": weights}, {"params": biases, "lr": 0.003 * maximum}]
-    optimizer = torch.optim.Adam(groups, lr=0.003)
-
-    def gradients():
-        optimizer.zero_grad()
-        loss, visible = 0, images
-        for machine in machines:
-            hidden_input = machine.hidden_input(visible)
-            with torch.no_grad():
-                hidden = mean(hidden_input)
-                model_visible = mean(machine.visible_input(hidden))
-            loss = loss + machine.free_energy(visible, hidden_input)
-            loss = loss - machine.free_energy(model_visible, machine.hidden_input(model_visible))
-            visible = hidden
-        loss.mean().backward()
-        return loss
-
-    def step():
-        gradients()
-        optimizer.step()
-
-    found = {"loss": gradients().detach().numpy()}
-    found["free_energy"] = machines[0].free_energy(images, machines[0].hidden_input(images)).detach().numpy()
-    found.update((name, len(images) * value.grad.numpy()) for name, value in machines.named_parameters())
-    np.savez(model + ".torch", **found)
-    return {"call": seconds(step, steps, clock)}
-
-
-def multinary_full(preset, batch_size, steps):
-    """Training steps of a preset's network, on noise; and `memory`: the most that the process took, in bytes."""
-    import multinary as benchmark
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "model.npz")
-        benchmark.save_model(path, benchmark.description(preset), batch_size)
-        times = multinary(path, steps, "wall")
-    return {**times, "memory": [1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]}  # Linux counts in KiB
 
 
 # --- Kernel -----------------------------------------------------------------------------------------------------------

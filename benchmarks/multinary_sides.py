@@ -1,0 +1,136 @@
+"""The sides of `multinary.py`, each in a process of its own (see `sides.py`).
+
+`model` is the path of an archive of what `networks.arrays` names, and of the values of the `images`.
+"""
+
+import json
+import resource
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from common import LEARNED, seconds
+
+
+def ours(model, steps, clock):
+    """Training steps of a network of `gluon_rbm.networks`, by Adam.
+
+    Written beside the model are the first loss and gradients, and the largest that free energies of the images give.
+    """
+    from gluon_rbm import networks
+    from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
+    from gluon_rbm.framework import from_host, mx
+
+    arrays = {name: from_host(array) for name, array in np.load(model).items()}
+    network = networks.build(json.loads(arrays.pop("description").asnumpy().tobytes()))
+    network.initialize()
+    learned = {
+        "%d.%s" % (number, name): getattr(machine, name)
+        for number, machine in enumerate(network.machines)
+        for name in LEARNED
+    }
+    for name, parameter in learned.items():
+        parameter.set_data(arrays[name])
+    loss = JointContrastiveFreeEnergy(network)
+    loss.hybridize(static_alloc=True, static_shape=True)
+    trainer = mx.gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 0.003})
+
+    def gradients():
+        with mx.autograd.record():
+            value = loss(arrays["images"])
+        value.backward()
+        return value
+
+    def step():
+        gradients()
+        trainer.step(len(arrays["images"]))
+        mx.nd.waitall()
+
+    def save(name, loss, change=np.asarray):
+        found = {"loss": loss().asnumpy()}
+        found.update((name, parameter.grad().asnumpy()) for name, parameter in learned.items())
+        np.savez("%s.%s" % (model, name), **{name: change(array) for name, array in found.items()})
+
+    def free_energies():  # of the images alone, and what they are for the machines above
+        with mx.autograd.record():
+            value, visible = 0, arrays["images"]
+            for machine in network.machines:
+                visible = visible.reshape((-1, *machine.visible_shape))
+                value = value + machine.free_energy(visible)
+                visible = machine.mean_hidden(visible).detach()
+        value.backward()
+        return value
+
+    save("ours", gradients)
+    save("largest", free_energies, lambda array: np.abs(array).max())
+    return {"call": seconds(step, steps, clock)}
+
+
+def pytorch(model, steps, clock):
+    """The same for convolutional machines, written plainly in PyTorch."""
+    import torch
+    from torch.nn import functional
+
+    arrays = dict(np.load(model))
+    description, images = json.loads(arrays.pop("description").tobytes()), torch.from_numpy(arrays.pop("images"))
+    window = {"stride": description["stride"], "padding": (description["kernel"] - description["stride"]) // 2}
+    maximum = description["maximum"]  # N; the slope is 1 / N
+
+    class Machine(torch.nn.Module):
+        def __init__(self, number):
+            super().__init__()
+            for name in LEARNED:
+                setattr(self, name, torch.nn.Parameter(torch.from_numpy(arrays["%d.%s" % (number, name)])))
+
+        def hidden_input(self, visible):
+            return functional.conv2d(visible, self.interaction_weight, self.hidden_layer_bias, **window)
+
+        def visible_input(self, hidden):
+            return functional.conv_transpose2d(hidden, self.interaction_weight, self.visible_layer_bias, **window)
+
+        def free_energy(self, visible, hidden_input):
+            gain = maximum**2 * functional.softplus(hidden_input / maximum).sum((1, 2, 3))
+            return -(visible.sum((2, 3)) @ self.visible_layer_bias) - gain
+
+    def mean(x):
+        return maximum * torch.sigmoid(x / maximum)
+
+    machines = torch.nn.ModuleList(map(Machine, range(len(description["channels"]))))
+    biases = [value for name, value in machines.named_parameters() if name.endswith("bias")]
+    weights = [value for name, value in machines.named_parameters() if name.endswith("weight")]
+    groups = [{"params": weights}, {"params": biases, "lr": 0.003 * maximum}]
+    optimizer = torch.optim.Adam(groups, lr=0.003)
+
+    def gradients():
+        optimizer.zero_grad()
+        loss, visible = 0, images
+        for machine in machines:
+            hidden_input = machine.hidden_input(visible)
+            with torch.no_grad():
+                hidden = mean(hidden_input)
+                model_visible = mean(machine.visible_input(hidden))
+            loss = loss + machine.free_energy(visible, hidden_input)
+            loss = loss - machine.free_energy(model_visible, machine.hidden_input(model_visible))
+            visible = hidden
+        loss.mean().backward()
+        return loss
+
+    def step():
+        gradients()
+        optimizer.step()
+
+    found = {"loss": gradients().detach().numpy()}
+    found.update((name, len(images) * value.grad.numpy()) for name, value in machines.named_parameters())
+    np.savez(model + ".torch", **found)
+    return {"call": seconds(step, steps, clock)}
+
+
+def full(preset, batch_size, steps, clock):
+    """Training steps of a preset's network, on noise; and `memory`: the most that the process took, in bytes."""
+    import multinary as benchmark
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.npz")
+        benchmark.save_model(path, benchmark.description(preset), batch_size)
+        times = ours(path, steps, clock)
+    return {**times, "memory": [1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]}  # Linux counts in KiB
