@@ -169,3 +169,51 @@ def test_features_do_not_depend_on_batches(generator):
     assert found.shape == (7, 3) and found.dtype == np.float32 and 0 <= found.min() and found.max() <= 1
     np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
     assert networks.features(network, COLOUR, images[:0]).shape == (0, 3)
+
+
+# --- What training starts from, whole values, means over squares ------------------------------------------------------
+
+
+def test_weights_and_hidden_biases_start_where_the_description_says(seed):
+    description = networks.describe((1, 12, 12), [40], maximum=255, initial_deviation=0.1, initial_hidden_bias=-5)
+    network = networks.build(description)
+    mx.random.seed(seed)
+    networks.initialize(network, description)
+    (machine,) = network.machines
+    weight = machine.interaction_weight.data().asnumpy()
+    # 5 standard errors of the deviation of so many normal numbers
+    assert abs(weight.std() - 0.1) < 5 * 0.1 / np.sqrt(2 * weight.size)
+    assert (machine.hidden_layer_bias.data().asnumpy() == -5 * 255).all()
+    assert (machine.visible_layer_bias.data().asnumpy() == 0).all()
+    mx.random.seed(seed)
+    networks.initialize(network, description)
+    np.testing.assert_array_equal(machine.interaction_weight.data().asnumpy(), weight)
+
+
+def test_whole_values_are_the_nearest_ones():
+    images = np.array([[[0, 127], [128, 255]]], np.uint8)
+    values = [
+        networks.to_values(images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, whole=True)).ravel()
+        for maximum in (1, 3, 255)
+    ]
+    np.testing.assert_array_equal(values, [[0, 0, 1, 1], [0, 1, 2, 3], [0, 127, 128, 255]])
+
+
+def test_pooled_features_are_means_over_squares(generator):
+    description = networks.describe((1, 8, 8), [3])
+    network = made(description)
+    images = bytes_of(generator, (5, 8, 8))
+    hidden = network.machines[0].mean_hidden(mx.nd.array(networks.to_values(images, description))).asnumpy() / 255
+    expected = [
+        hidden[:, :, top : top + 2, left : left + 2].mean(axis=(2, 3)) for top in (0, 2) for left in (0, 2)
+    ]  # places from the top left on, of every filter
+    found = networks.features(network, description, images, pool=2)
+    np.testing.assert_allclose(found.reshape(5, 3, 4), np.moveaxis(expected, 0, 2), rtol=1e-5)
+    assert networks.features(network, description, images[:0], pool=2).shape == (0, 12)
+
+
+@pytest.mark.parametrize("layers", [{"channels": [3]}, {"channels": [3], "dense": [4]}])
+def test_what_squares_do_not_divide_is_refused(layers):
+    description = networks.describe((1, 8, 8), **layers)
+    with pytest.raises(InputError, match="pool less"):
+        networks.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)

@@ -119,3 +119,17 @@ def test_another_model_is_refused(run, tmp_path):
     mx.nd.save(str(tmp_path / "other.params"), {"interaction_weight": mx.nd.zeros((64, 3))})
     status, _, errors = run(tmp_path / "other.params", *DIGITS)
     assert status == 2 and errors.count("\n") == 1
+
+
+def test_means_over_squares_and_whitened_components(run, machines, model):
+    status, _, errors = run(model, *DIGITS, "--pool", 2, "--components", 20, "--kernels", "rbf")
+    assert (status, errors) == (0, "")
+    found, _, _ = machines()
+    assert found["pixels", "rbf"]["num_features"] == 64 and found["trained", "rbf"]["num_features"] == 8 * 2 * 2
+    for row in found.values():
+        assert 0.5 < row["variance_kept"] < 1 and row["error"] < 0.2
+
+
+def test_squares_that_do_not_divide_the_layer(run, model):
+    status, _, errors = run(model, *DIGITS, "--pool", 3)
+    assert status == 2 and "pool less" in errors and errors.count("\n") == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import __main__, datasets, epochs, image_pipeline, multinary_training, networks
+from gluon_rbm import __main__, datasets, epochs, image_pipeline, multinary_training, networks, units
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
 from gluon_rbm.run_folder import read_metrics
@@ -395,3 +395,17 @@ def test_values_outside_the_maximum_are_refused(tmp_path):
     description = networks.describe((1, 8, 8), dense=[2])
     with pytest.raises(InputError, match="not in 0 to 8"):
         networks.to_values(data.train_images, description, maximum=8)
+
+
+def test_samples_start_with_the_mean_and_covariance_of_images(generator):
+    mixing = generator.standard_normal((3, 3))
+    values = mx.nd.array(5 + generator.standard_normal((500, 3)) @ mixing)
+    drawn = multinary_training._normal_like(values, 20000, units.Gaussian(), generator)
+    rows = values.asnumpy()
+    covariance = np.cov(rows.T, bias=True)
+    # 6 standard errors of a mean, and of products of normal numbers, of 20,000
+    deviations = np.sqrt(np.diag(covariance))
+    assert (np.abs(drawn.mean(axis=0) - rows.mean(axis=0)) < 6 * deviations / np.sqrt(20000)).all()
+    assert (np.abs(np.cov(drawn.T) - covariance) < 6 * np.outer(deviations, deviations) * np.sqrt(2 / 20000)).all()
+    cut = multinary_training._normal_like(values, 1000, units.Multinary(6), generator)
+    assert cut.min() == 0 and cut.max() == 6
