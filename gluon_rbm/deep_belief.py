@@ -56,9 +56,9 @@ class DeepBeliefNetwork(FeatureBlock):
             hidden = machine.mean_visible(_reshaped(hidden, machine.hidden_shape))
         return hidden
 
-    def transform(self, visible):
-        """Features: the mean values of the top layer as a share of their maximum, (batch, number of units)."""
-        return self.up(visible).flatten() / (self.machines[-1].hidden_units.maximum or 1)
+    def transform(self, visible, sampled=False):
+        """Features: the values of the top layer, means or `sampled`, as a share of their maximum, (batch, units)."""
+        return self.up(visible, sampled=sampled).flatten() / (self.machines[-1].hidden_units.maximum or 1)
 
     def reconstruct(self, visible):
         """Up to the top and down again, by means."""

@@ -271,8 +271,10 @@ def to_images(values, description):
     return values / np.float32(description["maximum"])
 
 
-def features(network, description, images, batch_size=500, maximum=None, pool=1):
+def features(network, description, images, batch_size=500, maximum=None, pool=1, sampled=False):
     """`DeepBeliefNetwork.transform` of images, in batches: float32 (n, number of units of the top layer).
+
+    sampled : draw the units of all layers, by MXNet's generator, instead of taking their means.
 
     pool : of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
         what an image shows than for where; InputError where they do not divide the layer.
@@ -281,14 +283,10 @@ def features(network, description, images, batch_size=500, maximum=None, pool=1)
     if pool > 1 and (len(top) == 1 or top[1] % pool or top[2] % pool):
         raise InputError("a top layer of %s has no squares of side %d to take means over; pool less" % (top, pool))
     context = network.machines[0].interaction_weight.list_ctx()[0]
-    parts = [
-        _pooled(
-            network(from_host(to_values(images[start : start + batch_size], description, maximum), context)).asnumpy(),
-            top,
-            pool,
-        )
-        for start in range(0, len(images), batch_size)
-    ]
+    parts = []
+    for start in range(0, len(images), batch_size):
+        values = from_host(to_values(images[start : start + batch_size], description, maximum), context)
+        parts.append(_pooled(network.transform(values, sampled).asnumpy(), top, pool))
     return np.concatenate(parts) if parts else np.empty((0, int(np.prod(top)) // pool**2), np.float32)
 
 

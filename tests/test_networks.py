@@ -217,3 +217,15 @@ def test_what_squares_do_not_divide_is_refused(layers):
     description = networks.describe((1, 8, 8), **layers)
     with pytest.raises(InputError, match="pool less"):
         networks.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)
+
+
+def test_sampled_features_are_values_of_units(seed, generator):
+    description = networks.describe((1, 8, 8), [3], maximum=1)
+    network = made(description)
+    images = bytes_of(generator, (400, 8, 8))
+    mx.random.seed(seed)
+    drawn = networks.features(network, description, images, sampled=True)
+    means = networks.features(network, description, images)
+    assert set(np.unique(drawn)) == {0, 1}
+    error = np.sqrt((means * (1 - means)).sum()) / means.size
+    assert abs(drawn.mean(dtype="float64") - means.mean(dtype="float64")) < 5 * error

@@ -38,6 +38,7 @@ def add_arguments(add):
         metavar="N",
         help="whiten the first N principal components of all features, pixels too, and learn from these; 0: do not",
     )
+    add("--sampled", action="store_true", help="draw the units, which makes binary ones 0 or 1, instead of their means")
     add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
     add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
     add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
@@ -92,12 +93,12 @@ def _kinds(args, data):
 
         def by(network):
             return lambda images: networks.features(
-                network, description, images, args.batch_size, data.maximum, args.pool
+                network, description, images, args.batch_size, data.maximum, args.pool, args.sampled
             )
 
+        mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
         if args.baselines:
             untrained = networks.build(description)
-            mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
             networks.initialize(untrained, description, context)
             kinds["untrained"] = by(untrained)
         kinds["trained"] = by(trained)
