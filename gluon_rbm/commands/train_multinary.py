@@ -1,7 +1,7 @@
 """The command `train-multinary`: a multinary, convolutional or deep machine, trained by backpropagation."""
 
 from gluon_rbm import command, multinary_training, networks, optimization, options
-from gluon_rbm.arguments import above_zero, at_least, finite, share
+from gluon_rbm.arguments import above_zero, at_least, finite
 
 __all__ = ["ABOUT", "INTERRUPTED", "PRESETS", "add_arguments", "run"]
 
@@ -84,13 +84,7 @@ def _add_learning(add):
     add("--optimizer", choices=optimization.OPTIMIZERS, default="adam", help="MXNet's optimizer of that name")
     add("--learning-rate", type=_amount, default=0.003, help="learning rate on the mean loss of a batch")
     add("--momentum", type=_amount, default=0.9, help="momentum, of optimizers that have one")
-    add(
-        "--learning-rate-schedule",
-        choices=optimization.SCHEDULES,
-        default="constant",
-        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
-    )
-    add("--hold", type=share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
+    options.add_schedule(add)
     add("--weight-decay", type=_amount, default=0.0, help="lambda in lambda/2 |W|^2, added to the mean loss")
     add("--k", type=_count, default=1, help="sweeps from v to v' in the loss F(v) - F(v')")
     add(
