@@ -109,7 +109,9 @@ def _fitted(data, size):
     if data.train_images.dtype != np.uint8:
         raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
     train, test = (
-        np.stack([fitted(image, size) for image in images]) for images in (data.train_images, data.test_images)
+        # Cubic interpolation goes beyond the largest value beside an edge; that of bytes, 255, holds by itself.
+        np.stack([fitted(image, size) for image in images]).clip(max=data.maximum)
+        for images in (data.train_images, data.test_images)
     )
     return replace(data, train_images=train, test_images=test)
 

@@ -3,6 +3,8 @@
 The losses of all layers are added and trained jointly (Hwang, Hwang & Jo 2020), or one after the other.
 """
 
+import math
+
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.machine import ContrastiveFreeEnergy, FeatureBlock, alternate
@@ -27,7 +29,7 @@ class DeepBeliefNetwork(FeatureBlock):
         if not machines:
             raise InputError("a stack of no machines is none; give one or more")
         for below, above in zip(machines, machines[1:]):
-            if _size(below.hidden_shape) != _size(above.visible_shape):
+            if math.prod(below.hidden_shape) != math.prod(above.visible_shape):
                 raise InputError(
                     "a machine with visible layer %s does not stand on one with hidden layer %s"
                     % (above.visible_shape, below.hidden_shape)
@@ -54,9 +56,9 @@ class DeepBeliefNetwork(FeatureBlock):
             hidden = machine.mean_visible(_reshaped(hidden, machine.hidden_shape))
         return hidden
 
-    def transform(self, visible):
-        """Features: the mean values of the top layer as a share of their maximum, (batch, number of units)."""
-        return self.up(visible).flatten() / (self.machines[-1].hidden_units.maximum or 1)
+    def transform(self, visible, sampled=False):
+        """Features: the values of the top layer, means or `sampled`, as a share of their maximum, (batch, units)."""
+        return self.up(visible, sampled=sampled).flatten() / (self.machines[-1].hidden_units.maximum or 1)
 
     def reconstruct(self, visible):
         """Up to the top and down again, by means."""
@@ -73,16 +75,9 @@ class DeepBeliefNetwork(FeatureBlock):
         return self.transform(visible)
 
 
-def _size(shape):
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
 def _reshaped(values, shape):
     """Each of the batch in that shape."""
-    if isinstance(values, mx.nd.NDArray) and _size(values.shape[1:]) != _size(shape):
+    if isinstance(values, mx.nd.NDArray) and math.prod(values.shape[1:]) != math.prod(shape):
         raise InputError("an array has shape %s; without the batch it must be as large as %s" % (values.shape, shape))
     return values.reshape((0, *shape))
 

@@ -172,21 +172,26 @@ class Perceptron(NamedTuple):
 
 
 def train_network(data, seed, num_images=20000):
-    """A `Perceptron` of 128 and 64 rectified units, from the first training images of a `DataSet`; seconds to a minute.
+    """A `Perceptron` of 128 and 64 rectified units, from training images spread over all of a `DataSet`; seconds.
 
-    Raises InputError where images have no labels.
+    Raises InputError where images have no labels, or all the same.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     if data.train_labels is None:
         raise InputError("images of %s have no labels to train a network on; give one by --network" % data.name)
-    images = datasets.to_visible(data.train_images[:num_images], data.maximum)
+    total = len(data.train_images)
+    rows = np.linspace(0, total - 1, min(num_images, total)).astype(int)  # a folder's are in the order of their classes
+    labels = data.train_labels[rows]
+    if len(np.unique(labels)) < 2:
+        raise InputError("images of %s to learn from are all of one class; give a network by --network" % data.name)
+    images = datasets.to_visible(data.train_images[rows], data.maximum)
     batch_size = min(_BATCH, len(images))
     epochs = -(-_UPDATES * batch_size // len(images))
     classifier = MLPClassifier(_UNITS, batch_size=batch_size, max_iter=epochs, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # so many updates are enough
-        classifier.fit(images, data.train_labels[:num_images])
+        classifier.fit(images, labels)
     accuracy = classifier.score(datasets.to_visible(data.test_images, data.maximum), data.test_labels)
     return Perceptron(classifier, float(accuracy), len(images))

@@ -75,7 +75,7 @@ def _describe(args, data):
 
 
 def _check_sizes(network, batch_size):
-    """MXNet counts an array's elements in 31 bits."""
+    """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
     largest = max(
         size
         for machine in network.machines
@@ -122,10 +122,7 @@ class NetworkLearner:
                 self._chains["chains.%d" % place] = chains.copy()
 
     def step(self, batch):
-        visible = batch
-        if self._depth:
-            visible = self._network.up(batch, self._depth, self._sampled)
-            visible = visible.reshape((-1, *self._machines[0].visible_shape))
+        visible = self._network.up(batch, self._depth, self._sampled).reshape((-1, *self._machines[0].visible_shape))
         for name, machine in zip(self._chains, self._machines):
             self._chains[name] = alternate(machine, self._chains[name], self._sweeps)
         # All chains go on; beside a last short batch so many of them are looked at.
@@ -157,7 +154,7 @@ class NetworkRun(epochs.Run):
             raise InputError("--random-crop %d is larger than the images; choose less" % args.random_crop)
         self.description = _describe(args, self.data)
         self.network = networks.build(self.description)
-        _check_sizes(self.network, args.batch_size)
+        _check_sizes(self.network, max(args.batch_size, _MONITOR_BATCH))
         self._values(self.data.train_images[:1])  # refuses pixels that cannot be, before there is a folder
         name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
         folder = RunFolder(args.output_dir, "multinary-%s" % name, args.resume)
@@ -278,7 +275,9 @@ class NetworkRun(epochs.Run):
         plots.learning_curve(self.metrics, "loss", "F(v) - F(v') (nats per image)", left)
         plots.learning_curve(self.metrics, "reconstruction_error", "mean squared error of a pixel", right)
         self._picture("learning-curve.png", figure)
-        self._picture("filters.png", plots.filters(*_filters(self.network.machines[0])))
+        self._picture(
+            "filters.png", plots.filters(*_filters(self.network.machines[0], self.description["image_shape"]))
+        )
         self._picture("showcase.png", self._showcase())
         print("Done: %s" % self.folder.path, flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
@@ -288,29 +287,40 @@ class NetworkRun(epochs.Run):
         images, sweeps = self.data.test_images, self.args.sample_sweeps
         order = command.generator(self.args.seed, _SHOWCASE).permutation(len(images))
         values = from_host(self._values(images[np.sort(order[: _SIDE**2])]), self.context)
-        samples = self.network.generate(_random_start(self.network.machines[-1], self.context), sweeps)
+        samples = self.network.generate(self._start(), sweeps)
         sets = {
             "test images": values,
             "reconstructions": self._reconstruct(values),
-            "samples: %d sweeps of the top machine" % sweeps: samples,
+            "samples: normal values, %d top sweeps, down" % sweeps: samples,
         }
         sets = {title: networks.to_images(images, self.description) for title, images in sets.items()}
         return plots.grids(sets, self.data.image_shape, _SIDE)
 
+    def _start(self):
+        """Values of the top machine's visible layer, drawn as normal as those of training images are on average."""
+        machines, generator = self.network.machines, command.generator(self.args.seed, _SHOWCASE, 1)
+        rows = generator.permutation(len(self.data.train_images))[: 4 * _MONITOR_BATCH]
+        values = from_host(self._values(self.data.train_images[np.sort(rows)]), self.context)
+        values = self.network.up(values, len(machines) - 1)
+        return from_host(_normal_like(values, _SIDE**2, machines[-1].visible_units, generator), self.context)
 
-def _random_start(machine, context):
-    """Visible values of a machine that know of no image: uniform up to their maximum, or drawn at input zero."""
-    shape, units = (_SIDE**2, *machine.visible_shape), machine.visible_units
-    if units.maximum is None:
-        return units.sample(mx.nd, mx.nd.zeros(shape, ctx=context))
-    return mx.nd.random.uniform(0, units.maximum, shape, ctx=context)
+
+def _normal_like(values, count, units, generator):
+    """Rows drawn from the normal distribution with the mean and covariance of `values`, cut off where units end."""
+    rows = values.asnumpy().reshape(len(values), -1)
+    mean = rows.mean(axis=0)
+    mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
+    return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)
 
 
-def _filters(machine):
-    """Weights (pixels, filters) of a first machine and the shape of their images, as `plots.filters` takes them."""
+def _filters(machine, image_shape):
+    """Weights (pixels, filters) of a first machine and the shape of their images, as `plots.filters` takes them.
+
+    image_shape : (channels, height, width)
+    """
     weight = machine.interaction_weight.data().asnumpy()
     if weight.ndim == 2:  # (num_visible, num_hidden)
-        weight = weight.T.reshape(-1, *machine.visible_shape)
+        weight = weight.T.reshape(-1, *image_shape)
     weight = np.moveaxis(weight, 1, 3)
     shape = weight.shape[1:] if weight.shape[3] == 3 else weight.shape[1:3]
     return weight.reshape(len(weight), -1).T, shape

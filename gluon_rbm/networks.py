@@ -5,6 +5,7 @@ them; a network's values are (n, channels, height, width), from 0 to N.
 """
 
 import json
+import math
 
 import numpy as np
 
@@ -126,7 +127,7 @@ def build(description):
     description = describe(**description)
     layer, shape, machines = _visible_units(description), tuple(description["image_shape"]), []
     window = {"kernel": description["kernel"], "stride": description["stride"]}
-    if shape[0] not in (1, 3) or min(shape) < 1:
+    if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise InputError("images of %s are neither grey nor in colour; give (1 or 3, height, width)" % (shape,))
     for size in (*description["channels"], *description["dense"]):
         units = _hidden_units(description)
@@ -148,6 +149,11 @@ def _visible_units(description):
     if description["visible_units"] not in VISIBLE_UNITS:
         raise InputError("unknown visible units %r; choose %s" % (description["visible_units"], VISIBLE_UNITS))
     if description["visible_units"] == "gaussian":
+        if not (math.isfinite(description["mean"]) and 0 < description["deviation"] < math.inf):
+            raise InputError(
+                "pixels of mean %(mean)s and deviation %(deviation)s are none; the deviation must be above 0"
+                % description
+            )
         return Gaussian()
     return Multinary(description["maximum"], description["slope"])
 
@@ -199,7 +205,8 @@ def save(path, network, description):
 def read(path, context=None):
     """(network, description) of a run folder or of a file that `save` wrote.
 
-    Raises InputError when there is no such file, when it is not whole, and when it holds anything else.
+    Raises InputError when there is no such file, when it is not whole, when its values are not finite, and when it
+    holds anything else.
     """
     path = parameter_file(path)
     found = read_arrays(path)
@@ -211,7 +218,9 @@ def read(path, context=None):
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
             raise ValueError("the arrays are not those of the description")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
+        if not all(np.isfinite(array.asnumpy()).all() for array in found.values()):
+            raise ValueError("it holds values that are not finite")
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # InputError is a ValueError
         raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
     network.initialize(ctx=context or mx.cpu())
     for name, array in found.items():
@@ -262,8 +271,10 @@ def to_images(values, description):
     return values / np.float32(description["maximum"])
 
 
-def features(network, description, images, batch_size=500, maximum=None, pool=1):
+def features(network, description, images, batch_size=500, maximum=None, pool=1, sampled=False):
     """`DeepBeliefNetwork.transform` of images, in batches: float32 (n, number of units of the top layer).
+
+    sampled : draw the units of all layers, by MXNet's generator, instead of taking their means.
 
     pool : of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
         what an image shows than for where; InputError where they do not divide the layer.
@@ -272,14 +283,10 @@ def features(network, description, images, batch_size=500, maximum=None, pool=1)
     if pool > 1 and (len(top) == 1 or top[1] % pool or top[2] % pool):
         raise InputError("a top layer of %s has no squares of side %d to take means over; pool less" % (top, pool))
     context = network.machines[0].interaction_weight.list_ctx()[0]
-    parts = [
-        _pooled(
-            network(from_host(to_values(images[start : start + batch_size], description, maximum), context)).asnumpy(),
-            top,
-            pool,
-        )
-        for start in range(0, len(images), batch_size)
-    ]
+    parts = []
+    for start in range(0, len(images), batch_size):
+        values = from_host(to_values(images[start : start + batch_size], description, maximum), context)
+        parts.append(_pooled(network.transform(values, sampled).asnumpy(), top, pool))
     return np.concatenate(parts) if parts else np.empty((0, int(np.prod(top)) // pool**2), np.float32)
 
 

@@ -5,7 +5,16 @@ import argparse
 from gluon_rbm import datasets, gibbs, label_rbm, learning, optimization
 from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, share
 
-__all__ = ["DOCUMENTED", "PRESETS", "add_dataset", "parse", "documented_namespace", "added_namespace"]
+__all__ = [
+    "DOCUMENTED",
+    "PRESETS",
+    "add_dataset",
+    "add_image_size",
+    "add_schedule",
+    "parse",
+    "documented_namespace",
+    "added_namespace",
+]
 
 # The flags of the original example: names, defaults and help texts stay as they are.
 DOCUMENTED = (
@@ -124,6 +133,28 @@ def add_dataset(add):
     """The flags that name a data set, of scripts and commands; add : a parser's `add_argument`."""
     add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
     add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
+
+
+def add_image_size(add):
+    """The flag of commands that resize the images of the data set."""
+    add(
+        "--image-size",
+        type=_count,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="bring all images to this size: resized to cover it, and cropped around the middle",
+    )
+
+
+def add_schedule(add):
+    """The flags of how the learning rate changes over a run."""
+    add(
+        "--learning-rate-schedule",
+        choices=optimization.SCHEDULES,
+        default="constant",
+        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
+    )
+    add("--hold", type=share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
 
 
 def _add_new(add):
@@ -247,13 +278,7 @@ def _add_learning(add):
     add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
     add("--initial-momentum", type=above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
     add("--initial-momentum-epochs", type=_natural, default=0, help="epochs before --momentum counts")
-    add(
-        "--learning-rate-schedule",
-        choices=optimization.SCHEDULES,
-        default="constant",
-        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
-    )
-    add("--hold", type=share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
+    add_schedule(add)
     add(
         "--average",
         type=share,

@@ -181,10 +181,16 @@ def evaluate(kernels, features, labels, test_features, test_labels, generator, n
     generator : a NumPy generator, which draws the held-out images: a fifth, at most 10,000. While choosing, machines
         learn from at most 10,000 of the others.
 
-    Returns kernel -> `Evaluation`. Raises InputError where all images are of one class.
+    Returns kernel -> `Evaluation`. Raises InputError where all images to learn from are of one class, or none is left
+    to hold out.
     """
     order = generator.permutation(len(labels))
     held_out, rest = np.split(order, [min(_HELD_OUT, len(order) // 5)])
+    if not len(held_out) or len(np.unique(labels[rest[:_HELD_OUT]])) < 2:
+        raise InputError(
+            "%d training images are too few: without a fifth, held out to choose C and gamma on, they must be of two "
+            "classes or more; learn from more" % len(order)
+        )
     chosen, trials = _choose(kernels, features, labels, held_out, rest[:_HELD_OUT], n_jobs)
     machines = [SupportVectorMachine(kernel, **chosen[kernel]) for kernel in kernels]
     fit_together(machines, features, labels, n_jobs)

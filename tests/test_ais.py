@@ -152,7 +152,12 @@ def repeated_bracket(machine, ctx, seed, chains, repeats, **settings):
 
 
 def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, generator):
-    """Of log Z; Z and 1 / Z have no bias at all. Within five standard errors over 200 runs of 10 chains."""
+    """Of log Z; Z and 1 / Z have no bias at all. Within five standard errors over 200 runs of 10 chains.
+
+    The mean of weights is within standard errors of theirs only where no rare weight outweighs the others, which 2,000
+    of them may all have missed: so it is looked at where log-weights have a standard deviation of at most 1.
+    """
+    checked = 0
     for machine, base in random_machines(24 if engine == "native" else 8, generator):
         exact, schedule = exact_log_z(machine), generator.choice(annealing.SCHEDULES)
         settings = dict(num_distributions=int(generator.integers(2, 30)), base_visible_bias=base, schedule=schedule)
@@ -160,8 +165,11 @@ def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, genera
         forward, reverse = (np.array([run.log_z for run in side]) - exact for side in sides)
         assert forward.mean() < 5 * standard_error(forward)
         assert reverse.mean() > -5 * standard_error(reverse)
-        for ratio in (np.exp(forward), np.exp(-reverse)):
-            assert abs(ratio.mean() - 1) < 5 * standard_error(ratio)
+        for ratio, runs in zip((np.exp(forward), np.exp(-reverse)), sides):
+            if np.std([run.log_weights for run in runs]) <= 1:
+                checked += 1
+                assert abs(ratio.mean() - 1) < 5 * standard_error(ratio)
+    assert checked >= 4
 
 
 def standard_error(values):

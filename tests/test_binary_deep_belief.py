@@ -312,7 +312,13 @@ def test_train_deep_refuses_what_it_cannot_use(tmp_path, capsys, arguments, mess
 def test_classify_needs_labels(tmp_path, capsys):
     np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
     assert train_deep(tmp_path / "deep", "--dataset", tmp_path / "images.npy", "--classify") == 2
-    assert "leave --classify out" in capsys.readouterr().err and not (tmp_path / "deep").exists()
+    assert "have no labels; leave --classify out" in capsys.readouterr().err and not (tmp_path / "deep").exists()
+    (tmp_path / "pictures" / "only").mkdir(parents=True)
+    for number in range(20):
+        Image.new("L", (4, 4), number).save(tmp_path / "pictures" / "only" / ("%d.png" % number))
+    images = "--dataset", "image-folder", "--data-dir", tmp_path / "pictures"
+    assert train_deep(tmp_path / "deep", *images, "--classify") == 2
+    assert "one class; leave --classify out" in capsys.readouterr().err and not (tmp_path / "deep").exists()
 
 
 def test_other_commands_take_no_unknown_flags(capsys):

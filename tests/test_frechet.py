@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,6 +176,13 @@ def digits():
 @pytest.fixture(scope="module")
 def perceptron(digits):
     return frechet.train_network(digits, seed=0)
+
+
+def test_a_network_needs_labels_of_two_classes():
+    digits = datasets.load("digits")
+    for labels, said in ((None, "no labels"), (np.zeros_like(digits.train_labels), "one class")):
+        with pytest.raises(InputError, match=said):
+            frechet.train_network(replace(digits, train_labels=labels), seed=0)
 
 
 def test_the_default_network(digits, perceptron):

@@ -48,6 +48,10 @@ def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
     [
         ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "machine 3 .* 7 x 7 cannot be divided by a stride of 2"),
         ({"image_shape": [2, 8, 8]}, "neither grey nor in colour"),
+        ({"image_shape": [1, 64], "channels": []}, "neither grey nor in colour"),
+        ({"image_shape": []}, "neither grey nor in colour"),
+        ({"visible_units": "gaussian", "deviation": 0}, "deviation must be above 0"),
+        ({"visible_units": "gaussian", "mean": float("nan")}, "pixels of mean nan"),
         ({"channels": [], "dense": []}, "at least one machine"),
         ({"channels": [0]}, "give 1 or more"),
         ({"dense": [0]}, "give 1 or more"),
@@ -101,8 +105,12 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
     text = from_host(np.frombuffer(b"{", np.uint8))
     fewer = {name: array for name, array in content.items() if name != "1.visible_layer_bias"}
     foreign = {"a": mx.nd.zeros(3)}
-    other = from_host(np.frombuffer(json.dumps({**COLOUR, "colour": 1}).encode(), np.uint8))
-    for arrays in (foreign, fewer, {**content, "description": text}, {**content, "description": other}):
+    others = [
+        {"description": from_host(np.frombuffer(json.dumps({**COLOUR, **change}).encode(), np.uint8))}
+        for change in ({"colour": 1}, {"image_shape": []}, {"kernel": float("inf")}, {"dense": ["a"]})
+    ]
+    others += [{"description": text}, {"0.interaction_weight": content["0.interaction_weight"] * np.nan}]
+    for arrays in (foreign, fewer, *({**content, **other} for other in others)):
         mx.nd.save(str(tmp_path / "other.params"), arrays)
         with pytest.raises(InputError, match="holds no network"):
             networks.read(str(tmp_path / "other.params"))
@@ -161,3 +169,63 @@ def test_features_do_not_depend_on_batches(generator):
     assert found.shape == (7, 3) and found.dtype == np.float32 and 0 <= found.min() and found.max() <= 1
     np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
     assert networks.features(network, COLOUR, images[:0]).shape == (0, 3)
+
+
+# --- What training starts from, whole values, means over squares ------------------------------------------------------
+
+
+def test_weights_and_hidden_biases_start_where_the_description_says(seed):
+    description = networks.describe((1, 12, 12), [40], maximum=255, initial_deviation=0.1, initial_hidden_bias=-5)
+    network = networks.build(description)
+    mx.random.seed(seed)
+    networks.initialize(network, description)
+    (machine,) = network.machines
+    weight = machine.interaction_weight.data().asnumpy()
+    # 5 standard errors of the deviation of so many normal numbers
+    assert abs(weight.std() - 0.1) < 5 * 0.1 / np.sqrt(2 * weight.size)
+    assert (machine.hidden_layer_bias.data().asnumpy() == -5 * 255).all()
+    assert (machine.visible_layer_bias.data().asnumpy() == 0).all()
+    mx.random.seed(seed)
+    networks.initialize(network, description)
+    np.testing.assert_array_equal(machine.interaction_weight.data().asnumpy(), weight)
+
+
+def test_whole_values_are_the_nearest_ones():
+    images = np.array([[[0, 127], [128, 255]]], np.uint8)
+    values = [
+        networks.to_values(images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, whole=True)).ravel()
+        for maximum in (1, 3, 255)
+    ]
+    np.testing.assert_array_equal(values, [[0, 0, 1, 1], [0, 1, 2, 3], [0, 127, 128, 255]])
+
+
+def test_pooled_features_are_means_over_squares(generator):
+    description = networks.describe((1, 8, 8), [3])
+    network = made(description)
+    images = bytes_of(generator, (5, 8, 8))
+    hidden = network.machines[0].mean_hidden(mx.nd.array(networks.to_values(images, description))).asnumpy() / 255
+    expected = [
+        hidden[:, :, top : top + 2, left : left + 2].mean(axis=(2, 3)) for top in (0, 2) for left in (0, 2)
+    ]  # places from the top left on, of every filter
+    found = networks.features(network, description, images, pool=2)
+    np.testing.assert_allclose(found.reshape(5, 3, 4), np.moveaxis(expected, 0, 2), rtol=1e-5)
+    assert networks.features(network, description, images[:0], pool=2).shape == (0, 12)
+
+
+@pytest.mark.parametrize("layers", [{"channels": [3]}, {"channels": [3], "dense": [4]}])
+def test_what_squares_do_not_divide_is_refused(layers):
+    description = networks.describe((1, 8, 8), **layers)
+    with pytest.raises(InputError, match="pool less"):
+        networks.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)
+
+
+def test_sampled_features_are_values_of_units(seed, generator):
+    description = networks.describe((1, 8, 8), [3], maximum=1)
+    network = made(description)
+    images = bytes_of(generator, (400, 8, 8))
+    mx.random.seed(seed)
+    drawn = networks.features(network, description, images, sampled=True)
+    means = networks.features(network, description, images)
+    assert set(np.unique(drawn)) == {0, 1}
+    error = np.sqrt((means * (1 - means)).sum()) / means.size
+    assert abs(drawn.mean(dtype="float64") - means.mean(dtype="float64")) < 5 * error

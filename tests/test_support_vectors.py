@@ -28,15 +28,16 @@ def test_it_is_the_machine_of_scikit_learn(digits, kernel, num_classes):
     features, labels, test, _ = digits
     features, labels = features[labels < num_classes], labels[labels < num_classes]
     ours = SupportVectorMachine(kernel, C=3, gamma=0.7, tol=1e-9).fit(features, labels)
-    variance = total_variance(features)
-    C, gamma = (3 / variance, "scale") if kernel == "linear" else (3, 0.7 / variance)
-    theirs = SVC(kernel=kernel, C=C, gamma=gamma, tol=1e-9, decision_function_shape="ovo").fit(features, labels)
-    values = theirs.decision_function(test)
+    # On the same scale: libsvm keeps kernels in float32, whose rounding is another one for features on another.
+    mean, deviation = features.mean(axis=0), np.sqrt(total_variance(features))
+    scaled, test_scaled = (features - mean) / deviation, (test - mean) / deviation
+    theirs = SVC(kernel=kernel, C=3, gamma=0.7, tol=1e-9, decision_function_shape="ovo").fit(scaled, labels)
+    values = theirs.decision_function(test_scaled)
     values = values[:, None] if num_classes == 2 else -values  # with two classes only, theirs is that of the second
     np.testing.assert_allclose(ours.decision_function(test), values, atol=1e-6)
     if num_classes > 2:
         theirs.set_params(decision_function_shape="ovr", break_ties=True)
-    assert (ours.predict(test) == theirs.predict(test)).all()
+    assert (ours.predict(test) == theirs.predict(test_scaled)).all()
     assert ours.num_support_vectors_ == len(theirs.support_)
 
 
@@ -121,6 +122,14 @@ def test_constant_features_do_no_harm(digits):
     features, labels, test, _ = digits
     machine = SupportVectorMachine().fit(np.ones((600, 3)), labels)
     assert np.isfinite(machine.decision_function(np.ones((4, 3)))).all()
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_too_few_to_hold_some_out_are_refused(count, seed):
+    labels = np.zeros(count, int)
+    labels[np.random.default_rng(seed).permutation(count)[0]] = 1  # of 6 images it is the one that is held out
+    with pytest.raises(InputError, match="too few"):
+        support_vectors.evaluate(["linear"], np.eye(count), labels, None, None, np.random.default_rng(seed))
 
 
 def test_one_class_is_refused(digits):

@@ -101,13 +101,35 @@ def test_what_cannot_be_classified_is_one_line(run, model, tmp_path):
         (("--dataset", tmp_path / "images.npy"), "no labels"),
         (folder(tmp_path / "large", ["a", "b"], size=16), "images of"),
         ((*DIGITS, "--train-images", 5000), "1437 training images"),
+        ((*DIGITS, "--train-images", 9, "--image-size", 16, 16), "not the network's"),
     ]:
         status, text, errors = run(model, *arguments)
         assert status == 2 and expected in errors and errors.count("\n") == 1 and text == ""
     assert not (tmp_path / "svm.json").exists()
 
 
+def test_images_of_other_sizes_are_brought_to_that_of_the_network(run, machines, model, tmp_path):
+    images = folder(tmp_path / "large", ["a", "b"], size=16)
+    Image.new("L", (11, 9)).save(tmp_path / "large" / "b" / "other.png")
+    assert run(model, *images, "--no-cuda", "--image-size", 8, 8, "--kernels", "linear")[0] == 0
+    assert machines()[0]["pixels", "linear"]["num_features"] == 64
+
+
 def test_another_model_is_refused(run, tmp_path):
     mx.nd.save(str(tmp_path / "other.params"), {"interaction_weight": mx.nd.zeros((64, 3))})
     status, _, errors = run(tmp_path / "other.params", *DIGITS)
     assert status == 2 and errors.count("\n") == 1
+
+
+def test_means_over_squares_and_whitened_components(run, machines, model):
+    status, _, errors = run(model, *DIGITS, "--pool", 2, "--components", 20, "--kernels", "rbf")
+    assert (status, errors) == (0, "")
+    found, _, _ = machines()
+    assert found["pixels", "rbf"]["num_features"] == 64 and found["trained", "rbf"]["num_features"] == 8 * 2 * 2
+    for row in found.values():
+        assert 0.5 < row["variance_kept"] < 1 and row["error"] < 0.2
+
+
+def test_squares_that_do_not_divide_the_layer(run, model):
+    status, _, errors = run(model, *DIGITS, "--pool", 3)
+    assert status == 2 and "pool less" in errors and errors.count("\n") == 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import __main__, datasets, epochs, image_pipeline, multinary_training, networks
+from gluon_rbm import __main__, datasets, epochs, image_pipeline, multinary_training, networks, units
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
 from gluon_rbm.run_folder import read_metrics
@@ -69,6 +69,19 @@ def test_what_a_run_leaves(tmp_path, capsys):
     assert record["network"] == description and description["image_shape"] == [1, 8, 8]
     images = datasets.load("digits").test_images[:20]
     assert networks.features(network, description, images, maximum=16).std() > 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")])
+@pytest.mark.parametrize("colour", [False, True])
+def test_networks_of_dense_machines_only(tmp_path, generator, arguments, colour):
+    np.save(tmp_path / "images.npy", generator.integers(0, 256, (20, 4, 6, 3)[: 3 + colour], np.uint8))
+    small = ["--dataset", tmp_path / "images.npy", "--no-cuda", "--dense", 5, 3, "--batch-size", 7, "--num-epoch", 1]
+    assert run(tmp_path / "run", *arguments, small=map(str, small)) == 0
+    network, description = networks.read(tmp_path / "run")
+    assert [machine.hidden_shape for machine in network.machines] == [(5,), (3,)]
+    assert description["image_shape"] == [3 if colour else 1, 4, 6]
+    for name in ("filters.png", "showcase.png"):
+        assert Image.open(tmp_path / "run" / name).size[0] > 100
 
 
 def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
@@ -292,6 +305,10 @@ def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, caps
     assert run(tmp_path / "run", "--dataset", tmp_path / "bytes.npy", *size, small=FOLDER) == 0
     assert networks.read(tmp_path / "run")[1]["image_shape"] == [3, 8, 8]
     assert_refused(capsys, tmp_path / "f", ["--dataset", tmp_path / "floats.npy", *size], "are not bytes", FOLDER)
+    for name in ("digits", "bars-and-stripes"):  # whose largest values are not those of bytes
+        data = datasets.load(name, image_size=(11, 13))
+        for images in (data.train_images, data.test_images):
+            assert images.shape[1:] == (11, 13) and images.max() == data.maximum and images.dtype == np.uint8
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
@@ -378,3 +395,17 @@ def test_values_outside_the_maximum_are_refused(tmp_path):
     description = networks.describe((1, 8, 8), dense=[2])
     with pytest.raises(InputError, match="not in 0 to 8"):
         networks.to_values(data.train_images, description, maximum=8)
+
+
+def test_samples_start_with_the_mean_and_covariance_of_images(generator):
+    mixing = generator.standard_normal((3, 3))
+    values = mx.nd.array(5 + generator.standard_normal((500, 3)) @ mixing)
+    drawn = multinary_training._normal_like(values, 20000, units.Gaussian(), generator)
+    rows = values.asnumpy()
+    covariance = np.cov(rows.T, bias=True)
+    # 6 standard errors of a mean, and of products of normal numbers, of 20,000
+    deviations = np.sqrt(np.diag(covariance))
+    assert (np.abs(drawn.mean(axis=0) - rows.mean(axis=0)) < 6 * deviations / np.sqrt(20000)).all()
+    assert (np.abs(np.cov(drawn.T) - covariance) < 6 * np.outer(deviations, deviations) * np.sqrt(2 / 20000)).all()
+    cut = multinary_training._normal_like(values, 1000, units.Multinary(6), generator)
+    assert cut.min() == 0 and cut.max() == 6

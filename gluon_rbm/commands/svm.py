@@ -21,6 +21,7 @@ _COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
 def add_arguments(add):
     add("model", metavar="MODEL", nargs="?", help="a run folder of train-multinary, or its file; without, pixels only")
     options.add_dataset(add)
+    options.add_image_size(add)
     add("--kernels", nargs="+", choices=_KERNELS, default=_KERNELS, help="kernels of the support vector machines")
     add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
     add(
@@ -37,6 +38,7 @@ def add_arguments(add):
         metavar="N",
         help="whiten the first N principal components of all features, pixels too, and learn from these; 0: do not",
     )
+    add("--sampled", action="store_true", help="draw the units, which makes binary ones 0 or 1, instead of their means")
     add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
     add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
     add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
@@ -66,7 +68,7 @@ def run(args):
 
 def _data(args):
     """The `DataSet`, and the rows of the training images to learn from."""
-    data = datasets.load(args.dataset, args.data_dir)
+    data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     if data.train_labels is None:
         raise InputError("images of %s have no labels to learn; name a data set that has" % data.name)
     rows, count = np.arange(len(data.train_images)), args.train_images
@@ -91,12 +93,12 @@ def _kinds(args, data):
 
         def by(network):
             return lambda images: networks.features(
-                network, description, images, args.batch_size, data.maximum, args.pool
+                network, description, images, args.batch_size, data.maximum, args.pool, args.sampled
             )
 
+        mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
         if args.baselines:
             untrained = networks.build(description)
-            mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
             networks.initialize(untrained, description, context)
             kinds["untrained"] = by(untrained)
         kinds["trained"] = by(trained)

@@ -45,8 +45,9 @@ def run(args):
     """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
     training = _training_arguments(args)
     data = datasets.load(training.dataset, training.data_dir)
-    if args.classify and data.train_labels is None:
-        raise InputError("images of %s have no labels; leave --classify out" % training.dataset)
+    if args.classify and (data.train_labels is None or len(np.unique(data.train_labels)) < 2):
+        reason = "have no labels" if data.train_labels is None else "to learn from are all of one class"
+        raise InputError("images of %s %s; leave --classify out" % (training.dataset, reason))
     for number, num_hidden in enumerate(args.layers, 1):
         print("layer %d of %d:" % (number, len(args.layers)), flush=True)
         _train(args, training, number, num_hidden)

@@ -1,7 +1,7 @@
 """The command `train-multinary`: a multinary, convolutional or deep machine, trained by backpropagation."""
 
 from gluon_rbm import command, multinary_training, networks, optimization, options
-from gluon_rbm.arguments import above_zero, at_least, finite, share
+from gluon_rbm.arguments import above_zero, at_least, finite
 
 __all__ = ["ABOUT", "INTERRUPTED", "PRESETS", "add_arguments", "run"]
 
@@ -28,19 +28,18 @@ def _add_run(add):
     add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
     add("--num-epoch", type=_count, default=10, help="number of epochs; of each machine in turn with greedy training")
     add("--monitor-every", type=_count, default=1, help="epochs between two looks at the reconstruction error")
-    add("--sample-sweeps", type=_natural, default=10, help="sweeps of the top machine for the samples of the picture")
+    add(
+        "--sample-sweeps",
+        type=_natural,
+        default=1,
+        help="samples of the picture: sweeps of the top machine, from normal values with the images' covariance",
+    )
     command.add_device(add)
 
 
 def _add_images(add):
     options.add_dataset(add)
-    add(
-        "--image-size",
-        type=_count,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="bring all images to this size: resized to cover it, and cropped around the middle",
-    )
+    options.add_image_size(add)
     add(
         "--random-crop",
         type=_natural,
@@ -85,13 +84,7 @@ def _add_learning(add):
     add("--optimizer", choices=optimization.OPTIMIZERS, default="adam", help="MXNet's optimizer of that name")
     add("--learning-rate", type=_amount, default=0.003, help="learning rate on the mean loss of a batch")
     add("--momentum", type=_amount, default=0.9, help="momentum, of optimizers that have one")
-    add(
-        "--learning-rate-schedule",
-        choices=optimization.SCHEDULES,
-        default="constant",
-        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
-    )
-    add("--hold", type=share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
+    options.add_schedule(add)
     add("--weight-decay", type=_amount, default=0.0, help="lambda in lambda/2 |W|^2, added to the mean loss")
     add("--k", type=_count, default=1, help="sweeps from v to v' in the loss F(v) - F(v')")
     add(
