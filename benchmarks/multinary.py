@@ -115,14 +115,14 @@ def full(args, report):
         seconds, memory = median(measured, "call"), measured[0]["memory"][0]
         shapes = [p.shape for p in networks.build(description(preset)).collect_params().values()]
         print(
-            "| %s | %.1f million | %.1f | %.1f GB | %d images | %.1f hours |"
+            "| %s | %.1f million | %.1f | %.1f GB | %d images | %.0f minutes |"
             % (
                 preset,
                 sum(map(np.prod, shapes)) / 1e6,
                 seconds,
                 memory / 1e9,
                 count,
-                seconds * count / args.batch_size / 3600,
+                seconds * count / args.batch_size / 60,
             ),
             flush=True,
         )
