@@ -11,7 +11,19 @@ from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
 
-__all__ = ["Run", "check_batch_size", "seed_mxnet"]
+__all__ = ["FREE", "Run", "check_batch_size", "seed_mxnet"]
+
+# Arguments that a resumed run of any kind may change: they do not change what its parameters become.
+FREE = (
+    "dataset",  # its content is compared instead
+    "data_dir",
+    "data_loader_num_worker",
+    "output_dir",
+    "resume",
+    "cuda",
+    "device_id",
+    "monitor_every",
+)
 
 
 def seed_mxnet(*key):

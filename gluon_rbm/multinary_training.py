@@ -21,19 +21,7 @@ _MONITOR_BATCH = 500
 # Everything random has a key (seed, purpose, ...) of its own; 3 is epochs.Run's.
 _WEIGHTS, _SHUFFLE, _SHOWCASE = 0, 2, 4
 
-# Arguments that a resumed run may change: they do not change what its parameters become.
-_FREE = (
-    "dataset",  # its content is compared instead
-    "data_dir",
-    "data_loader_num_worker",
-    "output_dir",
-    "resume",
-    "cuda",
-    "device_id",
-    "monitor_every",
-    "sample_sweeps",
-    "strict",
-)
+_FREE = (*epochs.FREE, "sample_sweeps", "strict")
 
 
 def train(args):

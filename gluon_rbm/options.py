@@ -135,6 +135,13 @@ def add_dataset(add):
     add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
 
 
+def add_run(add):
+    """The flags of what every training run has: a seed, a folder, and that it may be resumed."""
+    add("--seed", type=_natural, default=0, help="everything random follows from it")
+    add("--output-dir", help="run folder; by default a new one under runs/")
+    add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
+
+
 def add_image_size(add):
     """The flag of commands that resize the images of the data set."""
     add(
@@ -166,15 +173,13 @@ def _add_new(add):
         metavar="MODEL",
         help="run folders or files rbm.params, from the images up: learn the hidden probabilities of the last of them",
     )
-    add("--seed", type=_natural, default=0, help="everything random follows from it")
-    add("--output-dir", help="run folder; by default a new one under runs/")
+    add_run(add)
     add(
         "--engine",
         choices=gibbs.ENGINES,
         default="auto",
         help="what runs the Gibbs chains: C code or MXNet's operators; auto takes C on a CPU where it is built",
     )
-    add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
     add(
         "--binarize",
         choices=datasets.BINARIZE,

@@ -40,18 +40,11 @@ _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 # Everything random has a key (seed, purpose, ...) of its own.
 _WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)  # _SWEEPS: see `epochs.Run`
 
-# Arguments that a resumed run may change: they do not change what its parameters become.
+# As in `epochs.FREE`.
 _FREE = (
+    *epochs.FREE,
     "num_epoch",
-    "dataset",  # its content is compared instead
-    "data_dir",
-    "below",  # as is that of the layers below
-    "data_loader_num_worker",
-    "output_dir",
-    "resume",
-    "cuda",
-    "device_id",
-    "monitor_every",
+    "below",  # the content of the layers is compared instead
     "ais_batch_size",
     "ais_num_batch",
     "ais_intermediate_steps",

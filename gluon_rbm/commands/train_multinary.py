@@ -23,9 +23,7 @@ def add_arguments(add):
 
 
 def _add_run(add):
-    add("--seed", type=_natural, default=0, help="everything random follows from it")
-    add("--output-dir", help="run folder; by default a new one under runs/")
-    add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
+    options.add_run(add)
     add("--num-epoch", type=_count, default=10, help="number of epochs; of each machine in turn with greedy training")
     add("--monitor-every", type=_count, default=1, help="epochs between two looks at the reconstruction error")
     add(
