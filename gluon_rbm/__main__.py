@@ -3,6 +3,11 @@
 import argparse
 import sys
 
+if __name__ == "__main__":
+    from gluon_rbm import interruption
+
+    interruption.quiet()
+
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.command import exit_status
 from gluon_rbm.commands import (
@@ -41,7 +46,7 @@ _COMMANDS = {
 
 
 def main(argv=None):
-    """Run a command; returns its exit status (0; 2: unusable input; 130: interrupted)."""
+    """Run a command; returns its exit status (0; 2: unusable input; 130, 143: interrupted)."""
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
@@ -56,8 +61,7 @@ def main(argv=None):
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
         parser.error("unrecognized arguments: " + " ".join(others))
-    interrupted = getattr(module, "INTERRUPTED", "interrupted")
-    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
+    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args))
 
 
 if __name__ == "__main__":
