@@ -23,6 +23,7 @@ from gluon_rbm.energy import Parameters, are_pixels, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import host_view, mx, operand, store
 from gluon_rbm.learning import BinaryStates, LearningRule
+from gluon_rbm.run_folder import read_arrays
 
 __all__ = [
     "BinaryRBM",
@@ -409,7 +410,11 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         )
 
     def load_parameters(self, filename, *args, **kwargs):
-        """As `gluon.Block.load_parameters`; without training, chains in the file are passed over."""
+        """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
+
+        Raises InputError for a file that is torn, changed, not finite, or anything else.
+        """
+        read_arrays(filename)  # MXNet trusts what it reads
         if not self.for_training:
             kwargs["ignore_extra"] = True
         super().load_parameters(filename, *args, **kwargs)
