@@ -424,12 +424,15 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     def load_parameters(self, filename, *args, **kwargs):
         """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
 
-        Raises InputError for a file that is torn, changed, not finite, or anything else.
+        Raises InputError for a file that is torn, changed, not finite, or not of this block.
         """
         read_arrays(filename)  # MXNet trusts what it reads
         if not self.for_training:
             kwargs["ignore_extra"] = True
-        super().load_parameters(filename, *args, **kwargs)
+        try:
+            super().load_parameters(filename, *args, **kwargs)
+        except (AssertionError, ValueError) as error:  # Gluon's
+            raise InputError("%s holds no parameters of this block: %s" % (filename, error)) from error
 
     @property
     def rbm_parameters(self):

@@ -88,8 +88,9 @@ def load(path):
     rest = reader.rest()
     if rest and rest != _seal(memoryview(content)[: len(content) - len(rest)]):
         raise BrokenFile("it is not what was written, by its hash")
-    if not all(_is_finite(array) for array in arrays):
-        raise BrokenFile("it holds values that are not finite")
+    for name, array in zip(names, arrays):
+        if not _is_finite(array):
+            raise BrokenFile("%s holds values that are not finite" % name)
     return dict(zip(names, arrays))
 
 

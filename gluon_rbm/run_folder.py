@@ -168,7 +168,8 @@ class Checkpoint:
     def save(self, path):
         parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best, self.partial))
         content = {part + "/" + name: array for part, arrays in parts for name, array in arrays.items()}
-        progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
+        # The list of an archive's members has no checksum.
+        progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics, "arrays": list(content)})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
         np.savez(archive, progress=np.array(progress), **content)
         with write_whole(path) as temporary, open(temporary, "wb") as file:
@@ -180,6 +181,8 @@ class Checkpoint:
         try:
             content = array_files.load_npz(path)
             progress = json.loads(str(content.pop("progress")))
+            if progress.get("arrays", list(content)) != list(content):
+                raise ValueError("its arrays are not those that were written")
             parts = {part: {} for part in _PARTS}
             for name, array in content.items():
                 part, _, rest = name.partition("/")
