@@ -6,7 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import optimization, plots
+from gluon_rbm import optimization, plots, watch
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
@@ -20,6 +20,7 @@ FREE = (
     "data_loader_num_worker",
     "output_dir",
     "resume",
+    "tensorboard",
     "cuda",
     "device_id",
     "monitor_every",
@@ -49,18 +50,21 @@ class Run:
         num_epoch, batches_an_epoch       lengths
         limit, remedy                     the largest sound value of any array, and what helps against larger ones
 
-    and has `_batches`, `_monitor`, `_make_pictures` and what else is empty here.
+    and has `_batches`, `_monitor`, `_watched`, `_make_pictures` and what else is empty here.
     """
 
     _SWEEPS = 3  # the purpose of an epoch's noise, among those of the subclass
 
     def __init__(self, args, folder):
         self.args, self.folder, self.num_epoch = args, folder, args.num_epoch
-        self.epoch, self.metrics = 0, []
+        self.epoch, self.metrics, self.watcher = 0, [], None
 
     def run(self):
         """Train from the last whole epoch to the end."""
         self._restore()
+        if self.args.tensorboard:
+            path = self.folder.file(watch.FOLDER)
+            self.watcher = watch.Watcher(path, self.epoch, self.metrics, self._parameters(self._arrays()))
         with tqdm(
             total=self.num_epoch * self.batches_an_epoch,
             initial=self.epoch * self.batches_an_epoch,
@@ -73,6 +77,8 @@ class Run:
                 started = time.perf_counter()
                 self._train_epoch(bar)
                 self._finish_epoch(time.perf_counter() - started)
+        if self.watcher:
+            self.watcher.close()
         self._make_pictures()
 
     # --- What a kind of run is ----------------------------------------------------------------------------------------
@@ -86,6 +92,10 @@ class Run:
         raise NotImplementedError
 
     def _make_pictures(self):
+        raise NotImplementedError
+
+    def _watched(self):
+        """Pictures for who watches the run: name -> (images (n, pixels) in [0, 1], their shape)."""
         raise NotImplementedError
 
     def _is_over(self):
@@ -162,7 +172,7 @@ class Run:
     def _finish_epoch(self, seconds):
         """Refuse what diverged; then monitor, and put the epoch on disk."""
         number = self.epoch + 1
-        arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+        arrays = self._arrays()
         if not all(np.abs(array).max() < self.limit for array in arrays.values()):  # NaN fails too
             raise DivergenceError(
                 "training diverged in epoch %d; %s (%s holds what was saved before)"
@@ -171,14 +181,24 @@ class Run:
         self.epoch = number
         row = {"epoch": number, "seconds": round(seconds, 3), **self._observed(arrays)}
         message = "Epoch %d completed" % number
-        if number % self.args.monitor_every == 0 or number == self.num_epoch:
+        monitored = number % self.args.monitor_every == 0 or number == self.num_epoch
+        if monitored:
             started = time.perf_counter()
             measured, message = self._monitor(number)
             row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
         self.metrics.append(row)
+        if self.watcher:  # before the checkpoint: a run that goes on from the one before writes this epoch anew
+            pictures = self._watched() if monitored else {}
+            self.watcher.write(number, self.metrics, self._parameters(arrays), pictures)
         self._save(arrays)
         tqdm.write("%s (%.1f s)" % (message, seconds))
         sys.stdout.flush()
+
+    def _arrays(self):
+        return {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+
+    def _parameters(self, arrays):
+        return {name: arrays[name] for name in self.learner.parameter_names.values()}
 
     def _save(self, arrays):
         """The checkpoint first: it holds all the rest."""

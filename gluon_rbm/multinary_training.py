@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots
+from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots, watch
 from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
@@ -131,6 +131,7 @@ class NetworkRun(epochs.Run):
     remedy = "lower --learning-rate or --weight-decay"
 
     def __init__(self, args, stack):
+        watch.check(args)
         self.context, note = framework.choose_context(args.cuda, args.device_id)
         if note:
             print(note, flush=True)
@@ -257,6 +258,19 @@ class NetworkRun(epochs.Run):
         return {name: array.asnumpy() for name, array in networks.arrays(self.network, self.description).items()}
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
+
+    def _watched(self):
+        """Filters, images as reconstructed, and samples as soon as all machines have learned something."""
+        weight, shape = _filters(self.network.machines[0], self.description["image_shape"])
+        pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
+        images = self.held_out if self.args.held_out else self.data.test_images
+        values = {"reconstructions": self._reconstruct(from_host(self._values(images[: _SIDE**2]), self.context))}
+        if self._trained(self.epoch - 1) in (None, len(self.network.machines) - 1):
+            epochs.seed_mxnet(self.args.seed, _SHOWCASE)
+            values["samples"] = self.network.generate(self._start(), self.args.sample_sweeps)
+        for name, found in values.items():
+            pictures[name] = networks.to_images(found, self.description), self.data.image_shape
+        return pictures
 
     def _make_pictures(self):
         figure, (left, right) = plots.panels(2)

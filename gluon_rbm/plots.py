@@ -4,6 +4,7 @@ Every function draws into the axes it is given, or into a new figure, and return
 num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
 """
 
+import math
 import os
 import tempfile
 
@@ -33,6 +34,8 @@ __all__ = [
     "show",
     "showcase",
     "strip",
+    "strongest_filters",
+    "tiles",
     "traces",
     "visible_bias",
 ]
@@ -72,6 +75,12 @@ def _canvas(images, image_shape, rows, columns):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
         canvas[top : top + height, left : left + width] = np.reshape(image, image_shape)
     return canvas if canvas.ndim == 2 else np.where(np.isnan(canvas), 0.5, canvas)
+
+
+def tiles(images, image_shape):
+    """Images in as many rows as columns, as one picture without a frame: float (height, width[, 3]) in [0, 1]."""
+    columns = math.ceil(math.sqrt(len(images)))
+    return _canvas(images, image_shape, -(-len(images) // columns), columns)
 
 
 def _draw(axes, canvas, title):
@@ -142,21 +151,27 @@ def animation(moments, image_shape, names, title, columns=8, frames_a_second=10)
 # --- The parameters ---------------------------------------------------------------------------------------------------
 
 
-def filters(interaction_weight, image_shape, side=10, axes=None):
-    """The weights of up to side * side hidden units as images; one scale for all, grey is zero.
+def strongest_filters(interaction_weight, count):
+    """The weights of up to `count` hidden units as images, (count, num_visible) in [0, 1], and what 1 stands for.
 
-    interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first.
+    interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first; one scale for
+    all, 0.5 is zero.
     """
-    order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[: side * side]
-    columns = min(side, len(order))
-    rows = -(-len(order) // columns)
+    order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[:count]
     limit = np.abs(interaction_weight[:, order]).max() or 1.0
-    images = 0.5 + interaction_weight[:, order].T / (2 * limit)
+    return 0.5 + interaction_weight[:, order].T / (2 * limit), limit
+
+
+def filters(interaction_weight, image_shape, side=10, axes=None):
+    """The weights of up to side * side hidden units, as `strongest_filters` has them."""
+    images, limit = strongest_filters(interaction_weight, side * side)
+    columns = min(side, len(images))
+    rows = -(-len(images) // columns)
     return _draw(
         _axes(axes, 6.3, 6.3 * rows / columns + 0.4),
         _canvas(images, image_shape, rows, columns),
         "weights of %d of %d hidden units (black %.2g, white %+.2g)"
-        % (len(order), interaction_weight.shape[1], -limit, limit),
+        % (len(images), interaction_weight.shape[1], -limit, limit),
     )
 
 

@@ -31,7 +31,8 @@ LAYERS = [
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
     ["gluon_rbm.command", "gluon_rbm.epochs"],
-    ["gluon_rbm.options", "gluon_rbm.plots"],
+    ["gluon_rbm.options", "gluon_rbm.watch"],
+    ["gluon_rbm.plots"],
     [
         "gluon_rbm.binary_deep_belief",
         "gluon_rbm.frechet",
