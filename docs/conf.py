@@ -42,6 +42,7 @@ nitpick_ignore = [("py:class", "Any"), ("py:class", "numpy.ndarray")]
 
 
 def setup(app):
+    app.connect("env-get-outdated", lambda *_: [root_doc])  # for pages that are new
     app.connect("source-read", add_contents)
     app.connect("autodoc-process-docstring", to_restructured_text)
     app.connect("autodoc-skip-member", skip_foreign)
