@@ -19,6 +19,7 @@ _COMMANDS = (
     "likelihood",
     "frechet",
     "svm",
+    "page",
     "exercise",
     "train-deep",
     "train-multinary",

@@ -261,7 +261,7 @@ class NetworkRun(epochs.Run):
 
     def _watched(self):
         """Filters, images as reconstructed, and samples as soon as all machines have learned something."""
-        weight, shape = _filters(self.network.machines[0], self.description["image_shape"])
+        weight, shape = networks.filters(self.network, self.description)
         pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
         images = self.held_out if self.args.held_out else self.data.test_images
         values = {"reconstructions": self._reconstruct(from_host(self._values(images[: _SIDE**2]), self.context))}
@@ -277,9 +277,7 @@ class NetworkRun(epochs.Run):
         plots.learning_curve(self.metrics, "loss", "F(v) - F(v') (nats per image)", left)
         plots.learning_curve(self.metrics, "reconstruction_error", "mean squared error of a pixel", right)
         self._picture("learning-curve.png", figure)
-        self._picture(
-            "filters.png", plots.filters(*_filters(self.network.machines[0], self.description["image_shape"]))
-        )
+        self._picture("filters.png", plots.filters(*networks.filters(self.network, self.description)))
         self._picture("showcase.png", self._showcase())
         print("Done: %s" % self.folder.path, flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
@@ -313,16 +311,3 @@ def _normal_like(values, count, units, generator):
     mean = rows.mean(axis=0)
     mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
     return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)
-
-
-def _filters(machine, image_shape):
-    """Weights (pixels, filters) of a first machine and the shape of their images, as `plots.filters` takes them.
-
-    image_shape : (channels, height, width)
-    """
-    weight = machine.interaction_weight.data().asnumpy()
-    if weight.ndim == 2:  # (num_visible, num_hidden)
-        weight = weight.T.reshape(-1, *image_shape)
-    weight = np.moveaxis(weight, 1, 3)
-    shape = weight.shape[1:] if weight.shape[3] == 3 else weight.shape[1:3]
-    return weight.reshape(len(weight), -1).T, shape

@@ -4,8 +4,11 @@ Every function draws into the axes it is given, or into a new figure, and return
 num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
 """
 
+import html
+import io
 import math
 import os
+import re
 import tempfile
 
 import matplotlib
@@ -20,6 +23,7 @@ __all__ = [
     "animation",
     "class_shares",
     "confusion",
+    "curves",
     "filters",
     "free_energy_gap",
     "grid",
@@ -35,6 +39,7 @@ __all__ = [
     "showcase",
     "strip",
     "strongest_filters",
+    "svg",
     "tiles",
     "traces",
     "visible_bias",
@@ -267,20 +272,20 @@ def learning_curve(metrics, column, meaning, axes=None):
     metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
     meaning : what the values are, for the axis.
     """
+    parts = {name.replace("_", "-"): "%s_%s" % (name, column) for name in ("train", "held_out", "test")}
+    return curves(metrics, parts, "learning curve", meaning, axes)
+
+
+def curves(metrics, columns, title, ylabel, axes=None):
+    """Columns of metrics by epoch; columns : label -> column (those that no row has are left out)."""
     axes = _axes(axes, 7, 4.5)
-    for name, style in (("train", "o-"), ("held_out", "d--"), ("test", "s--")):
-        rows = [row for row in metrics if "%s_%s" % (name, column) in row]
-        if not rows:
-            continue
-        axes.plot(
-            [row["epoch"] for row in rows],
-            [row["%s_%s" % (name, column)] for row in rows],
-            style,
-            markersize=3,
-            label=name.replace("_", "-"),
-        )
+    for (label, column), style in zip(columns.items(), ("o-", "d--", "s--")):
+        rows = [row for row in metrics if column in row]
+        if rows:
+            epochs, values = zip(*((row["epoch"], row[column]) for row in rows))
+            axes.plot(epochs, values, style, markersize=3, label=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _finish(axes, "learning curve", "epoch", meaning, legend="best")
+    return _finish(axes, title, "epoch", ylabel, legend="best" if axes.lines and len(columns) > 1 else None)
 
 
 def free_energy_gap(epochs, gaps, standard_errors, axes=None):
@@ -344,6 +349,26 @@ def save(figure, path):
                 target.write(source.read())
         return
     figure.savefig(path, format="png", dpi=120)
+
+
+def svg(figure, about, name):
+    """A figure as text to put into a page of HTML, where several may stand, in the page's own colour and font.
+
+    about : what it shows, for those who cannot see it
+    name : of the figure among those of the page
+    """
+    for axes in figure.axes:
+        if axes.get_legend():
+            axes.get_legend().set_frame_on(False)
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids of its own
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    picture = text.getvalue()
+    size, content = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)', picture, re.DOTALL).groups()
+    content = re.sub(r'<g id="[^"]*"', "<g", content)  # alike in all figures
+    start = '<svg role="img" aria-label="%s" %s>' % (html.escape(about), size)
+    return start + content.replace("#000000", "currentColor")
 
 
 def show(path, title):

@@ -27,7 +27,7 @@ COMMANDS = (
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
-    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.train_deep"],
+    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.page", "gluon_rbm.commands.train_deep"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
