@@ -299,7 +299,7 @@ def _without(offsets, visible, hidden):
 
 def _mean(rows):
     # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
-    return rows.mean(axis=0, dtype="float64").astype(rows.dtype)
+    return (rows.sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)  # `mean` takes twice as long
 
 
 def update_offsets(rule, kept, visible, hidden_prob_1):
