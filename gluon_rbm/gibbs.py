@@ -43,12 +43,15 @@ ENGINES = ("auto", "mxnet", "native")
 # MXNet executes behind Python's back. Waiting every so many sweeps keeps the noise that is drawn ahead of it small.
 _SWEEPS_AHEAD = 8
 
+# In one call of the native engine: Python hears of Ctrl-C between calls.
+_NATIVE_SWEEPS = 100
+
 
 class Chains(NamedTuple):
     """State of some chains after the last sweep; rows are chains, samples in {0, 1}, all in the parameters' dtype."""
 
-    visible_sample: Any  # (chains, num_visible)
-    hidden_sample: Any  # (chains, num_hidden), drawn given visible_sample
+    visible_sample: Any  #: (chains, num_visible)
+    hidden_sample: Any  #: (chains, num_hidden), drawn given visible_sample
     visible_prob_1: Any  # (chains, num_visible), what visible_sample was drawn from
     hidden_prob_1: Any  # (chains, num_hidden), p(h = 1 | visible_sample)
 
@@ -294,15 +297,14 @@ def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, cla
     return Chains(visible, hidden, visible_prob_1, hidden_prob_1)
 
 
-def _run_mxnet_on_host(*arguments):
+def _run_mxnet_on_host(parameters, *arguments):
     """The same with NumPy arrays."""
-    return Chains(*(array.asnumpy() for array in _run_mxnet(*map(_as_ndarrays, arguments))))
+    chains = _run_mxnet(Parameters(*_as_ndarrays(parameters)), *map(_as_ndarrays, arguments))
+    return Chains(*(array.asnumpy() for array in chains))
 
 
 def _as_ndarrays(value):
     """NumPy arrays, alone or in tuples, as NDArrays; anything else as it is."""
-    if isinstance(value, Parameters):
-        return Parameters(*map(_as_ndarrays, value))
     if isinstance(value, (tuple, list)):
         return tuple(map(_as_ndarrays, value))
     return from_host(value) if isinstance(value, np.ndarray) else value
@@ -353,16 +355,19 @@ class _Conditional:
 
 
 def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
-    arrays = native.run(
-        **_native_parameters(parameters, base_visible_bias),
-        key=key,
-        sweeps=sweeps,
-        visible=_host(visible),
-        hidden=_host(hidden),
-        beta=_host(beta),
-        clamp=None if clamp is None else [_host(part) for part in clamp],
-        softmax_group=group,
-    )
+    start = {"visible": _host(visible), "hidden": _host(hidden)}
+    for first in range(0, sweeps, _NATIVE_SWEEPS):
+        arrays = native.run(
+            **_native_parameters(parameters, base_visible_bias),
+            **start,
+            key=key,
+            first_sweep=first,
+            sweeps=min(_NATIVE_SWEEPS, sweeps - first),
+            beta=_host(beta),
+            clamp=None if clamp is None else [_host(part) for part in clamp],
+            softmax_group=group,
+        )
+        start = {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
 
 

@@ -54,14 +54,14 @@ _FREE = (
 
 
 def main(argv, prog, api, make_learner):
-    """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130: interrupted)."""
+    """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130 and 143: interrupted)."""
     args = options.parse(argv, prog)
 
     def train():
         with contextlib.ExitStack() as stack:
             _Run(args, api, make_learner, stack).run()
 
-    return command.exit_status(prog, train, "interrupted; --resume continues from the last whole epoch")
+    return command.exit_status(prog, train)
 
 
 def _rule(args):
@@ -209,7 +209,13 @@ class _Run(epochs.Run):
     def _results(self, arrays):
         return {**arrays, **{name: array.asnumpy() for name, array in self._best().items()}}
 
-    def _batches(self, number):
+    def _seed(self, step, first):
+        if first:
+            super()._seed(step, first)
+            for _ in range(step):  # each of them drew one in its graph
+                gibbs.draw_key(self.context)
+
+    def _batches(self, number, skip):
         args = self.args
         batches = datasets.batches(
             self.data.train_images,
@@ -218,6 +224,7 @@ class _Run(epochs.Run):
             key=[args.seed, _SHUFFLE, number],
             binarize=args.binarize,
             num_workers=args.data_loader_num_worker,
+            skip=skip,
         )
         return (mx.nd.array(batch, ctx=self.context) for batch in batches)
 
