@@ -27,12 +27,16 @@ COMMANDS = (
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
-    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.train_deep"],
+    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.page", "gluon_rbm.commands.train_deep"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
     ["gluon_rbm.command", "gluon_rbm.epochs"],
-    ["gluon_rbm.options", "gluon_rbm.plots"],
+    ["gluon_rbm.estimators"],
+    ["gluon_rbm.estimators.label", "gluon_rbm.estimators.multinary"],
+    ["gluon_rbm.estimators.binary"],
+    ["gluon_rbm.options", "gluon_rbm.watch"],
+    ["gluon_rbm.plots"],
     [
         "gluon_rbm.binary_deep_belief",
         "gluon_rbm.frechet",
@@ -43,7 +47,7 @@ LAYERS = [
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
-    ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
+    ["ais", "gluon_rbm.estimators.common", "gluon_rbm.learning", "gluon_rbm.sampling"],
     ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],
     ["gluon_rbm.convolutional_rbm", "gluon_rbm.multinary_rbm"],
