@@ -31,7 +31,7 @@ import numpy as np
 from gluon_rbm import gibbs
 from gluon_rbm.energy import softplus
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import as_ndarray, mx, operand
+from gluon_rbm.framework import as_given, mx, operand
 
 __all__ = [
     "OBJECTIVES",
@@ -100,7 +100,7 @@ def class_log_posterior(parameters, images, num_classes):
             % (images.shape[1], parameters.num_visible - num_classes, num_classes)
         )
     scores, _ = _class_scores(parameters, operand(images), num_classes)
-    return as_ndarray(_log_softmax(scores))
+    return as_given(_log_softmax(scores), images)
 
 
 def classify(parameters, images, num_classes):

@@ -32,6 +32,9 @@ LAYERS = [
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
     ["gluon_rbm.command", "gluon_rbm.epochs"],
+    ["gluon_rbm.estimators"],
+    ["gluon_rbm.estimators.label", "gluon_rbm.estimators.multinary"],
+    ["gluon_rbm.estimators.binary"],
     ["gluon_rbm.options", "gluon_rbm.watch"],
     ["gluon_rbm.plots"],
     [
@@ -44,7 +47,7 @@ LAYERS = [
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
     ["binary_rbm"],
-    ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
+    ["ais", "gluon_rbm.estimators.common", "gluon_rbm.learning", "gluon_rbm.sampling"],
     ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],
     ["gluon_rbm.convolutional_rbm", "gluon_rbm.multinary_rbm"],
