@@ -103,7 +103,7 @@ def _part(folder):
     columns = list(dict.fromkeys(name for row in metrics for name in row))
     reports = list(_reports(folder))
     return {
-        "name": os.path.basename(os.path.abspath(folder)),
+        "name": os.path.basename(os.path.abspath(folder)) if arguments or metrics else "The network",
         "about": _about(arguments, metrics),
         "results": _results(metrics),
         "remarks": list(_remarks(arguments, metrics)),
