@@ -28,6 +28,7 @@ _COMMANDS = (
     "train-deep",
     "train-multinary",
     "doctor",
+    "convert",
 )
 
 

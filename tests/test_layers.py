@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 COMMANDS = (
     "classify",
+    "convert",
     "doctor",
     "frechet",
     "likelihood",
@@ -45,7 +46,7 @@ LAYERS = [
     ],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
-    ["binary_rbm"],
+    ["binary_rbm", "gluon_rbm.interchange"],
     ["ais", "gluon_rbm.estimators.common", "gluon_rbm.learning", "gluon_rbm.sampling"],
     ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],

@@ -41,6 +41,20 @@ class PersistentLearning(Estimator):
         arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
         return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
 
+    @property
+    def parameters_(self):
+        """The fitted machine as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.interchange` takes."""
+        return self._parameters()
+
+    def _adopt(self, parameters):
+        """Become the machine of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
+        arrays = (a if isinstance(a, np.ndarray) else a.asnumpy() for a in parameters)
+        self.intercept_visible_, self.intercept_hidden_, weight = map(float32, arrays)
+        self.components_ = weight.T.copy(order="F")
+        mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
+        self._start_chains(mean, 1, self._continued())
+        return self
+
     def _begin(self, num_visible, mean, num_rows, dtype, generator):
         """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
 
@@ -174,8 +188,19 @@ class BinaryRBM(Transformer, PersistentLearning):
         self.weight_decay = weight_decay
         self.engine = engine
 
+    @classmethod
+    def of(cls, parameters, **settings):
+        """An estimator with these `energy.Parameters`, such as `run_folder.read_parameters` reads of a run.
+
+        settings : parameters of the estimator. What it learns from now on starts with new chains.
+        """
+        estimator = cls(parameters.num_hidden, **settings)
+        estimator.n_features_in_ = parameters.num_visible
+        return estimator._adopt(parameters)
+
     @property
     def h_samples_(self):
+        """The chains' hidden units, 0 or 1: float32 (batch_size, n_components)."""
         return self._kept[learning.SAMPLES[1]]
 
     def fit(self, X, y=None):

@@ -72,6 +72,17 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
         self.weight_decay = weight_decay
         self.engine = engine
 
+    @classmethod
+    def of(cls, parameters, classes, **settings):
+        """A classifier with the `energy.Parameters` of a joint RBM, such as `run_folder.read_model` reads of a run.
+
+        classes : what the label units mean, in their order. settings : parameters of the estimator.
+        """
+        estimator = cls(parameters.num_hidden, **settings)
+        estimator.classes_ = np.asarray(classes)
+        estimator.n_features_in_ = parameters.num_visible - len(estimator.classes_)
+        return estimator._adopt(parameters)
+
     def _rule(self):
         names = ("objective", "generative_weight", "chains", "centering")
         settings = {name: getattr(self, name) for name in names}
@@ -127,8 +138,9 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
 
     @staticmethod
     def _numbers(labels, classes):
-        """The place of each label among the classes, which are sorted; InputError for one that is not there."""
-        places = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        """The place of each label among the classes; InputError for one that is not there."""
+        order = np.argsort(classes)
+        places = order[np.searchsorted(classes, labels, sorter=order).clip(0, len(classes) - 1)]
         unknown = classes[places] != labels
         if unknown.any():
             raise InputError("there is no class %r; the classes are %s" % (labels[unknown][0], list(classes)))
