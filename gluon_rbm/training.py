@@ -26,6 +26,7 @@ from gluon_rbm import (
     optimization,
     options,
     plots,
+    watch,
 )
 from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.energy import Parameters
@@ -36,9 +37,10 @@ from gluon_rbm.run_folder import RunFolder
 __all__ = ["learner_settings", "main"]
 
 _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
+_WATCHED_IMAGES = 64
 
 # Everything random has a key (seed, purpose, ...) of its own.
-_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)  # _SWEEPS: see `epochs.Run`
+_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE, _WATCHED = range(8)  # _SWEEPS: see `epochs.Run`
 
 # As in `epochs.FREE`.
 _FREE = (
@@ -149,6 +151,7 @@ class _Run(epochs.Run):
     def __init__(self, args, api, make_learner, stack):
         print(options.documented_namespace(args))
         print(options.added_namespace(args), flush=True)
+        watch.check(args)
         self.context, note = framework.choose_context(args.cuda_asked, args.device_id)
         if note:
             print(note, flush=True)
@@ -239,7 +242,7 @@ class _Run(epochs.Run):
         row = {}
         if _rule(self.args).generative_share:  # what sampling costs may depend on it
             for name in learning.SAMPLES:
-                chains = arrays[name][: self.args.num_chains or self.args.batch_size]
+                chains = arrays[name][: self._num_chains()]
                 row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
         if learning.SWAP_RATE in arrays:
             row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
@@ -276,6 +279,23 @@ class _Run(epochs.Run):
             (row if of["epoch"] == number else of).update(monitor.columns("test", score))
             message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (number, message)
+
+    def _watched(self):
+        weight = self._current()["interaction_weight"].asnumpy()[self.pixels]
+        pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], self.image_shape)}
+        if _rule(self.args).generative_share:
+            chains = gibbs.run_chains(
+                Parameters(**self._learned()),
+                hidden=self.learner.arrays()[learning.SAMPLES[1]][: self._num_chains()][:_WATCHED_IMAGES],
+                softmax_group=label_rbm.softmax_group(self.data.num_visible, self.args.num_classes),
+                key=[self.args.seed, _WATCHED],
+                engine=self.args.engine,
+            )
+            pictures["chains"] = chains.visible_prob_1.asnumpy()[:, self.pixels], self.image_shape
+        return pictures
+
+    def _num_chains(self):
+        return self.args.num_chains or self.args.batch_size
 
     def _make_pictures(self):
         shape = self.image_shape

@@ -28,7 +28,7 @@ COMMANDS = (
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
-    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.train_deep"],
+    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.page", "gluon_rbm.commands.train_deep"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
@@ -36,7 +36,8 @@ LAYERS = [
     ["gluon_rbm.estimators"],
     ["gluon_rbm.estimators.label", "gluon_rbm.estimators.multinary"],
     ["gluon_rbm.estimators.binary"],
-    ["gluon_rbm.options", "gluon_rbm.plots"],
+    ["gluon_rbm.options", "gluon_rbm.watch"],
+    ["gluon_rbm.plots"],
     [
         "gluon_rbm.binary_deep_belief",
         "gluon_rbm.frechet",
