@@ -4,7 +4,6 @@ import io
 import pickle
 import re
 import warnings
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -27,7 +26,6 @@ from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM, PixelRangeWarning
 from gluon_rbm.framework import mx
 
-PAGE = Path(__file__).parents[1] / "docs" / "estimators.md"
 KINDS = [BinaryRBM, LabelRBMClassifier, MultinaryRBM]
 
 
@@ -471,11 +469,3 @@ def test_a_pickle_is_of_numpy_arrays_alone(digits):
     rbm = BinaryRBM(5, n_iter=1, random_state=0).fit(digits[0][:50])
     Reader(io.BytesIO(pickle.dumps(rbm))).load()
     assert names <= {"gluon_rbm", "numpy", "builtins", "_codecs", "copyreg"}
-
-
-@pytest.mark.skipif(not PAGE.exists(), reason="the tests stand alone, without docs/")
-def test_what_the_page_shows_runs(tmp_path, monkeypatch):
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 4
-    monkeypatch.chdir(tmp_path)
-    exec(compile("\n".join(blocks), PAGE.name, "exec"), {})
