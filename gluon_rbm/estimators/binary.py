@@ -14,10 +14,9 @@ import ais
 from gluon_rbm import energy, gibbs, learning, sampling
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.estimators.common import Estimator, Transformer, dense, float32, key_from
+from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
 from gluon_rbm.framework import from_host
 from gluon_rbm.partition import smoothed_visible_bias
-from gluon_rbm.scores import mean_log_likelihood
 
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
@@ -229,8 +228,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         return self
 
     def _begin_at(self, X, generator):
-        mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-        self._begin(X.shape[1], mean, X.shape[0], X.dtype, generator)
+        self._begin(X.shape[1], mean_image(X), X.shape[0], X.dtype, generator)
 
     # --- What a fitted machine does -----------------------------------------------------------------------------------
 
@@ -296,9 +294,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         settings = {"key": key_from(check_random_state(self.random_state)), "engine": self.engine, **settings}
         if X is not None:
-            X = self._checked(X)
-            mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-            settings["base_visible_bias"] = smoothed_visible_bias(mean, X.shape[0])
+            settings["base_visible_bias"] = base_rate(self._checked(X))
         return ais.log_partition(*self._parameters(), **settings)
 
     def log_likelihood(self, X, log_partition=None, **settings):
@@ -312,7 +308,4 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         X = self._checked(X)
         partition = self.log_partition(X, **settings) if log_partition is None else log_partition
-        batches = (float32(dense(X[start : start + 1000])) for start in range(0, X.shape[0], 1000))
-        likelihood = mean_log_likelihood(Parameters(*map(from_host, self._parameters())), batches, partition.log_z)
-        ais.warn_of(partition, likelihood)
-        return likelihood
+        return self._likelihood(X, -self.free_energy(X), partition)

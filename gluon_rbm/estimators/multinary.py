@@ -12,7 +12,6 @@ from gluon_rbm.framework import from_host, mx
 from gluon_rbm.machine import ContrastiveFreeEnergy, KeyedOperators, alternate
 from gluon_rbm.multinary_rbm import MultinaryRBM as Machine
 from gluon_rbm.multinary_rbm import binary_parameters
-from gluon_rbm.scores import LogLikelihood
 from gluon_rbm.units import Multinary
 
 __all__ = ["MultinaryRBM"]
@@ -215,14 +214,9 @@ class MultinaryRBM(Transformer):
         log_partition, settings and warnings as in `BinaryRBM.log_likelihood`; `binary` says that units have all values.
         """
         check_is_fitted(self)
-        X = dense(self._checked(X))
+        X = self._checked(X)
         partition = self.log_partition(**settings) if log_partition is None else log_partition
-        scores, ones = self.score_samples(X) - partition.log_z, self._units.copies * X.astype(np.float64)
-        error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.inf
-        whole = bool((np.abs(ones - ones.round()) < 1e-4).all())
-        likelihood = LogLikelihood(float(scores.mean()), float(error), len(scores), whole)
-        ais.warn_of(partition, likelihood)
-        return likelihood
+        return self._likelihood(X, self.score_samples(X), partition, self._units.copies)
 
 
 class _Learner:
