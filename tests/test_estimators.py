@@ -115,6 +115,16 @@ def test_settings_that_cannot_be(settings, message):
         BinaryRBM(**settings).fit(np.zeros((4, 3)))
 
 
+def test_settings_of_multinary_machines_that_cannot_be():
+    for settings, message in (
+        ({"optimizer": "none"}, "optimizer is 'none'"),
+        ({"maximum": 0}, "with N >= 1"),
+        ({"slope": -1.0}, "slope"),
+    ):
+        with pytest.raises(InputError, match=message):
+            MultinaryRBM(**settings).fit(np.zeros((4, 3)))
+
+
 def test_divergence_is_an_error():
     with pytest.raises(DivergenceError, match="lower learning_rate"), np.errstate(all="ignore"):
         BinaryRBM(5, momentum=3.0, n_iter=30, random_state=0).fit(np.eye(40))

@@ -48,8 +48,8 @@ class PersistentLearning(Estimator):
     def _adopt(self, parameters):
         """Become the machine of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
         arrays = (a if isinstance(a, np.ndarray) else a.asnumpy() for a in parameters)
-        self.intercept_visible_, self.intercept_hidden_, weight = map(float32, arrays)
-        self.components_ = weight.T.copy(order="F")
+        self.intercept_visible_, self.intercept_hidden_, weight = (np.array(a, np.float32, order="C") for a in arrays)
+        self.components_ = weight.T
         mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
         self._start_chains(mean, 1, self._continued())
         return self
@@ -206,7 +206,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()
         X = self._checked(X, reset=True)
-        generator = check_random_state(self.random_state)
+        generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, generator)
 
         def learn(batches):

@@ -88,7 +88,7 @@ class Estimator(BaseEstimator):
         return (X, *rest) if y else X
 
     def _continued(self):
-        """The `RandomState` that goes on from call to call, where `fit` begins anew each time."""
+        """The `RandomState` that goes on from call to call; `fit` begins it anew."""
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         return self.random_state_

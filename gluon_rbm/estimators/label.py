@@ -96,7 +96,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         X, y = self._checked(X, y, reset=True)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
-        generator = check_random_state(self.random_state)
+        generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, numbers, generator)
 
         def learn(batches):

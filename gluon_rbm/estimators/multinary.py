@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import ais
 from gluon_rbm import optimization
-from gluon_rbm.errors import DivergenceError
+from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import Transformer, dense, float32, key_from
 from gluon_rbm.framework import from_host, mx
 from gluon_rbm.machine import ContrastiveFreeEnergy, KeyedOperators, alternate
@@ -90,7 +90,7 @@ class MultinaryRBM(Transformer):
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()
         X = self._checked(X, reset=True)
-        generator = check_random_state(self.random_state)
+        generator = self.random_state_ = check_random_state(self.random_state)
         self._begin(X, generator)
         learner = _Learner(self)
 
@@ -112,6 +112,11 @@ class MultinaryRBM(Transformer):
         learner.learn([float32(dense(X))])
         self._take(learner)
         return self
+
+    def _check_settings(self):
+        super()._check_settings()
+        if self.optimizer not in optimization.OPTIMIZERS:
+            raise InputError("optimizer is %r; choose one of %s" % (self.optimizer, ", ".join(optimization.OPTIMIZERS)))
 
     def _begin(self, X, generator):
         shape, bias = (self.n_components, X.shape[1]), self.initial_hidden_bias / self._units.slope
