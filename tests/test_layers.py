@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 COMMANDS = (
     "classify",
+    "convert",
     "doctor",
     "frechet",
     "likelihood",
@@ -46,8 +47,8 @@ LAYERS = [
     ],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
-    ["binary_rbm"],
-    ["ais", "gluon_rbm.estimators.common", "gluon_rbm.learning", "gluon_rbm.sampling"],
+    ["binary_rbm", "gluon_rbm.estimators.common", "gluon_rbm.interchange"],
+    ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
     ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],
     ["gluon_rbm.convolutional_rbm", "gluon_rbm.multinary_rbm"],
