@@ -52,6 +52,7 @@ class Run:
     and has `_batches`, `_monitor`, `_make_pictures` and what else is empty here.
     """
 
+    leads = True  # whether this process monitors and writes: see `gluon_rbm.parallel`
     _SWEEPS = 3  # the purpose of an epoch's noise, among those of the subclass
 
     def __init__(self, args, folder):
@@ -65,7 +66,7 @@ class Run:
             total=self.num_epoch * self.batches_an_epoch,
             initial=self.epoch * self.batches_an_epoch,
             unit="batch",
-            disable=None,
+            disable=None if self.leads else True,
             dynamic_ncols=True,
         ) as bar:
             while not self._is_over():
@@ -73,7 +74,8 @@ class Run:
                 started = time.perf_counter()
                 self._train_epoch(bar)
                 self._finish_epoch(time.perf_counter() - started)
-        self._make_pictures()
+        if self.leads:
+            self._make_pictures()
 
     # --- What a kind of run is ----------------------------------------------------------------------------------------
 
@@ -115,8 +117,19 @@ class Run:
         """Further states of a checkpoint: average, best."""
         return ()
 
+    def _seed_words(self):
+        """What the seed of an epoch's noise needs besides: nothing, in a process that trains alone."""
+        return []
+
+    def _state(self):
+        """All that was learned, and all chains: name -> NumPy array."""
+        return {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+
+    def _put(self, checkpoint):
+        restore_arrays(self.learner, checkpoint.arrays)
+
     def _take(self, checkpoint):
-        restore_arrays(self.learner, checkpoint)
+        self._put(checkpoint)
         updates = self._updates(checkpoint.epoch)
         optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
 
@@ -133,7 +146,7 @@ class Run:
     def _restore(self):
         if self.args.resume and not self.folder.resuming:
             print("nothing to resume in %s: training from the beginning" % self.folder.path)
-        checkpoint = self.folder.load_checkpoint()
+        checkpoint = self._load_checkpoint()
         if checkpoint is None:
             print("run folder %s%s" % (self.folder.path, self._remark()), flush=True)
             return
@@ -142,9 +155,12 @@ class Run:
         self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
         print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
 
+    def _load_checkpoint(self):
+        return self.folder.load_checkpoint()
+
     def _train_epoch(self, bar):
         # An epoch's noise depends on the seed and its number alone, resumed or not.
-        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1)
+        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, *self._seed_words())
         self._begin_epoch()
         last = None
         for index, batch in enumerate(self._batches(self.epoch + 1)):
@@ -162,7 +178,7 @@ class Run:
     def _finish_epoch(self, seconds):
         """Refuse what diverged; then monitor, and put the epoch on disk."""
         number = self.epoch + 1
-        arrays = {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+        arrays = self._state()
         if not all(np.abs(array).max() < self.limit for array in arrays.values()):  # NaN fails too
             raise DivergenceError(
                 "training diverged in epoch %d; %s (%s holds what was saved before)"
@@ -195,15 +211,15 @@ class Run:
             plots.save(figure, temporary)
 
 
-def restore_arrays(learner, checkpoint):
+def restore_arrays(learner, saved):
     """Put a checkpoint's arrays into the learner; InputError where they are not of its shapes."""
     arrays = learner.arrays()
     expected = {name: array.shape for name, array in arrays.items()}
-    found = {name: array.shape for name, array in checkpoint.arrays.items()}
+    found = {name: array.shape for name, array in saved.items()}
     if expected != found:
         raise InputError(
             "the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
             "of the run" % (found, expected)
         )
     for name, array in arrays.items():
-        array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)
+        array[:] = mx.nd.array(saved[name], ctx=array.context)

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm import __version__
+from gluon_rbm import __version__, watch
 from gluon_rbm.errors import InputError
 
 __all__ = [
     "mx",
     "as_ndarray",
     "choose_context",
+    "choose_contexts",
     "from_host",
     "host_view",
     "operand",
@@ -135,6 +136,7 @@ def _import_mxnet():
     _warn_of_two_wheels(wheels)
     if any(name in wheels for name in _CUDA_WHEELS):
         _preload_cuda_libraries()
+    watch.attend()
     try:
         with warnings.catch_warnings():
             # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
@@ -289,6 +291,17 @@ def choose_context(cuda=None, device_id=0):
     if cuda:
         raise InputError(f"cannot use the GPU: {reason}")
     return mx.cpu(), f"using the CPU: {reason}"
+
+
+def choose_contexts(cuda=None, device_id=0, count=1, first_cpu=0):
+    """`count` devices to compute on, as `choose_context` chooses one: GPU device_id, device_id + 1, ...; else CPUs.
+
+    CPUs are cpu(first_cpu), cpu(first_cpu + 1), ...: one processor to MXNet, but each with noise of its own.
+    """
+    context, note = choose_context(cuda, device_id)
+    if context.device_type == "cpu":
+        return [mx.cpu(first_cpu + index) for index in range(count)], note
+    return [context, *(choose_context(True, device_id + index)[0] for index in range(1, count))], note
 
 
 def versions():

@@ -30,9 +30,11 @@ LAYERS = [
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
-    ["gluon_rbm.command", "gluon_rbm.epochs"],
+    ["gluon_rbm.command", "gluon_rbm.parallel"],
+    ["gluon_rbm.epochs"],
     ["gluon_rbm.options", "gluon_rbm.plots"],
     [
+        "gluon_rbm.exchange",
         "gluon_rbm.binary_deep_belief",
         "gluon_rbm.frechet",
         "gluon_rbm.judge",
@@ -53,7 +55,7 @@ LAYERS = [
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
     ["gluon_rbm.energy", "gluon_rbm.image_pipeline", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
-    ["gluon_rbm.diagnostics"],
+    ["gluon_rbm.diagnostics", "gluon_rbm.watch"],
     ["gluon_rbm.arguments", "gluon_rbm.errors"],
     ["gluon_rbm", "gluon_rbm.commands"],
 ]
