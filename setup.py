@@ -26,8 +26,14 @@ native = Extension(
     extra_link_args=["-pthread"],
     libraries=["m"],
     optional=True,
+    py_limited_api=True,  # it uses none of Python's API at all: one library, and one wheel, serve every Python
 )
 
 # The license in pyproject.toml would have to be a table for setuptools < 77 (the newest of Python 3.8 is 75) and a
 # string for those to come.
-setup(license="Apache-2.0", ext_modules=[native], cmdclass={"build_ext": BuildNative})
+setup(
+    license="Apache-2.0",
+    ext_modules=[native],
+    cmdclass={"build_ext": BuildNative},
+    options={"bdist_wheel": {"py_limited_api": "cp38"}},
+)

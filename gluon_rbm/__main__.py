@@ -1,61 +1,58 @@
 """`python -m gluon_rbm COMMAND`: what one does with a trained machine."""
 
 import argparse
+import importlib
 import sys
 
 from gluon_rbm.arguments import OneLineParser
-from gluon_rbm.command import exit_status
-from gluon_rbm.commands import (
-    classify,
-    exercise,
-    frechet,
-    likelihood,
-    recall,
-    reconstruct,
-    resample,
-    sample,
-    score,
-    svm,
-    train_deep,
-    train_multinary,
-    weights,
-)
 
 _PROG = "python -m gluon_rbm"
 
-_COMMANDS = {
-    "sample": sample,
-    "reconstruct": reconstruct,
-    "recall": recall,
-    "resample": resample,
-    "weights": weights,
-    "score": score,
-    "classify": classify,
-    "likelihood": likelihood,
-    "frechet": frechet,
-    "svm": svm,
-    "exercise": exercise,
-    "train-deep": train_deep,
-    "train-multinary": train_multinary,
-}
+_COMMANDS = (
+    "sample",
+    "reconstruct",
+    "recall",
+    "resample",
+    "weights",
+    "score",
+    "classify",
+    "likelihood",
+    "frechet",
+    "svm",
+    "exercise",
+    "train-deep",
+    "train-multinary",
+    "doctor",
+)
+
+
+def _module(name):
+    return importlib.import_module("gluon_rbm.commands." + name.replace("-", "_"))
 
 
 def main(argv=None):
-    """Run a command; returns its exit status (0; 2: unusable input; 130: interrupted)."""
+    """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: unusable input; 130: interrupted)."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module in _COMMANDS.items():
+    # Only what is asked for is imported: `doctor` is to run where MXNet does not.
+    modules = {name: _module(name) for name in _COMMANDS if name in argv[:1]} or {n: _module(n) for n in _COMMANDS}
+    for name, module in modules.items():
         about, formatter = module.ABOUT, argparse.ArgumentDefaultsHelpFormatter
         commands.add_parser(name, help=about, description=about, formatter_class=formatter)
         module.add_arguments(commands.choices[name].add_argument)
     args, others = parser.parse_known_args(argv)
-    module = _COMMANDS[args.command]
+    module = modules[args.command]
     if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
         commands.choices[args.command].set_defaults(**module.PRESETS[args.preset])
         args, others = parser.parse_known_args(argv)
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
         parser.error("unrecognized arguments: " + " ".join(others))
+    if args.command == "doctor":
+        return module.run(args)
+    from gluon_rbm.command import exit_status
+
     interrupted = getattr(module, "INTERRUPTED", "interrupted")
     return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
 

@@ -45,11 +45,11 @@ class DataSet:
     """Images of one size, split into training and test images."""
 
     name: str
-    train_images: np.ndarray  # uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
-    train_labels: Optional[np.ndarray]  # int32 (num_images,); None where images have no labels
+    train_images: np.ndarray  #: uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
+    train_labels: Optional[np.ndarray]  #: int32 (num_images,); None where images have no labels
     test_images: np.ndarray
     test_labels: Optional[np.ndarray]
-    maximum: int  # the pixel value that means 1.0
+    maximum: int  #: the pixel value that means 1.0
 
     @property
     def image_shape(self) -> Tuple[int, ...]:

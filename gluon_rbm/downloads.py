@@ -124,6 +124,12 @@ def search_folders(name, data_dir=None):
     return folders + [_path(os.environ.get("MXNET_HOME") or default_home) / "datasets" / name]
 
 
+def located(name, data_dir=None):
+    """Where each file of a data set of `SOURCES` is, before anything is downloaded: its name -> Path, or None."""
+    folders = search_folders(name, data_dir)
+    return {file.name: _find(file, folders) for file in SOURCES[name]}
+
+
 def _path(folder):
     return Path(os.path.expanduser(os.fspath(folder)))
 

@@ -1,7 +1,7 @@
 """Several devices and several workers learn together, over MXNet's key-value store.
 
-A run has P parts: the devices of all its workers, in order. Each part has its share of every batch and of the chains, and
-gives the gradient g_p of its mean loss; all parts then follow
+A run has P parts: the devices of all its workers, in order. Each part has its share of every batch and of the chains,
+and gives the gradient g_p of its mean loss; all parts then follow
 
     (g_1 + ... + g_P) / (P batch),
 

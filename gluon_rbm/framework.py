@@ -24,6 +24,7 @@ __all__ = [
     "as_ndarray",
     "choose_context",
     "choose_contexts",
+    "cuda_libraries",
     "from_host",
     "host_view",
     "operand",
@@ -93,18 +94,24 @@ def _warn_of_two_wheels(wheels):
         )
 
 
+def cuda_libraries():
+    """What libmxnet.so of the CUDA wheels needs: library -> (package of pip that brings it, its Path there or None)."""
+    folders = [folder for entry in sys.path for folder in sorted(Path(entry, "nvidia").glob("*/lib"))]
+    return {
+        library: (package, next((folder / library for folder in folders if (folder / library).exists()), None))
+        for library, package in _CUDA_LIBRARIES.items()
+    }
+
+
 def _preload_cuda_libraries():
     """Load the CUDA libraries of the nvidia-*-cu11 packages, so that libmxnet.so finds them without LD_LIBRARY_PATH.
 
     What is not there, or does not load, is left to the system's own linker, which may know another copy.
     """
-    folders = [folder for entry in sys.path for folder in sorted(Path(entry, "nvidia").glob("*/lib"))]
-    for library in _CUDA_LIBRARIES:
-        for path in (folder / library for folder in folders):
-            if path.exists():
-                with contextlib.suppress(OSError):
-                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-                break
+    for _, path in cuda_libraries().values():
+        if path:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
 def _what_to_do(error):

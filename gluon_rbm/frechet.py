@@ -93,9 +93,9 @@ def standard_error(features_1, features_2):
 class Comparison(NamedTuple):
     """Drawn images beside real ones; all are squared distances of sets of `num_images` images."""
 
-    distance: float  # drawn images to real ones
-    standard_error: Any  # of it; None of fewer than 4 images
-    floor: float  # the same of other real images: what drawn ones as good as real would have
+    distance: float  #: drawn images to real ones
+    standard_error: Any  #: of it; None of fewer than 4 images
+    floor: float  #: the same of other real images: what drawn ones as good as real would have
     floor_standard_error: Any
     num_images: int
 
@@ -159,8 +159,8 @@ def load_network(path, context=None):
 class Perceptron(NamedTuple):
     """The default network: a classifier of the data set's own classes, without its last layer."""
 
-    classifier: Any  # sklearn.neural_network.MLPClassifier
-    accuracy: float  # share of the test images that it classifies as they are labelled
+    classifier: Any  #: sklearn.neural_network.MLPClassifier
+    accuracy: float  #: share of the test images that it classifies as they are labelled
     num_training_images: int
 
     def __call__(self, images):

@@ -46,8 +46,8 @@ _SWEEPS_AHEAD = 8
 class Chains(NamedTuple):
     """State of some chains after the last sweep; rows are chains, samples in {0, 1}, all in the parameters' dtype."""
 
-    visible_sample: Any  # (chains, num_visible)
-    hidden_sample: Any  # (chains, num_hidden), drawn given visible_sample
+    visible_sample: Any  #: (chains, num_visible)
+    hidden_sample: Any  #: (chains, num_hidden), drawn given visible_sample
     visible_prob_1: Any  # (chains, num_visible), what visible_sample was drawn from
     hidden_prob_1: Any  # (chains, num_hidden), p(h = 1 | visible_sample)
 

@@ -21,7 +21,7 @@ class Judge(NamedTuple):
     """A trained classifier, and how far it can be trusted."""
 
     classifier: Any
-    accuracy: float  # share of the test images it classifies as they are labelled
+    accuracy: float  #: share of the test images it classifies as they are labelled
     num_training_images: int
     num_test_images: int
 

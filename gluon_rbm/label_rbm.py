@@ -133,9 +133,9 @@ def _log_softmax(scores):
 class Classification(NamedTuple):
     """How well images are classified; standard errors are over the images."""
 
-    error: float  # share of the images whose most probable class is not theirs
+    error: float  #: share of the images whose most probable class is not theirs
     standard_error: float
-    log_posterior: float  # mean of log p(y | x), nats per image
+    log_posterior: float  #: mean of log p(y | x), nats per image
     num_images: int
 
     @classmethod

@@ -1,7 +1,7 @@
 """A run whose batches are shared by several devices and workers (see `gluon_rbm.exchange`), as one of them sees it.
 
-One worker leads: it alone has a run folder, monitors, and makes pictures. The others wait for it between two epochs, where
-they tell it their chains, and it tells them whether to go on.
+One worker leads: it alone has a run folder, monitors, and makes pictures. The others wait for it between two epochs,
+where they tell it their chains, and it tells them whether to go on.
 """
 
 import contextlib
@@ -75,7 +75,9 @@ class ParallelRun(epochs.Run):
         if checkpoint is not None:
             self._take(checkpoint)
             self.epoch = checkpoint.epoch
-        print("worker %d of %d, after epoch %d" % (self.exchange.rank, self.exchange.num_workers, self.epoch), flush=True)
+        print(
+            "worker %d of %d, after epoch %d" % (self.exchange.rank, self.exchange.num_workers, self.epoch), flush=True
+        )
 
     def _put(self, checkpoint):
         if self.exchange.parts == 1:

@@ -26,11 +26,11 @@ def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
 class LogPartition(NamedTuple):
     """An estimate of log Z (nats) with its uncertainty."""
 
-    log_z: float  # log of the mean of the chains' importance weights; reverse: minus that of their inverses
-    low: float  # log_z at minus three standard errors of that mean; -inf when it would be negative
-    high: float  # log_z at plus three; reverse: the signs the other way round, and inf
-    effective_sample_size: float  # (sum w)^2 / sum w^2 of what was averaged, out of the number of chains
-    log_weights: np.ndarray  # float64 (num_chains,): log Z_0 + log w of every chain
+    log_z: float  #: log of the mean of the chains' importance weights; reverse: minus that of their inverses
+    low: float  #: log_z at minus three standard errors of that mean; -inf when it would be negative
+    high: float  #: log_z at plus three; reverse: the signs the other way round, and inf
+    effective_sample_size: float  #: (sum w)^2 / sum w^2 of what was averaged, out of the number of chains
+    log_weights: np.ndarray  #: float64 (num_chains,): log Z_0 + log w of every chain
     num_distributions: int
 
     @property
@@ -59,7 +59,7 @@ class Bracket(NamedTuple):
 
     forward: LogPartition
     reverse: LogPartition
-    reverse_start: str  # "exact", "chains" or "given"
+    reverse_start: str  #: "exact", "chains" or "given"
 
     @property
     def log_z(self):

@@ -175,7 +175,7 @@ class Tempered(NamedTuple):
     """Chains at beta = 1, and how often each pair of neighbouring replicas exchanged states, the hottest pair last."""
 
     chains: gibbs.Chains
-    swap_rates: Any  # float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
+    swap_rates: Any  #: float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
 
 
 def temper(
@@ -237,9 +237,9 @@ def temper(
 class Filled(NamedTuple):
     """Images with their missing pixels filled in, NDArrays (images, num_visible); known pixels as they were given."""
 
-    visible_sample: Any  # of the last sweep: pictures as the machine would draw them
+    visible_sample: Any  #: of the last sweep: pictures as the machine would draw them
     visible_prob_1: Any  # what that was drawn from: the same without the grain
-    visible_mean: Any  # mean of such probabilities over the second half of the sweeps: the least squared error
+    visible_mean: Any  #: mean of such probabilities over the second half of the sweeps: the least squared error
 
 
 def mask(kind, image_shape, share=0.5, key=()):

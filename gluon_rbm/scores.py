@@ -17,9 +17,9 @@ class LogLikelihood(NamedTuple):
     """Mean log-likelihood over images (nats per image); a grey-pixel score, not a likelihood, unless all are binary."""
 
     mean: float
-    standard_error: float  # over the images; the uncertainty of log Z comes on top
+    standard_error: float  #: over the images; the uncertainty of log Z comes on top
     num_images: int
-    binary: bool  # every pixel was 0 or 1
+    binary: bool  #: every pixel was 0 or 1
 
 
 def mean_log_likelihood(parameters, data, log_z):

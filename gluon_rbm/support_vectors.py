@@ -161,12 +161,12 @@ def fit_together(machines, features, labels, n_jobs=None):
 class Evaluation(NamedTuple):
     """How well a machine, whose settings were chosen on held-out training images, classifies the test images."""
 
-    settings: dict  # C and gamma
-    trials: list  # all that were tried, with the `error` on held-out images
+    settings: dict  #: C and gamma
+    trials: list  #: all that were tried, with the `error` on held-out images
     num_support_vectors: int
     error: float
     standard_error: float
-    wrong: np.ndarray  # bool (n,), which test images are classified wrongly
+    wrong: np.ndarray  #: bool (n,), which test images are classified wrongly
 
 
 def mean_and_error(values):

@@ -71,7 +71,7 @@ class Learner:
 
 
 def main(argv, prog, api, make_learner):
-    """Run a training script; returns its exit status: 2 unusable input, 3 divergence, 4 another worker, 130 interrupted."""
+    """Run a training script; returns its exit status (2: unusable input, 3: divergence, 4: see `watch`, 130: interrupted)."""
     args = options.parse(argv, prog)
 
     def train():

@@ -1,13 +1,15 @@
 """Every process of a distributed run ends, with one line that says why, when another one does.
 
-MXNet's parameter server leaves the others waiting for ever: workers hear only whether the scheduler is alive, and nobody
-acts upon that. So each server and worker holds one connection to the scheduler, where a thread listens at the port after
-DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose machine is gone, or that stands still,
-says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or wait for as long
-as it likes. (Standard library only: scheduler and servers need this before MXNet is imported, which never returns there.)
+MXNet's parameter server leaves the others waiting for ever: workers hear only whether the scheduler is alive, and
+nobody acts upon that. So each server and worker holds one connection to the scheduler, where a thread listens at the
+port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose machine is gone, or that
+stands still, says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or
+wait for as long as it likes. (Standard library only: scheduler and servers need this before MXNet is imported, which
+never returns there.)
 """
 
 import atexit
+import contextlib
 import json
 import os
 import selectors
@@ -101,10 +103,8 @@ class _Lines:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, **message):
-        try:
+        with contextlib.suppress(OSError):  # whoever reads from it next will see
             self.connection.sendall((json.dumps(message) if message else "").encode() + b"\n")
-        except OSError:  # whoever reads from it next will see
-            pass
 
     def receive(self):
         """The messages of what has come, dicts; None where the connection is closed."""

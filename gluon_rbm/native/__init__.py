@@ -14,7 +14,7 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "run", "anneal"]
+__all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
 
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
@@ -80,24 +80,30 @@ class Availability:
 @functools.lru_cache(maxsize=None)
 def _load():
     """The library, or None and the reason."""
-    spec = importlib.util.find_spec(_LIBRARY)
-    if spec is None or not spec.origin:
+    origin = path()
+    if not origin:
         return None, "it is not built; install the distribution from source where there is a C compiler"
     try:
-        library = ctypes.CDLL(spec.origin)
+        library = ctypes.CDLL(origin)
         for name in ("abi", "has", "noise", "run", "anneal"):
             getattr(library, "mxnet_rbm_gibbs_" + name).restype = ctypes.c_int64
     except (OSError, AttributeError) as error:
-        return None, "%s cannot be loaded: %s" % (spec.origin, error)
+        return None, "%s cannot be loaded: %s" % (origin, error)
     library.mxnet_rbm_gibbs_has.argtypes = [ctypes.c_int64]
     if library.mxnet_rbm_gibbs_abi() != _ABI_VERSION * 1000 + ctypes.sizeof(_Gibbs):
-        return None, "%s is of another version; install the distribution again" % spec.origin
+        return None, "%s is of another version; install the distribution again" % origin
     return library, None
 
 
 def available():
     """Whether the library is built, of this version and loads: an `Availability`."""
     return Availability(_load()[1])
+
+
+def path():
+    """The file of the library; None where there is none."""
+    spec = importlib.util.find_spec(_LIBRARY)
+    return spec.origin if spec else None
 
 
 def _library():

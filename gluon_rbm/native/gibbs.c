@@ -18,6 +18,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined __x86_64__ && defined __GLIBC__
+/* Newer glibcs have newer versions of these, which would be all that keeps a built library from systems of 2014. */
+__asm__(".symver exp,exp@GLIBC_2.2.5");
+__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
+__asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
+#endif
 #if defined __x86_64__ || defined __i386__
 #include <immintrin.h>
 #define PAUSE() _mm_pause()

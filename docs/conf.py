@@ -1,0 +1,165 @@
+"""The documentation site: `python -m sphinx -nW -c docs . build/site`, from the root of the repository.
+
+The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. What it needs besides is made
+here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, and links from the names
+of functions to their entries.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.nodes import make_refnode
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import gluon_rbm  # noqa: E402
+
+project, copyright, release = "mxnet-rbm", "the authors of mxnet-rbm; Apache 2.0", gluon_rbm.__version__
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_nb"]
+root_doc = "docs/index"
+include_patterns = [
+    "README.md",
+    "CHANGELOG.md",
+    "docs/*.md",
+    "docs/*.ipynb",
+    "docs/api/*.rst",
+    "docs/reference-runs/*.md",
+]
+html_theme, html_title, html_copy_source = "furo", "mxnet-rbm", False
+html_static_path, html_css_files = ["static"], ["site.css"]
+highlight_language = "none"  # of what names no language: commands, formulas
+myst_heading_anchors = 3  # [text](page.md#heading), as on GitHub
+nb_execution_mode = "off"  # the notebook keeps its results: MNIST is not at hand everywhere
+default_role = "code"
+add_module_names = False  # each module has a heading
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_inherit_docstrings = False  # MXNet's own are written for its own site
+nitpick_ignore = [("py:class", "Any"), ("py:class", "numpy.ndarray")]
+
+
+def setup(app):
+    app.connect("source-read", add_contents)
+    app.connect("autodoc-process-docstring", to_restructured_text)
+    app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("doctree-resolved", link_names)
+    app.connect("build-finished", add_entrance)
+
+
+def add_contents(app, docname, source):
+    """The contents of the site: a part for each list of links in index.md, and whatever page is in none of them."""
+    if docname != root_doc:
+        return
+    parts, others = [], app.env.found_docs - {root_doc}
+    for caption, text in re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", source[0], re.MULTILINE | re.DOTALL):
+        links = re.findall(r"^- \[([^]]+)\]\(([^)#]+)\.\w+\)", text, re.MULTILINE)
+        pages = [(title, (ROOT / "docs" / path).resolve().relative_to(ROOT).as_posix()) for title, path in links]
+        parts.append((caption, ["%s </%s>" % page for page in pages]))
+        others -= {page for _, page in pages}
+    parts.append(("More", ["/" + page for page in sorted(others)]))
+    for caption, entries in parts:
+        if entries:
+            source[0] += "\n```{toctree}\n:hidden:\n:caption: %s\n\n%s\n```\n" % (caption, "\n".join(entries))
+
+
+def add_entrance(app, exception):
+    """index.html at the top, as the pages lie where their sources do."""
+    if exception is None and app.builder.format == "html":
+        entrance = '<!DOCTYPE html><meta charset="utf-8"><title>%s</title>\n' % project
+        entrance += '<meta http-equiv="refresh" content="0; url=%s.html">\n' % root_doc
+        Path(app.outdir, "index.html").write_text(entrance, encoding="utf-8")
+
+
+# --- Docstrings: plain text with indented formulas, NumPy's sections, and lines "name : what it is" -------------------
+
+
+def to_restructured_text(app, what, name, obj, options, lines):
+    """Keep formulas as they stand, names of arguments as a list, and stars and bars as what they are."""
+    result, in_section = [], False
+    if lines and lines[0].startswith("Alias for field number"):  # a field of a named tuple without a word of its own
+        lines.clear()
+    for block in re.split(r"\n\s*\n", "\n".join(lines)):
+        heading = re.match(r"(.+)\n-+\n", block)
+        if heading:
+            result += ["**%s**" % heading.group(1), ""]
+            block = block[heading.end() :]
+        indented = block[:1].isspace()
+        in_section = bool(heading) or (in_section and indented)
+        if indented and not in_section:
+            result += ["::", "", *block.split("\n"), ""]
+        else:
+            result += [*_listed(_escaped(block).split("\n"), in_section), ""]
+    lines[:] = result
+
+
+def _escaped(text):
+    parts = re.split(r"(`[^`]*`)", text)
+    parts[::2] = [re.sub(r"[*|\\]|_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+    parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # "`operand`s"
+    return "".join(parts)
+
+
+def _listed(lines, in_section):
+    """The lines with arguments, "name : what it is" and what is indented below, as a list."""
+    in_list, before = False, ""
+    for line in lines:
+        if re.match(r"[\w\\*]+(, [\w\\*]+)*( : %s)" % ("|$" if in_section else ""), line):
+            in_list = True
+            yield from ("", "* " + line)
+        elif in_list and line[:1].isspace() != before[:1].isspace():  # a description begins, or the list ends
+            in_list = line[:1].isspace()
+            yield from ("", "  " * in_list + line.strip())
+        else:
+            yield "  " * in_list + line.strip()
+        before = line
+
+
+def skip_foreign(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn adds to its estimators."""
+    return skip or bool(re.match(r"set_\w+_request$", name)) or None
+
+
+# --- Links ------------------------------------------------------------------------------------------------------------
+
+
+def link_names(app, doctree, docname):
+    """`ais.bracket` on any page, and in docstrings a name of the same class or module, leads to its entry."""
+    objects, last = app.env.get_domain("py").objects, ""
+    for node in list(doctree.findall(nodes.literal)):
+        if isinstance(node.parent, nodes.reference):
+            continue
+        text = node.astext().rstrip("()")
+        if text.startswith("."):  # "`ais.LogPartition.low`, `.high`"
+            text = last.rpartition(".")[0] + text
+        for name in _candidates(text, _scope(node)):
+            if name in objects:
+                last, entry, shown = text, objects[name], nodes.literal()
+                for part in re.findall(r"[^.]*[^.]\.?|\.", node.astext()):  # in a narrow table it may break at dots
+                    shown += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
+                link = make_refnode(app.builder, docname, entry.docname, entry.node_id, shown, name)
+                node.replace_self(link)
+                break
+
+
+def _candidates(text, scope):
+    """Full names that a text may mean, from the narrowest; of a method without an entry of its own, its class."""
+    if re.fullmatch(r"[A-Za-z_][\w.]*", text):
+        while scope:
+            yield scope + "." + text
+            scope = scope.rpartition(".")[0]
+        yield text
+        yield text.rpartition(".")[0]
+
+
+def _scope(node):
+    """The class, function or module whose docstring a node is in."""
+    while node is not None:
+        if isinstance(node, addnodes.desc):
+            return ".".join(filter(None, (node[0].get("module"), node[0].get("fullname"))))
+        if isinstance(node, nodes.section) and "." in node.next_node(nodes.title).astext():
+            return node.next_node(nodes.title).astext()
+        node = node.parent
+    return ""

@@ -1,0 +1,239 @@
+"""The command `doctor`: what this environment has for the package, and what is wrong with it.
+
+Nothing of this package that needs MXNet is imported before the check that is about it, so that all is said even where
+MXNet cannot be loaded.
+"""
+
+import contextlib
+import os
+import platform
+import re
+import sys
+import time
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import gluon_rbm
+from gluon_rbm.errors import InputError
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong"
+
+_LIBRARIES = ("matplotlib", "pillow", "requests", "scikit-learn", "tqdm")
+_INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")  # what the native engine has code for
+_FEATURES = ("CUDA", "CUDNN", "MKLDNN", "OPENMP", "DIST_KVSTORE")
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    about: str
+    found: str
+    wrong: Optional[str] = None  # what is wrong and what to do
+
+
+def add_arguments(add):
+    add("--data-dir", help="folder of data sets, looked into before $MXNET_RBM_DATA and the cache")
+
+
+def run(args):
+    """Print all findings; returns 1 if something is wrong, else 0."""
+    wrong = []
+    for check in (_python, _libraries, _processor, _mxnet, _native, _gpu, _steps, lambda: _data_sets(args.data_dir)):
+        for finding in check():
+            print("%-16s %s" % (finding.about, finding.found), flush=True)
+            if finding.wrong:
+                print("%-16s WRONG: %s" % ("", finding.wrong), flush=True)
+                wrong.append(finding.about)
+    print("\n%s" % ("Wrong: " + ", ".join(wrong) if wrong else "Nothing is wrong."))
+    return 1 if wrong else 0
+
+
+def _python():
+    yield Finding("mxnet-rbm", "%s in %s" % (gluon_rbm.__version__, Path(gluon_rbm.__file__).parent))
+    wrong = None
+    if not (3, 8) <= sys.version_info[:2] <= (3, 12):
+        wrong = "MXNet needs NumPy below 2, which has wheels for Python 3.8 to 3.12 only; use one of these"
+    found = "%s (%s), %s, %s" % (
+        platform.python_version(),
+        sys.executable,
+        platform.platform(),
+        " ".join(platform.libc_ver()),
+    )
+    yield Finding("Python", found, wrong)
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _libraries():
+    numpy = _version("numpy") or "missing"
+    wrong = None if numpy[:2] in ("0.", "1.") else "MXNet needs NumPy below 2: run `pip install 'numpy<2'`"
+    yield Finding("NumPy", "%s%s" % (numpy, _blas()), wrong)
+    versions = {name: _version(name) for name in _LIBRARIES}
+    missing = [name for name, version in versions.items() if version is None]
+    yield Finding(
+        "libraries",
+        ", ".join("%s %s" % (name, version or "missing") for name, version in versions.items()),
+        "run `pip install %s`" % " ".join(missing) if missing else None,
+    )
+
+
+def _blas():
+    """What multiplies NumPy's matrices."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return ""
+    import numpy  # noqa: F401  (so that its library is loaded)
+
+    pools = ["%s, %d threads" % (pool["internal_api"], pool["num_threads"]) for pool in threadpool_info()]
+    return " (%s)" % "; ".join(pools) if pools else ""
+
+
+def _processor():
+    text = ""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*: (.*)", text, re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.*)", text, re.MULTILINE)
+    has = flags.group(1).split() if flags else []
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding(
+        "processor",
+        "%s, %d for this process%s; OMP_NUM_THREADS is %s"
+        % (
+            model.group(1) if model else platform.machine(),
+            usable,
+            " (%s)" % " ".join(name for name in _INSTRUCTIONS if name in has) if flags else "",
+            os.environ.get("OMP_NUM_THREADS") or "not set",
+        ),
+    )
+
+
+def _mxnet():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        try:
+            from gluon_rbm import framework
+        except Exception as error:  # MXNet's own import may fail with anything
+            yield Finding("MXNet", "cannot be used", " ".join(str(error).split()))
+            return
+    mx = framework.mx
+    features = mx.runtime.Features()
+    enabled = [name for name in _FEATURES if features.is_enabled(name)]
+    two = [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
+    yield Finding(
+        "MXNet",
+        "%s in %s (%s)" % (framework.versions()["mxnet"], Path(mx.__file__).parent, " ".join(enabled)),
+        two[0] if two else None,
+    )
+
+
+def _framework():
+    """The door to MXNet, or None where it does not open: `_mxnet` has said why."""
+    try:
+        from gluon_rbm import framework
+    except Exception:
+        return None
+    return framework
+
+
+def _native():
+    from gluon_rbm import native
+
+    availability = native.available()
+    if not availability:
+        yield Finding(
+            "native engine",
+            "not there: MXNet's operators do the work, more slowly",
+            availability.reason + "; a wheel of this package brings it, too",
+        )
+        return
+    features = native.features()
+    found = "%s; instruction sets %s; threads %d" % (
+        native.path(),
+        ", ".join(features["instruction_sets"]),
+        features["threads"],
+    )
+    yield Finding("native engine", found)
+
+
+def _gpu():
+    driver = None
+    with contextlib.suppress(OSError):
+        driver = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+    framework = _framework()
+    if framework is None:
+        yield Finding("GPU", "driver: %s" % (driver or "none found"))
+        return
+    cuda = framework.mx.runtime.Features().is_enabled("CUDA")
+    try:
+        context, _ = framework.choose_context(True)
+        yield Finding("GPU", "%s computes (driver: %s)" % (context, driver or "unknown"))
+    except InputError as error:
+        # A CPU build on a machine without a GPU is as it should be.
+        wanted = cuda or driver
+        yield Finding("GPU", "none is used" if wanted else "none found", str(error) if wanted else None)
+    if cuda:
+        for library, (package, path) in framework.cuda_libraries().items():
+            wrong = None if path else "unless the system has it, run `pip install %s`" % package
+            yield Finding(library, str(path or "not among pip's packages"), wrong)
+
+
+def _steps():
+    """A training step and its chains on each engine: that the parts work together."""
+    if _framework() is None:
+        return
+    import numpy as np
+
+    from binary_rbm import BinaryRBMBlock
+    from gluon_rbm import gibbs, native
+    from gluon_rbm.framework import mx
+
+    for engine in gibbs.ENGINES[1:]:
+        if engine == "native" and not native.available():
+            continue
+        rbm = BinaryRBMBlock(num_hidden=500, k=10, for_training=True, engine=engine)
+        rbm.initialize(mx.init.Normal(0.01))
+        images = mx.nd.ones((80, 784)) / 2
+        seconds = []
+        for _ in range(4):
+            started = time.perf_counter()
+            with mx.autograd.record():
+                probability, _ = rbm(images)
+            probability.backward()
+            gradient = rbm.interaction_weight.grad().asnumpy()
+            seconds.append(time.perf_counter() - started)
+        sound = bool(np.isfinite(gradient).all() and gradient.any())
+        found = "%.1f ms for 80 images of 784 pixels, 500 hidden units, k = 10" % (1e3 * min(seconds))
+        yield Finding("step, %s" % engine, found, None if sound else "its gradient is not finite, or zero")
+
+
+def _data_sets(data_dir):
+    from gluon_rbm import downloads
+
+    for name in downloads.SOURCES:
+        paths = downloads.located(name, data_dir)
+        missing = [file for file, path in paths.items() if path is None]
+        folders = sorted({str(path.parent) for path in paths.values() if path})
+        if len(missing) == len(paths):
+            looked = ", ".join(str(folder) for folder in downloads.search_folders(name, data_dir))
+            yield Finding(name, "not here (looked into %s); downloaded when it is asked for" % looked)
+        elif missing:
+            yield Finding(
+                name, "in %s without %s; this is downloaded when asked for" % (folders[0], ", ".join(missing))
+            )
+        else:
+            try:
+                train_images = downloads.read_published(name, data_dir, progress=False)[0]
+                yield Finding(name, "%d training images in %s, verified" % (len(train_images), ", ".join(folders)))
+            except InputError as error:
+                yield Finding(name, "in %s" % ", ".join(folders), str(error))

@@ -1,0 +1,87 @@
+"""The command `doctor`: in this environment, and in others that lack something."""
+
+import gzip
+
+import pytest
+from test_framework import fails_to_load, make_site, run_python
+
+from gluon_rbm import __main__, native
+
+PACKAGES = ("numpy", "numpy.libs", "setuptools", "_distutils_hack")
+
+
+@pytest.fixture
+def doctor(capsys, tmp_path, monkeypatch):
+    """Run it in a world without data sets: (status, its lines)."""
+    for name in ("MXNET_RBM_DATA", "MXNET_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+
+    def run(*arguments):
+        status = __main__.main(["doctor", *map(str, arguments)])
+        return status, capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def elsewhere(site):
+    """It, in a Python that sees only that site folder: (status, its lines)."""
+    done = run_python(site, "import sys; from gluon_rbm import __main__; sys.exit(__main__.main(['doctor']))")
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_here(doctor):
+    status, lines = doctor()
+    assert status == (0 if native.available() else 1)
+    begins = {line[:16].strip() for line in lines}
+    assert {"mxnet-rbm", "Python", "NumPy", "processor", "MXNet", "native engine", "GPU", "step, mxnet"} <= begins
+    assert ("step, native" in begins) == bool(native.available())
+    (mnist,) = (line for line in lines if line.startswith("mnist "))
+    assert "not here" in mnist
+
+
+def test_what_it_says_of_data_sets(doctor, tmp_path):
+    name = "train-images-idx3-ubyte.gz"
+    (tmp_path / name).write_bytes(gzip.compress(b"no images"))
+    _, lines = doctor("--data-dir", tmp_path)
+    (mnist,) = (line for line in lines if line.startswith("mnist "))
+    assert str(tmp_path) in mnist
+    assert "train-labels-idx1-ubyte.gz" in mnist  # it is missing
+    for rest in ("train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        (tmp_path / (rest + ".gz")).write_bytes(gzip.compress(b"no images"))
+    status, lines = doctor("--data-dir", tmp_path)
+    assert status == 1
+    (after,) = (i for i, line in enumerate(lines) if line.startswith("mnist "))
+    assert "WRONG" in lines[after + 1]
+    assert name in lines[after + 1]
+    assert lines[-1].startswith("Wrong: ")
+    assert "mnist" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ({}, "pip install 'mxnet-rbm[cpu]'"),
+        ({"mxnet": fails_to_load("libgomp.so.1: cannot open shared object file")}, "libgomp.so.1"),
+        (
+            {"wheels": ["mxnet-cu112"], "mxnet": fails_to_load("libcudnn.so.8: cannot open shared object file")},
+            "pip install nvidia-cudnn-cu11",
+        ),
+        ({"mxnet": "raise AttributeError('module numpy has no attribute bool')"}, "numpy has no attribute bool"),
+    ],
+)
+def test_without_mxnet_the_rest_is_said(tmp_path, setting, said):
+    status, lines = elsewhere(make_site(tmp_path, PACKAGES, **setting))
+    assert status == 1
+    (at,) = (i for i, line in enumerate(lines) if line.startswith("MXNet "))
+    assert "WRONG" in lines[at + 1]
+    assert said in lines[at + 1]
+    assert any(line.startswith("processor ") for line in lines)
+    assert any(line.startswith("mnist ") for line in lines)
+    assert "MXNet" in lines[-1]
+
+
+def test_libraries_that_are_missing(tmp_path):
+    status, lines = elsewhere(make_site(tmp_path, PACKAGES))
+    assert status == 1
+    assert any("pip install matplotlib pillow requests scikit-learn tqdm" in line for line in lines)
