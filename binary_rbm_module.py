@@ -26,9 +26,10 @@ class ModuleLearner(training.Learner):
         learned = [name for name in symbol.list_arguments() if name in arrays]
         self.parameter_names = dict(enumerate(learned))
         optimizer = optimization.make_optimizer(
-            args, rescale_grad=1 / (parts * args.batch_size), sym=symbol, param_idx2name=self.parameter_names
+            args, rescale_grad=parts / args.batch_size, sym=symbol, param_idx2name=self.parameter_names
         )
-        self._module.init_optimizer(kvstore=None, optimizer=optimizer)
+        self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns of any other factor
+        optimizer.rescale_grad = 1 / (parts * args.batch_size)
         self.updater = self._module._updater  # there is no public way to a module's state but pickle
 
     def backward(self, batch):

@@ -71,7 +71,7 @@ class Learner:
 
 
 def main(argv, prog, api, make_learner):
-    """Run a training script; returns its exit status (2: unusable input, 3: divergence, 4: see `watch`, 130: interrupted)."""
+    """Run a training script; returns its exit status: 2, 3 or 130 as `command.exit_status`, 4 as `watch`."""
     args = options.parse(argv, prog)
 
     def train():
