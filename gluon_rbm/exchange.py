@@ -24,6 +24,8 @@ __all__ = ["KV_STORES", "Exchange", "Replicas"]
 
 KV_STORES = ("local", "device", "dist_sync")
 
+_kept = []
+
 
 class Exchange:
     """The parts of a run, and what they tell each other. Every call with a sum in it is made by all workers or by none.
@@ -45,7 +47,7 @@ class Exchange:
         elif num_devices > 1:
             self._kv = mx.kv.create(kind)
         self.parts, self.first = self.num_workers * num_devices, self.rank * num_devices
-        self.contexts, self.note = choose_contexts(cuda, device_id, num_devices, self.first)
+        self.contexts, self.note = choose_contexts(cuda, device_id, num_devices)
 
     def _join(self):
         where = watch.address()
@@ -67,6 +69,7 @@ class Exchange:
             self._watch.leave()
             self._kv = None  # ends the servers and the scheduler
         else:
+            _kept.append(self._kv)  # to free it would wait for the others
             self._watch.fail(str(error).strip().splitlines()[-1] if str(error) else kind.__name__)
 
     @property
@@ -76,8 +79,11 @@ class Exchange:
 
     @property
     def seed_words(self):
-        """What the seed of an epoch's noise needs besides: CPUs are numbered through, GPUs anew in every worker."""
-        return [] if self.contexts[0].device_type == "cpu" else [self.rank]
+        """What the seed of an epoch's noise needs besides: MXNet's generators of one seed start alike in every worker.
+
+        (Devices of one worker differ: CPUs draw one after the other from one generator, GPUs have one each.)
+        """
+        return [self.rank] if self.rank else []
 
     # --- Sums ---------------------------------------------------------------------------------------------------------
 
@@ -114,6 +120,8 @@ class Exchange:
             return content
         size = self.gather("size", np.array(divmod(len(content), 2**16)))[self.leader]  # float32 is exact up to 2^24
         size = int(size[0]) * 2**16 + int(size[1])
+        if not size:
+            return b""
         values = np.frombuffer(content, np.uint8) if self.leads else np.zeros(size)
         values = from_host(values.astype(np.float32))
         self.sum("content of %d bytes" % size, [values])

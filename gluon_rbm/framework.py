@@ -300,14 +300,14 @@ def choose_context(cuda=None, device_id=0):
     return mx.cpu(), f"using the CPU: {reason}"
 
 
-def choose_contexts(cuda=None, device_id=0, count=1, first_cpu=0):
-    """`count` devices to compute on, as `choose_context` chooses one: GPU device_id, device_id + 1, ...; else CPUs.
+def choose_contexts(cuda=None, device_id=0, count=1):
+    """`count` devices to compute on, and a note, as `choose_context` chooses one: GPU device_id, device_id + 1, ...
 
-    CPUs are cpu(first_cpu), cpu(first_cpu + 1), ...: one processor to MXNet, but each with noise of its own.
+    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work.
     """
     context, note = choose_context(cuda, device_id)
     if context.device_type == "cpu":
-        return [mx.cpu(first_cpu + index) for index in range(count)], note
+        return [mx.cpu(index) for index in range(count)], note
     return [context, *(choose_context(True, device_id + index)[0] for index in range(1, count))], note
 
 
