@@ -193,31 +193,29 @@ def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
     assert not (tmp_path / "run").exists()
 
 
-def exact_log_likelihood(arrays):
-    """Mean over bars and stripes, by enumeration of the hidden states."""
+def exact_log_likelihood(arrays, visible):
+    """Mean over images, by enumeration of the hidden states."""
     a, b, w = (arrays[name].astype(float) for name in LEARNED)
-    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
     hidden = reference.states(len(b))
     log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
     return (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
 
 
 def test_two_devices_learn_as_well_as_one(generator):
-    """Exact log-likelihoods after training, over 10 seeds each: their means agree within 4.5 standard errors."""
+    """Exact log-likelihoods of four images after training, over 12 seeds each: equal within 4.5 standard errors."""
+    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
     likelihoods = {1: [], 2: []}
-    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
     for devices, values in likelihoods.items():
-        for _ in range(10):
+        for _ in range(12):
             seed = int(generator.integers(2**31))
-            arguments = ["--learning-rate", "4", "--num-devices", str(devices), "--seed", str(seed)]
-            learner, device = replicas("gluon", parse(*arguments))
+            learner, device = replicas("gluon", parse("--learning-rate", "2", "--num-devices", str(devices)))
             mx.random.seed(seed)
-            for _ in range(150):
-                batch = visible[generator.permutation(30)[:8]]
+            for _ in range(60):
+                batch = visible[generator.integers(0, 4, 8)]
                 learner.step(device.place(batch) if devices > 1 else [mx.nd.array(batch)])
-            values.append(exact_log_likelihood(learner.gathered()))
+            values.append(exact_log_likelihood(learner.gathered(), visible))
     one, two = (np.array(values) for values in likelihoods.values())
     error = np.sqrt((one.var(ddof=1) + two.var(ddof=1)) / len(one))
     print("one %.3f, two %.3f, standard error %.3f" % (one.mean(), two.mean(), error))
     assert abs(one.mean() - two.mean()) < 4.5 * error
-    assert min(one.mean(), two.mean()) > 16 * np.log(0.5) + 1  # independent pixels; something was learned
+    assert min(one.mean(), two.mean()) > 16 * np.log(0.5) + 2  # something was learned
