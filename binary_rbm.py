@@ -13,7 +13,9 @@ import atexit
 import contextlib
 import functools
 import itertools
+import os
 import threading
+import time
 
 import numpy as np
 
@@ -62,6 +64,16 @@ def _finish_calls():
     """An operator that still runs when Python ends waits for the interpreter for ever, and MXNet waits for it."""
     with contextlib.suppress(mx.MXNetError):
         mx.nd.waitall()
+
+
+def _before_fork():
+    """MXNet joins its threads before a fork; and these call Python, even when all is done, to delete operators."""
+    _finish_calls()
+    time.sleep(0.05)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 # --- Operator ---------------------------------------------------------------------------------------------------------

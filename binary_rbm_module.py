@@ -3,6 +3,11 @@
 import os
 import sys
 
+if __name__ == "__main__":
+    from gluon_rbm import interruption
+
+    interruption.quiet()
+
 from binary_rbm import binary_rbm_symbol
 from gluon_rbm import optimization, training
 from gluon_rbm.framework import mx

@@ -4,6 +4,11 @@ import argparse
 import importlib
 import sys
 
+if __name__ == "__main__":
+    from gluon_rbm import interruption
+
+    interruption.quiet()
+
 from gluon_rbm.arguments import OneLineParser
 
 _PROG = "python -m gluon_rbm"
@@ -31,7 +36,7 @@ def _module(name):
 
 
 def main(argv=None):
-    """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: unusable input; 130: interrupted)."""
+    """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: bad input; 130, 143: interrupted)."""
     argv = sys.argv[1:] if argv is None else argv
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -53,8 +58,7 @@ def main(argv=None):
         return module.run(args)
     from gluon_rbm.command import exit_status
 
-    interrupted = getattr(module, "INTERRUPTED", "interrupted")
-    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args), interrupted)
+    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from gluon_rbm import datasets, framework, gibbs, options, plots
+from gluon_rbm import datasets, framework, gibbs, interruption, options, plots
 from gluon_rbm.arguments import OneLineParser, at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
@@ -39,10 +39,11 @@ def call(module, argv):
     module.run(parser.parse_args(argv))
 
 
-def exit_status(prog, action, interrupted="interrupted"):
-    """Call action() and return the process's exit status: 0; 2 for unusable input; 3 for divergence; 130."""
+def exit_status(prog, action):
+    """Call action() and return the process's exit status: 0; 2: bad input; 3: divergence; 130, 143: interrupted."""
     try:
-        action()
+        with interruption.handled():
+            action()
     except InputError as error:
         print("%s: error: %s" % (prog, error), file=sys.stderr)
         return error.exit_status
@@ -52,9 +53,9 @@ def exit_status(prog, action, interrupted="interrupted"):
     except mx.MXNetError as error:  # MXNet hands on nothing of an operator's own error but this, and prints that itself
         print("%s: error: MXNet failed (%s); see above" % (prog, str(error).strip().splitlines()[-1]), file=sys.stderr)
         return InputError.exit_status
-    except KeyboardInterrupt:
-        print("%s: %s" % (prog, interrupted), file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupted:
+        print("%s: %s" % (prog, str(interrupted) or "interrupted"), file=sys.stderr)
+        return getattr(interrupted, "exit_status", 130)
     return 0
 
 

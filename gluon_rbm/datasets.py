@@ -1,5 +1,6 @@
 """Every data set, verified, and its batches as float32 arrays in [0, 1]. Images stay bytes until a batch needs them."""
 
+import itertools
 import math
 import os
 from collections import deque
@@ -214,13 +215,14 @@ def base_visible_bias(data):
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 
-def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0):
+def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0, skip=0):
     """Iterate once over images (n, ...) in batches, float32 (batch_size, num_visible) in [0, 1]; the last may be short.
 
     `key`: None keeps the order; a sequence of non-negative integers shuffles, and fixes all that is random.
     `binarize`: "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key;
     "threshold" turns pixels of at least 0.5 on.
     `num_workers`: threads that prepare batches ahead (at most twice as many batches); they change no result.
+    `skip`: the number of batches to pass over; the others are the same without them.
     Raises InputError, at once, for arguments that cannot be used.
     """
     if binarize not in BINARIZE:
@@ -236,10 +238,10 @@ def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=
             visible = visible >= 0.5
         return visible.astype(np.float32, copy=False)
 
-    return prepared(images, batch_size, prepare, key, num_workers)
+    return prepared(images, batch_size, prepare, key, num_workers, skip)
 
 
-def prepared(images, batch_size, prepare, key=None, num_workers=0):
+def prepared(images, batch_size, prepare, key=None, num_workers=0, skip=0):
     """Iterate once over images (n, ...) as prepare(images of a batch, generator); as `batches`, which says the rest.
 
     generator : NumPy's, of the batch's own; None without a key.
@@ -252,7 +254,7 @@ def prepared(images, batch_size, prepare, key=None, num_workers=0):
     def prepare_job(rows, seed):
         return prepare(images[rows], None if seed is None else _generator(seed))
 
-    jobs = _batch_jobs(len(images), batch_size, key)
+    jobs = itertools.islice(_batch_jobs(len(images), batch_size, key), skip, None)
     return _ahead(prepare_job, jobs, num_workers) if num_workers else (prepare_job(*job) for job in jobs)
 
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import optimization, plots
+from gluon_rbm import interruption, optimization, plots
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
@@ -40,7 +40,8 @@ def check_batch_size(batch_size, num_images):
 
 
 class Run:
-    """A run as a loop over epochs, each of them whole on disk before the next begins.
+    """A run as a loop over epochs, each of them whole on disk before the next begins; of one that is interrupted
+    (`gluon_rbm.interruption`), so many steps.
 
     A subclass sets these before `run`:
 
@@ -58,29 +59,33 @@ class Run:
     def __init__(self, args, folder):
         self.args, self.folder, self.num_epoch = args, folder, args.num_epoch
         self.epoch, self.metrics = 0, []
+        self._steps, self._seconds = 0, 0.0  # done of the next epoch
+        self._saved = None  # what the checkpoint on disk is of
 
     def run(self):
-        """Train from the last whole epoch to the end."""
-        self._restore()
-        with tqdm(
-            total=self.num_epoch * self.batches_an_epoch,
-            initial=self.epoch * self.batches_an_epoch,
-            unit="batch",
-            disable=None if self.leads else True,
-            dynamic_ncols=True,
-        ) as bar:
-            while not self._is_over():
-                bar.set_description("epoch %d/%d" % (self.epoch + 1, self.num_epoch))
-                started = time.perf_counter()
-                self._train_epoch(bar)
-                self._finish_epoch(time.perf_counter() - started)
-        if self.leads:
-            self._make_pictures()
+        """Train from where the checkpoint is to the end; `Interrupted` leaves one of all steps that were done."""
+        try:
+            with interruption.held():
+                self._restore()
+                self._train()
+            if self.leads:
+                self._make_pictures()
+        except interruption.Interrupted as interrupted:
+            saved = "%s; --resume goes on from there" % self._saved
+            interrupted.where = saved if self._saved else "before anything was saved"
+            raise
 
     # --- What a kind of run is ----------------------------------------------------------------------------------------
 
-    def _batches(self, number):
-        """The NDArrays that `learner.step` takes in epoch `number`, from 1."""
+    def _seed(self, step, first):
+        """See to the noise of a step of the epoch, from 0: it follows from the seed and the numbers of epoch and step.
+
+        first : whether this process has done no step of the epoch
+        """
+        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, *self._seed_words())
+
+    def _batches(self, number, skip):
+        """The NDArrays that `learner.step` takes in epoch `number`, from 1, but for the first `skip`."""
         raise NotImplementedError
 
     def _monitor(self, number):
@@ -121,21 +126,28 @@ class Run:
         """What the seed of an epoch's noise needs besides: nothing, in a process that trains alone."""
         return []
 
+    def _is_interrupted(self):
+        return interruption.pending()
+
     def _state(self):
         """All that was learned, and all chains: name -> NumPy array."""
         return {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+
+    def _gathered(self):
+        """What the row of an epoch needs from its steps: name -> NumPy array."""
+        return {}
 
     def _put(self, checkpoint):
         restore_arrays(self.learner, checkpoint.arrays)
 
     def _take(self, checkpoint):
         self._put(checkpoint)
-        updates = self._updates(checkpoint.epoch)
+        updates = self._epochs_learned(checkpoint.epoch) * self.batches_an_epoch + checkpoint.steps
         optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
 
-    def _updates(self, epoch):
-        """Of the learner's optimizer after so many epochs."""
-        return epoch * self.batches_an_epoch
+    def _epochs_learned(self, epoch):
+        """By the learner, of so many epochs."""
+        return epoch
 
     def _results(self, arrays):
         """What goes into the file of parameters: name -> NumPy array."""
@@ -151,21 +163,46 @@ class Run:
             print("run folder %s%s" % (self.folder.path, self._remark()), flush=True)
             return
         self._take(checkpoint)
-        self.epoch, self.metrics = checkpoint.epoch, checkpoint.metrics
+        self.epoch, self.metrics, self._steps = checkpoint.epoch, checkpoint.metrics, checkpoint.steps
+        self._seconds = float(checkpoint.partial.get("seconds", 0))
+        self._saved = self._where(checkpoint)
         self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
-        print("resuming %s after epoch %d" % (self.folder.path, self.epoch), flush=True)
+        print("resuming %s %s" % (self.folder.path, self._saved), flush=True)
+
+    def _where(self, checkpoint):
+        if not checkpoint.steps:
+            return "after epoch %d" % checkpoint.epoch
+        return "in epoch %d after %d of %d steps" % (checkpoint.epoch + 1, checkpoint.steps, self.batches_an_epoch)
+
+    def _train(self):
+        with tqdm(
+            total=self.num_epoch * self.batches_an_epoch,
+            initial=self.epoch * self.batches_an_epoch + self._steps,
+            unit="batch",
+            disable=None if self.leads else True,
+            dynamic_ncols=True,
+        ) as bar:
+            while not (self._is_over() or self._is_interrupted()):
+                bar.set_description("epoch %d/%d" % (self.epoch + 1, self.num_epoch))
+                self._train_epoch(bar)
+                if self._is_interrupted():
+                    self._save(self._checkpoint())
+                else:
+                    self._finish_epoch()
 
     def _load_checkpoint(self):
         return self.folder.load_checkpoint()
 
     def _train_epoch(self, bar):
-        # An epoch's noise depends on the seed and its number alone, resumed or not.
-        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, *self._seed_words())
-        self._begin_epoch()
+        """The steps of the epoch that are left, or those until a signal came."""
+        started, done = time.perf_counter() - self._seconds, self._steps
+        if not done:
+            self._begin_epoch()
         last = None
-        for index, batch in enumerate(self._batches(self.epoch + 1)):
+        for index, batch in enumerate(self._batches(self.epoch + 1, done), done):
             progress = (self.epoch + index / self.batches_an_epoch) / self.num_epoch
             self._set_pace(self.learner.updater.optimizer, progress)
+            self._seed(index, index == done)
             # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
             current = self.learner.step(batch)
             if last is not None:
@@ -173,34 +210,49 @@ class Run:
             last = current
             self._after_step(current, progress)
             bar.update()
+            self._steps = index + 1
+            if self._is_interrupted():
+                break
         mx.nd.waitall()
+        self._seconds = time.perf_counter() - started
 
-    def _finish_epoch(self, seconds):
-        """Refuse what diverged; then monitor, and put the epoch on disk."""
-        number = self.epoch + 1
+    def _checkpoint(self):
+        """The run as it is, in the middle of an epoch; DivergenceError where it diverged."""
         arrays = self._state()
         if not all(np.abs(array).max() < self.limit for array in arrays.values()):  # NaN fails too
             raise DivergenceError(
                 "training diverged in epoch %d; %s (%s holds what was saved before)"
-                % (number, self.remedy, self.folder.path)
+                % (self.epoch + 1, self.remedy, self.folder.path)
             )
-        self.epoch = number
-        row = {"epoch": number, "seconds": round(seconds, 3), **self._observed(arrays)}
+        state = optimization.optimizer_state(self.learner)
+        partial = {"steps": np.array(self._steps), "seconds": np.array(self._seconds), **self._gathered()}
+        return Checkpoint(self.epoch, arrays, state, list(self.metrics), *self._kept(), partial=partial)
+
+    def _finish_epoch(self):
+        """Refuse what diverged; then monitor, and put the epoch on disk."""
+        before, number, seconds = self._checkpoint(), self.epoch + 1, self._seconds
+        self.epoch, self._steps, self._seconds = number, 0, 0.0
+        row = {"epoch": number, "seconds": round(seconds, 3), **self._observed(before.arrays)}
         message = "Epoch %d completed" % number
         if number % self.args.monitor_every == 0 or number == self.num_epoch:
             started = time.perf_counter()
-            measured, message = self._monitor(number)
+            try:
+                with interruption.allowed():
+                    measured, message = self._monitor(number)
+            except interruption.Interrupted:
+                self._save(before)
+                raise
             row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
         self.metrics.append(row)
-        self._save(arrays)
+        self._save(Checkpoint(number, before.arrays, before.optimizer_state, self.metrics, *self._kept()))
         tqdm.write("%s (%.1f s)" % (message, seconds))
         sys.stdout.flush()
 
-    def _save(self, arrays):
+    def _save(self, checkpoint):
         """The checkpoint first: it holds all the rest."""
-        state = optimization.optimizer_state(self.learner)
-        self.folder.save_checkpoint(Checkpoint(self.epoch, arrays, state, self.metrics, *self._kept()))
-        self._write_results(arrays)
+        self.folder.save_checkpoint(checkpoint)
+        self._saved = self._where(checkpoint)
+        self._write_results(checkpoint.arrays)
 
     def _write_results(self, arrays):
         self.folder.write_parameters(self._results(arrays))

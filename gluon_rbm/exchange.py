@@ -40,7 +40,7 @@ class Exchange:
     """
 
     def __init__(self, kind, cuda=None, device_id=0, num_devices=1):
-        self._watch, self._kv, self._names = None, None, []
+        self._watch, self._kv, self._names, self._all_end = None, None, [], False
         self.rank, self.num_workers, self.leader = 0, 1, 0
         if kind == "dist_sync":
             self._join()
@@ -64,7 +64,7 @@ class Exchange:
     def __exit__(self, kind, error, trace):
         if self._watch is None:
             return
-        if error is None:
+        if error is None or self._all_end:
             self._kv._barrier()
             self._watch.leave()
             self._kv = None  # ends the servers and the scheduler
@@ -102,17 +102,25 @@ class Exchange:
 
     def gather(self, name, array):
         """The arrays of all workers, NumPy, float32 and of one shape, in order: (num_workers, ...)."""
-        rows = np.zeros((self.num_workers, *array.shape), np.float32)
+        return self.begin_gather(name, array).asnumpy()
+
+    def begin_gather(self, name, array):
+        """As `gather`; an NDArray, which is there when it is read."""
+        rows = np.zeros((self.num_workers, *np.shape(array)), np.float32)
         rows[self.rank] = array
-        if self.num_workers == 1:
-            return rows
         rows = from_host(rows)
-        self.sum(name, [rows])  # of one number and zeros: exact
-        return rows.asnumpy()
+        if self.num_workers > 1:
+            self.sum(name, [rows])  # of one number and zeros: exact
+        return rows
+
+    def end_together(self):
+        """Wait for all workers, who then end for a reason that all of them have."""
+        self._kv._barrier()
+        self._all_end = True
 
     def choose_leader(self, candidate):
         """Let the first worker who is a candidate lead; if there is none, the first one."""
-        self.leader = int(self.gather("candidates", np.array(candidate)).argmax())
+        self.leader = int(self.gather("candidates", candidate).argmax())
 
     def broadcast(self, content):
         """The leader's content, bytes, in every worker."""

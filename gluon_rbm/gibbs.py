@@ -42,6 +42,9 @@ ENGINES = ("auto", "mxnet", "native")
 # MXNet executes behind Python's back. Waiting every so many sweeps keeps the noise that is drawn ahead of it small.
 _SWEEPS_AHEAD = 8
 
+# In one call of the native engine: Python hears of Ctrl-C between calls.
+_NATIVE_SWEEPS = 100
+
 
 class Chains(NamedTuple):
     """State of some chains after the last sweep; rows are chains, samples in {0, 1}, all in the parameters' dtype."""
@@ -312,16 +315,19 @@ class _Conditional:
 
 
 def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
-    arrays = native.run(
-        **_native_parameters(parameters, base_visible_bias),
-        key=key,
-        sweeps=sweeps,
-        visible=_host(visible),
-        hidden=_host(hidden),
-        beta=_host(beta),
-        clamp=None if clamp is None else [_host(part) for part in clamp],
-        softmax_group=group,
-    )
+    start = {"visible": _host(visible), "hidden": _host(hidden)}
+    for first in range(0, sweeps, _NATIVE_SWEEPS):
+        arrays = native.run(
+            **_native_parameters(parameters, base_visible_bias),
+            **start,
+            key=key,
+            first_sweep=first,
+            sweeps=min(_NATIVE_SWEEPS, sweeps - first),
+            beta=_host(beta),
+            clamp=None if clamp is None else [_host(part) for part in clamp],
+            softmax_group=group,
+        )
+        start = {"hidden": arrays[1]}
     return Chains(*map(from_host, arrays))
 
 

@@ -189,20 +189,24 @@ class NetworkRun(epochs.Run):
         return NetworkLearner(self.args, self.network, self._trained(self.epoch), from_host(first, self.context))
 
     def _take(self, checkpoint):
-        self.epoch = checkpoint.epoch - 1  # whose learner it is
+        self.epoch = checkpoint.epoch if checkpoint.steps else checkpoint.epoch - 1  # whose learner it is
         self.learner = self._make_learner()
+        self._losses = list(map(from_host, checkpoint.partial.get("losses", np.empty((0, 1)))))
         super()._take(checkpoint)
 
-    def _updates(self, epoch):
-        before = (self._trained(epoch - 1) or 0) * self.args.num_epoch
-        return (epoch - before) * self.batches_an_epoch
+    def _epochs_learned(self, epoch):
+        return epoch - (self._trained(self.epoch) or 0) * self.args.num_epoch
 
     def _begin_epoch(self):
         self._losses = []
         if self.epoch and self._trained(self.epoch) != self._trained(self.epoch - 1):
             self.learner = self._make_learner()
 
-    def _batches(self, number):
+    def _seed(self, step, first):
+        if self.args.sampled:  # the steps before drew more than could be drawn again
+            epochs.seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, step)
+
+    def _batches(self, number, skip):
         args = self.args
 
         def prepare(images, generator):
@@ -214,6 +218,7 @@ class NetworkRun(epochs.Run):
             prepare,
             key=[args.seed, _SHUFFLE, number],
             num_workers=args.data_loader_num_worker,
+            skip=skip,
         )
         return (from_host(batch, self.context) for batch in batches)
 
@@ -223,6 +228,9 @@ class NetworkRun(epochs.Run):
     def _mean_loss(self):
         """Of the epoch's training images, each under the parameters of its step."""
         return sum(loss.asscalar().item() for loss in self._losses) / len(self.data.train_images)
+
+    def _gathered(self):
+        return {"losses": np.array([loss.asnumpy() for loss in self._losses])}
 
     def _observed(self, arrays):
         return {"train_loss": round(self._mean_loss(), 5)}

@@ -139,7 +139,7 @@ def add_run(add):
     """The flags of what every training run has: a seed, a folder, and that it may be resumed."""
     add("--seed", type=_natural, default=0, help="everything random follows from it")
     add("--output-dir", help="run folder; by default a new one under runs/")
-    add("--resume", action="store_true", help="continue the run in the run folder from its last whole epoch")
+    add("--resume", action="store_true", help="continue the run in the run folder from its checkpoint")
 
 
 def add_image_size(add):

@@ -8,7 +8,7 @@ import contextlib
 import io
 import json
 
-from gluon_rbm import epochs, framework
+from gluon_rbm import epochs, framework, interruption
 from gluon_rbm.errors import InputError
 from gluon_rbm.exchange import Replicas
 from gluon_rbm.run_folder import Checkpoint, RunFolder, has_checkpoint
@@ -20,6 +20,7 @@ class ParallelRun(epochs.Run):
     """`exchange` is to be set before anything else; one device of one worker is a run as any other."""
 
     _told_to_stop = False
+    _signals, _agreed = None, False
 
     @property
     def leads(self):
@@ -74,10 +75,8 @@ class ParallelRun(epochs.Run):
         checkpoint = self._load_checkpoint()
         if checkpoint is not None:
             self._take(checkpoint)
-            self.epoch = checkpoint.epoch
-        print(
-            "worker %d of %d, after epoch %d" % (self.exchange.rank, self.exchange.num_workers, self.epoch), flush=True
-        )
+            self.epoch, self._steps = checkpoint.epoch, checkpoint.steps
+        print("worker %d of %d" % (self.exchange.rank, self.exchange.num_workers), flush=True)
 
     def _put(self, checkpoint):
         if self.exchange.parts == 1:
@@ -93,10 +92,37 @@ class ParallelRun(epochs.Run):
         self.exchange.check_equal(arrays)
         return arrays
 
-    def _finish_epoch(self, seconds):
+    def _is_interrupted(self):
+        """Whether a signal came to any worker: all are told in the same step, the one after."""
+        if self.exchange.num_workers == 1:
+            return super()._is_interrupted()
+        if not self._agreed:
+            before, self._signals = self._signals, self.exchange.begin_gather("signals", interruption.received())
+            number = 0 if before is None else int(before.asnumpy().max())
+            if number:
+                interruption.receive(number)
+                self._agreed = True
+        return self._agreed
+
+    def _train(self):
+        super()._train()
+        if self._agreed:
+            self.exchange.end_together()  # now that the leader has saved
+
+    def _checkpoint(self):
         if self.leads:
-            super()._finish_epoch(seconds)
+            return super()._checkpoint()
+        self._state()
+        return None
+
+    def _save(self, checkpoint):
+        if self.leads:
+            super()._save(checkpoint)
+
+    def _finish_epoch(self):
+        if self.leads:
+            super()._finish_epoch()
         else:
-            self._state()
-            self.epoch += 1
+            self._checkpoint()
+            self.epoch, self._steps, self._seconds = self.epoch + 1, 0, 0.0
         self._told_to_stop = self.exchange.broadcast(b"stop" if self._is_over() else b"go on") == b"stop"

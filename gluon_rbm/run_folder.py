@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _CHECKPOINT = "checkpoint.npz"
-_PARTS = ("parameter", "optimizer", "average", "best")
+_PARTS = ("parameter", "optimizer", "average", "best", "partial")
 _ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
 PARAMETERS = "rbm.params"
@@ -151,19 +151,21 @@ def read_metrics(path):
 
 
 class Checkpoint:
-    """State of a run after a whole epoch.
+    """State of a run after a whole epoch, or in the middle of one.
 
-    epoch : int, epochs done; metrics : list of dict, one row each; arrays, optimizer_state, average (of parameters),
-    best (of early stopping) : name -> NumPy array.
+    epoch : int, whole epochs done; metrics : list of dict, one row each; arrays, optimizer_state, average (of
+    parameters), best (of early stopping), partial (of an epoch that is not whole: its steps, seconds and what else its
+    row needs; empty after a whole one) : name -> NumPy array. steps : int, done of the next epoch.
     """
 
-    def __init__(self, epoch, arrays, optimizer_state, metrics, average=None, best=None):
+    def __init__(self, epoch, arrays, optimizer_state, metrics, average=None, best=None, partial=None):
         self.epoch, self.arrays, self.optimizer_state, self.metrics = epoch, arrays, optimizer_state, metrics
-        self.average, self.best = average or {}, best or {}
+        self.average, self.best, self.partial = average or {}, best or {}, partial or {}
+        self.steps = int(self.partial.get("steps", 0))
 
     def content(self):
         """All of it as bytes, which `load` reads back from a file of them."""
-        parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best))
+        parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best, self.partial))
         content = {part + "/" + name: array for part, arrays in parts for name, array in arrays.items()}
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed

@@ -71,7 +71,7 @@ class Learner:
 
 
 def main(argv, prog, api, make_learner):
-    """Run a training script; returns its exit status: 2, 3 or 130 as `command.exit_status`, 4 as `watch`."""
+    """Run a training script; returns its exit status: as `command.exit_status`, or 4 as `watch`."""
     args = options.parse(argv, prog)
 
     def train():
@@ -80,7 +80,7 @@ def main(argv, prog, api, make_learner):
             stack.enter_context(exchange)
             _Run(args, api, make_learner, exchange, stack).run()
 
-    status = command.exit_status(prog, train, "interrupted; --resume continues from the last whole epoch")
+    status = command.exit_status(prog, train)
     watch.finish(status)
     return status
 
@@ -239,7 +239,13 @@ class _Run(ParallelRun):
     def _results(self, arrays):
         return {**arrays, **{name: array.asnumpy() for name, array in self._best().items()}}
 
-    def _batches(self, number):
+    def _seed(self, step, first):
+        if first:
+            super()._seed(step, first)
+            for context in step * self.exchange.contexts:  # each of them drew one in its graph
+                gibbs.draw_key(context)
+
+    def _batches(self, number, skip):
         args = self.args
         batches = datasets.batches(
             self.data.train_images,
@@ -248,6 +254,7 @@ class _Run(ParallelRun):
             key=[args.seed, _SHUFFLE, number],
             binarize=args.binarize,
             num_workers=args.data_loader_num_worker,
+            skip=skip,
         )
         return (self.exchange.place(batch) for batch in batches)
 

@@ -1,4 +1,6 @@
 import os
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -50,3 +52,13 @@ def seed():
 @pytest.fixture
 def generator(seed):
     return np.random.default_rng(seed)
+
+
+if sys.version_info < (3, 10):
+
+    @pytest.fixture(autouse=True)
+    def settled():
+        """There `subprocess` forks without a word to Python, and so to `binary_rbm`, which would have MXNet settle."""
+        yield
+        mx.nd.waitall()
+        time.sleep(0.02)

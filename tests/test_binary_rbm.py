@@ -392,7 +392,16 @@ def test_calls_in_different_threads_do_not_share_noise(ctx, seed, generator):
     assert len({output.tobytes() for outputs in results for output in outputs}) == 8 * 30
 
 
-def test_a_program_may_end_while_calls_are_under_way():
+FORK = """
+import os
+if not os.fork():
+    os._exit(0)
+os._exit(os.wait()[1])
+"""
+
+
+@pytest.mark.parametrize("end", ["", FORK], ids=["ends", "forks"])
+def test_a_program_may_end_or_fork_while_calls_are_under_way(end):
     """MXNet waits for an operator that waits for an interpreter that is no more, unless somebody waits before."""
     program = """
 from binary_rbm import BinaryRBMBlock
@@ -402,6 +411,7 @@ rbm.initialize()
 for _ in range(3):
     rbm(mx.nd.ones((80, 784)))
 """
+    program += end
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
 
 

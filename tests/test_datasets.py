@@ -639,6 +639,19 @@ def test_batches_follow_from_the_key_alone(seed, binarize):
     assert not np.array_equal(np.concatenate(epoch(seed, 0)), np.concatenate(epoch(seed, 1)))
 
 
+@pytest.mark.parametrize("num_workers", [0, 3])
+@pytest.mark.parametrize("key", [None, (1, 2)])
+def test_batches_that_are_passed_over_leave_the_others_alone(seed, key, num_workers):
+    images = np.random.default_rng(seed).integers(0, 256, (23, 5, 5), np.uint8)
+    settings = {"key": key, "binarize": "sample" if key else "none"}
+    whole = list(datasets.batches(images, 255, 5, **settings))
+    for skip in range(6):
+        rest = list(datasets.batches(images, 255, 5, **settings, num_workers=num_workers, skip=skip))
+        assert len(rest) == 5 - skip
+        for batch, expected in zip(rest, whole[skip:]):
+            np.testing.assert_array_equal(batch, expected)
+
+
 def test_every_image_once_an_epoch(seed):
     for num_workers in (0, 3):
         found = list(datasets.batches(numbered(), 1, 5, (seed, 7), num_workers=num_workers))

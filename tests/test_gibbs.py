@@ -86,6 +86,21 @@ def test_beta_of_each_chain_equals_one_beta_for_all(ctx, seed, generator):
         np.testing.assert_allclose(left.asnumpy(), right.asnumpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("start", ["visible", "hidden"])
+def test_it_does_not_matter_how_many_sweeps_the_native_engine_is_given_at_a_time(
+    ctx, engine, seed, generator, start, monkeypatch
+):
+    machine = parameters(reference.random_machine(6, 5, generator), ctx)
+    layer = mx.nd.ones((4, 6 if start == "visible" else 5), ctx=ctx)
+    clamp = mx.nd.array([1, 0, 0, 0, 0, 1], ctx=ctx), mx.nd.array([1, 0, 0, 0, 0, 0], ctx=ctx)
+    whole, parts = [], []
+    for at_once, found in ((100, whole), (4, parts)):
+        monkeypatch.setattr(gibbs, "_NATIVE_SWEEPS", at_once)
+        found += gibbs.run_chains(machine, **{start: layer}, sweeps=13, clamp=clamp, key=[seed], engine=engine)
+    for array, expected in zip(parts, whole):
+        np.testing.assert_array_equal(array.asnumpy(), expected.asnumpy())
+
+
 def test_different_betas_side_by_side(ctx, engine, seed, generator):
     machine = reference.random_machine(3, 3, generator)
     betas = np.repeat([0.2, 1.0], DRAWS)

@@ -57,7 +57,7 @@ LAYERS = [
     ["gluon_rbm.energy", "gluon_rbm.image_pipeline", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
     ["gluon_rbm.diagnostics", "gluon_rbm.watch"],
-    ["gluon_rbm.arguments", "gluon_rbm.errors"],
+    ["gluon_rbm.arguments", "gluon_rbm.errors", "gluon_rbm.interruption"],
     ["gluon_rbm", "gluon_rbm.commands"],
 ]
 DOORS = {"mxnet": "gluon_rbm.framework", "matplotlib": "gluon_rbm.plots"}

@@ -1,7 +1,9 @@
 """What happens to the parameters over a run, in both scripts: schedules, optimizers, averages, held-out images."""
 
 import csv
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from test_training import SCRIPTS, assert_same, learned, one_line, run
 
 import ais
 import binary_rbm_gluon
-from gluon_rbm import datasets, monitoring, optimization, options, training
+from gluon_rbm import datasets, monitoring, optimization, options, run_folder, training
 from gluon_rbm.framework import mx
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
@@ -78,19 +80,20 @@ def assert_same_runs(left, right):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """A run that is interrupted after its second epoch, and then resumed."""
+    """A run that is interrupted in the middle of its third epoch, and then resumed."""
 
     def interrupt_and_resume(script, then, folder, *arguments):
         with monkeypatch.context() as patch:
-            train = training._Run._train_epoch
+            after_step = training._Run._after_step
 
-            def stop(self, bar):
-                if self.epoch == 2:
-                    raise KeyboardInterrupt
-                train(self, bar)
+            def stop(self, result, progress):
+                after_step(self, result, progress)
+                if self.epoch == 2 and self._steps == 1:  # in the second step
+                    os.kill(os.getpid(), signal.SIGINT)
 
-            patch.setattr(training._Run, "_train_epoch", stop)
+            patch.setattr(training._Run, "_after_step", stop)
             assert run(script, folder, *arguments) == 130
+        assert run_folder.Checkpoint.load(folder / "checkpoint.npz").steps == 2
         assert run(then, folder, *arguments, "--resume") == 0
 
     return interrupt_and_resume

@@ -107,26 +107,32 @@ def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, arguments):
-    """Stopped in its second epoch, and with greedy training between the machines, too; other workers, same result."""
+    """Stopped in its second epoch, and with greedy training in the second machine's first, too; other workers, same
+    result."""
     assert run(tmp_path / "whole", "--num-epoch", 2, *arguments) == 0
 
     def stop_in(number):
-        train_epoch = epochs.Run._train_epoch
+        after_step = multinary_training.NetworkRun._after_step
 
-        def stop(self, bar):
-            if self.epoch + 1 == number:
-                raise KeyboardInterrupt
-            train_epoch(self, bar)
+        def stop(self, result, progress):
+            after_step(self, result, progress)
+            if self.epoch + 1 == number and self._steps == 2:  # in the third of five steps
+                os.kill(os.getpid(), signal.SIGTERM)
 
         return stop
 
     for number in (2, 3):
         with monkeypatch.context() as patch:
-            patch.setattr(epochs.Run, "_train_epoch", stop_in(number))
+            patch.setattr(multinary_training.NetworkRun, "_after_step", stop_in(number))
             status = run(tmp_path / "parts", "--num-epoch", 2, "--resume", "--data-loader-num-worker", 0, *arguments)
-            assert status == (130 if number == 2 or "greedy" in arguments else 0)
+            assert status == (143 if number == 2 or "greedy" in arguments else 0)
     assert run(tmp_path / "parts", "--num-epoch", 2, "--resume", *arguments) == 0
     assert_same(tmp_path / "whole", tmp_path / "parts")
+    whole, parts = (
+        [{name: value for name, value in row.items() if "seconds" not in name} for row in read_metrics(tmp_path / run)]
+        for run in ("whole", "parts")
+    )
+    assert whole == parts
 
 
 def test_kill_then_resume(tmp_path, generator):
@@ -159,8 +165,8 @@ def test_greedy_training_leaves_the_machines_below_alone(tmp_path, monkeypatch):
     seen = []
     finish = epochs.Run._finish_epoch
 
-    def record(self, seconds):
-        finish(self, seconds)
+    def record(self):
+        finish(self)
         seen.append({name: array.asnumpy() for name, array in self.learner.arrays().items()})
 
     monkeypatch.setattr(epochs.Run, "_finish_epoch", record)

@@ -3,11 +3,10 @@
 from gluon_rbm import command, multinary_training, networks, optimization, options
 from gluon_rbm.arguments import above_zero, at_least, finite
 
-__all__ = ["ABOUT", "INTERRUPTED", "PRESETS", "add_arguments", "run"]
+__all__ = ["ABOUT", "PRESETS", "add_arguments", "run"]
 
 ABOUT = "train a stack of multinary machines, convolutional and dense, by backpropagation"
 PRESETS = networks.PRESETS
-INTERRUPTED = "interrupted; --resume continues from the last whole epoch"
 
 _CHANNELS = [64, 128]
 

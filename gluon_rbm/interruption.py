@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM on a command line: they raise `Interrupted`, at once or when what must be whole is whole.
+
+Only command lines enter `handled`; nothing else here touches a signal's handler.
+"""
+
+import contextlib
+import signal
+import threading
+
+__all__ = ["Interrupted", "allowed", "handled", "held", "pending", "quiet", "receive", "received"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM came. exit_status : what shells say of a process that it ended, 130 or 143; where : what is
+    to be said after "interrupted".
+    """
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.exit_status, self.where = 128 + number, ""
+
+    def __str__(self):
+        return "interrupted %s" % self.where if self.where else "interrupted"
+
+
+class _State:
+    received, held = None, False
+
+
+def _receive(number, frame):
+    for one in _SIGNALS:  # the next one ends the process at once
+        if signal.getsignal(one) is _receive:
+            signal.signal(one, signal.SIG_DFL)
+    _State.received = number
+    if not _State.held:
+        raise Interrupted(number)
+
+
+def _raise_received():
+    if pending():
+        raise Interrupted(_State.received)
+
+
+@contextlib.contextmanager
+def handled():
+    """In the block Ctrl-C and SIGTERM raise `Interrupted`; a second one ends the process.
+
+    What is ignored (under nohup, or in the background of a shell) stays so. Signals come to the main thread: in another
+    one this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    _State.received, _State.held = None, False
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _receive)
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # not one of Python's, which it cannot put back
+                signal.signal(number, handler)
+        _State.received = None
+
+
+@contextlib.contextmanager
+def held():
+    """In the block a signal waits: it raises at the end, or in a block that is `allowed` to be left."""
+    _State.held = True
+    try:
+        yield
+    finally:
+        _State.held = False
+    _raise_received()
+
+
+@contextlib.contextmanager
+def allowed():
+    """In the block, inside one that is `held`, signals raise at once again."""
+    _State.held = False
+    try:
+        _raise_received()
+        yield
+    finally:
+        _State.held = True
+    _raise_received()  # where Python swallowed it, as in a `__del__`
+
+
+def pending():
+    """Whether a signal came."""
+    return _State.received is not None
+
+
+def received():
+    """The number of the signal that came; 0: none."""
+    return _State.received or 0
+
+
+def receive(number):
+    """As if that signal had come while it is `held`: another worker received it."""
+    _State.received = _State.received or number
+
+
+def quiet():
+    """Let Ctrl-C end the process without a traceback until `handled`: for scripts, before imports that take seconds."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
