@@ -40,7 +40,7 @@ class Exchange:
     """
 
     def __init__(self, kind, cuda=None, device_id=0, num_devices=1):
-        self._watch, self._kv, self._names, self._all_end = None, None, [], False
+        self._watch, self._kv, self._sums, self._all_end = None, None, {}, False
         self.rank, self.num_workers, self.leader = 0, 1, 0
         if kind == "dist_sync":
             self._join()
@@ -91,14 +91,16 @@ class Exchange:
         """Add NDArrays up: one for each device here, and those of the other workers. The first one becomes the sum."""
         if self._kv is None:
             return
-        if name not in self._names:
+        if name not in self._sums:
             self._kv.init(name, values[0].zeros_like())
             if self._watch:
                 self._kv._barrier()  # nothing is pulled before it is there
-            self._names.append(name)
-        priority = -self._names.index(name)
-        self._kv.push(name, values, priority=priority)
-        self._kv.pull(name, out=values[0], priority=priority)
+        elif self._sums[name] is not values[0]:
+            # MXNet orders the pushes of an array, not those of a name: two of one worker would count as of two.
+            self._sums[name].wait_to_read()
+        self._sums[name] = values[0]
+        self._kv.push(name, values)
+        self._kv.pull(name, out=values[0])
 
     def gather(self, name, array):
         """The arrays of all workers, NumPy, float32 and of one shape, in order: (num_workers, ...)."""

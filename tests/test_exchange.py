@@ -1,5 +1,7 @@
 """Several devices of one process, for which mx.cpu(0), mx.cpu(1), ... stand in."""
 
+import signal
+
 import numpy as np
 import pytest
 import reference
@@ -160,19 +162,17 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
     arguments += ["--monitor-every", "9", "--num-epoch", "3"]
     assert run(SCRIPTS[api], tmp_path / "whole", *arguments) == 0
 
-    class Stopped(Exception):
-        pass
+    original, steps = training._Run._after_step, []
 
-    original = training._Run._finish_epoch
+    def stop(self, result, progress):
+        original(self, result, progress)
+        steps.append(progress)
+        if len(steps) == 6:  # of four in an epoch
+            signal.raise_signal(signal.SIGTERM)
 
-    def stop(self, seconds):
-        original(self, seconds)
-        if self.epoch == 1:
-            raise Stopped
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(training._Run, "_finish_epoch", stop)
-        run(SCRIPTS[api], tmp_path / "parts", *arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Run, "_after_step", stop)
+        assert run(SCRIPTS[api], tmp_path / "parts", *arguments) == 143
     assert run(SCRIPTS[api], tmp_path / "parts", *arguments, "--resume") == 0
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
