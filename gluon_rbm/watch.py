@@ -151,6 +151,12 @@ class _Hub(threading.Thread):
         self._selector.register(listener, selectors.EVENT_READ)
 
     def run(self):
+        try:
+            self._watch()
+        except BaseException as error:  # nobody may be left waiting
+            _end_process("the watch itself has failed (%s: %s)" % (type(error).__name__, error))
+
+    def _watch(self):
         told = time.monotonic()
         while not self._is_over():
             for key, _ in self._selector.select(timeout=min(1, self._patience / 4)):
@@ -180,7 +186,6 @@ class _Hub(threading.Thread):
         messages = peer.receive()
         if messages is None:
             self._selector.unregister(peer.connection)
-            peer.connection.close()
             if peer.role and not peer.done:
                 self._end("%s has ended" % peer.name)
             return
