@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -313,3 +314,27 @@ def test_workers_that_are_no_longer_equal(monkeypatch):
     monkeypatch.setattr(one, "gather", lambda name, row: np.stack([row, row + 1]))
     with pytest.raises(InputError, match="the parameters of worker 1 are no longer those of worker 0"):
         one.check_equal({"w": np.ones(3)})
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the tests stand alone, without docs/")
+def test_the_lines_of_the_page(tmp_path):
+    """As they are written there, but for the port, which may be taken here, and where Python is."""
+    lines = re.search(r"<!-- one machine -->\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    assert lines.count("9091") == 1
+    (tmp_path / "python").symlink_to(sys.executable)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DMLC_")},
+        "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([ROOT, *sys.path]),
+        "MPLBACKEND": "Agg",
+    }
+    (tmp_path / "binary_rbm_gluon.py").write_text(Path(binary_rbm_gluon.__file__).read_text())
+    done = subprocess.run(
+        ["bash", "-euc", lines.replace("9091", str(free_port()))],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert "Done: runs/two-workers" in done.stdout and done.returncode == 0, done.stdout
+    assert learned(tmp_path / "runs" / "two-workers")["aux_visible_layer_sample"].shape == (20, 64)
