@@ -291,6 +291,13 @@ def binary_rbm_symbol(
     )
 
 
+# What the original's Module script calls the chains' visible and hidden samples.
+_MISNAMED = {
+    "aux_hidden_layer_sample": "aux_visible_layer_sample",
+    "aux_hidden_layer_prob_1": "aux_hidden_layer_sample",
+}
+
+
 # --- Gluon ------------------------------------------------------------------------------------------------------------
 
 
@@ -420,11 +427,19 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             **self.rule._asdict(),
         )
 
-    def load_parameters(self, filename, *args, **kwargs):
-        """As `gluon.Block.load_parameters`; without training, chains in the file are passed over."""
-        if not self.for_training:
-            kwargs["ignore_extra"] = True
-        super().load_parameters(filename, *args, **kwargs)
+    def load_parameters(self, filename, ctx=None, allow_missing=False, ignore_extra=False, **casting):
+        """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
+
+        What the original's Module script wrote loads, too, although it has wrong names for the chains.
+        """
+        ignore_extra = ignore_extra or not self.for_training
+        stored = mx.nd.load(filename)
+        if isinstance(stored, dict) and "aux:aux_hidden_layer_prob_1" in stored:
+            bare = {name.partition(":")[2]: array for name, array in stored.items()}
+            arrays = {self.prefix + _MISNAMED.get(name, name): array for name, array in bare.items()}
+            self.collect_params().load_dict(arrays, ctx, allow_missing, ignore_extra, filename=filename, **casting)
+        else:
+            super().load_parameters(filename, ctx, allow_missing, ignore_extra, **casting)
 
     @property
     def rbm_parameters(self):

@@ -1,8 +1,8 @@
 """The documentation site: `python -m sphinx -nW -c docs . build/site`, from the root of the repository.
 
 The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. What it needs besides is made
-here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, and links from the names
-of functions to their entries.
+here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules,
+and links from the names of functions to their entries.
 """
 
 import re
@@ -14,6 +14,7 @@ from sphinx import addnodes
 from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[1]
+REST = "docs/api/runs"  # the page that takes modules which are on no other
 sys.path.insert(0, str(ROOT))
 
 import gluon_rbm  # noqa: E402
@@ -42,7 +43,9 @@ nitpick_ignore = [("py:class", "Any"), ("py:class", "numpy.ndarray")]
 
 
 def setup(app):
+    app.connect("env-get-outdated", lambda *_: [root_doc, REST])  # for what is new
     app.connect("source-read", add_contents)
+    app.connect("source-read", add_modules)
     app.connect("autodoc-process-docstring", to_restructured_text)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("doctree-resolved", link_names)
@@ -63,6 +66,18 @@ def add_contents(app, docname, source):
     for caption, entries in parts:
         if entries:
             source[0] += "\n```{toctree}\n:hidden:\n:caption: %s\n\n%s\n```\n" % (caption, "\n".join(entries))
+
+
+def add_modules(app, docname, source):
+    """Entries for the modules that no page in docs/api has: every one has its entry."""
+    if docname != REST:
+        return
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.rst"))
+    paths = [path for path in ROOT.glob("*.py") if path.name != "setup.py"] + [*ROOT.glob("gluon_rbm/**/*.py")]
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
+    for name in sorted(name for name in names if not name.endswith("__init__")):
+        if ".. automodule:: %s\n" % name not in text:
+            source[0] += "\n%s\n%s\n\n.. automodule:: %s\n" % (name, "-" * len(name), name)
 
 
 def add_entrance(app, exception):

@@ -24,6 +24,7 @@ _COMMANDS = (
     "likelihood",
     "frechet",
     "svm",
+    "page",
     "exercise",
     "train-deep",
     "train-multinary",

@@ -1,12 +1,13 @@
 """A training run, epoch by epoch: what every kind of run shares, from its checkpoint to its files."""
 
+import contextlib
 import sys
 import time
 
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import interruption, optimization, plots
+from gluon_rbm import interruption, optimization, plots, watch
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
@@ -20,6 +21,7 @@ FREE = (
     "data_loader_num_worker",
     "output_dir",
     "resume",
+    "tensorboard",
     "cuda",
     "device_id",
     "monitor_every",
@@ -50,7 +52,7 @@ class Run:
         num_epoch, batches_an_epoch       lengths
         limit, remedy                     the largest sound value of any array, and what helps against larger ones
 
-    and has `_batches`, `_monitor`, `_make_pictures` and what else is empty here.
+    and has `_batches`, `_monitor`, `_watched`, `_make_pictures` and what else is empty here.
     """
 
     leads = True  # whether this process monitors and writes: see `gluon_rbm.parallel`
@@ -58,7 +60,7 @@ class Run:
 
     def __init__(self, args, folder):
         self.args, self.folder, self.num_epoch = args, folder, args.num_epoch
-        self.epoch, self.metrics = 0, []
+        self.epoch, self.metrics, self._watcher = 0, [], None
         self._steps, self._seconds = 0, 0.0  # done of the next epoch
         self._saved = None  # what the checkpoint on disk is of
 
@@ -67,7 +69,8 @@ class Run:
         try:
             with interruption.held():
                 self._restore()
-                self._train()
+                with self._watching():
+                    self._train()
             if self.leads:
                 self._make_pictures()
         except interruption.Interrupted as interrupted:
@@ -93,6 +96,10 @@ class Run:
         raise NotImplementedError
 
     def _make_pictures(self):
+        raise NotImplementedError
+
+    def _watched(self):
+        """Pictures for who watches the run: name -> (images (n, pixels) in [0, 1], their shape)."""
         raise NotImplementedError
 
     def _is_over(self):
@@ -130,8 +137,8 @@ class Run:
         return interruption.pending()
 
     def _state(self):
-        """All that was learned, and all chains: name -> NumPy array."""
-        return {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+        """What a checkpoint holds of the learner: name -> NumPy array."""
+        return self._arrays()
 
     def _gathered(self):
         """What the row of an epoch needs from its steps: name -> NumPy array."""
@@ -168,6 +175,23 @@ class Run:
         self._saved = self._where(checkpoint)
         self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
         print("resuming %s %s" % (self.folder.path, self._saved), flush=True)
+
+    @contextlib.contextmanager
+    def _watching(self):
+        if not (self.args.tensorboard and self.leads):
+            yield
+            return
+        # What an epoch changes is not known of one that was done in part before.
+        before = {} if self._steps else self._parameters(self._arrays())
+        watcher = watch.Watcher(self.folder.file(watch.FOLDER), self.epoch, self.metrics, before)
+        with contextlib.closing(watcher) as self._watcher:
+            yield
+
+    def _arrays(self):
+        return {name: array.asnumpy() for name, array in self.learner.arrays().items()}
+
+    def _parameters(self, arrays):
+        return {name: arrays[name] for name in self.learner.parameter_names.values()}
 
     def _where(self, checkpoint):
         if not checkpoint.steps:
@@ -234,7 +258,8 @@ class Run:
         self.epoch, self._steps, self._seconds = number, 0, 0.0
         row = {"epoch": number, "seconds": round(seconds, 3), **self._observed(before.arrays)}
         message = "Epoch %d completed" % number
-        if number % self.args.monitor_every == 0 or number == self.num_epoch:
+        monitored = number % self.args.monitor_every == 0 or number == self.num_epoch
+        if monitored:
             started = time.perf_counter()
             try:
                 with interruption.allowed():
@@ -244,6 +269,9 @@ class Run:
                 raise
             row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
         self.metrics.append(row)
+        if self._watcher:  # before the checkpoint: a run that goes on from the one before writes this epoch anew
+            pictures = self._watched() if monitored else {}
+            self._watcher.write(number, self.metrics, self._parameters(before.arrays), pictures)
         self._save(Checkpoint(number, before.arrays, before.optimizer_state, self.metrics, *self._kept()))
         tqdm.write("%s (%.1f s)" % (message, seconds))
         sys.stdout.flush()

@@ -16,7 +16,7 @@ import hashlib
 
 import numpy as np
 
-from gluon_rbm import learning, watch
+from gluon_rbm import learning, peers
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import choose_contexts, from_host, mx
 
@@ -50,10 +50,10 @@ class Exchange:
         self.contexts, self.note = choose_contexts(cuda, device_id, num_devices)
 
     def _join(self):
-        where = watch.address()
+        where = peers.address()
         if where.role != "worker":
             raise InputError("DMLC_ROLE is %s, which this program was to see when it started" % where.role)
-        self._watch = watch.Watch(where)
+        self._watch = peers.Watch(where)
         self._kv = mx.kv.create("dist_sync")
         self.rank, self.num_workers = self._kv.rank, self._kv.num_workers
         self._watch.rename("worker %d" % self.rank)

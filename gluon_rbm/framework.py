@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm import __version__, watch
+from gluon_rbm import __version__, peers
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -143,7 +143,7 @@ def _import_mxnet():
     _warn_of_two_wheels(wheels)
     if any(name in wheels for name in _CUDA_WHEELS):
         _preload_cuda_libraries()
-    watch.attend()
+    peers.attend()
     try:
         with warnings.catch_warnings():
             # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.

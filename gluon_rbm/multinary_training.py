@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots
+from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots, watch
 from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
@@ -131,6 +131,7 @@ class NetworkRun(epochs.Run):
     remedy = "lower --learning-rate or --weight-decay"
 
     def __init__(self, args, stack):
+        watch.check(args)
         self.context, note = framework.choose_context(args.cuda, args.device_id)
         if note:
             print(note, flush=True)
@@ -266,14 +267,25 @@ class NetworkRun(epochs.Run):
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
 
+    def _watched(self):
+        """Filters, images as reconstructed, and samples as soon as all machines have learned something."""
+        weight, shape = networks.filters(self.network, self.description)
+        pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
+        images = self.held_out if self.args.held_out else self.data.test_images
+        values = {"reconstructions": self._reconstruct(from_host(self._values(images[: _SIDE**2]), self.context))}
+        if self._trained(self.epoch - 1) in (None, len(self.network.machines) - 1):
+            epochs.seed_mxnet(self.args.seed, _SHOWCASE)
+            values["samples"] = self.network.generate(self._start(), self.args.sample_sweeps)
+        for name, found in values.items():
+            pictures[name] = networks.to_images(found, self.description), self.data.image_shape
+        return pictures
+
     def _make_pictures(self):
         figure, (left, right) = plots.panels(2)
         plots.learning_curve(self.metrics, "loss", "F(v) - F(v') (nats per image)", left)
         plots.learning_curve(self.metrics, "reconstruction_error", "mean squared error of a pixel", right)
         self._picture("learning-curve.png", figure)
-        self._picture(
-            "filters.png", plots.filters(*_filters(self.network.machines[0], self.description["image_shape"]))
-        )
+        self._picture("filters.png", plots.filters(*networks.filters(self.network, self.description)))
         self._picture("showcase.png", self._showcase())
         print("Done: %s" % self.folder.path, flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
@@ -307,16 +319,3 @@ def _normal_like(values, count, units, generator):
     mean = rows.mean(axis=0)
     mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
     return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)
-
-
-def _filters(machine, image_shape):
-    """Weights (pixels, filters) of a first machine and the shape of their images, as `plots.filters` takes them.
-
-    image_shape : (channels, height, width)
-    """
-    weight = machine.interaction_weight.data().asnumpy()
-    if weight.ndim == 2:  # (num_visible, num_hidden)
-        weight = weight.T.reshape(-1, *image_shape)
-    weight = np.moveaxis(weight, 1, 3)
-    shape = weight.shape[1:] if weight.shape[3] == 3 else weight.shape[1:3]
-    return weight.reshape(len(weight), -1).T, shape

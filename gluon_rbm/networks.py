@@ -26,6 +26,7 @@ __all__ = [
     "build",
     "describe",
     "features",
+    "filters",
     "initialize",
     "parameters",
     "read",
@@ -269,6 +270,16 @@ def to_images(values, description):
     if description["visible_units"] == "gaussian":
         return (values * np.float32(description["deviation"]) + np.float32(description["mean"])).clip(0, 1)
     return values / np.float32(description["maximum"])
+
+
+def filters(network, description):
+    """Weights (pixels, filters) of the first machine, and their images' shape: what `gluon_rbm.plots.filters` takes."""
+    weight = network.machines[0].interaction_weight.data().asnumpy()
+    if weight.ndim == 2:  # (num_visible, num_hidden)
+        weight = weight.T.reshape(-1, *description["image_shape"])
+    weight = np.moveaxis(weight, 1, 3)
+    shape = weight.shape[1:] if weight.shape[3] == 3 else weight.shape[1:3]
+    return weight.reshape(len(weight), -1).T, shape
 
 
 def features(network, description, images, batch_size=500, maximum=None, pool=1, sampled=False):

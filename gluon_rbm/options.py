@@ -140,6 +140,7 @@ def add_run(add):
     add("--seed", type=_natural, default=0, help="everything random follows from it")
     add("--output-dir", help="run folder; by default a new one under runs/")
     add("--resume", action="store_true", help="continue the run in the run folder from its checkpoint")
+    add("--tensorboard", action="store_true", help="write what TensorBoard shows into the run folder, epoch by epoch")
 
 
 def add_image_size(add):

@@ -6,7 +6,7 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["Bracket", "LogPartition", "smoothed_visible_bias", "summarize_log_weights", "summarize_reverse"]
+__all__ = ["Bracket", "LogPartition", "doubt", "smoothed_visible_bias", "summarize_log_weights", "summarize_reverse"]
 
 _TRUSTED_DISTRIBUTIONS = 100
 _TRUSTED_SHARE, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
@@ -21,6 +21,18 @@ def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
     """
     probability = (num_images * np.asarray(mean, np.float64) + pseudo_count / 2) / (num_images + pseudo_count)
     return np.log(probability) - np.log1p(-probability)
+
+
+def doubt(num_distributions, num_chains, effective_sample_size):
+    """Why an estimate of log Z by AIS should not be trusted; empty if nothing speaks against it."""
+    reasons = []
+    if num_distributions < _TRUSTED_DISTRIBUTIONS:
+        reasons.append("only %d intermediate distributions" % num_distributions)
+    if num_chains < _TRUSTED_CHAINS:
+        reasons.append("only %d chains, too few for an interval" % num_chains)
+    elif effective_sample_size < max(_TRUSTED_SHARE * num_chains, _TRUSTED_CHAINS):
+        reasons.append("effective sample size %.1f of %d chains" % (effective_sample_size, num_chains))
+    return " and ".join(reasons)
 
 
 class LogPartition(NamedTuple):
@@ -39,14 +51,7 @@ class LogPartition(NamedTuple):
 
         The interval knows only the spread that the chains have seen: an AIS run that missed a mode is confident too.
         """
-        reasons, num_chains = [], len(self.log_weights)
-        if self.num_distributions < _TRUSTED_DISTRIBUTIONS:
-            reasons.append("only %d intermediate distributions" % self.num_distributions)
-        if num_chains < _TRUSTED_CHAINS:
-            reasons.append("only %d chains, too few for an interval" % num_chains)
-        elif self.effective_sample_size < max(_TRUSTED_SHARE * num_chains, _TRUSTED_CHAINS):
-            reasons.append("effective sample size %.1f of %d chains" % (self.effective_sample_size, num_chains))
-        return " and ".join(reasons)
+        return doubt(self.num_distributions, len(self.log_weights), self.effective_sample_size)
 
 
 class Bracket(NamedTuple):

@@ -4,7 +4,11 @@ Every function draws into the axes it is given, or into a new figure, and return
 num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
 """
 
+import html
+import io
+import math
 import os
+import re
 import tempfile
 
 import matplotlib
@@ -19,6 +23,7 @@ __all__ = [
     "animation",
     "class_shares",
     "confusion",
+    "curves",
     "filters",
     "free_energy_gap",
     "grid",
@@ -33,6 +38,9 @@ __all__ = [
     "show",
     "showcase",
     "strip",
+    "strongest_filters",
+    "svg",
+    "tiles",
     "traces",
     "visible_bias",
 ]
@@ -72,6 +80,12 @@ def _canvas(images, image_shape, rows, columns):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
         canvas[top : top + height, left : left + width] = np.reshape(image, image_shape)
     return canvas if canvas.ndim == 2 else np.where(np.isnan(canvas), 0.5, canvas)
+
+
+def tiles(images, image_shape):
+    """Images in as many rows as columns, as one picture without a frame: float (height, width[, 3]) in [0, 1]."""
+    columns = math.ceil(math.sqrt(len(images)))
+    return _canvas(images, image_shape, -(-len(images) // columns), columns)
 
 
 def _draw(axes, canvas, title):
@@ -142,21 +156,27 @@ def animation(moments, image_shape, names, title, columns=8, frames_a_second=10)
 # --- The parameters ---------------------------------------------------------------------------------------------------
 
 
-def filters(interaction_weight, image_shape, side=10, axes=None):
-    """The weights of up to side * side hidden units as images; one scale for all, grey is zero.
+def strongest_filters(interaction_weight, count):
+    """The weights of up to `count` hidden units as images, (count, num_visible) in [0, 1], and what 1 stands for.
 
-    interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first.
+    interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first; one scale for
+    all, 0.5 is zero.
     """
-    order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[: side * side]
-    columns = min(side, len(order))
-    rows = -(-len(order) // columns)
+    order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[:count]
     limit = np.abs(interaction_weight[:, order]).max() or 1.0
-    images = 0.5 + interaction_weight[:, order].T / (2 * limit)
+    return 0.5 + interaction_weight[:, order].T / (2 * limit), limit
+
+
+def filters(interaction_weight, image_shape, side=10, axes=None):
+    """The weights of up to side * side hidden units, as `strongest_filters` has them."""
+    images, limit = strongest_filters(interaction_weight, side * side)
+    columns = min(side, len(images))
+    rows = -(-len(images) // columns)
     return _draw(
         _axes(axes, 6.3, 6.3 * rows / columns + 0.4),
         _canvas(images, image_shape, rows, columns),
         "weights of %d of %d hidden units (black %.2g, white %+.2g)"
-        % (len(order), interaction_weight.shape[1], -limit, limit),
+        % (len(images), interaction_weight.shape[1], -limit, limit),
     )
 
 
@@ -252,20 +272,20 @@ def learning_curve(metrics, column, meaning, axes=None):
     metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
     meaning : what the values are, for the axis.
     """
+    parts = {name.replace("_", "-"): "%s_%s" % (name, column) for name in ("train", "held_out", "test")}
+    return curves(metrics, parts, "learning curve", meaning, axes)
+
+
+def curves(metrics, columns, title, ylabel, axes=None):
+    """Columns of metrics by epoch; columns : label -> column (those that no row has are left out)."""
     axes = _axes(axes, 7, 4.5)
-    for name, style in (("train", "o-"), ("held_out", "d--"), ("test", "s--")):
-        rows = [row for row in metrics if "%s_%s" % (name, column) in row]
-        if not rows:
-            continue
-        axes.plot(
-            [row["epoch"] for row in rows],
-            [row["%s_%s" % (name, column)] for row in rows],
-            style,
-            markersize=3,
-            label=name.replace("_", "-"),
-        )
+    for (label, column), style in zip(columns.items(), ("o-", "d--", "s--")):
+        rows = [row for row in metrics if column in row]
+        if rows:
+            epochs, values = zip(*((row["epoch"], row[column]) for row in rows))
+            axes.plot(epochs, values, style, markersize=3, label=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _finish(axes, "learning curve", "epoch", meaning, legend="best")
+    return _finish(axes, title, "epoch", ylabel, legend="best" if axes.lines and len(columns) > 1 else None)
 
 
 def free_energy_gap(epochs, gaps, standard_errors, axes=None):
@@ -329,6 +349,26 @@ def save(figure, path):
                 target.write(source.read())
         return
     figure.savefig(path, format="png", dpi=120)
+
+
+def svg(figure, about, name):
+    """A figure as text to put into a page of HTML, where several may stand, in the page's own colour and font.
+
+    about : what it shows, for those who cannot see it
+    name : of the figure among those of the page
+    """
+    for axes in figure.axes:
+        if axes.get_legend():
+            axes.get_legend().set_frame_on(False)
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids of its own
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    picture = text.getvalue()
+    size, content = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)', picture, re.DOTALL).groups()
+    content = re.sub(r'<g id="[^"]*"', "<g", content)  # alike in all figures
+    start = '<svg role="img" aria-label="%s" %s>' % (html.escape(about), size)
+    return start + content.replace("#000000", "currentColor")
 
 
 def show(path, title):

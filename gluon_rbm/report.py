@@ -13,6 +13,7 @@ __all__ = [
     "METHODS",
     "PSEUDO_LIKELIHOODS",
     "REVERSE_STARTS",
+    "as_rows",
     "as_text",
     "likelihood_report",
 ]
@@ -167,8 +168,12 @@ def _finite(value):
 
 def as_text(report):
     """The report in lines."""
-    rows = [*_data_rows(report), *_log_z_rows(report["method"], report["log_z"]), *_score_rows(report)]
-    return "\n".join(("%-17s %s" % row).rstrip() for row in rows)
+    return "\n".join(("%-17s %s" % row).rstrip() for row in as_rows(report))
+
+
+def as_rows(report):
+    """The report as (name, what is said of it), in order; the name is empty where more is said of the one before."""
+    return [*_data_rows(report), *_log_z_rows(report["method"], report["log_z"]), *_score_rows(report)]
 
 
 def _data_rows(report):

@@ -20,6 +20,7 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
     fcntl = None
 
 __all__ = [
+    "ARGUMENTS",
     "PARAMETERS",
     "RunFolder",
     "Checkpoint",
@@ -35,12 +36,12 @@ __all__ = [
 
 _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best", "partial")
-_ARGUMENTS = "arguments.json"
+ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
 PARAMETERS = "rbm.params"
 _CLASSES = "aux_label_classes"  # the array that tells of label units: `gluon_rbm.learning.CLASSES`
 _RESULTS = (_CHECKPOINT, _METRICS, PARAMETERS)
-_FILES = (*_RESULTS, _ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
+_FILES = (*_RESULTS, ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
 
 @contextlib.contextmanager
@@ -255,12 +256,12 @@ class RunFolder:
         """Record a run's arguments; a resumed run must have the same ones, but for the names in `free`."""
         if self.resuming:
             self._check_arguments({name: value for name, value in arguments.items() if name not in free})
-        with write_whole(self.file(_ARGUMENTS)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with write_whole(self.file(ARGUMENTS)) as temporary, open(temporary, "w", encoding="utf-8") as file:
             json.dump({"arguments": arguments, "versions": versions}, file, indent=2, sort_keys=True)
             file.write("\n")
 
     def _check_arguments(self, arguments):
-        path = self.file(_ARGUMENTS)
+        path = self.file(ARGUMENTS)
         if not os.path.exists(path):
             return  # then the shapes in the checkpoint are all there is to check
         try:

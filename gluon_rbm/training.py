@@ -27,6 +27,7 @@ from gluon_rbm import (
     monitoring,
     optimization,
     options,
+    peers,
     plots,
     watch,
 )
@@ -40,9 +41,10 @@ from gluon_rbm.parallel import ParallelRun
 __all__ = ["Learner", "learner_settings", "main"]
 
 _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
+_WATCHED_IMAGES = 64
 
 # Everything random has a key (seed, purpose, ...) of its own.
-_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE = range(7)  # _SWEEPS: see `epochs.Run`
+_WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE, _WATCHED = range(8)  # _SWEEPS: see `epochs.Run`
 
 # As in `epochs.FREE`.
 _FREE = (
@@ -71,7 +73,7 @@ class Learner:
 
 
 def main(argv, prog, api, make_learner):
-    """Run a training script; returns its exit status: as `command.exit_status`, or 4 as `watch`."""
+    """Run a training script; returns its exit status: as `command.exit_status`, or 4 as `peers`."""
     args = options.parse(argv, prog)
 
     def train():
@@ -81,7 +83,7 @@ def main(argv, prog, api, make_learner):
             _Run(args, api, make_learner, exchange, stack).run()
 
     status = command.exit_status(prog, train)
-    watch.finish(status)
+    peers.finish(status)
     return status
 
 
@@ -182,6 +184,7 @@ class _Run(ParallelRun):
             print(options.added_namespace(args), flush=True)
             if exchange.note:
                 print(exchange.note, flush=True)
+        watch.check(args)
         self.data = datasets.load(args.dataset, args.data_dir)
         self.image_shape = self.data.image_shape
         if args.labels:
@@ -269,7 +272,7 @@ class _Run(ParallelRun):
         row = {}
         if _rule(self.args).generative_share:  # what sampling costs may depend on it
             for name in learning.SAMPLES:
-                chains = arrays[name][: self.args.num_chains or self.args.batch_size]
+                chains = arrays[name][: self._num_chains()]
                 row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
         if learning.SWAP_RATE in arrays:
             row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
@@ -306,6 +309,23 @@ class _Run(ParallelRun):
             (row if of["epoch"] == number else of).update(monitor.columns("test", score))
             message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (number, message)
+
+    def _watched(self):
+        weight = self._current()["interaction_weight"].asnumpy()[self.pixels]
+        pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], self.image_shape)}
+        if _rule(self.args).generative_share:
+            chains = gibbs.run_chains(
+                Parameters(**self._learned()),
+                hidden=self.learner.arrays()[learning.SAMPLES[1]][: self._num_chains()][:_WATCHED_IMAGES],
+                softmax_group=label_rbm.softmax_group(self.data.num_visible, self.args.num_classes),
+                key=[self.args.seed, _WATCHED],
+                engine=self.args.engine,
+            )
+            pictures["chains"] = chains.visible_prob_1.asnumpy()[:, self.pixels], self.image_shape
+        return pictures
+
+    def _num_chains(self):
+        return self.args.num_chains or self.args.batch_size
 
     def _make_pictures(self):
         shape = self.image_shape

@@ -444,20 +444,31 @@ def test_the_operator_without_a_key_input(ctx, seed, generator):
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prefix", ["", "arg:"])
-def test_parameter_files_of_the_original_load(ctx, generator, tmp_path, prefix):
-    """Its Gluon script saves bare names, its Module script those with arg: and aux: before them."""
-    machine = reference.random_machine(5, 4, generator)
-    shapes = dict(zip(CHAINS, ((6, 5), (6, 4))))
-    stored = {prefix + name: mx.nd.array(array) for name, array in zip(LEARNED, machine)}
-    stored.update({prefix.replace("arg", "aux") + name: mx.nd.ones(shape) for name, shape in shapes.items()})
-    mx.nd.save(str(tmp_path / "original.params"), stored)
+# Names as the original's scripts save them (read from files that they wrote); its Module script has wrong ones for the
+# samples of the visible and the hidden layer.
+BY_GLUON = (*LEARNED, *CHAINS)
+BY_MODULE = (*("arg:" + name for name in LEARNED), "aux:aux_hidden_layer_sample", "aux:aux_hidden_layer_prob_1")
+BY_PREFIX = tuple("rbm_" + name for name in BY_GLUON)
+
+
+@pytest.mark.parametrize("names", [BY_GLUON, BY_MODULE, BY_PREFIX], ids=["gluon", "module", "collect_params"])
+def test_parameter_files_of_the_original_load(ctx, generator, tmp_path, names):
+    machine, path = reference.random_machine(5, 4, generator), str(tmp_path / "original.params")
+    chains = [generator.integers(0, 2, shape).astype("float32") for shape in ((6, 5), (6, 4))]
+    mx.nd.save(path, dict(zip(names, map(mx.nd.array, [*machine, *chains]))))
     for for_training in (True, False):
-        rbm = BinaryRBMBlock(4, 2, for_training)
-        rbm.load_parameters(str(tmp_path / "original.params"), ctx=ctx)
+        if names == BY_PREFIX:  # as `rbm.collect_params().save(path)` writes it
+            rbm = BinaryRBMBlock(4, 2, for_training, prefix="rbm_")
+            rbm.collect_params().load(path, ctx=ctx, ignore_extra=not for_training)
+        else:
+            rbm = BinaryRBMBlock(4, 2, for_training)
+            rbm.load_parameters(path, ctx=ctx)
         for ours, expected in zip(rbm.rbm_parameters, machine):
             np.testing.assert_array_equal(ours.asnumpy(), expected.astype("float32"))
         assert rbm.num_chains == (6 if for_training else 0)
+        if for_training:
+            for name, expected in zip(CHAINS, chains):
+                np.testing.assert_array_equal(getattr(rbm, name).data(ctx).asnumpy(), expected)
         rbm(mx.nd.array(generator.random((6, 5)), ctx=ctx))[0].asnumpy()
 
 

@@ -16,7 +16,7 @@ import pytest
 from test_training import SMALL, learned, one_line
 
 import binary_rbm_gluon
-from gluon_rbm import exchange, parallel, watch
+from gluon_rbm import exchange, parallel, peers
 from gluon_rbm.errors import InputError
 
 ROOT = os.path.dirname(os.path.abspath(binary_rbm_gluon.__file__))
@@ -170,7 +170,7 @@ def assert_all_end(processes, name, what):
     started = time.monotonic()
     statuses = processes.statuses()
     assert time.monotonic() - started < 60
-    assert statuses.pop(name) == -signal.SIGKILL and set(statuses.values()) == {watch.ENDED}, statuses
+    assert statuses.pop(name) == -signal.SIGKILL and set(statuses.values()) == {peers.ENDED}, statuses
     for other in statuses:
         last = processes.said(other).splitlines()[-1]
         assert what in last and "has ended" in last
@@ -188,13 +188,13 @@ def test_whoever_is_killed_all_others_end(tmp_path, victim):
 
 # --- The watch, among processes that do nothing else ------------------------------------------------------------------
 
-ATTEND = "from gluon_rbm import watch; watch.attend(); import time; time.sleep(100)"
+ATTEND = "from gluon_rbm import peers; peers.attend(); import time; time.sleep(100)"
 WORK = """
 import sys, time
-from gluon_rbm import watch
+from gluon_rbm import peers
 from gluon_rbm.errors import InputError
 try:
-    one = watch.Watch(watch.address())
+    one = peers.Watch(peers.address())
 except InputError as error:
     sys.exit(str(error))
 print("all are there", flush=True)
@@ -225,7 +225,7 @@ def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
         if victim == "scheduler":  # which may end first when all is well: a server waits a little
             others.remove("server")
         for name in others:
-            assert processes.running[name].wait(PATIENCE) == watch.ENDED
+            assert processes.running[name].wait(PATIENCE) == peers.ENDED
             assert victim.partition("-")[0] in processes.said(name).splitlines()[-1]
 
 

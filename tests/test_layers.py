@@ -27,13 +27,14 @@ COMMANDS = (
 # From the top down; modules of one layer do not import each other.
 LAYERS = [
     ["gluon_rbm.__main__"],
-    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.train_deep"],
+    ["gluon_rbm.commands.exercise", "gluon_rbm.commands.page", "gluon_rbm.commands.train_deep"],
     ["binary_rbm_gluon", "binary_rbm_module"],
     ["gluon_rbm.training", *("gluon_rbm.commands." + name for name in COMMANDS)],
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
     ["gluon_rbm.command", "gluon_rbm.parallel"],
     ["gluon_rbm.epochs"],
-    ["gluon_rbm.options", "gluon_rbm.plots"],
+    ["gluon_rbm.options", "gluon_rbm.watch"],
+    ["gluon_rbm.plots"],
     [
         "gluon_rbm.exchange",
         "gluon_rbm.binary_deep_belief",
@@ -56,7 +57,7 @@ LAYERS = [
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
     ["gluon_rbm.energy", "gluon_rbm.image_pipeline", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
-    ["gluon_rbm.diagnostics", "gluon_rbm.watch"],
+    ["gluon_rbm.diagnostics", "gluon_rbm.peers"],
     ["gluon_rbm.arguments", "gluon_rbm.errors", "gluon_rbm.interruption"],
     ["gluon_rbm", "gluon_rbm.commands"],
 ]

@@ -99,7 +99,7 @@ def test_other_defaults():
     added = vars(options.added_namespace(options.parse([], "x")))
     assert added == {
         "dataset": "mnist", "data_dir": None, "below": [], "seed": 0, "output_dir": None,
-        "resume": False, "binarize": "none",
+        "resume": False, "tensorboard": False, "binarize": "none",
         "monitor_every": 1, "engine": "auto", "initial_visible_bias": "zero", "weight_decay": 0.0,
         "initial_weights": "normal",
         "centering": 0.0, "learning_rate_schedule": "constant", "hold": 0.3, "average": 0.0, "held_out": 0,

@@ -22,7 +22,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong"
 
-_LIBRARIES = ("matplotlib", "pillow", "requests", "scikit-learn", "tqdm")
+_LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "tqdm")
 _INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")  # what the native engine has code for
 _FEATURES = ("CUDA", "CUDNN", "MKLDNN", "OPENMP", "DIST_KVSTORE")
 
