@@ -44,6 +44,7 @@ __all__ = [
     "mean_log_likelihood",
     "mean_pseudo_log_likelihood",
     "estimate_log_likelihood",
+    "warn_of",
 ]
 
 _MOST_DISTRIBUTIONS = 10**7
@@ -328,16 +329,21 @@ def estimate_log_likelihood(
         engine=engine,
     )
     likelihood = mean_log_likelihood(parameters, data, partition.log_z)
+    warn_of(partition, likelihood)
+    return likelihood.mean, partition.log_z
+
+
+def warn_of(partition, likelihood, stacklevel=3):
+    """Warn (LikelihoodWarning), by default in the name of the caller's caller, of what is in doubt."""
     if partition.doubt:
         warnings.warn(
             "log Z is not to be trusted (%s): the log-likelihood is probably optimistic" % partition.doubt,
             LikelihoodWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
     if not likelihood.binary:
         warnings.warn(
             "pixels are not binary: the value is a grey-pixel score, not a log-likelihood",
             LikelihoodWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
-    return likelihood.mean, partition.log_z

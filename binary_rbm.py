@@ -130,28 +130,23 @@ class BinaryRBM(mx.operator.CustomOp):
             raise InputError(
                 "BinaryRBM has no gradient of a forward that did not train: use autograd.record() or is_train"
             )
-        how = req[1:4]
-        if self._rule.generative_share:
-            self._store_generative(how, in_data, out_data, in_grad, aux)
-            how = ["null" if one == "null" else "add" for one in how]
-        if self._rule.objective != "generative":
-            parameters = Parameters(*in_data[1:4])
-            exact = label_rbm.discriminative_gradients(parameters, in_data[0], self._rule.num_classes)
-            for target, one, gradient in zip(in_grad[1:4], how, exact):
-                store(target, one, gradient)
+        parameters, data, hidden_prob_1 = Parameters(*in_data[1:4]), in_data[0], out_data[1]
+        learning.store_objective_gradients(
+            self._rule,
+            in_grad[1:4],
+            req[1:4],
+            parameters,
+            data,
+            hidden_prob_1,
+            self._chain_hidden_prob_1,
+            self._kept(aux),
+        )
         if req[0] != "null":
             if self._rule.objective != "generative":
                 raise InputError("only the generative objective has a gradient with respect to the data")
-            store(in_grad[0], req[0], _data_gradient(map(operand, in_data[1:4]), operand(out_data[1])))
+            store(in_grad[0], req[0], _data_gradient(map(operand, parameters), operand(hidden_prob_1)))
         if len(in_grad) > 4:
             store(in_grad[4], req[4], 0)
-
-    def _store_generative(self, how, in_data, out_data, in_grad, aux):
-        # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
-        chain_hidden = operand(self._chain_hidden_prob_1)
-        chains = operand(aux[0])[: len(chain_hidden)], chain_hidden
-        data = operand(in_data[0]), operand(out_data[1])
-        learning.store_gradients(self._rule, in_grad[1:4], how, chains, data, operand(in_data[3]), self._kept(aux))
 
 
 def _check_start(batch, num_chains):

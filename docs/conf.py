@@ -111,7 +111,7 @@ def to_restructured_text(app, what, name, obj, options, lines):
 
 
 def _escaped(text):
-    parts = re.split(r"(`[^`]*`)", text)
+    parts = re.split(r"(`[^`]*`|\*\*\w[^*]*\w\*\*)", text)  # names and bold words
     parts[::2] = [re.sub(r"[*|\\]|_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
     parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # "`operand`s"
     return "".join(parts)

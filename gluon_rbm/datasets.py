@@ -129,7 +129,7 @@ def load_binarized(path, num_images, num_visible):
             values = np.load(os.path.expanduser(path), allow_pickle=False)
         else:
             lines = Path(os.path.expanduser(path)).read_bytes().split(b"\n")
-            values = np.array([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
+            values = np.stack([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
     except Exception as error:  # NumPy raises this and that; lines of different lengths, too
         choice = ", ".join(BINARIZE)
         raise InputError(f"{path} is no file of binary images; choose one, or binarize by {choice}") from error

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import as_ndarray, mx, operand
+from gluon_rbm.framework import as_given, mx, operand
 
 __all__ = [
     "Parameters",
@@ -87,7 +87,7 @@ def visible_bias_at(parameters, beta, base_visible_bias=None):
 def hidden_probability(parameters, visible):
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
     with _quiet():
-        return as_ndarray(1 / (1 + np.exp(-_hidden_input(parameters, visible))))
+        return as_given(1 / (1 + np.exp(-_hidden_input(parameters, visible))), visible)
 
 
 def free_energy(parameters, visible):
@@ -97,7 +97,7 @@ def free_energy(parameters, visible):
     """
     with _quiet():
         hidden_part = softplus(_hidden_input(parameters, visible)).sum(axis=1, dtype="float64")
-        return as_ndarray(-(_weighted_sum(visible, parameters.visible_layer_bias) + hidden_part))
+        return as_given(-(_weighted_sum(visible, parameters.visible_layer_bias) + hidden_part), visible)
 
 
 def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible_bias=None):
@@ -112,7 +112,7 @@ def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible
     with _quiet():
         x = _hidden_input(parameters, visible)
         hidden_part = (softplus(beta_to * x) - softplus(beta_from * x)).sum(axis=1, dtype="float64")
-        return as_ndarray(_weighted_sum(visible, bias_step) + hidden_part)
+        return as_given(_weighted_sum(visible, bias_step) + hidden_part, visible)
 
 
 def pseudo_log_likelihood(parameters, visible, units=None):
@@ -132,8 +132,8 @@ def pseudo_log_likelihood(parameters, visible, units=None):
 
     with _quiet():
         if units is not None:
-            return as_ndarray(parameters.num_visible * term(np.arange(len(units)), units))
-        return as_ndarray(sum(term(slice(None), unit) for unit in range(parameters.num_visible)))
+            return as_given(parameters.num_visible * term(np.arange(len(units)), units), visible)
+        return as_given(sum(term(slice(None), unit) for unit in range(parameters.num_visible)), visible)
 
 
 def softplus(x):

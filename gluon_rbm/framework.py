@@ -6,6 +6,7 @@ line that says what to do, when MXNet is missing or cannot be loaded.
 
 import contextlib
 import ctypes
+import math
 import os
 import platform
 import re
@@ -21,15 +22,18 @@ from gluon_rbm.errors import InputError
 
 __all__ = [
     "mx",
-    "as_ndarray",
+    "as_given",
+    "beside",
     "choose_context",
     "choose_contexts",
     "cuda_libraries",
     "from_host",
     "host_view",
+    "on_cpu",
     "operand",
     "store",
     "store_product",
+    "take_rows",
     "versions",
 ]
 
@@ -165,27 +169,29 @@ mx = _import_mxnet()
 
 
 def host_view(array):
-    """NumPy view of the memory of an NDArray on a CPU, once what was under way on it is done.
+    """NumPy view of the memory of an NDArray on a CPU, once what was under way on it is done; of a NumPy array itself.
 
     The view keeps the array alive. MXNet does not know what is read or written through it: let no operator write the
     array meanwhile.
     """
-    if not array.context.device_type.startswith("cpu"):
-        raise InputError(
-            "an array is on %s where one on a CPU is needed; move all arrays to one device" % array.context
-        )
+    if isinstance(array, np.ndarray):
+        return array
+    context, dtype, shape = array.context, array.dtype, array.shape  # each of them asks MXNet anew
+    if not context.device_type.startswith("cpu"):
+        raise InputError("an array is on %s where one on a CPU is needed; move all arrays to one device" % context)
     if array.stype != "default":  # its memory is another shape
         raise InputError("an array is %s where a dense one is needed; call tostype('default')" % array.stype)
-    if array.dtype == np.float16:
+    if dtype == np.float16:
         raise InputError("float16 needs a GPU; cast to float32")
     array.wait_to_read()
+    size = math.prod(shape)
+    if not size:
+        return np.empty(shape, dtype)
     address = ctypes.c_void_p()
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
-    if not array.size:
-        return np.empty(array.shape, array.dtype)
-    memory = (np.ctypeslib.as_ctypes_type(array.dtype) * array.size).from_address(address.value)
+    memory = (np.ctypeslib.as_ctypes_type(dtype) * size).from_address(address.value)
     memory.owner = array  # lives as long as the view
-    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+    return np.frombuffer(memory, dtype).reshape(shape)
 
 
 def from_host(array, context=None):
@@ -204,14 +210,35 @@ def from_host(array, context=None):
 def operand(array):
     """The NDArray as something with NumPy's operators: a NumPy view on a CPU, an `mx.np` array on a GPU; no copy.
 
-    On a CPU NumPy's BLAS is the fastest at hand: 131 GFLOP/s on two cores where MXNet's `dot` reaches 74.
+    On a CPU NumPy's BLAS is the fastest at hand: 131 GFLOP/s on two cores where MXNet's `dot` reaches 74. NumPy arrays
+    stay as they are: what takes `operand`s takes them in place of NDArrays on a CPU.
     """
-    return host_view(array) if array.context.device_type == "cpu" else array.as_np_ndarray()
+    return host_view(array) if on_cpu(array) else array.as_np_ndarray()
 
 
-def as_ndarray(value):
-    """The NDArray of what operators made of `operand`s."""
+def on_cpu(array):
+    """Whether an NDArray is on a CPU; a NumPy array is."""
+    return isinstance(array, np.ndarray) or array.context.device_type == "cpu"
+
+
+def as_given(value, given):
+    """What operators made of `operand`s, as an array like the one that was `given`: of NumPy, or an NDArray."""
+    if isinstance(given, np.ndarray):
+        return value
     return from_host(value) if isinstance(value, np.ndarray) else value.as_nd_ndarray()
+
+
+def beside(values, array):
+    """NumPy values as an array like the other: of its kind and dtype, on its device."""
+    values = np.asarray(values, array.dtype)
+    return values if isinstance(array, np.ndarray) else from_host(values, array.context)
+
+
+def take_rows(array, indices):
+    """Rows of an NDArray or NumPy array; indices : NumPy int (n,)."""
+    if isinstance(array, np.ndarray):
+        return array[indices]
+    return array.take(mx.nd.array(indices, ctx=array.context, dtype="int32"))
 
 
 def store(target, how, value):
@@ -227,7 +254,7 @@ def store(target, how, value):
 
 def store_product(target, how, left, right):
     """As `store` of left.right, and return it; on a CPU it is made in place (a new array of this size costs more)."""
-    if how in ("write", "inplace") and target.context.device_type == "cpu":
+    if how in ("write", "inplace") and on_cpu(target):
         return np.matmul(left, right, out=operand(target))
     product = left @ right
     store(target, how, product)

@@ -16,14 +16,15 @@ Noise comes from a key, not from a generator that somebody else may have moved: 
 every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gluon_rbm import native
-from gluon_rbm.energy import free_energy_difference, visible_bias_at
+from gluon_rbm.energy import Parameters, free_energy_difference, visible_bias_at
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, host_view, mx
+from gluon_rbm.framework import from_host, host_view, mx, on_cpu
 
 __all__ = [
     "ENGINES",
@@ -60,16 +61,32 @@ class Noise:
 
     def __init__(self, key):
         # Drawn on the host: SFC64 is three times faster than MXNet's CPU generator, and CPU and GPU get the same noise.
-        self._generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+        self._key = key
+
+    @functools.cached_property
+    def _generator(self):  # made when it is needed: that takes 15 us
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in self._key])))
 
     def bernoulli(self, prob_1):
         """A sample in {0, 1} of each probability, in its shape, dtype and device."""
+        uniform = self.uniform_like(prob_1)
+        return mx.nd.lesser(uniform, prob_1.astype(uniform.dtype, copy=False)).astype(prob_1.dtype, copy=False)
+
+    def uniform_like(self, array):
+        """Numbers in [0, 1), in the shape and on the device of an NDArray; float64 as that, else float32."""
+        return self._drawn_like(array, self._generator.random)
+
+    def normal_like(self, array):
+        """Standard normal numbers; the rest as in `uniform_like`."""
+        return self._drawn_like(array, self._generator.standard_normal)
+
+    @staticmethod
+    def _drawn_like(array, draw):
         # float16 noise would round up to 1 and make certain units fail; float32 noise is compared with it exactly.
-        dtype = np.float64 if prob_1.dtype == np.float64 else np.float32
-        uniform = mx.nd.empty(prob_1.shape, dtype=dtype)
-        self._generator.random(dtype=dtype, out=host_view(uniform))
-        uniform = uniform.as_in_context(prob_1.context)
-        return mx.nd.lesser(uniform, prob_1.astype(dtype, copy=False)).astype(prob_1.dtype, copy=False)
+        dtype = np.float64 if array.dtype == np.float64 else np.float32
+        drawn = mx.nd.empty(array.shape, dtype=dtype)
+        draw(dtype=dtype, out=host_view(drawn))
+        return drawn.as_in_context(array.context)
 
     def one_hot(self, prob_1):
         """Rows in {0, 1} with a single 1 each, in column k with probability prob_1[row, k]."""
@@ -92,8 +109,10 @@ def draw_key(context=None, F=mx.nd):
 
 def redraw_non_binary(sample, noise):
     """The sample with every entry that is neither 0 nor 1 (NaN too) replaced by a fair coin."""
-    if sample.context.device_type == "cpu" and _is_binary(host_view(sample)):  # the usual case, for nothing
+    if on_cpu(sample) and _is_binary(host_view(sample)):  # the usual case, for nothing
         return sample
+    if isinstance(sample, np.ndarray):
+        return redraw_non_binary(from_host(sample), noise).asnumpy()
     half = mx.nd.full(sample.shape, 0.5, ctx=sample.context, dtype=sample.dtype)
     return mx.nd.where(sample * (sample - 1) == 0, sample, noise.bernoulli(half))
 
@@ -120,8 +139,9 @@ def choose_engine(engine, weight):
     if checked_engine(engine) == "mxnet":
         return engine
     reason = native.available().reason
-    if weight.context.device_type != "cpu" or weight.dtype != np.float32:
-        reason = "it serves float32 on a CPU, not %s on %s" % (np.dtype(weight.dtype).name, weight.context)
+    if not on_cpu(weight) or weight.dtype != np.float32:
+        place = getattr(weight, "context", "the host")
+        reason = "it serves float32 on a CPU, not %s on %s" % (np.dtype(weight.dtype).name, place)
     if engine == "native" and reason:
         raise InputError("the native engine cannot be used: %s; choose --engine mxnet or auto" % reason)
     return "mxnet" if reason else "native"
@@ -164,6 +184,9 @@ def run_chains(
     engine : "auto", "mxnet" or "native"
         Auto takes the native engine where it is built and can serve.
 
+    All arrays may be NumPy's; then those of the `Chains` are, too. (The native engine serves a small machine twice as
+    fast so.)
+
     Raises InputError when the start is not one layer, sweeps < 1, beta is none, the group is none of the visible units
     or clamped in part, or the engine cannot be used.
     """
@@ -174,7 +197,7 @@ def run_chains(
     _check_beta(beta, len(hidden if visible is None else visible))
     if softmax_group is not None:
         _check_group(softmax_group, parameters.num_visible, clamp)
-    run = _run_mxnet
+    run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
     if choose_engine(engine, parameters.interaction_weight) == "native" and not (engine == "auto" and _is_grey(clamp)):
         run = _run_native
     return run(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, softmax_group, key)
@@ -183,12 +206,16 @@ def run_chains(
 def _is_grey(clamp):
     if clamp is None:
         return False
-    mask, values = (part.asnumpy() for part in clamp)
+    mask, values = map(_numpy, clamp)
     return not _is_binary(np.where(mask, values, 0))
 
 
+def _numpy(values):
+    return values.asnumpy() if isinstance(values, mx.nd.NDArray) else np.asarray(values)
+
+
 def _check_beta(beta, num_chains):
-    values = beta.asnumpy() if isinstance(beta, mx.nd.NDArray) else np.asarray(beta)
+    values = _numpy(beta)
     if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # false for NaN
         raise InputError(
             "beta must be a finite number of at least 0, or an array of one for each of the %d chains" % num_chains
@@ -204,7 +231,7 @@ def _check_group(softmax_group, num_visible, clamp):
         )
     if clamp is None:
         return
-    held, values = (np.atleast_2d(part.asnumpy())[:, start:stop] for part in clamp)
+    held, values = (np.atleast_2d(_numpy(part))[:, start:stop] for part in clamp)
     held, values = np.broadcast_arrays(held != 0, values)
     rows = held.any(axis=1)
     if not (held[rows].all() and _is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
@@ -270,6 +297,19 @@ def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, cla
     return Chains(visible, hidden, visible_prob_1, hidden_prob_1)
 
 
+def _run_mxnet_on_host(parameters, *arguments):
+    """The same with NumPy arrays."""
+    chains = _run_mxnet(Parameters(*_as_ndarrays(parameters)), *map(_as_ndarrays, arguments))
+    return Chains(*(array.asnumpy() for array in chains))
+
+
+def _as_ndarrays(value):
+    """NumPy arrays, alone or in tuples, as NDArrays; anything else as it is."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_as_ndarrays, value))
+    return from_host(value) if isinstance(value, np.ndarray) else value
+
+
 def _hold(visible, clamp):
     """visible with the clamped units at their values."""
     if clamp is None:
@@ -328,7 +368,7 @@ def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, cl
             softmax_group=group,
         )
         start = {"hidden": arrays[1]}
-    return Chains(*map(from_host, arrays))
+    return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
 
 
 def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, group, key):

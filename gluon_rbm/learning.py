@@ -31,7 +31,7 @@ import numpy as np
 
 from gluon_rbm import gibbs, label_rbm, tempering
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx, operand, store, store_product
+from gluon_rbm.framework import beside, mx, operand, store, store_product, take_rows
 
 __all__ = [
     "BASE",
@@ -47,6 +47,7 @@ __all__ = [
     "initializer",
     "states",
     "store_gradients",
+    "store_objective_gradients",
     "update_offsets",
 ]
 
@@ -190,10 +191,10 @@ def initializer(state):
 def carry_on(rule, parameters, kept, data, sweeps, key, engine):
     """Carry the chains of a step on by `sweeps` sweeps.
 
-    kept : NDArrays of `states`, by name; the samples, and the rate of swaps, are changed.
+    kept : arrays of `states`, by name; the samples, and the rate of swaps, are changed.
 
-    Returns the probabilities of both layers of the chains at beta = 1, NDArrays (num_chains, ...); where nothing is
-    learned from chains, their samples as they are.
+    Returns the probabilities of both layers of the chains at beta = 1, arrays (num_chains, ...); where nothing is
+    learned from chains, their samples as they are. (Arrays are NDArrays, or all of them NumPy's.)
     """
     visible, hidden = (kept[name] for name in SAMPLES)
     if not rule.generative_share:
@@ -217,7 +218,7 @@ def carry_on(rule, parameters, kept, data, sweeps, key, engine):
 
 def _cycled(rows, count):
     """The first `count` of the rows, over and over again."""
-    return rows if len(rows) == count else rows.take(mx.nd.arange(count, ctx=rows.context) % len(rows))
+    return rows if len(rows) == count else take_rows(rows, np.arange(count) % len(rows))
 
 
 def _exchange(rule, parameters, kept, hidden, key):
@@ -225,15 +226,33 @@ def _exchange(rule, parameters, kept, hidden, key):
     visible = gibbs.redraw_non_binary(kept[SAMPLES[0]], gibbs.Noise([*key, 2]))
     betas = np.linspace(1, 0, rule.replicas)
     start, rates = tempering.exchange(parameters, visible, hidden, betas, kept[BASE], [*key, 3])
-    store(kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (_like(rates, kept[SWAP_RATE]) - operand(kept[SWAP_RATE])))
+    store(
+        kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (operand(beside(rates, kept[SWAP_RATE])) - operand(kept[SWAP_RATE]))
+    )
     return start, tempering.beta_of_rows(betas, hidden)
 
 
-def _like(values, array):
-    return operand(from_host(values.astype(array.dtype), array.context))
-
-
 # --- Gradient ---------------------------------------------------------------------------------------------------------
+
+
+def store_objective_gradients(rule, targets, how, parameters, data, hidden_prob_1, chain_hidden_prob_1, kept):
+    """Store the gradients of what the rule minimises, a mean over the data: generative, discriminative, or both.
+
+    targets, how : arrays of the gradients with respect to a, b and W; what to do with each (see `framework.store`)
+    data, hidden_prob_1 : v (batch, num_visible) and p(h=1|v) of the data
+    chain_hidden_prob_1 : p(h=1|v) of the chains, as `carry_on` returned it; kept : arrays of `states`, by name
+    """
+    if rule.generative_share:
+        # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
+        chain_hidden = operand(chain_hidden_prob_1)
+        chains = operand(kept[SAMPLES[0]])[: len(chain_hidden)], chain_hidden
+        weight = operand(parameters.interaction_weight)
+        store_gradients(rule, targets, how, chains, (operand(data), operand(hidden_prob_1)), weight, kept)
+        how = ["null" if one == "null" else "add" for one in how]
+    if rule.objective != "generative":
+        exact = label_rbm.discriminative_gradients(parameters, data, rule.num_classes)
+        for target, one, gradient in zip(targets, how, exact):
+            store(target, one, gradient)
 
 
 def store_gradients(rule, targets, how, chains, data, weight, kept):
@@ -280,7 +299,7 @@ def _without(offsets, visible, hidden):
 
 def _mean(rows):
     # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
-    return rows.mean(axis=0, dtype="float64").astype(rows.dtype)
+    return (rows.sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)  # `mean` takes twice as long
 
 
 def update_offsets(rule, kept, visible, hidden_prob_1):

@@ -10,11 +10,22 @@ where m is the base measure of the visible units (1 for binary ones). A machine 
 
 import warnings
 
+from gluon_rbm import gibbs
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.units import times
 
-__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "Machine", "alternate"]
+__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "KeyedOperators", "Machine", "alternate"]
+
+
+class KeyedOperators:
+    """`mx.nd`, but what is drawn follows from a key: the F of `gluon_rbm.units` where no generator is to be seeded."""
+
+    def __init__(self, key):
+        self.random = gibbs.Noise(key)
+
+    def __getattr__(self, name):
+        return getattr(mx.nd, name)
 
 
 def _operators(x):
@@ -102,20 +113,20 @@ class Machine(FeatureBlock):
         x = self.hidden_input(visible, self.hidden_units.slope, constant)
         return self.hidden_units.standard.mean(_operators(visible), x)
 
-    def sample_hidden(self, visible, constant=False):
-        """A sample of h given v; constant : for autograd."""
+    def sample_hidden(self, visible, constant=False, operators=None):
+        """A sample of h given v; constant : for autograd; operators : `KeyedOperators`, or None for MXNet's noise."""
         x = self.hidden_input(visible, self.hidden_units.slope, constant)
-        return self.hidden_units.standard.sample(_operators(visible), x)
+        return self.hidden_units.standard.sample(operators or _operators(visible), x)
 
     def mean_visible(self, hidden, constant=False):
         """E[v | h] = f(y); constant : for autograd."""
         y = self.visible_input(hidden, self.visible_units.slope, constant)
         return self.visible_units.standard.mean(_operators(hidden), y)
 
-    def sample_visible(self, hidden, constant=False):
-        """A sample of v given h; constant : for autograd."""
+    def sample_visible(self, hidden, constant=False, operators=None):
+        """A sample of v given h; the rest as in `sample_hidden`."""
         y = self.visible_input(hidden, self.visible_units.slope, constant)
-        return self.visible_units.standard.sample(_operators(hidden), y)
+        return self.visible_units.standard.sample(operators or _operators(hidden), y)
 
     def reconstruct(self, visible, sweeps=1, sampled=False):
         """v -> h -> v, `sweeps` times: by means, E[v'] = f(a + f(b + v W) W^T), or `sampled`, as chains go."""
@@ -125,17 +136,18 @@ class Machine(FeatureBlock):
         return self.mean_hidden(visible)
 
 
-def alternate(machine, visible, sweeps, sampled=True, hidden=None):
+def alternate(machine, visible, sweeps, sampled=True, hidden=None, operators=None):
     """Carry visible values through so many sweeps v -> h -> v of a `Machine`; returns the visible values.
 
     The one loop of all machines that are not binary. sampled : draw every layer given the other (block Gibbs), or hand
-    on its means. hidden : h of the first sweep, where it is known already. All is constant for autograd.
+    on its means. hidden : h of the first sweep, where it is known already. operators : `KeyedOperators` to draw by, or
+    None for MXNet's noise. All is constant for autograd.
     """
-    how = "sample" if sampled else "mean"
+    how, settings = ("sample", {"operators": operators}) if sampled else ("mean", {})
     up, down = (getattr(machine, "%s_%s" % (how, layer)) for layer in ("hidden", "visible"))
     for _ in range(sweeps):
-        hidden = up(visible, constant=True) if hidden is None else hidden
-        visible, hidden = down(hidden, constant=True), None
+        hidden = up(visible, constant=True, **settings) if hidden is None else hidden
+        visible, hidden = down(hidden, constant=True, **settings), None
     return visible
 
 

@@ -3,14 +3,22 @@
     F(v) = -a.v - sum_j A(x_j)     x = b + v W     E[h] = f(x)     E[v'] = f(a + f(b + v W) W^T)
 
 With N = 1 it is the binary RBM. Gaussian visible units make it one for real-valued data.
+
+A unit of slope k is k times the sum of M = N / k binary units, where M is whole. So the machine is a binary RBM with M
+units in place of each, and has its Z: what AIS can estimate.
 """
 
+import numpy as np
+
+from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.machine import Machine
 from gluon_rbm.units import Multinary
 
-__all__ = ["MultinaryRBM"]
+__all__ = ["MultinaryRBM", "binary_parameters"]
+
+_MOST_WEIGHTS = 2**26
 
 
 class MultinaryRBM(Machine):
@@ -58,3 +66,28 @@ class MultinaryRBM(Machine):
 
     def _weighted(self, F, visible, visible_layer_bias):
         return F.dot(visible, visible_layer_bias)
+
+
+def binary_parameters(visible_layer_bias, hidden_layer_bias, interaction_weight, visible_units, hidden_units):
+    """The `energy.Parameters` of the binary RBM of M = N / k units in place of each: NumPy arrays, the same log Z.
+
+    visible_layer_bias, hidden_layer_bias, interaction_weight : NumPy arrays of a `MultinaryRBM`
+    visible_units, hidden_units : its families, both `Multinary`
+
+    Raises InputError where an M is not whole, or there would be more than 2^26 weights.
+    """
+    copies = [round(units.copies) for units in (visible_units, hidden_units)]
+    if [units.copies for units in (visible_units, hidden_units)] != copies:
+        raise InputError("multinary units whose N / k is not whole are no sums of binary ones; choose another slope")
+    if interaction_weight.size * copies[0] * copies[1] > _MOST_WEIGHTS:
+        raise InputError(
+            "the equal binary machine would have %d x %d units for each pair of these, which is too many; choose a "
+            "smaller N, or a larger slope" % tuple(copies)
+        )
+    visible_slope, hidden_slope = visible_units.slope, hidden_units.slope
+    weight = visible_slope * hidden_slope * interaction_weight
+    return Parameters(
+        np.repeat(visible_slope * visible_layer_bias, copies[0]),
+        np.repeat(hidden_slope * hidden_layer_bias, copies[1]),
+        np.repeat(np.repeat(weight, copies[0], axis=0), copies[1], axis=1),
+    )

@@ -6,14 +6,14 @@ are replicas: first all chains at the first of the betas, then all at the second
 
 import numpy as np
 
-from gluon_rbm.framework import mx, operand
+from gluon_rbm.framework import beside, operand, take_rows
 
 __all__ = ["beta_of_rows", "exchange", "swap"]
 
 
 def beta_of_rows(betas, like):
-    """The inverse temperature of each row of `like`: NDArray (rows,)."""
-    return mx.nd.array(np.repeat(betas, len(like) // len(betas)), ctx=like.context, dtype=like.dtype)
+    """The inverse temperature of each row of `like`: (rows,), an array as that is."""
+    return beside(np.repeat(betas, len(like) // len(betas)), like)
 
 
 def exchange(parameters, visible, hidden, betas, base_visible_bias, key):
@@ -28,7 +28,7 @@ def exchange(parameters, visible, hidden, betas, base_visible_bias, key):
     uniform = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key]))).random
     slopes = _slopes(parameters, visible, hidden, base_visible_bias).reshape(len(betas), -1)
     order, rates = swap(slopes, betas, uniform)
-    return hidden.take(mx.nd.array(order.ravel(), ctx=hidden.context, dtype="int32")), rates
+    return take_rows(hidden, order.ravel()), rates
 
 
 def _slopes(parameters, visible, hidden, base_visible_bias):

@@ -392,3 +392,41 @@ def test_errors():
         gibbs.run_chains(machine, visible=mx.nd.zeros((1, 3)), hidden=mx.nd.zeros((1, 2)))
     with pytest.raises(InputError, match="at least 1"):
         gibbs.run_chains(machine, visible=mx.nd.zeros((1, 3)), sweeps=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numpy_arrays_in_numpy_arrays_out(auto_engine, seed, generator, dtype):
+    machine = Parameters(*(array.astype(dtype) for array in reference.random_machine(6, 5, generator)))
+    visible = generator.integers(0, 2, (9, 6)).astype(dtype)
+    settings = [
+        {
+            "visible": visible,
+            "sweeps": 3,
+            "beta": generator.random(9).astype(dtype),
+            "base_visible_bias": machine.visible_layer_bias,
+        },
+        {"hidden": generator.integers(0, 2, (9, 5)).astype(dtype), "softmax_group": (1, 4)},
+        {"visible": visible, "clamp": (np.arange(6) < 2, visible)},
+        {"visible": visible, "clamp": (np.arange(6) < 2, visible / 2)},  # grey ones are for MXNet's engine
+    ]
+    for given in settings:
+        found = gibbs.run_chains(machine, key=[seed], **given)
+        as_nd = {name: ndarrays(value, dtype) for name, value in given.items()}
+        expected = gibbs.run_chains(Parameters(*ndarrays(tuple(machine), dtype)), key=[seed], **as_nd)
+        for one, other in zip(found, expected):
+            assert isinstance(one, np.ndarray) and one.dtype == dtype
+            np.testing.assert_array_equal(one, other.asnumpy())
+
+
+def ndarrays(value, dtype):
+    if isinstance(value, tuple):
+        return tuple(ndarrays(part, dtype) for part in value)
+    return mx.nd.array(value, dtype=dtype) if isinstance(value, np.ndarray) else value
+
+
+def test_numpy_states_that_are_not_binary_are_drawn_anew(seed):
+    sample = np.array([[0, 1, np.nan, 0.3, -2, 1]] * 5000, np.float32)
+    redrawn = gibbs.redraw_non_binary(sample, gibbs.Noise([seed]))
+    assert isinstance(redrawn, np.ndarray) and np.isin(redrawn, (0, 1)).all()
+    np.testing.assert_array_equal(redrawn[:, [0, 1, 5]], sample[:, [0, 1, 5]])
+    assert np.abs(redrawn[:, 2:5].mean(axis=0) - 0.5).max() < 6 * 0.5 / np.sqrt(5000)

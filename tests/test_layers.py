@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 COMMANDS = (
     "classify",
+    "convert",
     "doctor",
     "frechet",
     "likelihood",
@@ -33,6 +34,9 @@ LAYERS = [
     ["gluon_rbm.multinary_training", "gluon_rbm.report"],
     ["gluon_rbm.command", "gluon_rbm.parallel"],
     ["gluon_rbm.epochs"],
+    ["gluon_rbm.estimators"],
+    ["gluon_rbm.estimators.label", "gluon_rbm.estimators.multinary"],
+    ["gluon_rbm.estimators.binary"],
     ["gluon_rbm.options", "gluon_rbm.watch"],
     ["gluon_rbm.plots"],
     [
@@ -45,7 +49,7 @@ LAYERS = [
     ],
     ["gluon_rbm.datasets"],
     ["gluon_rbm.downloads", "gluon_rbm.image_files"],
-    ["binary_rbm"],
+    ["binary_rbm", "gluon_rbm.estimators.common", "gluon_rbm.interchange"],
     ["ais", "gluon_rbm.learning", "gluon_rbm.sampling"],
     ["gluon_rbm.networks", "gluon_rbm.support_vectors"],
     ["gluon_rbm.deep_belief"],

@@ -314,7 +314,7 @@ def _point(call, **arrays):
     for name, array in arrays.items():
         if array is not None:
             call.kept.append(array)
-            setattr(call, name, array.ctypes.data)
+            setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
 
 
 def _call_library(name, call, what):

@@ -1,0 +1,97 @@
+"""Time `gluon_rbm.estimators.BinaryRBM` against scikit-learn's BernoulliRBM: an epoch of `fit`, k = 1, same settings.
+
+    python benchmarks/estimators.py [--threads N] [--clock cpu] [--data-dir DIR] [--json FILE]
+
+Every side runs in a process of its own, in turn, several rounds; a ratio is that of the medians, and in brackets stand
+the least and the largest that any one round would give. Both learn the same: the last columns are the mean
+pseudo-likelihood of the images after the epochs of one round, in nats. Two minutes.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from common import Bystanders, in_turn, median
+
+# isort: split
+from gluon_rbm import datasets
+
+_EPOCHS = 3
+# Data set, images, n_components, batch_size.
+_CASES = (
+    ("digits", 1437, 100, 10),
+    ("digits", 1437, 256, 10),
+    ("digits", 1437, 256, 100),
+    ("mnist", 10000, 256, 10),
+    ("mnist", 10000, 256, 100),
+    ("mnist", 10000, 500, 80),
+)
+_COLUMNS = ("data", "hidden", "batch", "X", "ours, s", "BernoulliRBM, s", "ratio", "ours, nats", "BernoulliRBM, nats")
+
+
+def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, clock):
+    """A side: seconds of each of some epochs of one fit, and under "nats" what it led to."""
+    from sklearn.neural_network import BernoulliRBM
+
+    from gluon_rbm.estimators import BinaryRBM
+
+    data = datasets.load(dataset, data_dir)
+    images = datasets.to_visible(data.train_images[:count], data.maximum).astype(dtype)
+    kind = {"BinaryRBM": BinaryRBM, "BernoulliRBM": BernoulliRBM}[estimator]
+    now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
+
+    def seconds(images, n_iter):
+        machine = kind(num_hidden, batch_size=batch_size, n_iter=n_iter, learning_rate=0.05, random_state=0)
+        start = now()
+        machine.fit(images)
+        return (now() - start) / n_iter, machine
+
+    seconds(images[: 2 * batch_size], 1)  # warms up
+    time_of_one, machine = seconds(images, _EPOCHS)
+    return {"epoch": [time_of_one], "nats": [float(machine.score_samples(images).mean())]}
+
+
+def main(argv=None):
+    args = _parse(argv)
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)  # of the processes to come
+    bystanders, report = Bystanders(), []
+    print("| %s |\n|%s" % (" | ".join(_COLUMNS), " --- |" * len(_COLUMNS)))
+    for dataset, count, num_hidden, batch_size in _CASES:
+        for dtype in ("float32", "float64"):
+            common = dict(dataset=dataset, data_dir=args.data_dir, count=count, num_hidden=num_hidden)
+            common.update(batch_size=batch_size, dtype=dtype, clock=args.clock)
+            sides = {kind: ("estimators.fit", {"estimator": kind, **common}) for kind in ("BinaryRBM", "BernoulliRBM")}
+            measured = in_turn(sides, args.rounds)
+            ours, theirs = measured["BinaryRBM"], measured["BernoulliRBM"]
+            by_round = [median([other], "epoch") / median([mine], "epoch") for mine, other in zip(ours, theirs)]
+            seconds = [median(side, "epoch") for side in (ours, theirs)]
+            nats = [median(side, "nats") for side in (ours, theirs)]
+            ratio = "**%.1fx** (%.1fx to %.1fx)" % (seconds[1] / seconds[0], min(by_round), max(by_round))
+            row = ("%s, %d" % (dataset, count), num_hidden, batch_size, dtype)
+            print("| %s | %s | %s | %s | %.3f | %.3f | %s | %.1f | %.1f |" % (*row, *seconds, ratio, *nats), flush=True)
+            report.append({"case": row, "seconds": seconds, "by_round": by_round, "nats": nats})
+    print(
+        "\n%d threads, %s clock, %d rounds; others used %.0f %% of the processors."
+        % (args.threads, args.clock, args.rounds, 100 * bystanders.share())
+    )
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--rounds", type=int, default=3, help="default %(default)s")
+    add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")
+    add("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy machine")
+    add("--data-dir", help="folder of MNIST")
+    add("--json", help="write what was measured to this file, too")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

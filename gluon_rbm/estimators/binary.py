@@ -1,0 +1,311 @@
+"""The binary RBM as an estimator; its learning, on NumPy arrays, serves the classifier, too.
+
+A step is the operator's own (`gluon_rbm.learning`), without a graph around it: chains are carried on, the gradient of
+the mean loss is stored, and plain gradient descent follows. It is computed in float32, whatever the dtype of X.
+"""
+
+import hashlib
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+import ais
+from gluon_rbm import energy, gibbs, learning, sampling
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
+from gluon_rbm.framework import from_host
+from gluon_rbm.partition import smoothed_visible_bias
+
+__all__ = ["BinaryRBM", "PersistentLearning"]
+
+_WRITE = ("write",) * 3
+
+
+class PersistentLearning(Estimator):
+    """Learning by `gluon_rbm.learning`; a subclass has the parameters of `BinaryRBM` that this reads.
+
+    Attributes: components_, intercept_visible_ and intercept_hidden_ as in BernoulliRBM, of all visible units.
+    """
+
+    _initial_deviation = 0.01  # of the weights, as in BernoulliRBM
+
+    def _rule(self):
+        names = ("chains", "centering", "sparsity_target", "sparsity_cost")
+        return learning.LearningRule.checked(**{name: getattr(self, name) for name in names})
+
+    def _parameters(self, dtype=np.float32):
+        """The fitted machine as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
+        arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
+        return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
+
+    @property
+    def parameters_(self):
+        """The fitted machine as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.interchange` takes."""
+        return self._parameters()
+
+    def _adopt(self, parameters):
+        """Become the machine of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
+        arrays = (a if isinstance(a, np.ndarray) else a.asnumpy() for a in parameters)
+        self.intercept_visible_, self.intercept_hidden_, weight = (np.array(a, np.float32, order="C") for a in arrays)
+        self.components_ = weight.T
+        mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
+        self._start_chains(mean, 1, self._continued())
+        return self
+
+    def _begin(self, num_visible, mean, num_rows, dtype, generator):
+        """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
+
+        mean : of the visible units over num_rows images
+        """
+        shape = (self.n_components, num_visible)
+        self.components_ = np.asarray(generator.normal(0, self._initial_deviation, shape), dtype, order="F")
+        self.intercept_visible_ = np.zeros(num_visible, dtype)
+        self.intercept_hidden_ = np.zeros(self.n_components, dtype)
+        self._start_chains(mean, num_rows, generator)
+
+    def _start_chains(self, mean, num_rows, generator):
+        num_hidden, num_visible = self.components_.shape
+        states = learning.states(self._rule(), self.batch_size, num_visible, num_hidden)
+        self._kept = {name: np.ones(shape, np.float32) for name, shape in states.items()}
+        for name in learning.SAMPLES:
+            self._kept[name] = generator.randint(2, size=states[name]).astype(np.float32)
+        self._velocity = [np.zeros_like(array) for array in self._parameters()]
+        fixed = {
+            learning.OFFSETS[0]: mean,
+            learning.OFFSETS[1]: 0.5,
+            learning.BASE: smoothed_visible_bias(mean, num_rows),
+            learning.CLASSES: np.arange(states.get(learning.CLASSES, [0])[0]),
+        }
+        for name in self._kept.keys() & fixed.keys():
+            self._kept[name][:] = fixed[name]
+
+    def _learn(self, batches, key):
+        """A step for each batch, float32 (rows, num_visible)."""
+        rule, parameters, kept = self._rule(), self._parameters(), self._kept
+        if set(learning.states(rule, 0, 0, 0)) != set(kept):
+            raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
+        gradients = [np.empty_like(array) for array in parameters]
+        for number, batch in enumerate(batches):
+            _, chain_hidden = learning.carry_on(rule, parameters, kept, batch, self.k, [*key, number], self.engine)
+            hidden = energy.hidden_probability(parameters, batch)
+            learning.update_offsets(rule, kept, batch, hidden)
+            learning.store_objective_gradients(rule, gradients, _WRITE, parameters, batch, hidden, chain_hidden, kept)
+            self._descend(parameters, gradients)
+        if not all(np.isfinite(array).all() for array in parameters):
+            raise DivergenceError("training diverged: parameters are not finite; lower learning_rate or momentum")
+        dtype = self.components_.dtype
+        self.components_ = parameters.interaction_weight.astype(dtype, copy=False).T
+        self.intercept_visible_ = parameters.visible_layer_bias.astype(dtype, copy=False)
+        self.intercept_hidden_ = parameters.hidden_layer_bias.astype(dtype, copy=False)
+
+    def _descend(self, parameters, gradients):
+        """v <- momentum v - rate (g + decay W), then W <- W + v; the gradients are used up."""
+        if self.weight_decay:
+            gradients[2] += np.float32(self.weight_decay) * parameters.interaction_weight
+        for index, (array, gradient) in enumerate(zip(parameters, gradients)):
+            gradient *= np.float32(self.learning_rate)
+            if self.momentum:
+                velocity = self._velocity[index]
+                velocity *= np.float32(self.momentum)
+                velocity -= gradient
+                array += velocity
+            else:
+                array -= gradient
+
+
+class BinaryRBM(Transformer, PersistentLearning):
+    """A binary RBM, in place of `sklearn.neural_network.BernoulliRBM`: its parameters, attributes, methods, and more.
+
+        p(v, h) = exp(intercept_visible_.v + intercept_hidden_.h + h components_ v) / Z
+
+    Parameters
+    ----------
+    n_components : int, default 256
+        Hidden units.
+    learning_rate : float, default 0.1
+        On the mean gradient of a batch (the scripts divide by the batch size once more).
+    batch_size : int, default 10
+        Images of a step; also the number of chains.
+    n_iter : int, default 10
+        Passes through X, which is taken in its order.
+    verbose : int, default 0
+        Print the mean of `score_samples` after each pass.
+    random_state : int, RandomState or None, default None
+        Everything random follows from it; a number gives the same machine every time.
+    k : int, default 1
+        Gibbs sweeps in each step.
+    chains : "persistent", "data" or "tempered", default "persistent"
+        PCD-k, CD-k, or parallel tempering; this, and the next three, as in `gluon_rbm.learning.LearningRule`.
+    centering : float, default 0.0
+    sparsity_target, sparsity_cost : float, default 0.1 and 0.0
+    momentum : float, default 0.0
+    weight_decay : float, default 0.0
+        lambda in lambda/2 |W|^2, added to the mean loss.
+    engine : "auto", "mxnet" or "native", default "auto"
+        What runs the chains.
+
+    Attributes: components_ (n_components, n_features), intercept_hidden_ (n_components,) and intercept_visible_
+    (n_features,) in the dtype of X; h_samples_ (batch_size, n_components), the chains; n_features_in_,
+    feature_names_in_.
+
+    X may be grey, as elsewhere here. Raises ValueError in scikit-learn's words for bad input, and
+    `gluon_rbm.errors.InputError`, which is one, for settings that cannot be.
+    """
+
+    def __init__(
+        self,
+        n_components=256,
+        *,
+        learning_rate=0.1,
+        batch_size=10,
+        n_iter=10,
+        verbose=0,
+        random_state=None,
+        k=1,
+        chains="persistent",
+        centering=0.0,
+        sparsity_target=0.1,
+        sparsity_cost=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        engine="auto",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.k = k
+        self.chains = chains
+        self.centering = centering
+        self.sparsity_target = sparsity_target
+        self.sparsity_cost = sparsity_cost
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.engine = engine
+
+    @classmethod
+    def of(cls, parameters, **settings):
+        """An estimator with these `energy.Parameters`, such as `run_folder.read_parameters` reads of a run.
+
+        settings : parameters of the estimator. What it learns from now on starts with new chains.
+        """
+        estimator = cls(parameters.num_hidden, **settings)
+        estimator.n_features_in_ = parameters.num_visible
+        return estimator._adopt(parameters)
+
+    @property
+    def h_samples_(self):
+        """The chains' hidden units, 0 or 1: float32 (batch_size, n_components)."""
+        return self._kept[learning.SAMPLES[1]]
+
+    def fit(self, X, y=None):
+        """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
+        self._check_settings()
+        X = self._checked(X, reset=True)
+        generator = self.random_state_ = check_random_state(self.random_state)
+        self._begin_at(X, generator)
+
+        def learn(batches):
+            self._learn((float32(dense(X[rows])) for rows in batches), key_from(generator))
+
+        self._epochs(
+            X.shape[0], generator, False, learn, lambda: "pseudo-likelihood = %.2f" % self.score_samples(X).mean()
+        )
+        return self
+
+    def partial_fit(self, X, y=None):
+        """One step with X (n_samples, n_features) as its batch; chains and momentum go on. Returns self."""
+        self._check_settings()
+        first = not hasattr(self, "components_")
+        X, generator = self._checked(X, reset=first), self._continued()
+        if first:
+            self._begin_at(X, generator)
+        self._learn([float32(dense(X))], key_from(generator))
+        return self
+
+    def _begin_at(self, X, generator):
+        self._begin(X.shape[1], mean_image(X), X.shape[0], X.dtype, generator)
+
+    # --- What a fitted machine does -----------------------------------------------------------------------------------
+
+    def transform(self, X):
+        """p(h = 1 | v) of each image: (n_samples, n_components), in the dtype of X."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters = self._parameters(X.dtype)
+        return self._in_parts(X, lambda rows: energy.hidden_probability(parameters, rows))
+
+    def free_energy(self, X):
+        """F(v) = -a.v - sum_j softplus(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters = self._parameters(X.dtype)
+        return self._in_parts(X, lambda rows: energy.free_energy(parameters, rows))
+
+    def score_samples(self, X):
+        """The pseudo-likelihood of each image, a stochastic one as in BernoulliRBM: float64 (n_samples,), in nats.
+
+        n_features times log p(v_i | all other v) for one unit i of each image: on average the sum over all units. Which
+        unit follows from random_state and the image itself, so that its score does not depend on those beside it; where
+        random_state is None, from a new draw in each call.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters = self._parameters(np.float64)
+        salt = np.array(key_from(check_random_state(self.random_state)), np.int32).tobytes()
+
+        def score(rows):
+            rows = rows.astype(np.float64)
+            words = (hashlib.blake2b(row.tobytes(), digest_size=8, key=salt).digest() for row in rows)
+            units = np.frombuffer(b"".join(words), np.uint64) % np.uint64(rows.shape[1])
+            return energy.pseudo_log_likelihood(parameters, rows, units.astype(np.intp))
+
+        return self._in_parts(X, score)
+
+    def gibbs(self, v, sweeps=1):
+        """Visible units after one Gibbs step, or more, from v (n_samples, n_features): bool, of the same shape."""
+        check_is_fitted(self)
+        X = self._checked(v)
+        key, parameters = key_from(self._continued()), self._parameters()
+        chains = gibbs.run_chains(parameters, float32(dense(X)), sweeps=sweeps, key=key, engine=self.engine)
+        return chains.visible_sample.astype(bool)
+
+    def sample(self, n_samples=1, sweeps=1000, prob=False):
+        """Draw images from nothing: float32 (n_samples, n_features), after so many sweeps from units on at random.
+
+        prob : the probabilities that the units were drawn from, which look smoother, instead of 0 and 1
+        """
+        check_is_fitted(self)
+        key, parameters = key_from(self._continued()), Parameters(*map(from_host, self._parameters()))
+        start = sampling.start(parameters, "random", n_samples, [*key, 0])
+        chains = sampling.sample(parameters, start, sweeps, [*key, 1], engine=self.engine)
+        return (chains.visible_prob_1 if prob else chains.visible_sample).asnumpy()
+
+    def log_partition(self, X=None, **settings):
+        """log Z by annealed importance sampling: an `ais.LogPartition`.
+
+        X : images whose means are the base rate: give the training images. settings : as in `ais.log_partition`;
+        1,000 chains along 1,000 distributions, unless others are given.
+        """
+        check_is_fitted(self)
+        settings = {"key": key_from(check_random_state(self.random_state)), "engine": self.engine, **settings}
+        if X is not None:
+            settings["base_visible_bias"] = base_rate(self._checked(X))
+        return ais.log_partition(*self._parameters(), **settings)
+
+    def log_likelihood(self, X, log_partition=None, **settings):
+        """Mean log-likelihood of X in nats per image, with its standard error over the images: an `ais.LogLikelihood`.
+
+        log_partition : what `log_partition` returned; None: it is estimated, from X and with these settings
+
+        Warns (`ais.LikelihoodWarning`) where log Z is in doubt, and where X is not binary: then it is a grey-pixel
+        score.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        partition = self.log_partition(X, **settings) if log_partition is None else log_partition
+        return self._likelihood(X, -self.free_energy(X), partition)

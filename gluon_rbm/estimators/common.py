@@ -1,0 +1,141 @@
+"""What the estimators share: input checked in scikit-learn's words, keys from `random_state`, and epochs."""
+
+import time
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state, check_scalar, gen_batches
+
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # scikit-learn < 1.6
+
+    def validate_data(estimator, *arrays, **settings):
+        return estimator._validate_data(*arrays, **settings)
+
+
+import ais
+from gluon_rbm.partition import smoothed_visible_bias
+from gluon_rbm.scores import LogLikelihood
+
+__all__ = ["Estimator", "PixelRangeWarning", "Transformer", "base_rate", "dense", "float32", "key_from", "mean_image"]
+
+_ROWS_AT_ONCE = 1000
+_FLOATS = (np.float64, np.float32)
+
+
+class PixelRangeWarning(UserWarning):
+    """X holds values outside [0, 1], which were cut off there."""
+
+
+def dense(rows):
+    """Rows of X as a NumPy array."""
+    return rows.toarray() if sparse.issparse(rows) else rows
+
+
+def float32(array):
+    """The array in float32 and C order: itself, where it is so."""
+    return np.ascontiguousarray(array, np.float32)
+
+
+def mean_image(X):
+    """The mean of all rows: float64 (n_features,)."""
+    return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+
+
+def base_rate(X):
+    """The smoothed bias of the mean image, where annealed importance sampling starts best."""
+    return smoothed_visible_bias(mean_image(X), X.shape[0])
+
+
+def key_from(random_state):
+    """Four words, as `gluon_rbm.gibbs` takes keys, from a `RandomState`."""
+    return random_state.randint(2**31 - 1, size=4).tolist()
+
+
+class Estimator(BaseEstimator):
+    """What any of the estimators is; a subclass has parameters n_components, learning_rate, batch_size, n_iter, ..."""
+
+    def _check_settings(self):
+        for name, kind, lowest, included in (
+            ("n_components", Integral, 1, "left"),
+            ("learning_rate", Real, 0, "neither"),
+            ("batch_size", Integral, 1, "left"),
+            ("n_iter", Integral, 0, "left"),
+            ("k", Integral, 1, "left"),
+            ("momentum", Real, 0, "left"),
+            ("weight_decay", Real, 0, "left"),
+        ):
+            check_scalar(getattr(self, name), name, kind, min_val=lowest, include_boundaries=included)
+
+    def _checked(self, X, *y, reset=False):
+        """X (and y), as they should be: CSR or C order, float32 or float64, in [0, 1]."""
+        checked = validate_data(self, X, *y, accept_sparse="csr", dtype=_FLOATS, order="C", reset=reset)
+        X, rest = (checked[0], checked[1:]) if y else (checked, ())
+        values = X.data if sparse.issparse(X) else X
+        if values.size and (values.min() < 0 or values.max() > 1):
+            warnings.warn(
+                "X holds values outside [0, 1], which are cut off there; scale it first, as MinMaxScaler does",
+                PixelRangeWarning,
+                stacklevel=3,
+            )
+            X = X.copy()
+            values = X.data if sparse.issparse(X) else X
+            np.clip(values, 0, 1, out=values)
+        return (X, *rest) if y else X
+
+    def _continued(self):
+        """The `RandomState` that goes on from call to call; `fit` begins it anew."""
+        if not hasattr(self, "random_state_"):
+            self.random_state_ = check_random_state(self.random_state)
+        return self.random_state_
+
+    def _in_parts(self, X, function):
+        """function(rows) of all rows of X, 1,000 at a time: sparse ones are made dense part by part."""
+        return np.concatenate([function(dense(X[rows])) for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE)])
+
+    def _likelihood(self, X, scores, partition, copies=1):
+        """`LogLikelihood` of scores - log Z; warns. copies : units' values are whole numbers of 1 / copies."""
+
+        def whole(rows):
+            ones = copies * rows.astype(np.float64)
+            return (np.abs(ones - ones.round()) < 1e-4).all(axis=1)
+
+        likelihood = LogLikelihood.of(scores - partition.log_z, bool(self._in_parts(X, whole).all()))
+        ais.warn_of(partition, likelihood, stacklevel=4)
+        return likelihood
+
+    def _epochs(self, num_rows, generator, shuffle, learn, score):
+        """n_iter times learn(batches), with batches of row numbers or slices; with verbose, score() is printed."""
+        begin = time.time()
+        for iteration in range(1, self.n_iter + 1):
+            batches = gen_batches(num_rows, self.batch_size)
+            if shuffle:
+                order = generator.permutation(num_rows)
+                batches = (order[rows] for rows in batches)
+            learn(batches)
+            if self.verbose:
+                end = time.time()
+                figures = (type(self).__name__, iteration, score(), end - begin)
+                print("[%s] Iteration %d, %s, time = %.2fs" % figures)
+                begin = end
+
+
+class Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+    """An estimator whose transform gives n_components features."""
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[0]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _more_tags(self):  # scikit-learn < 1.6
+        return {"preserves_dtype": list(_FLOATS)}

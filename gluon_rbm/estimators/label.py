@@ -1,0 +1,256 @@
+"""The joint RBM of pixels and a label (`gluon_rbm.label_rbm`) as a classifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted
+
+import ais
+from gluon_rbm import gibbs, label_rbm, learning
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.estimators.binary import PersistentLearning
+from gluon_rbm.estimators.common import Transformer, base_rate, dense, float32, key_from, mean_image
+from gluon_rbm.framework import from_host
+from gluon_rbm.partition import summarize_log_weights
+
+__all__ = ["LabelRBMClassifier"]
+
+
+class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
+    """A classifier that can draw: an RBM of pixels and a label, which classifies by its exact class posterior.
+
+    Parameters
+    ----------
+    n_components : int, default 256
+        Hidden units.
+    objective : "hybrid", "discriminative" or "generative", default "hybrid"
+        Minimise the mean of -log p(y | x) - generative_weight log p(x, y), of -log p(y | x), or of -log p(x, y)
+        (Larochelle & Bengio 2008). A discriminative machine does not draw.
+    generative_weight : float, default 0.01
+    learning_rate, momentum, n_iter : default 0.3, 0.5 and 20
+        The rate is one for the exact gradient of -log p(y | x): a generative machine learns from few chains, and wants
+        a tenth of it or less.
+    batch_size, verbose, random_state, k, chains, centering, weight_decay, engine
+        As in `BinaryRBM`. Images come in a new order in each pass; verbose prints the mean of log p(y | x).
+
+    Attributes: classes_; components_ (n_components, n_features + number of classes), whose last columns are of the
+    label, as are the last of intercept_visible_; intercept_hidden_; n_features_in_, feature_names_in_.
+    """
+
+    _initial_deviation = 0.1  # with 0.01 the first hundred steps do nothing but make the weights larger
+
+    def __init__(
+        self,
+        n_components=256,
+        *,
+        objective="hybrid",
+        generative_weight=0.01,
+        learning_rate=0.3,
+        batch_size=10,
+        n_iter=20,
+        verbose=0,
+        random_state=None,
+        k=1,
+        chains="persistent",
+        centering=0.0,
+        momentum=0.5,
+        weight_decay=0.0,
+        engine="auto",
+    ):
+        self.n_components = n_components
+        self.objective = objective
+        self.generative_weight = generative_weight
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.k = k
+        self.chains = chains
+        self.centering = centering
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.engine = engine
+
+    @classmethod
+    def of(cls, parameters, classes, **settings):
+        """A classifier with the `energy.Parameters` of a joint RBM, such as `run_folder.read_model` reads of a run.
+
+        classes : what the label units mean, in their order. settings : parameters of the estimator.
+        """
+        estimator = cls(parameters.num_hidden, **settings)
+        estimator.classes_ = np.asarray(classes)
+        estimator.n_features_in_ = parameters.num_visible - len(estimator.classes_)
+        return estimator._adopt(parameters)
+
+    def _rule(self):
+        names = ("objective", "generative_weight", "chains", "centering")
+        settings = {name: getattr(self, name) for name in names}
+        return learning.LearningRule.checked(num_classes=len(self.classes_), **settings)
+
+    def fit(self, X, y):
+        """Learn images X (n_samples, n_features) and their labels y (n_samples,) anew; returns self."""
+        self._check_settings()
+        X, y = self._checked(X, y, reset=True)
+        check_classification_targets(y)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        generator = self.random_state_ = check_random_state(self.random_state)
+        self._begin_at(X, numbers, generator)
+
+        def learn(batches):
+            self._learn((self._joint(X, numbers, rows) for rows in batches), key_from(generator))
+
+        def score():
+            log_posterior = self._log_posterior(X)[np.arange(X.shape[0]), numbers]
+            return "log p(label | pixels) = %.4f" % log_posterior.mean()
+
+        self._epochs(X.shape[0], generator, True, learn, score)
+        return self
+
+    def partial_fit(self, X, y, classes=None):
+        """One step with X and y as its batch; classes : all that there are, in the first call. Returns self."""
+        self._check_settings()
+        first = not hasattr(self, "classes_")
+        X, y = self._checked(X, y, reset=first)
+        check_classification_targets(y)
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if classes is not None:
+            classes = unique_labels(classes)
+            if not first and not np.array_equal(classes, self.classes_):
+                raise ValueError("classes are %r, and were %r in an earlier call" % (classes, self.classes_))
+        known = classes if first else self.classes_
+        numbers = self._numbers(y, known)
+        self.classes_, generator = known, self._continued()
+        if first:
+            self._begin_at(X, numbers, generator)
+        self._learn([self._joint(X, numbers, slice(None))], key_from(generator))
+        return self
+
+    def _begin_at(self, X, numbers, generator):
+        mean = np.concatenate([mean_image(X), np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)])
+        self._begin(len(mean), mean, len(numbers), X.dtype, generator)
+
+    def _joint(self, X, numbers, rows):
+        label = np.eye(len(self.classes_), dtype=np.float32)[numbers[rows]]
+        return np.concatenate([float32(dense(X[rows])), label], axis=1)
+
+    @staticmethod
+    def _numbers(labels, classes):
+        """The place of each label among the classes; InputError for one that is not there."""
+        order = np.argsort(classes)
+        places = order[np.searchsorted(classes, labels, sorter=order).clip(0, len(classes) - 1)]
+        unknown = classes[places] != labels
+        if unknown.any():
+            raise InputError("there is no class %r; the classes are %s" % (labels[unknown][0], list(classes)))
+        return places
+
+    # --- What a fitted machine does -----------------------------------------------------------------------------------
+
+    def _log_posterior(self, X):
+        parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
+        return self._in_parts(X, lambda rows: label_rbm.class_log_posterior(parameters, rows, num_classes))
+
+    def predict_log_proba(self, X):
+        """log p(y | x) of every class, exactly: float64 (n_samples, classes), in nats."""
+        check_is_fitted(self)
+        return self._log_posterior(self._checked(X))
+
+    def predict_proba(self, X):
+        """p(y | x) of every class, exactly: float64 (n_samples, classes)."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X):
+        """The most probable class of each image: (n_samples,)."""
+        chosen = self.predict_log_proba(X).argmax(axis=1)
+        return self.classes_[chosen]
+
+    def transform(self, X):
+        """p(h = 1 | x) of each image, whatever its label: (n_samples, n_components), in the dtype of X."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
+        return self._in_parts(X, lambda rows: label_rbm.hidden_probability(parameters, rows, num_classes))
+
+    def free_energy(self, X, y=None):
+        """F(x, y) of each image with its label, or F(x) = -log sum_y exp(-F(x, y)): float64 (n_samples,), in nats."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
+        energies = self._in_parts(X, lambda rows: label_rbm.free_energies(parameters, rows, num_classes))
+        if y is None:
+            return -np.logaddexp.reduce(-energies, axis=1)
+        return energies[np.arange(X.shape[0]), self._numbers(column_or_1d(y), self.classes_)]
+
+    def score_samples(self, X):
+        """log p(x) + log Z = -F(x) of each image: float64 (n_samples,), in nats. By it one machine's images compare."""
+        return -self.free_energy(X)
+
+    def gibbs(self, v, sweeps=1):
+        """Pixels after one Gibbs step, or more, from v (n_samples, n_features), with labels drawn given v: bool."""
+        check_is_fitted(self)
+        X, num_classes, key = float32(dense(self._checked(v))), len(self.classes_), key_from(self._continued())
+        posterior = from_host(np.exp(self._log_posterior(X)))
+        label = gibbs.Noise([*key, 0]).one_hot(posterior).asnumpy().astype(np.float32)
+        chains = gibbs.run_chains(
+            self._parameters(),
+            np.concatenate([X, label], axis=1),
+            sweeps=sweeps,
+            softmax_group=label_rbm.softmax_group(X.shape[1] + num_classes, num_classes),
+            key=[*key, 1],
+            engine=self.engine,
+        )
+        return chains.visible_sample[:, :-num_classes].astype(bool)
+
+    def log_partition(self, X=None, **settings):
+        """log Z by annealed importance sampling of the pixels beside each class in turn: an `ais.LogPartition`.
+
+        Z = sum_y exp(d_y) Z_y, where Z_y is of the machine of the pixels with hidden biases b + U_y. X : images whose
+        means are the base rate. settings : as in `ais.log_partition`, num_chains for each class (by default 100). The
+        interval is that of chains which fell to classes by chance: rather too wide.
+        """
+        check_is_fitted(self)
+        a, b, w = self._parameters()
+        num_classes, key = len(self.classes_), key_from(check_random_state(self.random_state))
+        settings = {"num_chains": 100, "engine": self.engine, **settings}
+        if X is not None:
+            settings["base_visible_bias"] = base_rate(self._checked(X))
+        parts = [
+            ais.log_partition(a[:-num_classes], b + label, w[:-num_classes], key=[*key, number], **settings)
+            for number, label in enumerate(w[-num_classes:])
+        ]
+        shares = a[-num_classes:].astype(np.float64) + np.log(num_classes)
+        log_weights = np.concatenate([part.log_weights + share for part, share in zip(parts, shares)])
+        return summarize_log_weights(log_weights, parts[0].num_distributions)
+
+    def log_likelihood(self, X, y=None, log_partition=None, **settings):
+        """Mean of log p(x), or with labels of log p(x, y), in nats per image: an `ais.LogLikelihood`.
+
+        log_partition, settings and warnings as in `BinaryRBM.log_likelihood`.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        partition = self.log_partition(X, **settings) if log_partition is None else log_partition
+        return self._likelihood(X, -self.free_energy(X, y), partition)
+
+    def sample(self, labels, sweeps=1000, prob=False):
+        """Draw an image of each of the given classes: float32 (number of labels, n_features).
+
+        From pixels on at random, by so many sweeps with the label held. prob : the probabilities that pixels were drawn
+        from, instead of 0 and 1. Raises InputError for a class that does not exist.
+        """
+        check_is_fitted(self)
+        classes = self._numbers(np.atleast_1d(labels), self.classes_)
+        parameters, key = Parameters(*map(from_host, self._parameters())), key_from(self._continued())
+        chains = label_rbm.draw(parameters, classes, len(self.classes_), sweeps, key=key, engine=self.engine)
+        return (chains.visible_prob_1 if prob else chains.visible_sample).asnumpy()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # on data that is no images: around 0, of variance 1, cut at 0 and 1
+        return tags
+
+    def _more_tags(self):  # scikit-learn < 1.6
+        return {"poor_score": True}
