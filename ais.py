@@ -333,17 +333,17 @@ def estimate_log_likelihood(
     return likelihood.mean, partition.log_z
 
 
-def warn_of(partition, likelihood):
-    """Warn (LikelihoodWarning), in the name of the caller's caller, of what is in doubt."""
+def warn_of(partition, likelihood, stacklevel=3):
+    """Warn (LikelihoodWarning), by default in the name of the caller's caller, of what is in doubt."""
     if partition.doubt:
         warnings.warn(
             "log Z is not to be trusted (%s): the log-likelihood is probably optimistic" % partition.doubt,
             LikelihoodWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     if not likelihood.binary:
         warnings.warn(
             "pixels are not binary: the value is a grey-pixel score, not a log-likelihood",
             LikelihoodWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

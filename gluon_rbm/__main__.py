@@ -29,6 +29,7 @@ _COMMANDS = (
     "train-deep",
     "train-multinary",
     "doctor",
+    "convert",
 )
 
 

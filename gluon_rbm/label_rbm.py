@@ -42,6 +42,8 @@ __all__ = [
     "draw",
     "clamped",
     "evaluate",
+    "free_energies",
+    "hidden_probability",
     "joint_visible",
     "softmax_group",
 ]
@@ -101,6 +103,20 @@ def class_log_posterior(parameters, images, num_classes):
         )
     scores, _ = _class_scores(parameters, operand(images), num_classes)
     return as_given(_log_softmax(scores), images)
+
+
+def hidden_probability(parameters, images, num_classes):
+    """p(h_j = 1 | x) = sum_y p(y | x) sigmoid(o_yj), where no label is given: (batch, num_hidden)."""
+    scores, hidden = _class_scores(parameters, operand(images), num_classes, with_hidden=True)
+    posterior = np.exp(_log_softmax(scores)).astype(hidden[0].dtype)
+    return as_given(sum(posterior[:, y : y + 1] * hidden[y] for y in range(num_classes)), images)
+
+
+def free_energies(parameters, images, num_classes):
+    """F(x, y) of every class: float64 (batch, num_classes), in nats; log p(x, y) = -F(x, y) - log Z."""
+    pixels, bias = operand(images), operand(parameters.visible_layer_bias)[:-num_classes]
+    scores, _ = _class_scores(parameters, pixels, num_classes)
+    return as_given(-(scores + (pixels.astype("float64") @ bias.astype("float64"))[:, None]), images)
 
 
 def classify(parameters, images, num_classes):

@@ -21,6 +21,12 @@ class LogLikelihood(NamedTuple):
     num_images: int
     binary: bool  #: every pixel was 0 or 1
 
+    @classmethod
+    def of(cls, values, binary):
+        """Of the values of all images, NumPy (n,)."""
+        standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+        return cls(float(values.mean()), float(standard_error), len(values), binary)
+
 
 def mean_log_likelihood(parameters, data, log_z):
     """Mean of log p(v) = -F(v) - log Z over the images in data: a `LogLikelihood`.
@@ -66,8 +72,7 @@ def _mean(parameters, data, score):
         raise InputError(
             "a score is not finite, as the parameters are too large; train again with a lower learning rate"
         )
-    standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
-    return LogLikelihood(float(values.mean()), float(standard_error), len(values), all_binary)
+    return LogLikelihood.of(values, all_binary)
 
 
 def _check_pixels(batch, num_visible):

@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import ais
 from gluon_rbm import native
+from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM, PixelRangeWarning
 from gluon_rbm.framework import mx
@@ -112,6 +113,16 @@ def test_nothing_goes_before_fit(kind):
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(ValueError, match=message):
         BinaryRBM(**settings).fit(np.zeros((4, 3)))
+
+
+def test_settings_of_multinary_machines_that_cannot_be():
+    for settings, message in (
+        ({"optimizer": "none"}, "optimizer is 'none'"),
+        ({"maximum": 0}, "with N >= 1"),
+        ({"slope": -1.0}, "slope"),
+    ):
+        with pytest.raises(InputError, match=message):
+            MultinaryRBM(**settings).fit(np.zeros((4, 3)))
 
 
 def test_divergence_is_an_error():
@@ -327,6 +338,35 @@ def test_class_probabilities_are_those_of_enumeration(generator):
     np.testing.assert_allclose(classifier.predict_proba(images), expected, rtol=1e-10)
     np.testing.assert_allclose(classifier.predict_log_proba(images), np.log(expected), rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(classifier.predict(images), np.array(["a", "b", "c"])[expected.argmax(axis=1)])
+
+
+def test_a_joint_machine_is_the_enumerated_one_whose_label_is_on_once(generator, engine, seed):
+    a, b, w = machine = reference.random_machine(6, 3, generator, scale=0.7)  # four pixels, two classes
+    joint = reference.joint(*machine)
+    probability = reference.given(joint, group=(4, 6)).sum(axis=1).reshape(16, 4)[:, [2, 1]]  # of x and y
+    log_z = reference.log_z(*machine) + np.log(joint.reshape(16, 4, 8)[:, [2, 1]].sum())
+    classifier = LabelRBMClassifier.of(Parameters(*machine), ["first", "second"], random_state=seed, engine=engine)
+    pixels, labels = reference.states(4), np.array(["first", "second"])
+    marginal = np.log(probability.sum(axis=1))
+    np.testing.assert_allclose(classifier.score_samples(pixels) - log_z, marginal, atol=1e-5)
+    for number, label in enumerate(labels):
+        scores = -classifier.free_energy(pixels, [label] * 16) - log_z
+        np.testing.assert_allclose(scores, np.log(probability[:, number]), atol=1e-5)
+    posterior = probability / probability.sum(axis=1, keepdims=True)
+    hidden = [reference.sigmoid(b + pixels @ w[:4] + w[4 + y]) for y in (0, 1)]
+    expected = posterior[:, :1] * hidden[0] + posterior[:, 1:] * hidden[1]
+    np.testing.assert_allclose(classifier.transform(pixels), expected, rtol=1e-5)
+    partition = classifier.log_partition(pixels, num_chains=500, num_distributions=200)
+    assert partition.low - 0.02 < log_z < partition.high + 0.02
+    likelihood = classifier.log_likelihood(pixels, np.repeat("second", 16), partition)
+    assert likelihood.mean == pytest.approx(np.log(probability[:, 1]).mean() + log_z - partition.log_z, abs=1e-5)
+    start = pixels[generator.choice(16, 40000, p=probability.sum(axis=1))]
+    for samples in (classifier.gibbs(start), classifier.gibbs(start, sweeps=3)):
+        reference.assert_drawn_from(reference.state_index(samples), probability.sum(axis=1))
+    drawn = classifier.sample(np.repeat(labels, 20000), sweeps=30)
+    for number in (0, 1):
+        given = probability[:, number] / probability[:, number].sum()
+        reference.assert_drawn_from(reference.state_index(drawn[20000 * number :][:20000]), given)
 
 
 def test_momentum_and_weight_decay_are_those_of_their_formula(generator):

@@ -14,10 +14,9 @@ import ais
 from gluon_rbm import energy, gibbs, learning, sampling
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.estimators.common import Estimator, Transformer, dense, float32, key_from
+from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
 from gluon_rbm.framework import from_host
 from gluon_rbm.partition import smoothed_visible_bias
-from gluon_rbm.scores import mean_log_likelihood
 
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
@@ -40,6 +39,20 @@ class PersistentLearning(Estimator):
         """The fitted machine as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
         arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
         return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
+
+    @property
+    def parameters_(self):
+        """The fitted machine as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.interchange` takes."""
+        return self._parameters()
+
+    def _adopt(self, parameters):
+        """Become the machine of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
+        arrays = (a if isinstance(a, np.ndarray) else a.asnumpy() for a in parameters)
+        self.intercept_visible_, self.intercept_hidden_, weight = (np.array(a, np.float32, order="C") for a in arrays)
+        self.components_ = weight.T
+        mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
+        self._start_chains(mean, 1, self._continued())
+        return self
 
     def _begin(self, num_visible, mean, num_rows, dtype, generator):
         """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
@@ -174,15 +187,26 @@ class BinaryRBM(Transformer, PersistentLearning):
         self.weight_decay = weight_decay
         self.engine = engine
 
+    @classmethod
+    def of(cls, parameters, **settings):
+        """An estimator with these `energy.Parameters`, such as `run_folder.read_parameters` reads of a run.
+
+        settings : parameters of the estimator. What it learns from now on starts with new chains.
+        """
+        estimator = cls(parameters.num_hidden, **settings)
+        estimator.n_features_in_ = parameters.num_visible
+        return estimator._adopt(parameters)
+
     @property
     def h_samples_(self):
+        """The chains' hidden units, 0 or 1: float32 (batch_size, n_components)."""
         return self._kept[learning.SAMPLES[1]]
 
     def fit(self, X, y=None):
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()
         X = self._checked(X, reset=True)
-        generator = check_random_state(self.random_state)
+        generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, generator)
 
         def learn(batches):
@@ -204,8 +228,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         return self
 
     def _begin_at(self, X, generator):
-        mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-        self._begin(X.shape[1], mean, X.shape[0], X.dtype, generator)
+        self._begin(X.shape[1], mean_image(X), X.shape[0], X.dtype, generator)
 
     # --- What a fitted machine does -----------------------------------------------------------------------------------
 
@@ -271,9 +294,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         settings = {"key": key_from(check_random_state(self.random_state)), "engine": self.engine, **settings}
         if X is not None:
-            X = self._checked(X)
-            mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-            settings["base_visible_bias"] = smoothed_visible_bias(mean, X.shape[0])
+            settings["base_visible_bias"] = base_rate(self._checked(X))
         return ais.log_partition(*self._parameters(), **settings)
 
     def log_likelihood(self, X, log_partition=None, **settings):
@@ -287,7 +308,4 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         X = self._checked(X)
         partition = self.log_partition(X, **settings) if log_partition is None else log_partition
-        batches = (float32(dense(X[start : start + 1000])) for start in range(0, X.shape[0], 1000))
-        likelihood = mean_log_likelihood(Parameters(*map(from_host, self._parameters())), batches, partition.log_z)
-        ais.warn_of(partition, likelihood)
-        return likelihood
+        return self._likelihood(X, -self.free_energy(X), partition)

@@ -17,7 +17,11 @@ except ImportError:  # scikit-learn < 1.6
         return estimator._validate_data(*arrays, **settings)
 
 
-__all__ = ["Estimator", "PixelRangeWarning", "Transformer", "dense", "float32", "key_from"]
+import ais
+from gluon_rbm.partition import smoothed_visible_bias
+from gluon_rbm.scores import LogLikelihood
+
+__all__ = ["Estimator", "PixelRangeWarning", "Transformer", "base_rate", "dense", "float32", "key_from", "mean_image"]
 
 _ROWS_AT_ONCE = 1000
 _FLOATS = (np.float64, np.float32)
@@ -35,6 +39,16 @@ def dense(rows):
 def float32(array):
     """The array in float32 and C order: itself, where it is so."""
     return np.ascontiguousarray(array, np.float32)
+
+
+def mean_image(X):
+    """The mean of all rows: float64 (n_features,)."""
+    return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+
+
+def base_rate(X):
+    """The smoothed bias of the mean image, where annealed importance sampling starts best."""
+    return smoothed_visible_bias(mean_image(X), X.shape[0])
 
 
 def key_from(random_state):
@@ -74,7 +88,7 @@ class Estimator(BaseEstimator):
         return (X, *rest) if y else X
 
     def _continued(self):
-        """The `RandomState` that goes on from call to call, where `fit` begins anew each time."""
+        """The `RandomState` that goes on from call to call; `fit` begins it anew."""
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         return self.random_state_
@@ -82,6 +96,17 @@ class Estimator(BaseEstimator):
     def _in_parts(self, X, function):
         """function(rows) of all rows of X, 1,000 at a time: sparse ones are made dense part by part."""
         return np.concatenate([function(dense(X[rows])) for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE)])
+
+    def _likelihood(self, X, scores, partition, copies=1):
+        """`LogLikelihood` of scores - log Z; warns. copies : units' values are whole numbers of 1 / copies."""
+
+        def whole(rows):
+            ones = copies * rows.astype(np.float64)
+            return (np.abs(ones - ones.round()) < 1e-4).all(axis=1)
+
+        likelihood = LogLikelihood.of(scores - partition.log_z, bool(self._in_parts(X, whole).all()))
+        ais.warn_of(partition, likelihood, stacklevel=4)
+        return likelihood
 
     def _epochs(self, num_rows, generator, shuffle, learn, score):
         """n_iter times learn(batches), with batches of row numbers or slices; with verbose, score() is printed."""

@@ -2,21 +2,23 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from gluon_rbm import label_rbm, learning
+import ais
+from gluon_rbm import gibbs, label_rbm, learning
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import PersistentLearning
-from gluon_rbm.estimators.common import dense, float32, key_from
+from gluon_rbm.estimators.common import Transformer, base_rate, dense, float32, key_from, mean_image
 from gluon_rbm.framework import from_host
+from gluon_rbm.partition import summarize_log_weights
 
 __all__ = ["LabelRBMClassifier"]
 
 
-class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
+class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
     """A classifier that can draw: an RBM of pixels and a label, which classifies by its exact class posterior.
 
     Parameters
@@ -72,6 +74,17 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
         self.weight_decay = weight_decay
         self.engine = engine
 
+    @classmethod
+    def of(cls, parameters, classes, **settings):
+        """A classifier with the `energy.Parameters` of a joint RBM, such as `run_folder.read_model` reads of a run.
+
+        classes : what the label units mean, in their order. settings : parameters of the estimator.
+        """
+        estimator = cls(parameters.num_hidden, **settings)
+        estimator.classes_ = np.asarray(classes)
+        estimator.n_features_in_ = parameters.num_visible - len(estimator.classes_)
+        return estimator._adopt(parameters)
+
     def _rule(self):
         names = ("objective", "generative_weight", "chains", "centering")
         settings = {name: getattr(self, name) for name in names}
@@ -83,7 +96,7 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
         X, y = self._checked(X, y, reset=True)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
-        generator = check_random_state(self.random_state)
+        generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, numbers, generator)
 
         def learn(batches):
@@ -117,8 +130,7 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
         return self
 
     def _begin_at(self, X, numbers, generator):
-        mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
-        mean = np.concatenate([mean, np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)])
+        mean = np.concatenate([mean_image(X), np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)])
         self._begin(len(mean), mean, len(numbers), X.dtype, generator)
 
     def _joint(self, X, numbers, rows):
@@ -127,8 +139,9 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
 
     @staticmethod
     def _numbers(labels, classes):
-        """The place of each label among the classes, which are sorted; InputError for one that is not there."""
-        places = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        """The place of each label among the classes; InputError for one that is not there."""
+        order = np.argsort(classes)
+        places = order[np.searchsorted(classes, labels, sorter=order).clip(0, len(classes) - 1)]
         unknown = classes[places] != labels
         if unknown.any():
             raise InputError("there is no class %r; the classes are %s" % (labels[unknown][0], list(classes)))
@@ -154,6 +167,74 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
         chosen = self.predict_log_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
+    def transform(self, X):
+        """p(h = 1 | x) of each image, whatever its label: (n_samples, n_components), in the dtype of X."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
+        return self._in_parts(X, lambda rows: label_rbm.hidden_probability(parameters, rows, num_classes))
+
+    def free_energy(self, X, y=None):
+        """F(x, y) of each image with its label, or F(x) = -log sum_y exp(-F(x, y)): float64 (n_samples,), in nats."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
+        energies = self._in_parts(X, lambda rows: label_rbm.free_energies(parameters, rows, num_classes))
+        if y is None:
+            return -np.logaddexp.reduce(-energies, axis=1)
+        return energies[np.arange(X.shape[0]), self._numbers(column_or_1d(y), self.classes_)]
+
+    def score_samples(self, X):
+        """log p(x) + log Z = -F(x) of each image: float64 (n_samples,), in nats. By it one machine's images compare."""
+        return -self.free_energy(X)
+
+    def gibbs(self, v, sweeps=1):
+        """Pixels after one Gibbs step, or more, from v (n_samples, n_features), with labels drawn given v: bool."""
+        check_is_fitted(self)
+        X, num_classes, key = float32(dense(self._checked(v))), len(self.classes_), key_from(self._continued())
+        posterior = from_host(np.exp(self._log_posterior(X)))
+        label = gibbs.Noise([*key, 0]).one_hot(posterior).asnumpy().astype(np.float32)
+        chains = gibbs.run_chains(
+            self._parameters(),
+            np.concatenate([X, label], axis=1),
+            sweeps=sweeps,
+            softmax_group=label_rbm.softmax_group(X.shape[1] + num_classes, num_classes),
+            key=[*key, 1],
+            engine=self.engine,
+        )
+        return chains.visible_sample[:, :-num_classes].astype(bool)
+
+    def log_partition(self, X=None, **settings):
+        """log Z by annealed importance sampling of the pixels beside each class in turn: an `ais.LogPartition`.
+
+        Z = sum_y exp(d_y) Z_y, where Z_y is of the machine of the pixels with hidden biases b + U_y. X : images whose
+        means are the base rate. settings : as in `ais.log_partition`, num_chains for each class (by default 100). The
+        interval is that of chains which fell to classes by chance: rather too wide.
+        """
+        check_is_fitted(self)
+        a, b, w = self._parameters()
+        num_classes, key = len(self.classes_), key_from(check_random_state(self.random_state))
+        settings = {"num_chains": 100, "engine": self.engine, **settings}
+        if X is not None:
+            settings["base_visible_bias"] = base_rate(self._checked(X))
+        parts = [
+            ais.log_partition(a[:-num_classes], b + label, w[:-num_classes], key=[*key, number], **settings)
+            for number, label in enumerate(w[-num_classes:])
+        ]
+        shares = a[-num_classes:].astype(np.float64) + np.log(num_classes)
+        log_weights = np.concatenate([part.log_weights + share for part, share in zip(parts, shares)])
+        return summarize_log_weights(log_weights, parts[0].num_distributions)
+
+    def log_likelihood(self, X, y=None, log_partition=None, **settings):
+        """Mean of log p(x), or with labels of log p(x, y), in nats per image: an `ais.LogLikelihood`.
+
+        log_partition, settings and warnings as in `BinaryRBM.log_likelihood`.
+        """
+        check_is_fitted(self)
+        X = self._checked(X)
+        partition = self.log_partition(X, **settings) if log_partition is None else log_partition
+        return self._likelihood(X, -self.free_energy(X, y), partition)
+
     def sample(self, labels, sweeps=1000, prob=False):
         """Draw an image of each of the given classes: float32 (number of labels, n_features).
 
@@ -168,7 +249,6 @@ class LabelRBMClassifier(ClassifierMixin, PersistentLearning):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.poor_score = True  # on data that is no images: around 0, of variance 1, cut at 0 and 1
         return tags
 

@@ -6,13 +6,12 @@ from sklearn.utils.validation import check_is_fitted
 
 import ais
 from gluon_rbm import optimization
-from gluon_rbm.errors import DivergenceError
+from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import Transformer, dense, float32, key_from
 from gluon_rbm.framework import from_host, mx
 from gluon_rbm.machine import ContrastiveFreeEnergy, KeyedOperators, alternate
 from gluon_rbm.multinary_rbm import MultinaryRBM as Machine
 from gluon_rbm.multinary_rbm import binary_parameters
-from gluon_rbm.scores import LogLikelihood
 from gluon_rbm.units import Multinary
 
 __all__ = ["MultinaryRBM"]
@@ -91,7 +90,7 @@ class MultinaryRBM(Transformer):
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()
         X = self._checked(X, reset=True)
-        generator = check_random_state(self.random_state)
+        generator = self.random_state_ = check_random_state(self.random_state)
         self._begin(X, generator)
         learner = _Learner(self)
 
@@ -113,6 +112,11 @@ class MultinaryRBM(Transformer):
         learner.learn([float32(dense(X))])
         self._take(learner)
         return self
+
+    def _check_settings(self):
+        super()._check_settings()
+        if self.optimizer not in optimization.OPTIMIZERS:
+            raise InputError("optimizer is %r; choose one of %s" % (self.optimizer, ", ".join(optimization.OPTIMIZERS)))
 
     def _begin(self, X, generator):
         shape, bias = (self.n_components, X.shape[1]), self.initial_hidden_bias / self._units.slope
@@ -215,14 +219,9 @@ class MultinaryRBM(Transformer):
         log_partition, settings and warnings as in `BinaryRBM.log_likelihood`; `binary` says that units have all values.
         """
         check_is_fitted(self)
-        X = dense(self._checked(X))
+        X = self._checked(X)
         partition = self.log_partition(**settings) if log_partition is None else log_partition
-        scores, ones = self.score_samples(X) - partition.log_z, self._units.copies * X.astype(np.float64)
-        error = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.inf
-        whole = bool((np.abs(ones - ones.round()) < 1e-4).all())
-        likelihood = LogLikelihood(float(scores.mean()), float(error), len(scores), whole)
-        ais.warn_of(partition, likelihood)
-        return likelihood
+        return self._likelihood(X, self.score_samples(X), partition, self._units.copies)
 
 
 class _Learner:

@@ -1,0 +1,27 @@
+"""The command `convert`: a model from or for elsewhere."""
+
+from gluon_rbm import interchange
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+ABOUT = "a model from or for elsewhere: plain arrays, scikit-learn's BernoulliRBM, PyDeep"
+
+
+def add_arguments(add):
+    add("source", metavar="SOURCE", help="a run folder, a file rbm.params, or a .npz archive in one of the formats")
+    add("target", metavar="TARGET", help="the file to write")
+    add(
+        "--format",
+        choices=interchange.FORMATS,
+        default="npz",
+        help="params: as rbm.params; npz, sklearn, pydeep: archives of arrays; joblib: a pickled BernoulliRBM",
+    )
+
+
+def run(args):
+    """Read a model in whatever format it is in, and write it in another."""
+    parameters, num_classes = interchange.read(args.source)
+    interchange.write(args.target, parameters, num_classes, args.format)
+    label = ", of which %d are a label" % num_classes if num_classes else ""
+    print("%d visible%s, %d hidden units" % (parameters.num_visible, label, parameters.num_hidden))
+    print("written: %s" % args.target)
