@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm import __version__
+from gluon_rbm import __version__, peers
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "as_given",
     "beside",
     "choose_context",
+    "choose_contexts",
     "cuda_libraries",
     "from_host",
     "host_view",
@@ -146,6 +147,7 @@ def _import_mxnet():
     _warn_of_two_wheels(wheels)
     if any(name in wheels for name in _CUDA_WHEELS):
         _preload_cuda_libraries()
+    peers.attend()
     try:
         with warnings.catch_warnings():
             # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
@@ -323,6 +325,17 @@ def choose_context(cuda=None, device_id=0):
     if cuda:
         raise InputError(f"cannot use the GPU: {reason}")
     return mx.cpu(), f"using the CPU: {reason}"
+
+
+def choose_contexts(cuda=None, device_id=0, count=1):
+    """`count` devices to compute on, and a note, as `choose_context` chooses one: GPU device_id, device_id + 1, ...
+
+    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work.
+    """
+    context, note = choose_context(cuda, device_id)
+    if context.device_type == "cpu":
+        return [mx.cpu(index) for index in range(count)], note
+    return [context, *(choose_context(True, device_id + index)[0] for index in range(1, count))], note
 
 
 def versions():

@@ -25,6 +25,7 @@ __all__ = [
     "RunFolder",
     "Checkpoint",
     "check_writable",
+    "has_checkpoint",
     "parameter_file",
     "read_arrays",
     "read_metrics",
@@ -163,14 +164,19 @@ class Checkpoint:
         self.average, self.best, self.partial = average or {}, best or {}, partial or {}
         self.steps = int(self.partial.get("steps", 0))
 
-    def save(self, path):
+    def content(self):
+        """All of it as bytes, which `load` reads back from a file of them."""
         parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best, self.partial))
         content = {part + "/" + name: array for part, arrays in parts for name, array in arrays.items()}
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
         np.savez(archive, progress=np.array(progress), **content)
+        return archive.getvalue()
+
+    def save(self, path):
+        content = self.content()
         with write_whole(path) as temporary, open(temporary, "wb") as file:
-            file.write(archive.getbuffer())
+            file.write(content)
 
     @classmethod
     def load(cls, path):
@@ -298,19 +304,31 @@ class RunFolder:
             file.write(text.getvalue())
 
 
+def has_checkpoint(path, default_name):
+    """Whether there is a run to resume in the folder `path`, or without a path under runs/."""
+    return os.path.exists(os.path.join(path, _CHECKPOINT)) if path else _last_path(default_name) is not None
+
+
+def _taken(default_name):
+    """The numbers N of all runs/NAME-N."""
+    with contextlib.suppress(FileNotFoundError):
+        matches = (re.fullmatch(re.escape(default_name) + r"-(\d+)", name) for name in os.listdir("runs"))
+        return [int(match.group(1)) for match in matches if match]
+    return []
+
+
+def _last_path(default_name):
+    """The last runs/NAME-N with a checkpoint, or None."""
+    paths = (os.path.join("runs", "%s-%d" % (default_name, number)) for number in sorted(_taken(default_name))[::-1])
+    return next((path for path in paths if os.path.exists(os.path.join(path, _CHECKPOINT))), None)
+
+
 def _default_path(default_name, resume):
     """runs/NAME-N: a new N, or to resume the last one with a checkpoint."""
-    taken = []
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir("runs"):
-            match = re.fullmatch(re.escape(default_name) + r"-(\d+)", name)
-            taken += [int(match.group(1))] if match else []
-    if resume:
-        for number in sorted(taken, reverse=True):
-            path = os.path.join("runs", "%s-%d" % (default_name, number))
-            if os.path.exists(os.path.join(path, _CHECKPOINT)):
-                return path
-    last = max(taken, default=0)
+    last = _last_path(default_name) if resume else None
+    if last:
+        return last
+    last = max(_taken(default_name), default=0)
     os.makedirs("runs", exist_ok=True)
     while True:
         last += 1

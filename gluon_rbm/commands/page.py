@@ -12,7 +12,7 @@ import markupsafe
 from PIL import Image
 
 import gluon_rbm
-from gluon_rbm import gibbs, label_rbm, learning, networks, options, partition, plots, report
+from gluon_rbm import datasets, gibbs, label_rbm, learning, networks, options, partition, plots, report
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.binary_deep_belief import layer_folder
 from gluon_rbm.commands import train_multinary
@@ -103,7 +103,7 @@ def _part(folder):
     columns = list(dict.fromkeys(name for row in metrics for name in row))
     reports = list(_reports(folder))
     return {
-        "name": os.path.basename(os.path.abspath(folder)),
+        "name": os.path.basename(os.path.abspath(folder)) if arguments or metrics else "The network",
         "about": _about(arguments, metrics),
         "results": _results(metrics),
         "remarks": list(_remarks(arguments, metrics)),
@@ -308,13 +308,12 @@ def _draw_chains(folder, arguments):
 
 
 def _image_shape(arguments, num_pixels):
-    """Of the run's record, or of a run so old that it has none: square, or a row."""
+    """Of the run's record, where there is one."""
     shape = arguments.get("image_shape")
     whole = isinstance(shape, list) and len(shape) in (2, 3) and all(isinstance(side, int) for side in shape)
     if whole and min(shape) > 0 and math.prod(shape) == num_pixels:
         return tuple(shape)
-    side = math.isqrt(num_pixels)
-    return (side, side) if side * side == num_pixels else (1, num_pixels)
+    return datasets.guess_shape(num_pixels)
 
 
 def _reports(folder):
