@@ -44,6 +44,7 @@ LAYERS = [
         "gluon_rbm.binary_deep_belief",
         "gluon_rbm.frechet",
         "gluon_rbm.judge",
+        "gluon_rbm.metrics",
         "gluon_rbm.monitoring",
         "gluon_rbm.optimization",
     ],
