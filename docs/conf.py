@@ -11,6 +11,7 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.util.logging import getLogger
 from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import gluon_rbm  # noqa: E402
 
+logger = getLogger(__name__)
 project, copyright, release = "mxnet-rbm", "the authors of mxnet-rbm; Apache 2.0", gluon_rbm.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_nb"]
 root_doc = "docs/index"
@@ -141,32 +143,43 @@ def skip_foreign(app, what, name, obj, skip, options):
 
 
 def link_names(app, doctree, docname):
-    """`ais.bracket` on any page, and in docstrings a name of the same class or module, leads to its entry."""
+    """`ais.bracket` on any page, and in docstrings a name of the same class or module, leads to its entry.
+
+    A full name that has none is a fault of the page.
+    """
     objects, last = app.env.get_domain("py").objects, ""
     for node in list(doctree.findall(nodes.literal)):
-        if isinstance(node.parent, nodes.reference):
-            continue
         text = node.astext().rstrip("()")
+        if isinstance(node.parent, nodes.reference) or not re.fullmatch(r"[A-Za-z_.][\w.]*", text):
+            continue
         if text.startswith("."):  # "`ais.LogPartition.low`, `.high`"
             text = last.rpartition(".")[0] + text
-        for name in _candidates(text, _scope(node)):
-            if name in objects:
-                last, entry, shown = text, objects[name], nodes.literal()
-                for part in re.findall(r"[^.]*[^.]\.?|\.", node.astext()):  # in a narrow table it may break at dots
-                    shown += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
-                link = make_refnode(app.builder, docname, entry.docname, entry.node_id, shown, name)
-                node.replace_self(link)
-                break
+        name = next((name for name in _meanings(text, _scope(node)) if name in objects), None)
+        parent = objects.get(text.rpartition(".")[0])
+        if name is None and parent and parent.objtype == "class":  # of a method without an entry of its own
+            name = text.rpartition(".")[0]
+        if name:
+            last, entry = text, objects[name]
+            link = make_refnode(app.builder, docname, entry.docname, entry.node_id, _breakable(node.astext()), name)
+            node.replace_self(link)
+        elif re.match(r"(gluon_rbm|ais|binary_rbm)\.(?!py$)", node.astext()):
+            logger.warning("there is no entry for %s", text, location=node, type="names")
 
 
-def _candidates(text, scope):
-    """Full names that a text may mean, from the narrowest; of a method without an entry of its own, its class."""
-    if re.fullmatch(r"[A-Za-z_][\w.]*", text):
-        while scope:
-            yield scope + "." + text
-            scope = scope.rpartition(".")[0]
-        yield text
-        yield text.rpartition(".")[0]
+def _meanings(text, scope):
+    """Full names that a text may mean, from the narrowest."""
+    while scope:
+        yield scope + "." + text
+        scope = scope.rpartition(".")[0]
+    yield text
+
+
+def _breakable(text):
+    """A name that in a narrow table may break at its dots."""
+    shown = nodes.literal()
+    for part in re.findall(r"[^.]*[^.]\.?|\.", text):
+        shown += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
+    return shown
 
 
 def _scope(node):

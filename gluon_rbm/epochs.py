@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm import interruption, optimization, plots, watch
-from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.errors import DivergenceError, InputError, one_line
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
 
@@ -164,17 +164,23 @@ class Run:
 
     def _restore(self):
         if self.args.resume and not self.folder.resuming:
-            print("nothing to resume in %s: training from the beginning" % self.folder.path)
+            print("nothing to resume in %s: training from the beginning" % one_line(self.folder.path))
         checkpoint = self._load_checkpoint()
         if checkpoint is None:
-            print("run folder %s%s" % (self.folder.path, self._remark()), flush=True)
+            print("run folder %s%s" % (one_line(self.folder.path), self._remark()), flush=True)
             return
-        self._take(checkpoint)
+        try:
+            self._take(checkpoint)
+        except (LookupError, TypeError, mx.MXNetError) as error:
+            raise InputError(
+                "the checkpoint in %s does not fit (%s); resume with the arguments and data set of the run"
+                % (self.folder.path, str(error).strip().splitlines()[-1])
+            ) from error
         self.epoch, self.metrics, self._steps = checkpoint.epoch, checkpoint.metrics, checkpoint.steps
         self._seconds = float(checkpoint.partial.get("seconds", 0))
         self._saved = self._where(checkpoint)
         self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
-        print("resuming %s %s" % (self.folder.path, self._saved), flush=True)
+        print("resuming %s %s" % (one_line(self.folder.path), self._saved), flush=True)
 
     @contextlib.contextmanager
     def _watching(self):

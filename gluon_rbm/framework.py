@@ -20,6 +20,11 @@ import numpy as np
 from gluon_rbm import __version__, peers
 from gluon_rbm.errors import InputError
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
 __all__ = [
     "mx",
     "as_given",
@@ -138,7 +143,20 @@ def _replace_wheel(extra):
     return f"`pip uninstall -y {installed}`, then `pip install 'mxnet-rbm[{extra}]'`"
 
 
+def _check_address_space():
+    """Where MXNet gets no room for itself and the stacks of its threads, it ends the process in one way or another."""
+    if resource is None:
+        return
+    limit, needed = resource.getrlimit(resource.RLIMIT_AS)[0], (6 + (os.cpu_count() or 1)) << 28
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ImportError(
+            f"the address space is limited to {limit >> 20} MiB, and MXNet needs {needed >> 20} to begin with: "
+            "raise that limit (ulimit -v), or limit the memory that is used by a control group"
+        )
+
+
 def _import_mxnet():
+    _check_address_space()
     _restore_numpy_aliases()
     _provide_distutils()
     # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".

@@ -33,7 +33,7 @@ from gluon_rbm import (
 )
 from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.energy import Parameters
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.exchange import Exchange
 from gluon_rbm.framework import mx
 from gluon_rbm.parallel import ParallelRun
@@ -335,7 +335,7 @@ class _Run(ParallelRun):
         print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
         originals, samples = self._showcase()
         self._picture("showcase.png", plots.showcase(originals, samples, shape, _SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
-        print("Done: %s" % self.folder.path, flush=True)
+        print("Done: %s" % one_line(self.folder.path), flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
 
     def _showcase(self):

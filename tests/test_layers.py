@@ -62,8 +62,9 @@ LAYERS = [
     ["gluon_rbm.gibbs", "gluon_rbm.run_folder"],
     ["gluon_rbm.energy", "gluon_rbm.image_pipeline", "gluon_rbm.native"],
     ["gluon_rbm.framework"],
-    ["gluon_rbm.diagnostics", "gluon_rbm.peers"],
-    ["gluon_rbm.arguments", "gluon_rbm.errors", "gluon_rbm.interruption"],
+    ["gluon_rbm.array_files", "gluon_rbm.diagnostics", "gluon_rbm.peers"],
+    ["gluon_rbm.arguments"],
+    ["gluon_rbm.errors", "gluon_rbm.interruption"],
     ["gluon_rbm", "gluon_rbm.commands"],
 ]
 DOORS = {"mxnet": "gluon_rbm.framework", "matplotlib": "gluon_rbm.plots"}

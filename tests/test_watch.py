@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import signal
 import struct
 import sys
 
@@ -209,6 +210,25 @@ def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
     assert numbers(parts) == numbers(tmp_path / "whole")
     assert run(parts, "--num-epoch", "4", "--tensorboard", "--resume") == 0  # nothing is left to do
     assert numbers(parts) == numbers(tmp_path / "whole")
+
+
+def test_a_run_that_was_interrupted_within_an_epoch(tmp_path, monkeypatch):
+    """Nothing is missing but what that epoch changed in all."""
+    assert run(tmp_path / "whole", "--num-epoch", "3", "--tensorboard") == 0
+    step = training._Run._after_step
+
+    def interrupt(self, *arguments):
+        step(self, *arguments)
+        if self.epoch == 1 and self._steps == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "_after_step", interrupt)
+        assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard") == 128 + signal.SIGTERM
+    assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard", "--resume") == 0
+    whole = {(tag, step): value for (tag, step), value in numbers(tmp_path / "whole").items()
+             if not (tag.startswith("updates/") and step == 2)}  # fmt: skip
+    assert numbers(tmp_path / "parts") == whole
 
 
 def test_a_run_may_be_watched_from_the_middle_on(tmp_path):
