@@ -3,9 +3,9 @@
     python benchmarks/workers.py [--workers 1 2 4] [--batch-size 80]
 
 The batch and its chains are shared, as `--kv-store dist_sync` does it; each worker computes with one thread, one server
-adds. One worker is the plain learner, without a server. "CPU" is what a worker computes in a step: on a machine that has
-other work, that tells more than how long it takes. Bytes are computed from the gradients' sizes, and measured at the
-loopback interface, where whatever else the machine says to itself is in them.
+adds. One worker is the plain learner, without a server. "CPU" is what a worker computes in a step: on a machine that
+has other work, that tells more than how long it takes. Bytes are computed from the gradients' sizes, and measured at
+the loopback interface, where whatever else the machine says to itself is in them.
 """
 
 import argparse
