@@ -25,6 +25,7 @@ from gluon_rbm.energy import Parameters, are_pixels, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import host_view, mx, operand, store
 from gluon_rbm.learning import BinaryStates, LearningRule
+from gluon_rbm.run_folder import read_arrays
 
 __all__ = [
     "BinaryRBM",
@@ -425,16 +426,19 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     def load_parameters(self, filename, ctx=None, allow_missing=False, ignore_extra=False, **casting):
         """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
 
-        What the original's Module script wrote loads, too, although it has wrong names for the chains.
+        What the original's Module script wrote loads, too, although it has wrong names for the chains. Raises
+        InputError for a file that is torn, changed, not finite, or not of this block.
         """
         ignore_extra = ignore_extra or not self.for_training
-        stored = mx.nd.load(filename)
-        if isinstance(stored, dict) and "aux:aux_hidden_layer_prob_1" in stored:
-            bare = {name.partition(":")[2]: array for name, array in stored.items()}
-            arrays = {self.prefix + _MISNAMED.get(name, name): array for name, array in bare.items()}
-            self.collect_params().load_dict(arrays, ctx, allow_missing, ignore_extra, filename=filename, **casting)
-        else:
-            super().load_parameters(filename, ctx, allow_missing, ignore_extra, **casting)
+        stored = read_arrays(filename)  # in any case, as MXNet trusts what it reads
+        try:
+            if "aux_hidden_layer_prob_1" in stored:
+                arrays = {self.prefix + _MISNAMED.get(name, name): array for name, array in stored.items()}
+                self.collect_params().load_dict(arrays, ctx, allow_missing, ignore_extra, filename=filename, **casting)
+            else:
+                super().load_parameters(filename, ctx, allow_missing, ignore_extra, **casting)
+        except (AssertionError, ValueError) as error:  # Gluon's
+            raise InputError("%s holds no parameters of this block: %s" % (filename, error)) from error
 
     @property
     def rbm_parameters(self):

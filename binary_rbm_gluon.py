@@ -15,13 +15,13 @@ from gluon_rbm.framework import mx
 __all__ = ["GluonLearner", "main"]
 
 
-class GluonLearner:
+class GluonLearner(training.Learner):
     """A `BinaryRBMBlock` and its `gluon.Trainer` (see `gluon_rbm.training`)."""
 
-    def __init__(self, args, arrays, context):
+    def __init__(self, args, arrays, context, parts=1):
         num_visible = arrays["visible_layer_bias"].shape[0]
-        self._context, self._batch_size = context, args.batch_size
-        self._rbm = BinaryRBMBlock(num_visible=num_visible, prefix="", **training.learner_settings(args))
+        self._context, self._divisor = context, parts * args.batch_size
+        self._rbm = BinaryRBMBlock(num_visible=num_visible, prefix="", **training.learner_settings(args, parts))
         self._rbm.initialize(ctx=context)
         self._parameters = self._rbm.collect_params()
         for name, array in arrays.items():
@@ -35,12 +35,17 @@ class GluonLearner:
             if parameter.grad_req != "null"
         }
 
-    def step(self, batch):
+    def backward(self, batch):
         with mx.autograd.record():
             visible_prob_1, _ = self._rbm(batch)
         visible_prob_1.backward()
-        self._trainer.step(self._batch_size)
         return visible_prob_1
+
+    def update(self):
+        self._trainer.step(self._divisor)
+
+    def gradients(self):
+        return {name: self._parameters[name].grad(self._context) for name in self.parameter_names.values()}
 
     def arrays(self):
         return {name: parameter.data(self._context) for name, parameter in self._parameters.items()}

@@ -15,14 +15,14 @@ from gluon_rbm.framework import mx
 __all__ = ["ModuleLearner", "main"]
 
 
-class ModuleLearner:
+class ModuleLearner(training.Learner):
     """An `mx.mod.Module` of the RBM symbol (see `gluon_rbm.training`)."""
 
-    def __init__(self, args, arrays, context):
+    def __init__(self, args, arrays, context, parts=1):
         num_visible = arrays["visible_layer_bias"].shape[0]
-        symbol = binary_rbm_symbol(**training.learner_settings(args))
+        symbol = binary_rbm_symbol(**training.learner_settings(args, parts))
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
-        self._module.bind(data_shapes=[("data", (args.batch_size, num_visible))])
+        self._module.bind(data_shapes=[("data", (args.batch_size // parts, num_visible))])
         auxiliary = symbol.list_auxiliary_states()
         self._module.init_params(
             arg_params={name: arrays[name] for name in arrays if name not in auxiliary},
@@ -31,21 +31,30 @@ class ModuleLearner:
         learned = [name for name in symbol.list_arguments() if name in arrays]
         self.parameter_names = dict(enumerate(learned))
         optimizer = optimization.make_optimizer(
-            args, rescale_grad=1 / args.batch_size, sym=symbol, param_idx2name=self.parameter_names
+            args, rescale_grad=parts / args.batch_size, sym=symbol, param_idx2name=self.parameter_names
         )
-        self._module.init_optimizer(kvstore=None, optimizer=optimizer)
+        self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns of any other factor
+        optimizer.rescale_grad = 1 / (parts * args.batch_size)
         self.updater = self._module._updater  # there is no public way to a module's state but pickle
 
-    def step(self, batch):
+    def backward(self, batch):
         self._module.forward(mx.io.DataBatch([batch]), is_train=True)
         self._module.backward()
-        self._module.update()
         return self._module.get_outputs()[0]
 
+    def update(self):
+        self._module.update()
+
+    def gradients(self):
+        return {name: self._executor.grad_dict[name] for name in self.parameter_names.values()}
+
     def arrays(self):
-        executor = self._module._exec_group.execs[0]  # live arrays; get_params() returns copies
-        parameters = {name: executor.arg_dict[name] for name in self.parameter_names.values()}
-        return {**parameters, **executor.aux_dict}
+        parameters = {name: self._executor.arg_dict[name] for name in self.parameter_names.values()}
+        return {**parameters, **self._executor.aux_dict}
+
+    @property
+    def _executor(self):
+        return self._module._exec_group.execs[0]  # live arrays; get_params() returns copies
 
 
 def main(argv=None):

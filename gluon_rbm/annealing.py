@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from gluon_rbm import gibbs
+from gluon_rbm import array_files, gibbs
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import write_whole
@@ -105,8 +105,7 @@ class State:
         self.path, self._kept, self._saved_at = path, {}, time.monotonic()
         if os.path.exists(path):
             try:
-                with np.load(path, allow_pickle=False) as archive:
-                    self._kept = {name: archive[name] for name in archive.files}
+                self._kept = array_files.load_npz(path)
             except Exception as error:  # a torn archive can raise nearly anything
                 raise InputError("%s is not a whole state file; choose another --state" % path) from error
             if any(name.rpartition("/")[2] not in _PARTS for name in self._kept):
@@ -121,10 +120,15 @@ class State:
                 "%s was kept by a run with another model or other settings; repeat those, or choose another file"
                 % self.path
             )
-        step, bits, log_weights = (self._kept["%s/%s" % (name, part)] for part in ("step", "visible", "log_weights"))
         like = beginning[1]
-        visible = np.unpackbits(bits, axis=1)[:, : like.shape[1]]
-        return int(step), mx.nd.array(visible, ctx=like.context, dtype=like.dtype), log_weights
+        try:
+            step, bits, log_weights = (self._kept["%s/%s" % (name, part)] for part in _PARTS[1:])
+            step, visible = int(step), np.unpackbits(bits, axis=1)[:, : like.shape[1]]
+            if (visible.shape, log_weights.shape) != (like.shape, like.shape[:1]) or not np.isfinite(log_weights).all():
+                raise ValueError
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError("%s is not a whole state file; choose another --state" % self.path) from error
+        return step, mx.nd.array(visible, ctx=like.context, dtype=like.dtype), log_weights
 
     def keep(self, name, meaning, where, done):
         """Keep where a climb is; on disk, if it is done or half a minute has passed."""

@@ -2,6 +2,8 @@
 
 import argparse
 
+from gluon_rbm.errors import one_line
+
 __all__ = ["OneLineParser", "above_zero", "at_least", "finite", "number", "share"]
 
 _FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
@@ -11,7 +13,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line."""
 
     def error(self, message):
-        self.exit(2, "%s: error: %s (see --help)\n" % (self.prog, message))
+        self.exit(2, one_line("%s: error: %s (see --help)" % (self.prog, message)) + "\n")
 
 
 def number(kind, sound, expected):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import datasets, gibbs, sampling
+from gluon_rbm import array_files, datasets, gibbs, sampling
 from gluon_rbm.energy import Parameters, hidden_probability
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
@@ -79,7 +79,7 @@ class BinaryDeepBeliefNetwork:
         for number, layer in enumerate(self.layers, 1):
             os.makedirs(layer_folder(folder, number), exist_ok=True)
             with write_whole(os.path.join(layer_folder(folder, number), PARAMETERS)) as temporary:
-                mx.nd.save(temporary, layer._asdict())
+                array_files.save(temporary, {name: array.asnumpy() for name, array in layer._asdict().items()})
 
     @property
     def num_visible(self):

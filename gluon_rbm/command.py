@@ -10,7 +10,7 @@ import numpy as np
 
 from gluon_rbm import datasets, framework, gibbs, interruption, options, plots
 from gluon_rbm.arguments import OneLineParser, at_least
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import check_writable, read_model, write_whole
 
@@ -47,16 +47,26 @@ def exit_status(prog, action):
     except InputError as error:
         print("%s: error: %s" % (prog, error), file=sys.stderr)
         return error.exit_status
-    except MemoryError:
-        print("%s: error: not enough memory; choose smaller sizes" % prog, file=sys.stderr)
-        return InputError.exit_status
-    except mx.MXNetError as error:  # MXNet hands on nothing of an operator's own error but this, and prints that itself
-        print("%s: error: MXNet failed (%s); see above" % (prog, str(error).strip().splitlines()[-1]), file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:  # MXNet's are among them
+        said = _what_is_lacking(error)
+        if said is None:
+            raise
+        print("%s: error: %s" % (prog, said), file=sys.stderr)
         return InputError.exit_status
     except KeyboardInterrupt as interrupted:
         print("%s: %s" % (prog, str(interrupted) or "interrupted"), file=sys.stderr)
         return getattr(interrupted, "exit_status", 130)
     return 0
+
+
+def _what_is_lacking(error):
+    """One line for an error of the system's or MXNet's; None for one of this program."""
+    text = str(error).strip()
+    if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate" in text:
+        return "not enough memory; choose smaller sizes"
+    if isinstance(error, mx.MXNetError):  # it hands on nothing of an operator's own error but this, and prints that
+        return "MXNet failed (%s); see above" % text.splitlines()[-1]
+    return "no more threads can be had; choose fewer workers" if "can't start new thread" in text else None
 
 
 # --- Arguments (add: a parser's `add_argument`) ---------------------------------------------------------------------
@@ -185,7 +195,7 @@ class Results:
                         np.savez_compressed(file, **arrays)
                 else:
                     plots.save(pictures[ending], temporary)
-        print("written: %s" % ", ".join(self._paths.values()), flush=True)
+        print("written: %s" % one_line(", ".join(self._paths.values())), flush=True)
 
 
 def model_record(parameters, path):

@@ -351,7 +351,11 @@ def _image_folder(root, progress, size, skipped):
         raise InputError(f"image-folder needs a folder of images ({root} is none); name one with --data-dir")
     root = Path(os.path.expanduser(root))
     split = (root / "train").is_dir() and (root / "test").is_dir()
-    parts = [labelled_files(folder) for folder in (root / "train", root / "test")] if split else _every_tenth(root)
+    parts = (
+        [labelled_files(root / part, skipped, root) for part in ("train", "test")]
+        if split
+        else _every_tenth(root, skipped)
+    )
     classes = sorted({label for part in parts for _, label in part})
     if "" in classes[:-1]:
         raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
@@ -370,8 +374,8 @@ def _image_folder(root, progress, size, skipped):
     return DataSet("image-folder", images[0], labels[0], images[1], labels[1], maximum=255)
 
 
-def _every_tenth(root):
-    files = labelled_files(root)
+def _every_tenth(root, skipped):
+    files = labelled_files(root, skipped)
     if len(files) < 2:
         raise InputError(f"{root} holds a single image; add more")
     return [file for index, file in enumerate(files) if index % 10], files[::10]

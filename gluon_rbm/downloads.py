@@ -1,12 +1,13 @@
 """The published data sets (MNIST, Fashion-MNIST, CIFAR-10): found on this machine or downloaded, verified, read."""
 
 import contextlib
-import gzip
 import hashlib
 import io
 import math
 import os
 import tarfile
+import threading
+import time
 import uuid
 import zlib
 from pathlib import Path
@@ -19,7 +20,8 @@ from gluon_rbm.errors import InputError
 __all__ = ["SOURCES", "RemoteFile", "read_published", "search_folders"]
 
 _CONNECT_AND_READ_SECONDS = (10, 60)
-_BROKEN_ARCHIVE = (EOFError, OSError, zlib.error, tarfile.TarError)  # gzip.BadGzipFile is an OSError
+_SLOWEST, _GRACE_SECONDS = 10000, 30  # bytes a second, and when they are counted first
+_LARGEST = 1 << 28  # bytes: more than any of these files has, packed or unpacked
 
 
 class RemoteFile(NamedTuple):
@@ -195,6 +197,30 @@ def _download(file, folder, read, progress, missing):
 
 
 def _stream(url, path, progress):
+    """Fetch a file by a thread, which is left to itself where it is too slow: nothing can wake it from a read."""
+    import requests
+
+    done, failures = [0], []
+
+    def work():
+        try:
+            _fetch(url, path, progress, done)
+        except BaseException as error:
+            failures.append(error)
+
+    thread, started = threading.Thread(target=work, daemon=True), time.monotonic()
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+        seconds = time.monotonic() - started
+        if done[0] > _LARGEST or seconds > _GRACE_SECONDS and done[0] < _SLOWEST * seconds and thread.is_alive():
+            raise requests.Timeout
+    if failures:
+        raise failures[0]
+
+
+def _fetch(url, path, progress, done):
+    """done : [the number of bytes so far]"""
     import requests
     from tqdm import tqdm
 
@@ -207,6 +233,9 @@ def _stream(url, path, progress):
             for chunk in response.raw.stream(1 << 16, decode_content=False):
                 target.write(chunk)
                 bar.update(len(chunk))
+                done[0] += len(chunk)
+                if done[0] > _LARGEST:
+                    break
 
 
 # -- reading and verifying ---------------------------------------------------------------------------------------------
@@ -240,14 +269,25 @@ def _verify(path, file, archive, content):
     raise _damaged(path, f"is not the published archive {file.name}, the only form whose hash (SHA-256) is known")
 
 
+def _unpacked(path, archive):
+    """The content of a gzip archive; one that would fill the memory is refused."""
+    unpacker = zlib.decompressobj(31)  # of gzip
+    try:
+        content = unpacker.decompress(archive, _LARGEST)
+    except zlib.error as error:
+        raise _damaged(path, "is truncated or not a whole gzip archive") from error
+    if unpacker.unconsumed_tail:
+        raise _damaged(path, f"would unpack to more than {_LARGEST} bytes")
+    if not unpacker.eof or unpacker.unused_data.strip(b"\0"):
+        raise _damaged(path, "is truncated or not a whole gzip archive")
+    return content
+
+
 def _read_idx(path, file):
     """Read a verified idx file of bytes, gzip-compressed or not: uint8, images (n, height, width) or labels (n,)."""
     archive = content = _read_bytes(path)
     if archive[:2] == b"\x1f\x8b":  # the name does not decide
-        try:
-            content = gzip.decompress(archive)
-        except _BROKEN_ARCHIVE as error:
-            raise _damaged(path, "is truncated or not a whole gzip archive") from error
+        content = _unpacked(path, archive)
     dimensions = 3 if "idx3" in file.name else 1
     start = 4 + 4 * dimensions
     # Two zero bytes, the type of the numbers (8: unsigned byte), the number of dimensions, then their big-endian sizes.
@@ -267,18 +307,18 @@ def _read_idx(path, file):
 def _read_cifar10(path, file):
     """Read the verified archive of binary records: all four arrays. Nothing is extracted to disk."""
     archive, members = _read_bytes(path), {}
+    _verify(path, file, archive, archive)  # first: what a tar archive is made of needs no more to be doubted
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        with tarfile.open(fileobj=io.BytesIO(_unpacked(path, archive)), mode="r:") as tar:
             for member in tar:
                 base = member.name.rsplit("/", 1)[-1]
                 if member.isfile() and base in [*_CIFAR10_TRAIN, _CIFAR10_TEST]:
                     members[base] = _cifar10_records(path, base, tar.extractfile(member).read())
-    except _BROKEN_ARCHIVE as error:
+    except (OSError, tarfile.TarError) as error:
         raise _damaged(path, "is truncated or not a whole tar.gz archive") from error
     absent = [name for name in [*_CIFAR10_TRAIN, _CIFAR10_TEST] if name not in members]
     if absent:
         raise _damaged(path, f"lacks {', '.join(absent)}")
-    _verify(path, file, archive, archive)
     images, labels = zip(*(members[name] for name in _CIFAR10_TRAIN))
     return (np.concatenate(images), np.concatenate(labels), *members[_CIFAR10_TEST])
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm import interruption, optimization, plots, watch
-from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.errors import DivergenceError, InputError, one_line
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
 
@@ -55,6 +55,7 @@ class Run:
     and has `_batches`, `_monitor`, `_watched`, `_make_pictures` and what else is empty here.
     """
 
+    leads = True  # whether this process monitors and writes: see `gluon_rbm.parallel`
     _SWEEPS = 3  # the purpose of an epoch's noise, among those of the subclass
 
     def __init__(self, args, folder):
@@ -70,7 +71,8 @@ class Run:
                 self._restore()
                 with self._watching():
                     self._train()
-            self._make_pictures()
+            if self.leads:
+                self._make_pictures()
         except interruption.Interrupted as interrupted:
             saved = "%s; --resume goes on from there" % self._saved
             interrupted.where = saved if self._saved else "before anything was saved"
@@ -83,7 +85,7 @@ class Run:
 
         first : whether this process has done no step of the epoch
         """
-        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1)
+        seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, *self._seed_words())
 
     def _batches(self, number, skip):
         """The NDArrays that `learner.step` takes in epoch `number`, from 1, but for the first `skip`."""
@@ -127,12 +129,26 @@ class Run:
         """Further states of a checkpoint: average, best."""
         return ()
 
+    def _seed_words(self):
+        """What the seed of an epoch's noise needs besides: nothing, in a process that trains alone."""
+        return []
+
+    def _is_interrupted(self):
+        return interruption.pending()
+
+    def _state(self):
+        """What a checkpoint holds of the learner: name -> NumPy array."""
+        return self._arrays()
+
     def _gathered(self):
         """What the row of an epoch needs from its steps: name -> NumPy array."""
         return {}
 
+    def _put(self, checkpoint):
+        restore_arrays(self.learner, checkpoint.arrays)
+
     def _take(self, checkpoint):
-        restore_arrays(self.learner, checkpoint)
+        self._put(checkpoint)
         updates = self._epochs_learned(checkpoint.epoch) * self.batches_an_epoch + checkpoint.steps
         optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
 
@@ -148,21 +164,27 @@ class Run:
 
     def _restore(self):
         if self.args.resume and not self.folder.resuming:
-            print("nothing to resume in %s: training from the beginning" % self.folder.path)
-        checkpoint = self.folder.load_checkpoint()
+            print("nothing to resume in %s: training from the beginning" % one_line(self.folder.path))
+        checkpoint = self._load_checkpoint()
         if checkpoint is None:
-            print("run folder %s%s" % (self.folder.path, self._remark()), flush=True)
+            print("run folder %s%s" % (one_line(self.folder.path), self._remark()), flush=True)
             return
-        self._take(checkpoint)
+        try:
+            self._take(checkpoint)
+        except (LookupError, TypeError, mx.MXNetError) as error:
+            raise InputError(
+                "the checkpoint in %s does not fit (%s); resume with the arguments and data set of the run"
+                % (self.folder.path, str(error).strip().splitlines()[-1])
+            ) from error
         self.epoch, self.metrics, self._steps = checkpoint.epoch, checkpoint.metrics, checkpoint.steps
         self._seconds = float(checkpoint.partial.get("seconds", 0))
         self._saved = self._where(checkpoint)
         self._write_results(checkpoint.arrays)  # they may be older than the checkpoint, or gone
-        print("resuming %s %s" % (self.folder.path, self._saved), flush=True)
+        print("resuming %s %s" % (one_line(self.folder.path), self._saved), flush=True)
 
     @contextlib.contextmanager
     def _watching(self):
-        if not self.args.tensorboard:
+        if not (self.args.tensorboard and self.leads):
             yield
             return
         # What an epoch changes is not known of one that was done in part before.
@@ -187,16 +209,19 @@ class Run:
             total=self.num_epoch * self.batches_an_epoch,
             initial=self.epoch * self.batches_an_epoch + self._steps,
             unit="batch",
-            disable=None,
+            disable=None if self.leads else True,
             dynamic_ncols=True,
         ) as bar:
-            while not (self._is_over() or interruption.pending()):
+            while not (self._is_over() or self._is_interrupted()):
                 bar.set_description("epoch %d/%d" % (self.epoch + 1, self.num_epoch))
                 self._train_epoch(bar)
-                if interruption.pending():
+                if self._is_interrupted():
                     self._save(self._checkpoint())
                 else:
                     self._finish_epoch()
+
+    def _load_checkpoint(self):
+        return self.folder.load_checkpoint()
 
     def _train_epoch(self, bar):
         """The steps of the epoch that are left, or those until a signal came."""
@@ -216,14 +241,14 @@ class Run:
             self._after_step(current, progress)
             bar.update()
             self._steps = index + 1
-            if interruption.pending():
+            if self._is_interrupted():
                 break
         mx.nd.waitall()
         self._seconds = time.perf_counter() - started
 
     def _checkpoint(self):
         """The run as it is, in the middle of an epoch; DivergenceError where it diverged."""
-        arrays = self._arrays()
+        arrays = self._state()
         if not all(np.abs(array).max() < self.limit for array in arrays.values()):  # NaN fails too
             raise DivergenceError(
                 "training diverged in epoch %d; %s (%s holds what was saved before)"
@@ -272,15 +297,15 @@ class Run:
             plots.save(figure, temporary)
 
 
-def restore_arrays(learner, checkpoint):
+def restore_arrays(learner, saved):
     """Put a checkpoint's arrays into the learner; InputError where they are not of its shapes."""
     arrays = learner.arrays()
     expected = {name: array.shape for name, array in arrays.items()}
-    found = {name: array.shape for name, array in checkpoint.arrays.items()}
+    found = {name: array.shape for name, array in saved.items()}
     if expected != found:
         raise InputError(
             "the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
             "of the run" % (found, expected)
         )
     for name, array in arrays.items():
-        array[:] = mx.nd.array(checkpoint.arrays[name], ctx=array.context)
+        array[:] = mx.nd.array(saved[name], ctx=array.context)

@@ -1,12 +1,20 @@
 """Errors a user can do something about: one line each, and an exit status for the scripts."""
 
-__all__ = ["InputError", "DivergenceError"]
+__all__ = ["InputError", "DivergenceError", "one_line"]
+
+
+def one_line(text):
+    """The text with what cannot be printed as its escapes: line breaks and undecodable bytes in names of files."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 class InputError(ValueError):
     """Something given by the user cannot be used; the message is one line that says what to do."""
 
     exit_status = 2
+
+    def __str__(self):
+        return one_line(super().__str__())
 
 
 class DivergenceError(InputError):

@@ -17,14 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm import __version__
+from gluon_rbm import __version__, peers
 from gluon_rbm.errors import InputError
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
 
 __all__ = [
     "mx",
     "as_given",
     "beside",
     "choose_context",
+    "choose_contexts",
     "cuda_libraries",
     "from_host",
     "host_view",
@@ -137,7 +143,20 @@ def _replace_wheel(extra):
     return f"`pip uninstall -y {installed}`, then `pip install 'mxnet-rbm[{extra}]'`"
 
 
+def _check_address_space():
+    """Where MXNet gets no room for itself and the stacks of its threads, it ends the process in one way or another."""
+    if resource is None:
+        return
+    limit, needed = resource.getrlimit(resource.RLIMIT_AS)[0], (6 + (os.cpu_count() or 1)) << 28
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ImportError(
+            f"the address space is limited to {limit >> 20} MiB, and MXNet needs {needed >> 20} to begin with: "
+            "raise that limit (ulimit -v), or limit the memory that is used by a control group"
+        )
+
+
 def _import_mxnet():
+    _check_address_space()
     _restore_numpy_aliases()
     _provide_distutils()
     # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".
@@ -146,6 +165,7 @@ def _import_mxnet():
     _warn_of_two_wheels(wheels)
     if any(name in wheels for name in _CUDA_WHEELS):
         _preload_cuda_libraries()
+    peers.attend()
     try:
         with warnings.catch_warnings():
             # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
@@ -323,6 +343,17 @@ def choose_context(cuda=None, device_id=0):
     if cuda:
         raise InputError(f"cannot use the GPU: {reason}")
     return mx.cpu(), f"using the CPU: {reason}"
+
+
+def choose_contexts(cuda=None, device_id=0, count=1):
+    """`count` devices to compute on, and a note, as `choose_context` chooses one: GPU device_id, device_id + 1, ...
+
+    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work.
+    """
+    context, note = choose_context(cuda, device_id)
+    if context.device_type == "cpu":
+        return [mx.cpu(index) for index in range(count)], note
+    return [context, *(choose_context(True, device_id + index)[0] for index in range(1, count))], note
 
 
 def versions():

@@ -11,12 +11,13 @@ It is an estimate: of n images it is too large by about 1/n times a constant, wh
 et al., ICLR 2018). So it means little without its floor, the distance between as many real images and as many others.
 """
 
+import json
 import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import datasets
+from gluon_rbm import array_files, datasets
 from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 
@@ -144,9 +145,9 @@ def load_network(path, context=None):
     """
     symbol, parameters = path + "-symbol.json", path + "-0000.params"
     try:
-        for name in (symbol, parameters):
-            with open(name, "rb"):  # MXNet's own message is a page long
-                pass
+        with open(symbol, encoding="utf-8") as file:
+            json.load(file)
+        array_files.load(parameters)  # MXNet trusts what it reads
         return mx.gluon.SymbolBlock.imports(symbol, ["data"], parameters, ctx=context or mx.cpu())
     except Exception as error:  # MXNet raises this and that
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]

@@ -1,25 +1,42 @@
 """Images from files: folders of them as a data set, and a user's own images for a model, arrays or pictures."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from gluon_rbm.array_files import BrokenFile, load_npz
 from gluon_rbm.errors import InputError
 
 __all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # by content; of others some start programs
 
 
 class UnreadableImage(InputError):
     """A file that should hold an image and does not."""
 
 
-def labelled_files(root):
-    """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is ""."""
-    inside = [(path, folder.name) for folder in _entries(root) if folder.is_dir() for path in _images_in(folder)]
-    beside = [(path, "") for path in _images_in(root)]
+def labelled_files(root, skipped=None, tree=None):
+    """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is "".
+
+    Only files are images: not pipes, nor devices. Links that lead out of `tree` (by default, `root`) are not followed:
+    they are an InputError or, where that list is given, added to `skipped`.
+    """
+    tree = os.path.realpath(tree or root)
+    if tree != os.path.realpath(root) and not _is_inside(root, tree):
+        raise InputError(f"{root} is a link out of {tree}; put there what it means, or remove it")
+    try:
+        entries = _entries(root, tree, skipped)
+        folders = [entry for entry in entries if entry.is_dir()]
+        inside = [(path, folder.name) for folder in folders for path in _images_in(_entries(folder, tree, skipped))]
+        beside = [(path, "") for path in _images_in(entries)]
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or root} cannot be read ({error.strerror}); see to its permissions"
+        ) from error
     if inside and beside:
         raise InputError(f"{beside[0][0]} lies beside folders of images; move it into a folder of its class")
     if not inside and not beside:
@@ -27,12 +44,24 @@ def labelled_files(root):
     return inside or beside
 
 
-def _entries(folder):  # hidden files are the system's, not images
-    return sorted((path for path in folder.iterdir() if path.name[0] != "."), key=lambda path: path.name)
+def _entries(folder, tree, skipped):
+    paths = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.is_symlink() and not _is_inside(path, tree):
+            if skipped is None:
+                raise UnreadableImage(f"{path} is a link out of {tree}; put there what it means, or remove it")
+            skipped.append(path)
+        elif path.name[0] != ".":  # hidden files are the system's, not images
+            paths.append(path)
+    return paths
 
 
-def _images_in(folder):
-    return [path for path in _entries(folder) if path.suffix.lower() in _SUFFIXES and path.is_file()]
+def _is_inside(path, tree):
+    return Path(tree) in Path(os.path.realpath(path)).parents
+
+
+def _images_in(entries):
+    return [path for path in entries if path.suffix.lower() in _SUFFIXES and path.is_file()]
 
 
 def first_shape(paths, skip=False):
@@ -85,7 +114,7 @@ def read_images(path, image_shape, resize=False, missing=False, array=None):
     place = Path(os.path.expanduser(os.fspath(path)))
     if place.suffix == ".npy" or place.suffix == ".npz" and array is not None:
         return _array(place, image_shape, resize, missing, array)
-    if not place.exists():
+    if not (place.is_file() or place.is_dir()):  # a pipe might never end
         raise InputError(f"there is no {path}; name a picture, a folder of pictures or a .npy file")
     files = [file for file, _ in labelled_files(place)] if place.is_dir() else [place]
     pixels = [_decode(file, image_shape, "images of the model have", "; resize it, or give --resize", resize)
@@ -95,13 +124,12 @@ def read_images(path, image_shape, resize=False, missing=False, array=None):
 
 def _array(path, image_shape, resize, missing, name):
     try:
-        array = np.load(path, allow_pickle=False)
         if path.suffix == ".npz":
-            if name not in array.files:
-                raise InputError(f"{path} holds no array {name}; it has {', '.join(array.files)}")
-            array = array[name]
-    except InputError:
-        raise
+            array = load_npz(path, only=name)[name]
+        else:
+            array = np.load(path, allow_pickle=False)
+    except BrokenFile as error:
+        raise InputError(f"{path} cannot be read: {error}; name another file, or another array") from error
     except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
     num_visible = int(np.prod(image_shape))
@@ -160,7 +188,10 @@ def _pixels(path, grey=None):
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # 90 million pixels or more
+            image = Image.open(path, formats=_FORMATS)
+        with image:
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
             grey = image.mode in ("1", "L", "LA") if grey is None else grey

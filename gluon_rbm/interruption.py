@@ -7,7 +7,7 @@ import contextlib
 import signal
 import threading
 
-__all__ = ["Interrupted", "allowed", "handled", "held", "pending", "quiet"]
+__all__ = ["Interrupted", "allowed", "handled", "held", "pending", "quiet", "receive", "received"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -93,6 +93,16 @@ def allowed():
 def pending():
     """Whether a signal came."""
     return _State.received is not None
+
+
+def received():
+    """The number of the signal that came; 0: none."""
+    return _State.received or 0
+
+
+def receive(number):
+    """As if that signal had come while it is `held`: another worker received it."""
+    _State.received = _State.received or number
 
 
 def quiet():

@@ -7,7 +7,7 @@ import numpy as np
 
 from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots, watch
 from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.framework import from_host, mx
 from gluon_rbm.image_pipeline import varied
 from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
@@ -171,7 +171,7 @@ class NetworkRun(epochs.Run):
         skipped = None if args.strict else []
         data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size, skipped=skipped)
         for path in skipped or ():
-            print("cannot be read as an image: %s" % path)
+            print("cannot be read as an image: %s" % one_line(path))
         if skipped:
             print("%d images skipped; --strict would stop here" % len(skipped), flush=True)
         return data
@@ -287,7 +287,7 @@ class NetworkRun(epochs.Run):
         self._picture("learning-curve.png", figure)
         self._picture("filters.png", plots.filters(*networks.filters(self.network, self.description)))
         self._picture("showcase.png", self._showcase())
-        print("Done: %s" % self.folder.path, flush=True)
+        print("Done: %s" % one_line(self.folder.path), flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
 
     def _showcase(self):

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from gluon_rbm import array_files
 from gluon_rbm.convolutional_rbm import ConvolutionalRBM
 from gluon_rbm.deep_belief import DeepBeliefNetwork
 from gluon_rbm.energy import Parameters
@@ -200,7 +201,7 @@ def parameters(network):
 def save(path, network, description):
     """Write parameters and description into one file, which MXNet reads, whole or not at all."""
     with write_whole(path, "path") as temporary:
-        mx.nd.save(temporary, arrays(network, description))
+        array_files.save(temporary, {name: a.asnumpy() for name, a in arrays(network, description).items()})
 
 
 def read(path, context=None):
@@ -219,8 +220,6 @@ def read(path, context=None):
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
             raise ValueError("the arrays are not those of the description")
-        if not all(np.isfinite(array.asnumpy()).all() for array in found.values()):
-            raise ValueError("it holds values that are not finite")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # InputError is a ValueError
         raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
     network.initialize(ctx=context or mx.cpu())

@@ -2,7 +2,7 @@
 
 import argparse
 
-from gluon_rbm import datasets, gibbs, label_rbm, learning, optimization
+from gluon_rbm import datasets, exchange, gibbs, label_rbm, learning, optimization
 from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, share
 
 __all__ = [
@@ -180,6 +180,20 @@ def _add_new(add):
         choices=gibbs.ENGINES,
         default="auto",
         help="what runs the Gibbs chains: C code or MXNet's operators; auto takes C on a CPU where it is built",
+    )
+    add(
+        "--num-devices",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="GPUs --device-id and the N - 1 after it, or as many threads of work on a CPU, share each batch",
+    )
+    add(
+        "--kv-store",
+        choices=exchange.KV_STORES,
+        default="device",
+        help="where gradients are added: on the CPU, on the devices, or by MXNet's parameter server "
+        "for all workers that DMLC_* names (see docs/distributed.md)",
     )
     add(
         "--binarize",

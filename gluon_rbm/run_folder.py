@@ -4,15 +4,17 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import re
 import tempfile
 
 import numpy as np
 
+from gluon_rbm import array_files
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx
+from gluon_rbm.framework import from_host
 
 try:
     import fcntl
@@ -25,6 +27,7 @@ __all__ = [
     "RunFolder",
     "Checkpoint",
     "check_writable",
+    "has_checkpoint",
     "parameter_file",
     "read_arrays",
     "read_metrics",
@@ -55,8 +58,8 @@ def write_whole(path, option="--output-dir"):
         _flush_to_disk(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except (OSError, mx.MXNetError) as error:  # MXNet writes parameters itself
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+    except OSError as error:
+        reason = error.strerror or error
         raise InputError("cannot write %s (%s); see to it, or choose another %s" % (path, reason, option)) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -125,17 +128,15 @@ def parameter_file(path):
 
 
 def read_arrays(path):
-    """The arrays of a file that MXNet wrote: name, without the arg: and aux: of Module -> NDArray; else InputError."""
+    """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError."""
     try:
-        with open(path, "rb"):  # MXNet's own message is a page long
-            pass
-        arrays = mx.nd.load(path)
-    except (OSError, mx.MXNetError) as error:
-        reason = getattr(error, "strerror", None) or "it is not whole, or another kind of file"
+        arrays = array_files.load(path)
+    except (OSError, array_files.BrokenFile) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
-    return {name.rpartition(":")[2]: array for name, array in (arrays.items() if isinstance(arrays, dict) else ())}
+    return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
 
 
 def read_metrics(path):
@@ -143,10 +144,13 @@ def read_metrics(path):
     try:
         with open(os.path.join(path, _METRICS), encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+        rows = [{name: float(value) for name, value in row.items() if value} for row in rows]
+        if not all(math.isfinite(value) for row in rows for value in row.values()):
+            raise ValueError("not finite")
+        return rows
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise InputError("%s in %s cannot be read; move it away" % (_METRICS, path)) from error
 
 
@@ -163,28 +167,43 @@ class Checkpoint:
         self.average, self.best, self.partial = average or {}, best or {}, partial or {}
         self.steps = int(self.partial.get("steps", 0))
 
-    def save(self, path):
+    def content(self):
+        """All of it as bytes, which `load` reads back from a file of them."""
         parts = zip(_PARTS, (self.arrays, self.optimizer_state, self.average, self.best, self.partial))
         content = {part + "/" + name: array for part, arrays in parts for name, array in arrays.items()}
-        progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics})
+        # The list of an archive's members has no checksum.
+        progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics, "arrays": list(content)})
         archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
         np.savez(archive, progress=np.array(progress), **content)
+        return archive.getvalue()
+
+    def save(self, path):
+        content = self.content()
         with write_whole(path) as temporary, open(temporary, "wb") as file:
-            file.write(archive.getbuffer())
+            file.write(content)
 
     @classmethod
     def load(cls, path):
         """Read a checkpoint; InputError if it is damaged (every array has a checksum in the archive)."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                content = {name: archive[name] for name in archive.files}
+            content = array_files.load_npz(path)
             progress = json.loads(str(content.pop("progress")))
+            if progress.get("arrays", list(content)) != list(content):
+                raise ValueError("its arrays are not those that were written")
             parts = {part: {} for part in _PARTS}
             for name, array in content.items():
                 part, _, rest = name.partition("/")
                 parts[part][rest] = array
+                if name != "best/scores" and not np.isfinite(array).all():  # of classifiers no log Z is known
+                    raise ValueError("%s is not finite" % name)
             arrays, optimizer_state, *kept = parts.values()
-            return cls(int(progress["epoch"]), arrays, optimizer_state, list(progress["metrics"]), *kept)
+            checkpoint = cls(
+                int(progress["epoch"]), arrays, optimizer_state, list(map(dict, progress["metrics"])), *kept
+            )
+            values = [value for row in checkpoint.metrics for value in row.values() if value is not None]
+            if min(checkpoint.epoch, checkpoint.steps) < 0 or not all(map(math.isfinite, values)):
+                raise ValueError("its numbers make no sense")
+            return checkpoint
         except Exception as error:  # a torn archive can raise nearly anything
             raise InputError(
                 "%s is not a whole checkpoint (%s: %s); delete it to train from the beginning"
@@ -261,7 +280,7 @@ class RunFolder:
         try:
             with open(path, encoding="utf-8") as file:
                 recorded = dict(json.load(file)["arguments"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError("%s cannot be read; delete it, or choose another --output-dir" % path) from error
         for name, value in arguments.items():
             if name in recorded and recorded[name] != value:
@@ -283,9 +302,9 @@ class RunFolder:
         return Checkpoint.load(self.file(_CHECKPOINT)) if self.resuming else None
 
     def write_parameters(self, arrays):
-        """rbm.params, as `BinaryRBMBlock.save_parameters` writes it; arrays : name -> NumPy array."""
+        """rbm.params, as `BinaryRBMBlock.load_parameters` reads it; arrays : name -> NumPy array."""
         with write_whole(self.file(PARAMETERS)) as temporary:
-            mx.nd.save(temporary, {name: from_host(array) for name, array in arrays.items()})
+            array_files.save(temporary, arrays)
 
     def write_metrics(self, rows):
         """metrics.csv: a row an epoch; a column for whatever any row has."""
@@ -298,19 +317,31 @@ class RunFolder:
             file.write(text.getvalue())
 
 
+def has_checkpoint(path, default_name):
+    """Whether there is a run to resume in the folder `path`, or without a path under runs/."""
+    return os.path.exists(os.path.join(path, _CHECKPOINT)) if path else _last_path(default_name) is not None
+
+
+def _taken(default_name):
+    """The numbers N of all runs/NAME-N."""
+    with contextlib.suppress(FileNotFoundError):
+        matches = (re.fullmatch(re.escape(default_name) + r"-(\d+)", name) for name in os.listdir("runs"))
+        return [int(match.group(1)) for match in matches if match]
+    return []
+
+
+def _last_path(default_name):
+    """The last runs/NAME-N with a checkpoint, or None."""
+    paths = (os.path.join("runs", "%s-%d" % (default_name, number)) for number in sorted(_taken(default_name))[::-1])
+    return next((path for path in paths if os.path.exists(os.path.join(path, _CHECKPOINT))), None)
+
+
 def _default_path(default_name, resume):
     """runs/NAME-N: a new N, or to resume the last one with a checkpoint."""
-    taken = []
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir("runs"):
-            match = re.fullmatch(re.escape(default_name) + r"-(\d+)", name)
-            taken += [int(match.group(1))] if match else []
-    if resume:
-        for number in sorted(taken, reverse=True):
-            path = os.path.join("runs", "%s-%d" % (default_name, number))
-            if os.path.exists(os.path.join(path, _CHECKPOINT)):
-                return path
-    last = max(taken, default=0)
+    last = _last_path(default_name) if resume else None
+    if last:
+        return last
+    last = max(_taken(default_name), default=0)
     os.makedirs("runs", exist_ok=True)
     while True:
         last += 1

@@ -2,8 +2,11 @@
 
 A script brings a learner, which is all that differs between the APIs:
 
-    learner = make_learner(args, arrays, context)    arrays: name -> NDArray of the parameters and chains
-    learner.step(batch) -> NDArray                   one update; something to wait for
+    learner = make_learner(args, arrays, context, parts)    arrays: name -> NDArray of the parameters and chains; it is
+                                                     one of so many that share the batch (see `gluon_rbm.exchange`)
+    learner.backward(batch) -> NDArray               the gradient of a batch; something to wait for
+    learner.gradients() -> name -> NDArray           live gradients
+    learner.update()                                 one update, with a sum of `parts` gradients
     learner.arrays() -> name -> NDArray              live parameters and chains
     learner.updater, learner.parameter_names         the optimizer's `Updater`, and the parameter that each index means
 """
@@ -18,23 +21,24 @@ from gluon_rbm import (
     command,
     datasets,
     epochs,
-    framework,
     gibbs,
     label_rbm,
     learning,
     monitoring,
     optimization,
     options,
+    peers,
     plots,
     watch,
 )
 from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.energy import Parameters
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.exchange import Exchange
 from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import RunFolder
+from gluon_rbm.parallel import ParallelRun
 
-__all__ = ["learner_settings", "main"]
+__all__ = ["Learner", "learner_settings", "main"]
 
 _SHOWCASE_SIDE, _SHOWCASE_SWEEPS = 15, 3000
 _WATCHED_IMAGES = 64
@@ -52,38 +56,55 @@ _FREE = (
     "ais_intermediate_steps",
     "ais_burn_in_steps",
     "ais_base_rate",
+    # Shares of the same batches and chains: another number of parts draws other noise, and continues as well.
+    "kv_store",
+    "num_devices",
+    "num_workers",
 )
 
 
+class Learner:
+    """What is common to both APIs' learners."""
+
+    def step(self, batch):
+        result = self.backward(batch)
+        self.update()
+        return result
+
+
 def main(argv, prog, api, make_learner):
-    """Run a training script; returns its exit status (2: unusable input, 3: divergence, 130 and 143: interrupted)."""
+    """Run a training script; returns its exit status: as `command.exit_status`, or 4 as `peers`."""
     args = options.parse(argv, prog)
 
     def train():
         with contextlib.ExitStack() as stack:
-            _Run(args, api, make_learner, stack).run()
+            exchange = Exchange(args.kv_store, args.cuda_asked, args.device_id, args.num_devices)
+            stack.enter_context(exchange)
+            _Run(args, api, make_learner, exchange, stack).run()
 
-    return command.exit_status(prog, train)
+    status = command.exit_status(prog, train)
+    peers.finish(status)
+    return status
 
 
 def _rule(args):
     return learning.LearningRule.checked(**{name: getattr(args, name) for name in learning.LearningRule._fields})
 
 
-def learner_settings(args):
+def learner_settings(args, parts=1):
     """What a learner of either API is made with: arguments of `BinaryRBMBlock` and `binary_rbm_symbol`."""
     return {
         "num_hidden": args.num_hidden,
         "k": args.k,
         "for_training": True,
-        "num_chains": args.num_chains or args.batch_size,
+        "num_chains": (args.num_chains or args.batch_size) // parts,
         "engine": args.engine,
         "rule": _rule(args),
     }
 
 
-def _check_sizes(args, num_visible, num_images):
-    """MXNet counts an array's elements in 31 bits; and a batch cannot hold more images than there are."""
+def _check_sizes(args, num_visible, num_images, parts):
+    """MXNet counts an array's elements in 31 bits; a batch has no more images than there are; parts share alike."""
     num_chains = (args.num_chains or args.batch_size) * _rule(args).replicas
     rows, units = max(args.batch_size, num_chains, args.ais_batch_size), max(num_visible, args.num_hidden)
     if max(rows * units, num_visible * args.num_hidden) >= 2**31:
@@ -92,6 +113,12 @@ def _check_sizes(args, num_visible, num_images):
             "or --ais-batch-size"
         )
     epochs.check_batch_size(args.batch_size, num_images)
+    for flag, number in (("batch-size", args.batch_size), ("num-chains", args.num_chains)):
+        if number % parts:
+            raise InputError(
+                "--%s %d cannot be divided among %d parts (devices of all workers); choose a multiple of %d"
+                % (flag, number, parts, parts)
+            )
 
 
 def _free_arguments(args):
@@ -144,17 +171,20 @@ def _initial_arrays(args, data, context):
     return arrays
 
 
-class _Run(epochs.Run):
+class _Run(ParallelRun):
     # No unit has an input of this size that means anything; float32 gives up soon after.
     limit, remedy = 1e6, "lower --learning-rate, --momentum or --weight-decay"
 
-    def __init__(self, args, api, make_learner, stack):
-        print(options.documented_namespace(args))
-        print(options.added_namespace(args), flush=True)
+    def __init__(self, args, api, make_learner, exchange, stack):
+        self.exchange, self.context = exchange, exchange.contexts[0]
+        default_name = "%s-%s" % (api, os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0])
+        self.choose_leader(args, default_name)
+        if self.leads:
+            print(options.documented_namespace(args))
+            print(options.added_namespace(args), flush=True)
+            if exchange.note:
+                print(exchange.note, flush=True)
         watch.check(args)
-        self.context, note = framework.choose_context(args.cuda_asked, args.device_id)
-        if note:
-            print(note, flush=True)
         self.data = datasets.load(args.dataset, args.data_dir)
         self.image_shape = self.data.image_shape
         if args.labels:
@@ -166,19 +196,19 @@ class _Run(epochs.Run):
             self.image_shape, self.data = below.hidden_shape, below.hidden_data(self.data, args.num_classes)
         self.pixels = slice(math.prod(self.image_shape))  # the rest of the visible units is the label
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
-        _check_sizes(args, self.data.num_visible, len(self.data.train_images))
-        data_name = os.path.splitext(os.path.basename(os.path.normpath(args.dataset)))[0]
+        _check_sizes(args, self.data.num_visible, len(self.data.train_images), exchange.parts)
         arrays = _initial_arrays(args, self.data, self.context)
         # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
         args.engine = gibbs.choose_engine(args.engine, arrays["interaction_weight"])
-        folder = RunFolder(args.output_dir, "%s-%s" % (api, data_name), args.resume)
-        super().__init__(args, stack.enter_context(contextlib.closing(folder)))
         arguments = {name: value for name, value in vars(args).items() if name != "cuda_asked"}
         arguments["device"] = self.context.device_type  # noise and rounding depend on it
         arguments["data_sha256"] = digest
         arguments["image_shape"] = list(self.image_shape)
-        self.folder.write_arguments(arguments, framework.versions(), _free_arguments(args))
-        self.learner = make_learner(args, arrays, self.context)
+        arguments["num_workers"] = exchange.num_workers
+        super().__init__(args, self.open_folder(args, default_name, arguments, _free_arguments(args), stack))
+        self.learner = self.make_learner(
+            lambda arrays, context: make_learner(args, arrays, context, exchange.parts), arrays, _rule(args)
+        )
         self.batches_an_epoch = -(-len(self.data.train_images) // args.batch_size)
         self.average, self.stopping = optimization.ParameterAverage(), optimization.EarlyStopping(args.early_stopping)
         self.monitor = self._make_monitor()
@@ -215,8 +245,8 @@ class _Run(epochs.Run):
     def _seed(self, step, first):
         if first:
             super()._seed(step, first)
-            for _ in range(step):  # each of them drew one in its graph
-                gibbs.draw_key(self.context)
+            for context in step * self.exchange.contexts:  # each of them drew one in its graph
+                gibbs.draw_key(context)
 
     def _batches(self, number, skip):
         args = self.args
@@ -229,13 +259,13 @@ class _Run(epochs.Run):
             num_workers=args.data_loader_num_worker,
             skip=skip,
         )
-        return (mx.nd.array(batch, ctx=self.context) for batch in batches)
+        return (self.exchange.place(batch) for batch in batches)
 
     def _set_pace(self, optimizer, progress):
         optimization.set_pace(optimizer, self.args, self.epoch, progress)
 
     def _after_step(self, result, progress):
-        if progress >= 1 - self.args.average:
+        if self.leads and progress >= 1 - self.args.average:
             self.average.add(self._learned())
 
     def _observed(self, arrays):
@@ -305,7 +335,7 @@ class _Run(epochs.Run):
         print("Preparing showcase: %d Gibbs sweeps" % _SHOWCASE_SWEEPS, flush=True)
         originals, samples = self._showcase()
         self._picture("showcase.png", plots.showcase(originals, samples, shape, _SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
-        print("Done: %s" % self.folder.path, flush=True)
+        print("Done: %s" % one_line(self.folder.path), flush=True)
         plots.show(self.folder.file("showcase.png"), "Showcase")
 
     def _showcase(self):

@@ -1,5 +1,6 @@
 """Data sets: what is read, what is refused and how, downloads from a server on this machine, batches."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -181,6 +182,13 @@ def test_bad_idx_file(published, tmp_path, case):
     assert path.read_bytes() == before
 
 
+def test_an_archive_that_would_fill_the_memory(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "_LARGEST", 10**6)
+    path = published.write(tmp_path) / IMAGES_NAME
+    path.write_bytes(gzip.compress(bytes(10**7)))
+    fails(lambda: datasets.load("mnist", tmp_path), path, "would unpack to more than 1000000 bytes")
+
+
 def test_images_and_labels_must_match(published, tmp_path):
     published.replace(LABELS_NAME, idx_bytes(np.zeros(4, np.uint8)))
     published.write(tmp_path)
@@ -247,7 +255,8 @@ def test_bad_cifar10(monkeypatch, tmp_path):
     cases = [
         (b"", "is empty"),
         (good[: len(good) // 2], "truncated"),
-        (b"<html></html>", "not a whole tar.gz archive"),
+        (b"<html></html>", "not a whole gzip archive"),
+        (gzip.compress(b"no tar" * 999), "not a whole tar.gz archive"),
         (without, "lacks test_batch.bin"),
         (short, "data_batch_4.bin of 6145 bytes"),
     ]
@@ -267,6 +276,7 @@ class Server:
 
     def __init__(self):
         self.folders, self.cut, self.requests = {}, set(), []
+        self.redirected, self.endless, self.slow = set(), set(), set()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -274,6 +284,19 @@ class Server:
                 _, folder, name = self.path.split("/")
                 server.requests.append((folder, name))
                 content = server.folders.get(folder, {}).get(name)
+                if folder in server.redirected:
+                    self.send_response(302)
+                    self.send_header("Location", self.path)
+                    self.end_headers()
+                    return
+                if folder in server.slow | server.endless:
+                    self.send_response(200)
+                    self.end_headers()
+                    with contextlib.suppress(OSError):  # until the client has enough
+                        while not server.closed:
+                            self.wfile.write(bytes(1 << 16) if folder in server.endless else b"x")
+                            time.sleep(0.02 if folder in server.slow else 0)
+                    return
                 self.send_response(404 if content is None else 200)
                 content = content or b""
                 self.send_header("Content-Length", str(len(content)))
@@ -284,6 +307,7 @@ class Server:
             def log_message(self, *args):
                 pass
 
+        self.closed = False
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -295,6 +319,7 @@ class Server:
 def server():
     server = Server()
     yield server
+    server.closed = True
     server.http.shutdown()
     server.http.server_close()
 
@@ -330,6 +355,22 @@ def test_only_missing_files_are_downloaded(published, server, tmp_path):
     (published.write(tmp_path) / LABELS_NAME).unlink()
     published.check(datasets.load("mnist", tmp_path))
     assert server.requests == [("good", LABELS_NAME)]
+
+
+@pytest.mark.parametrize("kind", ["redirected", "endless", "slow"])
+def test_mirrors_that_would_go_on_for_ever(published, server, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(downloads, "_LARGEST", 10**6)
+    monkeypatch.setattr(downloads, "_GRACE_SECONDS", 0.3)
+    server.folders["good"] = published.archives
+    getattr(server, kind).add(kind)
+    (tmp_path / "new").mkdir()
+    published.list_at(server.mirror(kind), server.mirror("good"))
+    published.check(datasets.load("mnist", tmp_path / "new"))
+    assert sorted(os.listdir(tmp_path / "new")) == sorted(IDX_NAMES)
+    published.list_at(server.mirror(kind))
+    (tmp_path / "other").mkdir()
+    fails(lambda: datasets.load("mnist", tmp_path / "other"), server.mirror(kind), "failed with")
+    assert os.listdir(tmp_path / "other") == []
 
 
 def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):

@@ -1,10 +1,14 @@
 """A user's own images. (Folders of images as a data set: tests/test_datasets.py.)"""
 
+import os
+import threading
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import image_files
+from gluon_rbm import datasets, image_files
 from gluon_rbm.errors import InputError
 
 
@@ -104,3 +108,117 @@ def test_what_cannot_be_used(tmp_path, name, message):
     with pytest.raises(InputError, match=message) as caught:
         image_files.read_images(tmp_path / name, (6, 4))
     assert "\n" not in str(caught.value)
+
+
+# --- Hostile folders --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(pixels, tmp_path):
+    (tmp_path / "mine" / "a").mkdir(parents=True)
+    for index, image in enumerate(pixels):
+        picture(tmp_path / "mine" / "a" / ("%d.png" % index), image)
+    return tmp_path / "mine"
+
+
+def found(folder, skipped=None):
+    return sorted(path.name for path, _ in image_files.labelled_files(folder, skipped))
+
+
+def refused(call):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["image", "folder"])
+def test_links_out_of_the_folder_are_not_followed(pixels, folder, tmp_path, kind):
+    (tmp_path / "outside").mkdir()
+    secret = picture(tmp_path / "outside" / "secret.png", pixels[0])
+    link = folder / ("b" if kind == "folder" else "a/9.png")
+    link.symlink_to(secret.parent if kind == "folder" else secret)
+    assert "%s is a link out of %s" % (link, folder) in refused(lambda: found(folder))
+    skipped = []
+    assert found(folder, skipped) == ["0.png", "1.png", "2.png"] and skipped == [link]
+
+
+def test_links_inside_the_folder_are(folder, tmp_path):
+    (folder / "a" / "3.png").symlink_to("2.png")
+    (folder / "b").symlink_to("a")
+    (folder / "a" / "4.png").symlink_to("4.png")  # a circle
+    (tmp_path / "link").symlink_to(folder)
+    skipped = []
+    assert found(tmp_path / "link", skipped) == sorted(["0.png", "1.png", "2.png", "3.png"] * 2)
+
+
+def test_train_and_test_outside_the_folder(folder, tmp_path):
+    (tmp_path / "both").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "both" / part).symlink_to(folder)
+    said = refused(lambda: datasets.load("image-folder", tmp_path / "both"))
+    assert "train is a link out of" in said
+
+
+def test_pipes_and_devices_are_no_images(folder):
+    os.mkfifo(folder / "a" / "pipe.png")
+    (folder / "b").mkdir()
+    assert found(folder) == ["0.png", "1.png", "2.png"]
+    message = []
+    thread = threading.Thread(
+        target=lambda: message.append(refused(lambda: image_files.read_images(folder / "a" / "pipe.png", (6, 4)))),
+        daemon=True,
+    )
+    thread.start()
+    thread.join(10)
+    assert message and "there is no" in message[0]
+
+
+def bomb(side):
+    """A few bytes that say they are a grey PNG of side x side black pixels."""
+    parts = {b"IHDR": side.to_bytes(4, "big") * 2 + b"\x08\0\0\0\0", b"IDAT": zlib.compress(bytes(10**6)), b"IEND": b""}
+    chunks = [len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+              for name, data in parts.items()]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])
+def test_bombs(folder, side):
+    path = folder / "a" / "0.png"
+    path.write_bytes(bomb(side))
+    assert "0.png cannot be read as an image" in refused(lambda: image_files.read_images(folder, (6, 4)))
+    skipped = []
+    files = [path for path, _ in image_files.labelled_files(folder)]
+    images, places = image_files.read_files(files, (6, 4), False, True, skipped)
+    assert skipped == [path] and places == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 6\n(x) run\n", b"\x89PNG\r\n\x1a\n" + bytes(50)]
+)
+def test_what_is_called_an_image_and_is_none(folder, content):
+    """Pillow has the second one drawn by another program, where it is told to read all that it can."""
+    (folder / "a" / "0.png").write_bytes(content)
+    assert "0.png cannot be read as an image" in refused(lambda: image_files.read_images(folder, (6, 4)))
+
+
+@pytest.mark.parametrize(
+    "name", [b"two\nlines.png", b"not\xff\xfetext.png", b"--help.png", b"\x1b[31mred.png", b"a b\r.png"]
+)
+def test_odd_names(folder, name):
+    path = os.path.join(os.fsencode(folder), b"a", name)
+    os.rename(folder / "a" / "0.png", path)
+    assert len(found(folder)) == 3
+    with open(path, "wb"):
+        pass
+    said = refused(lambda: image_files.read_images(folder, (6, 4)))
+    assert said.isprintable() and said.isascii() and "cannot be read as an image" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_folders_that_may_not_be_read(folder):
+    (folder / "a").chmod(0)
+    try:
+        assert "see to its permissions" in refused(lambda: found(folder))
+    finally:
+        (folder / "a").chmod(0o700)

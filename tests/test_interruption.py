@@ -23,8 +23,11 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
-def number(request):
-    return request.param
+def number(request, monkeypatch):
+    """A signal that is not ignored, as Ctrl-C is in the background of a shell."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)
 
 
 def send(number):
@@ -245,6 +248,7 @@ def test_ctrl_c_while_a_script_is_imported(command):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     said = []
     for line in process.stderr:

@@ -112,7 +112,7 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
     others += [{"description": text}, {"0.interaction_weight": content["0.interaction_weight"] * np.nan}]
     for arrays in (foreign, fewer, *({**content, **other} for other in others)):
         mx.nd.save(str(tmp_path / "other.params"), arrays)
-        with pytest.raises(InputError, match="holds no network"):
+        with pytest.raises(InputError, match="holds no network|holds values that are not finite"):
             networks.read(str(tmp_path / "other.params"))
     with pytest.raises(InputError, match="name the parameters of a binary RBM"):
         read_model(str(whole))

@@ -89,10 +89,10 @@ def interrupted(monkeypatch):
             def stop(self, result, progress):
                 after_step(self, result, progress)
                 if self.epoch == 2 and self._steps == 1:  # in the second step
-                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), signal.SIGTERM)
 
             patch.setattr(training._Run, "_after_step", stop)
-            assert run(script, folder, *arguments) == 130
+            assert run(script, folder, *arguments) == 143
         assert run_folder.Checkpoint.load(folder / "checkpoint.npz").steps == 2
         assert run(then, folder, *arguments, "--resume") == 0
 

@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from argparse import Namespace
 
 import numpy as np
@@ -133,32 +130,6 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
         for run in ("whole", "parts")
     )
     assert whole == parts
-
-
-def test_kill_then_resume(tmp_path, generator):
-    """kill -9 at moments drawn over what an epoch takes, until the run is through."""
-    arguments = ["--num-epoch", "25", "--sampled"]
-    command = [sys.executable, "-m", "gluon_rbm", "train-multinary", *SMALL, *arguments]
-    command += ["--resume", "--output-dir", str(tmp_path / "killed")]
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__main__.__file__)))
-    environment = dict(os.environ, PYTHONPATH=root, MPLBACKEND="Agg")
-    kills = 0
-    for attempt in range(10):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
-        if attempt < 2:
-            for line in process.stdout:  # past the start, or nothing would ever be killed while it trains
-                if line.startswith(b"Epoch"):
-                    break
-            time.sleep(generator.random() * 0.2)
-            process.send_signal(signal.SIGKILL)
-        output = process.communicate()[0]
-        kills += process.returncode == -signal.SIGKILL
-        assert process.returncode in (0, -signal.SIGKILL), output.decode()
-        if process.returncode == 0:
-            break
-    assert kills >= 1 and process.returncode == 0
-    assert run(tmp_path / "whole", *arguments) == 0
-    assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_greedy_training_leaves_the_machines_below_alone(tmp_path, monkeypatch):

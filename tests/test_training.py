@@ -4,10 +4,6 @@ import csv
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -106,7 +102,8 @@ def test_other_defaults():
         "ais_base_rate": "model", "chains": "persistent", "num_chains": 0, "num_temperatures": 10, "preset": None,
         "sparsity_target": 0.1, "sparsity_cost": 0.0, "weight_decay_l1": 0.0, "initial_hidden_bias": 0.0,
         "optimizer": "sgd", "initial_momentum": 0.5, "initial_momentum_epochs": 0, "early_stopping": 0,
-        "labels": False, "objective": "generative", "generative_weight": 0.01,
+        "labels": False, "objective": "generative", "generative_weight": 0.01, "num_devices": 1,
+        "kv_store": "device",
     }  # fmt: skip
 
 
@@ -212,35 +209,6 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, capsys, first, the
         return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
     assert scores(tmp_path / "whole") == scores(tmp_path / "parts")
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_kill_at_any_moment_then_resume(tmp_path, seed, generator, name):
-    """kill -9 again and again, at moments drawn over what an epoch takes, until the run is through."""
-    root = os.path.dirname(os.path.abspath(SCRIPTS[name].__file__))
-    arguments = [*SMALL, "--num-epoch", "200", "--output-dir", str(tmp_path / "killed"), "--resume"]
-    command = [sys.executable, "-c", "import %s as s, sys; sys.exit(s.main(sys.argv[1:]))" % MODULES[name], *arguments]
-    environment = dict(
-        os.environ, PYTHONPATH=os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]), MPLBACKEND="Agg"
-    )
-    kills = 0
-    for attempt in range(40):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
-        if attempt < 4:
-            for line in process.stdout:  # past the start, or nothing would ever be killed while it trains
-                if line.startswith((b"Epoch", b"run folder")):
-                    break
-            time.sleep(generator.random() * 0.3)
-            process.send_signal(signal.SIGKILL)
-        output = process.communicate()[0]
-        kills += process.returncode == -signal.SIGKILL
-        assert process.returncode in (0, -signal.SIGKILL), output.decode()
-        if process.returncode == 0:
-            break
-    assert kills >= 2 and process.returncode == 0
-    assert not [file for file in os.listdir(tmp_path / "killed") if file.endswith(".part")]
-    assert run(SCRIPTS[name], tmp_path / "whole", "--num-epoch", "200") == 0
-    assert_same(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_resume_without_a_run_starts_one(tmp_path, capsys):
@@ -498,18 +466,15 @@ def test_only_our_own_unfinished_files_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted(others)
 
 
-@pytest.mark.parametrize(
-    "failure", [OSError(28, "No space left on device"), mx.MXNetError("a\nFileStream.Write incomplete")]
-)
-def test_a_full_disk(script, tmp_path, capsys, monkeypatch, failure):
+def test_a_full_disk(script, tmp_path, capsys, monkeypatch):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     capsys.readouterr()
 
     def fail(*arguments):
-        raise failure
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_folder.mx.nd, "save", fail)
+    monkeypatch.setattr(run_folder.array_files, "save", fail)
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
     assert "cannot write" in one_line(capsys)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}["rbm.params"] == before["rbm.params"]
@@ -573,7 +538,7 @@ def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     kept = (tmp_path / "run" / "rbm.params").read_bytes()
     checkpoint = run_folder.Checkpoint.load(tmp_path / "run" / "checkpoint.npz")
-    checkpoint.optimizer_state["interaction_weight"][:] = np.inf
+    checkpoint.optimizer_state["interaction_weight"][:] = 3e38
     checkpoint.save(tmp_path / "run" / "checkpoint.npz")
     capsys.readouterr()
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 3

@@ -31,7 +31,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
     generative_weight : float, default 0.01
     learning_rate, momentum, n_iter : default 0.3, 0.5 and 20
         The rate is one for the exact gradient of -log p(y | x): a generative machine learns from few chains, and wants
-        a tenth of it or less.
+        less of both, and centering.
     batch_size, verbose, random_state, k, chains, centering, weight_decay, engine
         As in `BinaryRBM`. Images come in a new order in each pass; verbose prints the mean of log p(y | x).
 
@@ -140,12 +140,11 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
     @staticmethod
     def _numbers(labels, classes):
         """The place of each label among the classes; InputError for one that is not there."""
-        order = np.argsort(classes)
-        places = order[np.searchsorted(classes, labels, sorter=order).clip(0, len(classes) - 1)]
-        unknown = classes[places] != labels
-        if unknown.any():
-            raise InputError("there is no class %r; the classes are %s" % (labels[unknown][0], list(classes)))
-        return places
+        places, labels = {one: place for place, one in enumerate(classes.tolist())}, labels.tolist()
+        unknown = [label for label in labels if label not in places]
+        if unknown:
+            raise InputError("there is no class %r; the classes are %s" % (unknown[0], classes.tolist()))
+        return np.array([places[label] for label in labels], int)
 
     # --- What a fitted machine does -----------------------------------------------------------------------------------
 

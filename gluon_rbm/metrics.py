@@ -1,0 +1,143 @@
+"""What MXNet's own training loops can watch: `mx.metric.EvalMetric`s of free energy and pseudo-log-likelihood.
+
+An `EvalMetric` sees labels and outputs, and neither holds the images or the parameters. So the operator
+`BinaryRBMScores` puts the scores of each image among the outputs, and the metrics are means of them:
+
+    module = mx.mod.Module(metrics.with_scores(binary_rbm_symbol(...)), label_names=["images"], context=[...])
+    module.fit(
+        mx.io.NDArrayIter(images, images, batch_size=80, shuffle=True, label_name="images"),
+        eval_metric=["free_energy", "pseudo_log_likelihood"],
+        optimizer_params={"learning_rate": 0.1, "rescale_grad": 1 / (number_of_devices * 80)},
+        num_epoch=130,
+    )
+
+    metric = mx.metric.create(["free_energy", "pseudo_log_likelihood"])
+    metric.update_dict({}, metrics.scores(rbm.rbm_parameters, batch))    # with Gluon
+
+(`fit` wants labels: what is scored is given as such.) Every device has chains of its own; of several, MXNet adds the
+mean gradients, hence that divisor. At the end of an epoch `fit` gives all devices the mean of their chains; entries in
+which they differ are then drawn anew, by fair coins.
+
+(The free energy of the data alone says nothing: it falls when all free energies do. Its gap to that of held-out images
+tells of overfitting.)
+"""
+
+import numpy as np
+
+from gluon_rbm import energy, gibbs
+from gluon_rbm.energy import Parameters
+from gluon_rbm.framework import from_host, mx, operand, store
+
+__all__ = [
+    "BinaryRBMScores",
+    "BinaryRBMScoresProp",
+    "FreeEnergy",
+    "PseudoLogLikelihood",
+    "scores",
+    "with_scores",
+]
+
+_NAMES = ("free_energy", "pseudo_log_likelihood")
+
+
+class BinaryRBMScores(mx.operator.CustomOp):
+    """Made by `BinaryRBMScoresProp`."""
+
+    def forward(self, is_train, req, in_data, out_data, aux):
+        visible, parameters = in_data[0], Parameters(*in_data[1:4])
+        store(out_data[0], req[0], operand(energy.free_energy(parameters, visible)))
+        store(out_data[1], req[1], operand(_pseudo_log_likelihood(parameters, visible, in_data[4])))
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        for target, how in zip(in_grad, req):
+            store(target, how, 0)
+
+
+def _pseudo_log_likelihood(parameters, visible, key):
+    values = visible.asnumpy()
+    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(key.asnumpy().tolist())))
+    units = generator.integers(values.shape[1], size=len(values))
+    result = energy.pseudo_log_likelihood(parameters, visible, units).asnumpy()
+    result[((values != 0) & (values != 1)).any(axis=1)] = np.nan
+    return from_host(result.astype(values.dtype), visible.context)
+
+
+@mx.operator.register("BinaryRBMScores")
+class BinaryRBMScoresProp(mx.operator.CustomOpProp):
+    """Operator `BinaryRBMScores`: scores of images. It has no gradient.
+
+    Inputs: `data` (batch, num_visible), the parameters as in `binary_rbm.BinaryRBMProp`, and `key`, int32 (4,), which
+    says whose unit's term is taken in each row.
+
+    Outputs, (batch,), nats per image: `free_energy` F(v); `pseudo_log_likelihood`, an unbiased estimate of
+    sum_i log p(v_i | all other v) from one unit (`energy.pseudo_log_likelihood`), NaN where pixels are not 0 or 1.
+    """
+
+    def __init__(self):
+        super().__init__(need_top_grad=False)
+
+    def list_arguments(self):
+        return ["data", *Parameters._fields, "key"]
+
+    def list_outputs(self):
+        return list(_NAMES)
+
+    def infer_shape(self, in_shape):
+        batch, num_visible = in_shape[0]
+        num_hidden = in_shape[2][0] if in_shape[2] else in_shape[3][1]
+        inputs = [in_shape[0], (num_visible,), (num_hidden,), (num_visible, num_hidden), (4,)]
+        return inputs, [(batch,)] * 2, []
+
+    def infer_type(self, in_type):
+        return [in_type[0]] * 4 + [np.int32], [in_type[0]] * 2, []
+
+    def create_operator(self, ctx, in_shapes, in_dtypes):
+        return BinaryRBMScores()
+
+
+def scores(parameters, visible):
+    """Scores of images, NDArray (batch, num_visible), as the metrics take them: name -> NDArray (batch,)."""
+    arrays = mx.nd.Custom(visible, *parameters, gibbs.draw_key(visible.context), op_type="BinaryRBMScores")
+    return {name + "_output": array for name, array in zip(_NAMES, arrays)}
+
+
+def with_scores(symbol):
+    """A symbol of `binary_rbm.binary_rbm_symbol` with a label, `images`, and their scores as two more outputs."""
+    inputs = symbol.get_internals()
+    inputs = [inputs[name] for name in Parameters._fields]
+    arrays = mx.sym.Custom(
+        mx.sym.var("images"), *inputs, gibbs.draw_key(F=mx.sym), op_type="BinaryRBMScores", name="scores"
+    )
+    return mx.sym.Group([symbol, *(mx.sym.BlockGrad(array, name=name) for name, array in zip(_NAMES, arrays))])
+
+
+class _MeanOfScores(mx.metric.EvalMetric):
+    def __init__(self, name, output_names=None, label_names=None):
+        super().__init__(name, output_names or [name + "_output"], label_names or [], has_global_stats=True)
+
+    def update(self, labels, preds):
+        """preds : list of NDArray (batch,), scores of one batch or of several; labels are not looked at"""
+        for array in preds:
+            total = float(array.asnumpy().sum(dtype="float64"))
+            self.sum_metric += total
+            self.global_sum_metric += total
+            self.num_inst += array.size
+            self.global_num_inst += array.size
+
+
+@mx.metric.register
+@mx.metric.alias("free_energy")
+class FreeEnergy(_MeanOfScores):
+    """Mean of F(v) over the images since the last reset, in nats per image."""
+
+    def __init__(self, name="free_energy", **kwargs):
+        super().__init__(name, **kwargs)
+
+
+@mx.metric.register
+@mx.metric.alias("pseudo_log_likelihood")
+class PseudoLogLikelihood(_MeanOfScores):
+    """Mean pseudo-log-likelihood of the images since the last reset, in nats per image: each image's from one unit."""
+
+    def __init__(self, name="pseudo_log_likelihood", **kwargs):
+        super().__init__(name, **kwargs)

@@ -1,0 +1,331 @@
+"""Every process of a distributed run ends, with one line that says why, when another one does.
+
+MXNet's parameter server leaves the others waiting for ever: workers hear only whether the scheduler is alive, and
+nobody acts upon that. So each server and worker holds one connection to the scheduler, where a thread listens at the
+port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose machine is gone, or that
+stands still, says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or
+wait for as long as it likes. (Standard library only: scheduler and servers need this before MXNet is imported, which
+never returns there.)
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import socket
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+from gluon_rbm.errors import InputError
+
+__all__ = ["ENDED", "Address", "Watch", "address", "attend", "finish", "seconds_to_wait"]
+
+ENDED = 4  # exit status: another process of the run has ended
+_GRACE = 10  # seconds
+_ROLES = ("scheduler", "server", "worker")
+_VARIABLES = ("DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_SERVER", "DMLC_NUM_WORKER")
+
+
+class Address(NamedTuple):
+    """What the variables DMLC_* say: of this process, of the scheduler, and how many others there are."""
+
+    role: str
+    host: str
+    port: int
+    num_servers: int
+    num_workers: int
+
+
+def address():
+    """The `Address` of this process; InputError where a variable is missing or cannot be."""
+    missing = [name for name in _VARIABLES if not os.environ.get(name)]
+    if missing:
+        raise InputError("set %s (see docs/distributed.md)" % ", ".join(missing))
+    role, host, port, *numbers = (os.environ[name] for name in _VARIABLES)
+    if role not in _ROLES:
+        raise InputError("DMLC_ROLE is %r; it must be scheduler, server or worker" % role)
+    return Address(
+        role,
+        host,
+        _number("DMLC_PS_ROOT_PORT", port, 65534),
+        *(_number(name, text, 1000) for name, text in zip(_VARIABLES[3:], numbers)),
+    )
+
+
+def seconds_to_wait():
+    """$MXNET_RBM_TIMEOUT, by default 60: how long a process may be silent, or be waited for when a run starts."""
+    return _number("MXNET_RBM_TIMEOUT", os.environ.get("MXNET_RBM_TIMEOUT") or "60", 10**6)
+
+
+def _number(name, text, highest):
+    if not text.isdigit() or not 1 <= int(text) <= highest:
+        raise InputError("%s is %r; it must be a whole number from 1 to %d" % (name, text, highest))
+    return int(text)
+
+
+def attend():
+    """In a scheduler or server, to be called before MXNet is imported: have the run watched from now on."""
+    if os.environ.get("DMLC_ROLE") not in ("scheduler", "server"):
+        return
+    try:
+        where = address()
+        if where.role == "scheduler":
+            hub = _Hub(where)
+            hub.start()
+            atexit.register(hub.finish)
+        else:
+            atexit.register(Watch(where).leave)
+    except InputError as error:
+        print("%s: error: %s" % (os.environ["DMLC_ROLE"], error), file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+def _end_process(line):
+    """The main thread may be waiting inside MXNet, where nothing reaches it."""
+    print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", line), file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ENDED)
+
+
+# --- Messages: JSON, a line each; an empty line says no more than that its sender is alive ---------------------------
+
+
+class _Lines:
+    """A connection, and what has come of it."""
+
+    def __init__(self, connection):
+        self.connection, self._rest, self.heard = connection, b"", time.monotonic()
+        connection.settimeout(5)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, **message):
+        with contextlib.suppress(OSError):  # whoever reads from it next will see
+            self.connection.sendall((json.dumps(message) if message else "").encode() + b"\n")
+
+    def receive(self):
+        """The messages of what has come, dicts; None where the connection is closed."""
+        try:
+            content = self.connection.recv(4096)
+        except socket.timeout:
+            return []
+        except OSError:
+            return None
+        if not content:
+            return None
+        self.heard = time.monotonic()
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        try:
+            messages = [json.loads(line) for line in lines if line]
+        except ValueError:  # somebody else's
+            return None
+        return messages if all(isinstance(message, dict) for message in messages) else None
+
+    @property
+    def silence(self):
+        return time.monotonic() - self.heard
+
+
+# --- In the scheduler -------------------------------------------------------------------------------------------------
+
+
+class _Hub(threading.Thread):
+    """Listens to all others, and tells all when one ends."""
+
+    def __init__(self, where):
+        super().__init__(daemon=True)
+        self._expected = {"server": where.num_servers, "worker": where.num_workers}
+        self._patience = seconds_to_wait()
+        self._peers, self._first_came = [], None
+        self._selector = selectors.DefaultSelector()
+        try:
+            listener = socket.create_server((where.host, where.port + 1))
+        except OSError as error:
+            raise InputError(
+                "cannot listen at %s:%d (%s); the scheduler runs on the machine of DMLC_PS_ROOT_URI, and needs "
+                "DMLC_PS_ROOT_PORT and the port after it: choose another" % (where.host, where.port + 1, error.strerror)
+            ) from error
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def run(self):
+        try:
+            self._watch()
+        except BaseException as error:  # nobody may be left waiting
+            _end_process("the watch itself has failed (%s: %s)" % (type(error).__name__, error))
+
+    def _watch(self):
+        told = time.monotonic()
+        while not self._is_over():
+            for key, _ in self._selector.select(timeout=min(1, self._patience / 4)):
+                if key.data is None:
+                    self._accept(key.fileobj)
+                else:
+                    self._listen(key.data)
+            self._look_for_silence()
+            if time.monotonic() - told > self._patience / 4:
+                told = time.monotonic()
+                self._tell()
+
+    def finish(self):
+        """When the scheduler ends well: let what the others said last be heard."""
+        self.join(timeout=5)
+
+    def _is_over(self):
+        workers = [peer for peer in self._peers if peer.role == "worker"]
+        return len(workers) == self._expected["worker"] and all(peer.done for peer in workers)
+
+    def _accept(self, listener):
+        peer = _Lines(listener.accept()[0])
+        peer.role, peer.name, peer.done = None, None, False
+        self._selector.register(peer.connection, selectors.EVENT_READ, peer)
+
+    def _listen(self, peer):
+        messages = peer.receive()
+        if messages is None:
+            self._selector.unregister(peer.connection)
+            if peer.role and not peer.done:
+                self._end("%s has ended" % peer.name)
+            return
+        for message in messages:
+            if "role" in message:
+                self._welcome(peer, str(message["role"]), str(message.get("name")))
+            elif "name" in message:
+                peer.name = str(message["name"])
+            elif "failed" in message:
+                peer.done = True
+                self._end("%s has ended: %s" % (peer.name, message["failed"]))
+            elif "done" in message:
+                peer.done = True
+
+    def _welcome(self, peer, role, name):
+        expected = self._expected.get(role, 0)
+        if sum(other.role == role for other in self._peers) >= expected:
+            peer.send(ended="there are %d already, as DMLC_NUM_%s says" % (expected, role.upper()))
+            return
+        peer.role, peer.name = role, name
+        self._peers.append(peer)
+        if role == "worker" and self._first_came is None:
+            self._first_came = time.monotonic()
+        if self._missing() is None:
+            self._tell(all=True)
+
+    def _missing(self):
+        """Who has not come yet, in words; None: all are there."""
+        counts = {role: sum(peer.role == role for peer in self._peers) for role in self._expected}
+        if counts == self._expected:
+            return None
+        return " and ".join("%d of %d %ss" % (counts[role], self._expected[role], role) for role in self._expected)
+
+    def _look_for_silence(self):
+        for peer in self._peers:
+            if not peer.done and peer.silence > self._patience:
+                self._end("nothing was heard of %s for %d seconds" % (peer.name, self._patience))
+        # Before the first worker comes, nothing is known: they may not be ours.
+        waited = time.monotonic() - (self._first_came or time.monotonic())
+        if waited > self._patience and self._missing():
+            self._end("only %s have come in %d seconds" % (self._missing(), self._patience))
+
+    def _tell(self, **message):
+        for peer in self._peers:
+            peer.send(**message)
+
+    def _end(self, reason):
+        self._tell(ended=reason)
+        until = time.monotonic() + 1
+        for peer in self._peers:  # until they have read it: to close a connection with unread content takes it back
+            peer.connection.settimeout(0.1)
+            while time.monotonic() < until and peer.receive() is not None:
+                pass
+        _end_process(reason)
+
+
+# --- In the others ----------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """The connection of a server or worker to the scheduler, and the thread that ends this process when another ends.
+
+    Raises InputError where no scheduler answers, or not all others come, within `seconds_to_wait`.
+    """
+
+    failed = False  # in this process
+
+    def __init__(self, where):
+        self._where, self._patience, self._left = where, seconds_to_wait(), False
+        name = "%s (process %d on %s)" % (where.role, os.getpid(), socket.gethostname())
+        self._lines = _Lines(self._connect())
+        self._lines.send(role=where.role, name=name)
+        if where.role == "worker":  # a server has all the time that its scheduler has
+            self._wait_for_all()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _connect(self):
+        where, started, said = self._where, time.monotonic(), None
+        while time.monotonic() - started < self._patience:
+            try:
+                return socket.create_connection((where.host, where.port + 1), timeout=self._patience)
+            except OSError as error:
+                said = error.strerror or str(error)
+                time.sleep(0.1)
+        raise InputError(
+            "no scheduler answers at %s:%d (%s); start this program with DMLC_ROLE=scheduler there, or see to "
+            "DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT" % (where.host, where.port + 1, said)
+        )
+
+    def _wait_for_all(self):
+        started = time.monotonic()
+        # The scheduler gives up first, and says who is missing.
+        while time.monotonic() - started < self._patience + 5:
+            messages = self._lines.receive()
+            if messages is None:
+                raise InputError("the scheduler closed the connection; see what it says, and start all anew")
+            for message in messages:
+                if "ended" in message:
+                    raise InputError("%s; start all processes of a run" % message["ended"])
+                if "all" in message:
+                    return
+            self._lines.send()
+        raise InputError(
+            "what answers at %s:%d is no scheduler of this program; see to DMLC_PS_ROOT_PORT"
+            % (self._where.host, self._where.port + 1)
+        )
+
+    def _listen(self):
+        self._lines.connection.settimeout(min(5, self._patience / 4))
+        while not self._left:
+            messages = self._lines.receive()
+            self._lines.send()
+            if messages is None or self._lines.silence > self._patience:
+                reason = "the scheduler has ended"
+            else:
+                reason = next((message["ended"] for message in messages if "ended" in message), None)
+            if reason:
+                # A server's scheduler may end before it when all is well; and who failed has a status of its own.
+                time.sleep(_GRACE if messages is None and self._where.role == "server" or self.failed else 0)
+                if not self._left:
+                    _end_process(reason)
+
+    def rename(self, name):
+        """What the others call this process from now on."""
+        self._lines.send(name="%s (process %d on %s)" % (name, os.getpid(), socket.gethostname()))
+
+    def leave(self):
+        """All is well: let this process end before the others."""
+        self._left = True
+        self._lines.send(done=True)
+
+    def fail(self, reason):
+        """End the others, for a reason in one line. This process is to end by itself, soon: see `finish`."""
+        Watch.failed = True
+        self._lines.send(failed=reason)
+
+
+def finish(status):
+    """End this process at once if it failed: at its exit MXNet would wait for the others."""
+    if Watch.failed:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -1,0 +1,111 @@
+"""Every fault that docs/reliability.md names, provoked for real: `python tests/faults/run.py`.
+
+Prints the table, and exits with status 1 where a row fails. --write FILE puts the table into that file, too.
+"""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
+
+import ends  # noqa: E402
+import files  # noqa: E402
+import numpy as np  # noqa: E402
+import outside  # noqa: E402
+
+RESUMES = "`--resume` works, and ends with the same bits as a run that was left alone"
+ONE_LINE = "exit status 2, one line that says what to do"
+SOUND = "one clear line, or a load that was checked: shapes, finite, and the hash of files we write with one"
+
+# name: (fault, how it is provoked, what must happen, function(times, generator), times)
+ROWS = {
+    "kill": ("`kill -9`, while it trains and while it writes", "a forked child is killed: at random moments, and with "
+             "its n-th file half written, written, or just put in its place; both scripts and `train-multinary`",
+             RESUMES + "; no half file is left", ends.kill, 102),
+    "interrupt": ("Ctrl-C and SIGTERM", "sent at random moments; both scripts and `train-multinary`",
+                  "a checkpoint of all steps done, one line, exit status 130 or 143; " + RESUMES, ends.interrupt, 30),
+    "interrupt-imports": ("Ctrl-C and SIGTERM while a script is imported", "sent up to half a second after NumPy is "
+                          "there", "the process ends; no traceback", ends.interrupt_imports, 6),
+    "disk-full": ("disk full", "a tmpfs smaller than the run, of random size; then made larger",
+                  ONE_LINE + "; then " + RESUMES, ends.disk_full, 12),
+    "read-only": ("read-only folder", "mode 555, and root's capabilities dropped",
+                  ONE_LINE + "; nothing is changed", ends.read_only, 3),
+    "two-runs": ("two runs in one folder", "a second one is started while the first is at work",
+                 "the second: " + ONE_LINE + "; the first does not notice", ends.two_runs, 5),
+    "memory": ("a memory limit", "RLIMIT_AS between 2 and 2.5 GiB, 100 to 4,000,000 hidden units; and 512 MiB",
+               ONE_LINE + ", or enough memory; never a crash", ends.memory, 8),
+    "flips": ("corrupted files", "1 to 8 bits flipped at random, in each kind of file that is read", SOUND,
+              files.flips, 10000),
+    "truncated": ("truncated files", "each kind of file cut off at a random place", SOUND, files.truncated, 500),
+    "foreign": ("foreign files", "each kind of file in the place of every other; empty files, zeros, text, a pickle",
+                "one clear line, or what the file can be read as", files.foreign, 1),
+    "no-code": ("code in files", "pickles that would leave a trace, alone, in `.npy` and in `.npz`, in the place of "
+                "each kind of file", "one clear line; nothing runs", files.no_code, 1),
+    "mirrors": ("downloads that fail", "a server on this machine that has no file, cuts it off, sends another or a "
+                "bomb, redirects for ever, sends without end, or slowly",
+                "the next mirror is tried; without one, " + ONE_LINE + "; nothing half is left", outside.mirrors, 1),
+    "images": ("hostile folders of images", "bombs, links out of the folder, pipes, devices, circles, line breaks and "
+               "undecodable bytes in names, empty files, PostScript, a folder that may not be read",
+               "left out and named, or " + ONE_LINE + "; nothing outside is read, nothing blocks", outside.images, 1),
+}  # fmt: skip
+
+
+def table(found):
+    """Markdown of rows (name, times, result, seconds)."""
+    lines = ["| fault | how it is provoked | what must happen | times | result | seconds |", "| --- " * 6 + "|"]
+    for name, times, result, seconds in found:
+        fault, how, must, _, _ = ROWS[name]
+        lines.append("| %s | %s | %s | %s | %s | %.0f |" % (fault, how, must, f"{times:,}", result, seconds))
+    return "\n".join(lines)
+
+
+def provoke(name, share, generator):
+    """A row of `table`, and whether it is as it must be."""
+    _, _, _, function, times = ROWS[name]
+    started = time.monotonic()
+    try:
+        times, result = function(max(1, round(share * times)), generator)
+        good, result = True, "as it must be: " + result
+    except Exception as error:  # of whatever kind: the other rows are worth knowing, too
+        if type(error).__name__ != "Failure":
+            traceback.print_exc()
+        good, result = False, "**FAILS**: " + " ".join(str(error).split())[-2000:].replace("|", "/")
+    return (name, times, result, time.monotonic() - started), good
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--row", action="append", choices=ROWS, help="only this one; may be repeated")
+    parser.add_argument("--share", type=float, default=1, help="of the number of times; at least one each")
+    parser.add_argument("--seed", type=int, default=None, help="of what is drawn; by default a new one, which is shown")
+    parser.add_argument("--write", metavar="FILE", help="put the table between its markers in this file")
+    args = parser.parse_args(argv)
+    seed = int.from_bytes(os.urandom(4), "little") if args.seed is None else args.seed
+    print("seed %d" % seed, flush=True)
+    found, all_good = [], True
+    for name in args.row or ROWS:
+        row, good = provoke(name, args.share, np.random.default_rng([seed, list(ROWS).index(name)]))
+        found.append(row)
+        all_good = all_good and good
+        print("%-18s %6.0f s  %s" % (name, row[3], row[2]), flush=True)
+    print("\n" + table(found))
+    if args.write:
+        write(args.write, table(found))
+    return 0 if all_good else 1
+
+
+def write(path, text):
+    begin, end = "<!-- table: tests/faults/run.py --write -->\n", "\n<!-- end of table -->"
+    before, _, rest = Path(path).read_text(encoding="utf-8").partition(begin)
+    Path(path).write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Files of arrays: MXNet reads what is written, what MXNet wrote is read, and nothing else is."""
+
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from gluon_rbm import array_files
+from gluon_rbm.framework import mx
+
+DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
+
+
+@pytest.fixture
+def arrays(generator):
+    found = {dtype: generator.integers(0, 100, (3, 2)).astype(dtype) for dtype in DTYPES}
+    return {**found, "flat": generator.normal(size=5).astype("f4"), "0.odd name: é": np.ones((1, 2, 3), "f4")}
+
+
+def same(found, expected):
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_both_read_what_either_writes(arrays, tmp_path):
+    array_files.save(tmp_path / "ours", arrays)
+    mx.nd.save(str(tmp_path / "theirs"), {n: mx.nd.array(array, dtype=array.dtype) for n, array in arrays.items()})
+    ours, theirs = ((tmp_path / name).read_bytes() for name in ("ours", "theirs"))
+    assert ours[: len(theirs)] == theirs and ours[len(theirs) :].startswith(b"\nsha256 ")
+    for path in (tmp_path / "ours", tmp_path / "theirs"):
+        same(array_files.load(path), arrays)
+        same({name: array.asnumpy() for name, array in mx.nd.load(str(path)).items()}, arrays)
+
+
+def test_arrays_of_mxnets_numpy_interface(tmp_path):
+    with mx.util.np_shape(True), mx.util.np_array(True):
+        mx.npx.save(str(tmp_path / "file"), {"a": mx.np.array([1.0, 2.0]), "b": mx.np.array(3.0)})
+    same(array_files.load(tmp_path / "file"), {"a": np.array([1, 2], "f4"), "b": np.array(3, "f4")})
+
+
+def test_any_changed_byte_of_a_sealed_file_is_seen(tmp_path):
+    path = tmp_path / "file"
+    array_files.save(path, {"a": np.ones(3, "f4"), "b": np.zeros((2, 2), "f4")})
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 0x20
+        path.write_bytes(changed)
+        with pytest.raises(array_files.BrokenFile):
+            array_files.load(path)
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        if content[length:].startswith(b"\nsha256 "):
+            assert len(array_files.load(path)) == 2  # as MXNet writes it
+        else:
+            with pytest.raises(array_files.BrokenFile):
+                array_files.load(path)
+
+
+def record(shape=(2,), dtype=0, magic=0xF993FAC9, kind=0, content=bytes(8)):
+    lengths = struct.pack("<%dq" % len(shape), *shape)
+    return struct.pack("<Iii", magic, kind, len(shape)) + lengths + struct.pack("<iii", 1, 0, dtype) + content
+
+
+def file_of(*records, names=None, magic=0x112, reserved=0, count=None):
+    names = [b"%d" % number for number in range(len(records))] if names is None else names
+    parts = [struct.pack("<QQQ", magic, reserved, len(records) if count is None else count), *records]
+    parts += [struct.pack("<Q", len(names)), *(struct.pack("<Q", len(name)) + name for name in names)]
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"", "not whole, or another kind"),
+        (b"PK\3\4" + bytes(100), "not whole, or another kind"),
+        (file_of(record(), magic=0x113), "not whole, or another kind"),
+        (file_of(record(), reserved=1), "not whole, or another kind"),
+        (file_of(record(), count=2**63), "no dense array"),
+        (file_of(count=2**63), "not whole, or another kind"),
+        (file_of(record(), names=[]), "not whole, or another kind"),
+        (file_of(record(), record(), names=[b"a", b"a"]), "two arrays of one name"),
+        (file_of(record(), names=[b"\xff"]), "a name that is no text"),
+        (file_of(record(shape=(2**62, 2**62))), "not whole"),
+        (file_of(record(shape=(2**31,))), "not whole"),
+        (file_of(record(shape=(-1, -2))), "no known type or shape"),
+        (file_of(record(shape=(0, 2))), "no known type or shape"),
+        (file_of(record(dtype=99)), "no known type or shape"),
+        (file_of(record(dtype=-1)), "no known type or shape"),
+        (file_of(record(kind=1)), "no dense array"),
+        (file_of(record(magic=0xF993FAC8)), "no dense array"),
+        (file_of(record(shape=(1,) * 33)), "no dense array"),
+        (file_of(record(shape=())), "no dense array"),
+        (file_of(record(content=np.array([1, np.nan], "f4").tobytes())), "not finite"),
+        (file_of(record()) + b"more", "by its hash"),
+        (file_of(record()) + b"\nsha256 %s\n" % (b"0" * 64), "by its hash"),
+    ],
+    ids=range(22),
+)
+def test_what_is_refused(tmp_path, content, said):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(array_files.BrokenFile, match=said):
+        array_files.load(tmp_path / "file")
+
+
+# --- .npz -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_archives(arrays, tmp_path, save):
+    save(tmp_path / "file.npz", **arrays)
+    same(array_files.load_npz(tmp_path / "file.npz"), arrays)
+    same(array_files.load_npz(tmp_path / "file.npz", only="flat"), {"flat": arrays["flat"]})
+    with pytest.raises(array_files.BrokenFile, match="it holds no array none; it has float32, "):
+        array_files.load_npz(tmp_path / "file.npz", only="none")
+
+
+def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_files, "_UNPACKED", 10**6)
+    np.savez_compressed(tmp_path / "bomb.npz", small=np.ones(3), large=np.zeros(10**6))
+    same(array_files.load_npz(tmp_path / "bomb.npz", only="small"), {"small": np.ones(3)})
+    with pytest.raises(array_files.BrokenFile, match="unpack to more than"):
+        array_files.load_npz(tmp_path / "bomb.npz")
+    np.savez(tmp_path / "large.npz", large=np.zeros(10**6))  # as large as it is
+    assert array_files.load_npz(tmp_path / "large.npz")["large"].shape == (10**6,)
+
+
+@pytest.mark.parametrize("shape", ["(10000000000000,)", "(3000000000, 3000000000)", "(-1,)", "(2,)"])
+def test_archives_whose_headers_lie(tmp_path, shape):
+    text = "{'descr': '<f8', 'fortran_order': False, 'shape': %s}\n" % shape
+    member = b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode() + bytes(8)
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
+        archive.writestr("a.npy", member)
+    with pytest.raises((ValueError, MemoryError)):
+        array_files.load_npz(tmp_path / "file.npz")
+
+
+def test_no_pickle_is_read(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return exec, ("raise SystemExit('pickled code ran')",)
+
+    content = io.BytesIO()
+    np.save(content, np.array([Trap()], object), allow_pickle=True)
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
+        archive.writestr("a.npy", content.getvalue())
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        array_files.load_npz(tmp_path / "file.npz")

@@ -1,0 +1,340 @@
+"""A scheduler, a server and two workers on the loopback interface, as processes; and the watch over them."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_training import SMALL, learned, one_line
+
+import binary_rbm_gluon
+from gluon_rbm import exchange, parallel, peers
+from gluon_rbm.errors import InputError
+
+ROOT = os.path.dirname(os.path.abspath(binary_rbm_gluon.__file__))
+PATIENCE = 120  # seconds for anything on a busy machine; a test that needs so many fails
+
+# A script that also says, after each epoch, what its worker holds.
+SCRIPT = """
+import hashlib, sys
+import binary_rbm_{api} as script
+from gluon_rbm import training
+
+finish = training._Run._finish_epoch
+
+def finish_and_say(self):
+    finish(self)
+    digest = hashlib.sha256()
+    for array in self._learned().values():
+        digest.update(array.asnumpy())
+    print("digest", self.epoch, digest.hexdigest(), flush=True)
+
+training._SHOWCASE_SWEEPS, training._Run._finish_epoch = 10, finish_and_say
+sys.exit(script.main(sys.argv[1:]))
+"""
+
+
+def free_port():
+    """A free one with a free one after it."""
+    for _ in range(100):
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
+    raise AssertionError("no two free ports")
+
+
+def variables(role, port, num_workers=2, timeout=30):
+    return {
+        "DMLC_ROLE": role, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NUM_SERVER": "1",
+        "DMLC_NUM_WORKER": str(num_workers), "DMLC_NODE_HOST": "127.0.0.1", "MXNET_RBM_TIMEOUT": str(timeout),
+    }  # fmt: skip
+
+
+class Processes:
+    """Processes by name, with their output in files; whatever happens, all are gone at the end."""
+
+    def __init__(self, folder):
+        self.folder, self.running, self.environment = Path(folder), {}, {}
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name, command, environment):
+        self.environment = environment
+        path = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": path, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", **environment}
+        with open(self.folder / name, "wb") as output:
+            self.running[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+            )
+
+    def said(self, name):
+        return (self.folder / name).read_text()
+
+    def wait_until_said(self, name, text):
+        until = time.monotonic() + PATIENCE
+        while text not in self.said(name):
+            assert time.monotonic() < until and self.running[name].poll() is None, self.said(name)
+            time.sleep(0.02)
+
+    def statuses(self):
+        until = time.monotonic() + PATIENCE
+        return {name: process.wait(max(0.1, until - time.monotonic())) for name, process in self.running.items()}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+        if error[0]:
+            for name in self.running:
+                print("--- %s\n%s" % (name, self.said(name)))
+
+
+@contextlib.contextmanager
+def cluster(folder, api, *arguments):
+    """A run with two workers."""
+    port = free_port()
+    command = [sys.executable, "-c", SCRIPT.format(api=api), *SMALL, "--kv-store", "dist_sync", *arguments]
+    with Processes(folder) as processes:
+        for name in ("scheduler", "server", "worker-a", "worker-b"):
+            processes.start(name, command, variables(name.partition("-")[0], port))
+        yield processes
+
+
+def digests(processes):
+    return [
+        [line for line in processes.said(name).splitlines() if line.startswith("digest")]
+        for name in ("worker-a", "worker-b")
+    ]
+
+
+def leader(processes):
+    """The workers' names, the leader first; once it has said so."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        for one, other in (("worker-a", "worker-b"), ("worker-b", "worker-a")):
+            if "run folder" in processes.said(one) or "resuming" in processes.said(one):
+                return one, other
+        assert time.monotonic() < until and all(process.poll() is None for process in processes.running.values())
+        time.sleep(0.02)
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+LONG = ["--num-epoch", "20", "--monitor-every", "20", "--learning-rate", "1", "--num-devices", "2"]
+
+
+def test_a_killed_worker_ends_all_others_and_the_run_goes_on(tmp_path):
+    """Killed in one epoch, interrupted in another, it ends as a run that was never stopped, bit for bit."""
+    with cluster(tmp_path / "0", "gluon", *LONG, "--output-dir", str(tmp_path / "whole")) as processes:
+        assert set(processes.statuses().values()) == {0}
+        first, second = digests(processes)
+        assert first == second and len(first) == 20
+        assert sum("Epoch" in processes.said(name) for name in processes.running) == 1  # one of them leads
+    arguments = [*LONG, "--output-dir", str(tmp_path / "parts"), "--resume"]
+    with cluster(tmp_path / "1", "gluon", *arguments) as processes:
+        names = leader(processes)
+        processes.wait_until_said(names[1], "digest 3 ")
+        assert_all_end(processes, names[1], "worker")
+    with cluster(tmp_path / "2", "gluon", *arguments) as processes:
+        names = leader(processes)
+        processes.wait_until_said(names[0], "digest 9 ")
+        processes.running[names[1]].terminate()
+        statuses = processes.statuses()
+        assert statuses.pop("scheduler") == statuses.pop("server") == 0 and set(statuses.values()) == {143}
+        assert all("interrupted" in processes.said(name).splitlines()[-1] for name in names)
+    with cluster(tmp_path / "3", "module", *arguments) as processes:
+        assert set(processes.statuses().values()) == {0}
+        first, second = digests(processes)
+        assert first == second
+    one, two = learned(tmp_path / "whole"), learned(tmp_path / "parts")
+    assert sorted(one) == sorted(two) and one["aux_visible_layer_sample"].shape == (8, 16)
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def assert_all_end(processes, name, what):
+    processes.running[name].kill()
+    started = time.monotonic()
+    statuses = processes.statuses()
+    assert time.monotonic() - started < 60
+    assert statuses.pop(name) == -signal.SIGKILL and set(statuses.values()) == {peers.ENDED}, statuses
+    for other in statuses:
+        last = processes.said(other).splitlines()[-1]
+        assert what in last and "has ended" in last
+
+
+@pytest.mark.skipif("MXNET_RBM_FAULTS" not in os.environ, reason="set MXNET_RBM_FAULTS, as .ci/full does")
+@pytest.mark.parametrize("victim", ["server", "scheduler", "leader"])
+def test_whoever_is_killed_all_others_end(tmp_path, victim):
+    arguments = [*LONG, "--num-epoch", "2000", "--output-dir", str(tmp_path / "run")]
+    with cluster(tmp_path / "0", "gluon", *arguments) as processes:
+        names = leader(processes)
+        processes.wait_until_said(names[0], "digest 2 ")
+        assert_all_end(processes, *((names[0], "worker") if victim == "leader" else (victim, victim)))
+
+
+# --- The watch, among processes that do nothing else ------------------------------------------------------------------
+
+ATTEND = "from gluon_rbm import peers; peers.attend(); import time; time.sleep(100)"
+WORK = """
+import sys, time
+from gluon_rbm import peers
+from gluon_rbm.errors import InputError
+try:
+    one = peers.Watch(peers.address())
+except InputError as error:
+    sys.exit(str(error))
+print("all are there", flush=True)
+time.sleep(float(sys.argv[1]))
+one.leave()
+"""
+
+
+@contextlib.contextmanager
+def watched(folder, timeout=30, names=("scheduler", "server", "worker-a", "worker-b"), working=100):
+    port = free_port()
+    with Processes(folder) as processes:
+        for name in names:
+            role = name.partition("-")[0]
+            command = [sys.executable, "-c", WORK if role == "worker" else ATTEND, str(working)]
+            processes.start(name, command, variables(role, port, timeout=timeout))
+        yield processes
+
+
+@pytest.mark.parametrize("victim", ["scheduler", "server", "worker-b"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
+    with watched(tmp_path, timeout=30 if number == signal.SIGKILL else 2) as processes:
+        for name in ("worker-a", "worker-b"):
+            processes.wait_until_said(name, "all are there")
+        processes.running[victim].send_signal(number)
+        others = [name for name in processes.running if name != victim]
+        if victim == "scheduler":  # which may end first when all is well: a server waits a little
+            others.remove("server")
+        for name in others:
+            assert processes.running[name].wait(PATIENCE) == peers.ENDED
+            assert victim.partition("-")[0] in processes.said(name).splitlines()[-1]
+
+
+def test_no_false_alarm(tmp_path):
+    """Workers that say nothing for three times as long as one may be silent: their threads say that they are alive."""
+    with watched(tmp_path, timeout=2, working=6) as processes:
+        statuses = {name: processes.running[name].wait(PATIENCE) for name in ("worker-a", "worker-b")}
+        assert set(statuses.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (("scheduler", "worker-a"), "only 0 of 1 servers and 1 of 2 workers have come in 1 seconds"),
+        (("worker-a",), "no scheduler answers at 127.0.0.1"),
+        (("server",), "no scheduler answers at 127.0.0.1"),
+        (("scheduler", "server", "worker-a", "worker-b", "worker-c"), "there are 2 already, as DMLC_NUM_WORKER says"),
+    ],
+)
+def test_who_does_not_come_or_is_too_many(tmp_path, names, said):
+    with watched(tmp_path, 1 if len(names) < 5 else 30, names) as processes:
+        until = time.monotonic() + PATIENCE
+        while not any(said in processes.said(name) for name in names):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_a_stranger_at_the_door_is_left_alone(tmp_path):
+    with watched(tmp_path, names=("scheduler",)) as processes:
+        port = int(processes.environment["DMLC_PS_ROOT_PORT"])
+        for content in (b"GET / HTTP/1.0\r\n\r\n", b'["role"]\n', b"", b"\xff\n"):
+            until = time.monotonic() + PATIENCE
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port + 1)) as connection:
+                    connection.sendall(content)
+                    break
+                assert time.monotonic() < until
+        time.sleep(0.2)
+        assert processes.running["scheduler"].poll() is None
+
+
+# --- What a user may get wrong ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"DMLC_ROLE": None, "DMLC_NUM_SERVER": None}, "set DMLC_ROLE, DMLC_NUM_SERVER (see docs/distributed.md)"),
+        ({"DMLC_ROLE": "boss"}, "DMLC_ROLE is 'boss'; it must be scheduler, server or worker"),
+        ({"DMLC_PS_ROOT_PORT": "many"}, "DMLC_PS_ROOT_PORT is 'many'; it must be a whole number from 1 to 65534"),
+        ({"DMLC_NUM_WORKER": "0"}, "DMLC_NUM_WORKER is '0'; it must be a whole number from 1 to 1000"),
+        ({"MXNET_RBM_TIMEOUT": "x"}, "MXNET_RBM_TIMEOUT is 'x'"),
+        ({}, "no scheduler answers at 127.0.0.1"),
+    ],
+)
+def test_variables_that_cannot_be(tmp_path, capsys, monkeypatch, changes, message):
+    for name, value in {**variables("worker", free_port(), timeout=1), **changes}.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    arguments = [*SMALL, "--kv-store", "dist_sync", "--output-dir", str(tmp_path / "run")]
+    assert binary_rbm_gluon.main(arguments) == 2
+    assert message in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_workers_with_other_arguments():
+    class Theirs:
+        leads, rank, leader = False, 1, 0
+
+        @staticmethod
+        def broadcast(content):
+            return json.dumps({**json.loads(content.decode()), "k": 3}).encode()
+
+    run = object.__new__(parallel.ParallelRun)
+    run.exchange = Theirs
+    assert run.open_folder(None, "x", {"k": 3, "seed": 1}, [], None) is None
+    with pytest.raises(InputError, match="worker 1 has --k 2, worker 0 has 3"):
+        run.open_folder(None, "x", {"k": 2, "seed": 1}, [], None)
+
+
+def test_workers_that_are_no_longer_equal(monkeypatch):
+    one = exchange.Exchange("device", cuda=False)
+    one.check_equal({"w": np.ones(3)})
+    monkeypatch.setattr(one, "gather", lambda name, row: np.stack([row, row + 1]))
+    with pytest.raises(InputError, match="the parameters of worker 1 are no longer those of worker 0"):
+        one.check_equal({"w": np.ones(3)})
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the tests stand alone, without docs/")
+def test_the_lines_of_the_page(tmp_path):
+    """As they are written there, but for the port, which may be taken here, and where Python is."""
+    lines = re.search(r"<!-- one machine -->\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    assert lines.count("9091") == 1
+    (tmp_path / "python").symlink_to(sys.executable)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DMLC_")},
+        "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([ROOT, *sys.path]),
+        "MPLBACKEND": "Agg",
+    }
+    (tmp_path / "binary_rbm_gluon.py").write_text(Path(binary_rbm_gluon.__file__).read_text())
+    done = subprocess.run(
+        ["bash", "-euc", lines.replace("9091", str(free_port()))],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert "Done: runs/two-workers" in done.stdout and done.returncode == 0, done.stdout
+    assert learned(tmp_path / "runs" / "two-workers")["aux_visible_layer_sample"].shape == (20, 64)

@@ -1,0 +1,221 @@
+"""Several devices of one process, for which mx.cpu(0), mx.cpu(1), ... stand in."""
+
+import signal
+
+import numpy as np
+import pytest
+import reference
+from test_training import SCRIPTS, SMALL, assert_same, learned, one_line, run, short_showcase  # noqa: F401
+
+import binary_rbm_gluon
+import binary_rbm_module
+from gluon_rbm import datasets, exchange, learning, options, training
+from gluon_rbm.framework import mx
+
+LEARNERS = {"gluon": binary_rbm_gluon.GluonLearner, "module": binary_rbm_module.ModuleLearner}
+LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+
+
+@pytest.fixture(params=SCRIPTS)
+def api(request):
+    return request.param
+
+
+def parse(*arguments):
+    return options.parse([*SMALL, *arguments], "x")
+
+
+def replicas(api, args):
+    """A learner on --num-devices devices, and its exchange."""
+    device = exchange.Exchange(args.kv_store, cuda=False, num_devices=args.num_devices)
+    rule = training._rule(args)
+    arrays = training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
+    make = lambda arrays, context: LEARNERS[api](args, arrays, context, device.parts)  # noqa: E731
+    return exchange.Replicas(make, arrays, device, rule), device
+
+
+# --- The exchange -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["local", "device"])
+def test_sums_of_devices(kind, generator):
+    devices = exchange.Exchange(kind, cuda=False, num_devices=3)
+    assert devices.contexts == [mx.cpu(0), mx.cpu(1), mx.cpu(2)] and devices.parts == 3 and devices.leads
+    for _ in range(3):  # a store that added to what it holds would show
+        values = generator.integers(-100, 100, (3, 4, 5)).astype("float32")
+        arrays = [mx.nd.array(value, ctx=context) for value, context in zip(values, devices.contexts)]
+        devices.sum("x", arrays)
+        np.testing.assert_array_equal(arrays[0].asnumpy(), values.sum(axis=0))
+
+
+def test_one_device_needs_no_store(generator):
+    alone = exchange.Exchange("device", cuda=False)
+    values = generator.random((3, 4)).astype("float32")
+    array = mx.nd.array(values)
+    alone.sum("x", [array])
+    np.testing.assert_array_equal(array.asnumpy(), values)
+    assert alone._kv is None and alone.parts == 1 and alone.broadcast(b"abc") == b"abc"
+    np.testing.assert_array_equal(alone.gather("x", values), values[np.newaxis])
+    np.testing.assert_array_equal(alone.place(values).asnumpy(), values)
+
+
+@pytest.mark.parametrize("count, parts", [(8, 2), (8, 4), (6, 4), (5, 2), (1, 3), (2, 5)])
+def test_shares_of_a_batch(count, parts):
+    devices = exchange.Exchange("device", cuda=False, num_devices=parts)
+    batch = np.arange(2 * count, dtype="float32").reshape((count, 2))
+    shares = [share.asnumpy() for share in devices.place(batch)]
+    assert {share.shape for share in shares} == {(-(-count // parts), 2)}
+    joined = np.concatenate(shares)
+    np.testing.assert_array_equal(joined[:count], batch)
+    times = (joined[:, np.newaxis] == batch).all(axis=-1).sum(axis=0)  # each image is there
+    assert times.min() >= 1 and times.sum() == len(joined) < count + parts * (1 + count)
+
+
+# --- A step -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
+    """What is subtracted: the rate times (g_1 + ... + g_P) / (P batch), g_p a mean over the part's chains and data."""
+    args = parse("--num-devices", str(num_devices), "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5")
+    learner, devices = replicas(api, args)
+    before = {name: array.asnumpy() for name, array in learner.arrays().items()}
+    batch = generator.integers(0, 2, (8, 16)).astype("float32")
+    learner.step(devices.place(batch) if devices.parts > 1 else [mx.nd.array(batch)])
+    mx.nd.waitall()
+    after = learner.gathered()
+    a, b, w = (before[name] for name in LEARNED)
+    chain = after["aux_visible_layer_sample"]  # of all parts
+    assert chain.shape == (8, 16)
+    hidden, chain_hidden = reference.sigmoid(b + batch @ w), reference.sigmoid(b + chain @ w)
+    gradient = (chain.T @ chain_hidden - batch.T @ hidden) / 8
+    np.testing.assert_allclose(after["interaction_weight"], w - 3 / 8 * (gradient + 0.5 * w), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        after["visible_layer_bias"], a - 3 / 8 * (chain.mean(axis=0) - batch.mean(axis=0)), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        after["hidden_layer_bias"], b - 3 / 8 * (chain_hidden.mean(axis=0) - hidden.mean(axis=0)), rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("rule", [[], ["--centering", "0.1"], ["--chains", "tempered", "--num-temperatures", "3"]])
+def test_all_devices_stay_equal_but_for_their_chains(api, rule, generator):
+    learner, devices = replicas(api, parse("--num-devices", "2", "--learning-rate", "2", *rule))
+    for _ in range(5):
+        learner.step(devices.place(generator.integers(0, 2, (8, 16)).astype("float32")))
+    mx.nd.waitall()
+    first, second = ({n: a.asnumpy() for n, a in one.arrays().items()} for one in learner.learners)
+    assert sorted(first) == sorted(second)
+    for name in first:
+        if name in learning.SAMPLES:
+            assert (first[name] != second[name]).any()
+        else:
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_offsets_follow_the_joint_batch(api, generator):
+    learner, devices = replicas(api, parse("--num-devices", "2", "--centering", "0.1"))
+    before = learner.arrays()["aux_visible_offset"].asnumpy()
+    batch = generator.integers(0, 2, (8, 16)).astype("float32")
+    learner.step(devices.place(batch))
+    mx.nd.waitall()
+    for one in learner.learners:
+        np.testing.assert_allclose(
+            one.arrays()["aux_visible_offset"].asnumpy(), before + 0.1 * (batch.mean(axis=0) - before), rtol=1e-5
+        )
+
+
+def test_shares_of_chains_and_back(generator):
+    """Of tempered chains, whose replicas lie one after the other, those of each chain stay together."""
+    args = parse("--num-devices", "2", "--chains", "tempered", "--num-temperatures", "3", "--num-chains", "4")
+    learner, _ = replicas("gluon", args)
+    whole = learner.gathered()
+    for name in learning.SAMPLES:
+        whole[name] = generator.random(whole[name].shape).astype("float32")
+    parts = list(learner.shares(whole))
+    visible = whole[learning.SAMPLES[0]].reshape((3, 4, -1))
+    for part, rows in enumerate([slice(0, 2), slice(2, 4)]):
+        np.testing.assert_array_equal(parts[part][learning.SAMPLES[0]], visible[:, rows].reshape((6, -1)))
+    for one, arrays in zip(learner.learners, parts):
+        for name, array in one.arrays().items():
+            array[:] = mx.nd.array(arrays[name], ctx=array.context)
+    for name, array in learner.gathered().items():
+        np.testing.assert_array_equal(array, whole[name], err_msg=name)
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["--chains", "tempered", "--num-temperatures", "3"]])
+def test_runs_on_two_devices_are_the_same_in_both_apis_and_over_both_stores(tmp_path, auto_engine, arguments):
+    arguments = ["--num-epoch", "2", "--num-devices", "2", "--monitor-every", "2", *arguments]
+    for name, script, kind in (("a", "gluon", "device"), ("b", "gluon", "local"), ("c", "module", "device")):
+        assert run(SCRIPTS[script], tmp_path / name, *arguments, "--kv-store", kind) == 0
+    for name in "bc":
+        one, other = learned(tmp_path / "a"), learned(tmp_path / name)
+        for array in one:
+            np.testing.assert_array_equal(one[array], other[array], err_msg=array)
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
+    arguments = ["--num-devices", "2", "--optimizer", "adam", "--learning-rate", "0.1", "--average", "0.9"]
+    arguments += ["--monitor-every", "9", "--num-epoch", "3"]
+    assert run(SCRIPTS[api], tmp_path / "whole", *arguments) == 0
+
+    original, steps = training._Run._after_step, []
+
+    def stop(self, result, progress):
+        original(self, result, progress)
+        steps.append(progress)
+        if len(steps) == 6:  # of four in an epoch
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Run, "_after_step", stop)
+        assert run(SCRIPTS[api], tmp_path / "parts", *arguments) == 143
+    assert run(SCRIPTS[api], tmp_path / "parts", *arguments, "--resume") == 0
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
+    """Its chains are divided anew."""
+    for epochs, devices in ((1, 2), (2, 4), (3, 1)):
+        arguments = ["--num-epoch", str(epochs), "--num-devices", str(devices), "--monitor-every", "9"]
+        assert run(binary_rbm_gluon, tmp_path / "run", *arguments, "--resume") == 0
+    assert learned(tmp_path / "run")["aux_visible_layer_sample"].shape == (8, 16)
+
+
+@pytest.mark.parametrize("arguments, flag", [([], "--batch-size 8"), (["--num-chains", "7"], "--num-chains 7")])
+def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
+    devices = "2" if arguments else "3"
+    assert run(binary_rbm_gluon, tmp_path / "run", "--num-devices", devices, *arguments) == 2
+    assert flag + " cannot be divided among %s parts" % devices in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def exact_log_likelihood(arrays, visible):
+    """Mean over images, by enumeration of the hidden states."""
+    a, b, w = (arrays[name].astype(float) for name in LEARNED)
+    hidden = reference.states(len(b))
+    log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
+    return (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
+
+
+def test_two_devices_learn_as_well_as_one(generator):
+    """Exact log-likelihoods of four images after training, over 12 seeds each: equal within 4.5 standard errors."""
+    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
+    likelihoods = {1: [], 2: []}
+    for devices, values in likelihoods.items():
+        for _ in range(12):
+            seed = int(generator.integers(2**31))
+            learner, device = replicas("gluon", parse("--learning-rate", "2", "--num-devices", str(devices)))
+            mx.random.seed(seed)
+            for _ in range(60):
+                batch = visible[generator.integers(0, 4, 8)]
+                learner.step(device.place(batch) if devices > 1 else [mx.nd.array(batch)])
+            values.append(exact_log_likelihood(learner.gathered(), visible))
+    one, two = (np.array(values) for values in likelihoods.values())
+    error = np.sqrt((one.var(ddof=1) + two.var(ddof=1)) / len(one))
+    print("one %.3f, two %.3f, standard error %.3f" % (one.mean(), two.mean(), error))
+    assert abs(one.mean() - two.mean()) < 4.5 * error
+    assert min(one.mean(), two.mean()) > 16 * np.log(0.5) + 2  # something was learned
