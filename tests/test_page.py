@@ -140,7 +140,7 @@ def test_labels(tmp_path, monkeypatch, objective):
 
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_a_network(tmp_path, unfinished):
-    arguments = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--num-epoch", "1"]
+    arguments = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--num-epoch", "2"]
     assert __main__.main(["train-multinary", *arguments, "--output-dir", str(tmp_path / "run")]) == 0
     if unfinished:
         for path in (tmp_path / "run").glob("*.png"):
@@ -253,7 +253,7 @@ def browse(tmp_path):
 
     def call(path, *flags):
         command = [BROWSER, *FLAGS, "--user-data-dir=%s" % (tmp_path / "profile"), "--virtual-time-budget=5000"]
-        done = subprocess.run([*command, *flags, "--dump-dom", path.as_uri()], capture_output=True, timeout=120)
+        done = subprocess.run([*command, *flags, "--dump-dom", path.as_uri()], capture_output=True, timeout=300)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode(), [line for line in done.stderr.decode().splitlines() if "CONSOLE" in line]
 

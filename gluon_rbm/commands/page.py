@@ -232,17 +232,17 @@ def _remarks(arguments, metrics):
         return
     if doubt:
         yield (
-            "Optimistic: log Z comes from %s. The log-likelihoods above are too high, by nobody knows how much; "
+            "Optimistic: log Z comes from %s, which makes log-likelihoods too high on average; "
             "python -m gluon_rbm likelihood gives a bracket." % doubt
         )
 
 
 def _curves(metrics):
-    """Figures, and what each shows."""
+    """Figures, and what each shows; of what was measured once there is no curve."""
     kind = _likelihood_kind(metrics)
     likelihood = {part.replace("_", "-"): part + "_log_likelihood" for part in _PARTS}
     for title, unit, columns in ((kind.capitalize(), "nats per image", likelihood), *_CURVES):
-        if any(column in row for row in metrics for column in columns.values()):
+        if max(sum(column in row for row in metrics) for column in columns.values()) > 1:
             yield title + ", by epoch", plots.curves(metrics, columns, title, unit)
 
 
