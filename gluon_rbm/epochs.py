@@ -171,7 +171,9 @@ class Run:
             return
         try:
             self._take(checkpoint)
-        except (LookupError, TypeError, mx.MXNetError) as error:
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, mx.MXNetError) as error:
             raise InputError(
                 "the checkpoint in %s does not fit (%s); resume with the arguments and data set of the run"
                 % (self.folder.path, str(error).strip().splitlines()[-1])

@@ -21,9 +21,10 @@ import joblib
 import numpy as np
 from sklearn.neural_network import BernoulliRBM
 
+from gluon_rbm import array_files
 from gluon_rbm.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, host_view, mx, on_cpu
+from gluon_rbm.framework import from_host, host_view, on_cpu
 from gluon_rbm.learning import CLASSES
 from gluon_rbm.run_folder import read_model, write_whole
 
@@ -161,8 +162,7 @@ def read(path):
         parameters, num_classes = read_model(path)
         return Parameters(*(array.astype("float32") for array in parameters)), num_classes
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = array_files.load_npz(path)
     except Exception as error:  # a torn archive can raise nearly anything
         if "allow_pickle" in str(error):
             raise InputError("%s holds pickled objects, which may run any program; save plain arrays" % path) from error
@@ -187,7 +187,7 @@ def write(path, parameters, num_classes=0, form="npz"):
     arrays = to_arrays(parameters, num_classes, {"params": "npz", "joblib": "sklearn"}.get(form, form))
     with write_whole(path, "TARGET") as temporary:
         if form == "params":
-            mx.nd.save(temporary, {name: from_host(array) for name, array in arrays.items()})
+            array_files.save(temporary, arrays)
         elif form == "joblib":
             joblib.dump(to_bernoulli_rbm(parameters), temporary)
         else:

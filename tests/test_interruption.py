@@ -142,7 +142,7 @@ def short_showcase(monkeypatch):
     monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script, number", [("gluon", signal.SIGINT), ("module", signal.SIGTERM)], indirect=["number"])
 @pytest.mark.parametrize(
     "place, epoch, steps, said",
     [

@@ -534,6 +534,17 @@ def test_a_checkpoint_of_another_shape(script, tmp_path, capsys):
     assert "(16, 9)" in one_line(capsys)
 
 
+def test_a_checkpoint_with_another_optimizers_state(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    capsys.readouterr()
+    path = tmp_path / "run" / "checkpoint.npz"
+    checkpoint = run_folder.Checkpoint.load(path)
+    checkpoint.optimizer_state["interaction_weight"] = np.zeros((3, 3), "float32")
+    checkpoint.save(path)
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
+    assert "does not fit" in one_line(capsys)
+
+
 def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     kept = (tmp_path / "run" / "rbm.params").read_bytes()

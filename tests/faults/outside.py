@@ -1,5 +1,6 @@
 """Rows of the table: mirrors that fail, and folders of images that are made to harm."""
 
+import contextlib
 import gzip
 import os
 
@@ -81,7 +82,7 @@ def _hostile(folder, outside):
     }
     for name, make in {**bad, **passed_over}.items():
         make(folder / name)
-    if hasattr(os, "mknod") and os.geteuid() == 0:
+    with contextlib.suppress(OSError):  # only root may, and not everywhere
         os.mknod(folder / "zero.png", 0o20666, os.makedev(1, 5))  # /dev/zero
     return bad
 
