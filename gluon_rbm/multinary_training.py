@@ -269,7 +269,7 @@ class NetworkRun(epochs.Run):
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
 
-    def _watched(self):
+    def _watched(self, arrays):
         """Filters, images as reconstructed, and samples as soon as all machines have learned something."""
         weight, shape = networks.filters(self.network, self.description)
         pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
