@@ -220,9 +220,9 @@ def two_runs(times, generator):
 def memory(times, generator):
     """Less memory than is needed: one clear line, no crash."""
     statuses = {}
-    for _ in range(times):
+    for index in range(times):
         limit = int(generator.integers(1 << 31, 5 << 29))
-        hidden = str(int(10 ** generator.uniform(2, 6.6)))
+        hidden = str(int(10 ** generator.uniform(5, 6.6)) if index else 100)
         ended = _limited(limit, ["--num-hidden", hidden, "--batch-size", "10", "--ais-batch-size", "10"])
         check(ended.returncode in (0, 2), ended.returncode, hidden, limit, ended.stderr[-500:])
         if ended.returncode:

@@ -1,6 +1,6 @@
 """Every fault that docs/reliability.md names, provoked for real: `python tests/faults/run.py`.
 
-Prints the table, and exits with status 1 where a row fails. --write FILE puts the table into that file, too.
+Prints the table, and exits with status 1 where a row fails. --write FILE puts the rows into the table in that file.
 """
 
 import argparse
@@ -39,7 +39,8 @@ ROWS = {
                   ONE_LINE + "; nothing is changed", ends.read_only, 3),
     "two-runs": ("two runs in one folder", "a second one is started while the first is at work",
                  "the second: " + ONE_LINE + "; the first does not notice", ends.two_runs, 5),
-    "memory": ("a memory limit", "RLIMIT_AS between 2 and 2.5 GiB, 100 to 4,000,000 hidden units; and 512 MiB",
+    "memory": ("a memory limit", "RLIMIT_AS between 2 and 2.5 GiB, with 100 or 100,000 to 4,000,000 hidden units; and "
+               "512 MiB",
                ONE_LINE + ", or enough memory; never a crash", ends.memory, 8),
     "flips": ("corrupted files", "1 to 8 bits flipped at random, in each kind of file that is read", SOUND,
               files.flips, 10000),
@@ -57,17 +58,18 @@ ROWS = {
 }  # fmt: skip
 
 
-def table(found):
-    """Markdown of rows (name, times, result, seconds)."""
-    lines = ["| fault | how it is provoked | what must happen | times | result | seconds |", "| --- " * 6 + "|"]
-    for name, times, result, seconds in found:
-        fault, how, must, _, _ = ROWS[name]
-        lines.append("| %s | %s | %s | %s | %s | %.0f |" % (fault, how, must, f"{times:,}", result, seconds))
-    return "\n".join(lines)
+HEAD = ["| fault | how it is provoked | what must happen | times | result | seconds |", "| --- " * 6 + "|"]
+BEGIN, END = "<!-- table: tests/faults/run.py --write -->", "<!-- end of table -->"
+
+
+def line(name, times, result, seconds):
+    """A line of the table, in Markdown."""
+    fault, how, must, _, _ = ROWS[name]
+    return "| %s | %s | %s | %s | %s | %.0f |" % (fault, how, must, f"{times:,}", result, seconds)
 
 
 def provoke(name, share, generator):
-    """A row of `table`, and whether it is as it must be."""
+    """The arguments of `line`, and whether all is as it must be."""
     _, _, _, function, times = ROWS[name]
     started = time.monotonic()
     try:
@@ -85,26 +87,31 @@ def main(argv=None):
     parser.add_argument("--row", action="append", choices=ROWS, help="only this one; may be repeated")
     parser.add_argument("--share", type=float, default=1, help="of the number of times; at least one each")
     parser.add_argument("--seed", type=int, default=None, help="of what is drawn; by default a new one, which is shown")
-    parser.add_argument("--write", metavar="FILE", help="put the table between its markers in this file")
+    parser.add_argument("--write", metavar="FILE", help="put the rows into the table between its markers in this file")
     args = parser.parse_args(argv)
     seed = int.from_bytes(os.urandom(4), "little") if args.seed is None else args.seed
     print("seed %d" % seed, flush=True)
     found, all_good = [], True
     for name in args.row or ROWS:
         row, good = provoke(name, args.share, np.random.default_rng([seed, list(ROWS).index(name)]))
-        found.append(row)
+        found.append(line(*row))
         all_good = all_good and good
         print("%-18s %6.0f s  %s" % (name, row[3], row[2]), flush=True)
-    print("\n" + table(found))
-    if args.write:
-        write(args.write, table(found))
+        if args.write:
+            write(args.write, name, found[-1])
+    print("\n".join(["", *HEAD, *found]))
     return 0 if all_good else 1
 
 
-def write(path, text):
-    begin, end = "<!-- table: tests/faults/run.py --write -->\n", "\n<!-- end of table -->"
-    before, _, rest = Path(path).read_text(encoding="utf-8").partition(begin)
-    Path(path).write_text(before + begin + text + end + rest.partition(end)[2], encoding="utf-8")
+def write(path, name, text):
+    """Put a line of the table into its place; the others stay."""
+    before, _, rest = Path(path).read_text(encoding="utf-8").partition(BEGIN)
+    old, _, after = rest.partition(END)
+    faults = {"| %s |" % ROWS[row][0]: row for row in ROWS}
+    lines = {faults[start]: one for one in old.splitlines() for start in faults if one.startswith(start)}
+    lines[name] = text
+    content = "\n".join(["", *HEAD, *(lines[row] for row in ROWS if row in lines), ""])
+    Path(path).write_text(before + BEGIN + content + END + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
