@@ -202,6 +202,8 @@ def test_folders_that_cannot_be(capsys, tmp_path, run):
         ("arguments.json", "[1]"),
         ("arguments.json", '{"arguments": 3}'),
         ("metrics.csv", "epoch\nx\n"),
+        ("metrics.csv", "epoch,seconds\n1,nan\n"),
+        ("metrics.csv", "train_loss\n1\n2\n"),
         ("metrics.csv", "epoch,train_loss\n1,2,3\n"),
         ("likelihood.json", "no JSON"),
         ("likelihood.json", '{"method": {}, "log_z": {}, "log_likelihood": {}}'),
@@ -222,13 +224,6 @@ def test_a_torn_picture_and_a_torn_model(capsys, run):
     (run / "showcase.png").unlink()
     (run / "rbm.params").write_bytes(b"torn")
     assert "rbm.params" in refused(capsys, run)
-
-
-def test_numbers_that_are_none(run):
-    (run / "metrics.csv").write_text(
-        "epoch,seconds,train_log_likelihood,log_z,effective_sample_size\n1,nan,inf,3,nan\n"
-    )
-    assert "inf" in make(run).text
 
 
 # --- In a browser -----------------------------------------------------------------------------------------------------
