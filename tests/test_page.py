@@ -202,7 +202,6 @@ def test_folders_that_cannot_be(capsys, tmp_path, run):
         ("arguments.json", "[1]"),
         ("arguments.json", '{"arguments": 3}'),
         ("metrics.csv", "epoch\nx\n"),
-        ("metrics.csv", "epoch,seconds\n1,nan\n"),
         ("metrics.csv", "train_loss\n1\n2\n"),
         ("metrics.csv", "epoch,train_loss\n1,2,3\n"),
         ("likelihood.json", "no JSON"),
@@ -224,6 +223,12 @@ def test_a_torn_picture_and_a_torn_model(capsys, run):
     (run / "showcase.png").unlink()
     (run / "rbm.params").write_bytes(b"torn")
     assert "rbm.params" in refused(capsys, run)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "one"])
+def test_numbers_that_no_run_writes(capsys, run, number):
+    (run / "metrics.csv").write_text("epoch,train_log_likelihood\n1,%s\n" % number)
+    assert "metrics.csv" in refused(capsys, run)
 
 
 # --- In a browser -----------------------------------------------------------------------------------------------------

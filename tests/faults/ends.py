@@ -149,7 +149,7 @@ def disk_full(times, generator):
                     subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(disk)], check=True)
                     ended = training.go_on(disk / "run")
                 else:
-                    limit, disk = int(generator.integers(20000)), place / ("disk-%d" % index)
+                    limit, disk = int(generator.integers(8000, 20000)), place / ("disk-%d" % index)
                     sizes = limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
                     ended = training.go_on(disk / "run", lambda s=sizes: resource.setrlimit(resource.RLIMIT_FSIZE, s))
                 check(ended.status == 2, ended.status, ended.errors)
