@@ -202,6 +202,7 @@ def test_folders_that_cannot_be(capsys, tmp_path, run):
         ("arguments.json", "[1]"),
         ("arguments.json", '{"arguments": 3}'),
         ("metrics.csv", "epoch\nx\n"),
+        ("metrics.csv", "train_loss\n1\n2\n"),
         ("metrics.csv", "epoch,train_loss\n1,2,3\n"),
         ("likelihood.json", "no JSON"),
         ("likelihood.json", '{"method": {}, "log_z": {}, "log_likelihood": {}}'),
