@@ -98,8 +98,8 @@ class Run:
     def _make_pictures(self):
         raise NotImplementedError
 
-    def _watched(self):
-        """Pictures for who watches the run: name -> (images (n, pixels) in [0, 1], their shape)."""
+    def _watched(self, arrays):
+        """Pictures for who watches: name -> (images (n, pixels) in [0, 1], their shape); arrays : as of `_observed`."""
         raise NotImplementedError
 
     def _is_over(self):
@@ -278,7 +278,7 @@ class Run:
             row.update(measured, monitor_seconds=round(time.perf_counter() - started, 3))
         self.metrics.append(row)
         if self._watcher:  # before the checkpoint: a run that goes on from the one before writes this epoch anew
-            pictures = self._watched() if monitored else {}
+            pictures = self._watched(before.arrays) if monitored else {}
             self._watcher.write(number, self.metrics, self._parameters(before.arrays), pictures)
         self._save(Checkpoint(number, before.arrays, before.optimizer_state, self.metrics, *self._kept()))
         tqdm.write("%s (%.1f s)" % (message, seconds))

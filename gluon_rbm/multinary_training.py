@@ -1,6 +1,7 @@
 """A network of machines trained by backpropagation: `python -m gluon_rbm train-multinary`, from its arguments on."""
 
 import contextlib
+import math
 import os
 
 import numpy as np
@@ -234,7 +235,8 @@ class NetworkRun(epochs.Run):
         return {"losses": np.array([loss.asnumpy() for loss in self._losses])}
 
     def _observed(self, arrays):
-        return {"train_loss": round(self._mean_loss(), 5)}
+        loss = self._mean_loss()  # a sum over all units, which float32 may not hold
+        return {"train_loss": round(loss, 5) if math.isfinite(loss) else None}
 
     def _monitor(self, number):
         # Choices are made on held-out images; so where there are such, the test images are looked at only once.
@@ -267,7 +269,7 @@ class NetworkRun(epochs.Run):
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
 
-    def _watched(self):
+    def _watched(self, arrays):
         """Filters, images as reconstructed, and samples as soon as all machines have learned something."""
         weight, shape = networks.filters(self.network, self.description)
         pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}

@@ -81,6 +81,8 @@ def _temporary_beside(path, option):
     folder, name = os.path.split(os.path.abspath(path))
     if os.path.isdir(path or os.curdir):
         raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
+    if os.path.exists(path) and not os.path.isfile(path):  # a file would take the place of the device
+        raise InputError("cannot write %s (it is no ordinary file); choose another %s" % (path, option))
     try:
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)
         os.close(handle)

@@ -310,13 +310,15 @@ class _Run(ParallelRun):
             message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (number, message)
 
-    def _watched(self):
+    def _watched(self, arrays):
         weight = self._current()["interaction_weight"].asnumpy()[self.pixels]
         pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], self.image_shape)}
         if _rule(self.args).generative_share:
             chains = gibbs.run_chains(
                 Parameters(**self._learned()),
-                hidden=self.learner.arrays()[learning.SAMPLES[1]][: self._num_chains()][:_WATCHED_IMAGES],
+                hidden=mx.nd.array(
+                    arrays[learning.SAMPLES[1]][: min(self._num_chains(), _WATCHED_IMAGES)], self.context
+                ),
                 softmax_group=label_rbm.softmax_group(self.data.num_visible, self.args.num_classes),
                 key=[self.args.seed, _WATCHED],
                 engine=self.args.engine,

@@ -62,7 +62,7 @@ OPTIONS = {
 
 def whole(folder):
     """Everything a checkpoint holds, but times."""
-    folder = training.RunFolder(str(folder), "", True)
+    folder = run_folder.RunFolder(str(folder), "", True)
     folder.close()
     checkpoint = folder.load_checkpoint()
     metrics = [{name: item for name, item in row.items() if "seconds" not in name} for row in checkpoint.metrics]

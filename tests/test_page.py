@@ -202,6 +202,7 @@ def test_folders_that_cannot_be(capsys, tmp_path, run):
         ("arguments.json", "[1]"),
         ("arguments.json", '{"arguments": 3}'),
         ("metrics.csv", "epoch\nx\n"),
+        ("metrics.csv", "train_loss\n1\n2\n"),
         ("metrics.csv", "epoch,train_loss\n1,2,3\n"),
         ("likelihood.json", "no JSON"),
         ("likelihood.json", '{"method": {}, "log_z": {}, "log_likelihood": {}}'),
@@ -224,11 +225,10 @@ def test_a_torn_picture_and_a_torn_model(capsys, run):
     assert "rbm.params" in refused(capsys, run)
 
 
-def test_numbers_that_are_none(run):
-    (run / "metrics.csv").write_text(
-        "epoch,seconds,train_log_likelihood,log_z,effective_sample_size\n1,nan,inf,3,nan\n"
-    )
-    assert "inf" in make(run).text
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "one"])
+def test_numbers_that_no_run_writes(capsys, run, number):
+    (run / "metrics.csv").write_text("epoch,train_log_likelihood\n1,%s\n" % number)
+    assert "metrics.csv" in refused(capsys, run)
 
 
 # --- In a browser -----------------------------------------------------------------------------------------------------

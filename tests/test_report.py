@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -253,6 +254,13 @@ def test_what_cannot_be_used(likelihood, model, arguments, message):
     assert status == 2 and "log Z" not in text
     assert errors.startswith("python -m gluon_rbm likelihood: error: ") and errors.count("\n") == 1
     assert re.search(message, errors)
+
+
+def test_a_device_is_not_replaced(likelihood, model, tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # anybody may make one
+    status, _, errors = likelihood(model, *BARS, "--json", tmp_path / "pipe")
+    assert status == 2 and "it is no ordinary file; choose another --json" in errors.replace(")", "")
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
 
 
 def test_grey_images_cannot_start_reverse_ais(likelihood, generator, tmp_path):

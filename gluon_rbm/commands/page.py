@@ -99,6 +99,8 @@ def _part(folder):
     """What the page says of one folder."""
     arguments, versions = _record(folder)
     metrics = read_metrics(folder)
+    if not all("epoch" in row for row in metrics):
+        raise InputError("metrics.csv in %s is not what a run writes; move it away" % folder)
     rows = metrics[-_ROWS:]
     columns = list(dict.fromkeys(name for row in metrics for name in row))
     reports = list(_reports(folder))
@@ -214,7 +216,7 @@ def _results(metrics):
                 said = "%.4g" % row["%s_%s" % (part, column)]
                 if uncertainty is not None:
                     said = "%.2f ± %.2f" % (row["%s_%s" % (part, column)], uncertainty)
-                lines.append("%s, %s images: %s %s (epoch %d)" % (kind, name, said, unit, row.get("epoch", 0)))
+                lines.append("%s, %s images: %s %s (epoch %d)" % (kind, name, said, unit, row["epoch"]))
     return lines
 
 
