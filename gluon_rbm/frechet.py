@@ -132,8 +132,12 @@ def features(network, images, image_shape, context=None):
     rows = []
     for batch in datasets.batches(images, 1, _ROWS_AT_ONCE):
         planes = np.moveaxis(batch.reshape((len(batch), *image_shape[:2], -1)), 3, 1)
-        found = network(mx.nd.array(planes, ctx=context))
-        found = found.asnumpy() if isinstance(found, mx.nd.NDArray) else np.asarray(found)
+        try:
+            found = network(mx.nd.array(planes, ctx=context))
+            found = found.asnumpy() if isinstance(found, mx.nd.NDArray) else np.asarray(found)
+        except mx.MXNetError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError("the network takes no images of %s (%s); name another" % (planes.shape, reason)) from error
         rows.append(found.reshape(len(batch), -1).astype(np.float64))
     return np.concatenate(rows)
 

@@ -222,7 +222,7 @@ def memory(times, generator):
     statuses = {}
     for index in range(times):
         limit = int(generator.integers(1 << 31, 5 << 29))
-        hidden = str(int(10 ** generator.uniform(5, 6.6)) if index else 100)
+        hidden = str(int(10 ** generator.uniform(5.9, 6.6)) if index else 100)
         ended = _limited(limit, ["--num-hidden", hidden, "--batch-size", "10", "--ais-batch-size", "10"])
         check(ended.returncode in (0, 2), ended.returncode, hidden, limit, ended.stderr[-500:])
         if ended.returncode:

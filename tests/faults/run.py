@@ -39,9 +39,9 @@ ROWS = {
                   ONE_LINE + "; nothing is changed", ends.read_only, 3),
     "two-runs": ("two runs in one folder", "a second one is started while the first is at work",
                  "the second: " + ONE_LINE + "; the first does not notice", ends.two_runs, 5),
-    "memory": ("a memory limit", "RLIMIT_AS between 2 and 2.5 GiB, with 100 or 100,000 to 4,000,000 hidden units; and "
+    "memory": ("a memory limit", "RLIMIT_AS between 2 and 2.5 GiB, with 100 or 800,000 to 4,000,000 hidden units; and "
                "512 MiB",
-               ONE_LINE + ", or enough memory; never a crash", ends.memory, 8),
+               ONE_LINE + ", or enough memory; never a crash", ends.memory, 5),
     "flips": ("corrupted files", "1 to 8 bits flipped at random, in each kind of file that is read", SOUND,
               files.flips, 10000),
     "truncated": ("truncated files", "each kind of file cut off at a random place", SOUND, files.truncated, 500),
