@@ -43,7 +43,11 @@ def main(argv=None):
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # Only what is asked for is imported: `doctor` is to run where MXNet does not.
-    modules = {name: _module(name) for name in _COMMANDS if name in argv[:1]} or {n: _module(n) for n in _COMMANDS}
+    asked = [name for name in _COMMANDS if name in argv[:1]] or _COMMANDS
+    try:
+        modules = {name: _module(name) for name in asked}
+    except ImportError as error:  # what is missing, and how to install it
+        parser.exit(2, "%s: error: %s\n" % (_PROG, error))
     for name, module in modules.items():
         about, formatter = module.ABOUT, argparse.ArgumentDefaultsHelpFormatter
         commands.add_parser(name, help=about, description=about, formatter_class=formatter)

@@ -10,15 +10,17 @@ the process. So NumPy reads them here. Behind the last name, where MXNet does no
 SHA-256 of all before it.
 """
 
+import errno
 import hashlib
 import io
 import math
+import os
 import struct
 import zipfile
 
 import numpy as np
 
-__all__ = ["BrokenFile", "load", "load_npz", "save"]
+__all__ = ["BrokenFile", "check_ordinary", "load", "load_npy", "load_npz", "save"]
 
 _MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # the last by MXNet's NumPy interface
 _DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]  # by their numbers in MXNet
@@ -28,6 +30,12 @@ _UNPACKED = 1 << 31  # bytes of a compressed .npz
 
 class BrokenFile(ValueError):
     """The content of a file is not what it should be; the message is an end of a sentence about the file."""
+
+
+def check_ordinary(path):
+    """OSError where to read would be to wait, maybe for ever: for a pipe or a device."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError(errno.EINVAL, "it is no ordinary file", path)
 
 
 class _Reader:
@@ -75,6 +83,7 @@ def load(path):
 
     Raises OSError, and BrokenFile for what is anything else, torn, changed, or not finite.
     """
+    check_ordinary(path)
     with open(path, "rb") as file:
         content = file.read()
     reader = _Reader(content)
@@ -117,12 +126,20 @@ def save(path, arrays):
         file.write(content + _seal(content))
 
 
+def load_npy(path):
+    """The array of a `.npy` file. Raises nearly anything where it is torn, pickled, or no file."""
+    check_ordinary(path)
+    return np.load(path, allow_pickle=False)
+
+
 def load_npz(path, only=None):
     """The arrays of a `.npz` archive: name -> NumPy array; `only` : the name of the one to read.
 
     The archive has a checksum of each. Raises nearly anything where it is torn, and BrokenFile for one that lacks that
     array, or would unpack to more than 2 GiB.
     """
+    if isinstance(path, (str, os.PathLike)):  # else a file of bytes that are here already
+        check_ordinary(path)
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.rpartition(".npy")[0]: info for info in archive.infolist()}

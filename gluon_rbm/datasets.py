@@ -11,7 +11,7 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-from gluon_rbm import downloads
+from gluon_rbm import array_files, downloads
 from gluon_rbm.errors import InputError
 from gluon_rbm.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.partition import smoothed_visible_bias
@@ -126,8 +126,9 @@ def load_binarized(path, num_images, num_visible):
     """
     try:
         if path.endswith(".npy"):
-            values = np.load(os.path.expanduser(path), allow_pickle=False)
+            values = array_files.load_npy(os.path.expanduser(path))
         else:
+            array_files.check_ordinary(os.path.expanduser(path))
             lines = Path(os.path.expanduser(path)).read_bytes().split(b"\n")
             values = np.stack([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
     except Exception as error:  # NumPy raises this and that; lines of different lengths, too
@@ -307,7 +308,7 @@ def _bars_and_stripes(size=4):
 
 def _array_file(path):
     try:
-        array = np.load(os.path.expanduser(path), allow_pickle=False)
+        array = array_files.load_npy(os.path.expanduser(path))
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; give the path of a .npy file") from None
     except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array

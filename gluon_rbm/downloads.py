@@ -145,10 +145,8 @@ def _obtain(name, read, data_dir, progress):
     paths = [_find(file, folders) for file in files]
     missing = [file.name for file, path in zip(files, paths) if path is None]
     target = folders[0] if data_dir else folders[-1]
-    if missing and data_dir and not os.path.isdir(target):  # more likely mistyped than meant
-        raise InputError(
-            f"{target} is no folder to fetch {', '.join(missing)} into; make it, or name another --data-dir"
-        )
+    if data_dir and not os.path.isdir(target):  # more likely mistyped than meant
+        raise InputError(f"{target} is no folder; make it, to fetch {name} into it, or name another --data-dir")
     values = []
     for file, path in zip(files, paths):
         if path is not None:

@@ -62,6 +62,12 @@ _CUDA_LIBRARIES = {
 }
 
 
+def _check_numpy():
+    """pip only warns where it installs a NumPy that MXNet forbids."""
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise ImportError("MXNet needs NumPy below 2, and here is %s: run `pip install 'numpy<2'`" % np.__version__)
+
+
 def _restore_numpy_aliases():
     """Put back the names that NumPy 1.24 removed and MXNet 1.9.1 uses, some of them long after its import."""
     # Not hasattr: it makes NumPy 1.20 to 1.26 warn about the very name.
@@ -157,6 +163,7 @@ def _check_address_space():
 
 def _import_mxnet():
     _check_address_space()
+    _check_numpy()
     _restore_numpy_aliases()
     _provide_distutils()
     # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm.array_files import BrokenFile, load_npz
+from gluon_rbm.array_files import BrokenFile, load_npy, load_npz
 from gluon_rbm.errors import InputError
 
 __all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
@@ -127,7 +127,7 @@ def _array(path, image_shape, resize, missing, name):
         if path.suffix == ".npz":
             array = load_npz(path, only=name)[name]
         else:
-            array = np.load(path, allow_pickle=False)
+            array = load_npy(path)
     except BrokenFile as error:
         raise InputError(f"{path} cannot be read: {error}; name another file, or another array") from error
     except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array

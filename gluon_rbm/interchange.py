@@ -172,6 +172,7 @@ def read(path):
 
 def _begins(path, start):
     try:
+        array_files.check_ordinary(path)
         with open(path, "rb") as file:
             return file.read(len(start)) == start
     except OSError:  # whoever reads it says why

@@ -315,6 +315,11 @@ def parse(argv, prog):
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
         args = parser.parse_args(argv)
+    if args.num_devices > args.batch_size:
+        parser.error(
+            "--num-devices %d leaves nothing of a --batch-size of %d for some: give fewer"
+            % (args.num_devices, args.batch_size)
+        )
     if args.early_stopping and not args.held_out:
         parser.error("--early-stopping needs held-out images: give --held-out")
     if args.objective != "generative" and not args.labels:

@@ -61,14 +61,14 @@ def seconds_to_wait():
 
 
 def _number(name, text, highest):
-    if not text.isdigit() or not 1 <= int(text) <= highest:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= highest:
         raise InputError("%s is %r; it must be a whole number from 1 to %d" % (name, text, highest))
     return int(text)
 
 
 def attend():
     """In a scheduler or server, to be called before MXNet is imported: have the run watched from now on."""
-    if os.environ.get("DMLC_ROLE") not in ("scheduler", "server"):
+    if os.environ.get("DMLC_ROLE", "worker") == "worker":
         return
     try:
         where = address()

@@ -144,6 +144,7 @@ def read_arrays(path):
 def read_metrics(path):
     """The rows of metrics.csv of a run folder, as dicts of float (what is empty is left out); [] if there is none."""
     try:
+        array_files.check_ordinary(os.path.join(path, _METRICS))
         with open(os.path.join(path, _METRICS), encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         rows = [{name: float(value) for name, value in row.items() if value} for row in rows]
@@ -280,6 +281,7 @@ class RunFolder:
         if not os.path.exists(path):
             return  # then the shapes in the checkpoint are all there is to check
         try:
+            array_files.check_ordinary(path)
             with open(path, encoding="utf-8") as file:
                 recorded = dict(json.load(file)["arguments"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

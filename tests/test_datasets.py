@@ -109,6 +109,7 @@ def published(monkeypatch):
 @pytest.mark.parametrize("place", ["given", "given/mnist", "environment", "environment/mnist", "home/datasets/mnist"])
 def test_files_are_found_in_each_folder(published, tmp_path, monkeypatch, place):
     monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "environment"))
+    (tmp_path / "given").mkdir()
     published.write(tmp_path / place)
     dataset = datasets.load("mnist", data_dir=tmp_path / "given")
     published.check(dataset)
@@ -416,7 +417,7 @@ def test_folder_that_cannot_be_written(published, server, tmp_path):
     published.list_at(server.mirror("good"))
     (tmp_path / "file").write_bytes(b"")
     for folder in (tmp_path / "file", tmp_path / "file" / "folder", tmp_path / "mistyped"):
-        fails(partial(datasets.load, "mnist", folder), folder, IMAGES_NAME, "name another --data-dir")
+        fails(partial(datasets.load, "mnist", folder), folder, "is no folder; make it", "name another --data-dir")
     assert not server.requests and not (tmp_path / "mistyped").exists()
     home = tmp_path / "home" / "datasets"
     home.mkdir(parents=True)

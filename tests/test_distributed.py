@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_exchange import assert_equally_good, likelihoods, parse
 from test_training import SMALL, learned, one_line
 
 import binary_rbm_gluon
@@ -165,6 +166,33 @@ def test_a_killed_worker_ends_all_others_and_the_run_goes_on(tmp_path):
         np.testing.assert_array_equal(one[name], two[name], err_msg=name)
 
 
+LEARN = """
+import sys
+import test_exchange
+from gluon_rbm.exchange import Exchange
+
+with Exchange("dist_sync", cuda=False) as workers:
+    arguments = test_exchange.parse("--learning-rate", "2")
+    print("learned", *test_exchange.likelihoods(arguments, sys.argv[1:], workers))
+"""
+
+
+def test_two_workers_learn_as_well_as_one(generator, tmp_path, monkeypatch):
+    """With the batch of one: 8 images in each step, of which each worker has 4."""
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
+    seeds = generator.integers(2**31, size=(2, 12))
+    port = free_port()
+    with Processes(tmp_path) as processes:
+        for name in ("scheduler", "server", "worker-a", "worker-b"):
+            command = [sys.executable, "-c", LEARN, *map(str, seeds[0])]
+            processes.start(name, command, variables(name.partition("-")[0], port))
+        assert set(processes.statuses().values()) == {0}
+        lines = [processes.said(name).splitlines()[-1] for name in ("worker-a", "worker-b")]
+    assert lines[0] == lines[1] and lines[0].startswith("learned ")
+    two = list(map(float, lines[0].split()[1:]))
+    assert_equally_good(list(likelihoods(parse("--learning-rate", "2"), seeds[1])), two)
+
+
 def assert_all_end(processes, name, what):
     processes.running[name].kill()
     started = time.monotonic()
@@ -275,6 +303,7 @@ def test_a_stranger_at_the_door_is_left_alone(tmp_path):
     [
         ({"DMLC_ROLE": None, "DMLC_NUM_SERVER": None}, "set DMLC_ROLE, DMLC_NUM_SERVER (see docs/distributed.md)"),
         ({"DMLC_ROLE": "boss"}, "DMLC_ROLE is 'boss'; it must be scheduler, server or worker"),
+        ({"DMLC_PS_ROOT_PORT": "²"}, "DMLC_PS_ROOT_PORT is '²'; it must be"),
         ({"DMLC_PS_ROOT_PORT": "many"}, "DMLC_PS_ROOT_PORT is 'many'; it must be a whole number from 1 to 65534"),
         ({"DMLC_NUM_WORKER": "0"}, "DMLC_NUM_WORKER is '0'; it must be a whole number from 1 to 1000"),
         ({"MXNET_RBM_TIMEOUT": "x"}, "MXNET_RBM_TIMEOUT is 'x'"),
@@ -291,6 +320,14 @@ def test_variables_that_cannot_be(tmp_path, capsys, monkeypatch, changes, messag
     assert binary_rbm_gluon.main(arguments) == 2
     assert message in one_line(capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("role", ["boss", ""])
+def test_a_role_that_mxnet_would_wait_for(tmp_path, role):
+    with Processes(tmp_path) as processes:
+        processes.start("x", [sys.executable, "-c", "import ais"], {**variables("x", free_port()), "DMLC_ROLE": role})
+        assert processes.statuses() == {"x": 2}
+        assert "DMLC_ROLE" in processes.said("x") and processes.said("x").count("\n") == 1
 
 
 def test_workers_with_other_arguments():

@@ -13,6 +13,7 @@ PACKAGES = ("numpy", "numpy.libs", "setuptools", "_distutils_hack")
 @pytest.fixture
 def doctor(capsys, tmp_path, monkeypatch):
     """Run it in a world without data sets: (status, its lines)."""
+    (tmp_path / "nothing").mkdir()
     for name in ("MXNET_RBM_DATA", "MXNET_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
 
@@ -56,6 +57,20 @@ def test_what_it_says_of_data_sets(doctor, tmp_path):
     assert name in lines[after + 1]
     assert lines[-1].startswith("Wrong: ")
     assert "mnist" in lines[-1]
+
+
+def test_what_the_environment_says_wrongly(doctor, tmp_path, monkeypatch):
+    monkeypatch.setenv("DMLC_ROLE", "server")  # MXNet's import would wait for a run; here it is done, there it is not
+    monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "nowhere"))
+    status, lines = doctor("--data-dir", tmp_path / "mistyped")
+    assert status == 1
+    assert lines[-1] == "Wrong: --data-dir, MXNET_RBM_DATA"
+    assert any(line.startswith("DMLC_ROLE") and "server" in line for line in lines)
+    site = make_site(
+        tmp_path, PACKAGES, mxnet="import os; assert 'DMLC_ROLE' not in os.environ; raise OSError('no: more')"
+    )
+    _, lines = elsewhere(site)
+    assert any("no: more" in line for line in lines)
 
 
 @pytest.mark.parametrize(

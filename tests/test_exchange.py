@@ -25,9 +25,9 @@ def parse(*arguments):
     return options.parse([*SMALL, *arguments], "x")
 
 
-def replicas(api, args):
+def replicas(api, args, device=None):
     """A learner on --num-devices devices, and its exchange."""
-    device = exchange.Exchange(args.kv_store, cuda=False, num_devices=args.num_devices)
+    device = device or exchange.Exchange(args.kv_store, cuda=False, num_devices=args.num_devices)
     rule = training._rule(args)
     arrays = training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
     make = lambda arrays, context: LEARNERS[api](args, arrays, context, device.parts)  # noqa: E731
@@ -201,21 +201,31 @@ def exact_log_likelihood(arrays, visible):
     return (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
 
 
-def test_two_devices_learn_as_well_as_one(generator):
-    """Exact log-likelihoods of four images after training, over 12 seeds each: equal within 4.5 standard errors."""
+def likelihoods(args, seeds, device=None):
+    """Exact log-likelihoods of four images after training on them with each seed; device : the exchange."""
     visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
-    likelihoods = {1: [], 2: []}
-    for devices, values in likelihoods.items():
-        for _ in range(12):
-            seed = int(generator.integers(2**31))
-            learner, device = replicas("gluon", parse("--learning-rate", "2", "--num-devices", str(devices)))
-            mx.random.seed(seed)
-            for _ in range(60):
-                batch = visible[generator.integers(0, 4, 8)]
-                learner.step(device.place(batch) if devices > 1 else [mx.nd.array(batch)])
-            values.append(exact_log_likelihood(learner.gathered(), visible))
-    one, two = (np.array(values) for values in likelihoods.values())
-    error = np.sqrt((one.var(ddof=1) + two.var(ddof=1)) / len(one))
-    print("one %.3f, two %.3f, standard error %.3f" % (one.mean(), two.mean(), error))
-    assert abs(one.mean() - two.mean()) < 4.5 * error
-    assert min(one.mean(), two.mean()) > 16 * np.log(0.5) + 2  # something was learned
+    for seed in map(int, seeds):
+        generator = np.random.default_rng(seed)
+        learner, parts = replicas("gluon", args, device)
+        mx.random.seed(seed + parts.rank)
+        for _ in range(60):
+            batch = parts.place(visible[generator.integers(0, 4, 8)])
+            learner.step(batch if isinstance(batch, list) else [batch])
+        yield exact_log_likelihood(learner.gathered(), visible)
+
+
+def assert_equally_good(one, other):
+    """The means of likelihoods are equal within 4.5 standard errors, and something was learned."""
+    one, other = np.array(one), np.array(other)
+    error = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / len(one))
+    print("one %.3f, other %.3f, standard error %.3f" % (one.mean(), other.mean(), error))
+    assert len(one) == len(other) and abs(one.mean() - other.mean()) < 4.5 * error
+    assert min(one.mean(), other.mean()) > 16 * np.log(0.5) + 2
+
+
+def test_two_devices_learn_as_well_as_one(generator):
+    one, two = (
+        list(likelihoods(parse("--learning-rate", "2", "--num-devices", devices), generator.integers(2**31, size=12)))
+        for devices in "12"
+    )
+    assert_equally_good(one, two)

@@ -62,6 +62,20 @@ def test_says_how_to_install_a_missing_mxnet(tmp_path):
         assert remedy in message
 
 
+def test_says_that_numpy_is_too_new(tmp_path):
+    site = make_site(tmp_path, mxnet="")
+    done = run_python(site, "import numpy; numpy.__version__ = '2.4.6'; import gluon_rbm.framework")
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: MXNet needs NumPy below 2, and here is 2.4.6: run `pip install 'numpy<2'`"
+    )
+
+
+def test_a_command_says_what_is_missing_in_one_line(tmp_path):
+    done = run_python(make_site(tmp_path), "from gluon_rbm import __main__; __main__.main(['weights', 'model'])")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
 def test_says_that_the_driver_is_missing(tmp_path):
     reason = "libcuda.so.1: cannot open shared object file: No such file or directory"
     message = import_error(make_site(tmp_path, wheels=["mxnet-cu112"], mxnet=fails_to_load(reason)))

@@ -1,6 +1,7 @@
 """Round trips through every format, bit by bit; energies of foreign formulas by brute force; files that are none."""
 
 import itertools
+import os
 import pickle
 
 import joblib
@@ -142,6 +143,25 @@ def test_files_that_hold_something_else_are_refused_in_one_line(message, tmp_pat
     assert main(["convert", str(tmp_path / "bad.npz"), str(target)]) == 2
     assert message in one_line(capsys)
     assert target.read_text() == "of old"
+
+
+def test_what_would_be_lost(machine, tmp_path, capsys):
+    model = tmp_path / "rbm.params"
+    interchange.write(model, machine, 0, "params")
+    before = model.read_bytes()
+    for target, message in (
+        (model, "is the source, too"),
+        (tmp_path / "other" / "rbm.params", "is of --format params"),
+    ):
+        for source in (tmp_path, model):
+            assert main(["convert", str(source), str(target)]) == 2
+            assert message in one_line(capsys)
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["convert", str(tmp_path / "pipe"), str(tmp_path / "target")]) == 2
+    assert "no ordinary file" in one_line(capsys)
+    assert main(["convert", str(model), str(tmp_path / "pipe")]) == 2
+    assert "no ordinary file" in one_line(capsys)
+    assert model.read_bytes() == before
 
 
 def test_pickles_and_torn_and_missing_files_are_refused_and_never_run(tmp_path, capsys):

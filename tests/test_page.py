@@ -9,6 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import binary_rbm_gluon
 from gluon_rbm import __main__, training
@@ -214,6 +215,41 @@ def test_files_that_cannot_be(capsys, run, name, content):
     capsys.readouterr()
     assert name in refused(capsys, run)
     assert "page.html" not in os.listdir(run)
+
+
+def nested(depth):
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize("name, content", [("arguments.json", nested(10**5)), ("likelihood.json", nested(10**5))])
+def test_files_that_never_end(capsys, run, name, content):
+    (run / name).write_text(content)
+    assert name in refused(capsys, run)
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    if name == "arguments.json":
+        assert "arguments.json" in refused(capsys, run)
+    else:
+        make(run)  # what is no file is no report
+
+
+def test_pictures_that_are_none(capsys, run, tmp_path):
+    (run / "a.png").mkdir()
+    (run / "b.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(run / "c.png")
+    assert not any(name in make(run).content for name in ("a.png", "b.png", "c.png"))
+    Image.new("1", (20000, 20000)).save(run / "bomb.png")  # 50 KB; more pixels than Pillow lets pass
+    assert "bomb.png" in refused(capsys, run)
+
+
+def test_names_that_are_no_text(run, tmp_path):
+    record = json.loads((run / "arguments.json").read_text())
+    record["arguments"].update(dataset="\ud800", image_shape=[True, 64])
+    (run / "arguments.json").write_text(json.dumps(record))
+    strange = tmp_path / os.fsdecode(b"strange \xff")
+    run.rename(strange)
+    (strange / "showcase.png").rename(strange / os.fsdecode(b"\xff.png"))
+    make(strange)
 
 
 def test_a_torn_picture_and_a_torn_model(capsys, run):

@@ -1,6 +1,10 @@
 """The command `convert`: a model from or for elsewhere."""
 
+import os
+
 from gluon_rbm import interchange
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.run_folder import PARAMETERS, parameter_file
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -19,9 +23,16 @@ def add_arguments(add):
 
 
 def run(args):
-    """Read a model in whatever format it is in, and write it in another."""
+    """Read a model in whatever format it is in, and write it in another.
+
+    Raises InputError where the source would be lost, or a run folder its parameters.
+    """
+    if os.path.realpath(parameter_file(args.source)) == os.path.realpath(args.target):
+        raise InputError("%s is the source, too; choose another TARGET" % args.target)
+    if os.path.basename(args.target) == PARAMETERS and args.format != "params":
+        raise InputError("a file %s is of --format params, not %s; choose another TARGET" % (PARAMETERS, args.format))
     parameters, num_classes = interchange.read(args.source)
     interchange.write(args.target, parameters, num_classes, args.format)
     label = ", of which %d are a label" % num_classes if num_classes else ""
     print("%d visible%s, %d hidden units" % (parameters.num_visible, label, parameters.num_hidden))
-    print("written: %s" % args.target)
+    print("written: %s" % one_line(args.target))

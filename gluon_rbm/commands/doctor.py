@@ -119,6 +119,9 @@ def _processor():
 
 
 def _mxnet():
+    role = os.environ.pop("DMLC_ROLE", None)  # else MXNet's import may wait for a run
+    if role is not None:
+        yield Finding("DMLC_ROLE", "%s: this process takes part in a run of several (docs/distributed.md)" % role)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         try:
@@ -220,6 +223,9 @@ def _steps():
 def _data_sets(data_dir):
     from gluon_rbm import downloads
 
+    for about, folder in (("--data-dir", data_dir), ("MXNET_RBM_DATA", os.environ.get("MXNET_RBM_DATA"))):
+        if folder and not os.path.isdir(os.path.expanduser(folder)):
+            yield Finding(about, folder, "it is no folder: make it, or name another")
     for name in downloads.SOURCES:
         paths = downloads.located(name, data_dir)
         missing = [file for file, path in paths.items() if path is None]

@@ -12,11 +12,11 @@ import markupsafe
 from PIL import Image
 
 import gluon_rbm
-from gluon_rbm import datasets, gibbs, label_rbm, learning, networks, options, partition, plots, report
+from gluon_rbm import array_files, datasets, gibbs, label_rbm, learning, networks, options, partition, plots, report
 from gluon_rbm.arguments import OneLineParser
 from gluon_rbm.binary_deep_belief import layer_folder
 from gluon_rbm.commands import train_multinary
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.monitoring import LikelihoodMonitor
 from gluon_rbm.run_folder import (
     ARGUMENTS,
@@ -90,9 +90,9 @@ def run(args):
         version=gluon_rbm.__version__,
         parts=[_part(path) for path in [folder, *layers]],
     )
-    with write_whole(output, "--output") as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(page)
-    print("written: %s" % output, flush=True)
+    with write_whole(output, "--output") as temporary, open(temporary, "wb") as file:
+        file.write(page.encode(errors="backslashreplace"))  # names of files may be no text
+    print("written: %s" % one_line(output), flush=True)
 
 
 def _part(folder):
@@ -110,7 +110,9 @@ def _part(folder):
         "results": _results(metrics),
         "remarks": list(_remarks(arguments, metrics)),
         "pictures": [*_pictures(folder), *_drawn(folder, arguments)],
-        "curves": [markupsafe.Markup(plots.svg(figure, about, folder + about)) for about, figure in _curves(metrics)],
+        "curves": [
+            markupsafe.Markup(plots.svg(figure, about, one_line(folder) + about)) for about, figure in _curves(metrics)
+        ],
         "columns": columns,
         "rows": [[_number(row.get(name)) for name in columns] for row in rows],
         "reports": reports,
@@ -125,9 +127,10 @@ def _part(folder):
 
 def _json(path):
     try:
+        array_files.check_ordinary(path)
         with open(path, encoding="utf-8") as file:
             return json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError("%s cannot be read as JSON; move it away" % path) from error
 
 
@@ -254,11 +257,15 @@ def _curves(metrics):
 def _pictures(folder):
     """The pictures of the folder, but for the curves, which the page draws itself."""
     order = list(_ABOUT_PICTURES)
-    names = [name[: -len(".png")] for name in os.listdir(folder) if name.endswith(".png")]
+    names = [name[: -len(".png")] for name in _files(folder, ".png")]
     for name in sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)):
         if name != "learning-curve":
             with open(os.path.join(folder, name + ".png"), "rb") as file:
                 yield _picture(name, file.read(), os.path.join(folder, name + ".png"))
+
+
+def _files(folder, suffix):
+    return [name for name in os.listdir(folder) if name.endswith(suffix) and os.path.isfile(os.path.join(folder, name))]
 
 
 def _picture(name, content, path):
@@ -266,7 +273,7 @@ def _picture(name, content, path):
         with Image.open(io.BytesIO(content)) as image:
             width, height = image.size
             image.verify()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises them all
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all
         raise InputError("%s is no whole picture; move it away" % path) from error
     return {
         "source": "data:image/png;base64," + base64.b64encode(content).decode(),
@@ -312,7 +319,7 @@ def _draw_chains(folder, arguments):
 def _image_shape(arguments, num_pixels):
     """Of the run's record, where there is one."""
     shape = arguments.get("image_shape")
-    whole = isinstance(shape, list) and len(shape) in (2, 3) and all(isinstance(side, int) for side in shape)
+    whole = isinstance(shape, list) and len(shape) in (2, 3) and all(type(side) is int for side in shape)
     if whole and min(shape) > 0 and math.prod(shape) == num_pixels:
         return tuple(shape)
     return datasets.guess_shape(num_pixels)
@@ -320,8 +327,8 @@ def _image_shape(arguments, num_pixels):
 
 def _reports(folder):
     """The likelihood reports of the folder: (name of the file, rows)."""
-    for name in sorted(os.listdir(folder)):
-        if not name.endswith(".json") or name == ARGUMENTS:
+    for name in sorted(_files(folder, ".json")):
+        if name == ARGUMENTS:
             continue
         path = os.path.join(folder, name)
         content = _json(path)
