@@ -66,6 +66,10 @@ def test_what_the_environment_says_wrongly(doctor, tmp_path, monkeypatch):
     assert status == 1
     assert lines[-1] == "Wrong: --data-dir, MXNET_RBM_DATA"
     assert any(line.startswith("DMLC_ROLE") and "server" in line for line in lines)
+
+
+def test_a_role_in_a_run_of_several_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("DMLC_ROLE", "server")
     site = make_site(
         tmp_path, PACKAGES, mxnet="import os; assert 'DMLC_ROLE' not in os.environ; raise OSError('no: more')"
     )
