@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+from test_training import learned
 
 import ais
 import binary_rbm_gluon
@@ -28,10 +29,6 @@ def short_showcase(monkeypatch):
 
 def run(name, folder, *arguments):
     return SCRIPTS[name].main([*SMALL, "--output-dir", str(folder), *arguments])
-
-
-def learned(folder):
-    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
 
 
 def assert_same(left, right):

@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from test_label_training import assert_same, learned
 
 import binary_rbm_gluon
 import binary_rbm_module
 from gluon_rbm import __main__, training, watch
-from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import read_metrics
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
@@ -38,17 +38,6 @@ def run(folder, *arguments, script=binary_rbm_gluon):
 
 def train_network(folder, *arguments):
     return __main__.main([*NETWORK, "--output-dir", str(folder), *arguments])
-
-
-def learned(folder):
-    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
-
-
-def assert_same(left, right):
-    left, right = learned(left), learned(right)
-    assert sorted(left) == sorted(right)
-    for name in left:
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
 def records(path):
