@@ -161,6 +161,38 @@ def _check_address_space():
         )
 
 
+@contextlib.contextmanager
+def _as_a_worker():
+    """Let `import mxnet` return in a scheduler or server: its own loop, inside that import, unpickles what anyone sends."""
+    role = os.environ.get("DMLC_ROLE", "worker")
+    if role == "worker":
+        yield
+        return
+    os.environ["DMLC_ROLE"] = "worker"
+    try:
+        yield
+    finally:
+        os.environ["DMLC_ROLE"] = role
+
+
+def _serve(mxnet):
+    """In a scheduler or server: add what workers push, until the last of them leaves; then end the process.
+
+    MXNet's own loop (`mxnet.kvstore.kvstore_server`) does the same, but hands every message of the kind kController to
+    `pickle.loads`. Nothing here sends such messages, so all of them are refused, unread.
+    """
+    if os.environ.get("DMLC_ROLE", "worker") == "worker":
+        return
+    store = mxnet.kv.create("dist")
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+    def refuse(command, body, _):
+        print("%s: refused a message: this server only adds" % os.environ["DMLC_ROLE"], file=sys.stderr, flush=True)
+
+    mxnet.base.check_call(mxnet.base._LIB.MXKVStoreRunServer(store.handle, refuse, None))
+    sys.exit()
+
+
 def _import_mxnet():
     _check_address_space()
     _check_numpy()
@@ -174,7 +206,7 @@ def _import_mxnet():
         _preload_cuda_libraries()
     peers.attend()
     try:
-        with warnings.catch_warnings():
+        with _as_a_worker(), warnings.catch_warnings():
             # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
             warnings.simplefilter("ignore")
             import mxnet
@@ -187,6 +219,7 @@ def _import_mxnet():
         ) from None
     except OSError as error:
         raise ImportError(_what_to_do(error)) from None
+    _serve(mxnet)
     return mxnet
 
 

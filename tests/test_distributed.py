@@ -295,6 +295,34 @@ def test_a_stranger_at_the_door_is_left_alone(tmp_path):
         assert processes.running["scheduler"].poll() is None
 
 
+# What reaches the controller of MXNet's server that MXNet itself unpickles: a program.
+STRANGER = """
+import os, pickle, sys
+import numpy as np
+from gluon_rbm.exchange import Exchange
+
+class Program:
+    def __reduce__(self):
+        return os.mkdir, (sys.argv[1],)
+
+with Exchange("dist_sync", cuda=False) as worker:
+    worker._kv._send_command_to_servers(0, pickle.dumps(Program(), protocol=0).decode("ascii"))
+    print("the sum is", worker.gather("x", np.ones(3)).tolist())
+"""
+
+
+def test_the_server_runs_no_program_of_a_stranger(tmp_path):
+    """It refuses the message, and goes on adding."""
+    port, command = free_port(), [sys.executable, "-c", STRANGER, str(tmp_path / "made by the program")]
+    with Processes(tmp_path / "said") as processes:
+        for name in ("scheduler", "server", "worker"):
+            processes.start(name, command, variables(name, port, num_workers=1))
+        assert set(processes.statuses().values()) == {0}
+        assert "the sum is [[1.0, 1.0, 1.0]]" in processes.said("worker")
+        assert processes.said("server") == "server: refused a message: this server only adds\n"
+    assert not (tmp_path / "made by the program").exists()
+
+
 # --- What a user may get wrong ----------------------------------------------------------------------------------------
 
 
