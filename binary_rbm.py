@@ -37,46 +37,6 @@ __all__ = [
 ]
 
 
-# --- Randomness -------------------------------------------------------------------------------------------------------
-# MXNet runs a CustomOp on threads of its own, whose generators ignore mx.random.seed. So the noise of a call follows
-# from a key: four words drawn in the graph (input `key`), or, for a graph without that input, words drawn when the
-# operator is created together with a count of its calls; and in both cases from the thread that made the call, because
-# the generators of any two threads start alike.
-
-_caller = threading.local()
-_caller_numbers = itertools.count(1)
-
-
-def _caller_number():
-    """0 in the main thread, in every other thread a number of its own."""
-    if threading.current_thread() is threading.main_thread():
-        return 0
-    if not hasattr(_caller, "number"):
-        _caller.number = next(_caller_numbers)
-    return _caller.number
-
-
-def _words(key):
-    return [int(word) for word in key.asnumpy()]
-
-
-@atexit.register
-def _finish_calls():
-    """An operator that still runs when Python ends waits for the interpreter for ever, and MXNet waits for it."""
-    with contextlib.suppress(mx.MXNetError):
-        mx.nd.waitall()
-
-
-def _before_fork():
-    """MXNet joins its threads before a fork; and these call Python, even when all is done, to delete operators."""
-    _finish_calls()
-    time.sleep(0.05)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork)
-
-
 # --- Operator ---------------------------------------------------------------------------------------------------------
 
 
@@ -248,7 +208,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     def create_operator(self, ctx, in_shapes, in_dtypes):
         # Called in the thread of the caller, which the operator itself will not see.
         base_key = None if self.keyed else _words(gibbs.draw_key())
-        return BinaryRBM(self.k, self.rule, self.engine, _caller_number(), base_key)
+        return BinaryRBM(self.k, self.rule, self.engine, caller_number(), base_key)
 
 
 # --- Symbol -----------------------------------------------------------------------------------------------------------

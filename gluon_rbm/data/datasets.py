@@ -17,25 +17,18 @@ from gluon_rbm.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.partition import smoothed_visible_bias
 
 __all__ = [
-    "BINARIZE",
     "NAMES",
     "PARTS",
     "DataSet",
-    "base_visible_bias",
-    "batches",
     "guess_shape",
     "hold_out",
     "load",
     "load_binarized",
-    "mean_image",
     "part",
-    "prepared",
-    "to_visible",
     "with_label_units",
 ]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
-BINARIZE = ("none", "sample", "threshold")
 PARTS = ("test", "train", "held-out")
 
 _HELD_OUT = 10000
@@ -194,95 +187,6 @@ def with_label_units(data):
         train_images=joined(data.train_images, data.train_labels),
         test_images=joined(data.test_images, data.test_labels),
     )
-
-
-def to_visible(images, maximum):
-    """Images (n, ...) of any shape as float32 (n, num_visible) in [0, 1]: each value divided by `maximum`."""
-    flat = images.reshape(len(images), math.prod(images.shape[1:]))
-    return np.divide(flat, maximum, dtype=np.float32)
-
-
-def mean_image(images, maximum):
-    """Mean of images (n, ...) as float64 (num_visible,) in [0, 1], without a floating-point copy of them all."""
-    flat = images.reshape(len(images), math.prod(images.shape[1:]))
-    return flat.mean(axis=0, dtype=np.float64) / maximum
-
-
-def base_visible_bias(data):
-    """The log-odds of a data set's mean training image, smoothed: float64 (num_visible,)."""
-    return smoothed_visible_bias(mean_image(data.train_images, data.maximum), len(data.train_images))
-
-
-# -- batches -----------------------------------------------------------------------------------------------------------
-
-
-def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0, skip=0):
-    """Iterate once over images (n, ...) in batches, float32 (batch_size, num_visible) in [0, 1]; the last may be short.
-
-    `key`: None keeps the order; a sequence of non-negative integers shuffles, and fixes all that is random.
-    `binarize`: "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key;
-    "threshold" turns pixels of at least 0.5 on.
-    `num_workers`: threads that prepare batches ahead (at most twice as many batches); they change no result.
-    `skip`: the number of batches to pass over; the others are the same without them.
-    Raises InputError, at once, for arguments that cannot be used.
-    """
-    if binarize not in BINARIZE:
-        raise InputError(f"unknown way to binarize {binarize!r}; choose {', '.join(BINARIZE)}")
-    if binarize == "sample" and key is None:
-        raise InputError("drawing pixels needs randomness; give a key, or binarize by threshold")
-
-    def prepare(images, generator):
-        visible = to_visible(images, maximum)
-        if binarize == "sample":
-            visible = generator.random(visible.shape, dtype=np.float32) < visible
-        elif binarize == "threshold":
-            visible = visible >= 0.5
-        return visible.astype(np.float32, copy=False)
-
-    return prepared(images, batch_size, prepare, key, num_workers, skip)
-
-
-def prepared(images, batch_size, prepare, key=None, num_workers=0, skip=0):
-    """Iterate once over images (n, ...) as prepare(images of a batch, generator); as `batches`, which says the rest.
-
-    generator : NumPy's, of the batch's own; None without a key.
-    """
-    if batch_size < 1:
-        raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
-    if num_workers < 0:
-        raise InputError(f"there cannot be {num_workers} workers; give 0 or more")
-
-    def prepare_job(rows, seed):
-        return prepare(images[rows], None if seed is None else _generator(seed))
-
-    jobs = itertools.islice(_batch_jobs(len(images), batch_size, key), skip, None)
-    return _ahead(prepare_job, jobs, num_workers) if num_workers else (prepare_job(*job) for job in jobs)
-
-
-def _batch_jobs(num_images, batch_size, key):
-    """Rows and seed of each batch. Each has its own seed, so it does not matter which thread prepares it, or when."""
-    starts = range(0, num_images, batch_size)
-    if key is None:
-        return ((slice(start, start + batch_size), None) for start in starts)
-    root = np.random.SeedSequence([int(word) for word in key])
-    order = _generator(root).permutation(num_images)
-    return ((order[start : start + batch_size], root.spawn(1)[0]) for start in starts)
-
-
-def _generator(seed):
-    return np.random.Generator(np.random.SFC64(seed))
-
-
-def _ahead(function, jobs, num_workers):
-    """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller."""
-    window = deque()
-    with ThreadPoolExecutor(num_workers) as pool:  # its threads end, too, when the caller closes this generator early
-        for job in jobs:
-            window.append(pool.submit(function, *job))
-            if len(window) == 2 * num_workers:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
 
 
 # -- data sets that are not downloaded ---------------------------------------------------------------------------------

@@ -23,12 +23,10 @@ __all__ = [
     "add_noise",
     "call",
     "exit_status",
-    "generator",
     "load_data",
     "load_model",
     "model_record",
     "pixels",
-    "sha256",
 ]
 
 
@@ -147,11 +145,6 @@ def pixels(args, data, count):
     return datasets.to_visible(images[rows], data.maximum)
 
 
-def generator(*key):
-    """NumPy's generator of what is drawn on the host; gibbs.Noise is for the chains."""
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
-
-
 # --- Results ----------------------------------------------------------------------------------------------------------
 
 
@@ -208,9 +201,3 @@ def model_record(parameters, path):
     }
 
 
-def sha256(arrays):
-    """Hexadecimal digest of NumPy arrays, one after the other."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()

@@ -15,17 +15,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.framework import mx
 from gluon_rbm.units import times
 
-__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "KeyedOperators", "Machine", "alternate"]
-
-
-class KeyedOperators:
-    """`mx.nd`, but what is drawn follows from a key: the F of `gluon_rbm.units` where no generator is to be seeded."""
-
-    def __init__(self, key):
-        self.random = gibbs.Noise(key)
-
-    def __getattr__(self, name):
-        return getattr(mx.nd, name)
+__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "Machine", "alternate"]
 
 
 def _operators(x):

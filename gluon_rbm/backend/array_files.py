@@ -152,3 +152,12 @@ def load_npz(path, only=None):
         for name, info in members.items():
             arrays[name] = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
     return arrays
+
+
+def sha256(arrays):
+    """Hexadecimal digest of NumPy arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+

@@ -6,21 +6,11 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["Bracket", "LogPartition", "doubt", "smoothed_visible_bias", "summarize_log_weights", "summarize_reverse"]
+__all__ = ["Bracket", "LogPartition", "doubt", "summarize_log_weights", "summarize_reverse"]
 
 _TRUSTED_DISTRIBUTIONS = 100
 _TRUSTED_SHARE, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
 _TRUSTED_WIDTH = 1.0  # of a bracket
-
-
-def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
-    """Bias of independent pixels with the data's means: log(p / (1 - p)), p = (n mean + c/2) / (n + c); (num_visible,).
-
-    mean is an array (num_visible,) in [0, 1] over n = num_images. The pseudo count c keeps the bias of pixels that are
-    always off finite.
-    """
-    probability = (num_images * np.asarray(mean, np.float64) + pseudo_count / 2) / (num_images + pseudo_count)
-    return np.log(probability) - np.log1p(-probability)
 
 
 def doubt(num_distributions, num_chains, effective_sample_size):

@@ -23,17 +23,9 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.framework import from_host, mx
 from gluon_rbm.run_folder import PARAMETERS, read_model, write_whole
 
-__all__ = ["BinaryDeepBeliefNetwork", "Drawn", "layer_folder"]
+__all__ = ["BinaryDeepBeliefNetwork", "layer_folder"]
 
 _ROWS_AT_ONCE = 1000
-_START, _TOP, _DOWN = range(1, 4)  # purposes of keys
-
-
-class Drawn(NamedTuple):
-    """Images of the network, NDArrays (images, num_visible)."""
-
-    visible_sample: Any
-    visible_prob_1: Any  # what that was drawn from, given a sample of the first hidden layer
 
 
 class BinaryDeepBeliefNetwork:
@@ -111,27 +103,6 @@ class BinaryDeepBeliefNetwork:
         for layer in self.layers[::-1]:
             hidden = hidden_probability(_turned(layer), hidden)
         return hidden
-
-    def generate(self, count, sweeps, key, images=None, engine="auto"):
-        """Draw images: `sweeps` Gibbs sweeps in the top pair, then one pass down of samples: `Drawn`.
-
-        count : int, chains, and so images
-        images : (n, num_visible) in [0, 1], or None
-            Chains start at their probabilities in the top pair's visible layer, over and over; or at fair coins.
-        key : sequence of int, fixes the noise; engine : as in `gibbs.run_chains`
-
-        With many sweeps these are samples of the network, exactly.
-        """
-        top, kind = self.layers[-1], "random"
-        if images is not None:
-            kind, below = "images", BinaryDeepBeliefNetwork(self.layers[:-1]) if self.layers[1:] else None
-            images = below.features(images) if below else images
-        visible = sampling.start(top, kind, count, [*key, _START], images)
-        chains = sampling.sample(top, visible, sweeps, [*key, _TOP], engine=engine)
-        for depth, layer in enumerate(self.layers[-2::-1]):
-            # A sweep begins with the visible layer given the hidden one: one step down.
-            chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)
-        return Drawn(chains.visible_sample, chains.visible_prob_1)
 
     def filters(self):
         """The product of all weights, (num_visible, num_hidden), NumPy: what the top units look for, but for the biases

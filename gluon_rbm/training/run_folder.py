@@ -23,122 +23,18 @@ except ImportError:  # not on Windows: there nothing keeps two runs out of one f
 
 __all__ = [
     "ARGUMENTS",
-    "PARAMETERS",
     "RunFolder",
     "Checkpoint",
-    "check_writable",
     "has_checkpoint",
-    "parameter_file",
-    "read_arrays",
     "read_metrics",
-    "read_model",
-    "read_parameters",
-    "write_whole",
 ]
 
 _CHECKPOINT = "checkpoint.npz"
 _PARTS = ("parameter", "optimizer", "average", "best", "partial")
 ARGUMENTS = "arguments.json"
 _METRICS = "metrics.csv"
-PARAMETERS = "rbm.params"
-_CLASSES = "aux_label_classes"  # the array that tells of label units: `gluon_rbm.learning.CLASSES`
 _RESULTS = (_CHECKPOINT, _METRICS, PARAMETERS)
 _FILES = (*_RESULTS, ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
-
-
-@contextlib.contextmanager
-def write_whole(path, option="--output-dir"):
-    """A path to write to, which takes the place of `path` at once when the block ends well, and never before.
-
-    Raises InputError when the folder cannot be written; `option` is what the user chooses it with.
-    """
-    temporary = _temporary_beside(path, option)
-    try:
-        yield temporary
-        _flush_to_disk(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError("cannot write %s (%s); see to it, or choose another %s" % (path, reason, option)) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-
-
-def _flush_to_disk(path):
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _temporary_beside(path, option):
-    folder, name = os.path.split(os.path.abspath(path))
-    if os.path.isdir(path or os.curdir):
-        raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
-    if os.path.exists(path) and not os.path.isfile(path):  # a file would take the place of the device
-        raise InputError("cannot write %s (it is no ordinary file); choose another %s" % (path, option))
-    try:
-        handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)
-        os.close(handle)
-    except OSError as error:
-        raise InputError("cannot write in %s (%s); choose another %s" % (folder, error.strerror, option)) from error
-    return temporary
-
-
-def check_writable(path, option):
-    """InputError if `write_whole` could not begin there."""
-    os.remove(_temporary_beside(path, option))
-
-
-def read_parameters(path):
-    """The `Parameters` of a run folder, or of a file as `BinaryRBMBlock.save_parameters` and `Module` write it.
-
-    Raises InputError when there is no such file, or no such parameters in it.
-    """
-    return read_model(path)[0]
-
-
-def read_model(path):
-    """The `Parameters` of a run folder or file, and how many of the last visible units are a label (0: no label).
-
-    Raises InputError as `read_parameters` does, and where there are not as many visible units.
-    """
-    path = parameter_file(path)
-    arrays = read_arrays(path)
-    missing = [name for name in Parameters._fields if name not in arrays]
-    if missing:
-        raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
-    parameters = Parameters(*(arrays[name] for name in Parameters._fields)).checked()
-    num_classes = arrays[_CLASSES].shape[0] if _CLASSES in arrays else 0
-    if num_classes >= parameters.num_visible:
-        raise InputError(
-            "%s has %d classes and %d visible units, which leaves no pixel; name the parameters of a joint RBM"
-            % (path, num_classes, parameters.num_visible)
-        )
-    return parameters, num_classes
-
-
-def parameter_file(path):
-    """The file of parameters that `path` means: that of a run folder, or itself."""
-    return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
-
-
-def read_arrays(path):
-    """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError."""
-    try:
-        arrays = array_files.load(path)
-    except (OSError, array_files.BrokenFile) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
-        ) from error
-    return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
 
 
 def read_metrics(path):

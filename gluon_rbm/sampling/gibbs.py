@@ -29,11 +29,9 @@ from gluon_rbm.framework import from_host, host_view, mx, on_cpu
 __all__ = [
     "ENGINES",
     "Chains",
-    "Noise",
     "anneal",
     "checked_engine",
     "choose_engine",
-    "draw_key",
     "redraw_non_binary",
     "run_chains",
 ]
@@ -54,57 +52,6 @@ class Chains(NamedTuple):
     hidden_sample: Any  #: (chains, num_hidden), drawn given visible_sample
     visible_prob_1: Any  # (chains, num_visible), what visible_sample was drawn from
     hidden_prob_1: Any  # (chains, num_hidden), p(h = 1 | visible_sample)
-
-
-class Noise:
-    """Uniform random numbers that follow from a key: a sequence of non-negative integers of any size."""
-
-    def __init__(self, key):
-        # Drawn on the host: SFC64 is three times faster than MXNet's CPU generator, and CPU and GPU get the same noise.
-        self._key = key
-
-    @functools.cached_property
-    def _generator(self):  # made when it is needed: that takes 15 us
-        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in self._key])))
-
-    def bernoulli(self, prob_1):
-        """A sample in {0, 1} of each probability, in its shape, dtype and device."""
-        uniform = self.uniform_like(prob_1)
-        return mx.nd.lesser(uniform, prob_1.astype(uniform.dtype, copy=False)).astype(prob_1.dtype, copy=False)
-
-    def uniform_like(self, array):
-        """Numbers in [0, 1), in the shape and on the device of an NDArray; float64 as that, else float32."""
-        return self._drawn_like(array, self._generator.random)
-
-    def normal_like(self, array):
-        """Standard normal numbers; the rest as in `uniform_like`."""
-        return self._drawn_like(array, self._generator.standard_normal)
-
-    @staticmethod
-    def _drawn_like(array, draw):
-        # float16 noise would round up to 1 and make certain units fail; float32 noise is compared with it exactly.
-        dtype = np.float64 if array.dtype == np.float64 else np.float32
-        drawn = mx.nd.empty(array.shape, dtype=dtype)
-        draw(dtype=dtype, out=host_view(drawn))
-        return drawn.as_in_context(array.context)
-
-    def one_hot(self, prob_1):
-        """Rows in {0, 1} with a single 1 each, in column k with probability prob_1[row, k]."""
-        # In float64, and against the sum that there is: else rounding might choose a unit of probability 0.
-        cumulative = mx.nd.cumsum(prob_1.astype("float64"), axis=1)
-        uniform = from_host(self._generator.random((len(prob_1), 1)), prob_1.context)
-        total = cumulative.slice_axis(axis=1, begin=-1, end=None)
-        index = mx.nd.broadcast_lesser_equal(cumulative, uniform * total).sum(axis=1)
-        return mx.nd.one_hot(index, prob_1.shape[1], dtype=prob_1.dtype)
-
-
-def draw_key(context=None, F=mx.nd):
-    """Four random words, int32 (4,), from MXNet's generator of the calling thread: `mx.random.seed` rules them.
-
-    With F = mx.sym they are drawn in the graph, anew in every execution.
-    """
-    place = {} if F is mx.sym else {"ctx": context or mx.cpu()}
-    return F.random.randint(0, 2**31 - 1, shape=(4,), dtype="int32", **place)
 
 
 def redraw_non_binary(sample, noise):

@@ -31,12 +31,12 @@ import numpy as np
 
 from gluon_rbm import gibbs, label_rbm, tempering
 from gluon_rbm.errors import InputError
+from gluon_rbm.models.files import CLASSES
 from gluon_rbm.framework import beside, mx, operand, store, store_product, take_rows
 
 __all__ = [
     "BASE",
     "CHAINS",
-    "CLASSES",
     "OFFSETS",
     "PLAIN",
     "SAMPLES",
@@ -57,7 +57,6 @@ CHAINS = ("persistent", "data", "tempered")
 SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
 OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
 BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
-CLASSES = "aux_label_classes"  # says to whoever reads the parameters that the last visible units are a label
 
 _SWAP_RATE_DECAY = 0.01
 

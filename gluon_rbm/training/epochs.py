@@ -12,7 +12,7 @@ from gluon_rbm.errors import DivergenceError, InputError, one_line
 from gluon_rbm.framework import mx
 from gluon_rbm.run_folder import Checkpoint, write_whole
 
-__all__ = ["FREE", "Run", "check_batch_size", "seed_mxnet"]
+__all__ = ["FREE", "Run", "check_batch_size", ]
 
 # Arguments that a resumed run of any kind may change: they do not change what its parameters become.
 FREE = (
@@ -26,11 +26,6 @@ FREE = (
     "device_id",
     "monitor_every",
 )
-
-
-def seed_mxnet(*key):
-    """Seed MXNet's generators with a sequence of non-negative integers: the one place of a run that does."""
-    mx.random.seed(int(np.random.SeedSequence(key).generate_state(1)[0] >> 1))
 
 
 def check_batch_size(batch_size, num_images):

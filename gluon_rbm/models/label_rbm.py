@@ -36,10 +36,10 @@ from gluon_rbm.framework import as_given, mx, operand
 __all__ = [
     "OBJECTIVES",
     "Classification",
+    "checked_classes",
     "class_log_posterior",
     "classify",
     "discriminative_gradients",
-    "draw",
     "clamped",
     "evaluate",
     "free_energies",
@@ -62,7 +62,7 @@ def joint_visible(images, labels, num_classes):
     images : NDArray (batch, num_pixels). labels : whole numbers (batch,). Raises InputError for a class that does not
     exist, and where labels and images are not as many.
     """
-    labels = _checked_classes(labels, num_classes)
+    labels = checked_classes(labels, num_classes)
     if len(labels) != len(images):
         raise InputError("%d images have %d labels; give each image one" % (len(images), len(labels)))
     labels = mx.nd.array(labels, ctx=images.context, dtype="int32")
@@ -75,7 +75,7 @@ def clamped(images, labels, num_classes):
     return visible, (mx.nd.arange(visible.shape[1], ctx=visible.context) >= images.shape[1], visible)
 
 
-def _checked_classes(classes, num_classes):
+def checked_classes(classes, num_classes):
     """Classes, int or a sequence of them, as NumPy int32 (n,); InputError where one does not exist."""
     if not num_classes:
         raise InputError("the model has no labels; train one with --labels")
@@ -199,49 +199,3 @@ def discriminative_gradients(parameters, visible, num_classes):
     return visible_bias, hidden_slope.sum(axis=0), np.concatenate([pixels.T @ hidden_slope, label_weight])
 
 
-# --- Drawing ----------------------------------------------------------------------------------------------------------
-
-
-def draw(parameters, classes, num_classes, sweeps=1000, start=None, key=(), engine="auto"):
-    """Draw an image of each of the given classes: Gibbs chains with the label clamped in every sweep.
-
-    Parameters
-    ----------
-    parameters : energy.Parameters
-        Of a joint RBM (`run_folder.read_model` gives both them and num_classes).
-    classes : sequence of int, (chains,)
-        The class of each chain.
-    sweeps : int >= 1
-    start : NDArray (chains, num_pixels) in [0, 1], or None
-        Images to start from; None: each pixel on with probability 1/2.
-    key, engine : as `gibbs.run_chains`
-
-    Returns
-    -------
-    The `gibbs.Chains` with the pixels alone as their visible layer.
-
-    Raises InputError for a class that does not exist, and for a model without labels.
-    """
-    bias = parameters.visible_layer_bias
-    num_pixels = parameters.num_visible - num_classes
-    classes = _checked_classes(classes, num_classes)
-    if start is None:
-        half = mx.nd.full((len(classes), num_pixels), 0.5, ctx=bias.context, dtype=bias.dtype)
-        start = gibbs.Noise([*key, 0]).bernoulli(half)
-    if start.shape != (len(classes), num_pixels):
-        raise InputError(
-            "images to start from have shape %s; this needs %s" % (start.shape, (len(classes), num_pixels))
-        )
-    visible, clamp = clamped(start, classes, num_classes)
-    chains = gibbs.run_chains(
-        parameters,
-        visible=visible,
-        sweeps=sweeps,
-        clamp=clamp,
-        softmax_group=softmax_group(parameters.num_visible, num_classes),
-        key=[*key, 1],
-        engine=engine,
-    )
-    return chains._replace(
-        visible_sample=chains.visible_sample[:, :num_pixels], visible_prob_1=chains.visible_prob_1[:, :num_pixels]
-    )

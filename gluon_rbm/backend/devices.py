@@ -1,0 +1,86 @@
+"""The device to compute on: the GPU where MXNet can use one, else the CPU, and why."""
+
+import re
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import _replace_wheel, mx
+
+__all__ = ["choose_context", "choose_contexts"]
+
+
+def _first_line(error):
+    """What an `MXNetError` says, without its trace."""
+    text = str(error).strip()
+    said = re.search(r"^MXNetError: (.+)", text, re.MULTILINE)
+    return said.group(1) if said else text.splitlines()[0]
+
+
+def _probe_gpu(device_id):
+    """None if MXNet can compute on this GPU, else the reason and what to do, in one line."""
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return "the installed MXNet is the CPU-only build; for a GPU run " + _replace_wheel("cu112")
+    try:
+        count = mx.context.num_gpus()
+    except mx.MXNetError as error:
+        return f"the NVIDIA driver does not work ({_first_line(error)}); install one for CUDA 11.2 or newer"
+    if count == 0:
+        return "MXNet sees no GPU; check `nvidia-smi` and CUDA_VISIBLE_DEVICES"
+    if not 0 <= device_id < count:
+        return f"there is no GPU {device_id}; MXNet sees {count}, counted from 0"
+    return _try_kernel(device_id)
+
+
+def _try_kernel(device_id):
+    try:
+        mx.nd.ones((1,), ctx=mx.gpu(device_id)).asnumpy()
+    except mx.MXNetError as error:
+        # The wheels hold machine code for sm_50 to sm_86 and no PTX that the driver could translate for a newer one.
+        if "no kernel image" in str(error):
+            return (
+                f"this MXNet has no code for GPU {device_id}; it knows compute capability 5.0 to 8.9 "
+                "(Maxwell to Ada); use such a GPU, or the CPU"
+            )
+        return f"GPU {device_id} does not work ({_first_line(error)}); use another, or the CPU"
+    return None
+
+
+def choose_context(cuda=None, device_id=0):
+    """The device to compute on, and a note for the user.
+
+    Parameters
+    ----------
+    cuda : bool or None
+        True asks for the GPU, False for the CPU; None takes the GPU if MXNet can use it, else the CPU.
+    device_id : int
+        Which GPU, counted from 0.
+
+    Returns
+    -------
+    (mx.Context, str or None)
+        The note says in one line why it is the CPU, where nobody asked for that.
+
+    Raises
+    ------
+    InputError
+        `cuda` is True and MXNet cannot use that GPU; the message says why and what to do.
+    """
+    if cuda is not None and not cuda:
+        return mx.cpu(), None
+    reason = _probe_gpu(device_id)
+    if reason is None:
+        return mx.gpu(device_id), None
+    if cuda:
+        raise InputError(f"cannot use the GPU: {reason}")
+    return mx.cpu(), f"using the CPU: {reason}"
+
+
+def choose_contexts(cuda=None, device_id=0, count=1):
+    """`count` devices to compute on, and a note, as `choose_context` chooses one: GPU device_id, device_id + 1, ...
+
+    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work.
+    """
+    context, note = choose_context(cuda, device_id)
+    if context.device_type == "cpu":
+        return [mx.cpu(index) for index in range(count)], note
+    return [context, *(choose_context(True, device_id + index)[0] for index in range(1, count))], note
+

@@ -1,0 +1,105 @@
+"""Random numbers that follow from keys: NumPy's generators, and noise for MXNet's arrays.
+
+A key is a sequence of non-negative integers. The same key gives the same noise, on every device, in every thread.
+(MXNet's own generators belong to threads, and start alike in each of them.)
+"""
+
+import functools
+import itertools
+import threading
+
+import numpy as np
+
+from gluon_rbm.arrays import from_host, host_view
+from gluon_rbm.framework import mx
+
+__all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "generator", "seed_mxnet"]
+
+
+def generator(*key):
+    """NumPy's generator of what is drawn on the host; `Noise` is for chains."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
+
+
+def seed_mxnet(*key):
+    """Seed MXNet's generators with a sequence of non-negative integers: the one place of a run that does."""
+    mx.random.seed(int(np.random.SeedSequence(key).generate_state(1)[0] >> 1))
+
+
+class Noise:
+    """Uniform random numbers that follow from a key: a sequence of non-negative integers of any size."""
+
+    def __init__(self, key):
+        # Drawn on the host: SFC64 is three times faster than MXNet's CPU generator, and CPU and GPU get the same noise.
+        self._key = key
+
+    @functools.cached_property
+    def _generator(self):  # made when it is needed: that takes 15 us
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in self._key])))
+
+    def bernoulli(self, prob_1):
+        """A sample in {0, 1} of each probability, in its shape, dtype and device."""
+        uniform = self.uniform_like(prob_1)
+        return mx.nd.lesser(uniform, prob_1.astype(uniform.dtype, copy=False)).astype(prob_1.dtype, copy=False)
+
+    def uniform_like(self, array):
+        """Numbers in [0, 1), in the shape and on the device of an NDArray; float64 as that, else float32."""
+        return self._drawn_like(array, self._generator.random)
+
+    def normal_like(self, array):
+        """Standard normal numbers; the rest as in `uniform_like`."""
+        return self._drawn_like(array, self._generator.standard_normal)
+
+    @staticmethod
+    def _drawn_like(array, draw):
+        # float16 noise would round up to 1 and make certain units fail; float32 noise is compared with it exactly.
+        dtype = np.float64 if array.dtype == np.float64 else np.float32
+        drawn = mx.nd.empty(array.shape, dtype=dtype)
+        draw(dtype=dtype, out=host_view(drawn))
+        return drawn.as_in_context(array.context)
+
+    def one_hot(self, prob_1):
+        """Rows in {0, 1} with a single 1 each, in column k with probability prob_1[row, k]."""
+        # In float64, and against the sum that there is: else rounding might choose a unit of probability 0.
+        cumulative = mx.nd.cumsum(prob_1.astype("float64"), axis=1)
+        uniform = from_host(self._generator.random((len(prob_1), 1)), prob_1.context)
+        total = cumulative.slice_axis(axis=1, begin=-1, end=None)
+        index = mx.nd.broadcast_lesser_equal(cumulative, uniform * total).sum(axis=1)
+        return mx.nd.one_hot(index, prob_1.shape[1], dtype=prob_1.dtype)
+
+
+def draw_key(context=None, F=mx.nd):
+    """Four random words, int32 (4,), from MXNet's generator of the calling thread: `mx.random.seed` rules them.
+
+    With F = mx.sym they are drawn in the graph, anew in every execution.
+    """
+    place = {} if F is mx.sym else {"ctx": context or mx.cpu()}
+    return F.random.randint(0, 2**31 - 1, shape=(4,), dtype="int32", **place)
+
+
+class KeyedOperators:
+    """`mx.nd`, but what is drawn follows from a key: the F of `gluon_rbm.units` where no generator is to be seeded."""
+
+    def __init__(self, key):
+        self.random = Noise(key)
+
+    def __getattr__(self, name):
+        return getattr(mx.nd, name)
+
+
+# MXNet runs a CustomOp on threads of its own, whose generators ignore mx.random.seed. So the noise of a call follows
+# from a key: four words drawn in the graph (input `key`), or, for a graph without that input, words drawn when the
+# operator is created together with a count of its calls; and in both cases from the thread that made the call, because
+# the generators of any two threads start alike.
+
+_caller = threading.local()
+_caller_numbers = itertools.count(1)
+
+
+def caller_number():
+    """0 in the main thread, in every other thread a number of its own."""
+    if threading.current_thread() is threading.main_thread():
+        return 0
+    if not hasattr(_caller, "number"):
+        _caller.number = next(_caller_numbers)
+    return _caller.number

@@ -1,0 +1,1 @@
+"""Data sets, downloads, image files, batches and transforms."""

@@ -1,0 +1,1 @@
+"""Pictures, the Frechet distance and the independent classifier."""

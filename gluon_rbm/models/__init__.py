@@ -1,0 +1,1 @@
+"""Parameters, energies and conditionals of every family of RBM, and their files."""

@@ -1,0 +1,59 @@
+"""Files of parameters: what a run, a block or a module has written, read with care."""
+
+import os
+
+from gluon_rbm import array_files
+from gluon_rbm.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.framework import from_host
+
+__all__ = ["CLASSES", "PARAMETERS", "parameter_file", "read_arrays", "read_model", "read_parameters"]
+
+PARAMETERS = "rbm.params"
+CLASSES = "aux_label_classes"  # the array that says that the last visible units are a label
+
+
+def read_parameters(path):
+    """The `Parameters` of a run folder, or of a file as `BinaryRBMBlock.save_parameters` and `Module` write it.
+
+    Raises InputError when there is no such file, or no such parameters in it.
+    """
+    return read_model(path)[0]
+
+
+def read_model(path):
+    """The `Parameters` of a run folder or file, and how many of the last visible units are a label (0: no label).
+
+    Raises InputError as `read_parameters` does, and where there are not as many visible units.
+    """
+    path = parameter_file(path)
+    arrays = read_arrays(path)
+    missing = [name for name in Parameters._fields if name not in arrays]
+    if missing:
+        raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
+    parameters = Parameters(*(arrays[name] for name in Parameters._fields)).checked()
+    num_classes = arrays[CLASSES].shape[0] if CLASSES in arrays else 0
+    if num_classes >= parameters.num_visible:
+        raise InputError(
+            "%s has %d classes and %d visible units, which leaves no pixel; name the parameters of a joint RBM"
+            % (path, num_classes, parameters.num_visible)
+        )
+    return parameters, num_classes
+
+
+def parameter_file(path):
+    """The file of parameters that `path` means: that of a run folder, or itself."""
+    return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+
+
+def read_arrays(path):
+    """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError."""
+    try:
+        arrays = array_files.load(path)
+    except (OSError, array_files.BrokenFile) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
+        ) from error
+    return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
+

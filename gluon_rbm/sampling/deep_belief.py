@@ -1,0 +1,41 @@
+"""Images drawn by a deep belief network of binary RBMs."""
+
+from typing import Any, NamedTuple
+
+from gluon_rbm import gibbs, sampling
+
+__all__ = ["Drawn", "generate"]
+
+
+_START, _TOP, _DOWN = range(1, 4)  # purposes of keys
+
+
+class Drawn(NamedTuple):
+    """Images of the network, NDArrays (images, num_visible)."""
+
+    visible_sample: Any
+    visible_prob_1: Any  # what that was drawn from, given a sample of the first hidden layer
+
+
+def generate(network, count, sweeps, key, images=None, engine="auto"):
+    """Draw images: `sweeps` Gibbs sweeps in the top pair, then one pass down of samples: `Drawn`.
+
+    network : models.binary_deep_belief.BinaryDeepBeliefNetwork
+    count : int, chains, and so images
+    images : (n, num_visible) in [0, 1], or None
+        Chains start at their probabilities in the top pair's visible layer, over and over; or at fair coins.
+    key : sequence of int, fixes the noise; engine : as in `gibbs.run_chains`
+
+    With many sweeps these are samples of the network, exactly.
+    """
+    top, kind = network.layers[-1], "random"
+    if images is not None:
+        kind, below = "images", type(network)(network.layers[:-1]) if network.layers[1:] else None
+        images = below.features(images) if below else images
+    visible = sampling.start(top, kind, count, [*key, _START], images)
+    chains = sampling.sample(top, visible, sweeps, [*key, _TOP], engine=engine)
+    for depth, layer in enumerate(network.layers[-2::-1]):
+        # A sweep begins with the visible layer given the hidden one: one step down.
+        chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)
+    return Drawn(chains.visible_sample, chains.visible_prob_1)
+

@@ -1,0 +1,1 @@
+"""Training runs: state, step, loop, monitors, checkpoints, optimizers, several devices and workers."""
