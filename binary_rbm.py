@@ -6,7 +6,7 @@ means of -dE/dtheta,
     d/dW = <v^T p(h=1|v)>_chains - <v^T p(h=1|v)>_data     d/da = <v>_chains - <v>_data     d/db likewise with p(h=1|v),
 
 the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k (Tieleman, ICML 2008). A
-`gluon_rbm.learning.LearningRule` may bend it.
+`gluon_rbm.likelihood.learning.LearningRule` may bend it.
 """
 
 import atexit
@@ -20,12 +20,21 @@ import time
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm import gibbs, label_rbm, learning
-from gluon_rbm.energy import Parameters, are_pixels, hidden_probability
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models import label_rbm
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import are_pixels
+from gluon_rbm.models.energy import hidden_probability
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import host_view, mx, operand, store
-from gluon_rbm.learning import BinaryStates, LearningRule
-from gluon_rbm.run_folder import read_arrays
+from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.backend.arrays import assign
+from gluon_rbm.likelihood.learning import BinaryStates
+from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.models.files import read_arrays
 
 __all__ = [
     "BinaryRBM",
@@ -65,7 +74,7 @@ class BinaryRBM(mx.operator.CustomOp):
         data, parameters, key = in_data[0], Parameters(*in_data[1:4]), self._next_key(in_data)
         kept = self._kept(aux)
         if is_train and aux:
-            visible_prob_1, self._chain_hidden_prob_1 = learning.carry_on(
+            visible_prob_1, self._chain_hidden_prob_1 = learning.advance_chains(
                 self._rule, parameters, kept, data, self._k, key, self._engine
             )
         else:
@@ -81,8 +90,8 @@ class BinaryRBM(mx.operator.CustomOp):
         hidden_prob_1 = hidden_probability(parameters, data)
         if is_train:
             learning.update_offsets(self._rule, kept, data, hidden_prob_1)
-        store(out_data[0], req[0], operand(visible_prob_1))
-        store(out_data[1], req[1], operand(hidden_prob_1))
+        assign(out_data[0], req[0], as_operand(visible_prob_1))
+        assign(out_data[1], req[1], as_operand(hidden_prob_1))
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         if not aux:
@@ -105,9 +114,9 @@ class BinaryRBM(mx.operator.CustomOp):
         if req[0] != "null":
             if self._rule.objective != "generative":
                 raise InputError("only the generative objective has a gradient with respect to the data")
-            store(in_grad[0], req[0], _data_gradient(map(operand, parameters), operand(hidden_prob_1)))
+            assign(in_grad[0], req[0], _data_gradient(map(as_operand, parameters), as_operand(hidden_prob_1)))
         if len(in_grad) > 4:
-            store(in_grad[4], req[4], 0)
+            assign(in_grad[4], req[4], 0)
 
 
 def _check_start(batch, num_chains):
@@ -148,17 +157,17 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     num_chains : int, default 0
         Number of persistent chains; 0: as many as the batch the graph is bound with.
     keyed : bool, default False
-        Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.gibbs.draw_key`). Without it the key
+        Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.backend.random.draw_key`). Without it the key
         is drawn from MXNet's generator when the operator is created: seed before you bind.
     engine : "auto", "mxnet" or "native", default "auto"
-        What runs the chains (see `gluon_rbm.gibbs.run_chains`).
+        What runs the chains (see `gluon_rbm.sampling.gibbs.run_chains`).
     **rule
-        The fields of a `gluon_rbm.learning.LearningRule`.
+        The fields of a `gluon_rbm.likelihood.learning.LearningRule`.
 
     Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias`
     (num_hidden,), `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only:
     `aux_visible_layer_sample` (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden), and what
-    the rule needs (`gluon_rbm.learning.states`). (MXNet's executors do not make their readers wait: wait for an output
+    the rule needs (`gluon_rbm.likelihood.learning.states`). (MXNet's executors do not make their readers wait: wait for an output
     before you look at them.)
 
     Outputs: `visible_layer_prob_1`, the probabilities that the visible units are 1 after k sweeps, of the persistent
@@ -207,7 +216,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, in_shapes, in_dtypes):
         # Called in the thread of the caller, which the operator itself will not see.
-        base_key = None if self.keyed else _words(gibbs.draw_key())
+        base_key = None if self.keyed else _words(draw_key())
         return BinaryRBM(self.k, self.rule, self.engine, caller_number(), base_key)
 
 
@@ -228,7 +237,7 @@ def binary_rbm_symbol(
         mx.sym.var("visible_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
         mx.sym.var("hidden_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
         mx.sym.var("interaction_weight"),
-        gibbs.draw_key(F=mx.sym),
+        draw_key(F=mx.sym),
     ]
     if for_training:
         inputs += [mx.sym.var(state, init=learning.initializer(state)) for state in learning.states(rule, 0, 0, 0)]
@@ -276,7 +285,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         and a later batch may be shorter).
     engine : "auto", "mxnet" or "native", default "auto"
         What runs the chains: the native engine on a CPU in float32 where it is built, else MXNet's operators.
-    rule : gluon_rbm.learning.LearningRule
+    rule : gluon_rbm.likelihood.learning.LearningRule
         What bends the gradient; by default nothing.
 
     Inputs: data (batch, num_visible) in [0, 1].
@@ -365,7 +374,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             super().infer_shape(data, *args)
 
     def hybrid_forward(self, F, data, visible_layer_bias, hidden_layer_bias, interaction_weight, **states):
-        key = gibbs.draw_key(getattr(data, "context", None), F)
+        key = draw_key(getattr(data, "context", None), F)
         return F.Custom(
             data,
             visible_layer_bias,
@@ -402,5 +411,5 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
     @property
     def rbm_parameters(self):
-        """The three learned arrays as `gluon_rbm.energy.Parameters`."""
+        """The three learned arrays as `gluon_rbm.models.energy.Parameters`."""
         return Parameters(*(getattr(self, name).data() for name in Parameters._fields))

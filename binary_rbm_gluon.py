@@ -4,24 +4,25 @@ import os
 import sys
 
 if __name__ == "__main__":
-    from gluon_rbm import interruption
+    from gluon_rbm.backend import interruption
 
     interruption.quiet()
 
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm import optimization, training
-from gluon_rbm.framework import mx
+from gluon_rbm.training import optimization
+from gluon_rbm.training import binary_training
+from gluon_rbm.backend.framework import mx
 
 __all__ = ["GluonLearner", "main"]
 
 
-class GluonLearner(training.Learner):
-    """A `BinaryRBMBlock` and its `gluon.Trainer` (see `gluon_rbm.training`)."""
+class GluonLearner(binary_training.Learner):
+    """A `BinaryRBMBlock` and its `gluon.Trainer` (see `gluon_rbm.training.binary_training`)."""
 
     def __init__(self, args, arrays, context, parts=1):
         num_visible = arrays["visible_layer_bias"].shape[0]
         self._context, self._divisor = context, parts * args.batch_size
-        self._rbm = BinaryRBMBlock(num_visible=num_visible, prefix="", **training.learner_settings(args, parts))
+        self._rbm = BinaryRBMBlock(num_visible=num_visible, prefix="", **binary_training.learner_settings(args, parts))
         self._rbm.initialize(ctx=context)
         self._parameters = self._rbm.collect_params()
         for name, array in arrays.items():
@@ -52,7 +53,7 @@ class GluonLearner(training.Learner):
 
 
 def main(argv=None):
-    return training.main(argv, os.path.basename(__file__), "gluon", GluonLearner)
+    return binary_training.main(argv, os.path.basename(__file__), "gluon", GluonLearner)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,24 @@ import os
 import sys
 
 if __name__ == "__main__":
-    from gluon_rbm import interruption
+    from gluon_rbm.backend import interruption
 
     interruption.quiet()
 
 from binary_rbm import binary_rbm_symbol
-from gluon_rbm import optimization, training
-from gluon_rbm.framework import mx
+from gluon_rbm.training import optimization
+from gluon_rbm.training import binary_training
+from gluon_rbm.backend.framework import mx
 
 __all__ = ["ModuleLearner", "main"]
 
 
-class ModuleLearner(training.Learner):
-    """An `mx.mod.Module` of the RBM symbol (see `gluon_rbm.training`)."""
+class ModuleLearner(binary_training.Learner):
+    """An `mx.mod.Module` of the RBM symbol (see `gluon_rbm.training.binary_training`)."""
 
     def __init__(self, args, arrays, context, parts=1):
         num_visible = arrays["visible_layer_bias"].shape[0]
-        symbol = binary_rbm_symbol(**training.learner_settings(args, parts))
+        symbol = binary_rbm_symbol(**binary_training.learner_settings(args, parts))
         self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
         self._module.bind(data_shapes=[("data", (args.batch_size // parts, num_visible))])
         auxiliary = symbol.list_auxiliary_states()
@@ -58,7 +59,7 @@ class ModuleLearner(training.Learner):
 
 
 def main(argv=None):
-    return training.main(argv, os.path.basename(__file__), "module", ModuleLearner)
+    return binary_training.main(argv, os.path.basename(__file__), "module", ModuleLearner)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,12 @@ from common import ROOT  # noqa: F401, which makes the project's modules importa
 # isort: split
 import ais
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm import datasets, enumeration
-from gluon_rbm.framework import mx
-from gluon_rbm.learning import LearningRule
-from gluon_rbm.optimization import rate_factor
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.likelihood import enumeration
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.training.optimization import rate_factor
 
 RULES = {
     "CD-5": LearningRule(chains="data"),
@@ -57,7 +59,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="of each rule; default %(default)s")
     args = parser.parse_args(argv)
-    images = mx.nd.array(datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1))
+    images = mx.nd.array(to_visible(datasets.load("bars-and-stripes").train_images, 1))
     print(
         "| chains | %s |\n|%s" % (" | ".join("%s steps" % f"{look:,}" for look in LOOKS), " --- |" * (len(LOOKS) + 1))
     )

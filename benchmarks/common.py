@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from gluon_rbm.data.batches import iterate_batches
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +94,7 @@ def read_parameters(path):
     if str(path).endswith(".npz"):
         arrays = np.load(path)
     else:
-        from gluon_rbm.framework import mx
+        from gluon_rbm.backend.framework import mx
 
         arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(path)).items()}
     return {name: np.asarray(arrays[name], np.float32) for name in LEARNED}
@@ -101,12 +102,12 @@ def read_parameters(path):
 
 def read_images(count, num_visible, dataset=None, data_dir=None):
     """The first training images, float32 (count, num_visible); without a data set uniform noise."""
-    from gluon_rbm import datasets
+    from gluon_rbm.data import datasets
 
     if dataset is None:
         return np.random.default_rng(1).random((count, num_visible), dtype=np.float32)
     data = datasets.load(dataset, data_dir)
-    return next(iter(datasets.batches(data.train_images, data.maximum, count)))
+    return next(iter(iterate_batches(data.train_images, data.maximum, count)))
 
 
 def settle(parameters, images):
@@ -114,9 +115,9 @@ def settle(parameters, images):
 
     The states are those of chains that started at the images and have long left them.
     """
-    from gluon_rbm import gibbs
-    from gluon_rbm.energy import Parameters
-    from gluon_rbm.framework import from_host
+    from gluon_rbm.sampling import gibbs
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.backend.arrays import from_host
 
     arrays = Parameters(*(from_host(parameters[name]) for name in LEARNED))
     chains = gibbs.run_chains(arrays, visible=from_host(images), sweeps=_SETTLING_SWEEPS, key=[1])

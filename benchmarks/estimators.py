@@ -17,7 +17,8 @@ from pathlib import Path
 from common import Bystanders, in_turn, median
 
 # isort: split
-from gluon_rbm import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
 
 _EPOCHS = 3
 # Data set, images, n_components, batch_size.
@@ -39,7 +40,7 @@ def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, cloc
     from gluon_rbm.estimators import BinaryRBM
 
     data = datasets.load(dataset, data_dir)
-    images = datasets.to_visible(data.train_images[:count], data.maximum).astype(dtype)
+    images = to_visible(data.train_images[:count], data.maximum).astype(dtype)
     kind = {"BinaryRBM": BinaryRBM, "BernoulliRBM": BernoulliRBM}[estimator]
     now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
 

@@ -19,7 +19,7 @@ import numpy as np
 from common import seconds  # first: it puts the checkout on the path
 
 # isort: split
-from gluon_rbm import native
+from gluon_rbm.backend import native
 
 NUM_VISIBLE, NUM_HIDDEN = 784, 500
 FEW, MANY = 12, 192  # as in gibbs.c

@@ -2,7 +2,7 @@
 
     python benchmarks/multinary.py [--parts step full] [--threads N] [--json FILE]
 
-step: the "mnist" network of `gluon_rbm.networks.PRESETS`, N = 255, reconstructions by means, on MNIST or noise, against
+step: the "mnist" network of `gluon_rbm.models.networks.PRESETS`, N = 255, reconstructions by means, on MNIST or noise, against
 the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the same loss and
 gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the ratio is that
 of the medians, and in brackets stand the least and the largest that any one round would give.
@@ -21,9 +21,9 @@ import numpy as np
 from common import Bystanders, in_turn, median, read_images
 
 # isort: split
-from gluon_rbm import networks
+from gluon_rbm.models import networks
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 TRAINING_IMAGES = {"celeba-64": 162770, "celeba-128": 162770, "caltech-101": 30 * 101}
 _MOST_APART = 1e-6

@@ -13,13 +13,14 @@ from common import LEARNED, seconds
 
 
 def ours(model, steps, clock, dtype="float32"):
-    """Training steps of a network of `gluon_rbm.networks`, by Adam.
+    """Training steps of a network of `gluon_rbm.models.networks`, by Adam.
 
     Written beside the model are the first loss and gradients.
     """
-    from gluon_rbm import networks
-    from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
-    from gluon_rbm.framework import from_host, mx
+    from gluon_rbm.models import networks
+    from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
+    from gluon_rbm.backend.arrays import from_host
+    from gluon_rbm.backend.framework import mx
 
     arrays = dict(np.load(model))
     network = networks.build(json.loads(arrays.pop("description").tobytes()))

@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from gluon_rbm.data.batches import to_visible
 from common import LEARNED, ROOT, seconds
 
 
@@ -33,7 +34,7 @@ def main():
 def step(model, k, steps, folder=str(ROOT), engine=None):
     """Training steps with the `binary_rbm.py` in that folder: ours, or the original, which has no engines."""
     sys.path.insert(0, folder)
-    from gluon_rbm.framework import mx  # first: the original imports MXNet as if NumPy were of its time
+    from gluon_rbm.backend.framework import mx  # first: the original imports MXNet as if NumPy were of its time
 
     # isort: split
     from binary_rbm import BinaryRBMBlock
@@ -81,9 +82,9 @@ def time_steps(mx, block, model, k, steps, **settings):
 
 def sweeps(model, number, repeats):
     """Sweeps of the model's chains, by `gibbs.run_chains`."""
-    from gluon_rbm import gibbs
-    from gluon_rbm.energy import Parameters
-    from gluon_rbm.framework import from_host
+    from gluon_rbm.sampling import gibbs
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.backend.arrays import from_host
 
     model = {name: from_host(array) for name, array in np.load(model).items()}
     parameters = Parameters(*(model[name] for name in LEARNED))
@@ -113,16 +114,17 @@ def sweeps_numpy(model, number, repeats, dtype, clock):
 
 
 def sampler(model, name, chains, number, repeats, clock, **settings):
-    """Sweeps of the first so many of the model's chains, by a function of `gluon_rbm.sampling`."""
-    from gluon_rbm import sampling
-    from gluon_rbm.energy import Parameters
-    from gluon_rbm.framework import from_host, mx
+    """Sweeps of the first so many of the model's chains, by a function of `gluon_rbm.sampling.chains`."""
+    from gluon_rbm.sampling import chains
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.backend.arrays import from_host
+    from gluon_rbm.backend.framework import mx
 
     model = {name: from_host(array) for name, array in np.load(model).items()}
     parameters, visible = Parameters(*(model[name] for name in LEARNED)), model["visible"][:chains]
 
     def run():
-        getattr(sampling, name)(parameters, visible, number, [1], **settings)
+        getattr(chains, name)(parameters, visible, number, [1], **settings)
         mx.nd.waitall()
 
     return {"call": seconds(run, repeats, clock)}
@@ -165,10 +167,10 @@ def epoch_sklearn(dataset, data_dir, batch_size, num_hidden):
     """An epoch of scikit-learn's BernoulliRBM, persistent contrastive divergence with k = 1 too."""
     from sklearn.neural_network import BernoulliRBM
 
-    from gluon_rbm import datasets
+    from gluon_rbm.data import datasets
 
     data = datasets.load(dataset, data_dir)
-    images = datasets.to_visible(data.train_images, data.maximum)
+    images = to_visible(data.train_images, data.maximum)
 
     def fit(images):
         BernoulliRBM(n_components=num_hidden, batch_size=batch_size, n_iter=1, random_state=0).fit(images)
@@ -255,7 +257,7 @@ def kernel(threads, repeats):
     """Sweeps by the native kernel alone, with half of all units on."""
     from kernel import machine
 
-    from gluon_rbm import native
+    from gluon_rbm.backend import native
 
     parameters = machine(0.5, 0.5)
     hidden = np.random.default_rng(1).integers(0, 2, (_KERNEL_CHAINS, len(parameters[2]))).astype(np.float32)
@@ -271,7 +273,7 @@ def limit(repeats):
     from kernel import additions
     from kernel import limit as additions_a_second
 
-    from gluon_rbm import native
+    from gluon_rbm.backend import native
 
     rate = additions_a_second(native.features()["instruction_sets"][-1], repeats)
     return {"call": [_KERNEL_SWEEPS * additions(_KERNEL_CHAINS) / rate]}

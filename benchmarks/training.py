@@ -21,13 +21,15 @@ from pathlib import Path
 from common import ROOT  # first: it puts the checkout on the path
 
 # isort: split
-from gluon_rbm import datasets, options
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data import datasets
+from gluon_rbm.cli import options
 
 
 def _loading_seconds(args):
     data = datasets.load(args.dataset, args.data_dir)
     started = time.perf_counter()
-    for batch in datasets.batches(
+    for batch in iterate_batches(
         data.train_images, data.maximum, args.batch_size, key=[args.seed], binarize=args.binarize,
         num_workers=args.data_loader_num_worker,
     ):  # fmt: skip

@@ -46,9 +46,11 @@ def _parse(argv):
 def work(args):
     """Print seconds and bytes of a step, as JSON, if this worker leads."""
     from binary_rbm_gluon import GluonLearner
-    from gluon_rbm import learning, options
-    from gluon_rbm.exchange import Exchange, Replicas
-    from gluon_rbm.framework import mx
+    from gluon_rbm.likelihood import learning
+    from gluon_rbm.cli import options
+    from gluon_rbm.training.process_group import ProcessGroup
+    from gluon_rbm.training.process_group import DataParallelLearner
+    from gluon_rbm.backend.framework import mx
 
     flags = ("num_hidden", "batch_size", "k")
     settings = [text for name in flags for text in ("--" + name.replace("_", "-"), str(getattr(args, name)))]
@@ -58,8 +60,8 @@ def work(args):
     arrays.update({name: mx.nd.random.uniform(shape=shape) > 0.5 for name, shape in shapes.items()})
     images = read_images(args.batch_size, args.num_visible)
     kind = "dist_sync" if "DMLC_ROLE" in os.environ else "device"
-    with Exchange(kind, cuda=False) as exchange:
-        learner = Replicas(
+    with ProcessGroup(kind, cuda=False) as exchange:
+        learner = DataParallelLearner(
             lambda arrays, context: GluonLearner(arguments, arrays, context, exchange.parts),
             arrays,
             exchange,

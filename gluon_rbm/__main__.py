@@ -5,11 +5,11 @@ import importlib
 import sys
 
 if __name__ == "__main__":
-    from gluon_rbm import interruption
+    from gluon_rbm.backend import interruption
 
     interruption.quiet()
 
-from gluon_rbm.arguments import OneLineParser
+from gluon_rbm.cli.arguments import OneLineParser
 
 _PROG = "python -m gluon_rbm"
 
@@ -34,7 +34,7 @@ _COMMANDS = (
 
 
 def _module(name):
-    return importlib.import_module("gluon_rbm.commands." + name.replace("-", "_"))
+    return importlib.import_module("gluon_rbm.cli." + name.replace("-", "_"))
 
 
 def main(argv=None):
@@ -62,7 +62,7 @@ def main(argv=None):
         parser.error("unrecognized arguments: " + " ".join(others))
     if args.command == "doctor":
         return module.run(args)
-    from gluon_rbm.command import exit_status
+    from gluon_rbm.cli.command import exit_status
 
     return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args))
 

@@ -5,8 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from gluon_rbm import native
-from gluon_rbm.framework import choose_context, mx
+from gluon_rbm.backend import native
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.backend.framework import mx
 
 
 def _contexts():
@@ -22,7 +23,7 @@ def ctx(request):
 
 @pytest.fixture(params=["mxnet", "native"])
 def engine(request, ctx):
-    """Every engine of `gluon_rbm.gibbs` that can serve on that device."""
+    """Every engine of `gluon_rbm.sampling.gibbs` that can serve on that device."""
     if request.param == "native":
         if ctx != mx.cpu():
             pytest.skip("the native engine serves the CPU")

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from gluon_rbm import native
+from gluon_rbm.backend import native
 
 SIZES = [0, 1, 2, 3, 5, 8, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257]
 

@@ -3,10 +3,11 @@ import pytest
 import reference
 from tqdm import tqdm
 
-from gluon_rbm import annealing, gibbs
-from gluon_rbm.energy import Parameters
+from gluon_rbm.likelihood import annealing
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 
 def parameters(machine, ctx=None):
@@ -72,7 +73,7 @@ def climb(engine, seed, generator):
 
     def run(which, state=None, key=seed, name=None):
         with tqdm(total=94, disable=True) as bar:
-            result = annealing.climb(
+            result = annealing.anneal_chains(
                 machine, visible, ladders[which], 2, base, [key], engine, bar, state, name or which
             )
         return [result[0].asnumpy(), result[1]]

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from gluon_rbm import array_files
-from gluon_rbm.framework import mx
+from gluon_rbm.backend import array_files
+from gluon_rbm.backend.framework import mx
 
 DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
 

@@ -9,12 +9,15 @@ from PIL import Image
 from scipy import stats
 
 import binary_rbm_gluon
-from gluon_rbm import __main__, binary_deep_belief, datasets, training
-from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
-from gluon_rbm.energy import Parameters
+from gluon_rbm import __main__
+from gluon_rbm.models import binary_deep_belief
+from gluon_rbm.data import datasets
+from gluon_rbm.training import binary_training
+from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import read_parameters
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.files import read_parameters
 
 DRAWS = 50000
 SIGNIFICANCE = 1e-6  # a test of a true hypothesis fails once in a million runs
@@ -173,7 +176,7 @@ SMALL += ["--monitor-every", "100", "--ais-batch-size", "20", "--ais-num-batch",
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 5)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 5)
 
 
 def train(folder, *arguments):

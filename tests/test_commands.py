@@ -8,8 +8,12 @@ import pytest
 import reference
 from PIL import Image
 
-from gluon_rbm import __main__, datasets, diagnostics, training
-from gluon_rbm.framework import mx
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm import __main__
+from gluon_rbm.data import datasets
+from gluon_rbm.sampling import diagnostics
+from gluon_rbm.training import binary_training
+from gluon_rbm.backend.framework import mx
 
 NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 DIGITS = ("--dataset", "digits", "--no-cuda")
@@ -162,7 +166,7 @@ def test_classify_equals_the_posterior(run, joint_model, tmp_path):
     data = datasets.load("digits")
     arrays = mx.nd.load(str(joint_model))
     a, b, w = (arrays[name].asnumpy().astype(float) for name in NAMES)
-    images = np.repeat(datasets.to_visible(data.test_images, data.maximum).reshape((-1, 64)), 10, axis=0)
+    images = np.repeat(to_visible(data.test_images, data.maximum).reshape((-1, 64)), 10, axis=0)
     joint = np.hstack([images, np.tile(np.eye(10), (len(labels), 1))])
     exact = (joint @ a + np.logaddexp(0, b + joint @ w).sum(axis=1)).reshape((-1, 10))  # -F(x, y)
     exact -= np.logaddexp.reduce(exact, axis=1, keepdims=True)
@@ -337,8 +341,8 @@ def test_score_of_pixels_that_are_drawn(run, results):
 
 
 def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
-    from gluon_rbm.commands import score
-    from gluon_rbm.run_folder import read_metrics
+    from gluon_rbm.cli import score
+    from gluon_rbm.training.run_folder import read_metrics
 
     save(machine, tmp_path / "rbm.params")
     columns = "epoch,train_log_likelihood,train_standard_error,test_log_likelihood,test_standard_error"
@@ -354,7 +358,7 @@ def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
 
 
 def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
     folder = tmp_path / "exercise"
     arguments = ["exercise", *DIGITS, "--hidden", 3, 4, "--num-epoch", 2, "--sweeps", 4, 20, "--output-dir", folder]
     arguments = [str(argument) for argument in arguments]

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from test_multinary_rbm import LEARNED, MODES, array, gradients
 
-from gluon_rbm.convolutional_rbm import ConvolutionalRBM
+from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
-from gluon_rbm.multinary_rbm import MultinaryRBM
-from gluon_rbm.units import Gaussian, Multinary
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.units import Gaussian
+from gluon_rbm.models.units import Multinary
 
 # kernel, stride, and the shape of the images
 WINDOWS = [
@@ -38,7 +40,7 @@ def random_parameters(shape, num_filters, kernel, generator):
 
 
 def machine_of(parameters, shape, kernel, stride, units=UNITS["N=1"], ctx=None, dtype="float32"):
-    machine = ConvolutionalRBM(shape, len(parameters[1]), kernel, stride, visible_units=units[0], hidden_units=units[1])
+    machine = ConvolutionalRBMBlock(shape, len(parameters[1]), kernel, stride, visible_units=units[0], hidden_units=units[1])
     machine.initialize(ctx=ctx)
     machine.cast(dtype)
     for name, values in zip(LEARNED, parameters):
@@ -72,7 +74,7 @@ class Dense:
         self.index = np.array(list(taps(shape, len(b), kernel, stride))).T
         matrix = np.zeros((len(a) * self.pixels, len(b) * self.places))
         matrix[self.index[0], self.index[1]] = w.ravel()[self.index[2]]
-        self.machine = MultinaryRBM(*matrix.shape, visible_units=units[0], hidden_units=units[1])
+        self.machine = MultinaryRBMBlock(*matrix.shape, visible_units=units[0], hidden_units=units[1])
         self.machine.initialize(ctx=ctx)
         for name, values in zip(LEARNED, (np.repeat(a, self.pixels), np.repeat(b, self.places), matrix)):
             getattr(self.machine, name).set_data(mx.nd.array(values))
@@ -185,7 +187,7 @@ def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
     visible = array(generator.random((2, *shape)), ctx)
     features = machine(visible).asnumpy()  # and the weights lie as the convolution likes them
     machine.save_parameters(str(tmp_path / "machine.params"))
-    other = ConvolutionalRBM(shape, 16, visible_units=Multinary(1), hidden_units=Multinary(1))
+    other = ConvolutionalRBMBlock(shape, 16, visible_units=Multinary(1), hidden_units=Multinary(1))
     other.load_parameters(str(tmp_path / "machine.params"), ctx=ctx)
     np.testing.assert_allclose(other(visible).asnumpy(), features, rtol=1e-6)
     np.testing.assert_allclose(
@@ -211,11 +213,11 @@ def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
 )
 def test_what_does_not_fit_is_refused(shape, num_filters, kernel, stride, said):
     with pytest.raises(InputError, match=said):
-        ConvolutionalRBM(shape, num_filters, kernel, stride)
+        ConvolutionalRBMBlock(shape, num_filters, kernel, stride)
 
 
 def test_images_of_other_channels_or_sizes_are_refused(ctx):
-    machine = ConvolutionalRBM((3, 8, 8), 4)
+    machine = ConvolutionalRBMBlock((3, 8, 8), 4)
     machine.initialize(ctx=ctx)
     for shape in ((2, 1, 8, 8), (2, 3, 8, 6), (2, 192), (3, 8, 8)):
         for verb in ("free_energy", "mean_hidden", "sample_hidden", "reconstruct"):

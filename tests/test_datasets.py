@@ -17,7 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import datasets, downloads
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data.statistics import mean_image
+from gluon_rbm.data import datasets
+from gluon_rbm.data import downloads
 from gluon_rbm.errors import InputError
 
 REAL_DATA = os.environ.get("MXNET_RBM_DATA")
@@ -551,7 +556,7 @@ def test_array_of_floats(tmp_path):
     dataset = datasets.load(path)
     assert dataset.name == str(path) and dataset.train_labels is None and dataset.test_labels is None
     assert dataset.image_shape == (3, 3) and dataset.maximum == 1 and dataset.train_images.dtype == np.float32
-    np.testing.assert_array_equal(datasets.to_visible(dataset.test_images, 1), images[[0, 10, 20]].astype(np.float32))
+    np.testing.assert_array_equal(to_visible(dataset.test_images, 1), images[[0, 10, 20]].astype(np.float32))
     assert len(dataset.train_images) == 18
 
 
@@ -608,7 +613,7 @@ def test_unknown_name():
 
 
 def test_mxnet_is_not_imported():
-    code = "import sys, gluon_rbm.datasets; sys.exit('mxnet' in sys.modules)"
+    code = "import sys, gluon_rbm.data.datasets; sys.exit('mxnet' in sys.modules)"
     root = os.path.dirname(os.path.dirname(downloads.__file__))
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
@@ -625,7 +630,7 @@ def test_real_mnist(monkeypatch):
     # The counts of digits and the mean published with the data set.
     assert np.bincount(dataset.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(dataset.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert round(datasets.mean_image(dataset.train_images, dataset.maximum).mean(), 4) == 0.1307
+    assert round(mean_image(dataset.train_images, dataset.maximum).mean(), 4) == 0.1307
 
 
 # -- arrays and batches ------------------------------------------------------------------------------------------------
@@ -634,17 +639,17 @@ def test_real_mnist(monkeypatch):
 @pytest.mark.parametrize("maximum", [1, 16, 255])
 def test_to_visible(maximum):
     images = np.array([[[0, maximum]], [[maximum // 2, 1]]], np.uint8)
-    visible = datasets.to_visible(images, maximum)
+    visible = to_visible(images, maximum)
     assert visible.dtype == np.float32 and visible.shape == (2, 2)
     expected = np.array([[0, 1], [maximum // 2 / maximum, 1 / maximum]])
     np.testing.assert_allclose(visible, expected, rtol=np.finfo(np.float32).eps)
     assert visible[0, 1] == 1
-    assert datasets.to_visible(images[:0], maximum).shape == (0, 2)
+    assert to_visible(images[:0], maximum).shape == (0, 2)
 
 
 def test_mean_image(seed):
     images = np.random.default_rng(seed).integers(0, 256, (37, 3, 2, 3), np.uint8)
-    mean = datasets.mean_image(images, 255)
+    mean = mean_image(images, 255)
     assert mean.dtype == np.float64 and mean.shape == (18,)
     np.testing.assert_allclose(mean, images.reshape(37, 18).astype(float).mean(axis=0) / 255, rtol=1e-12)
 
@@ -660,18 +665,18 @@ def numbers_of(some_batches):
 
 @pytest.mark.parametrize("num_workers", [0, 1, 4])
 def test_batches_in_order(num_workers):
-    found = list(datasets.batches(numbered(), 1, 5, num_workers=num_workers))
+    found = list(iterate_batches(numbered(), 1, 5, num_workers=num_workers))
     assert [batch.shape for batch in found] == [(5, 6)] * 4 + [(3, 6)]
     assert all(batch.dtype == np.float32 for batch in found)
     assert numbers_of(found) == list(range(23))
 
 
-@pytest.mark.parametrize("binarize", datasets.BINARIZE)
+@pytest.mark.parametrize("binarize", BINARIZE)
 def test_batches_follow_from_the_key_alone(seed, binarize):
     images = np.random.default_rng(seed).integers(0, 256, (43, 5, 5), np.uint8)
 
     def epoch(*key, num_workers=0):
-        return list(datasets.batches(images, 255, 4, key, binarize, num_workers))
+        return list(iterate_batches(images, 255, 4, key, binarize, num_workers))
 
     for batch, again, threaded in zip(epoch(seed, 0), epoch(seed, 0), epoch(seed, 0, num_workers=4)):
         np.testing.assert_array_equal(batch, again)
@@ -686,9 +691,9 @@ def test_batches_follow_from_the_key_alone(seed, binarize):
 def test_batches_that_are_passed_over_leave_the_others_alone(seed, key, num_workers):
     images = np.random.default_rng(seed).integers(0, 256, (23, 5, 5), np.uint8)
     settings = {"key": key, "binarize": "sample" if key else "none"}
-    whole = list(datasets.batches(images, 255, 5, **settings))
+    whole = list(iterate_batches(images, 255, 5, **settings))
     for skip in range(6):
-        rest = list(datasets.batches(images, 255, 5, **settings, num_workers=num_workers, skip=skip))
+        rest = list(iterate_batches(images, 255, 5, **settings, num_workers=num_workers, skip=skip))
         assert len(rest) == 5 - skip
         for batch, expected in zip(rest, whole[skip:]):
             np.testing.assert_array_equal(batch, expected)
@@ -696,7 +701,7 @@ def test_batches_that_are_passed_over_leave_the_others_alone(seed, key, num_work
 
 def test_every_image_once_an_epoch(seed):
     for num_workers in (0, 3):
-        found = list(datasets.batches(numbered(), 1, 5, (seed, 7), num_workers=num_workers))
+        found = list(iterate_batches(numbered(), 1, 5, (seed, 7), num_workers=num_workers))
         assert [len(batch) for batch in found] == [5, 5, 5, 5, 3]
         assert numbers_of(found) != list(range(23))  # once in 23! keys
         assert sorted(numbers_of(found)) == list(range(23))
@@ -705,30 +710,30 @@ def test_every_image_once_an_epoch(seed):
 def test_sampled_pixels_have_the_grey_value_as_mean(seed):
     grey = np.arange(17, dtype=np.uint8)
     images = np.tile(grey, (5000, 1))
-    found = np.concatenate(list(datasets.batches(images, 16, 100, (seed,), "sample")))
+    found = np.concatenate(list(iterate_batches(images, 16, 100, (seed,), "sample")))
     assert found.dtype == np.float32 and set(np.unique(found)) == {0, 1}
     # Five standard errors of a mean of 5000 independent draws; exact where the pixel is black or white.
     standard_error = np.sqrt(grey / 16 * (1 - grey / 16) / 5000)
     assert np.all(np.abs(found.mean(axis=0) - grey / 16) <= 5 * standard_error)
     # Drawn anew for each batch and each key: half of some 50,000 grey pixels would have to agree by chance.
-    other = np.concatenate(list(datasets.batches(images, 16, 100, (seed, 1), "sample")))
+    other = np.concatenate(list(iterate_batches(images, 16, 100, (seed, 1), "sample")))
     assert not np.array_equal(found[:100], found[100:200])
     assert not np.array_equal(found, other)
 
 
 def test_threshold():
     images = np.array([[0, 127, 128, 255]], np.uint8)
-    (batch,) = datasets.batches(images, 255, 10, binarize="threshold")
+    (batch,) = iterate_batches(images, 255, 10, binarize="threshold")
     assert batch.tolist() == [[0, 0, 1, 1]] and batch.dtype == np.float32
-    (batch,) = datasets.batches(np.array([[7, 8]], np.uint8), 16, 1, binarize="threshold")
+    (batch,) = iterate_batches(np.array([[7, 8]], np.uint8), 16, 1, binarize="threshold")
     assert batch.tolist() == [[0, 1]]
 
 
 def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
-    started, to_visible = [], datasets.to_visible
+    started, to_visible = [], to_visible
     monkeypatch.setattr(datasets, "to_visible", lambda *arguments: started.append(1) or to_visible(*arguments))
     threads = set(threading.enumerate())
-    iterator = datasets.batches(numbered(100), 1, 1, num_workers=3)
+    iterator = iterate_batches(numbered(100), 1, 1, num_workers=3)
     assert next(iterator)[0, 0] == 0 and next(iterator)[0, 0] == 1
     time.sleep(0.1)  # for an unbounded window to show
     assert 2 <= len(started) <= 2 * 3 + 1
@@ -740,15 +745,15 @@ def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
 
 def test_batches_of_nothing():
     assert (
-        list(datasets.batches(numbered()[:0], 1, 5))
-        == list(datasets.batches(numbered()[:0], 1, 5, (1,), "sample", 2))
+        list(iterate_batches(numbered()[:0], 1, 5))
+        == list(iterate_batches(numbered()[:0], 1, 5, (1,), "sample", 2))
         == []
     )
 
 
 def test_bad_arguments_of_batches():
     images = numbered()
-    fails(lambda: datasets.batches(images, 1, 0), "batch size")
-    fails(lambda: datasets.batches(images, 1, 5, num_workers=-1), "-1 workers")
-    fails(lambda: datasets.batches(images, 1, 5, binarize="round"), "'round'", "threshold")
-    fails(lambda: datasets.batches(images, 1, 5, binarize="sample"), "key")
+    fails(lambda: iterate_batches(images, 1, 0), "batch size")
+    fails(lambda: iterate_batches(images, 1, 5, num_workers=-1), "-1 workers")
+    fails(lambda: iterate_batches(images, 1, 5, binarize="round"), "'round'", "threshold")
+    fails(lambda: iterate_batches(images, 1, 5, binarize="sample"), "key")

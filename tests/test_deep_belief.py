@@ -5,13 +5,17 @@ import pytest
 from scipy import special
 from test_multinary_rbm import LEARNED, MODES, array
 
-from gluon_rbm.convolutional_rbm import ConvolutionalRBM
-from gluon_rbm.deep_belief import DeepBeliefNetwork, JointContrastiveFreeEnergy
+from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
+from gluon_rbm.models.deep_belief import DeepBeliefNetwork
+from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import ContrastiveFreeEnergy
-from gluon_rbm.multinary_rbm import MultinaryRBM
-from gluon_rbm.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.units import Gaussian
+from gluon_rbm.models.units import Multinary
+from gluon_rbm.models.units import NoisyReLU
+from gluon_rbm.models.units import OffsetSigmoids
 
 SHAPE = (3, 4, 4)
 
@@ -21,9 +25,9 @@ def network_of(generator, ctx=None, dtype="float32", hybrid=None, scale=0.3):
     units = {"visible_units": Multinary(3), "hidden_units": Multinary(3)}
     network = DeepBeliefNetwork(
         [
-            ConvolutionalRBM(SHAPE, 8, 4, 2, **units),
-            ConvolutionalRBM((8, 2, 2), 5, 2, 2, **units),
-            MultinaryRBM(5, 4, **units),
+            ConvolutionalRBMBlock(SHAPE, 8, 4, 2, **units),
+            ConvolutionalRBMBlock((8, 2, 2), 5, 2, 2, **units),
+            MultinaryRBMBlock(5, 4, **units),
         ]
     )
     network.initialize(ctx=ctx)
@@ -38,7 +42,7 @@ def network_of(generator, ctx=None, dtype="float32", hybrid=None, scale=0.3):
 def dense_network(parameters, ctx, dtype="float64"):
     """Binary machines with these (a, b, W), one on the other."""
     network = DeepBeliefNetwork(
-        [MultinaryRBM(*w.shape, visible_units=Multinary(1), hidden_units=Multinary(1)) for _, _, w in parameters]
+        [MultinaryRBMBlock(*w.shape, visible_units=Multinary(1), hidden_units=Multinary(1)) for _, _, w in parameters]
     )
     network.initialize(ctx=ctx)
     network.cast(dtype)
@@ -287,14 +291,14 @@ def test_stacks_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="one or more"):
         DeepBeliefNetwork([])
     with pytest.raises(InputError, match="does not stand on one with hidden layer"):
-        DeepBeliefNetwork([ConvolutionalRBM((1, 4, 4), 2), MultinaryRBM(9, 2)])
+        DeepBeliefNetwork([ConvolutionalRBMBlock((1, 4, 4), 2), MultinaryRBMBlock(9, 2)])
     with pytest.raises(InputError, match="values up to 1 .* hidden values up to 3"):
-        DeepBeliefNetwork([MultinaryRBM(4, 3, hidden_units=more), MultinaryRBM(3, 2, visible_units=binary)])
+        DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=more), MultinaryRBMBlock(3, 2, visible_units=binary)])
     with pytest.raises(InputError, match="up to infinity"):
-        DeepBeliefNetwork([MultinaryRBM(4, 3, hidden_units=NoisyReLU()), MultinaryRBM(3, 2)])
-    DeepBeliefNetwork([MultinaryRBM(4, 3, hidden_units=NoisyReLU()), MultinaryRBM(3, 2, visible_units=Gaussian())])
+        DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=NoisyReLU()), MultinaryRBMBlock(3, 2)])
+    DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=NoisyReLU()), MultinaryRBMBlock(3, 2, visible_units=Gaussian())])
     copies = OffsetSigmoids([0, 1, 2])
-    DeepBeliefNetwork([MultinaryRBM(4, 3, hidden_units=copies), MultinaryRBM(3, 2, visible_units=more)])
+    DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=copies), MultinaryRBMBlock(3, 2, visible_units=more)])
 
 
 def test_arrays_of_other_sizes_are_refused(ctx, generator):

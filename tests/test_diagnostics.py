@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gluon_rbm import diagnostics
+from gluon_rbm.sampling import diagnostics
 from gluon_rbm.errors import InputError
 
 

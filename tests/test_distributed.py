@@ -17,7 +17,9 @@ from test_exchange import assert_equally_good, likelihoods, parse
 from test_training import SMALL, learned, one_line
 
 import binary_rbm_gluon
-from gluon_rbm import exchange, parallel, peers
+from gluon_rbm.training import process_group
+from gluon_rbm.training import parallel
+from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
 
 ROOT = os.path.dirname(os.path.abspath(binary_rbm_gluon.__file__))
@@ -198,7 +200,7 @@ def assert_all_end(processes, name, what):
     started = time.monotonic()
     statuses = processes.statuses()
     assert time.monotonic() - started < 60
-    assert statuses.pop(name) == -signal.SIGKILL and set(statuses.values()) == {peers.ENDED}, statuses
+    assert statuses.pop(name) == -signal.SIGKILL and set(statuses.values()) == {heartbeat.ENDED}, statuses
     for other in statuses:
         last = processes.said(other).splitlines()[-1]
         assert what in last and "has ended" in last
@@ -253,7 +255,7 @@ def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
         if victim == "scheduler":  # which may end first when all is well: a server waits a little
             others.remove("server")
         for name in others:
-            assert processes.running[name].wait(PATIENCE) == peers.ENDED
+            assert processes.running[name].wait(PATIENCE) == heartbeat.ENDED
             assert victim.partition("-")[0] in processes.said(name).splitlines()[-1]
 
 
@@ -374,7 +376,7 @@ def test_workers_with_other_arguments():
 
 
 def test_workers_that_are_no_longer_equal(monkeypatch):
-    one = exchange.Exchange("device", cuda=False)
+    one = process_group.ProcessGroup("device", cuda=False)
     one.check_equal({"w": np.ones(3)})
     monkeypatch.setattr(one, "gather", lambda name, row: np.stack([row, row + 1]))
     with pytest.raises(InputError, match="the parameters of worker 1 are no longer those of worker 0"):

@@ -5,7 +5,8 @@ import gzip
 import pytest
 from test_framework import fails_to_load, make_site, run_python
 
-from gluon_rbm import __main__, native
+from gluon_rbm import __main__
+from gluon_rbm.backend import native
 
 PACKAGES = ("numpy", "numpy.libs", "setuptools", "_distutils_hack")
 

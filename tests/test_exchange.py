@@ -9,8 +9,13 @@ from test_training import SCRIPTS, SMALL, assert_same, learned, one_line, run, s
 
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm import datasets, exchange, learning, options, training
-from gluon_rbm.framework import mx
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.training import process_group
+from gluon_rbm.likelihood import learning
+from gluon_rbm.cli import options
+from gluon_rbm.training import binary_training
+from gluon_rbm.backend.framework import mx
 
 LEARNERS = {"gluon": binary_rbm_gluon.GluonLearner, "module": binary_rbm_module.ModuleLearner}
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
@@ -27,11 +32,11 @@ def parse(*arguments):
 
 def replicas(api, args, device=None):
     """A learner on --num-devices devices, and its exchange."""
-    device = device or exchange.Exchange(args.kv_store, cuda=False, num_devices=args.num_devices)
-    rule = training._rule(args)
-    arrays = training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
+    device = device or process_group.ProcessGroup(args.kv_store, cuda=False, num_devices=args.num_devices)
+    rule = binary_training._rule(args)
+    arrays = binary_training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
     make = lambda arrays, context: LEARNERS[api](args, arrays, context, device.parts)  # noqa: E731
-    return exchange.Replicas(make, arrays, device, rule), device
+    return process_group.DataParallelLearner(make, arrays, device, rule), device
 
 
 # --- The exchange -----------------------------------------------------------------------------------------------------
@@ -39,7 +44,7 @@ def replicas(api, args, device=None):
 
 @pytest.mark.parametrize("kind", ["local", "device"])
 def test_sums_of_devices(kind, generator):
-    devices = exchange.Exchange(kind, cuda=False, num_devices=3)
+    devices = process_group.ProcessGroup(kind, cuda=False, num_devices=3)
     assert devices.contexts == [mx.cpu(0), mx.cpu(1), mx.cpu(2)] and devices.parts == 3 and devices.leads
     for _ in range(3):  # a store that added to what it holds would show
         values = generator.integers(-100, 100, (3, 4, 5)).astype("float32")
@@ -49,7 +54,7 @@ def test_sums_of_devices(kind, generator):
 
 
 def test_one_device_needs_no_store(generator):
-    alone = exchange.Exchange("device", cuda=False)
+    alone = process_group.ProcessGroup("device", cuda=False)
     values = generator.random((3, 4)).astype("float32")
     array = mx.nd.array(values)
     alone.sum("x", [array])
@@ -61,7 +66,7 @@ def test_one_device_needs_no_store(generator):
 
 @pytest.mark.parametrize("count, parts", [(8, 2), (8, 4), (6, 4), (5, 2), (1, 3), (2, 5)])
 def test_shares_of_a_batch(count, parts):
-    devices = exchange.Exchange("device", cuda=False, num_devices=parts)
+    devices = process_group.ProcessGroup("device", cuda=False, num_devices=parts)
     batch = np.arange(2 * count, dtype="float32").reshape((count, 2))
     shares = [share.asnumpy() for share in devices.place(batch)]
     assert {share.shape for share in shares} == {(-(-count // parts), 2)}
@@ -162,7 +167,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
     arguments += ["--monitor-every", "9", "--num-epoch", "3"]
     assert run(SCRIPTS[api], tmp_path / "whole", *arguments) == 0
 
-    original, steps = training._Run._after_step, []
+    original, steps = binary_training._Run._after_step, []
 
     def stop(self, result, progress):
         original(self, result, progress)
@@ -171,7 +176,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training._Run, "_after_step", stop)
+        patch.setattr(binary_training._Run, "_after_step", stop)
         assert run(SCRIPTS[api], tmp_path / "parts", *arguments) == 143
     assert run(SCRIPTS[api], tmp_path / "parts", *arguments, "--resume") == 0
     assert_same(tmp_path / "whole", tmp_path / "parts")
@@ -203,7 +208,7 @@ def exact_log_likelihood(arrays, visible):
 
 def likelihoods(args, seeds, device=None):
     """Exact log-likelihoods of four images after training on them with each seed; device : the exchange."""
-    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
+    visible = to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
     for seed in map(int, seeds):
         generator = np.random.default_rng(seed)
         learner, parts = replicas("gluon", args, device)

@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gluon_rbm.backend.devices import _probe_gpu
 import gluon_rbm
-from gluon_rbm import framework
+from gluon_rbm.backend import framework
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import choose_context, from_host, host_view, mx, store_product, versions
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import assign_product
+from gluon_rbm.backend.framework import versions
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
@@ -44,7 +50,7 @@ def run_python(site, code):
 
 def import_error(site):
     """The one line of the ImportError that importing the framework raises, with no other error behind it."""
-    done = run_python(site, "import gluon_rbm.framework")
+    done = run_python(site, "import gluon_rbm.backend.framework")
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr
     last_line = done.stderr.strip().splitlines()[-1]
@@ -64,7 +70,7 @@ def test_says_how_to_install_a_missing_mxnet(tmp_path):
 
 def test_says_that_numpy_is_too_new(tmp_path):
     site = make_site(tmp_path, mxnet="")
-    done = run_python(site, "import numpy; numpy.__version__ = '2.4.6'; import gluon_rbm.framework")
+    done = run_python(site, "import numpy; numpy.__version__ = '2.4.6'; import gluon_rbm.backend.framework")
     assert done.stderr.splitlines()[-1] == (
         "ImportError: MXNet needs NumPy below 2, and here is 2.4.6: run `pip install 'numpy<2'`"
     )
@@ -109,13 +115,13 @@ def test_says_that_python_needs_setuptools(tmp_path):
 
 
 def test_other_missing_modules_keep_their_own_error(tmp_path):
-    done = run_python(make_site(tmp_path, mxnet="import graphviz_of_mxnet"), "import gluon_rbm.framework")
+    done = run_python(make_site(tmp_path, mxnet="import graphviz_of_mxnet"), "import gluon_rbm.backend.framework")
     assert "ModuleNotFoundError: No module named 'graphviz_of_mxnet'" in done.stderr
 
 
 def test_warns_of_two_wheels_in_one_folder(tmp_path):
     site = make_site(tmp_path, wheels=["mxnet", "mxnet-cu112"], mxnet="")
-    done = run_python(site, "import gluon_rbm.framework")
+    done = run_python(site, "import gluon_rbm.backend.framework")
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stderr.splitlines() if "RuntimeWarning" in line)
     assert "pip uninstall -y mxnet mxnet-cu112" in line
@@ -123,12 +129,12 @@ def test_warns_of_two_wheels_in_one_folder(tmp_path):
 
 def test_makes_distutils_and_numpy_aliases_there_for_mxnet(tmp_path):
     needs = "import distutils.version, numpy; numpy.bool, numpy.int; __version__ = 'fake'"
-    done = run_python(make_site(tmp_path, mxnet=needs), "from gluon_rbm.framework import mx; print(mx.__version__)")
+    done = run_python(make_site(tmp_path, mxnet=needs), "from gluon_rbm.backend.framework import mx; print(mx.__version__)")
     assert done.stdout == "fake\n", done.stderr
 
 
 def test_import_is_silent_even_where_warnings_are_errors():
-    code = "from gluon_rbm.framework import mx; mx.nd.ones((1,)).wait_to_read()"
+    code = "from gluon_rbm.backend.framework import mx; mx.nd.ones((1,)).wait_to_read()"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -251,7 +257,7 @@ REASONS = {
 @pytest.mark.parametrize("machine, device_id, parts", REASONS.values(), ids=REASONS)
 def test_probe_says_why_in_one_line(monkeypatch, machine, device_id, parts):
     FakeGpus(monkeypatch, **machine)
-    reason = framework._probe_gpu(device_id)
+    reason = _probe_gpu(device_id)
     assert "\n" not in reason
     for part in parts:
         assert part in reason
@@ -259,7 +265,7 @@ def test_probe_says_why_in_one_line(monkeypatch, machine, device_id, parts):
 
 def test_probe_finds_a_working_gpu(monkeypatch):
     FakeGpus(monkeypatch, count=2)
-    assert framework._probe_gpu(1) is None
+    assert _probe_gpu(1) is None
 
 
 def test_default_takes_the_gpu_where_there_is_one(monkeypatch):
@@ -325,7 +331,7 @@ def test_arrays_from_the_host_are_copies(dtype):
 def test_a_product_is_stored_as_asked(how, expected):
     target = mx.nd.ones((2, 2))
     left, right = np.array([[1, 2], [1, 2]], "float32"), np.array([[3, 3], [4, 4]], "float32")
-    store_product(target, how, left, right)
+    assign_product(target, how, left, right)
     np.testing.assert_array_equal(target.asnumpy(), np.full((2, 2), expected))
 
 

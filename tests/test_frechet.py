@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from gluon_rbm import __main__, datasets, frechet
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm import __main__
+from gluon_rbm.data import datasets
+from gluon_rbm.evaluation import frechet
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 
 def by_the_formula(first, second):
@@ -188,7 +191,7 @@ def test_a_network_needs_labels_of_two_classes():
 def test_the_default_network(digits, perceptron):
     """It knows the digits; its features are those that its own last layer classifies by; a seed fixes it."""
     assert perceptron.accuracy > 0.85
-    images = datasets.to_visible(digits.test_images, 16)
+    images = to_visible(digits.test_images, 16)
     found = frechet.features(perceptron, images, (8, 8))
     assert found.shape == (360, 64)
     scores = found @ perceptron.classifier.coefs_[-1] + perceptron.classifier.intercepts_[-1]
@@ -202,7 +205,7 @@ def test_the_default_network(digits, perceptron):
 
 def test_worse_images_are_farther(digits, perceptron, generator):
     """Real images, the same with noise, and noise alone; beyond the standard errors."""
-    real, other = (datasets.to_visible(images, 16) for images in (digits.train_images[:720], digits.train_images[720:]))
+    real, other = (to_visible(images, 16) for images in (digits.train_images[:720], digits.train_images[720:]))
     noise = generator.random(other.shape)
     drawn = [(1 - share) * other + share * noise for share in (0, 0.5, 1)]
     see = lambda images: frechet.features(perceptron, images, (8, 8))  # noqa: E731
@@ -228,7 +231,7 @@ def run(capsys):
 
 
 def test_the_command(run, digits, generator, tmp_path):
-    images = datasets.to_visible(digits.test_images, 16)[:100]
+    images = to_visible(digits.test_images, 16)[:100]
     np.savez(tmp_path / "drawn.npz", samples=1 - images, probabilities=images)
     status, text, errors = run("--drawn", tmp_path / "drawn.npz", "--part", "train", "--json", tmp_path / "found.json")
     assert (status, errors) == (0, "") and text.count("\n") == 1

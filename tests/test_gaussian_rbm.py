@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import datasets
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
-from gluon_rbm.multinary_rbm import MultinaryRBM
-from gluon_rbm.units import Gaussian, Multinary
+from gluon_rbm.data import datasets
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.units import Gaussian
+from gluon_rbm.models.units import Multinary
 
 
 class Exact(NamedTuple):
@@ -62,7 +64,7 @@ class Exact(NamedTuple):
 
 
 def gaussian_machine(num_visible, num_hidden, ctx=None, values=None, scale=0.01):
-    machine = MultinaryRBM(
+    machine = MultinaryRBMBlock(
         num_visible,
         num_hidden,
         visible_units=Gaussian(),

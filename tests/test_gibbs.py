@@ -5,10 +5,13 @@ import pytest
 import reference
 from scipy import stats
 
-from gluon_rbm import gibbs, native
-from gluon_rbm.energy import Parameters
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.backend import native
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 DRAWS = 1000000
 # A test of a true hypothesis fails once in a million runs.
@@ -158,21 +161,21 @@ def test_the_key_alone_fixes_the_noise(ctx, engine, seed, generator):
 
 
 def test_certain_units_are_certain(ctx, seed):
-    sample = gibbs.Noise([seed]).bernoulli(mx.nd.array([0.0, 1.0] * 50000, ctx=ctx))
+    sample = Noise([seed]).bernoulli(mx.nd.array([0.0, 1.0] * 50000, ctx=ctx))
     np.testing.assert_array_equal(sample.asnumpy(), [0.0, 1.0] * 50000)
 
 
 def test_keys_drawn_follow_mxnets_seed(seed):
     mx.random.seed(seed)
-    first = [gibbs.draw_key().asnumpy().tolist() for _ in range(2)]
+    first = [draw_key().asnumpy().tolist() for _ in range(2)]
     mx.random.seed(seed)
-    assert [gibbs.draw_key().asnumpy().tolist() for _ in range(2)] == first
+    assert [draw_key().asnumpy().tolist() for _ in range(2)] == first
     assert first[0] != first[1]
 
 
 def test_only_entries_that_are_not_binary_are_redrawn(ctx, seed):
     sample = mx.nd.array([[0, 1, 0.5, np.nan], [1, 0, -1, np.inf]] * 500, ctx=ctx)
-    redrawn = gibbs.redraw_non_binary(sample, gibbs.Noise([seed])).asnumpy()
+    redrawn = gibbs.redraw_non_binary(sample, Noise([seed])).asnumpy()
     np.testing.assert_array_equal(redrawn[:, :2], [[0, 1], [1, 0]] * 500)
     assert np.isin(redrawn, (0, 1)).all()
     assert abs(redrawn[:, 2:].mean() - 0.5) < 5 * 0.5 / np.sqrt(2000)
@@ -426,7 +429,7 @@ def ndarrays(value, dtype):
 
 def test_numpy_states_that_are_not_binary_are_drawn_anew(seed):
     sample = np.array([[0, 1, np.nan, 0.3, -2, 1]] * 5000, np.float32)
-    redrawn = gibbs.redraw_non_binary(sample, gibbs.Noise([seed]))
+    redrawn = gibbs.redraw_non_binary(sample, Noise([seed]))
     assert isinstance(redrawn, np.ndarray) and np.isin(redrawn, (0, 1)).all()
     np.testing.assert_array_equal(redrawn[:, [0, 1, 5]], sample[:, [0, 1, 5]])
     assert np.abs(redrawn[:, 2:5].mean(axis=0) - 0.5).max() < 6 * 0.5 / np.sqrt(5000)

@@ -13,10 +13,13 @@ import pytest
 
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm import __main__, interruption, training
-from gluon_rbm.command import exit_status
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import Checkpoint, read_metrics
+from gluon_rbm import __main__
+from gluon_rbm.backend import interruption
+from gluon_rbm.training import binary_training
+from gluon_rbm.cli.command import exit_status
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.training.run_folder import Checkpoint
+from gluon_rbm.training.run_folder import read_metrics
 
 ROOT = Path(__main__.__file__).parents[1]
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -139,7 +142,7 @@ def results(folder):
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
 
 
 @pytest.mark.parametrize("script, number", [("gluon", signal.SIGINT), ("module", signal.SIGTERM)], indirect=["number"])
@@ -159,7 +162,7 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
     assert run(script, tmp_path / "whole") == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        original = getattr(training._Run, place)
+        original = getattr(binary_training._Run, place)
 
         def interrupt(self, *arguments):
             if place == "_after_step":
@@ -170,7 +173,7 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
                 send(number)
             return original(self, *arguments)
 
-        patch.setattr(training._Run, place, interrupt)
+        patch.setattr(binary_training._Run, place, interrupt)
         assert run(script, tmp_path / "parts") == SIGNALS[number]
     assert capsys.readouterr().err == "binary_rbm_%s.py: interrupted %s\n" % (script, said)
     assert Checkpoint.load(tmp_path / "parts" / "checkpoint.npz").steps == steps
@@ -179,14 +182,14 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
 
 
 def test_a_training_that_had_not_begun(tmp_path, monkeypatch, capsys, number):
-    restore = training._Run._restore
+    restore = binary_training._Run._restore
 
     def interrupt(self):
         send(number)
         restore(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_restore", interrupt)
+        patch.setattr(binary_training._Run, "_restore", interrupt)
         assert run("gluon", tmp_path / "run") == SIGNALS[number]
     assert "interrupted before anything was saved" in capsys.readouterr().err
     assert os.listdir(tmp_path / "run") == ["arguments.json"]
@@ -194,14 +197,14 @@ def test_a_training_that_had_not_begun(tmp_path, monkeypatch, capsys, number):
 
 
 def test_what_diverged_is_not_saved(tmp_path, monkeypatch, capsys):
-    after_step = training._Run._after_step
+    after_step = binary_training._Run._after_step
 
     def interrupt(self, result, progress):
         after_step(self, result, progress)
         self.learner.arrays()["interaction_weight"][:] = np.nan
         send(signal.SIGTERM)
 
-    monkeypatch.setattr(training._Run, "_after_step", interrupt)
+    monkeypatch.setattr(binary_training._Run, "_after_step", interrupt)
     assert run("gluon", tmp_path / "run") == 3
     assert "diverged in epoch 1" in capsys.readouterr().err
     assert not (tmp_path / "run" / "checkpoint.npz").exists()
@@ -210,7 +213,7 @@ def test_what_diverged_is_not_saved(tmp_path, monkeypatch, capsys):
 def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
     arguments = ["train-deep", "--layers", "6", "4", "--count", "4", "--sweeps", "5", *SMALL[:3], *SMALL[5:11]]
     assert __main__.main([*arguments, "--output-dir", str(tmp_path / "whole")]) == 0
-    after_step = training._Run._after_step
+    after_step = binary_training._Run._after_step
 
     def interrupt(self, result, progress):
         after_step(self, result, progress)
@@ -219,7 +222,7 @@ def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
 
     arguments += ["--output-dir", str(tmp_path / "parts"), "--resume"]
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_after_step", interrupt)
+        patch.setattr(binary_training._Run, "_after_step", interrupt)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             __main__.main(arguments)

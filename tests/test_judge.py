@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from gluon_rbm import datasets, judge
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.evaluation import classifier
 from gluon_rbm.errors import InputError
 
 
@@ -12,19 +14,19 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(digits):
-    return judge.train(digits)
+    return classifier.train_classifier(digits)
 
 
 def test_it_knows_the_digits(trained, digits):
     # Measured: 97 %; it draws nothing, so only another scikit-learn could change that.
     assert trained.accuracy > 0.95 and trained.num_classes == 10
     assert (trained.num_training_images, trained.num_test_images) == (1437, 360)
-    test = datasets.to_visible(digits.test_images, digits.maximum)
+    test = to_visible(digits.test_images, digits.maximum)
     assert (trained.classes(test) == digits.test_labels).mean() == trained.accuracy
 
 
 def test_shares_count_classes(trained, digits):
-    threes = datasets.to_visible(digits.train_images[digits.train_labels == 3], digits.maximum)
+    threes = to_visible(digits.train_images[digits.train_labels == 3], digits.maximum)
     shares = trained.shares(threes)
     assert shares.shape == (10,) and shares.sum() == pytest.approx(1) and shares[3] > 0.98
     share, error = trained.share_as_asked(threes, 3)
@@ -33,8 +35,8 @@ def test_shares_count_classes(trained, digits):
 
 
 def test_it_is_the_same_every_time(digits):
-    few, again = judge.train(digits, 200), judge.train(digits, 200)
-    test = datasets.to_visible(digits.test_images, digits.maximum)
+    few, again = classifier.train_classifier(digits, 200), classifier.train_classifier(digits, 200)
+    test = to_visible(digits.test_images, digits.maximum)
     assert few.num_training_images == 200
     np.testing.assert_array_equal(few.classes(test), again.classes(test))
 
@@ -42,4 +44,4 @@ def test_it_is_the_same_every_time(digits):
 def test_images_without_labels(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
     with pytest.raises(InputError, match="have no labels"):
-        judge.train(datasets.load(str(tmp_path / "images.npy")))
+        classifier.train_classifier(datasets.load(str(tmp_path / "images.npy")))

@@ -5,12 +5,15 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
-from gluon_rbm import label_rbm, learning
-from gluon_rbm.energy import Parameters
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.sampling.classes import draw_classes
+from gluon_rbm.models import label_rbm
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.learning import LearningRule
-from gluon_rbm.run_folder import read_model
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.models.files import read_model
 
 LEARNED = Parameters._fields
 PIXELS, CLASSES, HIDDEN = 4, 3, 3
@@ -108,7 +111,7 @@ def test_classes_that_do_not_exist(machine, wrong):
     with pytest.raises(InputError, match="there is no class %s; the model's classes are 0 to 2" % wrong):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, wrong], 3)
     with pytest.raises(InputError, match="there is no class"):
-        label_rbm.draw(parameters(machine), [wrong], CLASSES)
+        draw_classes(parameters(machine), [wrong], CLASSES)
 
 
 def test_what_does_not_fit(machine):
@@ -118,9 +121,9 @@ def test_what_does_not_fit(machine):
     with pytest.raises(InputError, match="images have 5 pixels, the model 4 and 3 classes"):
         label_rbm.classify(model, mx.nd.zeros((2, 5)), CLASSES)
     with pytest.raises(InputError, match=r"start from have shape \(1, 5\); this needs \(1, 4\)"):
-        label_rbm.draw(model, [0], CLASSES, start=mx.nd.zeros((1, 5)))
+        draw_classes(model, [0], CLASSES, start=mx.nd.zeros((1, 5)))
     for action in (
-        lambda: label_rbm.draw(model, [0], 0),
+        lambda: draw_classes(model, [0], 0),
         lambda: label_rbm.classify(model, mx.nd.zeros((2, VISIBLE)), 0),
     ):
         with pytest.raises(InputError, match="the model has no labels; train one with --labels"):
@@ -286,7 +289,7 @@ def test_only_the_generative_objective_has_a_gradient_of_the_data(generator, cap
 def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, machine):
     """p(x | y) by enumeration; chains of this size forget their start within a few sweeps, and 60 are many."""
     draws, wanted = 20000, 1
-    chains = label_rbm.draw(
+    chains = draw_classes(
         parameters(machine, ctx, "float32"), np.full(draws, wanted), CLASSES, sweeps=60, key=[seed], engine=engine
     )
     assert chains.visible_sample.shape == chains.visible_prob_1.shape == (draws, PIXELS)
@@ -301,7 +304,7 @@ def test_each_chain_draws_its_own_class(engine, seed):
     a, b = np.full(2 * CLASSES, -8.0), np.full(CLASSES, -16.0)
     w = 16 * np.concatenate([np.eye(CLASSES), np.eye(CLASSES)])
     classes = np.arange(50) % CLASSES
-    chains = label_rbm.draw(
+    chains = draw_classes(
         parameters((a, b, w), None, "float32"), classes, CLASSES, sweeps=50, key=[seed], engine=engine
     )
     assert (chains.visible_sample.asnumpy().argmax(axis=1) == classes).mean() > 0.9
@@ -311,7 +314,7 @@ def test_drawing_follows_from_the_key(engine, seed, machine):
     model = parameters(machine, None, "float32")
 
     def drawn(*key):
-        return label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
+        return draw_classes(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
     assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two
@@ -322,7 +325,7 @@ def test_drawing_goes_on_from_the_start(engine, seed, generator):
     pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((CLASSES, PIXELS))])
     model = parameters((np.repeat([-20.0, 0], [PIXELS, CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
     start = generator.integers(0, 2, (60, PIXELS))
-    chains = label_rbm.draw(model, [0, 1, 2] * 20, CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
+    chains = draw_classes(model, [0, 1, 2] * 20, CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
     np.testing.assert_array_equal(chains.visible_sample.asnumpy(), start)
 
 
@@ -345,7 +348,7 @@ def test_a_saved_model_tells_its_classes(tmp_path, machine, generator):
     plain.load_parameters(path)
     assert plain.rbm_parameters.num_visible == VISIBLE
     symbol = binary_rbm_symbol(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES))
-    assert learning.CLASSES in symbol.list_auxiliary_states()
+    assert CLASSES in symbol.list_auxiliary_states()
 
 
 def test_models_without_labels_and_with_too_many(tmp_path, machine):
@@ -353,6 +356,6 @@ def test_models_without_labels_and_with_too_many(tmp_path, machine):
     arrays = dict(zip(LEARNED, parameters(machine, None, "float32")))
     mx.nd.save(path, arrays)
     assert read_model(path)[1] == 0
-    mx.nd.save(path, {**arrays, learning.CLASSES: mx.nd.arange(VISIBLE)})
+    mx.nd.save(path, {**arrays, CLASSES: mx.nd.arange(VISIBLE)})
     with pytest.raises(InputError, match="7 classes and 7 visible units"):
         read_model(path)

@@ -13,10 +13,20 @@ from test_training import learned
 import ais
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm import datasets, downloads, label_rbm, learning, monitoring, options, training
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.data import datasets
+from gluon_rbm.data import downloads
+from gluon_rbm.models import label_rbm
+from gluon_rbm.likelihood import learning
+from gluon_rbm.training import monitoring
+from gluon_rbm.cli import options
+from gluon_rbm.training import binary_training
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import read_model
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.files import read_model
 
 SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--labels", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
@@ -24,7 +34,7 @@ SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--labels", "--num-hidden
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
 
 
 def run(name, folder, *arguments):
@@ -89,11 +99,11 @@ def test_what_a_run_with_labels_leaves_and_prints(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch ")]
     model, num_classes = read_model(tmp_path / "run")
     assert (num_classes, model.num_visible) == (2, 18)
-    assert learned(tmp_path / "run")[learning.CLASSES].tolist() == [0, 1]
+    assert learned(tmp_path / "run")[CLASSES].tolist() == [0, 1]
     arguments = json.loads((tmp_path / "run" / "arguments.json").read_text())["arguments"]
     assert arguments["num_classes"] == 2 and arguments["image_shape"] == [4, 4] and arguments["labels"] is True
     data = datasets.load("bars-and-stripes")
-    images = mx.nd.array(datasets.to_visible(data.test_images, data.maximum))
+    images = mx.nd.array(to_visible(data.test_images, data.maximum))
     error = 100 * (label_rbm.classify(model, images, 2).asnumpy() != data.test_labels).mean()
     rows = metrics(tmp_path / "run")
     for name in ("test", "train"):  # which are the same images
@@ -157,20 +167,20 @@ def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
 # --- The data ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("binarize", datasets.BINARIZE)
+@pytest.mark.parametrize("binarize", BINARIZE)
 @pytest.mark.parametrize("num_workers", [0, 3])
 def test_labels_stay_with_their_images(seed, binarize, num_workers):
     data = datasets.with_label_units(datasets.load("digits"))
     assert data.train_images.dtype == np.uint8 and data.train_images.shape == (1437, 74)
     plain = datasets.load("digits")
     key = [seed]
-    order = datasets.batches(np.arange(1437)[:, None], 1, 50, key, num_workers=num_workers)
-    batches = datasets.batches(data.train_images, data.maximum, 50, key, binarize, num_workers)
+    order = iterate_batches(np.arange(1437)[:, None], 1, 50, key, num_workers=num_workers)
+    batches = iterate_batches(data.train_images, data.maximum, 50, key, binarize, num_workers)
     for batch, rows in zip(batches, order):
         rows = rows[:, 0].astype(int)
         np.testing.assert_array_equal(batch[:, 64:], np.eye(10)[plain.train_labels[rows]])
         if binarize == "none":
-            np.testing.assert_array_equal(batch[:, :64], datasets.to_visible(plain.train_images[rows], 16))
+            np.testing.assert_array_equal(batch[:, :64], to_visible(plain.train_images[rows], 16))
 
 
 def test_number_of_classes(tmp_path):
@@ -187,8 +197,8 @@ def test_label_biases_of_the_data():
     args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     plain = datasets.load("bars-and-stripes")
     args.num_classes = plain.num_classes
-    bias = training._initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
-    images = datasets.to_visible(plain.train_images, 1)
+    bias = binary_training._initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
+    images = to_visible(plain.train_images, 1)
     np.testing.assert_allclose(bias[:16], ais.smoothed_visible_bias(images.mean(axis=0), 30), rtol=1e-6)
     smoothed = reference.sigmoid(ais.smoothed_visible_bias(np.array([16, 14]) / 30, 30))
     np.testing.assert_allclose(np.exp(bias[16:]), smoothed, rtol=1e-6)
@@ -256,6 +266,6 @@ PUBLISHED = Path(__file__).parents[1] / "docs" / "reference-runs"
 def test_the_published_models_make_the_published_errors(name, published):
     parameters, num_classes = read_model(PUBLISHED / (name + "-mnist"))
     data = datasets.load("mnist")
-    images = mx.nd.array(datasets.to_visible(data.test_images, data.maximum))
+    images = mx.nd.array(to_visible(data.test_images, data.maximum))
     wrong = (label_rbm.classify(parameters, images, num_classes).asnumpy() != data.test_labels).sum()
     assert abs(wrong - published) <= 1  # another BLAS may round a tie to the other side

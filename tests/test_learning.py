@@ -5,10 +5,12 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
-from gluon_rbm import datasets, learning
-from gluon_rbm.framework import mx
-from gluon_rbm.learning import LearningRule
-from gluon_rbm.optimization import rate_factor
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.likelihood import learning
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.training.optimization import rate_factor
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 VISIBLE, HIDDEN = learning.SAMPLES
@@ -251,7 +253,7 @@ def test_the_rate_of_swaps_is_followed(ctx, seed, generator):
 
 def test_bars_and_stripes_are_learned_nearly_as_well_as_can_be(seed):
     """The exact mean log-likelihood, by enumeration over 2^12 hidden states; no model of 30 patterns has more."""
-    patterns = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
+    patterns = to_visible(datasets.load("bars-and-stripes").train_images, 1)
     best, steps = -np.log(30), 1000
     rule = LearningRule(chains="tempered", num_temperatures=5, centering=0.01)
     rbm = BinaryRBMBlock(12, 2, True, num_visible=16, num_chains=50, rule=rule)

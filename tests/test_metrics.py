@@ -8,9 +8,12 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
-from gluon_rbm import datasets, metrics
-from gluon_rbm.energy import Parameters, pseudo_log_likelihood
-from gluon_rbm.framework import mx
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.training import metrics
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import pseudo_log_likelihood
+from gluon_rbm.backend.framework import mx
 
 NAMES = ["free_energy", "pseudo_log_likelihood"]
 
@@ -27,7 +30,7 @@ def batch(generator, ctx):
 
 
 def images():
-    return datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
+    return to_visible(datasets.load("bars-and-stripes").train_images, 1)
 
 
 # --- Metrics ----------------------------------------------------------------------------------------------------------

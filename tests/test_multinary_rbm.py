@@ -9,10 +9,14 @@ from scipy import special, stats
 
 from binary_rbm import BinaryRBMBlock
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
-from gluon_rbm.multinary_rbm import MultinaryRBM
-from gluon_rbm.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.units import Gaussian
+from gluon_rbm.models.units import Multinary
+from gluon_rbm.models.units import NoisyReLU
+from gluon_rbm.models.units import OffsetSigmoids
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 MODES = {"imperative": None, "hybridized": {}, "static": {"static_alloc": True, "static_shape": True}}
@@ -30,7 +34,7 @@ MACHINES = {
 
 def machine_of(parameters, units, ctx=None, dtype="float32", mode="imperative"):
     a, b, w = parameters
-    machine = MultinaryRBM(len(a), len(b), visible_units=units[0], hidden_units=units[1])
+    machine = MultinaryRBMBlock(len(a), len(b), visible_units=units[0], hidden_units=units[1])
     machine.initialize(ctx=ctx)
     machine.cast(dtype)
     for name, array in zip(LEARNED, parameters):
@@ -332,7 +336,7 @@ def test_the_loss_is_one_number_an_image(ctx, generator, mode):
 )
 def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
     """F of the data falls beside that of other images, and reconstructions come nearer."""
-    machine = MultinaryRBM(12, 6, visible_units=units[0], hidden_units=units[1])
+    machine = MultinaryRBMBlock(12, 6, visible_units=units[0], hidden_units=units[1])
     machine.initialize(ctx=ctx)
     machine.cast(dtype)
     loss = ContrastiveFreeEnergy(machine)
@@ -394,11 +398,11 @@ def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 2)])
 def test_a_machine_of_no_units_is_refused(sizes):
     with pytest.raises(InputError, match="1 or more"):
-        MultinaryRBM(*sizes)
+        MultinaryRBMBlock(*sizes)
 
 
 def test_arrays_of_other_shapes_are_refused(ctx):
-    machine = MultinaryRBM(4, 3)
+    machine = MultinaryRBMBlock(4, 3)
     machine.initialize(ctx=ctx)
     for verb in ("free_energy", "mean_hidden", "sample_hidden", "reconstruct", "mean_visible", "sample_visible"):
         for shape in ((2, 5), (4,), (2, 2, 2)):

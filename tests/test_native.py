@@ -11,7 +11,7 @@ import pytest
 import reference
 from scipy import stats
 
-from gluon_rbm import native
+from gluon_rbm.backend import native
 from gluon_rbm.errors import InputError
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))

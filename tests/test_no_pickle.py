@@ -12,7 +12,7 @@ CALLS = {
     "mx.load", "set_states", "read_pickle", "joblib.load", "imports", "Module.load", "model.load_checkpoint",
 }  # fmt: skip
 # These have MXNet read a file that `array_files.load` has looked through.
-CHECKED = {("binary_rbm", "super().load_parameters"), ("gluon_rbm.frechet", "mx.gluon.SymbolBlock.imports")}
+CHECKED = {("binary_rbm", "super().load_parameters"), ("gluon_rbm.evaluation.frechet", "mx.gluon.SymbolBlock.imports")}
 
 
 def faults_in(module, tree):

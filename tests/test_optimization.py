@@ -12,15 +12,22 @@ from test_training import SCRIPTS, assert_same, learned, one_line, run
 
 import ais
 import binary_rbm_gluon
-from gluon_rbm import datasets, monitoring, optimization, options, run_folder, training
-from gluon_rbm.framework import mx
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.training import monitoring
+from gluon_rbm.training import optimization
+from gluon_rbm.cli import options
+from gluon_rbm.training import run_folder
+from gluon_rbm.training import binary_training
+from gluon_rbm.backend.framework import mx
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
 
 
 # --- Schedules, averages ----------------------------------------------------------------------------------------------
@@ -84,14 +91,14 @@ def interrupted(monkeypatch):
 
     def interrupt_and_resume(script, then, folder, *arguments):
         with monkeypatch.context() as patch:
-            after_step = training._Run._after_step
+            after_step = binary_training._Run._after_step
 
             def stop(self, result, progress):
                 after_step(self, result, progress)
                 if self.epoch == 2 and self._steps == 1:  # in the second step
                     os.kill(os.getpid(), signal.SIGTERM)
 
-            patch.setattr(training._Run, "_after_step", stop)
+            patch.setattr(binary_training._Run, "_after_step", stop)
             assert run(script, folder, *arguments) == 143
         assert run_folder.Checkpoint.load(folder / "checkpoint.npz").steps == 2
         assert run(then, folder, *arguments, "--resume") == 0
@@ -143,7 +150,7 @@ def test_averaged_parameters_are_what_is_saved_and_monitored(tmp_path, monkeypat
     for name in LEARNED:
         np.testing.assert_allclose(saved[name], np.mean([step[name] for step in seen], axis=0), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(last["interaction_weight"], seen[-1]["interaction_weight"])
-    images = datasets.to_visible(datasets.load("bars-and-stripes").test_images, 1)
+    images = to_visible(datasets.load("bars-and-stripes").test_images, 1)
     free_energies = reference.free_energies(*(saved[name].astype(float) for name in LEARNED), images)
     score = -free_energies.mean() - metrics[-1]["log_z"]
     assert metrics[-1]["test_log_likelihood"] == pytest.approx(score, abs=1e-5)
@@ -151,7 +158,7 @@ def test_averaged_parameters_are_what_is_saved_and_monitored(tmp_path, monkeypat
 
 def test_held_out_images_are_not_learned_and_the_test_images_looked_at_once(tmp_path, monkeypatch):
     trained = []
-    batches = datasets.batches
+    batches = iterate_batches
 
     def spy(images, *arguments, **settings):
         trained.append(images)
@@ -204,7 +211,7 @@ def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
     )
     for base in ("model", "data"):
         assert run(binary_rbm_gluon, tmp_path / base, "--num-epoch", "1", "--ais-base-rate", base) == 0
-    images = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
+    images = to_visible(datasets.load("bars-and-stripes").train_images, 1)
     assert seen[0] is None
     np.testing.assert_allclose(seen[1], ais.smoothed_visible_bias(images.mean(axis=0), 30))
 
@@ -269,7 +276,7 @@ def test_early_stopping_keeps_the_best_parameters(tmp_path, monkeypatch, capsys)
     np.testing.assert_array_equal(saved["interaction_weight"], parameters[1])
     np.testing.assert_array_equal(last["interaction_weight"], parameters[3])
     assert ["test_log_likelihood" in row for row in metrics] == [False, True, False, False]
-    images = datasets.to_visible(datasets.load("bars-and-stripes").test_images, 1)
+    images = to_visible(datasets.load("bars-and-stripes").test_images, 1)
     free_energies = reference.free_energies(*(saved[name].astype(float) for name in LEARNED), images)
     expected = -free_energies.mean() - metrics[1]["log_z"]
     assert metrics[1]["test_log_likelihood"] == pytest.approx(expected, abs=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import plots
+from gluon_rbm.evaluation import plots
 
 SHAPE = (3, 4)
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import __main__, datasets, native
-from gluon_rbm.framework import mx
+from gluon_rbm import __main__
+from gluon_rbm.data import datasets
+from gluon_rbm.backend import native
+from gluon_rbm.backend.framework import mx
 
 BARS = ("--dataset", "bars-and-stripes")
 

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import sampling
-from gluon_rbm.energy import Parameters
+from gluon_rbm.sampling.chains import STARTS
+from gluon_rbm.sampling.chains import initial_visible
+from gluon_rbm.sampling.chains import parallel_tempering
+from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.sampling.chains import simulated_annealing
+from gluon_rbm.sampling.inpainting import inpaint
+from gluon_rbm.sampling.inpainting import make_mask
+from gluon_rbm.sampling import chains
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 CHAINS = 10000
 GROUP = (1, 4)
@@ -40,21 +47,21 @@ def settings(held):
 
 
 def plain(machine, visible, key, **more):
-    return sampling.sample(machine, visible, 50, key, **more)
+    return sample_chains(machine, visible, 50, key, **more)
 
 
 def in_parts(machine, visible, key, **more):
-    *first, last = sampling.sample(machine, visible, 50, key, every=15, **more)
+    *first, last = sample_chains(machine, visible, 50, key, every=15, **more)
     assert len(first) == 3
     return last
 
 
 def annealed(machine, visible, key, **more):
-    return sampling.anneal(machine, visible, 220, key, **more)
+    return simulated_annealing(machine, visible, 220, key, **more)
 
 
 def tempered(machine, visible, key, **more):
-    return sampling.temper(machine, visible, 52, key, num_temperatures=4, **more).chains
+    return parallel_tempering(machine, visible, 52, key, num_temperatures=4, **more).chains
 
 
 @pytest.mark.parametrize("held", HELD)
@@ -85,8 +92,8 @@ def test_samples_at_other_temperatures(ctx, engine, seed, generator):
     machine, base = reference.random_machine(5, 3, generator, scale=0.5), generator.normal(size=5)
     trained, zeros = parameters(machine, ctx), np.zeros((CHAINS, 5))
     common = dict(base_visible_bias=base, engine=engine)
-    each = sampling.sample(trained, zeros, 30, [seed, 1], beta=np.repeat([0.0, 0.5], CHAINS // 2), **common)
-    cold = sampling.anneal(trained, zeros, 300, [seed, 2], highest_beta=2.5, **common)
+    each = sample_chains(trained, zeros, 30, [seed, 1], beta=np.repeat([0.0, 0.5], CHAINS // 2), **common)
+    cold = simulated_annealing(trained, zeros, 300, [seed, 2], highest_beta=2.5, **common)
     index = joint_index(each)
     for half, beta in ((index[: CHAINS // 2], 0.0), (index[CHAINS // 2 :], 0.5), (joint_index(cold), 2.5)):
         reference.assert_drawn_from(half, reference.joint(*machine, beta, base).ravel())
@@ -100,10 +107,10 @@ def test_tempering_and_annealing_cross_to_modes_that_plain_chains_do_not(ctx, en
     def all_on(chains):
         return chains.visible_sample.asnumpy().min(axis=1).mean()
 
-    crossed = all_on(sampling.temper(machine, zeros, 400, [seed], 12, swap_every=1, engine=engine).chains)
+    crossed = all_on(parallel_tempering(machine, zeros, 400, [seed], 12, swap_every=1, engine=engine).chains)
     assert crossed == pytest.approx(exact[-1], abs=5 * 0.5 / np.sqrt(1000) + 0.02)
-    assert all_on(sampling.sample(machine, zeros, 400, [seed], engine=engine)) < 0.5 * exact[-1]
-    assert all_on(sampling.anneal(machine, zeros, 400, [seed], engine=engine)) > 0.1
+    assert all_on(sample_chains(machine, zeros, 400, [seed], engine=engine)) < 0.5 * exact[-1]
+    assert all_on(simulated_annealing(machine, zeros, 400, [seed], engine=engine)) > 0.1
 
 
 def test_swap_rates_are_right(ctx, engine, seed, generator):
@@ -112,12 +119,12 @@ def test_swap_rates_are_right(ctx, engine, seed, generator):
     exact = [reference.joint(*machine, beta, base).ravel() for beta in betas]
     slopes = reference.uphill_slopes(*machine, base)
     accepted = np.minimum(1, np.exp(0.25 * (slopes[:, None] - slopes[None, :])))
-    rates = sampling.temper(
+    rates = parallel_tempering(
         parameters(machine, ctx), np.zeros((CHAINS, 4)), 200, [seed], 4, 0.25, 20, base_visible_bias=base, engine=engine
     ).swap_rates
     for rate, left, right in zip(rates, exact, exact[1:]):
         assert rate == pytest.approx(left @ accepted @ right, abs=5 * 0.5 / np.sqrt(CHAINS))
-    never = sampling.temper(parameters(machine, ctx), np.zeros((2, 4)), 5, [seed], 3, engine=engine)
+    never = parallel_tempering(parameters(machine, ctx), np.zeros((2, 4)), 5, [seed], 3, engine=engine)
     assert np.isnan(never.swap_rates).all() and never.chains.visible_sample.shape == (2, 4)
 
 
@@ -126,7 +133,7 @@ def test_arrays_of_either_kind_and_one_key_one_result(ctx, engine, seed, generat
     images = generator.random((50, 20)).astype(np.float32)
 
     def run(key, images):
-        return sampling.sample(machine, images, 3, [key], engine=engine).visible_sample.asnumpy()
+        return sample_chains(machine, images, 3, [key], engine=engine).visible_sample.asnumpy()
 
     first = run(seed, images)
     np.testing.assert_array_equal(run(seed, mx.nd.array(images, ctx=ctx)), first)
@@ -139,7 +146,7 @@ def test_arrays_of_either_kind_and_one_key_one_result(ctx, engine, seed, generat
 def test_starts(ctx, seed, generator):
     machine = parameters(reference.random_machine(4, 2, generator), ctx)
     images, base = generator.random((3, 4)).astype(np.float32), generator.normal(size=4)
-    starts = {kind: sampling.start(machine, kind, CHAINS, [seed], images, base).asnumpy() for kind in sampling.STARTS}
+    starts = {kind: initial_visible(machine, kind, CHAINS, [seed], images, base).asnumpy() for kind in STARTS}
     np.testing.assert_array_equal(starts["zeros"], np.zeros((CHAINS, 4)))
     np.testing.assert_array_equal(starts["images"], images[np.arange(CHAINS) % 3])
     for kind, probability in (("random", np.full(4, 0.5)), ("base", reference.sigmoid(base))):
@@ -160,11 +167,11 @@ def test_masks(seed):
     ):
         expected = np.ones(shape)
         expected[dropped] = 0
-        np.testing.assert_array_equal(sampling.mask(kind, shape, share=0.3).reshape(shape), expected, kind)
-    at_random = sampling.mask("random", (10, 10, 3), 0.37, [seed]).reshape(100, 3)
+        np.testing.assert_array_equal(make_mask(kind, shape, share=0.3).reshape(shape), expected, kind)
+    at_random = make_mask("random", (10, 10, 3), 0.37, [seed]).reshape(100, 3)
     assert (at_random[:, :1] == at_random).all() and at_random[:, 0].sum() == 63
-    np.testing.assert_array_equal(sampling.mask("random", (10, 10, 3), 0.37, [seed]).reshape(100, 3), at_random)
-    assert (sampling.mask("random", (10, 10, 3), 0.37, [seed + 1]).reshape(100, 3) != at_random).any()
+    np.testing.assert_array_equal(make_mask("random", (10, 10, 3), 0.37, [seed]).reshape(100, 3), at_random)
+    assert (make_mask("random", (10, 10, 3), 0.37, [seed + 1]).reshape(100, 3) != at_random).any()
 
 
 @pytest.mark.parametrize("annealed", [False, True])
@@ -173,7 +180,7 @@ def test_missing_pixels_are_filled_as_they_should_be(ctx, engine, seed, generato
     machine, copies = reference.random_machine(5, 3, generator, scale=0.7), 4000
     pair = np.array([[1, np.nan, 0, np.nan, np.nan], [np.nan, 0, np.nan, np.nan, 1]])
     images = np.tile(pair, (copies, 1))
-    filled = sampling.fill_in(parameters(machine, ctx), images, 100, [seed], annealed=annealed, engine=engine)
+    filled = inpaint(parameters(machine, ctx), images, 100, [seed], annealed=annealed, engine=engine)
     for number, image in enumerate(pair):
         known = ~np.isnan(image)
         exact = reference.given(reference.joint(*machine), mask=known, values=image).sum(axis=1) @ reference.states(5)
@@ -188,9 +195,9 @@ def test_missing_pixels_are_filled_as_they_should_be(ctx, engine, seed, generato
 def test_a_mask_says_the_same_as_nan(ctx, seed, generator):
     machine = parameters(reference.random_machine(6, 3, generator), ctx)
     images = generator.integers(0, 2, (7, 6)).astype(float)
-    mask = sampling.mask("left", (2, 3), 0.4)
-    by_mask = sampling.fill_in(machine, images, 9, [seed], mask=mask)
-    by_nan = sampling.fill_in(machine, np.where(mask, images, np.nan), 9, [seed])
+    mask = make_mask("left", (2, 3), 0.4)
+    by_mask = inpaint(machine, images, 9, [seed], mask=mask)
+    by_nan = inpaint(machine, np.where(mask, images, np.nan), 9, [seed])
     for left, right in zip(by_mask, by_nan):
         np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
 
@@ -200,7 +207,7 @@ def test_grey_pixels_that_are_known_stay_grey(ctx, seed, generator, sweeps):
     machine = parameters(reference.random_machine(6, 3, generator), ctx)
     images = generator.random((7, 6)).astype(np.float32)
     images[:, 4] = np.nan
-    for part in sampling.fill_in(machine, images, sweeps, [seed], annealed=True, base_visible_bias=np.zeros(6)):
+    for part in inpaint(machine, images, sweeps, [seed], annealed=True, base_visible_bias=np.zeros(6)):
         np.testing.assert_allclose(np.delete(part.asnumpy(), 4, axis=1), np.delete(images, 4, axis=1), rtol=1e-6)
         assert np.isfinite(part.asnumpy()).all()
 
@@ -211,31 +218,31 @@ def test_grey_pixels_that_are_known_stay_grey(ctx, seed, generator, sweeps):
 def test_errors():
     machine, two = Parameters(mx.nd.zeros(6), mx.nd.zeros(3), mx.nd.zeros((6, 3))), np.zeros((2, 6))
     for message, call in [
-        ("do not start from 'ones'; choose one of zeros", lambda: sampling.start(machine, "ones", 3)),
-        ("chains is 0", lambda: sampling.start(machine, "zeros", 0)),
-        ("'images' needs images", lambda: sampling.start(machine, "images", 3)),
-        ("'base' needs the base rate", lambda: sampling.start(machine, "base", 3)),
-        ("needs .images, 6.", lambda: sampling.start(machine, "images", 3, images=np.zeros((2, 5)))),
-        ("needs .images, 6.", lambda: sampling.sample(machine, np.zeros(6), 1, [1])),
-        ("needs .images, 6.", lambda: sampling.sample(machine, np.zeros((0, 6)), 1, [1])),
-        ("outside of .0, 1.", lambda: sampling.sample(machine, two + 255, 1, [1])),
-        ("outside of .0, 1.", lambda: sampling.sample(machine, two + np.nan, 1, [1])),
-        ("sweeps is 0", lambda: sampling.sample(machine, two, 0, [1])),
-        ("sweeps is 0", lambda: sampling.sample(machine, two, 0, [1], every=2)),
-        ("a part is 0", lambda: sampling.sample(machine, two, 2, [1], every=0)),
-        ("mask have shape", lambda: sampling.sample(machine, two, 1, [1], clamp=(np.zeros(5), np.zeros(6)))),
-        ("sweeps is 0", lambda: sampling.anneal(machine, two, 0, [1])),
-        ("lowest inverse temperature is -1", lambda: sampling.anneal(machine, two, 1, [1], lowest_beta=-1)),
-        ("highest inverse temperature is inf", lambda: sampling.anneal(machine, two, 1, [1], highest_beta=np.inf)),
-        ("with 1 temperatures", lambda: sampling.temper(machine, two, 1, [1], num_temperatures=1)),
-        ("down to beta = 1", lambda: sampling.temper(machine, two, 1, [1], lowest_beta=1)),
-        ("sweeps is 0", lambda: sampling.temper(machine, two, 0, [1])),
-        ("a part is 0", lambda: sampling.temper(machine, two, 1, [1], swap_every=0)),
-        ("no mask 'middle'; choose one of top", lambda: sampling.mask("middle", (2, 3))),
-        ("share to drop is 1.1", lambda: sampling.mask("top", (2, 3), 1.1)),
-        ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: sampling.fill_in(machine, two, 1, [1], np.ones(5))),
-        ("other values than 0 and 1", lambda: sampling.fill_in(machine, two, 1, [1], np.full(6, np.nan))),
-        ("sweeps is 0", lambda: sampling.fill_in(machine, two, 0, [1])),
+        ("do not start from 'ones'; choose one of zeros", lambda: initial_visible(machine, "ones", 3)),
+        ("chains is 0", lambda: initial_visible(machine, "zeros", 0)),
+        ("'images' needs images", lambda: initial_visible(machine, "images", 3)),
+        ("'base' needs the base rate", lambda: initial_visible(machine, "base", 3)),
+        ("needs .images, 6.", lambda: initial_visible(machine, "images", 3, images=np.zeros((2, 5)))),
+        ("needs .images, 6.", lambda: sample_chains(machine, np.zeros(6), 1, [1])),
+        ("needs .images, 6.", lambda: sample_chains(machine, np.zeros((0, 6)), 1, [1])),
+        ("outside of .0, 1.", lambda: sample_chains(machine, two + 255, 1, [1])),
+        ("outside of .0, 1.", lambda: sample_chains(machine, two + np.nan, 1, [1])),
+        ("sweeps is 0", lambda: sample_chains(machine, two, 0, [1])),
+        ("sweeps is 0", lambda: sample_chains(machine, two, 0, [1], every=2)),
+        ("a part is 0", lambda: sample_chains(machine, two, 2, [1], every=0)),
+        ("mask have shape", lambda: sample_chains(machine, two, 1, [1], clamp=(np.zeros(5), np.zeros(6)))),
+        ("sweeps is 0", lambda: simulated_annealing(machine, two, 0, [1])),
+        ("lowest inverse temperature is -1", lambda: simulated_annealing(machine, two, 1, [1], lowest_beta=-1)),
+        ("highest inverse temperature is inf", lambda: simulated_annealing(machine, two, 1, [1], highest_beta=np.inf)),
+        ("with 1 temperatures", lambda: parallel_tempering(machine, two, 1, [1], num_temperatures=1)),
+        ("down to beta = 1", lambda: parallel_tempering(machine, two, 1, [1], lowest_beta=1)),
+        ("sweeps is 0", lambda: parallel_tempering(machine, two, 0, [1])),
+        ("a part is 0", lambda: parallel_tempering(machine, two, 1, [1], swap_every=0)),
+        ("no mask 'middle'; choose one of top", lambda: make_mask("middle", (2, 3))),
+        ("share to drop is 1.1", lambda: make_mask("top", (2, 3), 1.1)),
+        ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: inpaint(machine, two, 1, [1], np.ones(5))),
+        ("other values than 0 and 1", lambda: inpaint(machine, two, 1, [1], np.full(6, np.nan))),
+        ("sweeps is 0", lambda: inpaint(machine, two, 0, [1])),
     ]:
         with pytest.raises(InputError, match=message):
             call()

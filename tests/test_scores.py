@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm import scores
-from gluon_rbm.energy import Parameters, pseudo_log_likelihood
+from gluon_rbm.likelihood import scores
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import pseudo_log_likelihood
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 
 def parameters(machine, dtype="float32"):

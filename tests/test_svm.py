@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import __main__, networks
-from gluon_rbm.framework import mx
+from gluon_rbm import __main__
+from gluon_rbm.models import networks
+from gluon_rbm.backend.framework import mx
 
 DIGITS = ("--dataset", "digits", "--no-cuda")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import reference
 
-from gluon_rbm import tempering
+from gluon_rbm.sampling import tempering
 
 
 def test_swaps_keep_every_replicas_distribution_and_their_rates_are_right(seed, generator):

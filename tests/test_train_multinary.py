@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm import __main__, datasets, epochs, image_pipeline, multinary_training, networks, units
+from gluon_rbm import __main__
+from gluon_rbm.data import datasets
+from gluon_rbm.training import epochs
+from gluon_rbm.data import transforms
+from gluon_rbm.training import multinary
+from gluon_rbm.models import networks
+from gluon_rbm.models import units
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx
-from gluon_rbm.run_folder import read_metrics
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.training.run_folder import read_metrics
 
 SMALL = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--learning-rate", "0.01"]
 SMALL += ["--held-out", "1000", "--sample-sweeps", "2", "--batch-size", "100"]  # the last batch holds 37
@@ -109,7 +116,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
     assert run(tmp_path / "whole", "--num-epoch", 2, *arguments) == 0
 
     def stop_in(number):
-        after_step = multinary_training.NetworkRun._after_step
+        after_step = multinary.NetworkRun._after_step
 
         def stop(self, result, progress):
             after_step(self, result, progress)
@@ -120,7 +127,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
 
     for number in (2, 3):
         with monkeypatch.context() as patch:
-            patch.setattr(multinary_training.NetworkRun, "_after_step", stop_in(number))
+            patch.setattr(multinary.NetworkRun, "_after_step", stop_in(number))
             status = run(tmp_path / "parts", "--num-epoch", 2, "--resume", "--data-loader-num-worker", 0, *arguments)
             assert status == (143 if number == 2 or "greedy" in arguments else 0)
     assert run(tmp_path / "parts", "--num-epoch", 2, "--resume", *arguments) == 0
@@ -171,7 +178,7 @@ def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
     network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
     args = descent(learning_rate=rate, weight_decay=decay)
     values = from_host(networks.to_values(images, description), ctx)
-    learner = multinary_training.NetworkLearner(args, network, None, values)
+    learner = multinary.NetworkLearner(args, network, None, values)
     a, b, w = (learner.arrays()["0." + n].asnumpy() for n in networks.Parameters._fields)
     learner.step(values)
 
@@ -199,7 +206,7 @@ def test_persistent_chains_go_on_and_are_what_the_loss_looks_at(ctx, generator, 
     network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
     args = descent(learning_rate=0.1, sampled=True, chains="persistent", k=2)
     values = from_host(networks.to_values(images, description), ctx)
-    learner = multinary_training.NetworkLearner(args, network, None, values)
+    learner = multinary.NetworkLearner(args, network, None, values)
     np.testing.assert_array_equal(learner.arrays()["chains.0"].asnumpy(), values.asnumpy())
     for count in (6, 4):
         before = {name: array.asnumpy() for name, array in learner.arrays().items()}
@@ -216,7 +223,7 @@ def test_persistent_chains_go_on_and_are_what_the_loss_looks_at(ctx, generator, 
 
 def test_presets_are_defaults(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(multinary_training, "train", seen.append)
+    monkeypatch.setattr(multinary, "train", seen.append)
     start = ["train-multinary", "--dense", "7", "--preset", "celeba-64", "--learning-rate", "0.5"]
     assert __main__.main(start) == 0
     (args,) = seen
@@ -249,10 +256,10 @@ def test_a_folder_of_colour_images_of_different_sizes(tmp_path, generator, capsy
 def test_images_are_brought_to_a_size_around_their_middle():
     image = np.zeros((20, 60, 3), np.uint8)
     image[:, 20:40] = 200  # what a square of the height shows, alone
-    assert np.all(image_pipeline.fitted(image, (10, 10)) == 200)
-    assert image_pipeline.fitted(image, (10, 30))[5].tolist() == image[::2, ::2][5].tolist()
-    assert image_pipeline.fitted(image[..., 0], (40, 30)).shape == (40, 30)
-    assert image_pipeline.fitted(image, (20, 60)) is image
+    assert np.all(transforms.resize_and_crop(image, (10, 10)) == 200)
+    assert transforms.resize_and_crop(image, (10, 30))[5].tolist() == image[::2, ::2][5].tolist()
+    assert transforms.resize_and_crop(image[..., 0], (40, 30)).shape == (40, 30)
+    assert transforms.resize_and_crop(image, (20, 60)) is image
 
 
 @pytest.mark.parametrize("shape", [(200, 7, 9, 3), (200, 7, 9)])
@@ -260,7 +267,7 @@ def test_crops_and_mirrors_are_drawn_by_the_generator_alone(shape, seed):
     images = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
     def vary(**how):
-        return image_pipeline.varied(images, np.random.default_rng(seed + 1), **how)
+        return transforms.augment(images, np.random.default_rng(seed + 1), **how)
 
     assert vary() is images
     np.testing.assert_array_equal(vary(padding=2, mirror=True), vary(padding=2, mirror=True))
@@ -377,7 +384,7 @@ def test_values_outside_the_maximum_are_refused(tmp_path):
 def test_samples_start_with_the_mean_and_covariance_of_images(generator):
     mixing = generator.standard_normal((3, 3))
     values = mx.nd.array(5 + generator.standard_normal((500, 3)) @ mixing)
-    drawn = multinary_training._normal_like(values, 20000, units.Gaussian(), generator)
+    drawn = multinary._normal_like(values, 20000, units.Gaussian(), generator)
     rows = values.asnumpy()
     covariance = np.cov(rows.T, bias=True)
     # 6 standard errors of a mean, and of products of normal numbers, of 20,000
@@ -385,5 +392,5 @@ def test_samples_start_with_the_mean_and_covariance_of_images(generator):
     assert (np.abs(drawn.mean(axis=0) - rows.mean(axis=0)) < 6 * deviations / np.sqrt(20000)).all()
     assert (np.abs(np.cov(drawn.T) - covariance) < 6 * np.outer(deviations, deviations) * np.sqrt(2 / 20000)).all()
     wide = mx.nd.array(3 + 3 * generator.standard_normal((500, 3)))
-    cut = multinary_training._normal_like(wide, 1000, units.Multinary(6), generator)
+    cut = multinary._normal_like(wide, 1000, units.Multinary(6), generator)
     assert cut.min() == 0 and cut.max() == 6

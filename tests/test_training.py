@@ -12,8 +12,13 @@ import reference
 import ais
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm import datasets, options, run_folder, training
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.files import write_whole
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.cli import options
+from gluon_rbm.training import run_folder
+from gluon_rbm.training import binary_training
+from gluon_rbm.backend.framework import mx
 
 SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 MODULES = {"gluon": "binary_rbm_gluon", "module": "binary_rbm_module"}
@@ -23,7 +28,7 @@ SMALL += ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
 
 
 @pytest.fixture(params=SCRIPTS)
@@ -156,15 +161,15 @@ def test_what_a_run_leaves(script, tmp_path):
 
 
 def test_the_whole_showcase(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 3000)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 3000)
     pictures = {}
-    original = training.plots.showcase
+    original = binary_training.plots.showcase
 
     def remember(originals, samples, image_shape, sweeps, side):
         pictures.update(originals=originals, samples=samples, sweeps=sweeps, side=side)
         return original(originals, samples, image_shape, sweeps, side)
 
-    monkeypatch.setattr(training.plots, "showcase", remember)
+    monkeypatch.setattr(binary_training.plots, "showcase", remember)
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "1") == 0
     assert pictures["sweeps"] == 3000 and pictures["side"] == 15
     assert pictures["originals"].shape == pictures["samples"].shape == (225, 16)
@@ -235,12 +240,12 @@ def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
     """rate / batch size times (mean gradient + lambda W): the documented 0.1 is an effective 0.1 / 80."""
     args = options.parse([*SMALL, "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5"], "x")
     data = datasets.load("bars-and-stripes")
-    arrays = training._initial_arrays(args, data, mx.cpu())
+    arrays = binary_training._initial_arrays(args, data, mx.cpu())
     arrays["visible_layer_bias"][:] = 0.5
     before = {name: array.asnumpy() for name, array in arrays.items()}
     make_learner = script.GluonLearner if script is binary_rbm_gluon else script.ModuleLearner
     learner = make_learner(args, arrays, mx.cpu())
-    batch = datasets.to_visible(data.train_images[:8], data.maximum)
+    batch = to_visible(data.train_images[:8], data.maximum)
     learner.step(mx.nd.array(batch))
     mx.nd.waitall()
     after = {name: array.asnumpy() for name, array in learner.arrays().items()}
@@ -257,7 +262,7 @@ def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
 def test_a_uniform_start():
     data = datasets.load("digits")
     args = options.parse(["--preset", "exercise", "--num-hidden", "50"], "x")
-    arrays = {name: array.asnumpy() for name, array in training._initial_arrays(args, data, mx.cpu()).items()}
+    arrays = {name: array.asnumpy() for name, array in binary_training._initial_arrays(args, data, mx.cpu()).items()}
     assert (arrays["hidden_layer_bias"] == 0).all()
     for name in ("interaction_weight", "visible_layer_bias"):
         values = arrays[name].ravel()
@@ -270,7 +275,7 @@ def test_a_uniform_start():
 def test_initial_visible_bias_of_the_data():
     data = datasets.load("digits")
     args = options.parse(["--initial-visible-bias", "data"], "x")
-    bias = training._initial_arrays(args, data, mx.cpu())["visible_layer_bias"].asnumpy()
+    bias = binary_training._initial_arrays(args, data, mx.cpu())["visible_layer_bias"].asnumpy()
     mean = data.train_images.reshape((len(data.train_images), -1)).mean(axis=0) / 16
     np.testing.assert_allclose(bias, ais.smoothed_visible_bias(mean, len(data.train_images)), rtol=1e-5)
 
@@ -283,7 +288,7 @@ def test_a_run_learns(tmp_path):
     a, b, w = (arrays[name].astype(float) for name in ("visible_layer_bias", "hidden_layer_bias", "interaction_weight"))
     hidden = reference.states(6)
     log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
-    visible = datasets.to_visible(datasets.load("bars-and-stripes").train_images, 1)
+    visible = to_visible(datasets.load("bars-and-stripes").train_images, 1)
     log_likelihood = (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
     independent_pixels = 16 * np.log(0.5)
     assert independent_pixels + 3 < log_likelihood < -np.log(30)
@@ -426,7 +431,7 @@ def test_an_error_inside_mxnet_is_one_line(script, tmp_path, capsys, monkeypatch
     def fail(*arguments, **options):
         raise mx.MXNetError("Traceback\nCheck failed: something")
 
-    monkeypatch.setattr(training._Run, "_train_epoch", fail)
+    monkeypatch.setattr(binary_training._Run, "_train_epoch", fail)
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
     assert "MXNet failed (Check failed: something)" in one_line(capsys)
 
@@ -495,7 +500,7 @@ def test_sizes_beyond_mxnet(script, tmp_path, capsys, arguments, message):
 
 def test_an_engine_that_cannot_be_had(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        training.gibbs.native, "available", lambda: training.gibbs.native.Availability("it is not built")
+        binary_training.gibbs.native, "available", lambda: binary_training.gibbs.native.Availability("it is not built")
     )
     assert run(script, tmp_path / "run", "--engine", "native") == 2
     assert "it is not built; choose --engine mxnet or auto" in one_line(capsys)
@@ -566,7 +571,7 @@ def test_divergence_from_a_setting(script, tmp_path, capsys):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(KeyError), run_folder.write_whole(str(path)) as temporary:
+    with pytest.raises(KeyError), write_whole(str(path)) as temporary:
         with open(temporary, "w") as file:
             file.write("half")
         raise KeyError

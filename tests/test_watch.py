@@ -15,8 +15,10 @@ from test_label_training import assert_same, learned
 
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm import __main__, training, watch
-from gluon_rbm.run_folder import read_metrics
+from gluon_rbm import __main__
+from gluon_rbm.training import binary_training
+from gluon_rbm.training import tensorboard
+from gluon_rbm.training.run_folder import read_metrics
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
 
@@ -29,7 +31,7 @@ NETWORK += ["--batch-size", "100", "--held-out", "1000"]
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
 
 
 def run(folder, *arguments, script=binary_rbm_gluon):
@@ -52,7 +54,7 @@ def records(path):
 def shown(folder):
     """What TensorBoard makes of a run folder: tag -> list of (step, value); a session begins by forgetting."""
     values = {}
-    for path in sorted((folder / watch.FOLDER).iterdir()):
+    for path in sorted((folder / tensorboard.FOLDER).iterdir()):
         for record in records(path):
             event = event_pb2.Event.FromString(record)
             if event.HasField("session_log"):
@@ -184,7 +186,7 @@ def test_watching_changes_nothing(tmp_path, name):
     for folder, flag in (("watched", ["--tensorboard"]), ("not", [])):
         assert run(tmp_path / folder, *arguments, *flag, script=SCRIPTS[name]) == 0
     assert_same(tmp_path / "watched", tmp_path / "not")
-    assert not (tmp_path / "not" / watch.FOLDER).exists()
+    assert not (tmp_path / "not" / tensorboard.FOLDER).exists()
 
 
 def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
@@ -205,7 +207,7 @@ def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
 def test_a_run_that_was_interrupted_within_an_epoch(tmp_path, monkeypatch):
     """Nothing is missing but what that epoch changed in all."""
     assert run(tmp_path / "whole", "--num-epoch", "3", "--tensorboard") == 0
-    step = training._Run._after_step
+    step = binary_training._Run._after_step
 
     def interrupt(self, *arguments):
         step(self, *arguments)
@@ -213,7 +215,7 @@ def test_a_run_that_was_interrupted_within_an_epoch(tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_after_step", interrupt)
+        patch.setattr(binary_training._Run, "_after_step", interrupt)
         assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard") == 128 + signal.SIGTERM
     assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard", "--resume") == 0
     whole = {(tag, step): value for (tag, step), value in numbers(tmp_path / "whole").items()
@@ -242,7 +244,7 @@ def test_without_tensorboardx_nothing_is_made(tmp_path, capsys, monkeypatch, tra
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, capsys):
-    (tmp_path / watch.FOLDER).write_text("a file")
+    (tmp_path / tensorboard.FOLDER).write_text("a file")
     assert run(tmp_path, "--num-epoch", "1", "--tensorboard") == 2
     error = capsys.readouterr().err.strip()
     assert "leave --tensorboard out" in error and len(error.splitlines()) == 1

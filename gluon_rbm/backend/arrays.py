@@ -6,9 +6,9 @@ import math
 import numpy as np
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
-__all__ = ["as_given", "beside", "from_host", "host_view", "on_cpu", "operand", "store", "store_product", "take_rows"]
+__all__ = ["restore_kind", "asarray_like", "from_host", "host_view", "on_cpu", "as_operand", "assign", "assign_product", "take_rows"]
 
 
 def host_view(array):
@@ -50,7 +50,7 @@ def from_host(array, context=None):
     return result
 
 
-def operand(array):
+def as_operand(array):
     """The NDArray as something with NumPy's operators: a NumPy view on a CPU, an `mx.np` array on a GPU; no copy.
 
     On a CPU NumPy's BLAS is the fastest at hand: 131 GFLOP/s on two cores where MXNet's `dot` reaches 74. NumPy arrays
@@ -64,14 +64,14 @@ def on_cpu(array):
     return isinstance(array, np.ndarray) or array.context.device_type == "cpu"
 
 
-def as_given(value, given):
+def restore_kind(value, given):
     """What operators made of `operand`s, as an array like the one that was `given`: of NumPy, or an NDArray."""
     if isinstance(given, np.ndarray):
         return value
     return from_host(value) if isinstance(value, np.ndarray) else value.as_nd_ndarray()
 
 
-def beside(values, array):
+def asarray_like(values, array):
     """NumPy values as an array like the other: of its kind and dtype, on its device."""
     values = np.asarray(values, array.dtype)
     return values if isinstance(array, np.ndarray) else from_host(values, array.context)
@@ -84,22 +84,22 @@ def take_rows(array, indices):
     return array.take(mx.nd.array(indices, ctx=array.context, dtype="int32"))
 
 
-def store(target, how, value):
+def assign(target, how, value):
     """Do what an operator was asked to do ("write", "inplace", "add" or "null") with an `operand` and its target."""
     if how == "null":
         return
-    place = operand(target)
+    place = as_operand(target)
     if how == "add":
         place += value
     else:
         place[:] = value
 
 
-def store_product(target, how, left, right):
+def assign_product(target, how, left, right):
     """As `store` of left.right, and return it; on a CPU it is made in place (a new array of this size costs more)."""
     if how in ("write", "inplace") and on_cpu(target):
-        return np.matmul(left, right, out=operand(target))
+        return np.matmul(left, right, out=as_operand(target))
     product = left @ right
-    store(target, how, product)
+    assign(target, how, product)
     return product
 

@@ -3,7 +3,8 @@
 import re
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import _replace_wheel, mx
+from gluon_rbm.backend.framework import _replace_wheel
+from gluon_rbm.backend.framework import mx
 
 __all__ = ["choose_context", "choose_contexts"]
 

@@ -1,6 +1,6 @@
 """The one door to MXNet: makes `import mxnet` work on today's Pythons and NumPys, and chooses the device.
 
-Every other module writes `from gluon_rbm.framework import mx`. Importing this module raises `ImportError`, in one
+Every other module writes `from gluon_rbm.backend.framework import mx`. Importing this module raises `ImportError`, in one
 line that says what to do, when MXNet is missing or cannot be loaded.
 """
 
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm import __version__, peers
+from gluon_rbm import __version__
+from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
 
 try:
@@ -193,7 +194,7 @@ def _import_mxnet():
     _warn_of_two_wheels(wheels)
     if any(name in wheels for name in _CUDA_WHEELS):
         _preload_cuda_libraries()
-    peers.attend()
+    heartbeat.attend()
     try:
         with _as_a_worker(), warnings.catch_warnings():
             # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["ENDED", "Address", "Watch", "address", "attend", "finish", "seconds_to_wait"]
+__all__ = ["ENDED", "Address", "Heartbeat", "address", "attend", "finish", "seconds_to_wait"]
 
 ENDED = 4  # exit status: another process of the run has ended
 _GRACE = 10  # seconds
@@ -77,7 +77,7 @@ def attend():
             hub.start()
             atexit.register(hub.finish)
         else:
-            atexit.register(Watch(where).leave)
+            atexit.register(Heartbeat(where).leave)
     except InputError as error:
         print("%s: error: %s" % (os.environ["DMLC_ROLE"], error), file=sys.stderr)
         sys.exit(error.exit_status)
@@ -245,7 +245,7 @@ class _Hub(threading.Thread):
 # --- In the others ----------------------------------------------------------------------------------------------------
 
 
-class Watch:
+class Heartbeat:
     """The connection of a server or worker to the scheduler, and the thread that ends this process when another ends.
 
     Raises InputError where no scheduler answers, or not all others come, within `seconds_to_wait`.
@@ -319,13 +319,13 @@ class Watch:
 
     def fail(self, reason):
         """End the others, for a reason in one line. This process is to end by itself, soon: see `finish`."""
-        Watch.failed = True
+        Heartbeat.failed = True
         self._lines.send(failed=reason)
 
 
 def finish(status):
     """End this process at once if it failed: at its exit MXNet would wait for the others."""
-    if Watch.failed:
+    if Heartbeat.failed:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -10,13 +10,14 @@ import threading
 
 import numpy as np
 
-from gluon_rbm.arrays import from_host, host_view
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.framework import mx
 
-__all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "generator", "seed_mxnet"]
+__all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "make_generator", "seed_mxnet"]
 
 
-def generator(*key):
+def make_generator(*key):
     """NumPy's generator of what is drawn on the host; `Noise` is for chains."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
 
@@ -78,7 +79,7 @@ def draw_key(context=None, F=mx.nd):
 
 
 class KeyedOperators:
-    """`mx.nd`, but what is drawn follows from a key: the F of `gluon_rbm.units` where no generator is to be seeded."""
+    """`mx.nd`, but what is drawn follows from a key: the F of `gluon_rbm.models.units` where no generator is to be seeded."""
 
     def __init__(self, key):
         self.random = Noise(key)

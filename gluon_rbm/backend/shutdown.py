@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 __all__ = []
 

@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from gluon_rbm import command, datasets, label_rbm, plots
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.models import label_rbm
+from gluon_rbm.evaluation import plots
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host
+from gluon_rbm.backend.arrays import from_host
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -31,7 +35,7 @@ def run(args):
     log_posterior = np.concatenate(
         [
             label_rbm.class_log_posterior(parameters, from_host(rows, context), num_classes).asnumpy()
-            for rows in datasets.batches(images, data.maximum, _ROWS_AT_ONCE)
+            for rows in iterate_batches(images, data.maximum, _ROWS_AT_ONCE)
         ]
     )
     counts = np.zeros((num_classes, num_classes), int)

@@ -8,11 +8,22 @@ import sys
 
 import numpy as np
 
-from gluon_rbm import datasets, framework, gibbs, interruption, options, plots
-from gluon_rbm.arguments import OneLineParser, at_least
-from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import check_writable, read_model, write_whole
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
+from gluon_rbm.backend import framework
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.backend import interruption
+from gluon_rbm.cli import options
+from gluon_rbm.evaluation import plots
+from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.errors import InputError
+from gluon_rbm.errors import one_line
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.files import check_writable
+from gluon_rbm.models.files import read_model
+from gluon_rbm.backend.files import write_whole
 
 __all__ = [
     "Results",
@@ -112,7 +123,7 @@ def load_model(args, labels=False):
 
     Without, raises InputError for a model that has labels.
     """
-    context, _ = framework.choose_context(args.cuda, args.device_id)
+    context, _ = choose_context(args.cuda, args.device_id)
     parameters, num_classes = read_model(args.model)
     if num_classes and not labels:
         raise InputError(
@@ -142,7 +153,7 @@ def pixels(args, data, count):
             "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
         )
     rows = np.sort(generator(args.seed, 0).choice(len(images), count, replace=False))
-    return datasets.to_visible(images[rows], data.maximum)
+    return to_visible(images[rows], data.maximum)
 
 
 # --- Results ----------------------------------------------------------------------------------------------------------

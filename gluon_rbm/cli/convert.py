@@ -2,9 +2,11 @@
 
 import os
 
-from gluon_rbm import interchange
-from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.run_folder import PARAMETERS, parameter_file
+from gluon_rbm.models import interchange
+from gluon_rbm.errors import InputError
+from gluon_rbm.errors import one_line
+from gluon_rbm.models.files import PARAMETERS
+from gluon_rbm.models.files import parameter_file
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

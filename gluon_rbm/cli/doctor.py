@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from gluon_rbm.backend.devices import choose_context
 import gluon_rbm
 from gluon_rbm.errors import InputError
 
@@ -125,7 +126,7 @@ def _mxnet():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         try:
-            from gluon_rbm import framework
+            from gluon_rbm.backend import framework
         except Exception as error:  # MXNet's own import may fail with anything
             yield Finding("MXNet", "cannot be used", " ".join(str(error).split()))
             return
@@ -143,14 +144,14 @@ def _mxnet():
 def _framework():
     """The door to MXNet, or None where it does not open: `_mxnet` has said why."""
     try:
-        from gluon_rbm import framework
+        from gluon_rbm.backend import framework
     except Exception:
         return None
     return framework
 
 
 def _native():
-    from gluon_rbm import native
+    from gluon_rbm.backend import native
 
     availability = native.available()
     if not availability:
@@ -179,7 +180,7 @@ def _gpu():
         return
     cuda = framework.mx.runtime.Features().is_enabled("CUDA")
     try:
-        context, _ = framework.choose_context(True)
+        context, _ = choose_context(True)
         yield Finding("GPU", "%s computes (driver: %s)" % (context, driver or "unknown"))
     except InputError as error:
         # A CPU build on a machine without a GPU is as it should be.
@@ -198,8 +199,9 @@ def _steps():
     import numpy as np
 
     from binary_rbm import BinaryRBMBlock
-    from gluon_rbm import gibbs, native
-    from gluon_rbm.framework import mx
+    from gluon_rbm.sampling import gibbs
+    from gluon_rbm.backend import native
+    from gluon_rbm.backend.framework import mx
 
     for engine in gibbs.ENGINES[1:]:
         if engine == "native" and not native.available():
@@ -221,7 +223,7 @@ def _steps():
 
 
 def _data_sets(data_dir):
-    from gluon_rbm import downloads
+    from gluon_rbm.data import downloads
 
     for about, folder in (("--data-dir", data_dir), ("MXNET_RBM_DATA", os.environ.get("MXNET_RBM_DATA"))):
         if folder and not os.path.isdir(os.path.expanduser(folder)):

@@ -5,10 +5,18 @@ import os
 import statistics
 
 import binary_rbm_gluon
-from gluon_rbm import command, datasets, judge
-from gluon_rbm.arguments import at_least
-from gluon_rbm.commands import recall, reconstruct, resample, sample, score, weights
-from gluon_rbm.run_folder import read_metrics, write_whole
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.evaluation import classifier
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli import recall
+from gluon_rbm.cli import reconstruct
+from gluon_rbm.cli import resample
+from gluon_rbm.cli import sample
+from gluon_rbm.cli import score
+from gluon_rbm.cli import weights
+from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.backend.files import write_whole
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -27,7 +35,7 @@ def add_arguments(add):
 
 def run(args):
     """Train each machine, and run every command on it; the times of the epochs go into exercise.json."""
-    judge.check_labels(datasets.load(args.dataset, args.data_dir))
+    classifier.check_labels(datasets.load(args.dataset, args.data_dir))
     report = {}
     for num_hidden in args.hidden:
         folder = os.path.join(args.output_dir, "hidden-%d" % num_hidden)

@@ -2,9 +2,17 @@
 
 import json
 
-from gluon_rbm import command, datasets, framework, frechet, image_files
-from gluon_rbm.arguments import at_least
-from gluon_rbm.run_folder import check_writable, write_whole
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.backend import framework
+from gluon_rbm.evaluation import frechet
+from gluon_rbm.data import image_files
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.backend.files import check_writable
+from gluon_rbm.backend.files import write_whole
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -33,10 +41,10 @@ def run(args):
     """Print the distance and its floor in one line, and write them as JSON where asked to."""
     if args.json is not None:
         check_writable(args.json, "--json")
-    context, _ = framework.choose_context(args.cuda, args.device_id)
+    context, _ = choose_context(args.cuda, args.device_id)
     data = datasets.load(args.dataset, args.data_dir)
     drawn = image_files.read_images(args.drawn, data.image_shape, args.resize, array=args.array)
-    real = datasets.to_visible(datasets.part(data, args.part)[0], data.maximum)
+    real = to_visible(datasets.part(data, args.part)[0], data.maximum)
     network, name = _network(args, data, context)
     seen = [frechet.features(network, images, data.image_shape, context) for images in (real, drawn)]
     found = {"features": name, **frechet.compare(*seen, [args.seed])._asdict()}
@@ -47,7 +55,7 @@ def run(args):
         return
     whole = {
         "arguments": {name: value for name, value in vars(args).items() if name not in ("command", "others")},
-        "drawn_sha256": command.sha256([drawn]),
+        "drawn_sha256": sha256([drawn]),
         "results": {**found, "num_features": seen[0].shape[1], "drawn_images": len(drawn), "real_images": len(real)},
         "versions": framework.versions(),
     }

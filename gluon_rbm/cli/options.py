@@ -2,8 +2,18 @@
 
 import argparse
 
-from gluon_rbm import datasets, exchange, gibbs, label_rbm, learning, optimization
-from gluon_rbm.arguments import OneLineParser, above_zero, at_least, finite, share
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data import datasets
+from gluon_rbm.training import process_group
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models import label_rbm
+from gluon_rbm.likelihood import learning
+from gluon_rbm.training import optimization
+from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.cli.arguments import above_zero
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import finite
+from gluon_rbm.cli.arguments import share
 
 __all__ = [
     "DOCUMENTED",
@@ -190,14 +200,14 @@ def _add_new(add):
     )
     add(
         "--kv-store",
-        choices=exchange.KV_STORES,
+        choices=process_group.KV_STORES,
         default="device",
         help="where gradients are added: on the CPU, on the devices, or by MXNet's parameter server "
         "for all workers that DMLC_* names (see docs/distributed.md)",
     )
     add(
         "--binarize",
-        choices=datasets.BINARIZE,
+        choices=BINARIZE,
         default="none",
         help="leave pixels grey, draw them anew at every use, or cut them at 0.5",
     )

@@ -4,8 +4,18 @@ import os
 
 import numpy as np
 
-from gluon_rbm import command, datasets, image_files, plots, sampling
-from gluon_rbm.arguments import at_least, number
+from gluon_rbm.data.statistics import base_visible_bias
+from gluon_rbm.data.statistics import mean_image
+from gluon_rbm.sampling.inpainting import MASKS
+from gluon_rbm.sampling.inpainting import inpaint
+from gluon_rbm.sampling.inpainting import make_mask
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.data import image_files
+from gluon_rbm.evaluation import plots
+from gluon_rbm.sampling import chains
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import number
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -19,7 +29,7 @@ _share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 def add_arguments(add):
     command.add_common(add, "recall")
-    add("--drop", choices=sampling.MASKS, default="bottom", help="which pixels are dropped")
+    add("--drop", choices=MASKS, default="bottom", help="which pixels are dropped")
     add("--share", type=_share, default=0.5, help="how many of them")
     add(
         "--mask",
@@ -49,14 +59,14 @@ def run(args):
     missing = np.isnan(given)
     if not missing.any():
         raise InputError("no pixel is missing; drop some by --drop, --share or --mask, or by NaN in --images")
-    mean = datasets.mean_image(data.train_images, data.maximum).astype(np.float32)
-    filled = sampling.fill_in(
+    mean = mean_image(data.train_images, data.maximum).astype(np.float32)
+    filled = inpaint(
         parameters,
         given,
         args.sweeps,
         key=[args.seed, _SWEEPS],
         annealed=args.annealed,
-        base_visible_bias=datasets.base_visible_bias(data),
+        base_visible_bias=base_visible_bias(data),
         engine=args.engine,
     )
     arrays = {name: array.asnumpy() for name, array in filled._asdict().items()}
@@ -89,7 +99,7 @@ def _given(args, data):
 def _mask(args, image_shape, count):
     """True where pixels are known: bool, (num_visible,) or a row for each image."""
     if not args.mask:
-        return sampling.mask(args.drop, image_shape, args.share, key=[args.seed, _MASK]) > 0
+        return make_mask(args.drop, image_shape, args.share, key=[args.seed, _MASK]) > 0
     try:
         mask = np.load(os.path.expanduser(args.mask), allow_pickle=False)
         shape = mask.shape

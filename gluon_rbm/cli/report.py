@@ -4,8 +4,16 @@ import math
 
 import numpy as np
 
-import ais
-from gluon_rbm import command, datasets, enumeration, framework, gibbs
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.statistics import base_visible_bias
+from gluon_rbm.likelihood import ais
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.likelihood import enumeration
+from gluon_rbm.backend import framework
+from gluon_rbm.sampling import gibbs
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -27,7 +35,7 @@ _PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a ke
 
 
 def likelihood_report(args):
-    """The report as a dict of what JSON can say; args as `gluon_rbm.commands.likelihood` has them.
+    """The report as a dict of what JSON can say; args as `gluon_rbm.cli.likelihood` has them.
 
     Raises InputError for whatever cannot be used, before anything takes long.
     """
@@ -46,7 +54,7 @@ def likelihood_report(args):
             "data_set": args.dataset,
             "part": args.part,
             "num_images": score.num_images,
-            "sha256": command.sha256([images]),
+            "sha256": sha256([images]),
             "binarize": args.binarize,
             "binarize_seed": args.binarize_seed if args.binarize == "sample" else None,
             "binary": score.binary,
@@ -76,10 +84,10 @@ def likelihood_report(args):
 def _images(args, data):
     """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
     (images, _), maximum, binarize = datasets.part(data, args.part), data.maximum, args.binarize
-    if binarize not in datasets.BINARIZE:
+    if binarize not in BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
     key = [args.binarize_seed, _PIXELS]
-    return images, lambda: datasets.batches(images, maximum, 1000, key=key, binarize=binarize)
+    return images, lambda: iterate_batches(images, maximum, 1000, key=key, binarize=binarize)
 
 
 # --- log Z ------------------------------------------------------------------------------------------------------------
@@ -115,7 +123,7 @@ def _annealed(args, parameters, data, pixels):
         "num_distributions": args.distributions,
         "burn_in_sweeps": args.sweeps,
         "schedule": args.schedule,
-        "base_visible_bias": datasets.base_visible_bias(data) if args.base_rate == "data" else None,
+        "base_visible_bias": base_visible_bias(data) if args.base_rate == "data" else None,
         "key": [args.seed],
         "engine": method["engine"],
         "progress": True,

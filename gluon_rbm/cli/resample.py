@@ -3,9 +3,14 @@
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import command, diagnostics, judge, plots, sampling
-from gluon_rbm.arguments import at_least
-from gluon_rbm.energy import free_energy
+from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.cli import command
+from gluon_rbm.sampling import diagnostics
+from gluon_rbm.evaluation import classifier
+from gluon_rbm.evaluation import plots
+from gluon_rbm.sampling import chains
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.models.energy import free_energy
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -40,7 +45,7 @@ def run(args):
     parameters = command.load_model(args)
     data = command.load_data(args, parameters.num_visible)
     images = command.pixels(args, data, args.count)
-    trained = judge.train(data)
+    trained = classifier.train_classifier(data)
     states, watched, every = _run(args, parameters, images)
     rows = {"images": images, **{"after %d sweeps" % sweep: state[1] for sweep, state in states.items()}}
     shares = {name: trained.shares(values) for name, values in rows.items()}
@@ -68,7 +73,7 @@ def _run(args, parameters, images):
     """The states at --sweeps: sweep -> (samples, probabilities); and what was watched: name -> (chains, records)."""
     every = int(np.gcd.reduce([max(1, args.sweeps[-1] // _RECORDS), *args.sweeps]))
     states, energies, pixels_on = {}, [], []
-    chains = sampling.sample(parameters, images, args.sweeps[-1], key=[args.seed, 1], every=every, engine=args.engine)
+    chains = sample_chains(parameters, images, args.sweeps[-1], key=[args.seed, 1], every=every, engine=args.engine)
     bar = tqdm(chains, total=args.sweeps[-1] // every, unit="sweep", unit_scale=every, disable=None)
     for index, state in enumerate(bar, 1):
         energies.append(free_energy(parameters, state.visible_sample).asnumpy())

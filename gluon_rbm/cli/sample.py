@@ -2,8 +2,20 @@
 
 import numpy as np
 
-from gluon_rbm import command, datasets, judge, label_rbm, plots, sampling
-from gluon_rbm.arguments import at_least, share
+from gluon_rbm.data.statistics import base_visible_bias
+from gluon_rbm.sampling.chains import STARTS
+from gluon_rbm.sampling.chains import initial_visible
+from gluon_rbm.sampling.chains import parallel_tempering
+from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.sampling.chains import simulated_annealing
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.evaluation import classifier
+from gluon_rbm.models import label_rbm
+from gluon_rbm.evaluation import plots
+from gluon_rbm.sampling import chains
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import share
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -19,7 +31,7 @@ def add_arguments(add):
     command.add_common(add, "sample")
     add(
         "--start",
-        choices=sampling.STARTS,
+        choices=STARTS,
         default="zeros",
         help="all pixels off, fair coins, each pixel on as often as in the training images, or images of --part",
     )
@@ -62,7 +74,7 @@ def run(args):
     needs_data = args.judge or args.start in ("base", "images")
     data = command.load_data(args, num_pixels) if needs_data else None
     shape = data.image_shape if data else datasets.guess_shape(num_pixels)
-    trained = judge.train(data) if args.judge else None
+    trained = classifier.train_classifier(data) if args.judge else None
     classes = None if args.classes is None else np.resize(args.classes, args.count)
     chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
     arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
@@ -86,8 +98,8 @@ def _chains(args, parameters, num_classes, data, classes):
         available = len(datasets.part(data, args.part)[0])
         images = _with_label_units(command.pixels(args, data, min(args.count, available)), num_classes)
     if args.start == "base":
-        bias = _with_label_units(datasets.base_visible_bias(data)[None], num_classes)[0]
-    visible = sampling.start(parameters, args.start, args.count, [args.seed, _START], images, bias)
+        bias = _with_label_units(base_visible_bias(data)[None], num_classes)[0]
+    visible = initial_visible(parameters, args.start, args.count, [args.seed, _START], images, bias)
     settings = {
         "sweeps": args.sweeps,
         "key": [args.seed, _SWEEPS],
@@ -99,16 +111,16 @@ def _chains(args, parameters, num_classes, data, classes):
         num_pixels = parameters.num_visible - num_classes
         visible, settings["clamp"] = label_rbm.clamped(visible[:, :num_pixels], classes, num_classes)
     if args.anneal is not None:
-        return sampling.anneal(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
+        return simulated_annealing(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
     if args.temperatures:
-        chains, rates = sampling.temper(parameters, visible, num_temperatures=args.temperatures, **settings)
+        chains, rates = parallel_tempering(parameters, visible, num_temperatures=args.temperatures, **settings)
         print("swap rates: %s" % " ".join("%.3f" % rate for rate in rates))
         return chains, [], {"swap_rates": [None if np.isnan(rate) else float(rate) for rate in rates]}
     if not args.animate:
-        return sampling.sample(parameters, visible, **settings), [], {}
+        return sample_chains(parameters, visible, **settings), [], {}
     every = max(1, args.sweeps // _FRAMES)
     moments = [(0, visible.asnumpy())]
-    for chains in sampling.sample(parameters, visible, every=every, **settings):
+    for chains in sample_chains(parameters, visible, every=every, **settings):
         moments.append((min(moments[-1][0] + every, args.sweeps), chains.visible_prob_1.asnumpy()))
     return chains, moments, {}
 

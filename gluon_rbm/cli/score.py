@@ -2,12 +2,19 @@
 
 import numpy as np
 
-from gluon_rbm import command, datasets, image_files, plots
-from gluon_rbm.arguments import at_least
-from gluon_rbm.energy import free_energy
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.data import image_files
+from gluon_rbm.evaluation import plots
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.models.energy import free_energy
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host
-from gluon_rbm.run_folder import read_metrics
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.training.run_folder import read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -30,7 +37,7 @@ def add_arguments(add):
     add("--count", type=at_least(2, int), help="images of the data set (all of the part, if not given)")
     add(
         "--binarize",
-        choices=datasets.BINARIZE,
+        choices=BINARIZE,
         default="none",
         help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5",
     )
@@ -60,10 +67,10 @@ def _sets(args, data):
     """Name -> images, float32 (n, num_visible); the data set's own first."""
     count = args.count or len(datasets.part(data, args.part)[0])
     own = command.pixels(args, data, count)
-    order = command.generator(args.seed, _SHUFFLED).random(own.shape).argsort(axis=1)
+    order = make_generator(args.seed, _SHUFFLED).random(own.shape).argsort(axis=1)
     sets = {
         "%s, %s" % (args.dataset, args.part): own,
-        "uniform noise": command.generator(args.seed, _NOISE).random(own.shape, dtype=np.float32),
+        "uniform noise": make_generator(args.seed, _NOISE).random(own.shape, dtype=np.float32),
         "shuffled pixels": np.take_along_axis(own, order, axis=1),
     }
     if min(data.image_shape[:2]) >= _LEGIBLE:
@@ -90,13 +97,13 @@ def _training_images(args, data):
     images = data.train_images
     if args.part == "held-out":
         images = images[: -len(datasets.part(data, args.part)[0])]
-    return datasets.to_visible(images, data.maximum)
+    return to_visible(images, data.maximum)
 
 
 def _free_energies(args, parameters, images):
     """F of each image: float64 (n,), NumPy, in nats."""
     energies = []
-    for batch in datasets.batches(images, 1, 1000, key=[args.seed, _PIXELS], binarize=args.binarize):
+    for batch in iterate_batches(images, 1, 1000, key=[args.seed, _PIXELS], binarize=args.binarize):
         batch = from_host(batch, parameters.interaction_weight.context)
         energies.append(free_energy(parameters, batch).asnumpy())
     return np.concatenate(energies)

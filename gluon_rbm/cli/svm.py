@@ -4,10 +4,18 @@ import time
 
 import numpy as np
 
-from gluon_rbm import command, datasets, framework, networks, options
-from gluon_rbm.arguments import at_least
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.backend import framework
+from gluon_rbm.models import networks
+from gluon_rbm.cli import options
+from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -75,7 +83,7 @@ def _data(args):
     if count and count > len(rows):
         raise InputError("%s has %d training images; ask for at most so many" % (data.name, len(rows)))
     if count:
-        rows = np.sort(command.generator(args.seed, _TRAIN_IMAGES).choice(rows, count, replace=False))
+        rows = np.sort(make_generator(args.seed, _TRAIN_IMAGES).choice(rows, count, replace=False))
     if len(np.unique(data.train_labels[rows])) < 2:
         raise InputError("all images of %s to learn from are of one class; two or more are needed" % data.name)
     return data, rows
@@ -85,9 +93,9 @@ def _kinds(args, data):
     """kind -> function from images to features, pixels first, and the network's record for the report."""
     kinds, record = {}, None
     if args.baselines or not args.model:
-        kinds["pixels"] = lambda images: datasets.to_visible(images, data.maximum)
+        kinds["pixels"] = lambda images: to_visible(images, data.maximum)
     if args.model:
-        context, _ = framework.choose_context(args.cuda, args.device_id)
+        context, _ = choose_context(args.cuda, args.device_id)
         trained, description = networks.read(args.model, context)
         networks.to_values(data.test_images[:1], description, data.maximum)  # InputError where they are not its images
 
@@ -96,21 +104,21 @@ def _kinds(args, data):
                 network, description, images, args.batch_size, data.maximum, args.pool, args.sampled
             )
 
-        mx.random.seed(int(command.generator(args.seed, _UNTRAINED).integers(2**31)))
+        mx.random.seed(int(make_generator(args.seed, _UNTRAINED).integers(2**31)))
         if args.baselines:
             untrained = networks.build(description)
             networks.initialize(untrained, description, context)
             kinds["untrained"] = by(untrained)
         kinds["trained"] = by(trained)
         arrays = networks.arrays(trained, description)
-        digest = command.sha256(array.asnumpy() for _, array in sorted(arrays.items()))
+        digest = sha256(array.asnumpy() for _, array in sorted(arrays.items()))
         record = {"path": str(args.model), "description": description, "sha256": digest}
     return kinds, record
 
 
 def _judged(args, features, data, rows):
     """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
-    from gluon_rbm import support_vectors  # brings scikit-learn, which no other command has to wait for
+    from gluon_rbm.evaluation import support_vectors  # brings scikit-learn, which no other command has to wait for
 
     times = [time.perf_counter()]
     train, test = features(data.train_images[rows]), features(data.test_images)
@@ -124,7 +132,7 @@ def _judged(args, features, data, rows):
         data.train_labels[rows],
         test,
         data.test_labels,
-        command.generator(args.seed, _HELD_OUT),
+        make_generator(args.seed, _HELD_OUT),
         args.threads,
     )
     times.append(time.perf_counter())
@@ -140,7 +148,7 @@ def _whitened(train, test, count, seed):
     """
     from sklearn.decomposition import PCA
 
-    generator = np.random.RandomState(command.generator(seed, _COMPONENTS).integers(2**31))
+    generator = np.random.RandomState(make_generator(seed, _COMPONENTS).integers(2**31))
     components = PCA(min(count, *train.shape), svd_solver="randomized", random_state=generator).fit(train)
     variance = components.explained_variance_
     scale = 1 / np.sqrt(variance + variance.mean())
@@ -150,7 +158,7 @@ def _whitened(train, test, count, seed):
 
 def _less(wrong, kind, kernel):
     """How much smaller the error is than that by pixels, on the same test images: what the features add."""
-    from gluon_rbm.support_vectors import mean_and_error
+    from gluon_rbm.evaluation.support_vectors import mean_and_error
 
     if kind == "pixels" or ("pixels", kernel) not in wrong:
         return {"less_than_pixels": None, "standard_error_of_less": None}

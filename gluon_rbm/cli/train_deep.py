@@ -7,13 +7,21 @@ import warnings
 import numpy as np
 
 import binary_rbm_gluon
-from gluon_rbm import command, datasets, framework, options, plots
-from gluon_rbm.arguments import at_least
-from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
-from gluon_rbm.energy import Parameters
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.backend import framework
+from gluon_rbm.cli import options
+from gluon_rbm.evaluation import plots
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
+from gluon_rbm.models.binary_deep_belief import layer_folder
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.files import write_whole
 
 __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
 
@@ -51,7 +59,7 @@ def run(args):
     for number, num_hidden in enumerate(args.layers, 1):
         print("layer %d of %d:" % (number, len(args.layers)), flush=True)
         _train(args, training, number, num_hidden)
-    context, _ = framework.choose_context(training.cuda_asked, training.device_id)
+    context, _ = choose_context(training.cuda_asked, training.device_id)
     network = BinaryDeepBeliefNetwork.load(
         [layer_folder(args.output_dir, n + 1) for n in range(len(args.layers))], context
     )
@@ -89,7 +97,7 @@ def _train(args, training, number, num_hidden):
 
 def _reconstruction(network, data):
     """Of test images, by probabilities up to the top and down again."""
-    images = datasets.to_visible(data.test_images, data.maximum)
+    images = to_visible(data.test_images, data.maximum)
     visible = mx.nd.array(images, ctx=network.layers[0].interaction_weight.context)
     error = np.square(network.reconstruct(visible).asnumpy() - images).mean(dtype=np.float64)
     print("mean squared error of a test image's pixel, up to the top and down again: %.5f" % error)
@@ -102,14 +110,14 @@ def _worth(network, data, seed):
     from sklearn.linear_model import LogisticRegression
 
     def untrained(layer, number):
-        noise = command.generator(seed, _UNTRAINED, number).normal(scale=0.01, size=layer.interaction_weight.shape)
+        noise = make_generator(seed, _UNTRAINED, number).normal(scale=0.01, size=layer.interaction_weight.shape)
         return Parameters(
             *(mx.nd.array(array) for array in (np.zeros(layer.num_visible), np.zeros(layer.num_hidden), noise))
         )
 
     random = BinaryDeepBeliefNetwork([untrained(*pair) for pair in zip(network.layers, range(len(network.layers)))])
     sights = {
-        "pixels": datasets.to_visible,
+        "pixels": to_visible,
         **{"layer %d" % depth: BinaryDeepBeliefNetwork(network.layers[:depth]).features
            for depth in range(1, len(network.layers) + 1)},
         "top layer, untrained": random.features,

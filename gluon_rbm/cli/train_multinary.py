@@ -1,7 +1,13 @@
 """The command `train-multinary`: a multinary, convolutional or deep machine, trained by backpropagation."""
 
-from gluon_rbm import command, multinary_training, networks, optimization, options
-from gluon_rbm.arguments import above_zero, at_least, finite
+from gluon_rbm.cli import command
+from gluon_rbm.training import multinary
+from gluon_rbm.models import networks
+from gluon_rbm.training import optimization
+from gluon_rbm.cli import options
+from gluon_rbm.cli.arguments import above_zero
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import finite
 
 __all__ = ["ABOUT", "PRESETS", "add_arguments", "run"]
 
@@ -107,4 +113,4 @@ def run(args):
     if args.channels is None and args.dense is None:
         args.channels = _CHANNELS
     args.channels, args.dense = args.channels or [], args.dense or []
-    multinary_training.train(args)
+    multinary.train(args)

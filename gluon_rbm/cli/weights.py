@@ -2,10 +2,13 @@
 
 import numpy as np
 
-from gluon_rbm import command, datasets, plots
-from gluon_rbm.arguments import at_least
-from gluon_rbm.energy import hidden_probability
-from gluon_rbm.framework import from_host
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.evaluation import plots
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.models.energy import hidden_probability
+from gluon_rbm.backend.arrays import from_host
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -51,7 +54,7 @@ def run(args):
 def _activity(parameters, data, part):
     """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
     total, squares, images = 0, 0, datasets.part(data, part)[0]
-    for batch in datasets.batches(images, data.maximum, 1000):
+    for batch in iterate_batches(images, data.maximum, 1000):
         batch = from_host(batch, parameters.interaction_weight.context)
         probability = hidden_probability(parameters, batch).asnumpy().astype(np.float64)
         total, squares = total + probability.sum(axis=0), squares + np.square(probability).sum(axis=0)

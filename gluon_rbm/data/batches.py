@@ -9,7 +9,7 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["BINARIZE", "batches", "prepared", "to_visible"]
+__all__ = ["BINARIZE", "iterate_batches", "prepare_batches", "to_visible"]
 
 
 
@@ -22,7 +22,7 @@ def to_visible(images, maximum):
 BINARIZE = ("none", "sample", "threshold")
 
 
-def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0, skip=0):
+def iterate_batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0, skip=0):
     """Iterate once over images (n, ...) in batches, float32 (batch_size, num_visible) in [0, 1]; the last may be short.
 
     `key`: None keeps the order; a sequence of non-negative integers shuffles, and fixes all that is random.
@@ -45,10 +45,10 @@ def batches(images, maximum, batch_size, key=None, binarize="none", num_workers=
             visible = visible >= 0.5
         return visible.astype(np.float32, copy=False)
 
-    return prepared(images, batch_size, prepare, key, num_workers, skip)
+    return prepare_batches(images, batch_size, prepare, key, num_workers, skip)
 
 
-def prepared(images, batch_size, prepare, key=None, num_workers=0, skip=0):
+def prepare_batches(images, batch_size, prepare, key=None, num_workers=0, skip=0):
     """Iterate once over images (n, ...) as prepare(images of a batch, generator); as `batches`, which says the rest.
 
     generator : NumPy's, of the batch's own; None without a key.

@@ -11,10 +11,13 @@ from typing import Optional, Tuple
 
 import numpy as np
 
-from gluon_rbm import array_files, downloads
+from gluon_rbm.backend import array_files
+from gluon_rbm.data import downloads
 from gluon_rbm.errors import InputError
-from gluon_rbm.image_files import first_shape, labelled_files, read_files
-from gluon_rbm.partition import smoothed_visible_bias
+from gluon_rbm.data.image_files import first_shape
+from gluon_rbm.data.image_files import labelled_files
+from gluon_rbm.data.image_files import read_files
+from gluon_rbm.data.statistics import smoothed_visible_bias
 
 __all__ = [
     "NAMES",
@@ -98,13 +101,13 @@ def _load(name, data_dir, progress):
 
 
 def _fitted(data, size):
-    from gluon_rbm.image_pipeline import fitted  # with MXNet, which nothing else here needs
+    from gluon_rbm.data.transforms import resize_and_crop  # with MXNet, which nothing else here needs
 
     if data.train_images.dtype != np.uint8:
         raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
     train, test = (
         # Cubic interpolation goes beyond the largest value beside an edge; that of bytes, 255, holds by itself.
-        np.stack([fitted(image, size) for image in images]).clip(max=data.maximum)
+        np.stack([resize_and_crop(image, size) for image in images]).clip(max=data.maximum)
         for images in (data.train_images, data.test_images)
     )
     return replace(data, train_images=train, test_images=test)

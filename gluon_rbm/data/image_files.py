@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm.array_files import BrokenFile, load_npy, load_npz
+from gluon_rbm.backend.array_files import BrokenFile
+from gluon_rbm.backend.array_files import load_npy
+from gluon_rbm.backend.array_files import load_npz
 from gluon_rbm.errors import InputError
 
 __all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
@@ -84,12 +86,12 @@ def read_files(paths, shape, progress, resize=False, skipped=None):
     from tqdm import tqdm
 
     if resize:
-        from gluon_rbm.image_pipeline import fitted  # with MXNet, which nothing else here needs
+        from gluon_rbm.data.transforms import resize_and_crop  # with MXNet, which nothing else here needs
 
     images, places = np.empty((len(paths), *shape), np.uint8), []
     for place, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
         try:
-            pixels = fitted(_pixels(path, len(shape) == 2), shape[:2]) if resize else _decode(path, shape)
+            pixels = resize_and_crop(_pixels(path, len(shape) == 2), shape[:2]) if resize else _decode(path, shape)
         except UnreadableImage:
             if skipped is None:
                 raise

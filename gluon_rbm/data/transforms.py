@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from gluon_rbm.framework import from_host, mx
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
 
-__all__ = ["fitted", "varied"]
+__all__ = ["resize_and_crop", "augment"]
 
 _CUBIC, _AREA = 2, 3  # OpenCV's numbers of ways to resize
 
 
-def fitted(image, size):
+def resize_and_crop(image, size):
     """An image, uint8 (height, width[, 3]), brought to size = (height, width) by MXNet's image pipeline.
 
     The whole of it that has the shape asked for, around its middle.
@@ -24,7 +25,7 @@ def fitted(image, size):
     return mx.image.center_crop(pixels, size[::-1])[0].asnumpy().reshape(*size, *image.shape[2:])
 
 
-def varied(images, generator, padding=0, mirror=False):
+def augment(images, generator, padding=0, mirror=False):
     """Images (n, height, width[, 3]) as an eye might have met them, by MXNet's image pipeline; of the same shape.
 
     padding : pixels mirrored outwards at every edge, before a place to crop is drawn; mirror : turn half of them

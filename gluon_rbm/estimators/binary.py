@@ -1,6 +1,6 @@
 """The binary RBM as an estimator; its learning, on NumPy arrays, serves the classifier, too.
 
-A step is the operator's own (`gluon_rbm.learning`), without a graph around it: chains are carried on, the gradient of
+A step is the operator's own (`gluon_rbm.likelihood.learning`), without a graph around it: chains are carried on, the gradient of
 the mean loss is stored, and plain gradient descent follows. It is computed in float32, whatever the dtype of X.
 """
 
@@ -10,13 +10,26 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-import ais
-from gluon_rbm import energy, gibbs, learning, sampling
-from gluon_rbm.energy import Parameters
-from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
-from gluon_rbm.framework import from_host
-from gluon_rbm.partition import smoothed_visible_bias
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.sampling.chains import initial_visible
+from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.likelihood import ais
+from gluon_rbm.models import energy
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.likelihood import learning
+from gluon_rbm.sampling import chains
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.errors import DivergenceError
+from gluon_rbm.errors import InputError
+from gluon_rbm.estimators.common import Estimator
+from gluon_rbm.estimators.common import Transformer
+from gluon_rbm.estimators.common import base_rate
+from gluon_rbm.estimators.common import dense
+from gluon_rbm.estimators.common import float32
+from gluon_rbm.estimators.common import key_from
+from gluon_rbm.estimators.common import mean_image
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.data.statistics import smoothed_visible_bias
 
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
@@ -24,7 +37,7 @@ _WRITE = ("write",) * 3
 
 
 class PersistentLearning(Estimator):
-    """Learning by `gluon_rbm.learning`; a subclass has the parameters of `BinaryRBM` that this reads.
+    """Learning by `gluon_rbm.likelihood.learning`; a subclass has the parameters of `BinaryRBM` that this reads.
 
     Attributes: components_, intercept_visible_ and intercept_hidden_ as in BernoulliRBM, of all visible units.
     """
@@ -42,7 +55,7 @@ class PersistentLearning(Estimator):
 
     @property
     def parameters_(self):
-        """The fitted machine as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.interchange` takes."""
+        """The fitted machine as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.models.interchange` takes."""
         return self._parameters()
 
     def _adopt(self, parameters):
@@ -76,7 +89,7 @@ class PersistentLearning(Estimator):
             learning.OFFSETS[0]: mean,
             learning.OFFSETS[1]: 0.5,
             learning.BASE: smoothed_visible_bias(mean, num_rows),
-            learning.CLASSES: np.arange(states.get(learning.CLASSES, [0])[0]),
+            CLASSES: np.arange(states.get(CLASSES, [0])[0]),
         }
         for name in self._kept.keys() & fixed.keys():
             self._kept[name][:] = fixed[name]
@@ -88,7 +101,7 @@ class PersistentLearning(Estimator):
             raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
         gradients = [np.empty_like(array) for array in parameters]
         for number, batch in enumerate(batches):
-            _, chain_hidden = learning.carry_on(rule, parameters, kept, batch, self.k, [*key, number], self.engine)
+            _, chain_hidden = learning.advance_chains(rule, parameters, kept, batch, self.k, [*key, number], self.engine)
             hidden = energy.hidden_probability(parameters, batch)
             learning.update_offsets(rule, kept, batch, hidden)
             learning.store_objective_gradients(rule, gradients, _WRITE, parameters, batch, hidden, chain_hidden, kept)
@@ -137,7 +150,7 @@ class BinaryRBM(Transformer, PersistentLearning):
     k : int, default 1
         Gibbs sweeps in each step.
     chains : "persistent", "data" or "tempered", default "persistent"
-        PCD-k, CD-k, or parallel tempering; this, and the next three, as in `gluon_rbm.learning.LearningRule`.
+        PCD-k, CD-k, or parallel tempering; this, and the next three, as in `gluon_rbm.likelihood.learning.LearningRule`.
     centering : float, default 0.0
     sparsity_target, sparsity_cost : float, default 0.1 and 0.0
     momentum : float, default 0.0
@@ -281,8 +294,8 @@ class BinaryRBM(Transformer, PersistentLearning):
         """
         check_is_fitted(self)
         key, parameters = key_from(self._continued()), Parameters(*map(from_host, self._parameters()))
-        start = sampling.start(parameters, "random", n_samples, [*key, 0])
-        chains = sampling.sample(parameters, start, sweeps, [*key, 1], engine=self.engine)
+        start = initial_visible(parameters, "random", n_samples, [*key, 0])
+        chains = sample_chains(parameters, start, sweeps, [*key, 1], engine=self.engine)
         return (chains.visible_prob_1 if prob else chains.visible_sample).asnumpy()
 
     def log_partition(self, X=None, **settings):

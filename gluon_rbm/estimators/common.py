@@ -17,9 +17,9 @@ except ImportError:  # scikit-learn < 1.6
         return estimator._validate_data(*arrays, **settings)
 
 
-import ais
-from gluon_rbm.partition import smoothed_visible_bias
-from gluon_rbm.scores import LogLikelihood
+from gluon_rbm.likelihood import ais
+from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["Estimator", "PixelRangeWarning", "Transformer", "base_rate", "dense", "float32", "key_from", "mean_image"]
 
@@ -52,7 +52,7 @@ def base_rate(X):
 
 
 def key_from(random_state):
-    """Four words, as `gluon_rbm.gibbs` takes keys, from a `RandomState`."""
+    """Four words, as `gluon_rbm.sampling.gibbs` takes keys, from a `RandomState`."""
     return random_state.randint(2**31 - 1, size=4).tolist()
 
 

@@ -1,4 +1,4 @@
-"""The joint RBM of pixels and a label (`gluon_rbm.label_rbm`) as a classifier."""
+"""The joint RBM of pixels and a label (`gluon_rbm.models.label_rbm`) as a classifier."""
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -6,14 +6,23 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-import ais
-from gluon_rbm import gibbs, label_rbm, learning
-from gluon_rbm.energy import Parameters
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.sampling.classes import draw_classes
+from gluon_rbm.likelihood import ais
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models import label_rbm
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import PersistentLearning
-from gluon_rbm.estimators.common import Transformer, base_rate, dense, float32, key_from, mean_image
-from gluon_rbm.framework import from_host
-from gluon_rbm.partition import summarize_log_weights
+from gluon_rbm.estimators.common import Transformer
+from gluon_rbm.estimators.common import base_rate
+from gluon_rbm.estimators.common import dense
+from gluon_rbm.estimators.common import float32
+from gluon_rbm.estimators.common import key_from
+from gluon_rbm.estimators.common import mean_image
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.likelihood.partition import summarize_log_weights
 
 __all__ = ["LabelRBMClassifier"]
 
@@ -192,7 +201,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         check_is_fitted(self)
         X, num_classes, key = float32(dense(self._checked(v))), len(self.classes_), key_from(self._continued())
         posterior = from_host(np.exp(self._log_posterior(X)))
-        label = gibbs.Noise([*key, 0]).one_hot(posterior).asnumpy().astype(np.float32)
+        label = Noise([*key, 0]).one_hot(posterior).asnumpy().astype(np.float32)
         chains = gibbs.run_chains(
             self._parameters(),
             np.concatenate([X, label], axis=1),
@@ -243,7 +252,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         check_is_fitted(self)
         classes = self._numbers(np.atleast_1d(labels), self.classes_)
         parameters, key = Parameters(*map(from_host, self._parameters())), key_from(self._continued())
-        chains = label_rbm.draw(parameters, classes, len(self.classes_), sweeps, key=key, engine=self.engine)
+        chains = draw_classes(parameters, classes, len(self.classes_), sweeps, key=key, engine=self.engine)
         return (chains.visible_prob_1 if prob else chains.visible_sample).asnumpy()
 
     def __sklearn_tags__(self):

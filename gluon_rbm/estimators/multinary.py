@@ -1,18 +1,25 @@
-"""The multinary RBM (`gluon_rbm.multinary_rbm`), trained by the contrastive free energy, as an estimator."""
+"""The multinary RBM (`gluon_rbm.models.multinary_rbm`), trained by the contrastive free energy, as an estimator."""
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-import ais
-from gluon_rbm import optimization
-from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.estimators.common import Transformer, dense, float32, key_from
-from gluon_rbm.framework import from_host, mx
-from gluon_rbm.machine import ContrastiveFreeEnergy, KeyedOperators, alternate
-from gluon_rbm.multinary_rbm import MultinaryRBM as Machine
-from gluon_rbm.multinary_rbm import binary_parameters
-from gluon_rbm.units import Multinary
+from gluon_rbm.likelihood import ais
+from gluon_rbm.training import optimization
+from gluon_rbm.errors import DivergenceError
+from gluon_rbm.errors import InputError
+from gluon_rbm.estimators.common import Transformer
+from gluon_rbm.estimators.common import dense
+from gluon_rbm.estimators.common import float32
+from gluon_rbm.estimators.common import key_from
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.backend.random import KeyedOperators
+from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock as Machine
+from gluon_rbm.models.multinary_rbm import binary_parameters
+from gluon_rbm.models.units import Multinary
 
 __all__ = ["MultinaryRBM"]
 
@@ -31,7 +38,7 @@ class MultinaryRBM(Transformer):
     maximum : int, default 255
         N, of all units.
     slope : float or None, default None
-        k in f(x) = N sigma(k x); None: 1 / N. See `gluon_rbm.units.Multinary`.
+        k in f(x) = N sigma(k x); None: 1 / N. See `gluon_rbm.models.units.Multinary`.
     learning_rate, optimizer, momentum, weight_decay : default 0.003, "adam", 0.9 and 0.0
         The optimizer is MXNet's of that name; momentum where it has one.
     batch_size, n_iter : int, default 128 and 10
@@ -227,7 +234,7 @@ class MultinaryRBM(Transformer):
 class _Learner:
     """The machine of an estimator, its loss and its `gluon.Trainer`, which goes on where the estimator's was.
 
-    `updater`, `parameter_names` and `arrays` are what `gluon_rbm.optimization` asks for.
+    `updater`, `parameter_names` and `arrays` are what `gluon_rbm.training.optimization` asks for.
     """
 
     def __init__(self, estimator):

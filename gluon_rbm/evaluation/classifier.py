@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import datasets
 from gluon_rbm.errors import InputError
 
-__all__ = ["Judge", "check_labels", "train"]
+__all__ = ["IndependentClassifier", "check_labels", "train_classifier"]
 
 _COMPONENTS = 50
 
 
-class Judge(NamedTuple):
+class IndependentClassifier(NamedTuple):
     """A trained classifier, and how far it can be trusted."""
 
     classifier: Any
@@ -56,16 +57,16 @@ def check_labels(data):
         )
 
 
-def train(data, num_images=20000):
+def train_classifier(data, num_images=20000):
     """A `Judge` from the first `num_images` training images of a `DataSet`; InputError if they have no labels."""
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import SVC
 
     check_labels(data)
-    images = datasets.to_visible(data.train_images[:num_images], data.maximum)
-    test = datasets.to_visible(data.test_images, data.maximum)
+    images = to_visible(data.train_images[:num_images], data.maximum)
+    test = to_visible(data.test_images, data.maximum)
     components = PCA(min(_COMPONENTS, *images.shape), random_state=0)
     classifier = make_pipeline(components, SVC(C=10)).fit(images, data.train_labels[:num_images])
     accuracy = float((classifier.predict(test) == data.test_labels).mean())
-    return Judge(classifier, accuracy, len(images), len(test))
+    return IndependentClassifier(classifier, accuracy, len(images), len(test))

@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import array_files, datasets
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.backend import array_files
+from gluon_rbm.data import datasets
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 __all__ = [
     "Comparison",
@@ -130,7 +133,7 @@ def features(network, images, image_shape, context=None):
     image_shape : (height, width) or (height, width, channels)
     """
     rows = []
-    for batch in datasets.batches(images, 1, _ROWS_AT_ONCE):
+    for batch in iterate_batches(images, 1, _ROWS_AT_ONCE):
         planes = np.moveaxis(batch.reshape((len(batch), *image_shape[:2], -1)), 3, 1)
         try:
             found = network(mx.nd.array(planes, ctx=context))
@@ -191,12 +194,12 @@ def train_network(data, seed, num_images=20000):
     labels = data.train_labels[rows]
     if len(np.unique(labels)) < 2:
         raise InputError("images of %s to learn from are all of one class; give a network by --network" % data.name)
-    images = datasets.to_visible(data.train_images[rows], data.maximum)
+    images = to_visible(data.train_images[rows], data.maximum)
     batch_size = min(_BATCH, len(images))
     epochs = -(-_UPDATES * batch_size // len(images))
     classifier = MLPClassifier(_UNITS, batch_size=batch_size, max_iter=epochs, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # so many updates are enough
         classifier.fit(images, labels)
-    accuracy = classifier.score(datasets.to_visible(data.test_images, data.maximum), data.test_labels)
+    accuracy = classifier.score(to_visible(data.test_images, data.maximum), data.test_labels)
     return Perceptron(classifier, float(accuracy), len(images))

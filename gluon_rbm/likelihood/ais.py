@@ -19,18 +19,26 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import annealing, enumeration, gibbs
-from gluon_rbm.energy import Parameters, are_pixels, softplus
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.likelihood import annealing
+from gluon_rbm.likelihood import enumeration
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import are_pixels
+from gluon_rbm.models.energy import softplus
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx, operand
-from gluon_rbm.partition import (
-    Bracket,
-    LogPartition,
-    smoothed_visible_bias,
-    summarize_log_weights,
-    summarize_reverse,
-)
-from gluon_rbm.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.likelihood.partition import Bracket
+from gluon_rbm.likelihood.partition import LogPartition
+from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.likelihood.partition import summarize_log_weights
+from gluon_rbm.likelihood.partition import summarize_reverse
+from gluon_rbm.likelihood.scores import LogLikelihood
+from gluon_rbm.likelihood.scores import mean_log_likelihood
+from gluon_rbm.likelihood.scores import mean_pseudo_log_likelihood
 
 __all__ = [
     "Bracket",
@@ -91,9 +99,9 @@ def log_partition(
     progress : bool
         Show a progress bar where there is a terminal.
     engine : "auto", "mxnet" or "native"
-        As in `gluon_rbm.gibbs.run_chains`.
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
     schedule : "linear", "three-piece" or "adaptive"
-        The ladder of inverse temperatures, as `gluon_rbm.annealing` has them.
+        The ladder of inverse temperatures, as `gluon_rbm.likelihood.annealing` has them.
     state : path
         A file to keep the run in: the same call, repeated after it was killed, goes on from there, with the same
         result. It needs a key.
@@ -194,12 +202,12 @@ class _Annealing:
             raise InputError("a run that is kept in a state file needs a key, so that it can be repeated")
         self.num_chains, self.num_distributions, self.sweeps = num_chains, num_distributions, burn_in_sweeps
         self.chains_at_once, self.no_bar = chains_at_once, None if progress else True
-        self.key = gibbs.draw_key().asnumpy().tolist() if key is None else list(key)
+        self.key = draw_key().asnumpy().tolist() if key is None else list(key)
         self.engine = gibbs.choose_engine(engine, self.parameters.interaction_weight)
         self.base = _base_visible_bias(self.parameters, training_data, base_visible_bias)
         self.state = None if state is None else annealing.State(state)
         self.betas = self._ladder(schedule)
-        base = operand(self.base.astype("float64"))
+        base = as_operand(self.base.astype("float64"))
         self.log_z_0 = float(softplus(base).sum()) + self.parameters.num_hidden * np.log(2)
 
     def _ladder(self, schedule):
@@ -215,7 +223,7 @@ class _Annealing:
     def _bottom(self, first, count, purpose=_START):
         """Exact samples at beta = 0."""
         probability = mx.nd.sigmoid(self.base).expand_dims(0)
-        return gibbs.Noise([*self.key, first, purpose]).bernoulli(
+        return Noise([*self.key, first, purpose]).bernoulli(
             probability.broadcast_to((count, self.parameters.num_visible))
         )
 
@@ -262,7 +270,7 @@ class _Annealing:
             key, kept = [*self.key, first, purpose], (self.state, "%s-%d" % (name, first))
             with tqdm(total=len(betas) - 1, desc=name, unit="step", leave=False, disable=self.no_bar) as bar:
                 blocks.append(
-                    annealing.climb(self.parameters, visible, betas, sweeps, self.base, key, self.engine, bar, *kept)
+                    annealing.anneal_chains(self.parameters, visible, betas, sweeps, self.base, key, self.engine, bar, *kept)
                 )
         visible, grown = zip(*blocks)
         return np.concatenate([part.asnumpy() for part in visible]), np.concatenate(grown)

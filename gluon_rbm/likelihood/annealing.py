@@ -11,12 +11,13 @@ import time
 
 import numpy as np
 
-from gluon_rbm import array_files, gibbs
+from gluon_rbm.backend import array_files
+from gluon_rbm.sampling import gibbs
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.files import write_whole
 
-__all__ = ["SCHEDULES", "State", "adaptive", "climb", "linear", "three_piece"]
+__all__ = ["SCHEDULES", "State", "adaptive", "anneal_chains", "linear", "three_piece"]
 
 SCHEDULES = ("linear", "three-piece", "adaptive")
 
@@ -69,7 +70,7 @@ def adaptive(num_distributions, parameters, visible, base_visible_bias, key, eng
 # --- The way along them -----------------------------------------------------------------------------------------------
 
 
-def climb(parameters, visible, betas, sweeps, base_visible_bias, key, engine, bar, state=None, name=""):
+def anneal_chains(parameters, visible, betas, sweeps, base_visible_bias, key, engine, bar, state=None, name=""):
     """As `gibbs.anneal` from the first to the last of betas, up or down: the visible samples and the log-weights.
 
     bar : a tqdm, told of each step

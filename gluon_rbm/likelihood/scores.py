@@ -4,9 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm.energy import are_pixels, free_energy, pseudo_log_likelihood
+from gluon_rbm.models.energy import are_pixels
+from gluon_rbm.models.energy import free_energy
+from gluon_rbm.models.energy import pseudo_log_likelihood
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx, operand
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
 
 __all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood"]
 
@@ -82,7 +85,7 @@ def _check_pixels(batch, num_visible):
             "images have %d pixels, the model %d visible units; use the data set that the model was trained on"
             % (batch.shape[1], num_visible)
         )
-    pixels = operand(batch)
+    pixels = as_operand(batch)
     if not are_pixels(pixels):
         raise InputError("pixels must lie in [0, 1] and not be NaN; scale the images first")
     return bool((pixels * (1 - pixels) == 0).all())

@@ -17,11 +17,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import array_files, datasets, gibbs, sampling
-from gluon_rbm.energy import Parameters, hidden_probability
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.backend import array_files
+from gluon_rbm.data import datasets
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling import chains
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import hidden_probability
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx
-from gluon_rbm.run_folder import PARAMETERS, read_model, write_whole
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.files import PARAMETERS
+from gluon_rbm.models.files import read_model
+from gluon_rbm.backend.files import write_whole
 
 __all__ = ["BinaryDeepBeliefNetwork", "layer_folder"]
 
@@ -94,7 +103,7 @@ class BinaryDeepBeliefNetwork:
     def features(self, images, maximum=1):
         """`transform` of many images (n, ...) with values up to `maximum`: (n, num_hidden); NumPy, in batches."""
         context = self.layers[0].interaction_weight.context
-        batches = datasets.batches(images, maximum, _ROWS_AT_ONCE)
+        batches = iterate_batches(images, maximum, _ROWS_AT_ONCE)
         return np.concatenate([self.transform(from_host(rows, context)).asnumpy() for rows in batches])
 
     def reconstruct(self, visible):
@@ -124,7 +133,7 @@ class BinaryDeepBeliefNetwork:
             rows = images.reshape(len(images), -1)
             hidden = self.features(rows[:, : self.num_visible], data.maximum)
             if num_classes:
-                return np.hstack([hidden, datasets.to_visible(rows[:, self.num_visible :], data.maximum)])
+                return np.hstack([hidden, to_visible(rows[:, self.num_visible :], data.maximum)])
             return hidden.reshape(len(images), *self.hidden_shape)
 
         train, test = carried(data.train_images), carried(data.test_images)

@@ -8,15 +8,15 @@ with one bias a channel and one a filter. Outside the image v is 0.
 """
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import Machine
-from gluon_rbm.units import Multinary
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import RBMBlock
+from gluon_rbm.models.units import Multinary
 
-__all__ = ["ConvolutionalRBM"]
+__all__ = ["ConvolutionalRBMBlock"]
 
 
-class ConvolutionalRBM(Machine):
-    """Filters over images (batch, channels, height, width); see `gluon_rbm.machine.Machine` for its verbs.
+class ConvolutionalRBMBlock(RBMBlock):
+    """Filters over images (batch, channels, height, width); see `gluon_rbm.models.rbm_block.RBMBlock` for its verbs.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class ConvolutionalRBM(Machine):
     kernel, stride : int
         Side of the filters, and places from one to the next. kernel - stride must be even and not negative: the image
         is padded by half of it on every side, so that hidden is (batch, num_filters, height / stride, width / stride).
-    hidden_units, visible_units : a family of `gluon_rbm.units`
+    hidden_units, visible_units : a family of `gluon_rbm.models.units`
         By default `Multinary(255)`.
     weight_initializer : mx.init.Initializer, optional
         By default normal with standard deviation 0.01.

@@ -6,8 +6,10 @@ The losses of all layers are added and trained jointly (Hwang, Hwang & Jo 2020),
 import math
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import ContrastiveFreeEnergy, FeatureBlock, alternate
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import FeatureBlock
+from gluon_rbm.models.rbm_block import alternate
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 
@@ -17,7 +19,7 @@ class DeepBeliefNetwork(FeatureBlock):
 
     Parameters
     ----------
-    machines : sequence of `gluon_rbm.machine.Machine`, from the images up
+    machines : sequence of `gluon_rbm.models.rbm_block.RBMBlock`, from the images up
         Each takes what the one below has as hidden layer; a dense machine takes a layer of channels flattened.
 
     Raises InputError where there is none, or one has not as many visible units as the one below has hidden ones, or

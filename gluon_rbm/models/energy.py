@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import as_given, mx, operand
+from gluon_rbm.backend.arrays import restore_kind
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
 
 __all__ = [
     "Parameters",
@@ -87,7 +89,7 @@ def visible_bias_at(parameters, beta, base_visible_bias=None):
 def hidden_probability(parameters, visible):
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
     with _quiet():
-        return as_given(1 / (1 + np.exp(-_hidden_input(parameters, visible))), visible)
+        return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, visible))), visible)
 
 
 def free_energy(parameters, visible):
@@ -97,7 +99,7 @@ def free_energy(parameters, visible):
     """
     with _quiet():
         hidden_part = softplus(_hidden_input(parameters, visible)).sum(axis=1, dtype="float64")
-        return as_given(-(_weighted_sum(visible, parameters.visible_layer_bias) + hidden_part), visible)
+        return restore_kind(-(_weighted_sum(visible, parameters.visible_layer_bias) + hidden_part), visible)
 
 
 def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible_bias=None):
@@ -112,7 +114,7 @@ def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible
     with _quiet():
         x = _hidden_input(parameters, visible)
         hidden_part = (softplus(beta_to * x) - softplus(beta_from * x)).sum(axis=1, dtype="float64")
-        return as_given(_weighted_sum(visible, bias_step) + hidden_part, visible)
+        return restore_kind(_weighted_sum(visible, bias_step) + hidden_part, visible)
 
 
 def pseudo_log_likelihood(parameters, visible, units=None):
@@ -122,8 +124,8 @@ def pseudo_log_likelihood(parameters, visible, units=None):
     units, an int array (batch,), it is num_visible times the term of that one unit in each row: unbiased where the
     units are drawn uniformly. (Besag, The Statistician 24, 1975.)
     """
-    v, x = operand(visible), _hidden_input(parameters, visible)
-    weight, bias = operand(parameters.interaction_weight), operand(parameters.visible_layer_bias).astype("float64")
+    v, x = as_operand(visible), _hidden_input(parameters, visible)
+    weight, bias = as_operand(parameters.interaction_weight), as_operand(parameters.visible_layer_bias).astype("float64")
 
     def term(rows, unit):
         flip = 1 - 2 * v[rows, unit]
@@ -132,8 +134,8 @@ def pseudo_log_likelihood(parameters, visible, units=None):
 
     with _quiet():
         if units is not None:
-            return as_given(parameters.num_visible * term(np.arange(len(units)), units), visible)
-        return as_given(sum(term(slice(None), unit) for unit in range(parameters.num_visible)), visible)
+            return restore_kind(parameters.num_visible * term(np.arange(len(units)), units), visible)
+        return restore_kind(sum(term(slice(None), unit) for unit in range(parameters.num_visible)), visible)
 
 
 def softplus(x):
@@ -153,9 +155,9 @@ def _quiet():
 def _hidden_input(parameters, visible):
     """Total input of the hidden units, b + v W, as an `operand`: (batch, num_hidden)."""
     with _quiet():
-        return operand(visible) @ operand(parameters.interaction_weight) + operand(parameters.hidden_layer_bias)
+        return as_operand(visible) @ as_operand(parameters.interaction_weight) + as_operand(parameters.hidden_layer_bias)
 
 
 def _weighted_sum(x, weight):
     """x.weight of each row, in float64, as an `operand`."""
-    return operand(x).astype("float64") @ operand(weight).astype("float64")
+    return as_operand(x).astype("float64") @ as_operand(weight).astype("float64")

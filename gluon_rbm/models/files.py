@@ -2,10 +2,10 @@
 
 import os
 
-from gluon_rbm import array_files
-from gluon_rbm.energy import Parameters
+from gluon_rbm.backend import array_files
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host
+from gluon_rbm.backend.arrays import from_host
 
 __all__ = ["CLASSES", "PARAMETERS", "parameter_file", "read_arrays", "read_model", "read_parameters"]
 

@@ -28,10 +28,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm import gibbs
-from gluon_rbm.energy import softplus
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models.energy import softplus
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import as_given, mx, operand
+from gluon_rbm.backend.arrays import restore_kind
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
 
 __all__ = [
     "OBJECTIVES",
@@ -101,22 +103,22 @@ def class_log_posterior(parameters, images, num_classes):
             "images have %d pixels, the model %d and %d classes; use the data set that it was trained on"
             % (images.shape[1], parameters.num_visible - num_classes, num_classes)
         )
-    scores, _ = _class_scores(parameters, operand(images), num_classes)
-    return as_given(_log_softmax(scores), images)
+    scores, _ = _class_scores(parameters, as_operand(images), num_classes)
+    return restore_kind(_log_softmax(scores), images)
 
 
 def hidden_probability(parameters, images, num_classes):
     """p(h_j = 1 | x) = sum_y p(y | x) sigmoid(o_yj), where no label is given: (batch, num_hidden)."""
-    scores, hidden = _class_scores(parameters, operand(images), num_classes, with_hidden=True)
+    scores, hidden = _class_scores(parameters, as_operand(images), num_classes, with_hidden=True)
     posterior = np.exp(_log_softmax(scores)).astype(hidden[0].dtype)
-    return as_given(sum(posterior[:, y : y + 1] * hidden[y] for y in range(num_classes)), images)
+    return restore_kind(sum(posterior[:, y : y + 1] * hidden[y] for y in range(num_classes)), images)
 
 
 def free_energies(parameters, images, num_classes):
     """F(x, y) of every class: float64 (batch, num_classes), in nats; log p(x, y) = -F(x, y) - log Z."""
-    pixels, bias = operand(images), operand(parameters.visible_layer_bias)[:-num_classes]
+    pixels, bias = as_operand(images), as_operand(parameters.visible_layer_bias)[:-num_classes]
     scores, _ = _class_scores(parameters, pixels, num_classes)
-    return as_given(-(scores + (pixels.astype("float64") @ bias.astype("float64"))[:, None]), images)
+    return restore_kind(-(scores + (pixels.astype("float64") @ bias.astype("float64"))[:, None]), images)
 
 
 def classify(parameters, images, num_classes):
@@ -129,7 +131,7 @@ def _class_scores(parameters, pixels, num_classes, with_hidden=False):
 
     All are `operand`s; pixels (batch, num_pixels).
     """
-    visible_bias, hidden_bias, weight = map(operand, parameters)
+    visible_bias, hidden_bias, weight = map(as_operand, parameters)
     from_pixels = pixels @ weight[:-num_classes] + hidden_bias
     scores, hidden = [], []
     for label_weight in weight[-num_classes:]:  # class by class: what is between stays in a cache
@@ -188,7 +190,7 @@ def discriminative_gradients(parameters, visible, num_classes):
 
     parameters : energy.Parameters. visible : NDArray (batch, num_visible), images with their labels.
     """
-    rows = operand(visible)
+    rows = as_operand(visible)
     pixels, label = rows[:, :-num_classes], rows[:, -num_classes:]
     scores, hidden = _class_scores(parameters, pixels, num_classes, with_hidden=True)
     # d loss / d score of each class

@@ -10,24 +10,24 @@ units in place of each, and has its Z: what AIS can estimate.
 
 import numpy as np
 
-from gluon_rbm.energy import Parameters
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.machine import Machine
-from gluon_rbm.units import Multinary
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.rbm_block import RBMBlock
+from gluon_rbm.models.units import Multinary
 
-__all__ = ["MultinaryRBM", "binary_parameters"]
+__all__ = ["MultinaryRBMBlock", "binary_parameters"]
 
 _MOST_WEIGHTS = 2**26
 
 
-class MultinaryRBM(Machine):
-    """A dense machine; see `gluon_rbm.machine.Machine` for its verbs.
+class MultinaryRBMBlock(RBMBlock):
+    """A dense machine; see `gluon_rbm.models.rbm_block.RBMBlock` for its verbs.
 
     Parameters
     ----------
     num_visible, num_hidden : int
-    hidden_units, visible_units : a family of `gluon_rbm.units`
+    hidden_units, visible_units : a family of `gluon_rbm.models.units`
         By default `Multinary(255)`, for images of 8 bits and hidden units of as many values.
     weight_initializer : mx.init.Initializer, optional
         By default normal with standard deviation 0.01.

@@ -9,15 +9,20 @@ import math
 
 import numpy as np
 
-from gluon_rbm import array_files
-from gluon_rbm.convolutional_rbm import ConvolutionalRBM
-from gluon_rbm.deep_belief import DeepBeliefNetwork
-from gluon_rbm.energy import Parameters
+from gluon_rbm.backend import array_files
+from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
+from gluon_rbm.models.deep_belief import DeepBeliefNetwork
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx
-from gluon_rbm.multinary_rbm import MultinaryRBM
-from gluon_rbm.run_folder import parameter_file, read_arrays, write_whole
-from gluon_rbm.units import Gaussian, Multinary, NoisyReLU
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.files import parameter_file
+from gluon_rbm.models.files import read_arrays
+from gluon_rbm.backend.files import write_whole
+from gluon_rbm.models.units import Gaussian
+from gluon_rbm.models.units import Multinary
+from gluon_rbm.models.units import NoisyReLU
 
 __all__ = [
     "HIDDEN_UNITS",
@@ -135,9 +140,9 @@ def build(description):
         units = _hidden_units(description)
         try:
             if len(machines) < len(description["channels"]):
-                machine = ConvolutionalRBM(shape, size, hidden_units=units, visible_units=layer, **window)
+                machine = ConvolutionalRBMBlock(shape, size, hidden_units=units, visible_units=layer, **window)
             else:
-                machine = MultinaryRBM(int(np.prod(shape)), size, hidden_units=units, visible_units=layer)
+                machine = MultinaryRBMBlock(int(np.prod(shape)), size, hidden_units=units, visible_units=layer)
         except InputError as error:
             raise InputError("machine %d of the network: %s" % (len(machines) + 1, error)) from error
         machines.append(machine)
@@ -262,7 +267,7 @@ def to_values(images, description, maximum=None):
 def to_images(values, description):
     """A network's values, array or NDArray, as images in [0, 1]: float32 (n, num_visible), colours of a pixel together.
 
-    That is what `gluon_rbm.plots` takes.
+    That is what `gluon_rbm.evaluation.plots` takes.
     """
     values = values.asnumpy() if isinstance(values, mx.nd.NDArray) else np.asarray(values, np.float32)
     values = np.moveaxis(values.reshape(len(values), *description["image_shape"]), 1, 3).reshape(len(values), -1)
@@ -272,7 +277,7 @@ def to_images(values, description):
 
 
 def filters(network, description):
-    """Weights (pixels, filters) of the first machine, and their images' shape: what `gluon_rbm.plots.filters` takes."""
+    """Weights (pixels, filters) of the first machine, and their images' shape: what `gluon_rbm.evaluation.plots.filters` takes."""
     weight = network.machines[0].interaction_weight.data().asnumpy()
     if weight.ndim == 2:  # (num_visible, num_hidden)
         weight = weight.T.reshape(-1, *description["image_shape"])

@@ -1,6 +1,6 @@
 """What all machines that train by backpropagation share: the verbs, the loop that samples, and the loss.
 
-With units of the families in `gluon_rbm.units`, f their mean and A its integral, and the total inputs
+With units of the families in `gluon_rbm.models.units`, f their mean and A its integral, and the total inputs
 x = b + v W of the hidden and y = a + h W^T of the visible units,
 
     F(v) = -a.v - sum_j A(x_j)        log p(v) = -F(v) + sum_i log m(v_i) - log Z
@@ -10,12 +10,12 @@ where m is the base measure of the visible units (1 for binary ones). A machine 
 
 import warnings
 
-from gluon_rbm import gibbs
+from gluon_rbm.sampling import gibbs
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.units import times
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.units import times
 
-__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "Machine", "alternate"]
+__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate"]
 
 
 def _operators(x):
@@ -32,7 +32,7 @@ class FeatureBlock(mx.gluon.HybridBlock):
             return super()._build_cache(*args)
 
 
-class Machine(FeatureBlock):
+class RBMBlock(FeatureBlock):
     """A restricted Boltzmann machine of two families of units; forward(visible) = E[h | v].
 
     A subclass has the parameters visible_layer_bias, hidden_layer_bias and interaction_weight, its layers' shapes
@@ -41,7 +41,7 @@ class Machine(FeatureBlock):
 
     Parameters
     ----------
-    visible_units, hidden_units : a family of `gluon_rbm.units`
+    visible_units, hidden_units : a family of `gluon_rbm.models.units`
     """
 
     def __init__(self, visible_units, hidden_units, **kwargs):

@@ -14,18 +14,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import gibbs, tempering
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.sampling.tempering import swap_replicas
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling import tempering
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, mx
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
 
-__all__ = ["STARTS", "Tempered", "anneal", "sample", "start", "temper"]
+__all__ = ["STARTS", "Tempered", "simulated_annealing", "sample_chains", "initial_visible", "parallel_tempering"]
 
 STARTS = ("zeros", "random", "base", "images")
 _ANNEALING_STEPS = 100  # at most: each is a call, which packs the weights anew
 # --- Starts -----------------------------------------------------------------------------------------------------------
 
 
-def start(parameters, kind, num_chains, key=(), images=None, base_visible_bias=None):
+def initial_visible(parameters, kind, num_chains, key=(), images=None, base_visible_bias=None):
     """States for chains to start from: NDArray (num_chains, num_visible).
 
     kind : "zeros"; "random", each unit on with probability 1/2; "base", with sigmoid(base_visible_bias); or "images",
@@ -48,7 +52,7 @@ def start(parameters, kind, num_chains, key=(), images=None, base_visible_bias=N
     if kind == "zeros":
         return visible
     base = _beside(parameters, base_visible_bias) if kind == "base" else 0
-    return gibbs.Noise(key).bernoulli(mx.nd.sigmoid(visible + base))
+    return Noise(key).bernoulli(mx.nd.sigmoid(visible + base))
 
 
 def _visible(parameters, images, missing=False):
@@ -88,7 +92,7 @@ def _settings(parameters, clamp, softmax_group, base_visible_bias, engine):
 # --- Chains -----------------------------------------------------------------------------------------------------------
 
 
-def sample(
+def sample_chains(
     parameters,
     visible,
     sweeps,
@@ -139,7 +143,7 @@ def _last(parts):
     return collections.deque(parts, maxlen=1).pop()
 
 
-def anneal(
+def simulated_annealing(
     parameters,
     visible,
     sweeps,
@@ -173,7 +177,7 @@ class Tempered(NamedTuple):
     swap_rates: Any  #: float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
 
 
-def temper(
+def parallel_tempering(
     parameters,
     visible,
     sweeps,
@@ -190,7 +194,7 @@ def temper(
 
     Each chain has replicas at num_temperatures inverse temperatures, evenly from 1 to lowest_beta, all of which start
     at its state; after every swap_every sweeps (but not the last) neighbours exchange their states (see
-    `gluon_rbm.tempering`). An exchange costs as much as one or two sweeps. Where a swap rate is near 0, more
+    `gluon_rbm.sampling.tempering`). An exchange costs as much as one or two sweeps. Where a swap rate is near 0, more
     temperatures are needed.
     """
     if num_temperatures < 2 or not 0 <= lowest_beta < 1:
@@ -210,7 +214,7 @@ def temper(
     rows, rates = tempering.beta_of_rows(betas, visible), []
 
     def exchange(chains, number):
-        hidden, rate = tempering.exchange(
+        hidden, rate = swap_replicas(
             parameters,
             chains.visible_sample,
             chains.hidden_sample,

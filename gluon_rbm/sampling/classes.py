@@ -1,9 +1,12 @@
 """Images of a chosen class, drawn by a joint RBM of pixels and a label."""
 
-from gluon_rbm import gibbs
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.sampling import gibbs
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.label_rbm import checked_classes, clamped, softmax_group
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.label_rbm import checked_classes
+from gluon_rbm.models.label_rbm import clamped
+from gluon_rbm.models.label_rbm import softmax_group
 
 __all__ = ["draw_classes"]
 
@@ -33,7 +36,7 @@ def draw_classes(parameters, classes, num_classes, sweeps=1000, start=None, key=
     classes = checked_classes(classes, num_classes)
     if start is None:
         half = mx.nd.full((len(classes), num_pixels), 0.5, ctx=bias.context, dtype=bias.dtype)
-        start = gibbs.Noise([*key, 0]).bernoulli(half)
+        start = Noise([*key, 0]).bernoulli(half)
     if start.shape != (len(classes), num_pixels):
         raise InputError(
             "images to start from have shape %s; this needs %s" % (start.shape, (len(classes), num_pixels))

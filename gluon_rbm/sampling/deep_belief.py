@@ -2,7 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from gluon_rbm import gibbs, sampling
+from gluon_rbm.sampling.chains import initial_visible
+from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling import chains
 
 __all__ = ["Drawn", "generate"]
 
@@ -32,8 +35,8 @@ def generate(network, count, sweeps, key, images=None, engine="auto"):
     if images is not None:
         kind, below = "images", type(network)(network.layers[:-1]) if network.layers[1:] else None
         images = below.features(images) if below else images
-    visible = sampling.start(top, kind, count, [*key, _START], images)
-    chains = sampling.sample(top, visible, sweeps, [*key, _TOP], engine=engine)
+    visible = initial_visible(top, kind, count, [*key, _START], images)
+    chains = sample_chains(top, visible, sweeps, [*key, _TOP], engine=engine)
     for depth, layer in enumerate(network.layers[-2::-1]):
         # A sweep begins with the visible layer given the hidden one: one step down.
         chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)

@@ -10,7 +10,7 @@ Of a softmax group of visible units (a label) exactly one is on, unit k with pro
     p_beta(v_k = 1 | h) = softmax_k((1 - beta) a0 + beta (a + W h)), over the group.
 
 Two engines do it: `mxnet`, in MXNet's operators, on any device, and `native`, in C, on a CPU in float32 (see
-`gluon_rbm.native`). They draw different noise from the same key, of the same distribution.
+`gluon_rbm.backend.native`). They draw different noise from the same key, of the same distribution.
 
 Noise comes from a key, not from a generator that somebody else may have moved: the same key gives the same noise, on
 every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
@@ -21,10 +21,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm import native
-from gluon_rbm.energy import Parameters, free_energy_difference, visible_bias_at
+from gluon_rbm.backend import native
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import free_energy_difference
+from gluon_rbm.models.energy import visible_bias_at
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import from_host, host_view, mx, on_cpu
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import on_cpu
 
 __all__ = [
     "ENGINES",

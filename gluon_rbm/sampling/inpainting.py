@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import mx
-from gluon_rbm.sampling import anneal, sample
-from gluon_rbm.chains import _beside, _host, _visible
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.sampling.chains import simulated_annealing
+from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.sampling.chains import _beside
+from gluon_rbm.sampling.chains import _host
+from gluon_rbm.sampling.chains import _visible
 
-__all__ = ["MASKS", "Filled", "fill_in", "mask"]
+__all__ = ["MASKS", "Inpainted", "inpaint", "make_mask"]
 
 MASKS = ("top", "bottom", "left", "right", "random")
 
@@ -18,7 +21,7 @@ _STATES_OF_A_MEAN = 20
 
 
 
-class Filled(NamedTuple):
+class Inpainted(NamedTuple):
     """Images with their missing pixels filled in, NDArrays (images, num_visible); known pixels as they were given."""
 
     visible_sample: Any  #: of the last sweep: pictures as the machine would draw them
@@ -26,7 +29,7 @@ class Filled(NamedTuple):
     visible_mean: Any  #: mean of such probabilities over the second half of the sweeps: the least squared error
 
 
-def mask(kind, image_shape, share=0.5, key=()):
+def make_mask(kind, image_shape, share=0.5, key=()):
     """Which pixels are known when a part of the image is dropped: 1 where known, else 0, float32 (num_visible,).
 
     kind : "top", "bottom", "left", "right" or "random", what is dropped
@@ -54,7 +57,7 @@ def mask(kind, image_shape, share=0.5, key=()):
     return np.repeat(known.ravel(), int(np.prod(image_shape[2:])))
 
 
-def fill_in(
+def inpaint(
     parameters,
     images,
     sweeps,
@@ -80,8 +83,8 @@ def fill_in(
     images = _visible(parameters, images, missing=True)
     host = images.asnumpy()
     known = ~np.isnan(host)
-    if mask is not None:
-        held = np.asarray(_host(mask))
+    if make_mask is not None:
+        held = np.asarray(_host(make_mask))
         if held.shape not in (host.shape, host.shape[1:]):
             raise InputError("the mask has shape %s; it must be %s or %s" % (held.shape, host.shape[1:], host.shape))
         if not np.isin(held, (0, 1)).all():
@@ -95,11 +98,11 @@ def fill_in(
     # At least the last sweep counts for the mean.
     before, after = sweeps // 2, sweeps - sweeps // 2
     if before:
-        first = (anneal if annealed else sample)(parameters, first, before, [*key, 0], **settings).visible_sample
+        first = (simulated_annealing if annealed else sample_chains)(parameters, first, before, [*key, 0], **settings).visible_sample
     total, states = 0, 0
-    for chains in sample(
+    for chains in sample_chains(
         parameters, first, after, [*key, 1], every=max(1, math.ceil(after / _STATES_OF_A_MEAN)), **settings
     ):
         total, states = total + chains.visible_prob_1, states + 1
-    return Filled(chains.visible_sample, chains.visible_prob_1, total / states)
+    return Inpainted(chains.visible_sample, chains.visible_prob_1, total / states)
 

@@ -7,15 +7,21 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm import interruption, optimization, plots, watch
-from gluon_rbm.errors import DivergenceError, InputError, one_line
-from gluon_rbm.framework import mx
-from gluon_rbm.run_folder import Checkpoint, write_whole
+from gluon_rbm.backend import interruption
+from gluon_rbm.training import optimization
+from gluon_rbm.evaluation import plots
+from gluon_rbm.training import tensorboard
+from gluon_rbm.errors import DivergenceError
+from gluon_rbm.errors import InputError
+from gluon_rbm.errors import one_line
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.training.run_folder import Checkpoint
+from gluon_rbm.backend.files import write_whole
 
-__all__ = ["FREE", "Run", "check_batch_size", ]
+__all__ = ["RESUMABLE_CHANGES", "Run", "check_batch_size", ]
 
 # Arguments that a resumed run of any kind may change: they do not change what its parameters become.
-FREE = (
+RESUMABLE_CHANGES = (
     "dataset",  # its content is compared instead
     "data_dir",
     "data_loader_num_worker",
@@ -38,19 +44,19 @@ def check_batch_size(batch_size, num_images):
 
 class Run:
     """A run as a loop over epochs, each of them whole on disk before the next begins; of one that is interrupted
-    (`gluon_rbm.interruption`), so many steps.
+    (`gluon_rbm.backend.interruption`), so many steps.
 
     A subclass sets these before `run`:
 
         args, folder                      arguments (options.parse); a `RunFolder`
-        learner                           see `gluon_rbm.training`
+        learner                           see `gluon_rbm.training.binary_training`
         num_epoch, batches_an_epoch       lengths
         limit, remedy                     the largest sound value of any array, and what helps against larger ones
 
     and has `_batches`, `_monitor`, `_watched`, `_make_pictures` and what else is empty here.
     """
 
-    leads = True  # whether this process monitors and writes: see `gluon_rbm.parallel`
+    leads = True  # whether this process monitors and writes: see `gluon_rbm.training.parallel`
     _SWEEPS = 3  # the purpose of an epoch's noise, among those of the subclass
 
     def __init__(self, args, folder):
@@ -186,7 +192,7 @@ class Run:
             return
         # What an epoch changes is not known of one that was done in part before.
         before = {} if self._steps else self._parameters(self._arrays())
-        watcher = watch.Watcher(self.folder.file(watch.FOLDER), self.epoch, self.metrics, before)
+        watcher = tensorboard.TensorBoardWriter(self.folder.file(tensorboard.FOLDER), self.epoch, self.metrics, before)
         with contextlib.closing(watcher) as self._watcher:
             yield
 

@@ -24,9 +24,14 @@ tells of overfitting.)
 
 import numpy as np
 
-from gluon_rbm import energy, gibbs
-from gluon_rbm.energy import Parameters
-from gluon_rbm.framework import from_host, mx, operand, store
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.models import energy
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.backend.arrays import assign
 
 __all__ = [
     "BinaryRBMScores",
@@ -45,12 +50,12 @@ class BinaryRBMScores(mx.operator.CustomOp):
 
     def forward(self, is_train, req, in_data, out_data, aux):
         visible, parameters = in_data[0], Parameters(*in_data[1:4])
-        store(out_data[0], req[0], operand(energy.free_energy(parameters, visible)))
-        store(out_data[1], req[1], operand(_pseudo_log_likelihood(parameters, visible, in_data[4])))
+        assign(out_data[0], req[0], as_operand(energy.free_energy(parameters, visible)))
+        assign(out_data[1], req[1], as_operand(_pseudo_log_likelihood(parameters, visible, in_data[4])))
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
         for target, how in zip(in_grad, req):
-            store(target, how, 0)
+            assign(target, how, 0)
 
 
 def _pseudo_log_likelihood(parameters, visible, key):
@@ -97,7 +102,7 @@ class BinaryRBMScoresProp(mx.operator.CustomOpProp):
 
 def scores(parameters, visible):
     """Scores of images, NDArray (batch, num_visible), as the metrics take them: name -> NDArray (batch,)."""
-    arrays = mx.nd.Custom(visible, *parameters, gibbs.draw_key(visible.context), op_type="BinaryRBMScores")
+    arrays = mx.nd.Custom(visible, *parameters, draw_key(visible.context), op_type="BinaryRBMScores")
     return {name + "_output": array for name, array in zip(_NAMES, arrays)}
 
 
@@ -106,7 +111,7 @@ def with_scores(symbol):
     inputs = symbol.get_internals()
     inputs = [inputs[name] for name in Parameters._fields]
     arrays = mx.sym.Custom(
-        mx.sym.var("images"), *inputs, gibbs.draw_key(F=mx.sym), op_type="BinaryRBMScores", name="scores"
+        mx.sym.var("images"), *inputs, draw_key(F=mx.sym), op_type="BinaryRBMScores", name="scores"
     )
     return mx.sym.Group([symbol, *(mx.sym.BlockGrad(array, name=name) for name, array in zip(_NAMES, arrays))])
 

@@ -12,9 +12,11 @@ Both monitors have
 
 import math
 
-import ais
-from gluon_rbm import datasets, label_rbm
-from gluon_rbm.energy import Parameters
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.likelihood import ais
+from gluon_rbm.data import datasets
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.energy import Parameters
 
 __all__ = ["ClassificationMonitor", "LikelihoodMonitor"]
 
@@ -49,7 +51,7 @@ class LikelihoodMonitor:
 
     def score(self, part, images, parameters, log_z):
         # The pixels are drawn alike in every epoch, so that what changes is the model.
-        pixels = datasets.batches(
+        pixels = iterate_batches(
             images, self._maximum, _ROWS_AT_ONCE, key=[*self._pixels_key, part], binarize=self._args.binarize
         )
         return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z)
@@ -105,7 +107,7 @@ class ClassificationMonitor:
         return math.nan
 
     def score(self, part, images, parameters, log_z):
-        rows = datasets.batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
+        rows = iterate_batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
         return label_rbm.evaluate(Parameters(**parameters), rows, self._num_classes)
 
     @staticmethod

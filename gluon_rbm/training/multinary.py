@@ -6,13 +6,29 @@ import os
 
 import numpy as np
 
-from gluon_rbm import command, datasets, epochs, framework, networks, optimization, plots, watch
-from gluon_rbm.deep_belief import JointContrastiveFreeEnergy
-from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.framework import from_host, mx
-from gluon_rbm.image_pipeline import varied
-from gluon_rbm.machine import ContrastiveFreeEnergy, alternate
-from gluon_rbm.run_folder import RunFolder
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.random import seed_mxnet
+from gluon_rbm.data.batches import prepare_batches
+from gluon_rbm.data.statistics import mean_image
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.training import epochs
+from gluon_rbm.backend import framework
+from gluon_rbm.models import networks
+from gluon_rbm.training import optimization
+from gluon_rbm.evaluation import plots
+from gluon_rbm.training import tensorboard
+from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
+from gluon_rbm.errors import InputError
+from gluon_rbm.errors import one_line
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.data.transforms import augment
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.training.run_folder import RunFolder
 
 __all__ = ["NetworkLearner", "NetworkRun", "train"]
 
@@ -22,11 +38,11 @@ _MONITOR_BATCH = 500
 # Everything random has a key (seed, purpose, ...) of its own; 3 is epochs.Run's.
 _WEIGHTS, _SHUFFLE, _SHOWCASE = 0, 2, 4
 
-_FREE = (*epochs.FREE, "sample_sweeps", "strict")
+_FREE = (*epochs.RESUMABLE_CHANGES, "sample_sweeps", "strict")
 
 
 def train(args):
-    """Run the training that the arguments of `gluon_rbm.commands.train_multinary` describe."""
+    """Run the training that the arguments of `gluon_rbm.cli.train_multinary` describe."""
     _check(args)
     with contextlib.ExitStack() as stack:
         NetworkRun(args, stack).run()
@@ -46,7 +62,7 @@ def _describe(args, data):
     height, width, *colours = data.image_shape
     settings = {name: getattr(args, name) for name in ("channels", "dense", "kernel", "stride", "maximum", "slope")}
     if args.visible_units == "gaussian":
-        mean = float(datasets.mean_image(data.train_images, data.maximum).mean())
+        mean = float(mean_image(data.train_images, data.maximum).mean())
         square = sum(float(np.square(image / data.maximum).mean()) for image in data.train_images)
         deviation = (square / len(data.train_images) - mean**2) ** 0.5
         if not deviation > 1e-4:
@@ -79,7 +95,7 @@ def _check_sizes(network, batch_size):
 
 
 class NetworkLearner:
-    """A `DeepBeliefNetwork` and its `gluon.Trainer` (see `gluon_rbm.training`).
+    """A `DeepBeliefNetwork` and its `gluon.Trainer` (see `gluon_rbm.training.binary_training`).
 
     trained : the place of the one machine that learns, on top of those below it; None: all of them do, jointly
     values : the first images, where persistent chains start: their means of every layer
@@ -132,12 +148,12 @@ class NetworkRun(epochs.Run):
     remedy = "lower --learning-rate or --weight-decay"
 
     def __init__(self, args, stack):
-        watch.check(args)
-        self.context, note = framework.choose_context(args.cuda, args.device_id)
+        tensorboard.check(args)
+        self.context, note = choose_context(args.cuda, args.device_id)
         if note:
             print(note, flush=True)
         self.data = self._load(args)
-        digest = command.sha256([self.data.train_images])
+        digest = sha256([self.data.train_images])
         self.data, self.held_out = datasets.hold_out(self.data, args.held_out)
         epochs.check_batch_size(args.batch_size, len(self.data.train_images))
         if args.random_crop >= min(self.data.image_shape[:2]):
@@ -159,7 +175,7 @@ class NetworkRun(epochs.Run):
         # The length is free where nothing depends on it.
         free = _FREE if greedy or args.learning_rate_schedule != "constant" else (*_FREE, "num_epoch")
         folder.write_arguments(arguments, framework.versions(), free)
-        epochs.seed_mxnet(args.seed, _WEIGHTS)
+        seed_mxnet(args.seed, _WEIGHTS)
         networks.initialize(self.network, self.description, self.context)
         machines = self.network.machines
         # No unit has an input of this size that means anything; float32 gives up soon after.
@@ -206,15 +222,15 @@ class NetworkRun(epochs.Run):
 
     def _seed(self, step, first):
         if self.args.sampled:  # the steps before drew more than could be drawn again
-            epochs.seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, step)
+            seed_mxnet(self.args.seed, self._SWEEPS, self.epoch + 1, step)
 
     def _batches(self, number, skip):
         args = self.args
 
         def prepare(images, generator):
-            return self._values(varied(images, generator, args.random_crop, args.mirror))
+            return self._values(augment(images, generator, args.random_crop, args.mirror))
 
-        batches = datasets.prepared(
+        batches = prepare_batches(
             self.data.train_images,
             args.batch_size,
             prepare,
@@ -276,7 +292,7 @@ class NetworkRun(epochs.Run):
         images = self.held_out if self.args.held_out else self.data.test_images
         values = {"reconstructions": self._reconstruct(from_host(self._values(images[: _SIDE**2]), self.context))}
         if self._trained(self.epoch - 1) in (None, len(self.network.machines) - 1):
-            epochs.seed_mxnet(self.args.seed, _SHOWCASE)
+            seed_mxnet(self.args.seed, _SHOWCASE)
             values["samples"] = self.network.generate(self._start(), self.args.sample_sweeps)
         for name, found in values.items():
             pictures[name] = networks.to_images(found, self.description), self.data.image_shape
@@ -293,9 +309,9 @@ class NetworkRun(epochs.Run):
         plots.show(self.folder.file("showcase.png"), "Showcase")
 
     def _showcase(self):
-        epochs.seed_mxnet(self.args.seed, _SHOWCASE)
+        seed_mxnet(self.args.seed, _SHOWCASE)
         images, sweeps = self.data.test_images, self.args.sample_sweeps
-        order = command.generator(self.args.seed, _SHOWCASE).permutation(len(images))
+        order = make_generator(self.args.seed, _SHOWCASE).permutation(len(images))
         values = from_host(self._values(images[np.sort(order[: _SIDE**2])]), self.context)
         samples = self.network.generate(self._start(), sweeps)
         sets = {
@@ -308,7 +324,7 @@ class NetworkRun(epochs.Run):
 
     def _start(self):
         """Values of the top machine's visible layer, drawn as normal as those of training images are on average."""
-        machines, generator = self.network.machines, command.generator(self.args.seed, _SHOWCASE, 1)
+        machines, generator = self.network.machines, make_generator(self.args.seed, _SHOWCASE, 1)
         rows = generator.permutation(len(self.data.train_images))[: 4 * _MONITOR_BATCH]
         values = from_host(self._values(self.data.train_images[np.sort(rows)]), self.context)
         values = self.network.up(values, len(machines) - 1)

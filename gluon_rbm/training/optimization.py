@@ -1,13 +1,13 @@
 """How the parameters follow the gradient over a run: optimizer, schedules, averaged parameters, early stopping.
 
-A learner is what `gluon_rbm.training` describes; its `updater` holds an optimizer and its state.
+A learner is what `gluon_rbm.training.binary_training` describes; its `updater` holds an optimizer and its state.
 """
 
 import inspect
 
 import numpy as np
 
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 
 __all__ = [
     "OPTIMIZERS",

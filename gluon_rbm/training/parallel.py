@@ -1,4 +1,4 @@
-"""A run whose batches are shared by several devices and workers (see `gluon_rbm.exchange`), as one of them sees it.
+"""A run whose batches are shared by several devices and workers (see `gluon_rbm.training.process_group`), as one of them sees it.
 
 One worker leads: it alone has a run folder, monitors, and makes pictures. The others wait for it between two epochs,
 where they tell it their chains, and it tells them whether to go on.
@@ -8,10 +8,14 @@ import contextlib
 import io
 import json
 
-from gluon_rbm import epochs, framework, interruption
+from gluon_rbm.training import epochs
+from gluon_rbm.backend import framework
+from gluon_rbm.backend import interruption
 from gluon_rbm.errors import InputError
-from gluon_rbm.exchange import Replicas
-from gluon_rbm.run_folder import Checkpoint, RunFolder, has_checkpoint
+from gluon_rbm.training.process_group import DataParallelLearner
+from gluon_rbm.training.run_folder import Checkpoint
+from gluon_rbm.training.run_folder import RunFolder
+from gluon_rbm.training.run_folder import has_checkpoint
 
 __all__ = ["ParallelRun"]
 
@@ -42,7 +46,7 @@ class ParallelRun(epochs.Run):
             folder.write_arguments(arguments, framework.versions(), free)
         theirs = json.loads(self.exchange.broadcast(json.dumps(arguments).encode()).decode())
         for name, value in json.loads(json.dumps(arguments)).items():
-            if name not in epochs.FREE and value != theirs[name]:
+            if name not in epochs.RESUMABLE_CHANGES and value != theirs[name]:
                 raise InputError(
                     "worker %d has --%s %s, worker %d has %s; start all with the same arguments and data"
                     % (self.exchange.rank, name.replace("_", "-"), value, self.exchange.leader, theirs[name])
@@ -53,7 +57,7 @@ class ParallelRun(epochs.Run):
         """make : (arrays, context) -> the learner of one device; arrays, rule : as `Replicas` takes them"""
         if self.exchange.parts == 1:
             return make(arrays, self.exchange.contexts[0])
-        return Replicas(make, arrays, self.exchange, rule)
+        return DataParallelLearner(make, arrays, self.exchange, rule)
 
     def _seed_words(self):
         return self.exchange.seed_words

@@ -16,18 +16,21 @@ import hashlib
 
 import numpy as np
 
-from gluon_rbm import learning, peers
+from gluon_rbm.likelihood import learning
+from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
-from gluon_rbm.framework import choose_contexts, from_host, mx
+from gluon_rbm.backend.devices import choose_contexts
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
 
-__all__ = ["KV_STORES", "Exchange", "Replicas"]
+__all__ = ["KV_STORES", "ProcessGroup", "DataParallelLearner"]
 
 KV_STORES = ("local", "device", "dist_sync")
 
 _kept = []
 
 
-class Exchange:
+class ProcessGroup:
     """The parts of a run, and what they tell each other. Every call with a sum in it is made by all workers or by none.
 
     kind : one of `KV_STORES`; "dist_sync": this process is one of DMLC_NUM_WORKER workers
@@ -50,10 +53,10 @@ class Exchange:
         self.contexts, self.note = choose_contexts(cuda, device_id, num_devices)
 
     def _join(self):
-        where = peers.address()
+        where = heartbeat.address()
         if where.role != "worker":
             raise InputError("DMLC_ROLE is %s, which this program was to see when it started" % where.role)
-        self._watch = peers.Watch(where)
+        self._watch = heartbeat.Heartbeat(where)
         self._kv = mx.kv.create("dist_sync")
         self.rank, self.num_workers = self._kv.rank, self._kv.num_workers
         self._watch.rename("worker %d" % self.rank)
@@ -164,8 +167,8 @@ class Exchange:
         return [mx.nd.array(share, ctx=context) for share, context in zip(shares, self.contexts)]
 
 
-class Replicas:
-    """Learners of the devices here as one learner (see `gluon_rbm.training`), in step with those of other workers.
+class DataParallelLearner:
+    """Learners of the devices here as one learner (see `gluon_rbm.training.binary_training`), in step with those of other workers.
 
     make : (arrays, context) -> the learner of one device
     arrays : name -> NDArray, of the whole run; chains are divided among the parts

@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 
-from gluon_rbm import plots
+from gluon_rbm.evaluation import plots
 from gluon_rbm.errors import InputError
 
-__all__ = ["FOLDER", "Watcher", "check"]
+__all__ = ["FOLDER", "TensorBoardWriter", "check"]
 
 FOLDER = "tensorboard"  # of the run folder
 
@@ -32,7 +32,7 @@ def check(args):
             ) from error
 
 
-class Watcher:
+class TensorBoardWriter:
     """Writes a run's entries into a folder; what is there of epochs that are not done yet, TensorBoard forgets.
 
     path : of the folder

@@ -15,8 +15,13 @@ from typing import NamedTuple
 
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm import __main__, array_files, run_folder, training
-from gluon_rbm.commands import sample, train_multinary  # noqa: F401  (imported before anything forks)
+from gluon_rbm.models.files import PARAMETERS
+from gluon_rbm import __main__
+from gluon_rbm.backend import array_files
+from gluon_rbm.training import run_folder
+from gluon_rbm.training import binary_training
+from gluon_rbm.cli import sample
+from gluon_rbm.cli import train_multinary  # noqa: F401  (imported before anything forks)
 
 SECONDS = 300  # after which a child hangs
 
@@ -30,7 +35,7 @@ TRAININGS = {
     "binary_rbm_module.py": lambda arguments: binary_rbm_module.main([*_BINARY, *arguments]),
     "train-multinary": lambda arguments: __main__.main([*_NETWORK, *arguments]),
 }
-training._SHOWCASE_SWEEPS = 10
+binary_training._SHOWCASE_SWEEPS = 10
 
 
 class Failure(Exception):
@@ -159,13 +164,13 @@ def results(folder):
     """The bytes of the parameters, which end with their hash, and the metrics but for seconds."""
     rows = run_folder.read_metrics(folder)
     rows = [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
-    return (folder / run_folder.PARAMETERS).read_bytes(), rows
+    return (folder / PARAMETERS).read_bytes(), rows
 
 
 def check_readable(folder):
     """Every file of a run folder that is there is whole."""
-    if (folder / run_folder.PARAMETERS).exists():
-        array_files.load(folder / run_folder.PARAMETERS)
+    if (folder / PARAMETERS).exists():
+        array_files.load(folder / PARAMETERS)
     if (folder / "checkpoint.npz").exists():
         run_folder.Checkpoint.load(folder / "checkpoint.npz")
     run_folder.read_metrics(folder)

@@ -16,9 +16,18 @@ from PIL import Image
 from test_datasets import cifar10_archive, cifar10_members, idx_bytes
 
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm import annealing, datasets, downloads, frechet, image_files, networks, run_folder
-from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.framework import mx
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.models.files import read_model
+from gluon_rbm.likelihood import annealing
+from gluon_rbm.data import datasets
+from gluon_rbm.data import downloads
+from gluon_rbm.evaluation import frechet
+from gluon_rbm.data import image_files
+from gluon_rbm.models import networks
+from gluon_rbm.training import run_folder
+from gluon_rbm.errors import InputError
+from gluon_rbm.errors import one_line
+from gluon_rbm.backend.framework import mx
 
 _MEMORY = 6 << 30  # bytes of address space that a reader may have
 
@@ -56,7 +65,7 @@ class _Parameters(_File):
         return folder / "rbm.params"
 
     def read(self, path):
-        parameters, _ = run_folder.read_model(path)
+        parameters, _ = read_model(path)
         arrays = [array.asnumpy() for array in parameters]
         check(all(np.isfinite(array).all() for array in arrays), "it is not finite")
         check(arrays[2].shape == (len(arrays[0]), len(arrays[1])), "shapes do not fit")
@@ -159,7 +168,7 @@ class _Images(_File):
     def read(self, path):
         data = datasets.load(str(path))
         for images in (data.train_images, data.test_images):
-            values = datasets.to_visible(images, data.maximum)
+            values = to_visible(images, data.maximum)
             check(values.size and values.min() >= 0 and values.max() <= 1, "pixels outside [0, 1]")
         return _digest(data.train_images, data.test_images)
 

@@ -11,7 +11,9 @@ from test_datasets import IDX_NAMES, Server, idx_bytes, sha256
 from test_image_files import bomb
 
 import binary_rbm_gluon
-from gluon_rbm import __main__, datasets, downloads
+from gluon_rbm import __main__
+from gluon_rbm.data import datasets
+from gluon_rbm.data import downloads
 
 
 def mirrors(times, generator):
@@ -49,7 +51,7 @@ def _load(mirrors, contents, folder):
     ]
     os.environ.update(NO_PROXY="127.0.0.1", MXNET_HOME=str(folder / "home"))
     os.environ.pop("MXNET_RBM_DATA", None)
-    from gluon_rbm.command import exit_status
+    from gluon_rbm.cli.command import exit_status
 
     def load():
         data = datasets.load("mnist", str(folder), progress=False)

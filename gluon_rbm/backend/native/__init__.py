@@ -1,4 +1,4 @@
-"""The native engine of `gluon_rbm.gibbs`: block Gibbs sampling and annealing on a CPU, in float32, over NumPy arrays.
+"""The native engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling and annealing on a CPU, in float32, over NumPy arrays.
 
 The library is built by setup.py from gibbs.c where there is a compiler, and lies next to the package under a name of
 its own, so that a checkout on `sys.path` does not hide the library of the installed distribution. `available()` says
@@ -147,7 +147,7 @@ def run(
     num_threads=None,
     instruction_set=None,
 ):
-    """Block Gibbs chains as `gluon_rbm.gibbs.run_chains` runs them, in float32.
+    """Block Gibbs chains as `gluon_rbm.sampling.gibbs.run_chains` runs them, in float32.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 
     p(h_j=1|v) + 2 c (p - q_j) p(h_j=1|v) (1 - p(h_j=1|v)).
 
-**Labels**: of a joint RBM of pixels and a label (`gluon_rbm.label_rbm`), what is minimised may be -log p(v),
+**Labels**: of a joint RBM of pixels and a label (`gluon_rbm.models.label_rbm`), what is minimised may be -log p(v),
 -log p(label | pixels), or a sum of both.
 """
 
@@ -29,10 +29,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm import gibbs, label_rbm, tempering
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.sampling.tempering import swap_replicas
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models import label_rbm
+from gluon_rbm.sampling import tempering
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.files import CLASSES
-from gluon_rbm.framework import beside, mx, operand, store, store_product, take_rows
+from gluon_rbm.backend.arrays import asarray_like
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.backend.arrays import assign
+from gluon_rbm.backend.arrays import assign_product
+from gluon_rbm.backend.arrays import take_rows
 
 __all__ = [
     "BASE",
@@ -43,7 +53,7 @@ __all__ = [
     "SWAP_RATE",
     "BinaryStates",
     "LearningRule",
-    "carry_on",
+    "advance_chains",
     "initializer",
     "states",
     "store_gradients",
@@ -164,7 +174,7 @@ class BinaryStates(mx.init.Initializer):
     """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
 
     def _init_weight(self, name, arr):
-        noise = gibbs.Noise(gibbs.draw_key().asnumpy())
+        noise = Noise(draw_key().asnumpy())
         arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
 
 
@@ -187,7 +197,7 @@ def initializer(state):
 # --- Chains -----------------------------------------------------------------------------------------------------------
 
 
-def carry_on(rule, parameters, kept, data, sweeps, key, engine):
+def advance_chains(rule, parameters, kept, data, sweeps, key, engine):
     """Carry the chains of a step on by `sweeps` sweeps.
 
     kept : arrays of `states`, by name; the samples, and the rate of swaps, are changed.
@@ -203,13 +213,13 @@ def carry_on(rule, parameters, kept, data, sweeps, key, engine):
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
     else:
-        start = gibbs.redraw_non_binary(hidden, gibbs.Noise([*key, 0]))
+        start = gibbs.redraw_non_binary(hidden, Noise([*key, 0]))
         if rule.chains == "tempered":
             start, betas = _exchange(rule, parameters, kept, start, key)
             settings.update(beta=betas, base_visible_bias=kept[BASE])
         chains = gibbs.run_chains(parameters, hidden=start, **settings)
-    store(visible, "write", operand(chains.visible_sample))
-    store(hidden, "write", operand(chains.hidden_sample))
+    assign(visible, "write", as_operand(chains.visible_sample))
+    assign(hidden, "write", as_operand(chains.hidden_sample))
     if rule.replicas == 1:
         return chains.visible_prob_1, chains.hidden_prob_1
     return chains.visible_prob_1[:num_chains], chains.hidden_prob_1[:num_chains]
@@ -222,11 +232,11 @@ def _cycled(rows, count):
 
 def _exchange(rule, parameters, kept, hidden, key):
     """Exchange states of neighbouring replicas: the hidden samples to go on from, and each row's beta."""
-    visible = gibbs.redraw_non_binary(kept[SAMPLES[0]], gibbs.Noise([*key, 2]))
+    visible = gibbs.redraw_non_binary(kept[SAMPLES[0]], Noise([*key, 2]))
     betas = np.linspace(1, 0, rule.replicas)
-    start, rates = tempering.exchange(parameters, visible, hidden, betas, kept[BASE], [*key, 3])
-    store(
-        kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (operand(beside(rates, kept[SWAP_RATE])) - operand(kept[SWAP_RATE]))
+    start, rates = swap_replicas(parameters, visible, hidden, betas, kept[BASE], [*key, 3])
+    assign(
+        kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (as_operand(asarray_like(rates, kept[SWAP_RATE])) - as_operand(kept[SWAP_RATE]))
     )
     return start, tempering.beta_of_rows(betas, hidden)
 
@@ -243,15 +253,15 @@ def store_objective_gradients(rule, targets, how, parameters, data, hidden_prob_
     """
     if rule.generative_share:
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
-        chain_hidden = operand(chain_hidden_prob_1)
-        chains = operand(kept[SAMPLES[0]])[: len(chain_hidden)], chain_hidden
-        weight = operand(parameters.interaction_weight)
-        store_gradients(rule, targets, how, chains, (operand(data), operand(hidden_prob_1)), weight, kept)
+        chain_hidden = as_operand(chain_hidden_prob_1)
+        chains = as_operand(kept[SAMPLES[0]])[: len(chain_hidden)], chain_hidden
+        weight = as_operand(parameters.interaction_weight)
+        store_gradients(rule, targets, how, chains, (as_operand(data), as_operand(hidden_prob_1)), weight, kept)
         how = ["null" if one == "null" else "add" for one in how]
     if rule.objective != "generative":
         exact = label_rbm.discriminative_gradients(parameters, data, rule.num_classes)
         for target, one, gradient in zip(targets, how, exact):
-            store(target, one, gradient)
+            assign(target, one, gradient)
 
 
 def store_gradients(rule, targets, how, chains, data, weight, kept):
@@ -263,7 +273,7 @@ def store_gradients(rule, targets, how, chains, data, weight, kept):
     kept : NDArrays of `states`, by name
     """
     share = rule.generative_share
-    offsets = [operand(kept[name]) for name in OFFSETS if name in kept]
+    offsets = [as_operand(kept[name]) for name in OFFSETS if name in kept]
     data = data[0], _sparse(rule, data[1])
     visible_gradient, hidden_gradient = (share * (_mean(chain) - _mean(datum)) for chain, datum in zip(chains, data))
     # Both means of v (x) p(h=1|v), and their difference, in one product over the rows of chains and data. To subtract
@@ -275,14 +285,14 @@ def store_gradients(rule, targets, how, chains, data, weight, kept):
     hidden = np.concatenate([chain_hidden, data_hidden])
     if rule.weight_decay_l1:
         weight_gradient = visible.T @ hidden + rule.weight_decay_l1 * np.sign(weight)
-        store(targets[2], how[2], weight_gradient)
+        assign(targets[2], how[2], weight_gradient)
     else:
-        weight_gradient = store_product(targets[2], how[2], visible.T, hidden)
+        weight_gradient = assign_product(targets[2], how[2], visible.T, hidden)
     if offsets:
         visible_gradient = visible_gradient - weight_gradient @ offsets[1]
         hidden_gradient = hidden_gradient - offsets[0] @ weight_gradient
-    store(targets[0], how[0], visible_gradient)
-    store(targets[1], how[1], hidden_gradient)
+    assign(targets[0], how[0], visible_gradient)
+    assign(targets[1], how[1], hidden_gradient)
 
 
 def _sparse(rule, hidden_prob_1):
@@ -305,5 +315,5 @@ def update_offsets(rule, kept, visible, hidden_prob_1):
     """With centering, let the offsets in `kept` follow the means of a batch: offset += rate (mean - offset)."""
     for name, rows in zip(OFFSETS, (visible, hidden_prob_1)):
         if name in kept:
-            mean, offset = _mean(operand(rows)), kept[name]
-            store(offset, "add", rule.centering * (mean - operand(offset)))
+            mean, offset = _mean(as_operand(rows)), kept[name]
+            assign(offset, "add", rule.centering * (mean - as_operand(offset)))

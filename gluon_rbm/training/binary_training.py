@@ -3,7 +3,7 @@
 A script brings a learner, which is all that differs between the APIs:
 
     learner = make_learner(args, arrays, context, parts)    arrays: name -> NDArray of the parameters and chains; it is
-                                                     one of so many that share the batch (see `gluon_rbm.exchange`)
+                                                     one of so many that share the batch (see `gluon_rbm.training.process_group`)
     learner.backward(batch) -> NDArray               the gradient of a batch; something to wait for
     learner.gradients() -> name -> NDArray           live gradients
     learner.update()                                 one update, with a sum of `parts` gradients
@@ -17,26 +17,33 @@ import os
 
 import numpy as np
 
-from gluon_rbm import (
-    command,
-    datasets,
-    epochs,
-    gibbs,
-    label_rbm,
-    learning,
-    monitoring,
-    optimization,
-    options,
-    peers,
-    plots,
-    watch,
-)
-from gluon_rbm.binary_deep_belief import BinaryDeepBeliefNetwork
-from gluon_rbm.energy import Parameters
-from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.exchange import Exchange
-from gluon_rbm.framework import mx
-from gluon_rbm.parallel import ParallelRun
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data.statistics import base_visible_bias
+from gluon_rbm.data.statistics import mean_image
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.cli import command
+from gluon_rbm.data import datasets
+from gluon_rbm.training import epochs
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.models import label_rbm
+from gluon_rbm.likelihood import learning
+from gluon_rbm.training import monitoring
+from gluon_rbm.training import optimization
+from gluon_rbm.cli import options
+from gluon_rbm.backend import heartbeat
+from gluon_rbm.evaluation import plots
+from gluon_rbm.training import tensorboard
+from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.errors import InputError
+from gluon_rbm.errors import one_line
+from gluon_rbm.training.process_group import ProcessGroup
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.training.parallel import ParallelRun
 
 __all__ = ["Learner", "learner_settings", "main"]
 
@@ -48,7 +55,7 @@ _WEIGHTS, _CHAINS, _SHUFFLE, _SWEEPS, _AIS, _PIXELS, _SHOWCASE, _WATCHED = range
 
 # As in `epochs.FREE`.
 _FREE = (
-    *epochs.FREE,
+    *epochs.RESUMABLE_CHANGES,
     "num_epoch",
     "below",  # the content of the layers is compared instead
     "ais_batch_size",
@@ -78,12 +85,12 @@ def main(argv, prog, api, make_learner):
 
     def train():
         with contextlib.ExitStack() as stack:
-            exchange = Exchange(args.kv_store, args.cuda_asked, args.device_id, args.num_devices)
+            exchange = ProcessGroup(args.kv_store, args.cuda_asked, args.device_id, args.num_devices)
             stack.enter_context(exchange)
             _Run(args, api, make_learner, exchange, stack).run()
 
     status = command.exit_status(prog, train)
-    peers.finish(status)
+    heartbeat.finish(status)
     return status
 
 
@@ -133,7 +140,7 @@ def _free_arguments(args):
 
 def _data_bias(data, num_classes):
     """The log-odds of the mean training image, smoothed; of label units, log-probabilities."""
-    bias = datasets.base_visible_bias(data)
+    bias = base_visible_bias(data)
     label = bias[len(bias) - num_classes :]
     label -= np.logaddexp(0, label)
     return bias
@@ -159,13 +166,13 @@ def _initial_arrays(args, data, context):
     arrays.update({name: np.ones(shape) for name, shape in states.items()})
     if args.centering:
         hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
-        arrays.update(zip(learning.OFFSETS, (datasets.mean_image(data.train_images, data.maximum), hidden_mean)))
+        arrays.update(zip(learning.OFFSETS, (mean_image(data.train_images, data.maximum), hidden_mean)))
     if args.chains == "tempered":
         arrays[learning.BASE] = _data_bias(data, args.num_classes)
     if args.num_classes:
-        arrays[learning.CLASSES] = np.arange(args.num_classes)
+        arrays[CLASSES] = np.arange(args.num_classes)
     arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
-    noise = gibbs.Noise([args.seed, _CHAINS])
+    noise = Noise([args.seed, _CHAINS])
     for name in learning.SAMPLES:
         arrays[name] = noise.bernoulli(arrays[name] / 2)
     return arrays
@@ -184,14 +191,14 @@ class _Run(ParallelRun):
             print(options.added_namespace(args), flush=True)
             if exchange.note:
                 print(exchange.note, flush=True)
-        watch.check(args)
+        tensorboard.check(args)
         self.data = datasets.load(args.dataset, args.data_dir)
         self.image_shape = self.data.image_shape
         if args.labels:
             args.num_classes, self.data = self.data.num_classes, datasets.with_label_units(self.data)
         below = BinaryDeepBeliefNetwork.load(args.below, self.context) if args.below else None
         # Not of what is computed: its rounding depends on the number of threads.
-        digest = command.sha256([self.data.train_images, *(below.arrays() if below else [])])
+        digest = sha256([self.data.train_images, *(below.arrays() if below else [])])
         if below:
             self.image_shape, self.data = below.hidden_shape, below.hidden_data(self.data, args.num_classes)
         self.pixels = slice(math.prod(self.image_shape))  # the rest of the visible units is the label
@@ -246,11 +253,11 @@ class _Run(ParallelRun):
         if first:
             super()._seed(step, first)
             for context in step * self.exchange.contexts:  # each of them drew one in its graph
-                gibbs.draw_key(context)
+                draw_key(context)
 
     def _batches(self, number, skip):
         args = self.args
-        batches = datasets.batches(
+        batches = iterate_batches(
             self.data.train_images,
             self.data.maximum,
             args.batch_size,
@@ -283,7 +290,7 @@ class _Run(ParallelRun):
         args, data = self.args, self.data
         if args.labels:
             return monitoring.ClassificationMonitor(args, data.maximum)
-        base = datasets.base_visible_bias(data) if args.ais_base_rate == "data" else None
+        base = base_visible_bias(data) if args.ais_base_rate == "data" else None
         return monitoring.LikelihoodMonitor(args, data.maximum, base, [args.seed, _AIS], [args.seed, _PIXELS])
 
     def _monitor(self, number):
@@ -345,7 +352,7 @@ class _Run(ParallelRun):
         generator = np.random.Generator(np.random.SFC64([self.args.seed, _SHOWCASE, 1]))
         count = _SHOWCASE_SIDE**2
         chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
-        originals = datasets.to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
+        originals = to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)
         chains = gibbs.run_chains(
             Parameters(**self._best()),
             visible=mx.nd.array(originals, ctx=self.context),
