@@ -14,7 +14,35 @@ high on average, if the samples are exact (Burda, Grosse & Salakhutdinov, AISTAT
 arXiv:1511.02543). The two make a bracket. Everything is in nats, likelihoods per image.
 """
 
-import ais  # TODO
+from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.likelihood.ais import (
+    Bracket,
+    LikelihoodWarning,
+    LogLikelihood,
+    LogPartition,
+    as_parameters,
+    bracket,
+    log_partition,
+    mean_log_likelihood,
+    mean_pseudo_log_likelihood,
+    reverse_log_partition,
+    warn_of,
+)
+
+__all__ = [
+    "Bracket",
+    "LikelihoodWarning",
+    "LogPartition",
+    "LogLikelihood",
+    "bracket",
+    "log_partition",
+    "reverse_log_partition",
+    "smoothed_visible_bias",
+    "mean_log_likelihood",
+    "mean_pseudo_log_likelihood",
+    "estimate_log_likelihood",
+    "warn_of",
+]
 
 
 def estimate_log_likelihood(
@@ -38,7 +66,7 @@ def estimate_log_likelihood(
     Warns (LikelihoodWarning) when the estimate is not to be trusted and when pixels are not binary: then the value is a
     grey-pixel score. Raises InputError as `log_partition` and `mean_log_likelihood` do.
     """
-    parameters = _parameters(visible_layer_bias, hidden_layer_bias, interaction_weight)
+    parameters = as_parameters(visible_layer_bias, hidden_layer_bias, interaction_weight)
     parameters = parameters if ctx is None else parameters.as_in_context(ctx)
     partition = log_partition(
         *parameters,
@@ -53,4 +81,3 @@ def estimate_log_likelihood(
     likelihood = mean_log_likelihood(parameters, data, partition.log_z)
     warn_of(partition, likelihood)
     return likelihood.mean, partition.log_z
-

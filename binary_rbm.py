@@ -9,32 +9,23 @@ the first over persistent Gibbs chains that k more sweeps have carried on: PCD-k
 `gluon_rbm.likelihood.learning.LearningRule` may bend it.
 """
 
-import atexit
-import contextlib
 import functools
 import itertools
-import os
-import threading
-import time
 
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm.backend.random import draw_key
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models import label_rbm
-from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.energy import are_pixels
-from gluon_rbm.models.energy import hidden_probability
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend import shutdown  # noqa: F401  (sees to the end of the process and to forks)
+from gluon_rbm.backend.arrays import as_operand, assign, host_view
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import as_operand
-from gluon_rbm.backend.arrays import assign
-from gluon_rbm.likelihood.learning import BinaryStates
-from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.backend.random import caller_number, draw_key
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood.learning import BinaryStates, LearningRule
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.energy import Parameters, are_pixels, hidden_probability
 from gluon_rbm.models.files import read_arrays
+from gluon_rbm.sampling import gibbs
 
 __all__ = [
     "BinaryRBM",
@@ -64,7 +55,7 @@ class BinaryRBM(mx.operator.CustomOp):
         self._chain_hidden_prob_1 = None
 
     def _next_key(self, in_data):
-        words = _words(in_data[4]) if len(in_data) > 4 else [*self._base_key, next(self._calls)]
+        words = in_data[4].asnumpy().tolist() if len(in_data) > 4 else [*self._base_key, next(self._calls)]
         return [self._caller, *words]
 
     def _kept(self, aux):
@@ -216,7 +207,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, in_shapes, in_dtypes):
         # Called in the thread of the caller, which the operator itself will not see.
-        base_key = None if self.keyed else _words(draw_key())
+        base_key = None if self.keyed else draw_key().asnumpy().tolist()
         return BinaryRBM(self.k, self.rule, self.engine, caller_number(), base_key)
 
 

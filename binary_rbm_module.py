@@ -9,9 +9,8 @@ if __name__ == "__main__":
     interruption.quiet()
 
 from binary_rbm import binary_rbm_symbol
-from gluon_rbm.training import optimization
-from gluon_rbm.training import binary_training
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.training import binary_training, optimization
 
 __all__ = ["ModuleLearner", "main"]
 

@@ -20,8 +20,8 @@ class BuildNative(build_ext):
 native = Extension(
     # At the top level, not inside gluon_rbm: so a checkout on sys.path does not hide the library that is installed.
     "_mxnet_rbm_native",
-    ["gluon_rbm/native/gibbs.c"],
-    depends=["gluon_rbm/native/gibbs_%s.h" % part for part in ("kernel", "memory", "targets")],
+    ["gluon_rbm/backend/native/gibbs.c"],
+    depends=["gluon_rbm/backend/native/gibbs_%s.h" % part for part in ("kernel", "memory", "targets")],
     extra_compile_args=["-O3", "-pthread"],
     extra_link_args=["-pthread"],
     libraries=["m"],

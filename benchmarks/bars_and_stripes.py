@@ -16,10 +16,10 @@ from common import ROOT  # noqa: F401, which makes the project's modules importa
 # isort: split
 import ais
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.likelihood import enumeration
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.likelihood import enumeration
 from gluon_rbm.likelihood.learning import LearningRule
 from gluon_rbm.training.optimization import rate_factor
 

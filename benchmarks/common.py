@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from gluon_rbm.data.batches import iterate_batches
 import numpy as np
+
+from gluon_rbm.data.batches import iterate_batches
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # gluon_rbm is imported where it is needed: see `sides.py`
@@ -115,9 +116,9 @@ def settle(parameters, images):
 
     The states are those of chains that started at the images and have long left them.
     """
-    from gluon_rbm.sampling import gibbs
-    from gluon_rbm.models.energy import Parameters
     from gluon_rbm.backend.arrays import from_host
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling import gibbs
 
     arrays = Parameters(*(from_host(parameters[name]) for name in LEARNED))
     chains = gibbs.run_chains(arrays, visible=from_host(images), sweeps=_SETTLING_SWEEPS, key=[1])

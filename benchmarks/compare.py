@@ -28,8 +28,7 @@ import numpy as np
 from common import Bystanders, in_turn, initial_parameters, median, read_images, read_parameters, settle
 
 # isort: split
-from gluon_rbm.backend import framework
-from gluon_rbm.backend import native
+from gluon_rbm.backend import framework, native
 from gluon_rbm.errors import InputError
 
 NUM_VISIBLE, NUM_HIDDEN, BATCH, K = 784, 500, 80, 30

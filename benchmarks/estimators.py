@@ -17,8 +17,8 @@ from pathlib import Path
 from common import Bystanders, in_turn, median
 
 # isort: split
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
 
 _EPOCHS = 3
 # Data set, images, n_components, batch_size.

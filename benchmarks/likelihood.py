@@ -17,8 +17,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 import reference  # noqa: E402
 
 import ais  # noqa: E402
-from gluon_rbm.likelihood import annealing
-from gluon_rbm.likelihood import partition  # noqa: E402
+from gluon_rbm.likelihood import (
+    annealing,
+    partition,  # noqa: E402
+)
 
 
 def _parse(argv):

@@ -21,9 +21,9 @@ import numpy as np
 from common import Bystanders, in_turn, median, read_images
 
 # isort: split
-from gluon_rbm.models import networks
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import networks
 
 TRAINING_IMAGES = {"celeba-64": 162770, "celeba-128": 162770, "caltech-101": 30 * 101}
 _MOST_APART = 1e-6

@@ -17,10 +17,10 @@ def ours(model, steps, clock, dtype="float32"):
 
     Written beside the model are the first loss and gradients.
     """
-    from gluon_rbm.models import networks
-    from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.backend.framework import mx
+    from gluon_rbm.models import networks
+    from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
 
     arrays = dict(np.load(model))
     network = networks.build(json.loads(arrays.pop("description").tobytes()))

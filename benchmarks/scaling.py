@@ -16,8 +16,8 @@ from sides import time_steps
 
 # isort: split
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm.sampling import gibbs
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.sampling import gibbs
 
 NUM_VISIBLE = 784
 USUAL = {"batch": 80, "hidden": 500, "k": 30}

@@ -17,8 +17,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from gluon_rbm.data.batches import to_visible
 from common import LEARNED, ROOT, seconds
+
+from gluon_rbm.data.batches import to_visible
 
 
 def main():
@@ -82,9 +83,9 @@ def time_steps(mx, block, model, k, steps, **settings):
 
 def sweeps(model, number, repeats):
     """Sweeps of the model's chains, by `gibbs.run_chains`."""
-    from gluon_rbm.sampling import gibbs
-    from gluon_rbm.models.energy import Parameters
     from gluon_rbm.backend.arrays import from_host
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling import gibbs
 
     model = {name: from_host(array) for name, array in np.load(model).items()}
     parameters = Parameters(*(model[name] for name in LEARNED))
@@ -115,10 +116,10 @@ def sweeps_numpy(model, number, repeats, dtype, clock):
 
 def sampler(model, name, chains, number, repeats, clock, **settings):
     """Sweeps of the first so many of the model's chains, by a function of `gluon_rbm.sampling.chains`."""
-    from gluon_rbm.sampling import chains
-    from gluon_rbm.models.energy import Parameters
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.backend.framework import mx
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling import chains
 
     model = {name: from_host(array) for name, array in np.load(model).items()}
     parameters, visible = Parameters(*(model[name] for name in LEARNED)), model["visible"][:chains]

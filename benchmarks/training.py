@@ -21,9 +21,9 @@ from pathlib import Path
 from common import ROOT  # first: it puts the checkout on the path
 
 # isort: split
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data import datasets
 from gluon_rbm.cli import options
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import iterate_batches
 
 
 def _loading_seconds(args):

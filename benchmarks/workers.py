@@ -46,11 +46,10 @@ def _parse(argv):
 def work(args):
     """Print seconds and bytes of a step, as JSON, if this worker leads."""
     from binary_rbm_gluon import GluonLearner
-    from gluon_rbm.likelihood import learning
-    from gluon_rbm.cli import options
-    from gluon_rbm.training.process_group import ProcessGroup
-    from gluon_rbm.training.process_group import DataParallelLearner
     from gluon_rbm.backend.framework import mx
+    from gluon_rbm.cli import options
+    from gluon_rbm.likelihood import learning
+    from gluon_rbm.training.process_group import DataParallelLearner, ProcessGroup
 
     flags = ("num_hidden", "batch_size", "k")
     settings = [text for name in flags for text in ("--" + name.replace("_", "-"), str(getattr(args, name)))]

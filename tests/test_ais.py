@@ -5,13 +5,11 @@ import pytest
 import reference
 
 import ais
-from gluon_rbm.likelihood import annealing
-from gluon_rbm.likelihood import enumeration
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.likelihood import partition
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import annealing, enumeration, partition
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import gibbs
 
 pytestmark = pytest.mark.usefixtures("auto_engine")
 

@@ -3,11 +3,11 @@ import pytest
 import reference
 from tqdm import tqdm
 
-from gluon_rbm.likelihood import annealing
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import annealing
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import gibbs
 
 
 def parameters(machine, ctx=None):

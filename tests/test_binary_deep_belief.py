@@ -10,14 +10,14 @@ from scipy import stats
 
 import binary_rbm_gluon
 from gluon_rbm import __main__
-from gluon_rbm.models import binary_deep_belief
+from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
-from gluon_rbm.training import binary_training
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import binary_deep_belief
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.framework import mx
 from gluon_rbm.models.files import read_parameters
+from gluon_rbm.training import binary_training
 
 DRAWS = 50000
 SIGNIFICANCE = 1e-6  # a test of a true hypothesis fails once in a million runs

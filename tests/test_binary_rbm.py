@@ -7,9 +7,8 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol, estimate_log_likelihood
-from gluon_rbm.backend.random import draw_key
-from gluon_rbm.sampling import gibbs
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import draw_key
 
 pytestmark = pytest.mark.usefixtures("auto_engine")
 

@@ -8,12 +8,12 @@ import pytest
 import reference
 from PIL import Image
 
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm import __main__
+from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
 from gluon_rbm.sampling import diagnostics
 from gluon_rbm.training import binary_training
-from gluon_rbm.backend.framework import mx
 
 NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 DIGITS = ("--dataset", "digits", "--no-cuda")

@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 from test_multinary_rbm import LEARNED, MODES, array, gradients
 
-from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
-from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.units import Gaussian
-from gluon_rbm.models.units import Multinary
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.models.units import Gaussian, Multinary
 
 # kernel, stride, and the shape of the images
 WINDOWS = [
@@ -40,7 +38,9 @@ def random_parameters(shape, num_filters, kernel, generator):
 
 
 def machine_of(parameters, shape, kernel, stride, units=UNITS["N=1"], ctx=None, dtype="float32"):
-    machine = ConvolutionalRBMBlock(shape, len(parameters[1]), kernel, stride, visible_units=units[0], hidden_units=units[1])
+    machine = ConvolutionalRBMBlock(
+        shape, len(parameters[1]), kernel, stride, visible_units=units[0], hidden_units=units[1]
+    )
     machine.initialize(ctx=ctx)
     machine.cast(dtype)
     for name, values in zip(LEARNED, parameters):

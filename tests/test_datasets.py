@@ -17,12 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm.data.batches import BINARIZE
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data import batches, datasets, downloads
+from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.data.statistics import mean_image
-from gluon_rbm.data import datasets
-from gluon_rbm.data import downloads
 from gluon_rbm.errors import InputError
 
 REAL_DATA = os.environ.get("MXNET_RBM_DATA")
@@ -730,8 +727,8 @@ def test_threshold():
 
 
 def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
-    started, to_visible = [], to_visible
-    monkeypatch.setattr(datasets, "to_visible", lambda *arguments: started.append(1) or to_visible(*arguments))
+    started = []
+    monkeypatch.setattr(batches, "to_visible", lambda *arguments: started.append(1) or to_visible(*arguments))
     threads = set(threading.enumerate())
     iterator = iterate_batches(numbered(100), 1, 1, num_workers=3)
     assert next(iterator)[0, 0] == 0 and next(iterator)[0, 0] == 1

@@ -5,17 +5,13 @@ import pytest
 from scipy import special
 from test_multinary_rbm import LEARNED, MODES, array
 
-from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
-from gluon_rbm.models.deep_belief import DeepBeliefNetwork
-from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
+from gluon_rbm.models.deep_belief import DeepBeliefNetwork, JointContrastiveFreeEnergy
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.units import Gaussian
-from gluon_rbm.models.units import Multinary
-from gluon_rbm.models.units import NoisyReLU
-from gluon_rbm.models.units import OffsetSigmoids
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
+from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
 SHAPE = (3, 4, 4)
 
@@ -296,7 +292,9 @@ def test_stacks_that_do_not_fit_are_refused():
         DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=more), MultinaryRBMBlock(3, 2, visible_units=binary)])
     with pytest.raises(InputError, match="up to infinity"):
         DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=NoisyReLU()), MultinaryRBMBlock(3, 2)])
-    DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=NoisyReLU()), MultinaryRBMBlock(3, 2, visible_units=Gaussian())])
+    DeepBeliefNetwork(
+        [MultinaryRBMBlock(4, 3, hidden_units=NoisyReLU()), MultinaryRBMBlock(3, 2, visible_units=Gaussian())]
+    )
     copies = OffsetSigmoids([0, 1, 2])
     DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=copies), MultinaryRBMBlock(3, 2, visible_units=more)])
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gluon_rbm.sampling import diagnostics
 from gluon_rbm.errors import InputError
+from gluon_rbm.sampling import diagnostics
 
 
 def first_order(correlation, chains, steps, generator):

@@ -17,10 +17,9 @@ from test_exchange import assert_equally_good, likelihoods, parse
 from test_training import SMALL, learned, one_line
 
 import binary_rbm_gluon
-from gluon_rbm.training import process_group
-from gluon_rbm.training import parallel
 from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
+from gluon_rbm.training import parallel, process_group
 
 ROOT = os.path.dirname(os.path.abspath(binary_rbm_gluon.__file__))
 PATIENCE = 120  # seconds for anything on a busy machine; a test that needs so many fails

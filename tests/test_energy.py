@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm.models import energy
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import energy
 
 
 def parameters(machine, ctx=None, dtype="float64"):

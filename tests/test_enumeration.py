@@ -3,10 +3,10 @@ import pytest
 import reference
 from scipy import stats
 
-from gluon_rbm.models import energy
-from gluon_rbm.likelihood import enumeration
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import enumeration
+from gluon_rbm.models import energy
 
 SIGNIFICANCE = 1e-6
 SIZES = [(1, 1), (6, 3), (3, 6), (5, 5), (8, 2)]

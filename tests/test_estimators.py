@@ -22,14 +22,10 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import ais
 from gluon_rbm.backend import native
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import DivergenceError
-from gluon_rbm.errors import InputError
-from gluon_rbm.estimators import BinaryRBM
-from gluon_rbm.estimators import LabelRBMClassifier
-from gluon_rbm.estimators import MultinaryRBM
-from gluon_rbm.estimators import PixelRangeWarning
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM, PixelRangeWarning
+from gluon_rbm.models.energy import Parameters
 
 KINDS = [BinaryRBM, LabelRBMClassifier, MultinaryRBM]
 

@@ -9,13 +9,12 @@ from test_training import SCRIPTS, SMALL, assert_same, learned, one_line, run, s
 
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.training import process_group
-from gluon_rbm.likelihood import learning
-from gluon_rbm.cli import options
-from gluon_rbm.training import binary_training
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import options
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.likelihood import learning
+from gluon_rbm.training import binary_training, process_group
 
 LEARNERS = {"gluon": binary_rbm_gluon.GluonLearner, "module": binary_rbm_module.ModuleLearner}
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")

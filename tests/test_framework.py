@@ -9,16 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gluon_rbm.backend.devices import _probe_gpu
 import gluon_rbm
 from gluon_rbm.backend import framework
+from gluon_rbm.backend.arrays import assign_product, from_host, host_view
+from gluon_rbm.backend.devices import _probe_gpu, choose_context
+from gluon_rbm.backend.framework import mx, versions
 from gluon_rbm.errors import InputError
-from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.arrays import host_view
-from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import assign_product
-from gluon_rbm.backend.framework import versions
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
@@ -129,7 +125,9 @@ def test_warns_of_two_wheels_in_one_folder(tmp_path):
 
 def test_makes_distutils_and_numpy_aliases_there_for_mxnet(tmp_path):
     needs = "import distutils.version, numpy; numpy.bool, numpy.int; __version__ = 'fake'"
-    done = run_python(make_site(tmp_path, mxnet=needs), "from gluon_rbm.backend.framework import mx; print(mx.__version__)")
+    done = run_python(
+        make_site(tmp_path, mxnet=needs), "from gluon_rbm.backend.framework import mx; print(mx.__version__)"
+    )
     assert done.stdout == "fake\n", done.stderr
 
 

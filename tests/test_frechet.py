@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm import __main__
-from gluon_rbm.data import datasets
-from gluon_rbm.evaluation import frechet
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import frechet
 
 
 def by_the_formula(first, second):

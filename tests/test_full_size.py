@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from gluon_rbm.backend.framework import mx
 from gluon_rbm.models import networks
 from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
-from gluon_rbm.backend.framework import mx
 
 LARGE = {name: flags for name, flags in networks.PRESETS.items() if "image_size" in flags}
 

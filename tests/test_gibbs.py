@@ -5,13 +5,12 @@ import pytest
 import reference
 from scipy import stats
 
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.random import draw_key
-from gluon_rbm.sampling import gibbs
 from gluon_rbm.backend import native
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import gibbs
 
 DRAWS = 1000000
 # A test of a true hypothesis fails once in a million runs.

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm.data import datasets
-from gluon_rbm.data import image_files
+from gluon_rbm.data import datasets, image_files
 from gluon_rbm.errors import InputError
 
 

@@ -10,13 +10,12 @@ import pytest
 import reference
 from sklearn.neural_network import BernoulliRBM
 
-from gluon_rbm.models import interchange
 from gluon_rbm.__main__ import main
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
-from gluon_rbm.estimators import BinaryRBM
-from gluon_rbm.estimators import LabelRBMClassifier
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.errors import InputError
+from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier
+from gluon_rbm.models import interchange
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_model
 
 ON_DISK = ("params", "npz", "sklearn", "pydeep")

@@ -15,11 +15,10 @@ import binary_rbm_gluon
 import binary_rbm_module
 from gluon_rbm import __main__
 from gluon_rbm.backend import interruption
-from gluon_rbm.training import binary_training
-from gluon_rbm.cli.command import exit_status
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.training.run_folder import Checkpoint
-from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.cli.command import exit_status
+from gluon_rbm.training import binary_training
+from gluon_rbm.training.run_folder import Checkpoint, read_metrics
 
 ROOT = Path(__main__.__file__).parents[1]
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm.data import datasets
-from gluon_rbm.evaluation import classifier
+from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import classifier
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,18 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
-from gluon_rbm.models.files import CLASSES
-from gluon_rbm.sampling.classes import draw_classes
-from gluon_rbm.models import label_rbm
-from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import learning
 from gluon_rbm.likelihood.learning import LearningRule
-from gluon_rbm.models.files import read_model
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.files import CLASSES, read_model
+from gluon_rbm.sampling.classes import draw_classes
 
 LEARNED = Parameters._fields
-PIXELS, CLASSES, HIDDEN = 4, 3, 3
-VISIBLE = PIXELS + CLASSES
+PIXELS, NUM_CLASSES, HIDDEN = 4, 3, 3
+VISIBLE = PIXELS + NUM_CLASSES
 
 STATES = reference.states(VISIBLE)
 POSSIBLE = STATES[:, PIXELS:].sum(axis=1) == 1
@@ -34,7 +33,7 @@ def machine(generator):
 
 
 def labelled(images, labels):
-    return np.concatenate([images, np.eye(CLASSES)[labels]], axis=1)
+    return np.concatenate([images, np.eye(NUM_CLASSES)[labels]], axis=1)
 
 
 def joint_probability(machine):
@@ -45,7 +44,7 @@ def joint_probability(machine):
 def log_posteriors(machine, images):
     """log p(y | x) by summing over the hidden states."""
     rows = [
-        -reference.free_energies(*machine, labelled(images, np.full(len(images), label))) for label in range(CLASSES)
+        -reference.free_energies(*machine, labelled(images, np.full(len(images), label))) for label in range(NUM_CLASSES)
     ]
     scores = np.stack(rows, axis=1)
     return scores - np.array([[reference.log_sum_exp(row)] for row in scores])
@@ -58,20 +57,20 @@ def log_posteriors(machine, images):
 def test_the_posterior_of_the_classes_is_exact(ctx, machine, generator, dtype, tolerance):
     images = generator.random((9, PIXELS))  # grey
     found = label_rbm.class_log_posterior(
-        parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), CLASSES
+        parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES
     )
     expected = log_posteriors(machine, images)
     assert found.dtype == np.float64 and found.context == ctx
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=tolerance, atol=tolerance)
-    classes = label_rbm.classify(parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), CLASSES)
+    classes = label_rbm.classify(parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES)
     assert classes.dtype == np.int32 and classes.asnumpy().tolist() == expected.argmax(axis=1).tolist()
 
 
 def test_the_posterior_agrees_with_the_joint_distribution(machine):
     """p(y | x) = p(x, y) / sum_y' p(x, y'), enumerated."""
-    joint = joint_probability(machine).reshape(-1, CLASSES)[:, ::-1]
+    joint = joint_probability(machine).reshape(-1, NUM_CLASSES)[:, ::-1]
     images = mx.nd.array(reference.states(PIXELS), dtype="float64")
-    found = np.exp(label_rbm.class_log_posterior(parameters(machine), images, CLASSES).asnumpy())
+    found = np.exp(label_rbm.class_log_posterior(parameters(machine), images, NUM_CLASSES).asnumpy())
     np.testing.assert_allclose(found, joint / joint.sum(axis=1, keepdims=True), rtol=1e-11)
 
 
@@ -79,23 +78,23 @@ def test_large_inputs_do_not_overflow(generator):
     machine = reference.random_machine(VISIBLE, HIDDEN, generator, scale=300.0)
     images = generator.integers(0, 2, (9, PIXELS)).astype(float)
     found = label_rbm.class_log_posterior(
-        parameters(machine, None, "float32"), mx.nd.array(images, dtype="float32"), CLASSES
+        parameters(machine, None, "float32"), mx.nd.array(images, dtype="float32"), NUM_CLASSES
     ).asnumpy()
     assert np.isfinite(found).all()
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-12)
 
 
 def test_evaluate(machine, generator):
-    images, labels = generator.random((25, PIXELS)), generator.integers(0, CLASSES, 25)
+    images, labels = generator.random((25, PIXELS)), generator.integers(0, NUM_CLASSES, 25)
     rows = labelled(images, labels)
-    found = label_rbm.evaluate(parameters(machine), [rows[:10], rows[10:20], rows[20:]], CLASSES)
+    found = label_rbm.evaluate(parameters(machine), [rows[:10], rows[10:20], rows[20:]], NUM_CLASSES)
     expected = log_posteriors(machine, images)
     error = (expected.argmax(axis=1) != labels).mean()
     assert found.num_images == 25 and found.error == error
     assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / 25))
     assert found.log_posterior == pytest.approx(expected[np.arange(25), labels].mean(), rel=1e-6)
     with pytest.raises(InputError, match="no image"):
-        label_rbm.evaluate(parameters(machine), [], CLASSES)
+        label_rbm.evaluate(parameters(machine), [], NUM_CLASSES)
 
 
 def test_joint_visible(ctx):
@@ -111,7 +110,7 @@ def test_classes_that_do_not_exist(machine, wrong):
     with pytest.raises(InputError, match="there is no class %s; the model's classes are 0 to 2" % wrong):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, wrong], 3)
     with pytest.raises(InputError, match="there is no class"):
-        draw_classes(parameters(machine), [wrong], CLASSES)
+        draw_classes(parameters(machine), [wrong], NUM_CLASSES)
 
 
 def test_what_does_not_fit(machine):
@@ -119,9 +118,9 @@ def test_what_does_not_fit(machine):
     with pytest.raises(InputError, match="2 images have 3 labels"):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, 1, 2], 3)
     with pytest.raises(InputError, match="images have 5 pixels, the model 4 and 3 classes"):
-        label_rbm.classify(model, mx.nd.zeros((2, 5)), CLASSES)
+        label_rbm.classify(model, mx.nd.zeros((2, 5)), NUM_CLASSES)
     with pytest.raises(InputError, match=r"start from have shape \(1, 5\); this needs \(1, 4\)"):
-        draw_classes(model, [0], CLASSES, start=mx.nd.zeros((1, 5)))
+        draw_classes(model, [0], NUM_CLASSES, start=mx.nd.zeros((1, 5)))
     for action in (
         lambda: draw_classes(model, [0], 0),
         lambda: label_rbm.classify(model, mx.nd.zeros((2, VISIBLE)), 0),
@@ -171,13 +170,13 @@ def gradients(rbm):
 
 
 def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, machine, generator):
-    images, labels = generator.random((7, PIXELS)), generator.integers(0, CLASSES, 7)
+    images, labels = generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)
     expected = numerical_gradients(lambda *machine: discriminative_loss(machine, images, labels), machine)
     data = labelled(images, labels)
     found = label_rbm.discriminative_gradients(
-        parameters(machine, ctx), mx.nd.array(data, ctx=ctx, dtype="float64"), CLASSES
+        parameters(machine, ctx), mx.nd.array(data, ctx=ctx, dtype="float64"), NUM_CLASSES
     )
-    rbm, before = trained_block(machine, ctx, LearningRule(num_classes=CLASSES, objective="discriminative"), data)
+    rbm, before = trained_block(machine, ctx, LearningRule(num_classes=NUM_CLASSES, objective="discriminative"), data)
     for direct, operator, theirs in zip(found, gradients(rbm), expected):
         np.testing.assert_allclose(np.asarray(direct), theirs, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(operator, theirs, rtol=1e-6, atol=1e-8)
@@ -187,10 +186,10 @@ def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, machine,
 
 def test_arrays_of_a_gpu_are_served(machine, generator, monkeypatch):
     """There `operand`s are arrays of `mx.np`, which a CPU can hold, too."""
-    data = mx.nd.array(labelled(generator.random((7, PIXELS)), generator.integers(0, CLASSES, 7)), dtype="float64")
-    expected = label_rbm.discriminative_gradients(parameters(machine), data, CLASSES)
+    data = mx.nd.array(labelled(generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)), dtype="float64")
+    expected = label_rbm.discriminative_gradients(parameters(machine), data, NUM_CLASSES)
     monkeypatch.setattr(label_rbm, "operand", lambda array: array.as_np_ndarray())
-    for ours, theirs in zip(label_rbm.discriminative_gradients(parameters(machine), data, CLASSES), expected):
+    for ours, theirs in zip(label_rbm.discriminative_gradients(parameters(machine), data, NUM_CLASSES), expected):
         assert isinstance(ours, mx.np.ndarray)
         np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-10, atol=1e-13)
 
@@ -198,10 +197,10 @@ def test_arrays_of_a_gpu_are_served(machine, generator, monkeypatch):
 @pytest.mark.parametrize("centering", [0.0, 1e-300])
 def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, machine, generator, centering):
     """Given the last samples of the chains; with centering the generative part alone is another direction."""
-    images, labels = generator.random((7, PIXELS)), generator.integers(0, CLASSES, 7)
+    images, labels = generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)
     data, alpha, target, cost, decay = labelled(images, labels), 0.3, 0.2, 0.7, 0.4
     costs = {"sparsity_target": target, "sparsity_cost": cost, "weight_decay_l1": decay, "centering": centering}
-    rule = LearningRule(num_classes=CLASSES, objective="hybrid", generative_weight=alpha, **costs)
+    rule = LearningRule(num_classes=NUM_CLASSES, objective="hybrid", generative_weight=alpha, **costs)
     rbm, _ = trained_block(machine, ctx, rule, data, num_chains=5)
     chains = rbm.aux_visible_layer_sample.data().asnumpy()
     np.testing.assert_array_equal(chains[:, PIXELS:].sum(axis=1), 1)
@@ -232,9 +231,9 @@ def test_the_joint_gradient_equals_enumeration_within_the_monte_carlo_error(
     probability = joint_probability(machine)
     start = STATES[generator.choice(len(STATES), num_chains, p=probability)]
     hidden = generator.random((num_chains, HIDDEN)) < reference.sigmoid(b + start @ w)
-    images, labels = generator.integers(0, 2, (6, PIXELS)).astype(float), generator.integers(0, CLASSES, 6)
+    images, labels = generator.integers(0, 2, (6, PIXELS)).astype(float), generator.integers(0, NUM_CLASSES, 6)
     data = labelled(images, labels)
-    rule = LearningRule(num_classes=CLASSES, objective=objective, generative_weight=alpha)
+    rule = LearningRule(num_classes=NUM_CLASSES, objective=objective, generative_weight=alpha)
     rbm, _ = trained_block(machine, ctx, rule, data, num_chains, k=3, dtype="float32", hidden=hidden)
 
     def exact_loss(a, b, w):
@@ -271,7 +270,7 @@ def test_rules_that_make_no_sense(settings, message):
 
 
 def test_only_the_generative_objective_has_a_gradient_of_the_data(generator, capsys):
-    rbm = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES, objective="discriminative"))
+    rbm = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=NUM_CLASSES, objective="discriminative"))
     rbm.initialize(mx.init.Normal())
     data = mx.nd.array(labelled(generator.random((3, PIXELS)), [0, 1, 2]))
     data.attach_grad()
@@ -290,22 +289,22 @@ def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, ma
     """p(x | y) by enumeration; chains of this size forget their start within a few sweeps, and 60 are many."""
     draws, wanted = 20000, 1
     chains = draw_classes(
-        parameters(machine, ctx, "float32"), np.full(draws, wanted), CLASSES, sweeps=60, key=[seed], engine=engine
+        parameters(machine, ctx, "float32"), np.full(draws, wanted), NUM_CLASSES, sweeps=60, key=[seed], engine=engine
     )
     assert chains.visible_sample.shape == chains.visible_prob_1.shape == (draws, PIXELS)
     counts = np.bincount(reference.state_index(chains.visible_sample.asnumpy()), minlength=2**PIXELS)
-    joint = joint_probability(machine).reshape(-1, CLASSES)[:, ::-1][:, wanted]
+    joint = joint_probability(machine).reshape(-1, NUM_CLASSES)[:, ::-1][:, wanted]
     statistic, freedom = reference.chi_square(counts, draws * joint / joint.sum())
     assert statistic < freedom + 6 * np.sqrt(2 * freedom) + 6
 
 
 def test_each_chain_draws_its_own_class(engine, seed):
     """Hidden units that join each class to a pixel of its own."""
-    a, b = np.full(2 * CLASSES, -8.0), np.full(CLASSES, -16.0)
-    w = 16 * np.concatenate([np.eye(CLASSES), np.eye(CLASSES)])
-    classes = np.arange(50) % CLASSES
+    a, b = np.full(2 * NUM_CLASSES, -8.0), np.full(NUM_CLASSES, -16.0)
+    w = 16 * np.concatenate([np.eye(NUM_CLASSES), np.eye(NUM_CLASSES)])
+    classes = np.arange(50) % NUM_CLASSES
     chains = draw_classes(
-        parameters((a, b, w), None, "float32"), classes, CLASSES, sweeps=50, key=[seed], engine=engine
+        parameters((a, b, w), None, "float32"), classes, NUM_CLASSES, sweeps=50, key=[seed], engine=engine
     )
     assert (chains.visible_sample.asnumpy().argmax(axis=1) == classes).mean() > 0.9
 
@@ -314,7 +313,7 @@ def test_drawing_follows_from_the_key(engine, seed, machine):
     model = parameters(machine, None, "float32")
 
     def drawn(*key):
-        return draw_classes(model, [0, 1, 2] * 20, CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
+        return draw_classes(model, [0, 1, 2] * 20, NUM_CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
     assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two
@@ -322,10 +321,10 @@ def test_drawing_follows_from_the_key(engine, seed, machine):
 
 def test_drawing_goes_on_from_the_start(engine, seed, generator):
     """With weights that pin every hidden unit to a pixel, and it to that, a chain cannot leave its start."""
-    pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((CLASSES, PIXELS))])
-    model = parameters((np.repeat([-20.0, 0], [PIXELS, CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
+    pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((NUM_CLASSES, PIXELS))])
+    model = parameters((np.repeat([-20.0, 0], [PIXELS, NUM_CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
     start = generator.integers(0, 2, (60, PIXELS))
-    chains = draw_classes(model, [0, 1, 2] * 20, CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
+    chains = draw_classes(model, [0, 1, 2] * 20, NUM_CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
     np.testing.assert_array_equal(chains.visible_sample.asnumpy(), start)
 
 
@@ -333,21 +332,21 @@ def test_drawing_goes_on_from_the_start(engine, seed, generator):
 
 
 def test_a_saved_model_tells_its_classes(tmp_path, machine, generator):
-    data = labelled(generator.random((5, PIXELS)), generator.integers(0, CLASSES, 5))
-    rbm, _ = trained_block(machine, mx.cpu(), LearningRule(num_classes=CLASSES), data, dtype="float32")
+    data = labelled(generator.random((5, PIXELS)), generator.integers(0, NUM_CLASSES, 5))
+    rbm, _ = trained_block(machine, mx.cpu(), LearningRule(num_classes=NUM_CLASSES), data, dtype="float32")
     path = str(tmp_path / "rbm.params")
     rbm.save_parameters(path)
     found, num_classes = read_model(path)
-    assert num_classes == CLASSES
+    assert num_classes == NUM_CLASSES
     for ours, theirs in zip(found, machine):
         np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-6)
-    other = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES))
+    other = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=NUM_CLASSES))
     other.load_parameters(path)
     assert other.aux_label_classes.data().asnumpy().tolist() == [0, 1, 2]
     plain = BinaryRBMBlock(HIDDEN, 1, False)
     plain.load_parameters(path)
     assert plain.rbm_parameters.num_visible == VISIBLE
-    symbol = binary_rbm_symbol(HIDDEN, 1, True, rule=LearningRule(num_classes=CLASSES))
+    symbol = binary_rbm_symbol(HIDDEN, 1, True, rule=LearningRule(num_classes=NUM_CLASSES))
     assert CLASSES in symbol.list_auxiliary_states()
 
 

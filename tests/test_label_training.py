@@ -13,20 +13,15 @@ from test_training import learned
 import ais
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm.data.batches import BINARIZE
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.models.files import CLASSES
-from gluon_rbm.data import datasets
-from gluon_rbm.data import downloads
-from gluon_rbm.models import label_rbm
-from gluon_rbm.likelihood import learning
-from gluon_rbm.training import monitoring
-from gluon_rbm.cli import options
-from gluon_rbm.training import binary_training
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.files import read_model
+from gluon_rbm.cli import options
+from gluon_rbm.data import datasets, downloads
+from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.files import CLASSES, read_model
+from gluon_rbm.training import binary_training, monitoring
 
 SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--labels", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
@@ -197,7 +192,9 @@ def test_label_biases_of_the_data():
     args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     plain = datasets.load("bars-and-stripes")
     args.num_classes = plain.num_classes
-    bias = binary_training._initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
+    bias = binary_training._initial_arrays(args, datasets.with_label_units(plain), mx.cpu())[
+        "visible_layer_bias"
+    ].asnumpy()
     images = to_visible(plain.train_images, 1)
     np.testing.assert_allclose(bias[:16], ais.smoothed_visible_bias(images.mean(axis=0), 30), rtol=1e-6)
     smoothed = reference.sigmoid(ais.smoothed_visible_bias(np.array([16, 14]) / 30, 30))

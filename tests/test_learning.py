@@ -5,10 +5,10 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.likelihood import learning
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.likelihood import learning
 from gluon_rbm.likelihood.learning import LearningRule
 from gluon_rbm.training.optimization import rate_factor
 

@@ -8,12 +8,11 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.training import metrics
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.energy import pseudo_log_likelihood
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
+from gluon_rbm.training import metrics
 
 NAMES = ["free_energy", "pseudo_log_likelihood"]
 

@@ -8,15 +8,11 @@ import reference
 from scipy import special, stats
 
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
-from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.errors import InputError
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.units import Gaussian
-from gluon_rbm.models.units import Multinary
-from gluon_rbm.models.units import NoisyReLU
-from gluon_rbm.models.units import OffsetSigmoids
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 MODES = {"imperative": None, "hybridized": {}, "static": {"static_alloc": True, "static_shape": True}}

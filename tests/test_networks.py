@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from gluon_rbm.models import networks
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import networks
 from gluon_rbm.models.files import read_model
 
 COLOUR = networks.describe((3, 8, 8), channels=[4, 6], dense=[5, 3], maximum=255)

@@ -12,15 +12,11 @@ from test_training import SCRIPTS, assert_same, learned, one_line, run
 
 import ais
 import binary_rbm_gluon
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.training import monitoring
-from gluon_rbm.training import optimization
-from gluon_rbm.cli import options
-from gluon_rbm.training import run_folder
-from gluon_rbm.training import binary_training
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import options
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.training import binary_training, monitoring, optimization, run_folder
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 

@@ -14,9 +14,9 @@ import pytest
 import reference
 
 from gluon_rbm import __main__
-from gluon_rbm.data import datasets
 from gluon_rbm.backend import native
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
 
 BARS = ("--dataset", "bars-and-stripes")
 

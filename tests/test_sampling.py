@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm.sampling.chains import STARTS
-from gluon_rbm.sampling.chains import initial_visible
-from gluon_rbm.sampling.chains import parallel_tempering
-from gluon_rbm.sampling.chains import sample_chains
-from gluon_rbm.sampling.chains import simulated_annealing
-from gluon_rbm.sampling.inpainting import inpaint
-from gluon_rbm.sampling.inpainting import make_mask
-from gluon_rbm.sampling import chains
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
+from gluon_rbm.sampling.inpainting import inpaint, make_mask
 
 CHAINS = 10000
 GROUP = (1, 4)

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 import reference
 
-from gluon_rbm.likelihood import scores
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.energy import pseudo_log_likelihood
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import scores
+from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
 
 
 def parameters(machine, dtype="float32"):

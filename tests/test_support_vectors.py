@@ -6,8 +6,8 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 from sklearn.utils.multiclass import _ovr_decision_function
 
-from gluon_rbm.evaluation import support_vectors
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import support_vectors
 from gluon_rbm.evaluation.support_vectors import SupportVectorMachine
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from gluon_rbm import __main__
-from gluon_rbm.models import networks
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.models import networks
 
 DIGITS = ("--dataset", "digits", "--no-cuda")
 

@@ -10,15 +10,12 @@ import pytest
 from PIL import Image
 
 from gluon_rbm import __main__
-from gluon_rbm.data import datasets
-from gluon_rbm.training import epochs
-from gluon_rbm.data import transforms
-from gluon_rbm.training import multinary
-from gluon_rbm.models import networks
-from gluon_rbm.models import units
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets, transforms
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import networks, units
+from gluon_rbm.training import epochs, multinary
 from gluon_rbm.training.run_folder import read_metrics
 
 SMALL = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--learning-rate", "0.01"]

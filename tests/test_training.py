@@ -13,12 +13,11 @@ import ais
 import binary_rbm_gluon
 import binary_rbm_module
 from gluon_rbm.backend.files import write_whole
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.cli import options
-from gluon_rbm.training import run_folder
-from gluon_rbm.training import binary_training
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import options
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.training import binary_training, run_folder
 
 SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 MODULES = {"gluon": "binary_rbm_gluon", "module": "binary_rbm_module"}

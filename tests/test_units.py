@@ -3,12 +3,9 @@ import pytest
 import reference
 from scipy import integrate, special, stats
 
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.units import Gaussian
-from gluon_rbm.models.units import Multinary
-from gluon_rbm.models.units import NoisyReLU
-from gluon_rbm.models.units import OffsetSigmoids
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
 GRID = np.array([-50, -12.3, -5, -1, -0.2, -1e-3, 0, 1e-3, 0.2, 1, 5, 12.3, 50])
 OFFSETS = [0.5, 1.5, -2.0]

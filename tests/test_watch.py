@@ -16,8 +16,7 @@ from test_label_training import assert_same, learned
 import binary_rbm_gluon
 import binary_rbm_module
 from gluon_rbm import __main__
-from gluon_rbm.training import binary_training
-from gluon_rbm.training import tensorboard
+from gluon_rbm.training import binary_training, tensorboard
 from gluon_rbm.training.run_folder import read_metrics
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")

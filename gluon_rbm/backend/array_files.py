@@ -160,4 +160,3 @@ def sha256(arrays):
     for array in arrays:
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-

@@ -5,10 +5,20 @@ import math
 
 import numpy as np
 
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
 
-__all__ = ["restore_kind", "asarray_like", "from_host", "host_view", "on_cpu", "as_operand", "assign", "assign_product", "take_rows"]
+__all__ = [
+    "restore_kind",
+    "asarray_like",
+    "from_host",
+    "host_view",
+    "on_cpu",
+    "as_operand",
+    "assign",
+    "assign_product",
+    "take_rows",
+]
 
 
 def host_view(array):
@@ -102,4 +112,3 @@ def assign_product(target, how, left, right):
     product = left @ right
     assign(target, how, product)
     return product
-

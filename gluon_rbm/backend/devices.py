@@ -2,9 +2,8 @@
 
 import re
 
+from gluon_rbm.backend.framework import _replace_wheel, mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.backend.framework import _replace_wheel
-from gluon_rbm.backend.framework import mx
 
 __all__ = ["choose_context", "choose_contexts"]
 
@@ -84,4 +83,3 @@ def choose_contexts(cuda=None, device_id=0, count=1):
     if context.device_type == "cpu":
         return [mx.cpu(index) for index in range(count)], note
     return [context, *(choose_context(True, device_id + index)[0] for index in range(1, count))], note
-

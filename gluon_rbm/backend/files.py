@@ -57,4 +57,3 @@ def _temporary_beside(path, option):
 def check_writable(path, option):
     """InputError if `write_whole` could not begin there."""
     os.remove(_temporary_beside(path, option))
-

@@ -1,15 +1,13 @@
 """The one door to MXNet: makes `import mxnet` work on today's Pythons and NumPys, and chooses the device.
 
-Every other module writes `from gluon_rbm.backend.framework import mx`. Importing this module raises `ImportError`, in one
-line that says what to do, when MXNet is missing or cannot be loaded.
+Every other module writes `from gluon_rbm.backend.framework import mx`. Importing this module raises `ImportError`,
+in one line that says what to do, when MXNet is missing or cannot be loaded.
 """
 
 import contextlib
 import ctypes
-import math
 import os
 import platform
-import re
 import sys
 import warnings
 from importlib import metadata, util
@@ -19,7 +17,6 @@ import numpy as np
 
 from gluon_rbm import __version__
 from gluon_rbm.backend import heartbeat
-from gluon_rbm.errors import InputError
 
 try:
     import resource
@@ -153,7 +150,7 @@ def _check_address_space():
 
 @contextlib.contextmanager
 def _as_a_worker():
-    """Let `import mxnet` return in a scheduler or server: its own loop, inside that import, unpickles what anyone sends."""
+    """Let `import mxnet` return in a scheduler or server: its own loop, in that import, unpickles what anyone sends."""
     role = os.environ.get("DMLC_ROLE", "worker")
     if role == "worker":
         yield

@@ -10,8 +10,7 @@ import threading
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.arrays import from_host, host_view
 from gluon_rbm.backend.framework import mx
 
 __all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "make_generator", "seed_mxnet"]

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.cli import command
 from gluon_rbm.data import datasets
-from gluon_rbm.models import label_rbm
-from gluon_rbm.evaluation import plots
+from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.evaluation import plots
+from gluon_rbm.models import label_rbm
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

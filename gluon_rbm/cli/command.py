@@ -1,29 +1,26 @@
 """What every command line here shares: arguments, errors in one line, exit statuses, and results as files."""
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
 
 import numpy as np
 
+from gluon_rbm.backend import framework, interruption
+from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
-from gluon_rbm.backend import framework
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.backend import interruption
-from gluon_rbm.cli import options
-from gluon_rbm.evaluation import plots
-from gluon_rbm.cli.arguments import OneLineParser
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
+from gluon_rbm.backend.files import check_writable, write_whole
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.files import check_writable
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.cli import options
+from gluon_rbm.cli.arguments import OneLineParser, at_least
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.evaluation import plots
 from gluon_rbm.models.files import read_model
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.sampling import gibbs
 
 __all__ = [
     "Results",
@@ -152,7 +149,7 @@ def pixels(args, data, count):
         raise InputError(
             "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
         )
-    rows = np.sort(generator(args.seed, 0).choice(len(images), count, replace=False))
+    rows = np.sort(make_generator(args.seed, 0).choice(len(images), count, replace=False))
     return to_visible(images[rows], data.maximum)
 
 
@@ -210,5 +207,3 @@ def model_record(parameters, path):
         "num_hidden": parameters.num_hidden,
         "sha256": sha256(array.asnumpy() for array in parameters),
     }
-
-

@@ -2,11 +2,9 @@
 
 import os
 
+from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.models import interchange
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
-from gluon_rbm.models.files import PARAMETERS
-from gluon_rbm.models.files import parameter_file
+from gluon_rbm.models.files import PARAMETERS, parameter_file
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

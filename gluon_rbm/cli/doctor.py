@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from gluon_rbm.backend.devices import choose_context
 import gluon_rbm
+from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -199,9 +199,9 @@ def _steps():
     import numpy as np
 
     from binary_rbm import BinaryRBMBlock
-    from gluon_rbm.sampling import gibbs
     from gluon_rbm.backend import native
     from gluon_rbm.backend.framework import mx
+    from gluon_rbm.sampling import gibbs
 
     for engine in gibbs.ENGINES[1:]:
         if engine == "native" and not native.available():

@@ -5,18 +5,12 @@ import os
 import statistics
 
 import binary_rbm_gluon
-from gluon_rbm.cli import command
+from gluon_rbm.backend.files import write_whole
+from gluon_rbm.cli import command, recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli import recall
-from gluon_rbm.cli import reconstruct
-from gluon_rbm.cli import resample
-from gluon_rbm.cli import sample
-from gluon_rbm.cli import score
-from gluon_rbm.cli import weights
 from gluon_rbm.training.run_folder import read_metrics
-from gluon_rbm.backend.files import write_whole
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

@@ -2,17 +2,15 @@
 
 import json
 
+from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.data.batches import to_visible
+from gluon_rbm.backend.files import check_writable, write_whole
 from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
-from gluon_rbm.backend import framework
-from gluon_rbm.evaluation import frechet
-from gluon_rbm.data import image_files
 from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.backend.files import check_writable
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.data import datasets, image_files
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.evaluation import frechet
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

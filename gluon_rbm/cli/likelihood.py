@@ -3,13 +3,11 @@
 import json
 import os
 
-from gluon_rbm.likelihood import annealing
-from gluon_rbm.cli import command
-from gluon_rbm.cli import report
+from gluon_rbm.backend.files import check_writable, write_whole
+from gluon_rbm.cli import command, report
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.errors import InputError
-from gluon_rbm.backend.files import check_writable
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.likelihood import annealing
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

@@ -2,18 +2,13 @@
 
 import argparse
 
-from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.cli.arguments import OneLineParser, above_zero, at_least, finite, share
 from gluon_rbm.data import datasets
-from gluon_rbm.training import process_group
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models import label_rbm
+from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.likelihood import learning
-from gluon_rbm.training import optimization
-from gluon_rbm.cli.arguments import OneLineParser
-from gluon_rbm.cli.arguments import above_zero
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.arguments import finite
-from gluon_rbm.cli.arguments import share
+from gluon_rbm.models import label_rbm
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training import optimization, process_group
 
 __all__ = [
     "DOCUMENTED",

@@ -13,28 +13,19 @@ from PIL import Image
 
 import gluon_rbm
 from gluon_rbm.backend import array_files
-from gluon_rbm.data import datasets
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models import label_rbm
-from gluon_rbm.likelihood import learning
-from gluon_rbm.models import networks
-from gluon_rbm.cli import options
-from gluon_rbm.likelihood import partition
-from gluon_rbm.evaluation import plots
-from gluon_rbm.cli import report
+from gluon_rbm.backend.files import check_writable, write_whole
+from gluon_rbm.cli import options, report, train_multinary
 from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.data import datasets
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.evaluation import plots
+from gluon_rbm.likelihood import learning, partition
+from gluon_rbm.models import label_rbm, networks
 from gluon_rbm.models.binary_deep_belief import layer_folder
-from gluon_rbm.cli import train_multinary
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
+from gluon_rbm.models.files import PARAMETERS, read_arrays, read_model
+from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.monitoring import LikelihoodMonitor
-from gluon_rbm.training.run_folder import ARGUMENTS
-from gluon_rbm.models.files import PARAMETERS
-from gluon_rbm.backend.files import check_writable
-from gluon_rbm.models.files import read_arrays
-from gluon_rbm.training.run_folder import read_metrics
-from gluon_rbm.models.files import read_model
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.training.run_folder import ARGUMENTS, read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

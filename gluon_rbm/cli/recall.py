@@ -4,19 +4,13 @@ import os
 
 import numpy as np
 
-from gluon_rbm.data.statistics import base_visible_bias
-from gluon_rbm.data.statistics import mean_image
-from gluon_rbm.sampling.inpainting import MASKS
-from gluon_rbm.sampling.inpainting import inpaint
-from gluon_rbm.sampling.inpainting import make_mask
 from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
+from gluon_rbm.cli.arguments import at_least, number
 from gluon_rbm.data import image_files
-from gluon_rbm.evaluation import plots
-from gluon_rbm.sampling import chains
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.arguments import number
+from gluon_rbm.data.statistics import base_visible_bias, mean_image
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import plots
+from gluon_rbm.sampling.inpainting import MASKS, inpaint, make_mask
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

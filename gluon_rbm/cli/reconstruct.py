@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from gluon_rbm.cli import command
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.evaluation import plots
-from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.cli import command
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.evaluation import plots
+from gluon_rbm.sampling import gibbs
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

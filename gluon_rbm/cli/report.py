@@ -4,17 +4,15 @@ import math
 
 import numpy as np
 
+from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
-from gluon_rbm.data.batches import BINARIZE
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.statistics import base_visible_bias
-from gluon_rbm.likelihood import ais
 from gluon_rbm.cli import command
 from gluon_rbm.data import datasets
-from gluon_rbm.likelihood import enumeration
-from gluon_rbm.backend import framework
-from gluon_rbm.sampling import gibbs
+from gluon_rbm.data.batches import BINARIZE, iterate_batches
+from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import ais, enumeration
+from gluon_rbm.sampling import gibbs
 
 __all__ = [
     "BASE_RATES",

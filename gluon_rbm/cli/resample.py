@@ -3,15 +3,13 @@
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm.sampling.chains import sample_chains
 from gluon_rbm.cli import command
-from gluon_rbm.sampling import diagnostics
-from gluon_rbm.evaluation import classifier
-from gluon_rbm.evaluation import plots
-from gluon_rbm.sampling import chains
 from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.models.energy import free_energy
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import classifier, plots
+from gluon_rbm.models.energy import free_energy
+from gluon_rbm.sampling import diagnostics
+from gluon_rbm.sampling.chains import sample_chains
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

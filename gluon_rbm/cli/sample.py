@@ -2,21 +2,14 @@
 
 import numpy as np
 
-from gluon_rbm.data.statistics import base_visible_bias
-from gluon_rbm.sampling.chains import STARTS
-from gluon_rbm.sampling.chains import initial_visible
-from gluon_rbm.sampling.chains import parallel_tempering
-from gluon_rbm.sampling.chains import sample_chains
-from gluon_rbm.sampling.chains import simulated_annealing
 from gluon_rbm.cli import command
+from gluon_rbm.cli.arguments import at_least, share
 from gluon_rbm.data import datasets
-from gluon_rbm.evaluation import classifier
-from gluon_rbm.models import label_rbm
-from gluon_rbm.evaluation import plots
-from gluon_rbm.sampling import chains
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.arguments import share
+from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import classifier, plots
+from gluon_rbm.models import label_rbm
+from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

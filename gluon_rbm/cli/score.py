@@ -2,18 +2,15 @@
 
 import numpy as np
 
-from gluon_rbm.backend.random import make_generator
-from gluon_rbm.data.batches import BINARIZE
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
-from gluon_rbm.data import image_files
-from gluon_rbm.evaluation import plots
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.models.energy import free_energy
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.cli import command
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.data import datasets, image_files
+from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import plots
+from gluon_rbm.models.energy import free_energy
 from gluon_rbm.training.run_folder import read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]

@@ -6,16 +6,14 @@ import numpy as np
 
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.random import make_generator
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
-from gluon_rbm.backend import framework
-from gluon_rbm.models import networks
-from gluon_rbm.cli import options
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.cli import command, options
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import networks
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

@@ -7,21 +7,19 @@ import warnings
 import numpy as np
 
 import binary_rbm_gluon
-from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.random import make_generator
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
 from gluon_rbm.backend import framework
-from gluon_rbm.cli import options
-from gluon_rbm.evaluation import plots
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
-from gluon_rbm.models.binary_deep_belief import layer_folder
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.cli import options
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import plots
+from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
+from gluon_rbm.models.energy import Parameters
 
 __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
 

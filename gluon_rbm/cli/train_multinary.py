@@ -1,13 +1,9 @@
 """The command `train-multinary`: a multinary, convolutional or deep machine, trained by backpropagation."""
 
-from gluon_rbm.cli import command
-from gluon_rbm.training import multinary
+from gluon_rbm.cli import command, options
+from gluon_rbm.cli.arguments import above_zero, at_least, finite
 from gluon_rbm.models import networks
-from gluon_rbm.training import optimization
-from gluon_rbm.cli import options
-from gluon_rbm.cli.arguments import above_zero
-from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.arguments import finite
+from gluon_rbm.training import multinary, optimization
 
 __all__ = ["ABOUT", "PRESETS", "add_arguments", "run"]
 

@@ -12,7 +12,6 @@ from gluon_rbm.errors import InputError
 __all__ = ["BINARIZE", "iterate_batches", "prepare_batches", "to_visible"]
 
 
-
 def to_visible(images, maximum):
     """Images (n, ...) of any shape as float32 (n, num_visible) in [0, 1]: each value divided by `maximum`."""
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
@@ -89,4 +88,3 @@ def _ahead(function, jobs, num_workers):
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
-

@@ -1,10 +1,7 @@
 """Every data set, verified, and its batches as float32 arrays in [0, 1]. Images stay bytes until a batch needs them."""
 
-import itertools
 import math
 import os
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Tuple
@@ -13,11 +10,9 @@ import numpy as np
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.data import downloads
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.errors import InputError
-from gluon_rbm.data.image_files import first_shape
-from gluon_rbm.data.image_files import labelled_files
-from gluon_rbm.data.image_files import read_files
-from gluon_rbm.data.statistics import smoothed_visible_bias
 
 __all__ = [
     "NAMES",

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm.backend.array_files import BrokenFile
-from gluon_rbm.backend.array_files import load_npy
-from gluon_rbm.backend.array_files import load_npz
+from gluon_rbm.backend.array_files import BrokenFile, load_npy, load_npz
 from gluon_rbm.errors import InputError
 
 __all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]

@@ -26,4 +26,3 @@ def smoothed_visible_bias(mean, num_images, pseudo_count=1.0):
     """
     probability = (num_images * np.asarray(mean, np.float64) + pseudo_count / 2) / (num_images + pseudo_count)
     return np.log(probability) - np.log1p(-probability)
-

@@ -10,26 +10,16 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gluon_rbm.models.files import CLASSES
-from gluon_rbm.sampling.chains import initial_visible
-from gluon_rbm.sampling.chains import sample_chains
-from gluon_rbm.likelihood import ais
-from gluon_rbm.models import energy
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.likelihood import learning
-from gluon_rbm.sampling import chains
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import DivergenceError
-from gluon_rbm.errors import InputError
-from gluon_rbm.estimators.common import Estimator
-from gluon_rbm.estimators.common import Transformer
-from gluon_rbm.estimators.common import base_rate
-from gluon_rbm.estimators.common import dense
-from gluon_rbm.estimators.common import float32
-from gluon_rbm.estimators.common import key_from
-from gluon_rbm.estimators.common import mean_image
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
+from gluon_rbm.likelihood import ais, learning
+from gluon_rbm.models import energy
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling.chains import initial_visible, sample_chains
 
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
@@ -101,7 +91,9 @@ class PersistentLearning(Estimator):
             raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
         gradients = [np.empty_like(array) for array in parameters]
         for number, batch in enumerate(batches):
-            _, chain_hidden = learning.advance_chains(rule, parameters, kept, batch, self.k, [*key, number], self.engine)
+            _, chain_hidden = learning.advance_chains(
+                rule, parameters, kept, batch, self.k, [*key, number], self.engine
+            )
             hidden = energy.hidden_probability(parameters, batch)
             learning.update_offsets(rule, kept, batch, hidden)
             learning.store_objective_gradients(rule, gradients, _WRITE, parameters, batch, hidden, chain_hidden, kept)

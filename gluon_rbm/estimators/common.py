@@ -17,8 +17,8 @@ except ImportError:  # scikit-learn < 1.6
         return estimator._validate_data(*arrays, **settings)
 
 
-from gluon_rbm.likelihood import ais
 from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.likelihood import ais
 from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["Estimator", "PixelRangeWarning", "Transformer", "base_rate", "dense", "float32", "key_from", "mean_image"]

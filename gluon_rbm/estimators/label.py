@@ -6,23 +6,17 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.sampling.classes import draw_classes
-from gluon_rbm.likelihood import ais
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models import label_rbm
-from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import PersistentLearning
-from gluon_rbm.estimators.common import Transformer
-from gluon_rbm.estimators.common import base_rate
-from gluon_rbm.estimators.common import dense
-from gluon_rbm.estimators.common import float32
-from gluon_rbm.estimators.common import key_from
-from gluon_rbm.estimators.common import mean_image
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.estimators.common import Transformer, base_rate, dense, float32, key_from, mean_image
+from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.likelihood.partition import summarize_log_weights
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling.classes import draw_classes
 
 __all__ = ["LabelRBMClassifier"]
 

@@ -4,22 +4,17 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gluon_rbm.likelihood import ais
-from gluon_rbm.training import optimization
-from gluon_rbm.errors import DivergenceError
-from gluon_rbm.errors import InputError
-from gluon_rbm.estimators.common import Transformer
-from gluon_rbm.estimators.common import dense
-from gluon_rbm.estimators.common import float32
-from gluon_rbm.estimators.common import key_from
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
 from gluon_rbm.backend.random import KeyedOperators
-from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.estimators.common import Transformer, dense, float32, key_from
+from gluon_rbm.likelihood import ais
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock as Machine
 from gluon_rbm.models.multinary_rbm import binary_parameters
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Multinary
+from gluon_rbm.training import optimization
 
 __all__ = ["MultinaryRBM"]
 

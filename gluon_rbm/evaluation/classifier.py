@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data import datasets
 from gluon_rbm.errors import InputError
 
 __all__ = ["IndependentClassifier", "check_labels", "train_classifier"]

@@ -17,12 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm.backend import array_files
-from gluon_rbm.data import datasets
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.errors import InputError
 
 __all__ = [
     "Comparison",

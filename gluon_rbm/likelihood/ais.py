@@ -19,26 +19,16 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.random import draw_key
-from gluon_rbm.likelihood import annealing
-from gluon_rbm.likelihood import enumeration
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.energy import are_pixels
-from gluon_rbm.models.energy import softplus
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import as_operand, from_host
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import as_operand
-from gluon_rbm.likelihood.partition import Bracket
-from gluon_rbm.likelihood.partition import LogPartition
+from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.data.statistics import smoothed_visible_bias
-from gluon_rbm.likelihood.partition import summarize_log_weights
-from gluon_rbm.likelihood.partition import summarize_reverse
-from gluon_rbm.likelihood.scores import LogLikelihood
-from gluon_rbm.likelihood.scores import mean_log_likelihood
-from gluon_rbm.likelihood.scores import mean_pseudo_log_likelihood
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import annealing, enumeration
+from gluon_rbm.likelihood.partition import Bracket, LogPartition, summarize_log_weights, summarize_reverse
+from gluon_rbm.likelihood.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood
+from gluon_rbm.models.energy import Parameters, are_pixels, softplus
+from gluon_rbm.sampling import gibbs
 
 __all__ = [
     "Bracket",
@@ -187,7 +177,7 @@ class _Annealing:
         schedule="linear",
         state=None,
     ):
-        self.parameters = _parameters(*arrays).checked()
+        self.parameters = as_parameters(*arrays).checked()
         for name, value in (
             ("num_chains", num_chains),
             ("num_distributions", num_distributions),
@@ -270,13 +260,15 @@ class _Annealing:
             key, kept = [*self.key, first, purpose], (self.state, "%s-%d" % (name, first))
             with tqdm(total=len(betas) - 1, desc=name, unit="step", leave=False, disable=self.no_bar) as bar:
                 blocks.append(
-                    annealing.anneal_chains(self.parameters, visible, betas, sweeps, self.base, key, self.engine, bar, *kept)
+                    annealing.anneal_chains(
+                        self.parameters, visible, betas, sweeps, self.base, key, self.engine, bar, *kept
+                    )
                 )
         visible, grown = zip(*blocks)
         return np.concatenate([part.asnumpy() for part in visible]), np.concatenate(grown)
 
 
-def _parameters(*arrays):
+def as_parameters(*arrays):
     """`Parameters`, of NumPy arrays too, in their dtype."""
     return Parameters(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 

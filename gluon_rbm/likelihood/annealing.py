@@ -12,10 +12,10 @@ import time
 import numpy as np
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.sampling import gibbs
 
 __all__ = ["SCHEDULES", "State", "adaptive", "anneal_chains", "linear", "three_piece"]
 

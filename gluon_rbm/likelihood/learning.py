@@ -29,20 +29,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.random import draw_key
-from gluon_rbm.sampling.tempering import swap_replicas
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models import label_rbm
-from gluon_rbm.sampling import tempering
-from gluon_rbm.errors import InputError
-from gluon_rbm.models.files import CLASSES
-from gluon_rbm.backend.arrays import asarray_like
+from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import as_operand
-from gluon_rbm.backend.arrays import assign
-from gluon_rbm.backend.arrays import assign_product
-from gluon_rbm.backend.arrays import take_rows
+from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.sampling import gibbs, tempering
+from gluon_rbm.sampling.tempering import swap_replicas
 
 __all__ = [
     "BASE",
@@ -236,7 +230,9 @@ def _exchange(rule, parameters, kept, hidden, key):
     betas = np.linspace(1, 0, rule.replicas)
     start, rates = swap_replicas(parameters, visible, hidden, betas, kept[BASE], [*key, 3])
     assign(
-        kept[SWAP_RATE], "add", _SWAP_RATE_DECAY * (as_operand(asarray_like(rates, kept[SWAP_RATE])) - as_operand(kept[SWAP_RATE]))
+        kept[SWAP_RATE],
+        "add",
+        _SWAP_RATE_DECAY * (as_operand(asarray_like(rates, kept[SWAP_RATE])) - as_operand(kept[SWAP_RATE])),
     )
     return start, tempering.beta_of_rows(betas, hidden)
 

@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm.models.energy import are_pixels
-from gluon_rbm.models.energy import free_energy
-from gluon_rbm.models.energy import pseudo_log_likelihood
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import are_pixels, free_energy, pseudo_log_likelihood
 
 __all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood"]
 

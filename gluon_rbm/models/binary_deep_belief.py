@@ -13,24 +13,17 @@ import functools
 import math
 import os
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm.backend import array_files
-from gluon_rbm.data import datasets
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.sampling import chains
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.energy import hidden_probability
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.files import PARAMETERS
-from gluon_rbm.models.files import read_model
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.files import PARAMETERS, read_model
 
 __all__ = ["BinaryDeepBeliefNetwork", "layer_folder"]
 

@@ -7,8 +7,8 @@ Strided convolution takes the place of pooling, its transpose goes down (Hwang, 
 with one bias a channel and one a filter. Outside the image v is 0.
 """
 
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
 from gluon_rbm.models.rbm_block import RBMBlock
 from gluon_rbm.models.units import Multinary
 

@@ -5,11 +5,9 @@ The losses of all layers are added and trained jointly (Hwang, Hwang & Jo 2020),
 
 import math
 
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
-from gluon_rbm.models.rbm_block import FeatureBlock
-from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, alternate
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 

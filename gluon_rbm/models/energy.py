@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import restore_kind
+from gluon_rbm.backend.arrays import as_operand, restore_kind
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.errors import InputError
 
 __all__ = [
     "Parameters",
@@ -125,7 +124,10 @@ def pseudo_log_likelihood(parameters, visible, units=None):
     units are drawn uniformly. (Besag, The Statistician 24, 1975.)
     """
     v, x = as_operand(visible), _hidden_input(parameters, visible)
-    weight, bias = as_operand(parameters.interaction_weight), as_operand(parameters.visible_layer_bias).astype("float64")
+    weight, bias = (
+        as_operand(parameters.interaction_weight),
+        as_operand(parameters.visible_layer_bias).astype("float64"),
+    )
 
     def term(rows, unit):
         flip = 1 - 2 * v[rows, unit]
@@ -155,7 +157,9 @@ def _quiet():
 def _hidden_input(parameters, visible):
     """Total input of the hidden units, b + v W, as an `operand`: (batch, num_hidden)."""
     with _quiet():
-        return as_operand(visible) @ as_operand(parameters.interaction_weight) + as_operand(parameters.hidden_layer_bias)
+        return as_operand(visible) @ as_operand(parameters.interaction_weight) + as_operand(
+            parameters.hidden_layer_bias
+        )
 
 
 def _weighted_sum(x, weight):

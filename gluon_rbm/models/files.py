@@ -3,9 +3,9 @@
 import os
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
 
 __all__ = ["CLASSES", "PARAMETERS", "parameter_file", "read_arrays", "read_model", "read_parameters"]
 
@@ -56,4 +56,3 @@ def read_arrays(path):
             "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
     return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
-

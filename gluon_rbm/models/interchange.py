@@ -22,14 +22,11 @@ import numpy as np
 from sklearn.neural_network import BernoulliRBM
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.arrays import host_view
-from gluon_rbm.backend.arrays import on_cpu
-from gluon_rbm.models.files import CLASSES
-from gluon_rbm.models.files import read_model
+from gluon_rbm.backend.arrays import from_host, host_view, on_cpu
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.files import CLASSES, read_model
 
 __all__ = ["FORMATS", "from_arrays", "from_bernoulli_rbm", "read", "to_arrays", "to_bernoulli_rbm", "write"]
 

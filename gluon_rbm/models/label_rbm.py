@@ -28,12 +28,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models.energy import softplus
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import restore_kind
+from gluon_rbm.backend.arrays import as_operand, restore_kind
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import softplus
 
 __all__ = [
     "OBJECTIVES",
@@ -199,5 +197,3 @@ def discriminative_gradients(parameters, visible, num_classes):
     label_weight = np.stack([slope[:, y] @ hidden[y] for y in range(num_classes)])
     visible_bias = np.concatenate([np.zeros_like(rows[0, :-num_classes]), slope.sum(axis=0)])
     return visible_bias, hidden_slope.sum(axis=0), np.concatenate([pixels.T @ hidden_slope, label_weight])
-
-

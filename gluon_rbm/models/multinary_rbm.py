@@ -10,9 +10,9 @@ units in place of each, and has its Z: what AIS can estimate.
 
 import numpy as np
 
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.rbm_block import RBMBlock
 from gluon_rbm.models.units import Multinary
 

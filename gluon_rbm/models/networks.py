@@ -10,19 +10,16 @@ import math
 import numpy as np
 
 from gluon_rbm.backend import array_files
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
 from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.files import parameter_file, read_arrays
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.files import parameter_file
-from gluon_rbm.models.files import read_arrays
-from gluon_rbm.backend.files import write_whole
-from gluon_rbm.models.units import Gaussian
-from gluon_rbm.models.units import Multinary
-from gluon_rbm.models.units import NoisyReLU
+from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU
 
 __all__ = [
     "HIDDEN_UNITS",

@@ -10,9 +10,8 @@ where m is the base measure of the visible units (1 for binary ones). A machine 
 
 import warnings
 
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
 from gluon_rbm.models.units import times
 
 __all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate"]

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.sampling.tempering import swap_replicas
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.sampling import tempering
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.errors import InputError
+from gluon_rbm.sampling import gibbs, tempering
+from gluon_rbm.sampling.tempering import swap_replicas
 
 __all__ = ["STARTS", "Tempered", "simulated_annealing", "sample_chains", "initial_visible", "parallel_tempering"]
 
@@ -228,5 +227,3 @@ def parallel_tempering(
     chains = _last(_along(parameters, visible, parts, [rows] * len(parts), key, settings, exchange))
     swap_rates = np.mean(rates, axis=0) if rates else np.full(num_temperatures - 1, np.nan)
     return Tempered(gibbs.Chains(*(array[:num_chains] for array in chains)), swap_rates)
-
-

@@ -1,12 +1,10 @@
 """Images of a chosen class, drawn by a joint RBM of pixels and a label."""
 
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models.label_rbm import checked_classes
-from gluon_rbm.models.label_rbm import clamped
-from gluon_rbm.models.label_rbm import softmax_group
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.label_rbm import checked_classes, clamped, softmax_group
+from gluon_rbm.sampling import gibbs
 
 __all__ = ["draw_classes"]
 
@@ -54,4 +52,3 @@ def draw_classes(parameters, classes, num_classes, sweeps=1000, start=None, key=
     return chains._replace(
         visible_sample=chains.visible_sample[:, :num_pixels], visible_prob_1=chains.visible_prob_1[:, :num_pixels]
     )
-

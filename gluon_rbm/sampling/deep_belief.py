@@ -2,10 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from gluon_rbm.sampling.chains import initial_visible
-from gluon_rbm.sampling.chains import sample_chains
 from gluon_rbm.sampling import gibbs
-from gluon_rbm.sampling import chains
+from gluon_rbm.sampling.chains import initial_visible, sample_chains
 
 __all__ = ["Drawn", "generate"]
 
@@ -41,4 +39,3 @@ def generate(network, count, sweeps, key, images=None, engine="auto"):
         # A sweep begins with the visible layer given the hidden one: one step down.
         chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)
     return Drawn(chains.visible_sample, chains.visible_prob_1)
-

@@ -16,20 +16,16 @@ Noise comes from a key, not from a generator that somebody else may have moved: 
 every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gluon_rbm.backend import native
-from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.energy import free_energy_difference
-from gluon_rbm.models.energy import visible_bias_at
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.arrays import from_host, host_view, on_cpu
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import on_cpu
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters, free_energy_difference, visible_bias_at
 
 __all__ = [
     "ENGINES",

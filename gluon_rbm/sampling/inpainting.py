@@ -5,20 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.errors import InputError
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.sampling.chains import simulated_annealing
-from gluon_rbm.sampling.chains import sample_chains
-from gluon_rbm.sampling.chains import _beside
-from gluon_rbm.sampling.chains import _host
-from gluon_rbm.sampling.chains import _visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.sampling.chains import _beside, _host, _visible, sample_chains, simulated_annealing
 
 __all__ = ["MASKS", "Inpainted", "inpaint", "make_mask"]
 
 MASKS = ("top", "bottom", "left", "right", "random")
 
 _STATES_OF_A_MEAN = 20
-
 
 
 class Inpainted(NamedTuple):
@@ -98,11 +93,12 @@ def inpaint(
     # At least the last sweep counts for the mean.
     before, after = sweeps // 2, sweeps - sweeps // 2
     if before:
-        first = (simulated_annealing if annealed else sample_chains)(parameters, first, before, [*key, 0], **settings).visible_sample
+        first = (simulated_annealing if annealed else sample_chains)(
+            parameters, first, before, [*key, 0], **settings
+        ).visible_sample
     total, states = 0, 0
     for chains in sample_chains(
         parameters, first, after, [*key, 1], every=max(1, math.ceil(after / _STATES_OF_A_MEAN)), **settings
     ):
         total, states = total + chains.visible_prob_1, states + 1
     return Inpainted(chains.visible_sample, chains.visible_prob_1, total / states)
-

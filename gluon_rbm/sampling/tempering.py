@@ -6,9 +6,7 @@ are replicas: first all chains at the first of the betas, then all at the second
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import asarray_like
-from gluon_rbm.backend.arrays import as_operand
-from gluon_rbm.backend.arrays import take_rows
+from gluon_rbm.backend.arrays import as_operand, asarray_like, take_rows
 
 __all__ = ["beta_of_rows", "swap_replicas", "swap"]
 
@@ -36,7 +34,9 @@ def swap_replicas(parameters, visible, hidden, betas, base_visible_bias, key):
 def _slopes(parameters, visible, hidden, base_visible_bias):
     """dE_beta/dbeta = -(a - a0).v - b.h - v W h of each row: float64 (rows,), NumPy."""
     a, b, w, v, h = map(as_operand, (*parameters, visible, hidden))
-    slopes = -((v @ w + b) * h).sum(axis=1) - v @ (a if base_visible_bias is None else a - as_operand(base_visible_bias))
+    slopes = -((v @ w + b) * h).sum(axis=1) - v @ (
+        a if base_visible_bias is None else a - as_operand(base_visible_bias)
+    )
     return np.asarray(slopes, "float64") if isinstance(slopes, np.ndarray) else slopes.asnumpy().astype("float64")
 
 

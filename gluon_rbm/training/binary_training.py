@@ -17,33 +17,25 @@ import os
 
 import numpy as np
 
-from gluon_rbm.backend.array_files import sha256
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.random import draw_key
-from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data.statistics import base_visible_bias
-from gluon_rbm.data.statistics import mean_image
-from gluon_rbm.models.files import CLASSES
-from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
-from gluon_rbm.training import epochs
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.models import label_rbm
-from gluon_rbm.likelihood import learning
-from gluon_rbm.training import monitoring
-from gluon_rbm.training import optimization
-from gluon_rbm.cli import options
 from gluon_rbm.backend import heartbeat
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.cli import command, options
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.data.statistics import base_visible_bias, mean_image
+from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
-from gluon_rbm.training import tensorboard
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models import label_rbm
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
-from gluon_rbm.training.process_group import ProcessGroup
-from gluon_rbm.backend.framework import mx
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training import epochs, monitoring, optimization, tensorboard
 from gluon_rbm.training.parallel import ParallelRun
+from gluon_rbm.training.process_group import ProcessGroup
 
 __all__ = ["Learner", "learner_settings", "main"]
 

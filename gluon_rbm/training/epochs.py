@@ -8,17 +8,19 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm.backend import interruption
-from gluon_rbm.training import optimization
-from gluon_rbm.evaluation import plots
-from gluon_rbm.training import tensorboard
-from gluon_rbm.errors import DivergenceError
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
-from gluon_rbm.backend.framework import mx
-from gluon_rbm.training.run_folder import Checkpoint
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import seed_mxnet
+from gluon_rbm.errors import DivergenceError, InputError, one_line
+from gluon_rbm.evaluation import plots
+from gluon_rbm.training import optimization, tensorboard
+from gluon_rbm.training.run_folder import Checkpoint
 
-__all__ = ["RESUMABLE_CHANGES", "Run", "check_batch_size", ]
+__all__ = [
+    "RESUMABLE_CHANGES",
+    "Run",
+    "check_batch_size",
+]
 
 # Arguments that a resumed run of any kind may change: they do not change what its parameters become.
 RESUMABLE_CHANGES = (

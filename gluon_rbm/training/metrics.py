@@ -24,14 +24,11 @@ tells of overfitting.)
 
 import numpy as np
 
+from gluon_rbm.backend.arrays import as_operand, assign, from_host
+from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key
 from gluon_rbm.models import energy
-from gluon_rbm.sampling import gibbs
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.arrays import as_operand
-from gluon_rbm.backend.arrays import assign
 
 __all__ = [
     "BinaryRBMScores",
@@ -110,9 +107,7 @@ def with_scores(symbol):
     """A symbol of `binary_rbm.binary_rbm_symbol` with a label, `images`, and their scores as two more outputs."""
     inputs = symbol.get_internals()
     inputs = [inputs[name] for name in Parameters._fields]
-    arrays = mx.sym.Custom(
-        mx.sym.var("images"), *inputs, draw_key(F=mx.sym), op_type="BinaryRBMScores", name="scores"
-    )
+    arrays = mx.sym.Custom(mx.sym.var("images"), *inputs, draw_key(F=mx.sym), op_type="BinaryRBMScores", name="scores")
     return mx.sym.Group([symbol, *(mx.sym.BlockGrad(array, name=name) for name, array in zip(_NAMES, arrays))])
 
 

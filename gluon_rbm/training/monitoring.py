@@ -14,7 +14,6 @@ import math
 
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.likelihood import ais
-from gluon_rbm.data import datasets
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 

@@ -6,28 +6,22 @@ import os
 
 import numpy as np
 
+from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.random import seed_mxnet
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator, seed_mxnet
+from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import prepare_batches
 from gluon_rbm.data.statistics import mean_image
-from gluon_rbm.cli import command
-from gluon_rbm.data import datasets
-from gluon_rbm.training import epochs
-from gluon_rbm.backend import framework
-from gluon_rbm.models import networks
-from gluon_rbm.training import optimization
-from gluon_rbm.evaluation import plots
-from gluon_rbm.training import tensorboard
-from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.framework import mx
 from gluon_rbm.data.transforms import augment
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
-from gluon_rbm.models.rbm_block import alternate
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.evaluation import plots
+from gluon_rbm.models import networks
+from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.training import epochs, optimization, tensorboard
 from gluon_rbm.training.run_folder import RunFolder
 
 __all__ = ["NetworkLearner", "NetworkRun", "train"]

@@ -8,14 +8,11 @@ import contextlib
 import io
 import json
 
-from gluon_rbm.training import epochs
-from gluon_rbm.backend import framework
-from gluon_rbm.backend import interruption
+from gluon_rbm.backend import framework, interruption
 from gluon_rbm.errors import InputError
+from gluon_rbm.training import epochs
 from gluon_rbm.training.process_group import DataParallelLearner
-from gluon_rbm.training.run_folder import Checkpoint
-from gluon_rbm.training.run_folder import RunFolder
-from gluon_rbm.training.run_folder import has_checkpoint
+from gluon_rbm.training.run_folder import Checkpoint, RunFolder, has_checkpoint
 
 __all__ = ["ParallelRun"]
 

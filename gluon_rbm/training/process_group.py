@@ -16,12 +16,12 @@ import hashlib
 
 import numpy as np
 
-from gluon_rbm.likelihood import learning
 from gluon_rbm.backend import heartbeat
-from gluon_rbm.errors import InputError
-from gluon_rbm.backend.devices import choose_contexts
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.devices import choose_contexts
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import learning
 
 __all__ = ["KV_STORES", "ProcessGroup", "DataParallelLearner"]
 

@@ -7,14 +7,13 @@ import json
 import math
 import os
 import re
-import tempfile
 
 import numpy as np
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.backend.files import write_whole
 from gluon_rbm.errors import InputError
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.models.files import PARAMETERS
 
 try:
     import fcntl

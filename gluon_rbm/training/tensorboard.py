@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
-from gluon_rbm.evaluation import plots
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import plots
 
 __all__ = ["FOLDER", "TensorBoardWriter", "check"]
 

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import binary_rbm_gluon
 import binary_rbm_module
-from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm import __main__
 from gluon_rbm.backend import array_files
-from gluon_rbm.training import run_folder
-from gluon_rbm.training import binary_training
-from gluon_rbm.cli import sample
-from gluon_rbm.cli import train_multinary  # noqa: F401  (imported before anything forks)
+from gluon_rbm.cli import (
+    train_multinary,  # noqa: F401  (imported before anything forks)
+)
+from gluon_rbm.models.files import PARAMETERS
+from gluon_rbm.training import binary_training, run_folder
 
 SECONDS = 300  # after which a child hangs
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from children import LONG_EPOCHS, TRAININGS, Training, check, check_readable, drop_rights, run, scratch
 
 import binary_rbm_gluon
-from gluon_rbm.backend.files import _flush_to_disk
-from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm import __main__
-from gluon_rbm.training import run_folder
+from gluon_rbm.backend import files
+from gluon_rbm.models.files import PARAMETERS
 
 ROOT = Path(binary_rbm_gluon.__file__).parent
 _STAGES = ("half written", "written", "in its place")
@@ -56,7 +55,7 @@ def kill(times, generator):
 
 def _die_writing(stage, number):
     """Let this process kill itself at its n-th file."""
-    left, replace, flush = [number], os.replace, _flush_to_disk
+    left, replace, flush = [number], os.replace, files._flush_to_disk
 
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -75,7 +74,7 @@ def _die_writing(stage, number):
         if stage == "in its place" and left[0] == 0:
             die()
 
-    _flush_to_disk, os.replace = flush_half, replace_or_die
+    files._flush_to_disk, os.replace = flush_half, replace_or_die
 
 
 def interrupt(times, generator):

@@ -16,18 +16,15 @@ from PIL import Image
 from test_datasets import cifar10_archive, cifar10_members, idx_bytes
 
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm.data.batches import to_visible
-from gluon_rbm.models.files import read_model
-from gluon_rbm.likelihood import annealing
-from gluon_rbm.data import datasets
-from gluon_rbm.data import downloads
-from gluon_rbm.evaluation import frechet
-from gluon_rbm.data import image_files
-from gluon_rbm.models import networks
-from gluon_rbm.training import run_folder
-from gluon_rbm.errors import InputError
-from gluon_rbm.errors import one_line
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets, downloads, image_files
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.evaluation import frechet
+from gluon_rbm.likelihood import annealing
+from gluon_rbm.models import networks
+from gluon_rbm.models.files import read_model
+from gluon_rbm.training import run_folder
 
 _MEMORY = 6 << 30  # bytes of address space that a reader may have
 

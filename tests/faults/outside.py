@@ -12,8 +12,7 @@ from test_image_files import bomb
 
 import binary_rbm_gluon
 from gluon_rbm import __main__
-from gluon_rbm.data import datasets
-from gluon_rbm.data import downloads
+from gluon_rbm.data import datasets, downloads
 
 
 def mirrors(times, generator):
