@@ -44,7 +44,8 @@ def joint_probability(machine):
 def log_posteriors(machine, images):
     """log p(y | x) by summing over the hidden states."""
     rows = [
-        -reference.free_energies(*machine, labelled(images, np.full(len(images), label))) for label in range(NUM_CLASSES)
+        -reference.free_energies(*machine, labelled(images, np.full(len(images), label)))
+        for label in range(NUM_CLASSES)
     ]
     scores = np.stack(rows, axis=1)
     return scores - np.array([[reference.log_sum_exp(row)] for row in scores])
@@ -62,7 +63,9 @@ def test_the_posterior_of_the_classes_is_exact(ctx, machine, generator, dtype, t
     expected = log_posteriors(machine, images)
     assert found.dtype == np.float64 and found.context == ctx
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=tolerance, atol=tolerance)
-    classes = label_rbm.classify(parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES)
+    classes = label_rbm.classify(
+        parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES
+    )
     assert classes.dtype == np.int32 and classes.asnumpy().tolist() == expected.argmax(axis=1).tolist()
 
 
@@ -313,7 +316,9 @@ def test_drawing_follows_from_the_key(engine, seed, machine):
     model = parameters(machine, None, "float32")
 
     def drawn(*key):
-        return draw_classes(model, [0, 1, 2] * 20, NUM_CLASSES, sweeps=2, key=key, engine=engine).visible_sample.asnumpy()
+        return draw_classes(
+            model, [0, 1, 2] * 20, NUM_CLASSES, sweeps=2, key=key, engine=engine
+        ).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
     assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two

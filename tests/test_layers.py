@@ -44,7 +44,9 @@ def height(module):
     if module in SCRIPTS:
         return len(ROOMS) + 1
     if module in ("binary_rbm", "ais"):  # beside the package: `binary_rbm` between two of its rooms
-        return len(ROOMS) - ROOMS.index("evaluation") - 0.5 if module == "binary_rbm" else height("gluon_rbm.evaluation")
+        return (
+            len(ROOMS) - ROOMS.index("evaluation") - 0.5 if module == "binary_rbm" else height("gluon_rbm.evaluation")
+        )
     room = module.split(".")[1] if "." in module else None
     return len(ROOMS) - ROOMS.index(room) if room in ROOMS else 0
 
@@ -55,7 +57,9 @@ def test_imports_point_down(module):
     assert sorted(above) == []
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if module.startswith("gluon_rbm.") and module not in SCRIPTS])
+@pytest.mark.parametrize(
+    "module", [module for module in SOURCES if module.startswith("gluon_rbm.") and module not in SCRIPTS]
+)
 def test_the_package_imports_no_script(module):
     allowed = {"binary_rbm"} if module == "gluon_rbm.training.learners" else set()
     assert used_by(module) & {*SCRIPTS, "ais", "binary_rbm"} - allowed == set()

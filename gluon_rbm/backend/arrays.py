@@ -9,15 +9,18 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 
 __all__ = [
-    "restore_kind",
+    "as_host",
+    "as_ndarrays",
+    "as_operand",
     "asarray_like",
+    "assign",
+    "assign_product",
     "from_host",
     "host_view",
     "on_cpu",
-    "as_operand",
-    "assign",
-    "assign_product",
+    "restore_kind",
     "take_rows",
+    "to_numpy",
 ]
 
 
@@ -60,6 +63,23 @@ def from_host(array, context=None):
     return result
 
 
+def to_numpy(array):
+    """A NumPy array as it is, an NDArray's content as a copy, and anything else as `numpy.asarray` makes it."""
+    return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.asarray(array)
+
+
+def as_host(value):
+    """NDArrays on a CPU as NumPy views of their memory (`host_view`); anything else as it is."""
+    return host_view(value) if isinstance(value, mx.nd.NDArray) else value
+
+
+def as_ndarrays(value):
+    """NumPy arrays, alone or in tuples and lists, as NDArrays; anything else as it is."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(as_ndarrays, value))
+    return from_host(value) if isinstance(value, np.ndarray) else value
+
+
 def as_operand(array):
     """The NDArray as something with NumPy's operators: a NumPy view on a CPU, an `mx.np` array on a GPU; no copy.
 
@@ -82,8 +102,8 @@ def restore_kind(value, given):
 
 
 def asarray_like(values, array):
-    """NumPy values as an array like the other: of its kind and dtype, on its device."""
-    values = np.asarray(values, array.dtype)
+    """Values, of either kind, as an array like the other: of its kind and dtype, on its device."""
+    values = np.asarray(to_numpy(values), array.dtype)
     return values if isinstance(array, np.ndarray) else from_host(values, array.context)
 
 

@@ -16,9 +16,9 @@ from gluon_rbm.backend.framework import mx
 __all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "make_generator", "seed_mxnet"]
 
 
-def make_generator(*key):
+def make_generator(key):
     """NumPy's generator of what is drawn on the host; `Noise` is for chains."""
-    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
 
 
 def seed_mxnet(*key):
@@ -35,7 +35,7 @@ class Noise:
 
     @functools.cached_property
     def _generator(self):  # made when it is needed: that takes 15 us
-        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in self._key])))
+        return make_generator(self._key)
 
     def bernoulli(self, prob_1):
         """A sample in {0, 1} of each probability, in its shape, dtype and device."""

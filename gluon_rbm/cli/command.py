@@ -149,7 +149,7 @@ def pixels(args, data, count):
         raise InputError(
             "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
         )
-    rows = np.sort(make_generator(args.seed, 0).choice(len(images), count, replace=False))
+    rows = np.sort(make_generator([args.seed, 0]).choice(len(images), count, replace=False))
     return to_visible(images[rows], data.maximum)
 
 

@@ -64,10 +64,10 @@ def _sets(args, data):
     """Name -> images, float32 (n, num_visible); the data set's own first."""
     count = args.count or len(datasets.part(data, args.part)[0])
     own = command.pixels(args, data, count)
-    order = make_generator(args.seed, _SHUFFLED).random(own.shape).argsort(axis=1)
+    order = make_generator([args.seed, _SHUFFLED]).random(own.shape).argsort(axis=1)
     sets = {
         "%s, %s" % (args.dataset, args.part): own,
-        "uniform noise": make_generator(args.seed, _NOISE).random(own.shape, dtype=np.float32),
+        "uniform noise": make_generator([args.seed, _NOISE]).random(own.shape, dtype=np.float32),
         "shuffled pixels": np.take_along_axis(own, order, axis=1),
     }
     if min(data.image_shape[:2]) >= _LEGIBLE:

@@ -81,7 +81,7 @@ def _data(args):
     if count and count > len(rows):
         raise InputError("%s has %d training images; ask for at most so many" % (data.name, len(rows)))
     if count:
-        rows = np.sort(make_generator(args.seed, _TRAIN_IMAGES).choice(rows, count, replace=False))
+        rows = np.sort(make_generator([args.seed, _TRAIN_IMAGES]).choice(rows, count, replace=False))
     if len(np.unique(data.train_labels[rows])) < 2:
         raise InputError("all images of %s to learn from are of one class; two or more are needed" % data.name)
     return data, rows
@@ -102,7 +102,7 @@ def _kinds(args, data):
                 network, description, images, args.batch_size, data.maximum, args.pool, args.sampled
             )
 
-        mx.random.seed(int(make_generator(args.seed, _UNTRAINED).integers(2**31)))
+        mx.random.seed(int(make_generator([args.seed, _UNTRAINED]).integers(2**31)))
         if args.baselines:
             untrained = networks.build(description)
             networks.initialize(untrained, description, context)
@@ -130,7 +130,7 @@ def _judged(args, features, data, rows):
         data.train_labels[rows],
         test,
         data.test_labels,
-        make_generator(args.seed, _HELD_OUT),
+        make_generator([args.seed, _HELD_OUT]),
         args.threads,
     )
     times.append(time.perf_counter())
@@ -146,7 +146,7 @@ def _whitened(train, test, count, seed):
     """
     from sklearn.decomposition import PCA
 
-    generator = np.random.RandomState(make_generator(seed, _COMPONENTS).integers(2**31))
+    generator = np.random.RandomState(make_generator([seed, _COMPONENTS]).integers(2**31))
     components = PCA(min(count, *train.shape), svd_solver="randomized", random_state=generator).fit(train)
     variance = components.explained_variance_
     scale = 1 / np.sqrt(variance + variance.mean())

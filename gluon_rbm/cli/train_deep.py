@@ -108,7 +108,7 @@ def _worth(network, data, seed):
     from sklearn.linear_model import LogisticRegression
 
     def untrained(layer, number):
-        noise = make_generator(seed, _UNTRAINED, number).normal(scale=0.01, size=layer.interaction_weight.shape)
+        noise = make_generator([seed, _UNTRAINED, number]).normal(scale=0.01, size=layer.interaction_weight.shape)
         return Parameters(
             *(mx.nd.array(array) for array in (np.zeros(layer.num_visible), np.zeros(layer.num_hidden), noise))
         )

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
@@ -50,7 +50,7 @@ class PersistentLearning(Estimator):
 
     def _adopt(self, parameters):
         """Become the machine of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
-        arrays = (a if isinstance(a, np.ndarray) else a.asnumpy() for a in parameters)
+        arrays = map(to_numpy, parameters)
         self.intercept_visible_, self.intercept_hidden_, weight = (np.array(a, np.float32, order="C") for a in arrays)
         self.components_ = weight.T
         mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))

@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import KeyedOperators
+from gluon_rbm.backend.random import KeyedOperators, make_generator
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import Transformer, dense, float32, key_from
 from gluon_rbm.likelihood import ais
@@ -195,7 +195,7 @@ class MultinaryRBM(Transformer):
         """Draw images from nothing: float32 (n_samples, n_features) in [0, 1], by sweeps from values at random."""
         check_is_fitted(self)
         key = key_from(self._continued())
-        start = np.random.Generator(np.random.SFC64(np.random.SeedSequence([*key, 1])))
+        start = make_generator([*key, 1])
         return self._carried_on(start.random((n_samples, self.n_features_in_), np.float32), sweeps, [*key, 0])
 
     def _carried_on(self, start, sweeps, key):

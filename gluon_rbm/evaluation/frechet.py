@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.backend import array_files
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.batches import iterate_batches, to_visible
 from gluon_rbm.errors import InputError
 
@@ -109,7 +111,7 @@ def compare(real, drawn, key):
     fewest. key : sequence of int, says which. Raises InputError as `distance` does.
     """
     real, drawn = _checked(real), _checked(drawn)
-    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+    generator = make_generator(key)
     real, drawn = generator.permutation(real), generator.permutation(drawn)
     count = min(len(real) // 2, len(drawn))
     one, other, drawn = real[:count], real[count : 2 * count], drawn[:count]
@@ -135,7 +137,7 @@ def features(network, images, image_shape, context=None):
         planes = np.moveaxis(batch.reshape((len(batch), *image_shape[:2], -1)), 3, 1)
         try:
             found = network(mx.nd.array(planes, ctx=context))
-            found = found.asnumpy() if isinstance(found, mx.nd.NDArray) else np.asarray(found)
+            found = to_numpy(found)
         except mx.MXNetError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InputError("the network takes no images of %s (%s); name another" % (planes.shape, reason)) from error

@@ -19,9 +19,9 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm.backend.arrays import as_operand, from_host
+from gluon_rbm.backend.arrays import as_operand, from_host, to_numpy
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.backend.random import Noise, draw_key, make_generator
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import annealing, enumeration
@@ -226,7 +226,7 @@ class _Annealing:
         """Samples of the machine, nearly: those of the forward run, drawn by their weights and then carried on."""
         # Evenly spaced draws: a sample of weight w comes round(w) times or so, and no luck is added.
         weights = np.exp(forward.log_weights - forward.log_weights.max())
-        luck = np.random.Generator(np.random.SFC64(np.random.SeedSequence([*self.key, 0, _RESAMPLE]))).random()
+        luck = make_generator([*self.key, 0, _RESAMPLE]).random()
         wanted = (np.arange(self.num_chains) + luck) / self.num_chains * weights.sum()
         chosen = np.minimum(np.searchsorted(np.cumsum(weights), wanted, side="right"), self.num_chains - 1)
         sweeps = self.num_distributions * self.sweeps if sweeps is None else sweeps
@@ -240,7 +240,7 @@ class _Annealing:
         return summarize_reverse(self.log_z_0 - grown, self.num_distributions)
 
     def checked_start(self, visible):
-        visible = visible.asnumpy() if isinstance(visible, mx.nd.NDArray) else np.asarray(visible)
+        visible = to_numpy(visible)
         shape = (self.num_chains, self.parameters.num_visible)
         if visible.shape != shape or not np.isin(visible, (0, 1)).all():
             raise InputError(
@@ -278,14 +278,11 @@ def _base_visible_bias(parameters, training_data, base_visible_bias):
     if base_visible_bias is None and training_data is None:
         return own
     if base_visible_bias is None:
-        training_data = (
-            training_data.asnumpy() if isinstance(training_data, mx.nd.NDArray) else np.asarray(training_data)
-        )
+        training_data = to_numpy(training_data)
         if not training_data.size or not are_pixels(training_data):
             raise InputError("training_data must hold images with pixels in [0, 1], and not be empty")
         base_visible_bias = smoothed_visible_bias(np.mean(training_data, axis=0, dtype=np.float64), len(training_data))
-    if isinstance(base_visible_bias, mx.nd.NDArray):
-        base_visible_bias = base_visible_bias.asnumpy()
+    base_visible_bias = to_numpy(base_visible_bias)
     if np.shape(base_visible_bias) != own.shape or not np.isfinite(base_visible_bias).all():
         raise InputError(
             "the base rate has shape %s; it must be %d finite numbers, one for each visible unit"

@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from gluon_rbm.backend import array_files
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
@@ -153,7 +154,7 @@ def _fingerprint(*values):
     """A digest of all that a climb depends on."""
     digest = hashlib.sha256()
     for value in values:
-        value = value.asnumpy() if isinstance(value, mx.nd.NDArray) else value
+        value = to_numpy(value) if isinstance(value, mx.nd.NDArray) else value
         if isinstance(value, np.ndarray):
             digest.update(value.tobytes())
             value = (value.shape, str(value.dtype))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from gluon_rbm.backend.random import make_generator
 from gluon_rbm.errors import InputError
 
 __all__ = ["MAX_UNITS", "QUICK_UNITS", "can_enumerate", "draw_visible", "log_partition"]
@@ -40,7 +41,7 @@ def draw_visible(parameters, count, key):
 
     key : sequence of int, fixes the noise. Raises InputError as `log_partition` does.
     """
-    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+    generator = make_generator(key)
     layers = _Layers.of(parameters)
     chunks = _choose(_chunk_sums(layers), count, generator)
     small = np.empty((count, len(layers.small_bias)))

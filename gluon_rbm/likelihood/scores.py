@@ -6,6 +6,7 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import are_pixels, free_energy, pseudo_log_likelihood
 
@@ -47,7 +48,7 @@ def mean_pseudo_log_likelihood(parameters, data, key=None):
         num_visible times the term of one pixel drawn for each image: the same on average, and noisier.
     data as in `mean_log_likelihood`, but with pixels that are 0 or 1. Raises InputError as that does.
     """
-    generator = None if key is None else np.random.Generator(np.random.SFC64(np.random.SeedSequence(list(key))))
+    generator = None if key is None else make_generator(key)
 
     def score(batch, binary):
         if not binary:

@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.neural_network import BernoulliRBM
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.backend.arrays import from_host, host_view, on_cpu
+from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
@@ -48,7 +48,7 @@ def to_arrays(parameters, num_classes=0, form="npz"):
     """
     if num_classes and form != "npz":
         raise InputError("the format %s knows no labels; choose --format npz or params" % form)
-    a, b, w = (np.asarray(_host(array), np.float32) for array in parameters)
+    a, b, w = (np.asarray(to_numpy(array), np.float32) for array in parameters)
     if form == "sklearn":
         return dict(zip(_SKLEARN, (a, b, w.T)))
     if form == "pydeep":
@@ -56,10 +56,6 @@ def to_arrays(parameters, num_classes=0, form="npz"):
         return dict(zip(_PYDEEP + _OFFSETS, (a[None], b[None], w, *offsets)))
     label = {CLASSES: np.arange(num_classes, dtype=np.float32)} if num_classes else {}
     return {**dict(zip(Parameters._fields, (a, b, w))), **label}
-
-
-def _host(array):
-    return array if isinstance(array, np.ndarray) else host_view(array) if on_cpu(array) else array.asnumpy()
 
 
 def from_arrays(arrays, name="the file"):

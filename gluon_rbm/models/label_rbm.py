@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, restore_kind
+from gluon_rbm.backend.arrays import as_operand, restore_kind, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import softplus
@@ -79,7 +79,7 @@ def checked_classes(classes, num_classes):
     """Classes, int or a sequence of them, as NumPy int32 (n,); InputError where one does not exist."""
     if not num_classes:
         raise InputError("the model has no labels; train one with --labels")
-    values = np.atleast_1d(classes.asnumpy() if isinstance(classes, mx.nd.NDArray) else classes)
+    values = np.atleast_1d(to_numpy(classes))
     wrong = values[~np.isin(values, np.arange(num_classes))]
     if wrong.size:
         raise InputError("there is no class %s; the model's classes are 0 to %d" % (wrong[0], num_classes - 1))

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
@@ -266,7 +266,7 @@ def to_images(values, description):
 
     That is what `gluon_rbm.evaluation.plots` takes.
     """
-    values = values.asnumpy() if isinstance(values, mx.nd.NDArray) else np.asarray(values, np.float32)
+    values = np.asarray(to_numpy(values), np.float32)
     values = np.moveaxis(values.reshape(len(values), *description["image_shape"]), 1, 3).reshape(len(values), -1)
     if description["visible_units"] == "gaussian":
         return (values * np.float32(description["deviation"]) + np.float32(description["mean"])).clip(0, 1)

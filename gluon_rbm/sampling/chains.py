@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.errors import InputError
@@ -50,33 +50,24 @@ def initial_visible(parameters, kind, num_chains, key=(), images=None, base_visi
     visible = mx.nd.zeros((num_chains, parameters.num_visible), ctx=bias.context, dtype=bias.dtype)
     if kind == "zeros":
         return visible
-    base = _beside(parameters, base_visible_bias) if kind == "base" else 0
+    base = asarray_like(base_visible_bias, parameters.interaction_weight) if kind == "base" else 0
     return Noise(key).bernoulli(mx.nd.sigmoid(visible + base))
 
 
 def _visible(parameters, images, missing=False):
     """The images as an NDArray beside the parameters, or InputError; NaN may stand for missing pixels."""
-    array = np.asarray(_host(images))
+    array = to_numpy(images)
     if array.ndim != 2 or array.shape[1] != parameters.num_visible or not len(array):
         raise InputError("images have shape %s; this model needs (images, %d)" % (array.shape, parameters.num_visible))
     if not (((array >= 0) & (array <= 1)) | (np.isnan(array) if missing else False)).all():
         raise InputError("images hold values outside of [0, 1]; divide by the largest value that there can be")
-    return _beside(parameters, array)
-
-
-def _beside(parameters, array):
-    like = parameters.interaction_weight
-    return from_host(np.asarray(_host(array)).astype(like.dtype), like.context)
-
-
-def _host(array):
-    return array.asnumpy() if isinstance(array, mx.nd.NDArray) else array
+    return asarray_like(array, parameters.interaction_weight)
 
 
 def _settings(parameters, clamp, softmax_group, base_visible_bias, engine):
     """The common settings as `gibbs.run_chains` takes them."""
     if clamp is not None:
-        clamp = [_beside(parameters, part) for part in clamp]
+        clamp = [asarray_like(part, parameters.interaction_weight) for part in clamp]
         for name, part in zip(("mask", "values"), clamp):
             if part.ndim not in (1, 2) or part.shape[-1] != parameters.num_visible:
                 raise InputError(
@@ -84,7 +75,7 @@ def _settings(parameters, clamp, softmax_group, base_visible_bias, engine):
                     % (name, part.shape, parameters.num_visible)
                 )
     if base_visible_bias is not None:
-        base_visible_bias = _beside(parameters, base_visible_bias)
+        base_visible_bias = asarray_like(base_visible_bias, parameters.interaction_weight)
     return dict(clamp=clamp, softmax_group=softmax_group, base_visible_bias=base_visible_bias, engine=engine)
 
 
@@ -110,7 +101,10 @@ def sample_chains(
         last Chains are not those without `every`, but as good.)
     """
     settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
-    visible, beta = _visible(parameters, visible), beta if np.isscalar(beta) else _beside(parameters, beta)
+    visible, beta = (
+        _visible(parameters, visible),
+        beta if np.isscalar(beta) else asarray_like(beta, parameters.interaction_weight),
+    )
     if every is None:
         return gibbs.run_chains(parameters, visible, sweeps=sweeps, beta=beta, key=key, **settings)
     parts = _parts(sweeps, every)

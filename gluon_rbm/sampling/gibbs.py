@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.backend import native
-from gluon_rbm.backend.arrays import from_host, host_view, on_cpu
+from gluon_rbm.backend.arrays import as_host, as_ndarrays, from_host, host_view, on_cpu, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.errors import InputError
@@ -154,16 +154,12 @@ def run_chains(
 def _is_grey(clamp):
     if clamp is None:
         return False
-    mask, values = map(_numpy, clamp)
+    mask, values = map(to_numpy, clamp)
     return not _is_binary(np.where(mask, values, 0))
 
 
-def _numpy(values):
-    return values.asnumpy() if isinstance(values, mx.nd.NDArray) else np.asarray(values)
-
-
 def _check_beta(beta, num_chains):
-    values = _numpy(beta)
+    values = to_numpy(beta)
     if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # false for NaN
         raise InputError(
             "beta must be a finite number of at least 0, or an array of one for each of the %d chains" % num_chains
@@ -179,7 +175,7 @@ def _check_group(softmax_group, num_visible, clamp):
         )
     if clamp is None:
         return
-    held, values = (np.atleast_2d(_numpy(part))[:, start:stop] for part in clamp)
+    held, values = (np.atleast_2d(to_numpy(part))[:, start:stop] for part in clamp)
     held, values = np.broadcast_arrays(held != 0, values)
     rows = held.any(axis=1)
     if not (held[rows].all() and _is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
@@ -247,15 +243,8 @@ def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, cla
 
 def _run_mxnet_on_host(parameters, *arguments):
     """The same with NumPy arrays."""
-    chains = _run_mxnet(Parameters(*_as_ndarrays(parameters)), *map(_as_ndarrays, arguments))
+    chains = _run_mxnet(Parameters(*as_ndarrays(parameters)), *map(as_ndarrays, arguments))
     return Chains(*(array.asnumpy() for array in chains))
-
-
-def _as_ndarrays(value):
-    """NumPy arrays, alone or in tuples, as NDArrays; anything else as it is."""
-    if isinstance(value, (tuple, list)):
-        return tuple(map(_as_ndarrays, value))
-    return from_host(value) if isinstance(value, np.ndarray) else value
 
 
 def _hold(visible, clamp):
@@ -303,7 +292,7 @@ class _Conditional:
 
 
 def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
-    start = {"visible": _host(visible), "hidden": _host(hidden)}
+    start = {"visible": as_host(visible), "hidden": as_host(hidden)}
     for first in range(0, sweeps, _NATIVE_SWEEPS):
         arrays = native.run(
             **_native_parameters(parameters, base_visible_bias),
@@ -311,8 +300,8 @@ def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, cl
             key=key,
             first_sweep=first,
             sweeps=min(_NATIVE_SWEEPS, sweeps - first),
-            beta=_host(beta),
-            clamp=None if clamp is None else [_host(part) for part in clamp],
+            beta=as_host(beta),
+            clamp=None if clamp is None else [as_host(part) for part in clamp],
             softmax_group=group,
         )
         start = {"hidden": arrays[1]}
@@ -323,7 +312,7 @@ def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible
     visible, log_weights = native.anneal(
         **_native_parameters(parameters, base_visible_bias),
         key=key,
-        visible=_host(visible),
+        visible=as_host(visible),
         betas=betas[start : stop + 1],
         sweeps=sweeps,
         first_sweep=start * sweeps,
@@ -335,13 +324,8 @@ def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible
 
 def _native_parameters(parameters, base_visible_bias):
     return {
-        "weight": _host(parameters.interaction_weight),
-        "visible_bias": _host(parameters.visible_layer_bias),
-        "hidden_bias": _host(parameters.hidden_layer_bias),
-        "base": _host(base_visible_bias),
+        "weight": as_host(parameters.interaction_weight),
+        "visible_bias": as_host(parameters.visible_layer_bias),
+        "hidden_bias": as_host(parameters.hidden_layer_bias),
+        "base": as_host(base_visible_bias),
     }
-
-
-def _host(value):
-    """NDArrays as NumPy views of their memory; anything else as it is."""
-    return host_view(value) if isinstance(value, mx.nd.NDArray) else value

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator
 from gluon_rbm.errors import InputError
-from gluon_rbm.sampling.chains import _beside, _host, _visible, sample_chains, simulated_annealing
+from gluon_rbm.sampling.chains import _visible, sample_chains, simulated_annealing
 
 __all__ = ["MASKS", "Inpainted", "inpaint", "make_mask"]
 
@@ -41,7 +43,7 @@ def make_mask(kind, image_shape, share=0.5, key=()):
     height, width = image_shape[:2]
     known = np.ones((height, width), np.float32)
     if kind == "random":
-        generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+        generator = make_generator(key)
         known.ravel()[generator.permutation(known.size)[: round(share * known.size)]] = 0
     elif kind in ("top", "bottom"):
         known[: round(share * height)] = 0
@@ -78,14 +80,18 @@ def inpaint(
     images = _visible(parameters, images, missing=True)
     host = images.asnumpy()
     known = ~np.isnan(host)
-    if make_mask is not None:
-        held = np.asarray(_host(make_mask))
+    if mask is not None:
+        held = to_numpy(mask)
         if held.shape not in (host.shape, host.shape[1:]):
             raise InputError("the mask has shape %s; it must be %s or %s" % (held.shape, host.shape[1:], host.shape))
         if not np.isin(held, (0, 1)).all():
             raise InputError("the mask holds other values than 0 and 1; 1 means that a pixel is known")
         known = known & (held != 0)
-    guess = 0.5 if base_visible_bias is None else mx.nd.sigmoid(_beside(parameters, base_visible_bias)).asnumpy()
+    guess = (
+        0.5
+        if base_visible_bias is None
+        else mx.nd.sigmoid(asarray_like(base_visible_bias, parameters.interaction_weight)).asnumpy()
+    )
     first = np.where(known, host, guess)
     settings = dict(
         clamp=(known, first), softmax_group=softmax_group, base_visible_bias=base_visible_bias, engine=engine

@@ -7,6 +7,7 @@ are replicas: first all chains at the first of the betas, then all at the second
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, take_rows
+from gluon_rbm.backend.random import make_generator
 
 __all__ = ["beta_of_rows", "swap_replicas", "swap"]
 
@@ -25,7 +26,7 @@ def swap_replicas(parameters, visible, hidden, betas, base_visible_bias, key):
 
     Returns the hidden layer to go on from, and the mean probability of each pair's exchange, (num_temperatures - 1,).
     """
-    uniform = np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key]))).random
+    uniform = make_generator(key).random
     slopes = _slopes(parameters, visible, hidden, base_visible_bias).reshape(len(betas), -1)
     order, rates = swap(slopes, betas, uniform)
     return take_rows(hidden, order.ravel()), rates

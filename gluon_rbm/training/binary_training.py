@@ -20,7 +20,7 @@ import numpy as np
 from gluon_rbm.backend import heartbeat
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.backend.random import Noise, draw_key, make_generator
 from gluon_rbm.cli import command, options
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches, to_visible
@@ -140,7 +140,7 @@ def _data_bias(data, num_classes):
 
 def _initial_arrays(args, data, context):
     num_visible, num_hidden = data.num_visible, args.num_hidden
-    generator, shape = np.random.Generator(np.random.SFC64([args.seed, _WEIGHTS])), (num_visible, num_hidden)
+    generator, shape = make_generator([args.seed, _WEIGHTS]), (num_visible, num_hidden)
     if args.initial_weights == "uniform":
         weights = generator.uniform(-0.01, 0.01, shape)
     else:
@@ -341,7 +341,7 @@ class _Run(ParallelRun):
 
     def _showcase(self):
         """Training images, and the probabilities of chains that started there: any memory of the start is long gone."""
-        generator = np.random.Generator(np.random.SFC64([self.args.seed, _SHOWCASE, 1]))
+        generator = make_generator([self.args.seed, _SHOWCASE, 1])
         count = _SHOWCASE_SIDE**2
         chosen = generator.choice(len(self.data.train_images), count, replace=len(self.data.train_images) < count)
         originals = to_visible(self.data.train_images[np.sort(chosen)], self.data.maximum)

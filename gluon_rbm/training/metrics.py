@@ -26,7 +26,7 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, assign, from_host
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import draw_key
+from gluon_rbm.backend.random import draw_key, make_generator
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
 
@@ -57,7 +57,7 @@ class BinaryRBMScores(mx.operator.CustomOp):
 
 def _pseudo_log_likelihood(parameters, visible, key):
     values = visible.asnumpy()
-    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(key.asnumpy().tolist())))
+    generator = make_generator(key.asnumpy())
     units = generator.integers(values.shape[1], size=len(values))
     result = energy.pseudo_log_likelihood(parameters, visible, units).asnumpy()
     result[((values != 0) & (values != 1)).any(axis=1)] = np.nan

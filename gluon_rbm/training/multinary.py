@@ -305,7 +305,7 @@ class NetworkRun(epochs.Run):
     def _showcase(self):
         seed_mxnet(self.args.seed, _SHOWCASE)
         images, sweeps = self.data.test_images, self.args.sample_sweeps
-        order = make_generator(self.args.seed, _SHOWCASE).permutation(len(images))
+        order = make_generator([self.args.seed, _SHOWCASE]).permutation(len(images))
         values = from_host(self._values(images[np.sort(order[: _SIDE**2])]), self.context)
         samples = self.network.generate(self._start(), sweeps)
         sets = {
