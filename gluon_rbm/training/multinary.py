@@ -318,7 +318,7 @@ class NetworkRun(epochs.Run):
 
     def _start(self):
         """Values of the top machine's visible layer, drawn as normal as those of training images are on average."""
-        machines, generator = self.network.machines, make_generator(self.args.seed, _SHOWCASE, 1)
+        machines, generator = self.network.machines, make_generator([self.args.seed, _SHOWCASE, 1])
         rows = generator.permutation(len(self.data.train_images))[: 4 * _MONITOR_BATCH]
         values = from_host(self._values(self.data.train_images[np.sort(rows)]), self.context)
         values = self.network.up(values, len(machines) - 1)
