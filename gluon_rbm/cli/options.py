@@ -1,4 +1,4 @@
-"""Flags that follow from dataclasses of settings (`gluon_rbm.training.settings`), and the command line of the two scripts."""
+"""Flags that follow from dataclasses of settings, and the command line of the two scripts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gluon_rbm.training import optimization
 from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
 from gluon_rbm.training.network_settings import NetworkSettings
 
-__all__ = ["NUMBERS", "add_dataset", "add_image_size", "add_settings", "parse", "settings_of"]
+__all__ = ["NUMBERS", "add_dataset", "add_fields", "add_image_size", "add_settings", "parse", "settings_of"]
 
 # The `type` of a flag, by what `settings.setting` calls its numbers.
 NUMBERS: Mapping[str, Callable[[str], Any]] = {
@@ -40,21 +40,18 @@ class _Switch(argparse.Action):
             setattr(namespace, self.dest + "_asked", self.const)
 
 
-def add_settings(parser: Any, kind: type, names: Sequence[str] | None = None) -> None:
-    """Give a parser the flags of a dataclass of settings, in the order and under the headings of its fields.
+def add_settings(parser: Any, kind: type) -> None:
+    """Give a parser the flags of a dataclass of settings, under the headings of its fields.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
     kind : type
-        A dataclass whose fields `gluon_rbm.training.settings.setting` made.
-    names : sequence of str, optional
-        The fields to take; by default all that have a help text.
+        A dataclass whose fields `gluon_rbm.training.settings.setting` made; a field without a help text is no flag.
     """
     groups: dict[str | None, Any] = {None: parser}
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in names or fields:
-        field = fields[name]
+    for name, field in fields.items():
         if field.metadata["help"] is None:
             parser.set_defaults(**{name: field.default})
             continue
@@ -62,6 +59,13 @@ def add_settings(parser: Any, kind: type, names: Sequence[str] | None = None) ->
         if heading not in groups:
             groups[heading] = parser.add_argument_group(heading)
         _add(groups[heading].add_argument, field, name + "_asked" in fields)
+
+
+def add_fields(add: Callable[..., Any], kind: type, *names: str) -> None:
+    """Give a parser the flags of some fields of a dataclass of settings, or of all; add : its `add_argument`."""
+    for field in dataclasses.fields(kind):
+        if not names or field.name in names:
+            _add(add, field)
 
 
 def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
@@ -90,18 +94,12 @@ def settings_of(kind: type[_Settings], namespace: argparse.Namespace) -> _Settin
 
 def add_dataset(add: Callable[..., Any]) -> None:
     """The flags that name a data set; add : a parser's `add_argument`."""
-    _add_fields(add, BinarySettings, "dataset", "data_dir")
+    add_fields(add, BinarySettings, "dataset", "data_dir")
 
 
 def add_image_size(add: Callable[..., Any]) -> None:
     """The flag of commands that resize the images of the data set."""
-    _add_fields(add, NetworkSettings, "image_size")
-
-
-def _add_fields(add: Callable[..., Any], kind: type, *names: str) -> None:
-    for field in dataclasses.fields(kind):
-        if field.name in names:
-            _add(add, field)
+    add_fields(add, NetworkSettings, "image_size")
 
 
 # --- The two scripts --------------------------------------------------------------------------------------------------

@@ -229,9 +229,7 @@ class BinarySettings:
     weight_decay_l1: float = setting(
         _RULE.weight_decay_l1, "lambda in lambda |W|, added to the mean loss", number="amount", group=_LEARNING
     )
-    labels: bool = setting(
-        False, "learn pixels and label together: a joint RBM, which classifies", group=_LEARNING
-    )
+    labels: bool = setting(False, "learn pixels and label together: a joint RBM, which classifies", group=_LEARNING)
     objective: str = setting(
         _RULE.objective,
         "with labels, minimise -log p(pixels, label); -log p(label | pixels); or this plus alpha times that",
@@ -242,15 +240,11 @@ class BinarySettings:
         _RULE.generative_weight, "that alpha", number="positive", group=_LEARNING, metavar="ALPHA"
     )
     initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
-    optimizer: str = setting(
-        "sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS
-    )
+    optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
     initial_momentum: float = setting(
         0.5, "momentum in the first --initial-momentum-epochs", number="positive", group=_LEARNING
     )
-    initial_momentum_epochs: int = setting(
-        0, "epochs before --momentum counts", number="natural", group=_LEARNING
-    )
+    initial_momentum_epochs: int = setting(0, "epochs before --momentum counts", number="natural", group=_LEARNING)
     learning_rate_schedule: str = settings.learning_rate_schedule(_LEARNING)
     hold: float = settings.hold(_LEARNING)
     average: float = setting(
@@ -268,9 +262,7 @@ class BinarySettings:
     @property
     def rule(self) -> learning.LearningRule:
         """How the RBM learns from its chains."""
-        return learning.LearningRule.checked(
-            **{name: getattr(self, name) for name in learning.LearningRule._fields}
-        )
+        return learning.LearningRule.checked(**{name: getattr(self, name) for name in learning.LearningRule._fields})
 
     @property
     def chains_in_all(self) -> int:
@@ -295,4 +287,3 @@ class BinarySettings:
         """The other settings that have a flag."""
         names = [name for name in vars(self) if name not in (*DOCUMENTED, "cuda_asked", "num_classes")]
         return argparse.Namespace(**{name: getattr(self, name) for name in names})
-

@@ -19,7 +19,7 @@ from gluon_rbm.training.run_folder import RunFolder
 from gluon_rbm.training.state import Lengths, TrainState
 from gluon_rbm.training.tensorboard import FOLDER, TensorBoardWriter
 
-__all__ = ["Measure", "Monitor", "Pictures", "Progress", "Report", "RunFiles", "TensorBoard", "save_picture"]
+__all__ = ["Measure", "Monitor", "Pictures", "Progress", "RunFiles", "TensorBoard", "report", "save_picture"]
 
 logger = logging.getLogger(__name__)
 
@@ -164,11 +164,9 @@ def _described(checkpoint: Checkpoint, lengths: Lengths) -> str:
     return "in epoch %d after %d of %d steps" % (checkpoint.epoch + 1, checkpoint.steps, lengths.steps)
 
 
-class Report:
-    """Prints the line of an epoch: an `OnEpoch` callback."""
-
-    def __call__(self, state: TrainState, end: EpochEnd) -> None:
-        logger.info("%s (%.1f s)", end.message, end.row["seconds"])
+def report(state: TrainState, end: EpochEnd) -> None:
+    """Say the line of an epoch: an `OnEpoch` callback."""
+    logger.info("%s (%.1f s)", end.message, end.row["seconds"])
 
 
 def save_picture(folder: RunFolder, name: str, figure: Any) -> None:

@@ -1,7 +1,7 @@
 """The one loop over epochs. A kind of run brings a step and its batches; all else are callbacks.
 
-    state, output = step(state, batch)      one line each: sample, gradient, update
-    fit(state, step, batches, ...)          every epoch is whole on disk before the next begins
+state, output = step(state, batch)      one line each: sample, gradient, update
+fit(state, step, begin_epoch, ...)      every epoch is whole on disk before the next begins
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gluon_rbm.training.checkpoint import Checkpoint
 from gluon_rbm.training.process_group import ProcessGroup
 from gluon_rbm.training.state import TrainState
 
-__all__ = ["Batches", "Bounds", "EpochEnd", "OnEpoch", "OnStep", "Save", "Step", "fit"]
+__all__ = ["BeginEpoch", "Bounds", "EpochEnd", "OnEpoch", "OnStep", "Save", "Step", "fit"]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class EpochEnd:
 
 
 Step = Callable[[TrainState, Any], Tuple[TrainState, NDArray]]
-Batches = Callable[[TrainState], Iterable[Any]]  #: of the epoch that the state is in, from its step on
+BeginEpoch = Callable[[TrainState], Iterable[Any]]  #: see to an epoch's noise; its batches, from the state's step on
 OnStep = Callable[[TrainState, NDArray], None]  #: called when a step is under way, with its output
 OnEpoch = Callable[[TrainState, EpochEnd], None]
 Save = Callable[[Checkpoint], None]
@@ -61,7 +61,7 @@ class Bounds:
 def fit(
     state: TrainState,
     step: Step,
-    batches: Batches,
+    begin_epoch: BeginEpoch,
     *,
     group: ProcessGroup,
     bounds: Bounds | None = None,
@@ -74,8 +74,8 @@ def fit(
     Parameters
     ----------
     state : TrainState
-    step, batches : callable
-        See `Step` and `Batches`.
+    step, begin_epoch : callable
+        See `Step` and `BeginEpoch`.
     group : ProcessGroup
     bounds : Bounds, optional
         Where training has diverged; checked before an epoch is counted.
@@ -92,7 +92,7 @@ def fit(
         From a callback that allows it, after the checkpoint is saved.
     """
     while not (state.is_over or group.is_interrupted()):
-        state = _train_epoch(state, step, batches(state), on_step, group)
+        state = _train_epoch(state, step, begin_epoch(state), on_step, group)
         checkpoint = state.checkpoint()
         if bounds:
             bounds.check(checkpoint)

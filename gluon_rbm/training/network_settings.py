@@ -18,9 +18,7 @@ _CHANNELS = [64, 128]
 class NetworkSettings:
     """All settings of a run that trains a network of multinary RBMs, in the order of their help text."""
 
-    preset: str | None = settings.preset(
-        tuple(networks.PRESETS), "a network and its recipe: defaults of other flags"
-    )
+    preset: str | None = settings.preset(tuple(networks.PRESETS), "a network and its recipe: defaults of other flags")
     seed: int = settings.seed()
     output_dir: str | None = settings.output_dir()
     resume: bool = settings.resume()
@@ -53,28 +51,18 @@ class NetworkSettings:
         metavar="PIXELS",
     )
     mirror: bool = setting(False, "turn left and right of half of the training images, at every use")
-    strict: bool = setting(
-        False, "stop at an image that cannot be read, instead of leaving it out", resumable=True
-    )
+    strict: bool = setting(False, "stop at an image that cannot be read, instead of leaving it out", resumable=True)
     held_out: int = settings.held_out()
-    data_loader_num_worker: int = setting(
-        4, "threads that prepare batches ahead", number="natural", resumable=True
-    )
+    data_loader_num_worker: int = setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
 
     channels: list[int] | None = setting(
         None, "filters of each convolutional RBM; without --dense: 64 128", number="count", nargs="*"
     )
-    dense: list[int] | None = setting(
-        None, "hidden units of each dense RBM on top of them", number="count", nargs="*"
-    )
+    dense: list[int] | None = setting(None, "hidden units of each dense RBM on top of them", number="count", nargs="*")
     kernel: int = setting(4, "side of the filters", number="count")
     stride: int = setting(2, "places from one filter to the next", number="count")
-    maximum: int = setting(
-        255, "the largest value of multinary units; 1: binary ones", number="count", metavar="N"
-    )
-    slope: float | None = setting(
-        None, "k in f(x) = N sigma(k x); by default 1 / N", number="positive", metavar="K"
-    )
+    maximum: int = setting(255, "the largest value of multinary units; 1: binary ones", number="count", metavar="N")
+    slope: float | None = setting(None, "k in f(x) = N sigma(k x); by default 1 / N", number="positive", metavar="K")
     visible_units: str = setting("multinary", "units of the images", choices=networks.VISIBLE_UNITS)
     quantized: bool = setting(
         False, "round pixels to whole values from 0 to N; with N = 1: black and white", aliases=("--whole",)
@@ -122,7 +110,7 @@ class NetworkSettings:
 
     @property
     def layers(self) -> dict[str, list[int]]:
-        """Channels of the convolutional RBMs and units of the dense ones; convolutional ones alone if none are given."""
+        """Channels of the convolutional RBMs, units of the dense ones; by default convolutional ones alone."""
         if self.channels is None and self.dense is None:
             return {"channels": list(_CHANNELS), "dense": []}
         return {"channels": list(self.channels or []), "dense": list(self.dense or [])}
