@@ -127,7 +127,7 @@ class LikelihoodMonitor:
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks = ["log Z %.2f" % self._partition.log_z]
         remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
-        remarks += ["optimistic: %s" % self._partition.doubt] if self._partition.doubt else []
+        remarks += ["optimistic: %s" % self._partition.warning] if self._partition.warning else []
         return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
     def columns(self, name: str, score: LogLikelihood) -> Row:
