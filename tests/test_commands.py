@@ -114,11 +114,11 @@ def test_sample_needs_no_data(run, model, tmp_path, monkeypatch):
     assert run("sample", "--sweeps", 2)[0] == 0
 
 
-def test_sample_has_a_judge(run, results):
-    status, text, _ = run("sample", "--start", "images", "--sweeps", 1, "--judge")
+def test_sample_has_a_classifier(run, results):
+    status, text, _ = run("sample", "--start", "images", "--sweeps", 1, "--classifier")
     found = results("sample")[0]
     assert status == 0 and sum(found["class_shares"]) == pytest.approx(1) and found["judge"]["accuracy"] > 0.95
-    assert "classes, by the judge: %.3f" % found["class_shares"][0] in text
+    assert "classes, by the classifier: %.3f" % found["class_shares"][0] in text
 
 
 @pytest.fixture

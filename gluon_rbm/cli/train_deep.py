@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
-from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import deep_belief
@@ -108,9 +107,6 @@ def _reconstruction(network, data):
 
 def _worth(network, data, seed):
     """Share of test images that a logistic regression classifies wrongly, by what it sees."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
     def untrained(layer, number):
         noise = make_generator([seed, _UNTRAINED, number]).normal(scale=0.01, size=layer.interaction_weight.shape)
         return Parameters(
@@ -127,12 +123,8 @@ def _worth(network, data, seed):
     errors = {}
     for name, features in sights.items():
         train, test = (features(images, data.maximum) for images in (data.train_images, data.test_images))
-        train, test = train - train.mean(axis=0), test - train.mean(axis=0)
-        scale = train.std() or 1  # one for all; untrained units hardly differ from 1/2
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits do not matter
-            classifier = LogisticRegression(max_iter=200).fit(train / scale, data.train_labels)
-        error = float((classifier.predict(test / scale) != data.test_labels).mean())
+        trained = classifier.train_classifier(train, data.train_labels, "logistic")
+        error = float((trained.predict(test) != data.test_labels).mean())
         errors[name] = {"error": error, "standard_error": float(np.sqrt(error * (1 - error) / len(test)))}
         print("logistic regression on %s: %.2f +- %.2f %% of the test images wrong"
               % (name, 100 * error, 100 * errors[name]["standard_error"]), flush=True)  # fmt: skip
