@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_exchange import assert_equally_good, likelihoods, parse
-from test_training import SMALL, learned, one_line
+from parallel_learning import assert_equally_good, likelihoods, parse
+from training_runs import SMALL, learned, one_line
 
 import binary_rbm_gluon
 from gluon_rbm.backend import heartbeat
@@ -169,12 +169,12 @@ def test_a_killed_worker_ends_all_others_and_the_run_goes_on(tmp_path):
 
 LEARN = """
 import sys
-import test_exchange
+import parallel_learning
 from gluon_rbm.exchange import Exchange
 
 with Exchange("dist_sync", cuda=False) as workers:
-    arguments = test_exchange.parse("--learning-rate", "2")
-    print("learned", *test_exchange.likelihoods(arguments, sys.argv[1:], workers))
+    arguments = parallel_learning.parse("--learning-rate", "2")
+    print("learned", *parallel_learning.likelihoods(arguments, sys.argv[1:], workers))
 """
 
 

@@ -5,37 +5,20 @@ import signal
 import numpy as np
 import pytest
 import reference
-from test_training import SCRIPTS, SMALL, assert_same, learned, one_line, run, short_showcase  # noqa: F401
+from parallel_learning import assert_equally_good, likelihoods, parse, replicas
+from training_runs import LEARNED, SCRIPTS, assert_same, learned, one_line, run
 
 import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.cli import options
-from gluon_rbm.data import datasets
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm.likelihood import learning
 from gluon_rbm.training import binary_training, process_group
 
-LEARNERS = {"gluon": binary_rbm_gluon.GluonLearner, "module": binary_rbm_module.ModuleLearner}
-LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 @pytest.fixture(params=SCRIPTS)
 def api(request):
     return request.param
-
-
-def parse(*arguments):
-    return options.parse([*SMALL, *arguments], "x")
-
-
-def replicas(api, args, device=None):
-    """A learner on --num-devices devices, and its exchange."""
-    device = device or process_group.ProcessGroup(args.kv_store, cuda=False, num_devices=args.num_devices)
-    rule = binary_training._rule(args)
-    arrays = binary_training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
-    make = lambda arrays, context: LEARNERS[api](args, arrays, context, device.parts)  # noqa: E731
-    return process_group.DataParallelLearner(make, arrays, device, rule), device
 
 
 # --- The exchange -----------------------------------------------------------------------------------------------------
@@ -195,36 +178,6 @@ def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-devices", devices, *arguments) == 2
     assert flag + " cannot be divided among %s parts" % devices in one_line(capsys)
     assert not (tmp_path / "run").exists()
-
-
-def exact_log_likelihood(arrays, visible):
-    """Mean over images, by enumeration of the hidden states."""
-    a, b, w = (arrays[name].astype(float) for name in LEARNED)
-    hidden = reference.states(len(b))
-    log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
-    return (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
-
-
-def likelihoods(args, seeds, device=None):
-    """Exact log-likelihoods of four images after training on them with each seed; device : the exchange."""
-    visible = to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
-    for seed in map(int, seeds):
-        generator = np.random.default_rng(seed)
-        learner, parts = replicas("gluon", args, device)
-        mx.random.seed(seed + parts.rank)
-        for _ in range(60):
-            batch = parts.place(visible[generator.integers(0, 4, 8)])
-            learner.step(batch if isinstance(batch, list) else [batch])
-        yield exact_log_likelihood(learner.gathered(), visible)
-
-
-def assert_equally_good(one, other):
-    """The means of likelihoods are equal within 4.5 standard errors, and something was learned."""
-    one, other = np.array(one), np.array(other)
-    error = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / len(one))
-    print("one %.3f, other %.3f, standard error %.3f" % (one.mean(), other.mean(), error))
-    assert len(one) == len(other) and abs(one.mean() - other.mean()) < 4.5 * error
-    assert min(one.mean(), other.mean()) > 16 * np.log(0.5) + 2
 
 
 def test_two_devices_learn_as_well_as_one(generator):

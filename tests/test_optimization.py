@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 import reference
-from test_training import SCRIPTS, assert_same, learned, one_line, run
+from training_runs import LEARNED, SCRIPTS, assert_same, learned, one_line, run
 
 import ais
 import binary_rbm_gluon
@@ -18,12 +18,7 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches, to_visible
 from gluon_rbm.training import binary_training, monitoring, optimization, run_folder
 
-LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
-
-
-@pytest.fixture(autouse=True)
-def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 # --- Schedules, averages ----------------------------------------------------------------------------------------------

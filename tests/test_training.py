@@ -8,10 +8,10 @@ import re
 import numpy as np
 import pytest
 import reference
+from training_runs import SCRIPTS, SMALL, assert_same, learned, one_line, run
 
 import ais
 import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
@@ -19,35 +19,12 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.training import binary_training, run_folder
 
-SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
-MODULES = {"gluon": "binary_rbm_gluon", "module": "binary_rbm_module"}
-SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
-SMALL += ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps", "1"]
-
-
-@pytest.fixture(autouse=True)
-def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 @pytest.fixture(params=SCRIPTS)
 def script(request):
     return SCRIPTS[request.param]
-
-
-def run(script, folder, *arguments):
-    return script.main([*SMALL, "--output-dir", str(folder), *arguments])
-
-
-def learned(folder):
-    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
-
-
-def assert_same(left, right):
-    left, right = learned(left), learned(right)
-    assert sorted(left) == sorted(right) and len(left) == 5
-    for name in left:
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
 # --- What is documented -----------------------------------------------------------------------------------------------
@@ -305,12 +282,6 @@ def test_real_mnist(script, tmp_path):
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
-
-
-def one_line(capsys):
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1, error
-    return error
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 from children import check, run, scratch
 from PIL import Image
-from test_datasets import cifar10_archive, cifar10_members, idx_bytes
+from published_files import cifar10_archive, cifar10_members, idx_bytes
 
 from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend.framework import mx
