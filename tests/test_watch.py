@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned
+from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned, run_interrupted
 
 import binary_rbm_gluon
 from gluon_rbm import __main__
