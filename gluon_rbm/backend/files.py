@@ -6,13 +6,12 @@ import contextlib
 import json
 import os
 import tempfile
-from typing import Any, Iterator, Union
+from typing import Any, Iterator
 
+from gluon_rbm.backend.types import Path
 from gluon_rbm.errors import InputError
 
-__all__ = ["Path", "check_writable", "dump_json", "write_json", "write_whole"]
-
-Path = Union[str, "os.PathLike[str]"]
+__all__ = ["check_writable", "dump_json", "write_json", "write_whole"]
 
 
 @contextlib.contextmanager
