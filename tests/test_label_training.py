@@ -151,8 +151,8 @@ def test_labels_stay_with_their_images(seed, binarize, num_workers):
     assert data.train_images.dtype == np.uint8 and data.train_images.shape == (1437, 74)
     plain = datasets.load("digits")
     key = [seed]
-    order = iterate_batches(np.arange(1437)[:, None], 1, 50, key, num_workers=num_workers)
-    batches = iterate_batches(data.train_images, data.maximum, 50, key, binarize, num_workers)
+    order = iterate_batches(np.arange(1437)[:, None], 1, 50, key=key, num_workers=num_workers)
+    batches = iterate_batches(data.train_images, data.maximum, 50, key=key, binarize=binarize, num_workers=num_workers)
     for batch, rows in zip(batches, order):
         rows = rows[:, 0].astype(int)
         np.testing.assert_array_equal(batch[:, 64:], np.eye(10)[plain.train_labels[rows]])

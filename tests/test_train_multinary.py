@@ -255,8 +255,10 @@ def test_a_folder_of_colour_images_of_different_sizes(tmp_path, generator, capsy
 def test_images_are_brought_to_a_size_around_their_middle():
     image = np.zeros((20, 60, 3), np.uint8)
     image[:, 20:40] = 200  # what a square of the height shows, alone
-    assert np.all(transforms.resize_and_crop(image, (10, 10)) == 200)
-    assert transforms.resize_and_crop(image, (10, 30))[5].tolist() == image[::2, ::2][5].tolist()
+    whole = transforms.resize_and_crop(image, (10, 30))
+    assert np.all(whole[:, [*range(7), *range(23, 30)]] == 0) and np.all(whole[:, 13:17] == 200)
+    np.testing.assert_array_equal(transforms.resize(image, (10, 30)), whole)  # in proportion there is nothing to crop
+    np.testing.assert_array_equal(transforms.resize_and_crop(image, (10, 10)), whole[:, 10:20])
     assert transforms.resize_and_crop(image[..., 0], (40, 30)).shape == (40, 30)
     assert transforms.resize_and_crop(image, (20, 60)) is image
 

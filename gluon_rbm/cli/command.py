@@ -96,7 +96,7 @@ def add_data(add):
     options.add_dataset(add)
     add(
         "--part",
-        choices=datasets.PARTS,
+        choices=datasets.SPLITS,
         default="test",
         help="which images; held-out: the last 10,000 training images, to choose recipes on",
     )
@@ -145,7 +145,7 @@ def load_data(args, num_pixels):
 
 def pixels(args, data, count):
     """`count` images of --part, chosen by --seed: float32 (count, num_visible). InputError if there are not so many."""
-    images, _ = datasets.part(data, args.part)
+    images, _ = datasets.split_of(data, args.part)
     if count > len(images):
         raise InputError(
             "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
