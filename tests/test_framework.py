@@ -1,6 +1,5 @@
 """The door to MXNet: what it needs is provided, what is missing is said in one line, the device is chosen aloud."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sites import fails_to_load, make_site, run_python
 
 import gluon_rbm
 from gluon_rbm.backend import devices, framework, import_hook, wheels
@@ -20,30 +20,6 @@ from gluon_rbm.errors import InputError
 # Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
 
 
-def make_site(folder, packages=("numpy", "numpy.libs", "setuptools", "_distutils_hack"), wheels=(), mxnet=None):
-    """A site folder with the given installed packages, fake wheels of MXNet, and a fake one of source `mxnet`."""
-    installed = Path(np.__file__).parents[1]
-    (folder / "gluon_rbm").symlink_to(Path(gluon_rbm.__file__).parent)
-    for name in packages:
-        if (installed / name).exists():
-            (folder / name).symlink_to(installed / name)
-    for name in wheels:
-        information = folder / f"{name.replace('-', '_')}-1.9.1.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.9.1\n")
-    if mxnet is not None:
-        (folder / "mxnet").mkdir()
-        (folder / "mxnet" / "__init__.py").write_text(mxnet)
-    return folder
-
-
-def run_python(site, code):
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run(
-        [sys.executable, "-S", "-B", "-c", code], env=environment, cwd=site, capture_output=True, text=True, timeout=120
-    )
-
-
 def import_error(site):
     """The one line of the ImportError that importing the framework raises, with no other error behind it."""
     done = run_python(site, "import gluon_rbm.backend.framework")
@@ -52,10 +28,6 @@ def import_error(site):
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("ImportError: "), done.stderr
     return last_line
-
-
-def fails_to_load(reason):
-    return f"raise OSError({reason!r})"
 
 
 def test_says_how_to_install_a_missing_mxnet(tmp_path):

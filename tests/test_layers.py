@@ -1,23 +1,14 @@
 """The rooms of docs/design.md: an import points down, and each foreign framework has one door."""
 
 import ast
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from sources import SOURCES
 
 # From the top down. `gluon_rbm.errors` and `gluon_rbm/__init__.py` lie below all of them.
 ROOMS = ("cli", "estimators", "training", "evaluation", "likelihood", "sampling", "models", "data", "backend")
 SCRIPTS = ("binary_rbm_gluon", "binary_rbm_module", "gluon_rbm.__main__")
 DOORS = {"mxnet": "gluon_rbm.backend.framework", "matplotlib": "gluon_rbm.evaluation.plots"}
-
-# None where the tests stand alone, beside an installed wheel: then there is nothing to read.
-SOURCES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", ""): path
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("gluon_rbm/**/*.py")]
-    if path.name != "setup.py"
-}
 
 
 def imported_names(path):
