@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_framework import fails_to_load, make_site, run_python
+from sites import fails_to_load, make_site, run_python
 
 import gluon_rbm
 from gluon_rbm.backend import devices, import_hook, shutdown
