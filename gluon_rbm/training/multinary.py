@@ -32,7 +32,8 @@ _MONITOR_BATCH = 500
 # Everything random has a key (seed, purpose, ...) of its own; 3 is epochs.Run's.
 _WEIGHTS, _SHUFFLE, _SHOWCASE = 0, 2, 4
 
-_FREE = (*epochs.RESUMABLE_CHANGES, "sample_sweeps", "strict")
+# The network follows from the other arguments and the data, and earlier versions describe it in other words.
+_FREE = (*epochs.RESUMABLE_CHANGES, "sample_sweeps", "strict", "network")
 
 
 def train(args):
@@ -66,7 +67,7 @@ def _describe(args, data):
         (*(colours or [1]), height, width),
         visible_units=args.visible_units,
         hidden_units=args.hidden_units,
-        whole=args.whole,
+        quantized=args.whole,
         initial_deviation=args.initial_deviation,
         initial_hidden_bias=args.initial_hidden_bias,
         **settings,
@@ -77,7 +78,7 @@ def _check_sizes(network, batch_size):
     """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
     largest = max(
         size
-        for machine in network.machines
+        for machine in network.rbms
         for size in (
             batch_size * int(np.prod(machine.visible_shape, dtype=float)),
             batch_size * int(np.prod(machine.hidden_shape, dtype=float)),
@@ -98,8 +99,8 @@ class NetworkLearner:
     def __init__(self, args, network, trained, values):
         self._network, self._sweeps, self._sampled = network, args.k, args.sampled
         self._depth = trained or 0
-        places = range(len(network.machines)) if trained is None else [trained]
-        self._machines = [network.machines[place] for place in places]
+        places = range(len(network.rbms)) if trained is None else [trained]
+        self._machines = [network.rbms[place] for place in places]
         if trained is None:
             self._loss = JointContrastiveFreeEnergy(network, args.k, args.sampled, args.detach)
         else:
@@ -171,7 +172,7 @@ class NetworkRun(epochs.Run):
         folder.write_arguments(arguments, framework.versions(), free)
         seed_mxnet(args.seed, _WEIGHTS)
         networks.initialize(self.network, self.description, self.context)
-        machines = self.network.machines
+        machines = self.network.rbms
         # No unit has an input of this size that means anything; float32 gives up soon after.
         self.limit = 1e6 * max(1 / units.slope for m in machines for units in (m.visible_units, m.hidden_units))
         self.num_epoch = args.num_epoch * (len(machines) if greedy else 1)
@@ -261,7 +262,7 @@ class NetworkRun(epochs.Run):
     def _reconstruct(self, values):
         """By means, through the machines that have learned."""
         trained = self._trained(self.epoch - 1)
-        depth = len(self.network.machines) if trained is None else trained + 1
+        depth = len(self.network.rbms) if trained is None else trained + 1
         return self.network.down(self.network.up(values, depth), depth)
 
     def _reconstruction_error(self, images):
@@ -285,7 +286,7 @@ class NetworkRun(epochs.Run):
         pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
         images = self.held_out if self.args.held_out else self.data.test_images
         values = {"reconstructions": self._reconstruct(from_host(self._values(images[: _SIDE**2]), self.context))}
-        if self._trained(self.epoch - 1) in (None, len(self.network.machines) - 1):
+        if self._trained(self.epoch - 1) in (None, len(self.network.rbms) - 1):
             seed_mxnet(self.args.seed, _SHOWCASE)
             values["samples"] = self.network.generate(self._start(), self.args.sample_sweeps)
         for name, found in values.items():
@@ -318,7 +319,7 @@ class NetworkRun(epochs.Run):
 
     def _start(self):
         """Values of the top machine's visible layer, drawn as normal as those of training images are on average."""
-        machines, generator = self.network.machines, make_generator([self.args.seed, _SHOWCASE, 1])
+        machines, generator = self.network.rbms, make_generator([self.args.seed, _SHOWCASE, 1])
         rows = generator.permutation(len(self.data.train_images))[: 4 * _MONITOR_BATCH]
         values = from_host(self._values(self.data.train_images[np.sort(rows)]), self.context)
         values = self.network.up(values, len(machines) - 1)
