@@ -1,6 +1,10 @@
 """Errors a user can do something about: one line each, and an exit status for the scripts."""
 
-__all__ = ["InputError", "DivergenceError", "one_line"]
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["InputError", "DivergenceError", "check_count", "one_line"]
 
 
 def one_line(text):
@@ -21,3 +25,11 @@ class DivergenceError(InputError):
     """Training produced numbers that are not finite."""
 
     exit_status = 3
+
+
+def check_count(name: str, value: Any, lowest: int = 1) -> int:
+    """A whole number, or the text of one, that was given as `name`; InputError where it is less than `lowest`."""
+    number = int(value)
+    if number < lowest:
+        raise InputError("%s is %s; it must be at least %d" % (name, value, lowest))
+    return number

@@ -269,7 +269,7 @@ class _Run(ParallelRun):
 
     def _observed(self, arrays):
         row = {}
-        if _rule(self.args).generative_share:  # what sampling costs may depend on it
+        if _rule(self.args).generative_factor:  # what sampling costs may depend on it
             for name in learning.SAMPLES:
                 chains = arrays[name][: self._num_chains()]
                 row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
@@ -312,7 +312,7 @@ class _Run(ParallelRun):
     def _watched(self, arrays):
         weight = self._current()["interaction_weight"].asnumpy()[self.pixels]
         pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], self.image_shape)}
-        if _rule(self.args).generative_share:
+        if _rule(self.args).generative_factor:
             chains = gibbs.run_chains(
                 Parameters(**self._learned()),
                 hidden=mx.nd.array(
