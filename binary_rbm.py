@@ -17,7 +17,6 @@ from typing import Any, List
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm.backend import shutdown  # noqa: F401  (sees to the end of the process and to forks)
 from gluon_rbm.backend.arrays import as_operand, assign
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import caller_number, draw_key

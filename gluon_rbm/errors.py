@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["InputError", "DivergenceError", "check_count", "one_line"]
 
 
-def one_line(text):
+def one_line(text: object) -> str:
     """The text with what cannot be printed as its escapes: line breaks and undecodable bytes in names of files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
@@ -17,7 +17,7 @@ class InputError(ValueError):
 
     exit_status = 2
 
-    def __str__(self):
+    def __str__(self) -> str:
         return one_line(super().__str__())
 
 

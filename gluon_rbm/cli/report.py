@@ -81,7 +81,7 @@ def likelihood_report(args):
 
 def _images(args, data):
     """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
-    (images, _), maximum, binarize = datasets.part(data, args.part), data.maximum, args.binarize
+    (images, _), maximum, binarize = datasets.split_of(data, args.part), data.maximum, args.binarize
     if binarize not in BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
     key = [args.binarize_seed, _PIXELS]
