@@ -38,7 +38,6 @@ __all__ = [
     "estimate_log_likelihood",
 ]
 
-
 _Arrays = List[NDArray]  # as MXNet hands them to an operator
 
 # --- Operator ---------------------------------------------------------------------------------------------------------

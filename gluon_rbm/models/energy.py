@@ -11,12 +11,15 @@ so that beta = 0 is independent pixels with bias a0 and beta = 1 is the machine 
 NDArrays on one device; visible is (batch, num_visible), hidden (batch, num_hidden).
 """
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, from_host, host_view, restore_kind
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import Array, NDArray
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -44,7 +47,7 @@ class Parameters(NamedTuple):
     interaction_weight: Any
 
     @classmethod
-    def from_arrays(cls, *arrays):
+    def from_arrays(cls, *arrays: Array) -> Parameters:
         """Of the three arrays in their order, NDArrays or NumPy's: all as NDArrays, in their dtype."""
         return cls(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
@@ -85,7 +88,7 @@ def are_pixels(values):
     return not values.size or bool(values.min() >= 0 and values.max() <= 1)
 
 
-def check_visible(visible, num_visible):
+def check_visible(visible: NDArray, num_visible: int) -> None:
     """InputError unless an NDArray is (batch, num_visible) in [0, 1]; num_visible 0 stands for any width.
 
     Values are looked at on a CPU only: a GPU would have to wait for it.

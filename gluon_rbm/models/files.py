@@ -1,9 +1,12 @@
 """Files of parameters: what a run, a block or a module has written, read with care."""
 
+from __future__ import annotations
+
 import os
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.types import NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 
@@ -72,7 +75,7 @@ def read_arrays(path):
     return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
 
 
-def correct_chain_names(arrays):
+def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None:
     """The arrays of a file (`read_arrays`) of the original's Module script, by their right names; of others, None.
 
     That script saves the chains' visible samples as aux_hidden_layer_sample, and their hidden samples as
