@@ -1,17 +1,9 @@
-"""Log partition function and log-likelihood of a binary RBM by annealed importance sampling (AIS).
+"""Estimates of log Z by annealed importance sampling, forward and reverse: the inside of the module `ais`.
 
-Neal (Statistics and Computing 11, 2001); Salakhutdinov & Murray (ICML 2008), section 4.1. Chains start as exact samples
-of independent pixels with bias a0 (beta = 0, log Z_0 known) and are carried through N intermediate distributions to the
-RBM itself (beta = 1); on the way each collects
+    log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ]
+    forward, from the base rate:  Z = Z_0 E[w]       reverse, from samples of the RBM:  1 / Z = E[1 / w] / Z_0
 
-    log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ],
-
-and Z = Z_0 E[w]. The estimate of Z is unbiased, that of log Z is too low on average (Jensen), by a lot when the
-distributions are few: likelihoods computed with it are optimistic.
-
-Reverse AIS goes the same way back, from samples of the RBM to beta = 0: 1 / Z = E[1 / w] / Z_0, and log Z is too
-high on average, if the samples are exact (Burda, Grosse & Salakhutdinov, AISTATS 2015; Grosse, Ghahramani & Adams,
-arXiv:1511.02543). The two make a bracket. Everything is in nats, likelihoods per image.
+`ais` explains both, and gives the sources. How chains move is in `gluon_rbm.likelihood.annealing`.
 """
 
 from __future__ import annotations
