@@ -10,6 +10,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models import label_rbm
 from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
+from gluon_rbm.sampling.classes import hold_classes
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -97,7 +98,9 @@ def _chains(args, parameters, num_classes, data, classes):
         images = _with_label_units(command.pixels(args, data, min(args.count, available)), num_classes)
     if args.start == "base":
         bias = _with_label_units(base_visible_bias(data)[None], num_classes)[0]
-    visible = initial_visible(parameters, args.start, args.count, [args.seed, _START], images, bias)
+    visible = initial_visible(
+        parameters, args.start, args.count, [args.seed, _START], images=images, base_visible_bias=bias
+    )
     settings = {
         "sweeps": args.sweeps,
         "key": [args.seed, _SWEEPS],
@@ -107,7 +110,8 @@ def _chains(args, parameters, num_classes, data, classes):
     }
     if classes is not None:
         num_pixels = parameters.num_visible - num_classes
-        visible, settings["clamp"] = label_rbm.clamped(visible[:, :num_pixels], classes, num_classes)
+        visible, held = hold_classes(visible[:, :num_pixels], classes, num_classes)
+        settings.update(held)
     if args.anneal is not None:
         return simulated_annealing(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
     if args.temperatures:
