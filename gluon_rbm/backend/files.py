@@ -1,12 +1,13 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import json
 import os
 import tempfile
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["check_writable", "write_whole"]
+__all__ = ["check_writable", "write_json", "write_whole"]
 
 
 @contextlib.contextmanager
@@ -27,6 +28,13 @@ def write_whole(path, option="--output-dir"):
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
+
+
+def write_json(path, content, option="--output"):
+    """Write what JSON can say to a file, which is written whole or not at all, as `write_whole` does."""
+    with write_whole(path, option) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, allow_nan=False)
+        file.write("\n")
 
 
 def _flush_to_disk(path):

@@ -103,6 +103,7 @@ def _reconstruction(network, data):
 
 def _worth(network, data, seed):
     """Share of test images that a logistic regression classifies wrongly, by what it sees."""
+
     def untrained(layer, number):
         noise = make_generator([seed, _UNTRAINED, number]).normal(scale=0.01, size=layer.interaction_weight.shape)
         return Parameters(

@@ -1,6 +1,6 @@
 """The command `train-multinary`: a multinary, convolutional or deep machine, trained by backpropagation."""
 
-from gluon_rbm.cli import command, options
+from gluon_rbm.cli import inputs, options
 from gluon_rbm.cli.arguments import above_zero, at_least, finite
 from gluon_rbm.models import networks
 from gluon_rbm.training import multinary, optimization
@@ -33,7 +33,7 @@ def _add_run(add):
         default=1,
         help="samples of the picture: sweeps of the top machine, from normal values with the images' covariance",
     )
-    command.add_device(add)
+    inputs.add_device(add)
 
 
 def _add_images(add):
