@@ -1,21 +1,17 @@
 """Data sets: what is read, what is refused and how, downloads from a server on this machine, batches."""
 
-import contextlib
 import gzip
-import hashlib
-import io
 import os
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
+from published_files import IDX_NAMES, Server, cifar10_archive, cifar10_members, idx_bytes, sha256
 
 from gluon_rbm.data import batches, datasets, downloads
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
@@ -23,7 +19,6 @@ from gluon_rbm.data.statistics import mean_image
 from gluon_rbm.errors import InputError
 
 REAL_DATA = os.environ.get("MXNET_RBM_DATA")
-IDX_NAMES = [file.name for file in downloads.SOURCES["mnist"]]
 IMAGES_NAME, LABELS_NAME = IDX_NAMES[:2]
 
 
@@ -47,15 +42,6 @@ def fails(call, *parts):
 
 
 # -- small published data sets -----------------------------------------------------------------------------------------
-
-
-def idx_bytes(array, dtype_code=8):
-    sizes = np.array(array.shape, ">u4").tobytes()
-    return bytes([0, 0, dtype_code, array.ndim]) + sizes + array.tobytes()
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
 
 
 class Published:
@@ -208,28 +194,6 @@ def test_hash_table():
 # -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
 
 
-def cifar10_archive(members):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in members.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def cifar10_members():
-    """Two records each. Image r of file f: label 2 f + r; red f, green 100 + the row, blue 200 + the column."""
-    rows, columns = np.mgrid[:32, :32].astype(np.uint8)
-    members = {"readme.html": b"hello"}
-    for f, name in enumerate(
-        ["data_batch_2", "data_batch_1", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
-    ):
-        planes = np.stack([np.full_like(rows, f), 100 + rows, 200 + columns]).tobytes()
-        members[f"{name}.bin"] = b"".join(bytes([2 * f + record]) + planes for record in (0, 1))
-    return members
-
-
 def publish_cifar10(monkeypatch, folder, archive, sha=None):
     file = downloads.RemoteFile("cifar-10-binary.tar.gz", (), sha or sha256(archive))
     monkeypatch.setitem(downloads.SOURCES, "cifar10", [file])
@@ -272,50 +236,6 @@ def test_bad_cifar10(monkeypatch, tmp_path):
 
 
 # -- downloads ---------------------------------------------------------------------------------------------------------
-
-
-class Server:
-    """Answers `/folder/name` from `folders`: {folder: {name: bytes}}; those of `cut` lose their second half."""
-
-    def __init__(self):
-        self.folders, self.cut, self.requests = {}, set(), []
-        self.redirected, self.endless, self.slow = set(), set(), set()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                _, folder, name = self.path.split("/")
-                server.requests.append((folder, name))
-                content = server.folders.get(folder, {}).get(name)
-                if folder in server.redirected:
-                    self.send_response(302)
-                    self.send_header("Location", self.path)
-                    self.end_headers()
-                    return
-                if folder in server.slow | server.endless:
-                    self.send_response(200)
-                    self.end_headers()
-                    with contextlib.suppress(OSError):  # until the client has enough
-                        while not server.closed:
-                            self.wfile.write(bytes(1 << 16) if folder in server.endless else b"x")
-                            time.sleep(0.02 if folder in server.slow else 0)
-                    return
-                self.send_response(404 if content is None else 200)
-                content = content or b""
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("Content-Encoding", "gzip")  # as some servers say of archives; it must stay one
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if folder in server.cut else content)
-
-            def log_message(self, *args):
-                pass
-
-        self.closed = False
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def mirror(self, folder):
-        return f"http://127.0.0.1:{self.http.server_port}/{folder}/"
 
 
 @pytest.fixture
@@ -673,7 +593,7 @@ def test_batches_follow_from_the_key_alone(seed, binarize):
     images = np.random.default_rng(seed).integers(0, 256, (43, 5, 5), np.uint8)
 
     def epoch(*key, num_workers=0):
-        return list(iterate_batches(images, 255, 4, key, binarize, num_workers))
+        return list(iterate_batches(images, 255, 4, key=key, binarize=binarize, num_workers=num_workers))
 
     for batch, again, threaded in zip(epoch(seed, 0), epoch(seed, 0), epoch(seed, 0, num_workers=4)):
         np.testing.assert_array_equal(batch, again)
@@ -698,7 +618,7 @@ def test_batches_that_are_passed_over_leave_the_others_alone(seed, key, num_work
 
 def test_every_image_once_an_epoch(seed):
     for num_workers in (0, 3):
-        found = list(iterate_batches(numbered(), 1, 5, (seed, 7), num_workers=num_workers))
+        found = list(iterate_batches(numbered(), 1, 5, key=(seed, 7), num_workers=num_workers))
         assert [len(batch) for batch in found] == [5, 5, 5, 5, 3]
         assert numbers_of(found) != list(range(23))  # once in 23! keys
         assert sorted(numbers_of(found)) == list(range(23))
@@ -707,13 +627,13 @@ def test_every_image_once_an_epoch(seed):
 def test_sampled_pixels_have_the_grey_value_as_mean(seed):
     grey = np.arange(17, dtype=np.uint8)
     images = np.tile(grey, (5000, 1))
-    found = np.concatenate(list(iterate_batches(images, 16, 100, (seed,), "sample")))
+    found = np.concatenate(list(iterate_batches(images, 16, 100, key=(seed,), binarize="sample")))
     assert found.dtype == np.float32 and set(np.unique(found)) == {0, 1}
     # Five standard errors of a mean of 5000 independent draws; exact where the pixel is black or white.
     standard_error = np.sqrt(grey / 16 * (1 - grey / 16) / 5000)
     assert np.all(np.abs(found.mean(axis=0) - grey / 16) <= 5 * standard_error)
     # Drawn anew for each batch and each key: half of some 50,000 grey pixels would have to agree by chance.
-    other = np.concatenate(list(iterate_batches(images, 16, 100, (seed, 1), "sample")))
+    other = np.concatenate(list(iterate_batches(images, 16, 100, key=(seed, 1), binarize="sample")))
     assert not np.array_equal(found[:100], found[100:200])
     assert not np.array_equal(found, other)
 
@@ -743,7 +663,7 @@ def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
 def test_batches_of_nothing():
     assert (
         list(iterate_batches(numbered()[:0], 1, 5))
-        == list(iterate_batches(numbered()[:0], 1, 5, (1,), "sample", 2))
+        == list(iterate_batches(numbered()[:0], 1, 5, key=(1,), binarize="sample", num_workers=2))
         == []
     )
 

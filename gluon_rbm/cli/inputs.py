@@ -60,7 +60,7 @@ def add_data(add: AddArgument) -> None:
     options.add_dataset(add)
     add(
         "--part",
-        choices=datasets.PARTS,
+        choices=datasets.SPLITS,
         default="test",
         help="which images; held-out: the last 10,000 training images, to choose recipes on",
     )
@@ -113,7 +113,7 @@ def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:
 
 def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArray:
     """`count` images of --part, chosen by --seed: float32 (count, num_visible). Raises InputError for too many."""
-    images, _ = datasets.part(data, args.part)
+    images, _ = datasets.split_of(data, args.part)
     if count > len(images):
         raise InputError(
             "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)

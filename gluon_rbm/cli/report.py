@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.data.datasets import DataSet
-    from gluon_rbm.likelihood.partition import LogPartition
+    from gluon_rbm.likelihood.estimates import LogPartition
     from gluon_rbm.models.energy import Parameters
 
 __all__ = [
@@ -95,7 +95,7 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
 
 def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
     """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
-    (images, _), maximum, binarize = datasets.part(data, args.part), data.maximum, args.binarize
+    (images, _), maximum, binarize = datasets.split_of(data, args.part), data.maximum, args.binarize
     if binarize not in BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
     key = [args.binarize_seed, _PIXELS]
@@ -148,14 +148,14 @@ def _annealed(
     if not args.reverse:
         forward = ais.log_partition(*parameters, **settings)
         sides = {"forward": _side(forward), "reverse": None}
-        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.doubt], converged=None)
+        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.warning], converged=None)
     bracket = ais.bracket(*parameters, reverse_start=start, **settings)
     method["reverse_start"] = "data" if from_images else bracket.reverse_start
     sides = {"forward": _side(bracket.forward), "reverse": _side(bracket.reverse)}
-    doubts = [bracket.doubt]
+    warnings = [bracket.warning]
     if from_images:
-        doubts.append("reverse AIS started from the images, which is a diagnostic and no bracket")
-    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, doubts, converged=True)
+        warnings.append("reverse AIS started from the images, which is a diagnostic and no bracket")
+    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, warnings, converged=True)
 
 
 def _found(
@@ -163,13 +163,13 @@ def _found(
     low: float,
     high: float,
     sides: Mapping[str, Any],
-    doubts: Sequence[str | None],
+    warnings: Sequence[str | None],
     converged: bool | None,
 ) -> dict[str, Any]:
-    """converged : what to say of it if nothing is to be doubted."""
-    doubt = "; ".join(filter(None, doubts))
+    """converged : what to say of it if there is no warning."""
+    warning = "; ".join(filter(None, warnings))
     interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
-    return {**interval, **sides, "doubt": doubt, "converged": False if doubt else converged}
+    return {**interval, **sides, "doubt": warning, "converged": False if warning else converged}
 
 
 def _some(batches: Iterable[HostArray], count: int) -> HostArray:

@@ -109,7 +109,9 @@ def _diagnosed(values: HostArray, every: int) -> dict[str, Any]:
     """How the chains mix, by a number of each state, (chains, records): what JSON can say of it; times in sweeps."""
     found = diagnostics.diagnose(values)
     found = found._replace(autocorrelation_time=every * found.autocorrelation_time)
-    return {name: value if name == "doubt" or np.isfinite(value) else None for name, value in found._asdict().items()}
+    *numbers, warning = found
+    figures = {name: value if np.isfinite(value) else None for name, value in zip(found._fields, numbers)}
+    return {**figures, "doubt": warning}
 
 
 def _tell(figures: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.arrays import to_numpy
-from gluon_rbm.backend.files import check_writable, write_json, write_whole
+from gluon_rbm.backend.files import check_writable, dump_json, write_whole
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
 
@@ -76,7 +76,7 @@ class Results:
             for ending, path in self._paths.items():
                 temporary = stack.enter_context(write_whole(path, "--output"))
                 if ending == "json":
-                    write_json(temporary, report)
+                    dump_json(temporary, report)
                 elif ending == "npz":
                     with open(temporary, "wb") as file:
                         np.savez_compressed(file, **(arrays or {}))

@@ -10,7 +10,7 @@ from gluon_rbm.backend import array_files
 from gluon_rbm.cli import options, report, train_multinary
 from gluon_rbm.cli.arguments import OneLineParser
 from gluon_rbm.errors import InputError
-from gluon_rbm.likelihood import partition
+from gluon_rbm.likelihood import estimates
 from gluon_rbm.training.monitoring import LikelihoodMonitor
 from gluon_rbm.training.run_folder import ARGUMENTS
 
@@ -144,7 +144,9 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         yield "Pixels are grey: -F(v) - log Z is a score to compare runs by, not the logarithm of a probability."
     try:
         num_chains = arguments["ais_batch_size"] * arguments["ais_num_batch"]
-        warning = partition.doubt(arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"])
+        warning = estimates.reasons_for_warning(
+            arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"]
+        )
     except (KeyError, TypeError):
         return
     if warning:

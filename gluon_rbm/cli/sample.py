@@ -109,7 +109,7 @@ def _chains(args, parameters, num_classes, data, classes):
     """The chains at their end; (sweeps, probabilities) on the way, of a moving picture; figures of the way."""
     images = bias = None
     if args.start == "images":
-        available = len(datasets.part(data, args.part)[0])
+        available = len(datasets.split_of(data, args.part)[0])
         images = _with_label_units(inputs.images_from(args, data, min(args.count, available)), num_classes)
     if args.start == "base":
         bias = _with_label_units(base_visible_bias(data)[None], num_classes)[0]

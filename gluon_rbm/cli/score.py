@@ -80,7 +80,7 @@ def run(args: Namespace) -> None:
 
 def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
     """Name -> images, float32 (n, num_visible); the data set's own first."""
-    count = args.count or len(datasets.part(data, args.part)[0])
+    count = args.count or len(datasets.split_of(data, args.part)[0])
     own = inputs.images_from(args, data, count)
     order = make_generator([args.seed, _SHUFFLED]).random(own.shape).argsort(axis=1)
     sets = {
@@ -109,10 +109,9 @@ def _others(args: Namespace, name: str, image_shape: tuple[int, ...]) -> HostArr
 
 def _training_images(args: Namespace, data: DataSet) -> HostArray:
     """All that the images of --part are compared with: without them, if they were held out."""
-    images = data.train_images
     if args.part == "held-out":
-        images = images[: -len(datasets.part(data, args.part)[0])]
-    return to_visible(images, data.maximum)
+        data, _ = datasets.hold_out(data, len(datasets.split_of(data, args.part)[0]))
+    return to_visible(data.train_images, data.maximum)
 
 
 def _free_energies(args: Namespace, parameters: Parameters, images: HostArray) -> HostArray:

@@ -5,13 +5,12 @@ import os
 
 import numpy as np
 
-import binary_rbm_gluon
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import options
+from gluon_rbm.cli import options, train_binary
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
@@ -19,6 +18,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import deep_belief
 
 __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
 
@@ -60,7 +60,7 @@ def run(args):
     network = BinaryDeepBeliefNetwork.load(
         [layer_folder(args.output_dir, n + 1) for n in range(len(args.layers))], context
     )
-    drawn = network.generate(args.count, args.sweeps, [training.seed, _SAMPLES], engine=training.engine)
+    drawn = deep_belief.generate(network, args.count, args.sweeps, [training.seed, _SAMPLES], engine=training.engine)
     arrays = {"samples": drawn.visible_sample.asnumpy(), "probabilities": drawn.visible_prob_1.asnumpy()}
     figures = {"pixels_on": float(arrays["samples"].mean(dtype=np.float64))}
     figures.update(_reconstruction(network, data))
@@ -85,9 +85,13 @@ def _train(args, training, number, num_hidden):
     seed = int(np.random.SeedSequence([training.seed, _LAYER_SEED, number]).generate_state(1)[0] >> 1)
     own = ["--num-hidden", num_hidden, "--seed", seed, "--output-dir", layer_folder(args.output_dir, number)]
     below = [layer_folder(args.output_dir, lower) for lower in range(1, number)]
-    status = binary_rbm_gluon.main(
-        [*args.others, *map(str, own), *(["--below", *below] if below else []), *(["--resume"] if args.resume else [])]
-    )
+    given = [
+        *args.others,
+        *map(str, own),
+        *(["--below", *below] if below else []),
+        *(["--resume"] if args.resume else []),
+    ]
+    status = train_binary.main(given, "binary_rbm_gluon.py", "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 

@@ -23,6 +23,7 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation.classifier import train_classifier
 
