@@ -58,9 +58,9 @@ def generator(seed):
 @pytest.fixture
 def short_showcase(monkeypatch):
     """Pictures of chains after 10 sweeps instead of thousands."""
-    from gluon_rbm.training import binary_training
+    from gluon_rbm.training import binary_pictures
 
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
 
 
 if sys.version_info < (3, 10):

@@ -4,28 +4,25 @@ import numpy as np
 import reference
 from training_runs import LEARNED, SMALL
 
-import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.training import binary_training, process_group
-
-LEARNERS = {"gluon": binary_rbm_gluon.GluonLearner, "module": binary_rbm_module.ModuleLearner}
+from gluon_rbm.training.binary_start import initial_arrays
+from gluon_rbm.training.learners import LEARNERS, DataParallelLearner
+from gluon_rbm.training.process_group import ProcessGroup
 
 
 def parse(*arguments):
     return options.parse([*SMALL, *arguments], "x")
 
 
-def replicas(api, args, device=None):
-    """A learner on --num-devices devices, and its exchange."""
-    device = device or process_group.ProcessGroup(args.kv_store, cuda=False, num_devices=args.num_devices)
-    rule = binary_training._rule(args)
-    arrays = binary_training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
-    make = lambda arrays, context: LEARNERS[api](args, arrays, context, device.parts)  # noqa: E731
-    return process_group.DataParallelLearner(make, arrays, device, rule), device
+def replicas(api, args, group=None):
+    """A learner on --num-devices devices, and its process group."""
+    group = group or ProcessGroup(args.kv_store, cuda=False, num_devices=args.num_devices)
+    arrays = initial_arrays(args, datasets.load(args.dataset), mx.cpu())
+    make = lambda arrays, context: LEARNERS[api](args, arrays, context, group.num_shards)  # noqa: E731
+    return DataParallelLearner(make, arrays, group, args.rule), group
 
 
 def exact_log_likelihood(arrays, visible):
@@ -36,17 +33,16 @@ def exact_log_likelihood(arrays, visible):
     return (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
 
 
-def likelihoods(args, seeds, device=None):
-    """Exact log-likelihoods of four images after training on them with each seed; device : the exchange."""
+def likelihoods(args, seeds, group=None):
+    """Exact log-likelihoods of four images after training on them with each seed; group : the workers."""
     visible = to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
     for seed in map(int, seeds):
         generator = np.random.default_rng(seed)
-        learner, parts = replicas("gluon", args, device)
-        mx.random.seed(seed + parts.rank)
+        learner, shards = replicas("gluon", args, group)
+        mx.random.seed(seed + shards.rank)
         for _ in range(60):
-            batch = parts.place(visible[generator.integers(0, 4, 8)])
-            learner.step(batch if isinstance(batch, list) else [batch])
-        yield exact_log_likelihood(learner.gathered(), visible)
+            learner.step(shards.scatter(visible[generator.integers(0, 4, 8)]))
+        yield exact_log_likelihood(learner.gather(), visible)
 
 
 def assert_equally_good(one, other):

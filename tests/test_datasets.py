@@ -593,7 +593,7 @@ def test_batches_follow_from_the_key_alone(seed, binarize):
     images = np.random.default_rng(seed).integers(0, 256, (43, 5, 5), np.uint8)
 
     def epoch(*key, num_workers=0):
-        return list(iterate_batches(images, 255, 4, key, binarize, num_workers))
+        return list(iterate_batches(images, 255, 4, key=key, binarize=binarize, num_workers=num_workers))
 
     for batch, again, threaded in zip(epoch(seed, 0), epoch(seed, 0), epoch(seed, 0, num_workers=4)):
         np.testing.assert_array_equal(batch, again)
@@ -618,7 +618,7 @@ def test_batches_that_are_passed_over_leave_the_others_alone(seed, key, num_work
 
 def test_every_image_once_an_epoch(seed):
     for num_workers in (0, 3):
-        found = list(iterate_batches(numbered(), 1, 5, (seed, 7), num_workers=num_workers))
+        found = list(iterate_batches(numbered(), 1, 5, key=(seed, 7), num_workers=num_workers))
         assert [len(batch) for batch in found] == [5, 5, 5, 5, 3]
         assert numbers_of(found) != list(range(23))  # once in 23! keys
         assert sorted(numbers_of(found)) == list(range(23))
@@ -627,13 +627,13 @@ def test_every_image_once_an_epoch(seed):
 def test_sampled_pixels_have_the_grey_value_as_mean(seed):
     grey = np.arange(17, dtype=np.uint8)
     images = np.tile(grey, (5000, 1))
-    found = np.concatenate(list(iterate_batches(images, 16, 100, (seed,), "sample")))
+    found = np.concatenate(list(iterate_batches(images, 16, 100, key=(seed,), binarize="sample")))
     assert found.dtype == np.float32 and set(np.unique(found)) == {0, 1}
     # Five standard errors of a mean of 5000 independent draws; exact where the pixel is black or white.
     standard_error = np.sqrt(grey / 16 * (1 - grey / 16) / 5000)
     assert np.all(np.abs(found.mean(axis=0) - grey / 16) <= 5 * standard_error)
     # Drawn anew for each batch and each key: half of some 50,000 grey pixels would have to agree by chance.
-    other = np.concatenate(list(iterate_batches(images, 16, 100, (seed, 1), "sample")))
+    other = np.concatenate(list(iterate_batches(images, 16, 100, key=(seed, 1), binarize="sample")))
     assert not np.array_equal(found[:100], found[100:200])
     assert not np.array_equal(found, other)
 
@@ -663,7 +663,7 @@ def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
 def test_batches_of_nothing():
     assert (
         list(iterate_batches(numbered()[:0], 1, 5))
-        == list(iterate_batches(numbered()[:0], 1, 5, (1,), "sample", 2))
+        == list(iterate_batches(numbered()[:0], 1, 5, key=(1,), binarize="sample", num_workers=2))
         == []
     )
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from published_files import bomb
 
-from gluon_rbm.data import datasets, image_files
+from gluon_rbm.data import datasets, image_files, transforms
 from gluon_rbm.errors import InputError
 
 
@@ -214,3 +214,51 @@ def test_folders_that_may_not_be_read(folder):
         assert "see to its permissions" in refused(lambda: found(folder))
     finally:
         (folder / "a").chmod(0o700)
+
+
+# --- Resizing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(9, 11), (30, 30), (7, 40), (61, 20), (12, 12)])
+@pytest.mark.parametrize("colours", [(), (3,)])
+def test_images_cover_a_size_and_are_cropped_in_their_middle(size, colours):
+    """Of a ramp in each direction, the crop holds the middle; what is resized is nearly linear, but at the edges."""
+    height, width = 40, 60
+    ramps = np.meshgrid(np.linspace(30, 220, width), np.linspace(30, 220, height))
+    scale = max(size[0] / height, size[1] / width)
+    for axis, ramp in enumerate(ramps):
+        image = np.broadcast_to(ramp.reshape(height, width, *len(colours) * [1]), (height, width, *colours))
+        found = transforms.resize_and_crop(image.round().astype(np.uint8), size)
+        assert found.dtype == np.uint8 and found.shape == (*size, *colours)
+        side, length = (size[1], width) if axis == 0 else (size[0], height)
+        places = (np.arange(side) + 0.5 - side / 2) / scale + length / 2 - 0.5  # of pixels' middles, in the image's own
+        inside = (places > 3 / min(scale, 1)) & (places < length - 1 - 3 / min(scale, 1))
+        expected = (30 + 190 * places / (length - 1))[inside]
+        assert inside.any()
+        line = np.moveaxis(found, 1 - axis, 0)[inside].reshape(inside.sum(), -1)
+        np.testing.assert_allclose(line, np.repeat(expected[:, None], line.shape[1], axis=1), atol=1.5)
+
+
+def test_an_image_of_the_size_is_taken_as_it_is(generator):
+    image = generator.integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    assert transforms.resize_and_crop(image, [6, 4]) is image
+    np.testing.assert_array_equal(transforms.resize(image, (6, 4)), image)
+
+
+def test_floats_and_bytes_are_resized_alike(generator):
+    image = generator.integers(60, 200, (12, 10, 3), dtype=np.uint8)
+    for size in ((5, 7), (20, 30)):
+        floats = transforms.resize(image.astype(np.float32), size)
+        assert floats.dtype == np.float32 and floats.shape == (*size, 3)
+        np.testing.assert_allclose(floats, transforms.resize(image, size), atol=1.5)
+
+
+def test_data_sets_are_cropped_and_a_users_own_images_stretched(tmp_path):
+    image = np.zeros((20, 60), np.uint8)
+    image[:, 20:40] = 200
+    path = picture(tmp_path / "wide.png", image)
+    cropped, _ = image_files.read_files([path], (10, 10), False, True)
+    np.testing.assert_array_equal(cropped[0], transforms.resize_and_crop(image, (10, 10)))
+    stretched = image_files.read_images(path, (10, 10), resize=True)
+    np.testing.assert_array_equal(stretched[0], transforms.resize(image, (10, 10)).ravel() / np.float32(255))
+    assert cropped.mean() > 190 > 80 > stretched.mean() * 255

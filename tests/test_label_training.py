@@ -20,7 +20,8 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import CLASSES, read_model
-from gluon_rbm.training import binary_training, monitoring
+from gluon_rbm.training import monitoring
+from gluon_rbm.training.binary_start import initial_arrays
 
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--labels", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
 pytestmark = pytest.mark.usefixtures("short_showcase")
@@ -150,8 +151,8 @@ def test_labels_stay_with_their_images(seed, binarize, num_workers):
     assert data.train_images.dtype == np.uint8 and data.train_images.shape == (1437, 74)
     plain = datasets.load("digits")
     key = [seed]
-    order = iterate_batches(np.arange(1437)[:, None], 1, 50, key, num_workers=num_workers)
-    batches = iterate_batches(data.train_images, data.maximum, 50, key, binarize, num_workers)
+    order = iterate_batches(np.arange(1437)[:, None], 1, 50, key=key, num_workers=num_workers)
+    batches = iterate_batches(data.train_images, data.maximum, 50, key=key, binarize=binarize, num_workers=num_workers)
     for batch, rows in zip(batches, order):
         rows = rows[:, 0].astype(int)
         np.testing.assert_array_equal(batch[:, 64:], np.eye(10)[plain.train_labels[rows]])
@@ -173,9 +174,7 @@ def test_label_biases_of_the_data():
     args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     plain = datasets.load("bars-and-stripes")
     args.num_classes = plain.num_classes
-    bias = binary_training._initial_arrays(args, datasets.with_label_units(plain), mx.cpu())[
-        "visible_layer_bias"
-    ].asnumpy()
+    bias = initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
     images = to_visible(plain.train_images, 1)
     np.testing.assert_allclose(bias[:16], ais.smoothed_visible_bias(images.mean(axis=0), 30), rtol=1e-6)
     smoothed = reference.sigmoid(ais.smoothed_visible_bias(np.array([16, 14]) / 30, 30))

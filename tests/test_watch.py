@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned
+from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned, run_interrupted
 
 import binary_rbm_gluon
 from gluon_rbm import __main__
-from gluon_rbm.training import binary_training, tensorboard
+from gluon_rbm.training import tensorboard
 from gluon_rbm.training.run_folder import read_metrics
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
@@ -196,19 +196,12 @@ def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
     assert numbers(parts) == numbers(tmp_path / "whole")
 
 
-def test_a_run_that_was_interrupted_within_an_epoch(tmp_path, monkeypatch):
+def test_a_run_that_was_interrupted_within_an_epoch(tmp_path):
     """Nothing is missing but what that epoch changed in all."""
     assert run(tmp_path / "whole", "--num-epoch", "3", "--tensorboard") == 0
-    step = binary_training._Run._after_step
-
-    def interrupt(self, *arguments):
-        step(self, *arguments)
-        if self.epoch == 1 and self._steps == 1:
-            signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(binary_training._Run, "_after_step", interrupt)
-        assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard") == 128 + signal.SIGTERM
+    second = lambda state: (state.epoch, state.step) == (1, 1)  # noqa: E731
+    arguments = ["--num-epoch", "3", "--tensorboard"]
+    assert run_interrupted("gluon", tmp_path / "parts", *arguments, when=second) == 128 + signal.SIGTERM
     assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard", "--resume") == 0
     whole = {(tag, step): value for (tag, step), value in numbers(tmp_path / "whole").items()
              if not (tag.startswith("updates/") and step == 2)}  # fmt: skip

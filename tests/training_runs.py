@@ -1,10 +1,13 @@
 """Small runs of both scripts, as a user starts them, and what they leave."""
 
+import signal
+
 import numpy as np
 
 import binary_rbm_gluon
 import binary_rbm_module
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import train_binary
 
 SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
@@ -15,6 +18,17 @@ LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 def run(script, folder, *arguments):
     """The exit status of a run with the flags of SMALL."""
     return script.main([*SMALL, "--output-dir", str(folder), *arguments])
+
+
+def run_interrupted(api, folder, *arguments, when, number=signal.SIGTERM):
+    """The exit status of a run that gets a signal in each step for whose state `when` holds."""
+
+    def send(state, output):
+        if when(state):
+            signal.raise_signal(number)
+
+    given = [*SMALL, "--output-dir", str(folder), *arguments]
+    return train_binary.main(given, "binary_rbm_%s.py" % api, api, on_step=[send])
 
 
 def learned(folder):

@@ -28,7 +28,7 @@ def run(args):
     if not num_classes:
         raise InputError("%s is a model without labels; train one with --labels" % args.model)
     data = command.load_data(args, parameters.num_visible - num_classes)
-    images, labels = datasets.part(data, args.part)
+    images, labels = datasets.split_of(data, args.part)
     if labels is None:
         raise InputError("%s has no labels to compare with; name a data set that has" % args.dataset)
     context = parameters.interaction_weight.context

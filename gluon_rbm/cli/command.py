@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from gluon_rbm.backend import framework, interruption
+from gluon_rbm.backend import framework, interruption, logs
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import check_writable, write_whole
@@ -47,6 +47,7 @@ def call(module, argv):
 
 def exit_status(prog, action):
     """Call action() and return the process's exit status: 0; 2: bad input; 3: divergence; 130, 143: interrupted."""
+    logs.configure()
     try:
         with interruption.handled():
             action()
@@ -95,7 +96,7 @@ def add_data(add):
     options.add_dataset(add)
     add(
         "--part",
-        choices=datasets.PARTS,
+        choices=datasets.SPLITS,
         default="test",
         help="which images; held-out: the last 10,000 training images, to choose recipes on",
     )
@@ -144,7 +145,7 @@ def load_data(args, num_pixels):
 
 def pixels(args, data, count):
     """`count` images of --part, chosen by --seed: float32 (count, num_visible). InputError if there are not so many."""
-    images, _ = datasets.part(data, args.part)
+    images, _ = datasets.split_of(data, args.part)
     if count > len(images):
         raise InputError(
             "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)

@@ -42,7 +42,7 @@ def run(args):
     context, _ = choose_context(args.cuda, args.device_id)
     data = datasets.load(args.dataset, args.data_dir)
     drawn = image_files.read_images(args.drawn, data.image_shape, args.resize, array=args.array)
-    real = to_visible(datasets.part(data, args.part)[0], data.maximum)
+    real = to_visible(datasets.split_of(data, args.part)[0], data.maximum)
     network, name = _network(args, data, context)
     seen = [frechet.features(network, images, data.image_shape, context) for images in (real, drawn)]
     found = {"features": name, **frechet.compare(*seen, [args.seed])._asdict()}

@@ -62,7 +62,7 @@ def run(args):
 
 def _sets(args, data):
     """Name -> images, float32 (n, num_visible); the data set's own first."""
-    count = args.count or len(datasets.part(data, args.part)[0])
+    count = args.count or len(datasets.split_of(data, args.part)[0])
     own = command.pixels(args, data, count)
     order = make_generator([args.seed, _SHUFFLED]).random(own.shape).argsort(axis=1)
     sets = {
@@ -91,10 +91,9 @@ def _others(args, name, image_shape):
 
 def _training_images(args, data):
     """All that the images of --part are compared with: without them, if they were held out."""
-    images = data.train_images
     if args.part == "held-out":
-        images = images[: -len(datasets.part(data, args.part)[0])]
-    return to_visible(images, data.maximum)
+        data, _ = datasets.hold_out(data, len(datasets.split_of(data, args.part)[0]))
+    return to_visible(data.train_images, data.maximum)
 
 
 def _free_energies(args, parameters, images):

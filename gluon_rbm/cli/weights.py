@@ -53,7 +53,7 @@ def run(args):
 
 def _activity(parameters, data, part):
     """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
-    total, squares, images = 0, 0, datasets.part(data, part)[0]
+    total, squares, images = 0, 0, datasets.split_of(data, part)[0]
     for batch in iterate_batches(images, data.maximum, 1000):
         batch = from_host(batch, parameters.interaction_weight.context)
         probability = hidden_probability(parameters, batch).asnumpy().astype(np.float64)

@@ -1,18 +1,26 @@
 """Batches of images as float32 arrays in [0, 1]; images stay bytes until a batch needs them."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Callable, Iterable, Iterator, Tuple, TypeVar, Union
 
 import numpy as np
 
+from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
 __all__ = ["BINARIZE", "iterate_batches", "prepare_batches", "to_visible"]
 
+_Rows = Union[slice, np.ndarray]
+_Job = Tuple[_Rows, Union[np.random.SeedSequence, None]]
+_Batch = TypeVar("_Batch")
 
-def to_visible(images, maximum):
+
+def to_visible(images: HostArray, maximum: float) -> HostArray:
     """Images (n, ...) of any shape as float32 (n, num_visible) in [0, 1]: each value divided by `maximum`."""
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     return np.divide(flat, maximum, dtype=np.float32)
@@ -21,50 +29,81 @@ def to_visible(images, maximum):
 BINARIZE = ("none", "sample", "threshold")
 
 
-def iterate_batches(images, maximum, batch_size, key=None, binarize="none", num_workers=0, skip=0):
+def iterate_batches(
+    images: HostArray,
+    maximum: float,
+    batch_size: int,
+    *,
+    key: Key | None = None,
+    binarize: str = "none",
+    num_workers: int = 0,
+    skip: int = 0,
+) -> Iterator[HostArray]:
     """Iterate once over images (n, ...) in batches, float32 (batch_size, num_visible) in [0, 1]; the last may be short.
 
-    `key`: None keeps the order; a sequence of non-negative integers shuffles, and fixes all that is random.
-    `binarize`: "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key;
-    "threshold" turns pixels of at least 0.5 on.
-    `num_workers`: threads that prepare batches ahead (at most twice as many batches); they change no result.
-    `skip`: the number of batches to pass over; the others are the same without them.
-    Raises InputError, at once, for arguments that cannot be used.
+    Parameters
+    ----------
+    images
+        Bytes or floats.
+    maximum
+        The pixel value that means 1.
+    key
+        None keeps the order; a key shuffles, and fixes all that is random.
+    binarize
+        "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key; "threshold" turns
+        pixels of at least 0.5 on.
+    num_workers
+        Threads that prepare batches ahead (at most twice as many batches); they change no result.
+    skip
+        The number of batches to pass over; the others are the same without them.
+
+    Raises
+    ------
+    InputError
+        At once, for arguments that cannot be used.
     """
     if binarize not in BINARIZE:
         raise InputError(f"unknown way to binarize {binarize!r}; choose {', '.join(BINARIZE)}")
     if binarize == "sample" and key is None:
         raise InputError("drawing pixels needs randomness; give a key, or binarize by threshold")
 
-    def prepare(images, generator):
+    def prepare(images: HostArray, generator: np.random.Generator | None) -> HostArray:
         visible = to_visible(images, maximum)
-        if binarize == "sample":
+        if binarize == "sample" and generator is not None:
             visible = generator.random(visible.shape, dtype=np.float32) < visible
         elif binarize == "threshold":
             visible = visible >= 0.5
         return visible.astype(np.float32, copy=False)
 
-    return prepare_batches(images, batch_size, prepare, key, num_workers, skip)
+    return prepare_batches(images, batch_size, prepare, key=key, num_workers=num_workers, skip=skip)
 
 
-def prepare_batches(images, batch_size, prepare, key=None, num_workers=0, skip=0):
-    """Iterate once over images (n, ...) as prepare(images of a batch, generator); as `batches`, which says the rest.
+def prepare_batches(
+    images: HostArray,
+    batch_size: int,
+    prepare: Callable[[HostArray, Any], _Batch],
+    *,
+    key: Key | None = None,
+    num_workers: int = 0,
+    skip: int = 0,
+) -> Iterator[_Batch]:
+    """Iterate once over images (n, ...) as prepare(images of a batch, generator), in batches.
 
-    generator : NumPy's, of the batch's own; None without a key.
+    The generator is NumPy's, of the batch's own, or None without a key. All else is as in `iterate_batches`.
     """
     if batch_size < 1:
         raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
     if num_workers < 0:
         raise InputError(f"there cannot be {num_workers} workers; give 0 or more")
 
-    def prepare_job(rows, seed):
+    def prepare_job(rows: _Rows, seed: np.random.SeedSequence | None) -> _Batch:
         return prepare(images[rows], None if seed is None else _generator(seed))
 
     jobs = itertools.islice(_batch_jobs(len(images), batch_size, key), skip, None)
     return _ahead(prepare_job, jobs, num_workers) if num_workers else (prepare_job(*job) for job in jobs)
 
 
-def _batch_jobs(num_images, batch_size, key):
+def _batch_jobs(num_images: int, batch_size: int, key: Key | None) -> Iterator[_Job]:
     """Rows and seed of each batch. Each has its own seed, so it does not matter which thread prepares it, or when."""
     starts = range(0, num_images, batch_size)
     if key is None:
@@ -74,13 +113,13 @@ def _batch_jobs(num_images, batch_size, key):
     return ((order[start : start + batch_size], root.spawn(1)[0]) for start in starts)
 
 
-def _generator(seed):
+def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(seed))
 
 
-def _ahead(function, jobs, num_workers):
+def _ahead(function: Callable[..., _Batch], jobs: Iterable[_Job], num_workers: int) -> Iterator[_Batch]:
     """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller."""
-    window = deque()
+    window: deque[Future[_Batch]] = deque()
     with ThreadPoolExecutor(num_workers) as pool:  # its threads end, too, when the caller closes this generator early
         for job in jobs:
             window.append(pool.submit(function, *job))

@@ -1,33 +1,37 @@
-"""Every data set, verified, and its batches as float32 arrays in [0, 1]. Images stay bytes until a batch needs them."""
+"""Every data set, verified: training and test images, as bytes where they come as bytes, and their labels."""
+
+from __future__ import annotations
 
 import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any
 
 import numpy as np
 
 from gluon_rbm.backend import array_files
+from gluon_rbm.backend.types import HostArray
 from gluon_rbm.data import downloads
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
+from gluon_rbm.data.transforms import resize_and_crop
 from gluon_rbm.errors import InputError
 
 __all__ = [
     "NAMES",
-    "PARTS",
+    "SPLITS",
     "DataSet",
     "guess_shape",
     "hold_out",
     "load",
     "load_binarized",
-    "part",
+    "split_of",
     "with_label_units",
 ]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
-PARTS = ("test", "train", "held-out")
+SPLITS = ("test", "train", "held-out")
 
 _HELD_OUT = 10000
 
@@ -37,14 +41,14 @@ class DataSet:
     """Images of one size, split into training and test images."""
 
     name: str
-    train_images: np.ndarray  #: uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
-    train_labels: Optional[np.ndarray]  #: int32 (num_images,); None where images have no labels
-    test_images: np.ndarray
-    test_labels: Optional[np.ndarray]
+    train_images: HostArray  #: uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
+    train_labels: HostArray | None  #: int32 (num_images,); None where images have no labels
+    test_images: HostArray
+    test_labels: HostArray | None
     maximum: int  #: the pixel value that means 1.0
 
     @property
-    def image_shape(self) -> Tuple[int, ...]:
+    def image_shape(self) -> tuple[int, ...]:
         """(height, width) or (height, width, 3)."""
         return self.train_images.shape[1:]
 
@@ -56,34 +60,53 @@ class DataSet:
     @property
     def num_classes(self) -> int:
         """Classes are numbered from 0; 0: the images have no labels."""
-        if self.train_labels is None:
+        if self.train_labels is None or self.test_labels is None:
             return 0
         return 1 + max(int(labels.max(initial=-1)) for labels in (self.train_labels, self.test_labels))
 
 
-def load(name, data_dir=None, progress=True, image_size=None, skipped=None):
-    """Load a data set by its name, one of `NAMES`, or the images of a `.npy` file by its path.
+def load(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    image_size: tuple[int, int] | None = None,
+    skipped: list[Path] | None = None,
+) -> DataSet:
+    """Load a data set by its name, or the images of a `.npy` file by its path.
 
     Published data sets are looked for in `data_dir`, in the folder named by the environment variable MXNET_RBM_DATA
     (in each: in the folder itself, then in its subfolder called like the data set) and in the cache
-    `$MXNET_HOME/datasets/<name>`; what is missing is downloaded. `data_dir` is required for `image-folder`: it holds a
-    folder of images per class, or such folders in `train` and `test`, or images only (no labels). A `.npy` file holds
-    floats in [0, 1] or bytes, (n, num_visible), (n, height, width) or (n, height, width, 3). Of images that come in
-    one piece every tenth, from the first on, is a test image. `progress` shows bars, on a terminal only. `image_size`
-    (height, width): images of any other size are brought to it (`image_pipeline.fitted`). `skipped`: a list to which
-    the files of a folder are added that cannot be read as images; without it they are refused.
+    `$MXNET_HOME/datasets/<name>`; what is missing is downloaded. Of images that come in one piece every tenth, from the
+    first on, is a test image.
 
-    Returns a `DataSet`. Raises InputError for an unknown name, for files that are damaged or not what they should be,
-    and for files that can be neither found nor downloaded.
+    Parameters
+    ----------
+    name
+        One of `NAMES`, or a path. A `.npy` file holds floats in [0, 1] or bytes, (n, num_visible), (n, height, width)
+        or (n, height, width, 3).
+    data_dir
+        Required for `image-folder`: it holds a folder of images per class, or such folders in `train` and `test`, or
+        images only (no labels).
+    progress
+        Show bars, on a terminal only.
+    image_size
+        (height, width): images of any other size are brought to it by `transforms.resize_and_crop`.
+    skipped
+        A list to which the files of a folder are added that cannot be read as images; without it they are refused.
+
+    Raises
+    ------
+    InputError
+        The name is unknown, a file is damaged or not what it should be, or can be neither found nor downloaded.
     """
     name = os.fspath(name)
     if name == "image-folder":
         return _image_folder(data_dir, progress, image_size, skipped)
     data = _load(name, data_dir, progress)
-    return data if image_size is None or data.image_shape[:2] == tuple(image_size) else _fitted(data, image_size)
+    return data if image_size is None or data.image_shape[:2] == tuple(image_size) else _resized(data, image_size)
 
 
-def _load(name, data_dir, progress):
+def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) -> DataSet:
     if name in downloads.SOURCES:
         return DataSet(name, *downloads.read_published(name, data_dir, progress), maximum=255)
     if name == "digits":
@@ -95,20 +118,18 @@ def _load(name, data_dir, progress):
     raise InputError(f"unknown data set {name!r}; choose {', '.join(NAMES)} or the path of a .npy file")
 
 
-def _fitted(data, size):
-    from gluon_rbm.data.transforms import resize_and_crop  # with MXNet, which nothing else here needs
-
+def _resized(data: DataSet, size: tuple[int, int]) -> DataSet:
     if data.train_images.dtype != np.uint8:
         raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
     train, test = (
-        # Cubic interpolation goes beyond the largest value beside an edge; that of bytes, 255, holds by itself.
+        # Interpolation goes beyond the largest value beside an edge; that of bytes, 255, holds by itself.
         np.stack([resize_and_crop(image, size) for image in images]).clip(max=data.maximum)
         for images in (data.train_images, data.test_images)
     )
     return replace(data, train_images=train, test_images=test)
 
 
-def load_binarized(path, num_images, num_visible):
+def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
     """A fixed binarization of some images: uint8 (num_images, num_visible) in {0, 1}.
 
     The file is a `.npy` array, (num_images, num_visible) or (num_images, height, width), or text in the manner of
@@ -135,7 +156,7 @@ def load_binarized(path, num_images, num_visible):
     return values.reshape(num_images, num_visible).astype(np.uint8)
 
 
-def hold_out(data, count):
+def hold_out(data: DataSet, count: int) -> tuple[DataSet, HostArray]:
     """The data set without its last `count` training images, and those images; InputError if none would be left."""
     rest = len(data.train_images) - count
     if rest < 1:
@@ -144,8 +165,8 @@ def hold_out(data, count):
     return replace(data, train_images=data.train_images[:rest], train_labels=labels), data.train_images[rest:]
 
 
-def part(data, name):
-    """Images and labels (or None) of a part, one of `PARTS`; held-out: the last 10,000 training images.
+def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
+    """Images and labels (or None) of a split, one of `SPLITS`; held-out: the last 10,000 training images.
 
     Raises InputError where there are not twice as many training images.
     """
@@ -158,16 +179,17 @@ def part(data, name):
             f"held-out images are the last {_HELD_OUT} of the training images, of which {data.name} has"
             f" {len(data.train_images)}; choose --part test or train"
         )
-    return data.train_images[-_HELD_OUT:], None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
+    _, images = hold_out(data, _HELD_OUT)
+    return images, None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
 
 
-def guess_shape(num_visible):
+def guess_shape(num_visible: int) -> tuple[int, int]:
     """(height, width) of images of which only the number of pixels is known: a square, or else a row."""
     side = math.isqrt(num_visible)
     return (side, side) if side * side == num_visible else (1, num_visible)
 
 
-def with_label_units(data):
+def with_label_units(data: DataSet) -> DataSet:
     """The data set with labels as further pixels of the images, rows (n, num_visible + num_classes): for a joint RBM.
 
     Of the label's pixels the one of the image's class is on, at `maximum`, and stays so however pixels are binarized.
@@ -176,7 +198,7 @@ def with_label_units(data):
     if not data.num_classes:
         raise InputError(f"{data.name} has no labels; choose a data set that has, or leave --labels out")
 
-    def joined(images, labels):
+    def joined(images: HostArray, labels: HostArray | None) -> HostArray:
         label_units = np.eye(data.num_classes, dtype=images.dtype)[labels] * images.dtype.type(data.maximum)
         return np.concatenate([images.reshape(len(images), data.num_visible), label_units], axis=1)
 
@@ -190,15 +212,15 @@ def with_label_units(data):
 # -- data sets that are not downloaded ---------------------------------------------------------------------------------
 
 
-def _digits():
+def _digits() -> DataSet:
     from sklearn.datasets import load_digits  # comes with the library; slow to import, so only here
 
-    digits = load_digits()
+    digits: Any = load_digits()  # a Bunch, whose contents have no types
     images, labels = digits.images.astype(np.uint8), digits.target.astype(np.int32)
     return DataSet("digits", images[:1437], labels[:1437], images[1437:], labels[1437:], maximum=16)
 
 
-def _bars_and_stripes(size=4):
+def _bars_and_stripes(size: int = 4) -> DataSet:
     """Every pattern of uniform columns (bars, label 0) or rows (stripes, label 1); all off and all on are bars."""
     lines = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
     bars = np.repeat(lines[:, None, :], size, axis=1)
@@ -208,7 +230,7 @@ def _bars_and_stripes(size=4):
     return DataSet("bars-and-stripes", images, labels, images, labels, maximum=1)
 
 
-def _array_file(path):
+def _array_file(path: str) -> DataSet:
     try:
         array = array_files.load_npy(os.path.expanduser(path))
     except FileNotFoundError:
@@ -216,14 +238,14 @@ def _array_file(path):
     except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
     images, maximum = _checked_images(path, array)
-    # From the first on: two images are enough for both parts.
+    # From the first on: two images are enough for both splits.
     is_test = np.arange(len(images)) % 10 == 0
     return DataSet(path, images[~is_test], None, images[is_test], None, maximum)
 
 
-def _checked_images(path, array):
+def _checked_images(path: str, array: HostArray) -> tuple[HostArray, int]:
     """Images of an array, (n, height, width[, 3]), and their maximum."""
-    shape = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
+    shape: Any = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
     is_image = len(shape) in (2, 3) or (len(shape) == 4 and shape[3] in (1, 3))
     if not is_image or 0 in shape or shape[0] < 2:
         raise InputError(
@@ -249,36 +271,38 @@ def _checked_images(path, array):
 # -- folders of images -------------------------------------------------------------------------------------------------
 
 
-def _image_folder(root, progress, size, skipped):
-    if root is None or not os.path.isdir(os.path.expanduser(root)):
-        raise InputError(f"image-folder needs a folder of images ({root} is none); name one with --data-dir")
-    root = Path(os.path.expanduser(root))
-    split = (root / "train").is_dir() and (root / "test").is_dir()
-    parts = (
-        [labelled_files(root / part, skipped, root) for part in ("train", "test")]
-        if split
-        else _every_tenth(root, skipped)
-    )
-    classes = sorted({label for part in parts for _, label in part})
+def _image_folder(
+    folder: str | os.PathLike[str] | None, progress: bool, size: tuple[int, int] | None, skipped: list[Path] | None
+) -> DataSet:
+    if folder is None or not os.path.isdir(os.path.expanduser(folder)):
+        raise InputError(f"image-folder needs a folder of images ({folder} is none); name one with --data-dir")
+    root = Path(os.path.expanduser(folder))
+    is_split = (root / "train").is_dir() and (root / "test").is_dir()
+    if is_split:
+        splits = [labelled_files(root / name, skipped, root) for name in ("train", "test")]
+    else:
+        splits = _every_tenth(root, skipped)
+    classes = sorted({label for split in splits for _, label in split})
     if "" in classes[:-1]:
         raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
     # Of the tenths, the first image is the test images'.
-    files = [path for part in (parts if split else parts[::-1]) for path, _ in part]
+    files = [path for split in (splits if is_split else splits[::-1]) for path, _ in split]
     shape = first_shape(files, skip=skipped is not None)
     shape = shape if size is None else (*size, *shape[2:])
-    images, labels = [], [None, None]
-    for index, part in enumerate(parts):
-        pixels, places = read_files([path for path, _ in part], shape, progress, size is not None, skipped)
+    images, labels = [], []
+    for name, split in zip(("training", "test"), splits):
+        pixels, places = read_files([path for path, _ in split], shape, progress, size is not None, skipped)
         if not places:
-            raise InputError(f"no {('training', 'test')[index]} image of {root} can be read; repair or remove them")
+            raise InputError(f"no {name} image of {root} can be read; repair or remove them")
         images.append(pixels)
-        if classes != [""]:
-            labels[index] = np.array([classes.index(part[place][1]) for place in places], np.int32)
+        numbers = [classes.index(split[place][1]) for place in places]
+        labels.append(None if classes == [""] else np.array(numbers, np.int32))
     return DataSet("image-folder", images[0], labels[0], images[1], labels[1], maximum=255)
 
 
-def _every_tenth(root, skipped):
+def _every_tenth(root: Path, skipped: list[Path] | None) -> list[list[tuple[Path, str]]]:
+    """Training and test images of a folder that does not divide them: every tenth, from the first, is a test image."""
     files = labelled_files(root, skipped)
     if len(files) < 2:
         raise InputError(f"{root} holds a single image; add more")
-    return [file for index, file in enumerate(files) if index % 10], files[::10]
+    return [[file for index, file in enumerate(files) if index % 10], files[::10]]

@@ -1,5 +1,7 @@
 """The published data sets (MNIST, Fashion-MNIST, CIFAR-10): found on this machine or downloaded, verified, read."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import io
@@ -11,10 +13,11 @@ import time
 import uuid
 import zlib
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
 __all__ = ["SOURCES", "RemoteFile", "read_published", "search_folders"]
@@ -28,12 +31,12 @@ class RemoteFile(NamedTuple):
     """One published archive: where it is fetched from and what proves that it is the right one (SHA-256, hex)."""
 
     name: str
-    mirrors: Tuple[str, ...]
+    mirrors: tuple[str, ...]
     archive_sha256: str
-    content_sha256: Optional[str] = None  # of the decompressed file, where it is known
+    content_sha256: str | None = None  # of the decompressed file, where it is known
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names under which the file is looked for: as published, or decompressed."""
         return [self.name] if self.name.endswith(".tar.gz") else [self.name, self.name[: -len(".gz")]]
 
@@ -46,13 +49,15 @@ _IDX_NAMES = (
 )
 
 
-def _idx_files(mirrors, archives, contents=(None,) * 4):
+def _idx_files(
+    mirrors: tuple[str, ...], archives: Sequence[str], contents: Sequence[Any] = (None,) * 4
+) -> list[RemoteFile]:
     return [RemoteFile(name, mirrors, *hashes) for name, *hashes in zip(_IDX_NAMES, archives, contents)]
 
 
 # In the order: training images, training labels, test images, test labels. Of Fashion-MNIST and CIFAR-10 only the
 # archives' hashes are published, so copies of them that were decompressed or compressed anew cannot be verified.
-SOURCES: Dict[str, List[RemoteFile]] = {
+SOURCES: dict[str, list[RemoteFile]] = {
     "mnist": _idx_files(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         archives=(
@@ -92,7 +97,9 @@ _CIFAR10_TRAIN = ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "d
 _CIFAR10_TEST = "test_batch.bin"
 
 
-def read_published(name, data_dir=None, progress=True):
+def read_published(
+    name: str, data_dir: str | os.PathLike[str] | None = None, progress: bool = True
+) -> tuple[HostArray, HostArray, HostArray, HostArray]:
     """Read a data set of `SOURCES`: (train_images, train_labels, test_images, test_labels).
 
     Images are uint8 (num_images, height, width) or (num_images, height, width, 3), labels int32 (num_images,). Files
@@ -113,7 +120,7 @@ def read_published(name, data_dir=None, progress=True):
     return train_images, train_labels.astype(np.int32), test_images, test_labels.astype(np.int32)
 
 
-def search_folders(name, data_dir=None):
+def search_folders(name: str, data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
     """Folders where files of a data set are looked for, in order; the last one is the cache."""
     if os.name == "nt":  # as MXNet does
         default_home = os.path.join(os.environ.get("APPDATA", ""), "mxnet")
@@ -126,20 +133,22 @@ def search_folders(name, data_dir=None):
     return folders + [_path(os.environ.get("MXNET_HOME") or default_home) / "datasets" / name]
 
 
-def located(name, data_dir=None):
+def located(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Path | None]:
     """Where each file of a data set of `SOURCES` is, before anything is downloaded: its name -> Path, or None."""
     folders = search_folders(name, data_dir)
     return {file.name: _find(file, folders) for file in SOURCES[name]}
 
 
-def _path(folder):
+def _path(folder: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(os.fspath(folder)))
 
 
 # -- finding and downloading -------------------------------------------------------------------------------------------
 
 
-def _obtain(name, read, data_dir, progress):
+def _obtain(
+    name: str, read: Callable[[Path, RemoteFile], Any], data_dir: str | os.PathLike[str] | None, progress: bool
+) -> list[Any]:
     """`read(path, file)` of every file of a data set. `read` verifies too, so a download is kept only if it passes."""
     files, folders = SOURCES[name], search_folders(name, data_dir)
     paths = [_find(file, folders) for file in files]
@@ -157,12 +166,18 @@ def _obtain(name, read, data_dir, progress):
     return values
 
 
-def _find(file, folders):
+def _find(file: RemoteFile, folders: Sequence[Path]) -> Path | None:
     candidates = [folder / name for folder in folders for name in file.names]
     return next((path for path in candidates if os.path.isfile(path)), None)
 
 
-def _download(file, folder, read, progress, missing):
+def _download(
+    file: RemoteFile,
+    folder: Path,
+    read: Callable[[Path, RemoteFile], Any],
+    progress: bool,
+    missing: Sequence[str],
+) -> Any:
     """Try mirror after mirror. The file gets its name only when it is whole and verified; nothing else is left."""
     import requests  # imported where it is needed: a machine that has its data never loads it
     import urllib3
@@ -179,7 +194,7 @@ def _download(file, folder, read, progress, missing):
         except InputError:
             failures.append(f"{mirror} sent something else")
         except requests.HTTPError as error:
-            failures.append(f"{mirror} answered {error.response.status_code}")
+            failures.append(f"{mirror} answered {getattr(error.response, 'status_code', 'with an error')}")
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failures.append(f"{mirror} failed with {type(error).__name__}")
         except OSError as error:  # of the disk: those of the network were caught above
@@ -194,13 +209,13 @@ def _download(file, folder, read, progress, missing):
     )
 
 
-def _stream(url, path, progress):
+def _stream(url: str, path: Path, progress: bool) -> None:
     """Fetch a file by a thread, which is left to itself where it is too slow: nothing can wake it from a read."""
     import requests
 
     done, failures = [0], []
 
-    def work():
+    def work() -> None:
         try:
             _fetch(url, path, progress, done)
         except BaseException as error:
@@ -217,7 +232,7 @@ def _stream(url, path, progress):
         raise failures[0]
 
 
-def _fetch(url, path, progress, done):
+def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
     """done : [the number of bytes so far]"""
     import requests
     from tqdm import tqdm
@@ -239,11 +254,11 @@ def _fetch(url, path, progress, done):
 # -- reading and verifying ---------------------------------------------------------------------------------------------
 
 
-def _damaged(path, what):
+def _damaged(path: Path, what: str) -> InputError:
     return InputError(f"{path} {what}; delete it to fetch it again")
 
 
-def _read_bytes(path):
+def _read_bytes(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -253,7 +268,7 @@ def _read_bytes(path):
     return content
 
 
-def _verify(path, file, archive, content):
+def _verify(path: Path, file: RemoteFile, archive: bytes, content: bytes) -> None:
     """Compare hashes; both arguments are bytes, the same ones for a file that is not compressed."""
     found = {hashlib.sha256(archive).hexdigest(), hashlib.sha256(content).hexdigest()}
     if found & {file.archive_sha256, file.content_sha256}:
@@ -267,7 +282,7 @@ def _verify(path, file, archive, content):
     raise _damaged(path, f"is not the published archive {file.name}, the only form whose hash (SHA-256) is known")
 
 
-def _unpacked(path, archive):
+def _unpacked(path: Path, archive: bytes) -> bytes:
     """The content of a gzip archive; one that would fill the memory is refused."""
     unpacker = zlib.decompressobj(31)  # of gzip
     try:
@@ -281,7 +296,7 @@ def _unpacked(path, archive):
     return content
 
 
-def _read_idx(path, file):
+def _read_idx(path: Path, file: RemoteFile) -> HostArray:
     """Read a verified idx file of bytes, gzip-compressed or not: uint8, images (n, height, width) or labels (n,)."""
     archive = content = _read_bytes(path)
     if archive[:2] == b"\x1f\x8b":  # the name does not decide
@@ -302,7 +317,7 @@ def _read_idx(path, file):
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _read_cifar10(path, file):
+def _read_cifar10(path: Path, file: RemoteFile) -> tuple[HostArray, ...]:
     """Read the verified archive of binary records: all four arrays. Nothing is extracted to disk."""
     archive, members = _read_bytes(path), {}
     _verify(path, file, archive, archive)  # first: what a tar archive is made of needs no more to be doubted
@@ -311,7 +326,8 @@ def _read_cifar10(path, file):
             for member in tar:
                 base = member.name.rsplit("/", 1)[-1]
                 if member.isfile() and base in [*_CIFAR10_TRAIN, _CIFAR10_TEST]:
-                    members[base] = _cifar10_records(path, base, tar.extractfile(member).read())
+                    content: Any = tar.extractfile(member)  # None for what is no file
+                    members[base] = _cifar10_records(path, base, content.read())
     except (OSError, tarfile.TarError) as error:
         raise _damaged(path, "is truncated or not a whole tar.gz archive") from error
     absent = [name for name in [*_CIFAR10_TRAIN, _CIFAR10_TEST] if name not in members]
@@ -321,7 +337,7 @@ def _read_cifar10(path, file):
     return (np.concatenate(images), np.concatenate(labels), *members[_CIFAR10_TEST])
 
 
-def _cifar10_records(path, name, content):
+def _cifar10_records(path: Path, name: str, content: bytes) -> tuple[HostArray, HostArray]:
     """A record is a label byte, then the red, the green and the blue plane of 32 x 32 bytes."""
     if not content or len(content) % 3073:
         raise _damaged(path, f"holds {name} of {len(content)} bytes, not a whole number of records of 3073 bytes")

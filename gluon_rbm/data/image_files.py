@@ -1,12 +1,18 @@
 """Images from files: folders of them as a data set, and a user's own images for a model, arrays or pictures."""
 
+from __future__ import annotations
+
+import math
 import os
 import warnings
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 
 from gluon_rbm.backend.array_files import BrokenFile, load_npy, load_npz
+from gluon_rbm.backend.types import HostArray
+from gluon_rbm.data import transforms
 from gluon_rbm.errors import InputError
 
 __all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
@@ -19,13 +25,15 @@ class UnreadableImage(InputError):
     """A file that should hold an image and does not."""
 
 
-def labelled_files(root, skipped=None, tree=None):
+def labelled_files(
+    root: str | os.PathLike[str], skipped: list[Path] | None = None, tree: str | os.PathLike[str] | None = None
+) -> list[tuple[Path, str]]:
     """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is "".
 
     Only files are images: not pipes, nor devices. Links that lead out of `tree` (by default, `root`) are not followed:
     they are an InputError or, where that list is given, added to `skipped`.
     """
-    tree = os.path.realpath(tree or root)
+    root, tree = Path(root), os.path.realpath(tree or root)
     if tree != os.path.realpath(root) and not _is_inside(root, tree):
         raise InputError(f"{root} is a link out of {tree}; put there what it means, or remove it")
     try:
@@ -44,7 +52,7 @@ def labelled_files(root, skipped=None, tree=None):
     return inside or beside
 
 
-def _entries(folder, tree, skipped):
+def _entries(folder: Path, tree: str, skipped: list[Path] | None) -> list[Path]:
     paths = []
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_symlink() and not _is_inside(path, tree):
@@ -56,15 +64,15 @@ def _entries(folder, tree, skipped):
     return paths
 
 
-def _is_inside(path, tree):
+def _is_inside(path: Path, tree: str) -> bool:
     return Path(tree) in Path(os.path.realpath(path)).parents
 
 
-def _images_in(entries):
+def _images_in(entries: Sequence[Path]) -> list[Path]:
     return [path for path in entries if path.suffix.lower() in _SUFFIXES and path.is_file()]
 
 
-def first_shape(paths, skip=False):
+def first_shape(paths: Sequence[Path], skip: bool = False) -> tuple[int, ...]:
     """(height, width[, 3]) of the first of some images: grey or in colour, as it is; skip : what cannot be read."""
     for path in paths:
         try:
@@ -75,74 +83,111 @@ def first_shape(paths, skip=False):
     raise InputError(f"{paths[0]} cannot be read as an image, nor can any other beside it; name a folder of images")
 
 
-def read_files(paths, shape, progress, resize=False, skipped=None):
-    """Decode images: uint8 (n, *shape), and the place in `paths` of each.
+def read_files(
+    paths: Sequence[Path],
+    shape: tuple[int, ...],
+    progress: bool,
+    resize: bool = False,
+    skipped: list[Path] | None = None,
+) -> tuple[HostArray, list[int]]:
+    """Decode images.
 
-    resize : bring images of another size to that of `shape`, as `image_pipeline.fitted` does
-    skipped : a list to which paths are added that cannot be read; without it they are an InputError
+    Parameters
+    ----------
+    paths
+        Of the images.
+    shape
+        (height, width) of grey images, (height, width, 3) of those in colour.
+    progress
+        Show a bar, on a terminal only.
+    resize
+        Bring images of another size to this one by `transforms.resize_and_crop`; without it they are an InputError.
+    skipped
+        A list to which paths are added that cannot be read; without it they are an InputError.
+
+    Returns
+    -------
+    uint8 (n, *shape), and the place in `paths` of each image.
     """
     from tqdm import tqdm
-
-    if resize:
-        from gluon_rbm.data.transforms import resize_and_crop  # with MXNet, which nothing else here needs
 
     images, places = np.empty((len(paths), *shape), np.uint8), []
     for place, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
         try:
-            pixels = resize_and_crop(_pixels(path, len(shape) == 2), shape[:2]) if resize else _decode(path, shape)
+            pixels = _pixels(path, grey=len(shape) == 2)
         except UnreadableImage:
             if skipped is None:
                 raise
             skipped.append(path)
             continue
+        if resize:
+            pixels = transforms.resize_and_crop(pixels, shape[:2])
+        else:
+            _check_size(path, pixels, shape, "the first image has", "; resize it")
         images[len(places)] = pixels
         places.append(place)
     return images[: len(places)], places
 
 
-def read_images(path, image_shape, resize=False, missing=False, array=None):
-    """A user's own images: float32 (n, num_visible) in [0, 1].
+def read_images(
+    path: str | os.PathLike[str],
+    image_shape: tuple[int, ...],
+    resize: bool = False,
+    missing: bool = False,
+    array: str | None = None,
+) -> HostArray:
+    """Read a user's own images.
 
-    path : a picture, a folder of pictures, or a `.npy` file of bytes or of floats in [0, 1], (n, num_visible) or
-        (n, *image_shape) or one image
-    resize : bring images of another size to that of `image_shape`, (height, width) or (height, width, 3)
-    missing : let pixels be NaN
-    array : the name of the array to take of a `.npz` file, which is then as good as a `.npy` file
+    Parameters
+    ----------
+    path
+        A picture, a folder of pictures, or a `.npy` file of bytes or of floats in [0, 1], (n, num_visible) or
+        (n, *image_shape) or one image.
+    image_shape
+        (height, width) or (height, width, 3), of the model.
+    resize
+        Bring images of another size to this one, by `transforms.resize`.
+    missing
+        Let pixels be NaN.
+    array
+        The name of the array to take of a `.npz` file, which is then as good as a `.npy` file.
 
-    Raises InputError when there is no image, one cannot be read, or has another size and `resize` is false.
+    Returns
+    -------
+    float32 (n, num_visible) in [0, 1].
+
+    Raises
+    ------
+    InputError
+        There is no image, one cannot be read, or one has another size and `resize` is false.
     """
     place = Path(os.path.expanduser(os.fspath(path)))
     if place.suffix == ".npy" or place.suffix == ".npz" and array is not None:
-        return _array(place, image_shape, resize, missing, array)
+        return _from_array_file(place, image_shape, resize, missing, array)
     if not (place.is_file() or place.is_dir()):  # a pipe might never end
         raise InputError(f"there is no {path}; name a picture, a folder of pictures or a .npy file")
     files = [file for file, _ in labelled_files(place)] if place.is_dir() else [place]
-    pixels = [_decode(file, image_shape, "images of the model have", "; resize it, or give --resize", resize)
-              for file in files]  # fmt: skip
-    return np.stack(pixels).reshape(len(pixels), -1).astype(np.float32) / 255
+    pictures = []
+    for file in files:
+        pixels = _pixels(file, grey=len(image_shape) == 2)
+        if not resize:
+            _check_size(file, pixels, image_shape, "images of the model have", "; resize it, or give --resize")
+        elif pixels.shape[:2] != image_shape[:2]:
+            pixels = transforms.resize(pixels, image_shape[:2])
+        pictures.append(pixels)
+    return np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / 255
 
 
-def _array(path, image_shape, resize, missing, name):
-    try:
-        if path.suffix == ".npz":
-            array = load_npz(path, only=name)[name]
-        else:
-            array = load_npy(path)
-    except BrokenFile as error:
-        raise InputError(f"{path} cannot be read: {error}; name another file, or another array") from error
-    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
-        raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
-    num_visible = int(np.prod(image_shape))
-    shape = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
-    if not shape or 0 in shape or not (np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.bool_)):
-        raise InputError(f"{path} holds no images; save floats in [0, 1] or uint8")
-    if array.dtype == np.uint8 and array.max() > 1:  # bytes that are all 0 or 1 are bits
-        array = array / 255
-    array = array.astype(np.float32)
+def _from_array_file(
+    path: Path, image_shape: tuple[int, ...], resize: bool, missing: bool, name: str | None
+) -> HostArray:
+    """As `read_images`, of a `.npy` or `.npz` file."""
+    array = _load_array(path, name)
+    num_visible, shape = math.prod(image_shape), array.shape
     known = array[~np.isnan(array)]
     if known.size and (known.min() < 0 or known.max() > 1) or known.size < array.size and not missing:
         raise InputError(f"{path} holds NaN, or numbers outside [0, 1]; scale it into [0, 1]")
-    if shape == tuple(image_shape) or len(shape) > 1 and int(np.prod(shape[1:])) == num_visible:
+    if shape == tuple(image_shape) or len(shape) > 1 and math.prod(shape[1:]) == num_visible:
         return array.reshape(-1, num_visible)
     if shape == (num_visible,):
         return array[None]
@@ -156,34 +201,38 @@ def _array(path, image_shape, resize, missing, name):
     return resized(array, image_shape).reshape(len(array), num_visible)
 
 
-def resized(images, image_shape):
-    """Images, float32 (n, height, width[, 3]) in [0, 1], brought to another height and width."""
-    from PIL import Image
+def _load_array(path: Path, name: str | None) -> HostArray:
+    """The array of a `.npy` file, or the one of that name of a `.npz` file, as float32: bytes are divided by 255."""
+    try:
+        array = load_npz(path, only=name)[name] if name is not None and path.suffix == ".npz" else load_npy(path)
+    except BrokenFile as error:
+        raise InputError(f"{path} cannot be read: {error}; name another file, or another array") from error
+    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+        raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
+    shape = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
+    if not shape or 0 in shape or not (np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.bool_)):
+        raise InputError(f"{path} holds no images; save floats in [0, 1] or uint8")
+    if array.dtype == np.uint8 and array.max() > 1:  # bytes that are all 0 or 1 are bits
+        array = array / 255
+    return array.astype(np.float32)
 
+
+def resized(images: HostArray, image_shape: tuple[int, ...]) -> HostArray:
+    """Images, float32 (n, height, width[, 3]) in [0, 1], brought to another height and width by `transforms.resize`."""
     if images.shape[3:] != tuple(image_shape[2:]):
         raise InputError("grey images cannot be compared with images in colour; convert them first")
-    size = (image_shape[1], image_shape[0])
-    result = np.empty((len(images), *image_shape), np.float32)
-    for place in np.ndindex(len(images), *image_shape[2:]):  # planes: Pillow resizes floats one colour at a time
-        plane = (place[0], slice(None), slice(None), *place[1:])
-        result[plane] = Image.fromarray(images[plane]).resize(size, Image.LANCZOS)
-    return result.clip(0, 1)
+    result = [transforms.resize(image, image_shape[:2]) for image in images]
+    return np.stack(result).clip(0, 1) if result else np.empty((0, *image_shape), np.float32)
 
 
-def _decode(path, shape, whose="the first image has", advice="; resize it", resize=False):
-    """A picture as uint8 (height, width[, 3]) of that shape."""
-    from PIL import Image
-
-    pixels = _pixels(path, len(shape) == 2)
+def _check_size(path: Path, pixels: HostArray, shape: tuple[int, ...], whose: str, advice: str) -> None:
+    """InputError where a picture is not of that (height, width[, 3])."""
     if pixels.shape[:2] != tuple(shape[:2]):
-        if not resize:
-            (height, width), needed = pixels.shape[:2], "%d x %d" % shape[1::-1]
-            raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
-        pixels = np.asarray(Image.fromarray(pixels).resize(shape[1::-1], Image.LANCZOS))
-    return pixels
+        (height, width), needed = pixels.shape[:2], "%d x %d" % (shape[1], shape[0])
+        raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
 
 
-def _pixels(path, grey=None):
+def _pixels(path: Path, grey: bool | None = None) -> HostArray:
     """A picture as uint8 (height, width[, 3]): grey or in colour, or as it is."""
     from PIL import Image
 

@@ -1,45 +1,89 @@
-"""Resizing and random crops by MXNet's own image operators. Nothing global is seeded: what is drawn, NumPy draws."""
+"""Resizing by Pillow, and random crops and mirror images by NumPy."""
+
+from __future__ import annotations
+
+from typing import Sequence
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import HostArray
 
-__all__ = ["resize_and_crop", "augment"]
-
-_CUBIC, _AREA = 2, 3  # OpenCV's numbers of ways to resize
+__all__ = ["augment", "resize", "resize_and_crop"]
 
 
-def resize_and_crop(image, size):
-    """An image, uint8 (height, width[, 3]), brought to size = (height, width) by MXNet's image pipeline.
+def resize(image: HostArray, size: Sequence[int]) -> HostArray:
+    """Stretch or shrink an image by Lanczos interpolation, which averages where it shrinks.
 
-    The whole of it that has the shape asked for, around its middle.
+    Parameters
+    ----------
+    image
+        (height, width) or (height, width, 3): uint8, or float32 in any range.
+    size
+        The height and width to bring it to.
+
+    Returns
+    -------
+    The image in its dtype, (*size) or (*size, 3). Floats may leave the range of the image beside an edge.
     """
-    if image.shape[:2] == tuple(size):
+    from PIL import Image
+
+    if image.ndim == 3 and image.dtype != np.uint8:  # Pillow knows no colours in floats
+        return np.stack([resize(image[..., colour], size) for colour in range(image.shape[2])], axis=2)
+    height, width = size
+    lanczos = Image.LANCZOS  # pyright: ignore[reportAttributeAccessIssue]  # Pillow makes the name when imported
+    return np.asarray(Image.fromarray(image).resize((width, height), lanczos))
+
+
+def resize_and_crop(image: HostArray, size: Sequence[int]) -> HostArray:
+    """Resize an image to cover a size, and crop it around its middle: its proportions stay.
+
+    Parameters
+    ----------
+    image
+        uint8 (height, width) or (height, width, 3).
+    size
+        The height and width to bring it to.
+
+    Returns
+    -------
+    uint8 (*size) or (*size, 3), by Lanczos interpolation; the image itself where it has that size.
+    """
+    from PIL import Image, ImageOps
+
+    height, width = size
+    if image.shape[:2] == (height, width):
         return image
-    scale = max(size[0] / image.shape[0], size[1] / image.shape[1])
-    height, width = (max(least, round(scale * side)) for least, side in zip(size, image.shape))
-    pixels = from_host(image.reshape(*image.shape[:2], -1))
-    if scale != 1:
-        pixels = mx.image.imresize(pixels, width, height, _AREA if scale < 1 else _CUBIC)
-    return mx.image.center_crop(pixels, size[::-1])[0].asnumpy().reshape(*size, *image.shape[2:])
+    lanczos = Image.LANCZOS  # pyright: ignore[reportAttributeAccessIssue]  # as above
+    return np.asarray(ImageOps.fit(Image.fromarray(image), (width, height), lanczos))
 
 
-def augment(images, generator, padding=0, mirror=False):
-    """Images (n, height, width[, 3]) as an eye might have met them, by MXNet's image pipeline; of the same shape.
+def augment(images: HostArray, generator: np.random.Generator, padding: int = 0, mirror: bool = False) -> HostArray:
+    """Crop images at random places, and turn left and right of half of them.
 
-    padding : pixels mirrored outwards at every edge, before a place to crop is drawn; mirror : turn half of them
-    generator : NumPy's, which draws
+    Parameters
+    ----------
+    images
+        (n, height, width) or (n, height, width, 3).
+    generator
+        It draws the places, and which images are turned.
+    padding
+        So many pixels are mirrored outwards at every edge before the place to crop is drawn.
+    mirror
+        Whether to turn half of the images.
+
+    Returns
+    -------
+    Images of the same shape and dtype; without padding and mirror the given ones.
     """
     if not padding and not mirror:
         return images
     count, height, width = images.shape[:3]
-    edges = [(0, 0), (padding, padding), (padding, padding), (0, 0)]
-    batch = from_host(np.pad(images.reshape(count, height, width, -1), edges, mode="reflect"))
+    edges = [(0, 0), (padding, padding), (padding, padding), *[(0, 0)] * (images.ndim - 3)]
+    padded = np.pad(images, edges, mode="reflect")
     places = generator.integers(0, 2 * padding + 1, (count, 2)).tolist()
-    crops = [mx.image.fixed_crop(image, left, top, width, height) for image, (left, top) in zip(batch, places)]
-    batch = mx.nd.stack(*crops)
+    crops = [image[top : top + height, left : left + width] for image, (left, top) in zip(padded, places)]
+    batch = np.stack(crops)
     if mirror:
-        turned = from_host((generator.random(count) < 0.5).astype(np.float32))
-        batch = mx.nd.where(turned, mx.nd.flip(batch, axis=2), batch)
-    return batch.asnumpy().reshape(images.shape)
+        turned = generator.random(count) < 0.5
+        batch[turned] = batch[turned, :, ::-1]
+    return batch

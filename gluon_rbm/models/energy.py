@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, restore_kind
+from gluon_rbm.backend.arrays import as_operand, from_host, restore_kind
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 
@@ -41,6 +41,11 @@ class Parameters(NamedTuple):
     visible_layer_bias: Any
     hidden_layer_bias: Any
     interaction_weight: Any
+
+    @classmethod
+    def from_arrays(cls, *arrays):
+        """Of the three arrays in their order, NDArrays or NumPy's: all as NDArrays, in their dtype."""
+        return cls(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
     @property
     def num_visible(self):
