@@ -54,7 +54,7 @@ autodoc_inherit_docstrings = False  # MXNet's own are written for its own site
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {name: TYPES + name for name in importlib.import_module(TYPES[:-1]).__all__}
-nitpick_ignore = [("py:class", "numpy.ndarray")]  # "alias of", in gluon_rbm.backend.types
+nitpick_ignore_regex = [("py:class", r"(numpy|os)\..*")]  # "alias of", in gluon_rbm.backend.types
 
 
 def setup(app):
@@ -162,8 +162,12 @@ def _listed(lines, in_section):
 
 
 def skip_foreign(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn adds to its estimators."""
-    return skip or bool(re.match(r"set_\w+_request$", name)) or None
+    """Leave out what scikit-learn adds to its estimators, and what a module of a room has from another one."""
+    module = sys.modules[app.env.temp_data["autodoc:module"]]
+    source = getattr(obj, "__module__", None) or ""
+    from_elsewhere = what == "module" and source.startswith("gluon_rbm.") and source != module.__name__
+    is_shown_once = module.__name__.startswith("gluon_rbm.") and not hasattr(module, "__path__")
+    return skip or bool(re.match(r"set_\w+_request$", name)) or (from_elsewhere and is_shown_once) or None
 
 
 # --- Links ------------------------------------------------------------------------------------------------------------
