@@ -13,7 +13,7 @@ from gluon_rbm.training.network_settings import NetworkSettings
 
 __all__ = ["NUMBERS", "add_dataset", "add_fields", "add_image_size", "add_settings", "parse", "settings_of"]
 
-# The `type` of a flag, by what `settings.setting` calls its numbers.
+#: The `type` of a flag, by what `settings.setting` calls its numbers.
 NUMBERS: Mapping[str, Callable[[str], Any]] = {
     "count": at_least(1, int),
     "at least 2": at_least(2, int),
