@@ -67,9 +67,9 @@ def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
     learner, devices = replicas(api, args)
     before = {name: array.asnumpy() for name, array in learner.arrays().items()}
     batch = generator.integers(0, 2, (8, 16)).astype("float32")
-    learner.step(devices.scatter(batch) if devices.parts > 1 else [mx.nd.array(batch)])
+    learner.step(devices.scatter(batch))
     mx.nd.waitall()
-    after = learner.gathered()
+    after = learner.gather()
     a, b, w = (before[name] for name in LEARNED)
     chain = after["aux_visible_layer_sample"]  # of all parts
     assert chain.shape == (8, 16)
@@ -115,7 +115,7 @@ def test_shares_of_chains_and_back(generator):
     """Of tempered chains, whose replicas lie one after the other, those of each chain stay together."""
     args = parse("--num-devices", "2", "--chains", "tempered", "--num-temperatures", "3", "--num-chains", "4")
     learner, _ = replicas("gluon", args)
-    whole = learner.gathered()
+    whole = learner.gather()
     for name in learning.SAMPLES:
         whole[name] = generator.random(whole[name].shape).astype("float32")
     parts = list(learner.shares(whole))
@@ -125,7 +125,7 @@ def test_shares_of_chains_and_back(generator):
     for one, arrays in zip(learner.learners, parts):
         for name, array in one.arrays().items():
             array[:] = mx.nd.array(arrays[name], ctx=array.context)
-    for name, array in learner.gathered().items():
+    for name, array in learner.gather().items():
         np.testing.assert_array_equal(array, whole[name], err_msg=name)
 
 
