@@ -20,7 +20,6 @@ from gluon_rbm.likelihood.ais import (
     LikelihoodWarning,
     LogLikelihood,
     LogPartition,
-    as_parameters,
     bracket,
     log_partition,
     mean_log_likelihood,
@@ -28,6 +27,7 @@ from gluon_rbm.likelihood.ais import (
     reverse_log_partition,
     warn_of,
 )
+from gluon_rbm.models.energy import Parameters
 
 __all__ = [
     "Bracket",
@@ -66,7 +66,7 @@ def estimate_log_likelihood(
     Warns (LikelihoodWarning) when the estimate is not to be trusted and when pixels are not binary: then the value is a
     grey-pixel score. Raises InputError as `log_partition` and `mean_log_likelihood` do.
     """
-    parameters = as_parameters(visible_layer_bias, hidden_layer_bias, interaction_weight)
+    parameters = Parameters.from_arrays(visible_layer_bias, hidden_layer_bias, interaction_weight)
     parameters = parameters if ctx is None else parameters.as_in_context(ctx)
     partition = log_partition(
         *parameters,

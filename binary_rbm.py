@@ -15,7 +15,6 @@ import itertools
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm.backend import shutdown  # noqa: F401  (sees to the end of the process and to forks)
 from gluon_rbm.backend.arrays import as_operand, assign, host_view
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import caller_number, draw_key
@@ -28,7 +27,7 @@ from gluon_rbm.models.files import read_arrays
 from gluon_rbm.sampling import gibbs
 
 __all__ = [
-    "BinaryRBM",
+    "BinaryRBMOperator",
     "BinaryRBMProp",
     "BinaryRBMBlock",
     "BinaryStates",
@@ -40,7 +39,7 @@ __all__ = [
 # --- Operator ---------------------------------------------------------------------------------------------------------
 
 
-class BinaryRBM(mx.operator.CustomOp):
+class BinaryRBMOperator(mx.operator.CustomOp):
     """Forward: k Gibbs sweeps. Backward: the gradient above, by matrix products. Made by `BinaryRBMProp`."""
 
     def __init__(self, k, rule, engine, caller, base_key):
@@ -208,7 +207,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
     def create_operator(self, ctx, in_shapes, in_dtypes):
         # Called in the thread of the caller, which the operator itself will not see.
         base_key = None if self.keyed else draw_key().asnumpy().tolist()
-        return BinaryRBM(self.k, self.rule, self.engine, caller_number(), base_key)
+        return BinaryRBMOperator(self.k, self.rule, self.engine, caller_number(), base_key)
 
 
 # --- Symbol -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     python benchmarks/likelihood.py
 
 2x2 bars and stripes, 4 hidden units, trained along the exact gradient; 100 chains a run, base rate of the data's means,
-which are 1/2. Printed is the root mean square error over the runs, in nats, for each ladder.
+which are 1/2. Printed is the root mean square error over the runs, in nats, for each schedule.
 """
 
 import argparse
@@ -17,10 +17,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import reference  # noqa: E402
 
 import ais  # noqa: E402
-from gluon_rbm.likelihood import (
-    annealing,
-    partition,  # noqa: E402
-)
+from gluon_rbm.likelihood import estimates, schedules  # noqa: E402
 
 
 def _parse(argv):
@@ -43,15 +40,15 @@ def root_mean_square_errors(machine, schedule, num_distributions, args):
         reverse_start="exact",
         key=[args.seed],
     )
-    summaries = (partition.summarize_log_weights, partition.summarize_reverse)
+    summaries = (estimates.summarize_log_weights, estimates.summarize_reverse)
     sides = np.array(
         [
             [summarize(run, num_distributions).log_z for run in side.log_weights.reshape(args.runs, args.chains)]
             for summarize, side in zip(summaries, found)
         ]
     )
-    estimates = np.vstack([sides, sides.mean(axis=0)])
-    return np.sqrt(((estimates - reference.log_z(*machine)) ** 2).mean(axis=1))
+    found = np.vstack([sides, sides.mean(axis=0)])
+    return np.sqrt(((found - reference.log_z(*machine)) ** 2).mean(axis=1))
 
 
 def main(argv=None):
@@ -59,7 +56,7 @@ def main(argv=None):
     machine = reference.bars_and_stripes_machine(np.random.default_rng(1))
     print("2x2 bars and stripes, 4 hidden units: error of %d runs of %d chains, nats" % (args.runs, args.chains))
     for num_distributions in (100, 1000, 10000):
-        for schedule in annealing.SCHEDULES:
+        for schedule in schedules.SCHEDULES:
             errors = root_mean_square_errors(machine, schedule, num_distributions, args)
             print(
                 "| %5d | %-11s | forward %.4f | reverse %.4f | middle %.4f |" % (num_distributions, schedule, *errors),

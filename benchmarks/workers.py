@@ -45,11 +45,11 @@ def _parse(argv):
 
 def work(args):
     """Print seconds and bytes of a step, as JSON, if this worker leads."""
-    from binary_rbm_gluon import GluonLearner
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.cli import options
     from gluon_rbm.likelihood import learning
-    from gluon_rbm.training.process_group import DataParallelLearner, ProcessGroup
+    from gluon_rbm.training.learners import DataParallelLearner, GluonLearner
+    from gluon_rbm.training.process_group import ProcessGroup
 
     flags = ("num_hidden", "batch_size", "k")
     settings = [text for name in flags for text in ("--" + name.replace("_", "-"), str(getattr(args, name)))]
@@ -59,25 +59,25 @@ def work(args):
     arrays.update({name: mx.nd.random.uniform(shape=shape) > 0.5 for name, shape in shapes.items()})
     images = read_images(args.batch_size, args.num_visible)
     kind = "dist_sync" if "DMLC_ROLE" in os.environ else "device"
-    with ProcessGroup(kind, cuda=False) as exchange:
+    with ProcessGroup(kind, cuda=False) as group:
         learner = DataParallelLearner(
-            lambda arrays, context: GluonLearner(arguments, arrays, context, exchange.parts),
+            lambda arrays, context: GluonLearner(arguments, arrays, context, group.num_shards),
             arrays,
-            exchange,
+            group,
             learning.PLAIN,
         )
-        mx.random.seed(exchange.rank)
+        mx.random.seed(group.rank)
         times, before, computed = [], 0, 0
         for step in range(args.steps + 5):
             if step == 5:  # what came before warms up
                 before, computed = _bytes_on_loopback(), time.process_time()
             start = time.perf_counter()
-            learner.step([mx.nd.array(images[exchange.rank :: exchange.parts])])
+            learner.step([mx.nd.array(images[group.rank :: group.num_shards])])
             mx.nd.waitall()
             times.append(time.perf_counter() - start)
         computed = (time.process_time() - computed) / args.steps
         moved = (_bytes_on_loopback() - before) / args.steps
-        if exchange.leads:
+        if group.is_chief:
             print(json.dumps({"seconds": statistics.median(times[5:]), "computed": computed, "bytes": moved}))
 
 

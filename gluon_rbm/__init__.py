@@ -1,3 +1,119 @@
-"""The rooms behind `binary_rbm`, `ais` and the training scripts (see docs/design.md)."""
+"""Restricted Boltzmann machines on Apache MXNet: what a user needs, under one name each (see docs/design.md).
+
+A name is imported from its module when it is first used. Importing this package imports neither NumPy nor MXNet; it
+only installs the hook that lets a plain `import mxnet` work (see `gluon_rbm.backend.import_hook`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gluon_rbm.backend import import_hook
 
 __version__ = "0.1.0"
+
+__all__ = [
+    # Gluon blocks and networks
+    "BinaryRBMBlock",
+    "MultinaryRBMBlock",
+    "ConvolutionalRBMBlock",
+    "DeepBeliefNetwork",
+    "BinaryDeepBeliefNetwork",
+    # Families of units, for the blocks
+    "Multinary",
+    "OffsetSigmoids",
+    "NoisyReLU",
+    "Gaussian",
+    # Estimators of scikit-learn's interface
+    "BinaryRBM",
+    "LabelRBMClassifier",
+    "MultinaryRBM",
+    # Parameters, and how they are learned
+    "Parameters",
+    "LearningRule",
+    # Files
+    "load_model",
+    "load_dataset",
+    # Sampling
+    "run_chains",
+    "sample_chains",
+    "simulated_annealing",
+    "parallel_tempering",
+    "draw_classes",
+    "inpaint",
+    # Scores
+    "free_energy",
+    "pseudo_log_likelihood",
+    "log_partition",
+    # The device, and errors
+    "choose_context",
+    "InputError",
+    "DivergenceError",
+]
+
+if TYPE_CHECKING:
+    from binary_rbm import BinaryRBMBlock
+    from gluon_rbm.backend.devices import choose_context
+    from gluon_rbm.data.datasets import load as load_dataset
+    from gluon_rbm.errors import DivergenceError, InputError
+    from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM
+    from gluon_rbm.likelihood.ais import log_partition
+    from gluon_rbm.likelihood.learning import LearningRule
+    from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
+    from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
+    from gluon_rbm.models.deep_belief import DeepBeliefNetwork
+    from gluon_rbm.models.energy import Parameters, free_energy, pseudo_log_likelihood
+    from gluon_rbm.models.files import read_model as load_model
+    from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+    from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
+    from gluon_rbm.sampling.chains import parallel_tempering, sample_chains, simulated_annealing
+    from gluon_rbm.sampling.classes import draw_classes
+    from gluon_rbm.sampling.gibbs import run_chains
+    from gluon_rbm.sampling.inpainting import inpaint
+
+# The same at run time: name -> what it means. (`binary_rbm` stands beside this package.)
+_EXPORTS = {
+    "BinaryRBMBlock": "binary_rbm.BinaryRBMBlock",
+    "MultinaryRBMBlock": "gluon_rbm.models.multinary_rbm.MultinaryRBMBlock",
+    "ConvolutionalRBMBlock": "gluon_rbm.models.convolutional_rbm.ConvolutionalRBMBlock",
+    "DeepBeliefNetwork": "gluon_rbm.models.deep_belief.DeepBeliefNetwork",
+    "BinaryDeepBeliefNetwork": "gluon_rbm.models.binary_deep_belief.BinaryDeepBeliefNetwork",
+    "Multinary": "gluon_rbm.models.units.Multinary",
+    "OffsetSigmoids": "gluon_rbm.models.units.OffsetSigmoids",
+    "NoisyReLU": "gluon_rbm.models.units.NoisyReLU",
+    "Gaussian": "gluon_rbm.models.units.Gaussian",
+    "BinaryRBM": "gluon_rbm.estimators.BinaryRBM",
+    "LabelRBMClassifier": "gluon_rbm.estimators.LabelRBMClassifier",
+    "MultinaryRBM": "gluon_rbm.estimators.MultinaryRBM",
+    "Parameters": "gluon_rbm.models.energy.Parameters",
+    "LearningRule": "gluon_rbm.likelihood.learning.LearningRule",
+    "load_model": "gluon_rbm.models.files.read_model",
+    "load_dataset": "gluon_rbm.data.datasets.load",
+    "run_chains": "gluon_rbm.sampling.gibbs.run_chains",
+    "sample_chains": "gluon_rbm.sampling.chains.sample_chains",
+    "simulated_annealing": "gluon_rbm.sampling.chains.simulated_annealing",
+    "parallel_tempering": "gluon_rbm.sampling.chains.parallel_tempering",
+    "draw_classes": "gluon_rbm.sampling.classes.draw_classes",
+    "inpaint": "gluon_rbm.sampling.inpainting.inpaint",
+    "free_energy": "gluon_rbm.models.energy.free_energy",
+    "pseudo_log_likelihood": "gluon_rbm.models.energy.pseudo_log_likelihood",
+    "log_partition": "gluon_rbm.likelihood.ais.log_partition",
+    "choose_context": "gluon_rbm.backend.devices.choose_context",
+    "InputError": "gluon_rbm.errors.InputError",
+    "DivergenceError": "gluon_rbm.errors.DivergenceError",
+}
+
+import_hook.install()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _EXPORTS[name].rpartition(".")
+    globals()[name] = found = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,9 +1,11 @@
 """Errors a user can do something about: one line each, and an exit status for the scripts."""
 
+from __future__ import annotations
+
 __all__ = ["InputError", "DivergenceError", "one_line"]
 
 
-def one_line(text):
+def one_line(text: object) -> str:
     """The text with what cannot be printed as its escapes: line breaks and undecodable bytes in names of files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
@@ -13,7 +15,7 @@ class InputError(ValueError):
 
     exit_status = 2
 
-    def __str__(self):
+    def __str__(self) -> str:
         return one_line(super().__str__())
 
 

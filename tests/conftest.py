@@ -55,6 +55,14 @@ def generator(seed):
     return np.random.default_rng(seed)
 
 
+@pytest.fixture
+def short_showcase(monkeypatch):
+    """Pictures of chains after 10 sweeps instead of thousands."""
+    from gluon_rbm.training import binary_pictures
+
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
+
+
 if sys.version_info < (3, 10):
 
     @pytest.fixture(autouse=True)

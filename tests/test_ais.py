@@ -7,7 +7,7 @@ import reference
 import ais
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.likelihood import annealing, enumeration, partition
+from gluon_rbm.likelihood import enumeration, estimates, schedules
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
@@ -27,7 +27,7 @@ def repeated(machine, ctx, seed, **settings):
     )
     return np.array(
         [
-            ais.summarize_log_weights(run, whole.num_distributions).log_z
+            estimates.summarize_log_weights(run, whole.num_distributions).log_z
             for run in whole.log_weights.reshape((REPEATS, 50))
         ]
     )
@@ -108,15 +108,15 @@ def test_the_key_and_mxnets_seed_rule_the_noise(ctx, seed, generator):
     np.testing.assert_array_equal(run(), first)
 
 
-def test_doubt():
-    good = ais.summarize_log_weights(np.zeros(100), 1000)
-    few = ais.summarize_log_weights(np.zeros(100), 10)
-    carried_by_one = ais.summarize_log_weights(np.r_[50.0, np.zeros(99)], 1000)
-    assert good.doubt == ""
-    assert ais.summarize_log_weights(np.zeros(3), 1000).doubt == "only 3 chains, too few for an interval"
-    assert few.doubt == "only 10 intermediate distributions"
-    assert carried_by_one.doubt == "effective sample size 1.0 of 100 chains"
-    assert ais.summarize_log_weights(np.zeros(1), 1000)[1:3] == (-np.inf, np.inf)
+def test_warnings():
+    good = estimates.summarize_log_weights(np.zeros(100), 1000)
+    few = estimates.summarize_log_weights(np.zeros(100), 10)
+    carried_by_one = estimates.summarize_log_weights(np.r_[50.0, np.zeros(99)], 1000)
+    assert good.warning == ""
+    assert estimates.summarize_log_weights(np.zeros(3), 1000).warning == "only 3 chains, too few for an interval"
+    assert few.warning == "only 10 intermediate distributions"
+    assert carried_by_one.warning == "effective sample size 1.0 of 100 chains"
+    assert estimates.summarize_log_weights(np.zeros(1), 1000)[1:3] == (-np.inf, np.inf)
 
 
 def test_smoothed_visible_bias():
@@ -145,7 +145,7 @@ def repeated_bracket(machine, ctx, seed, chains, repeats, **settings):
     whole = ais.bracket(
         *arrays(machine, ctx), num_chains=count, chains_at_once=count, reverse_start="exact", key=[seed], **settings
     )
-    summaries = (partition.summarize_log_weights, partition.summarize_reverse)
+    summaries = (estimates.summarize_log_weights, estimates.summarize_reverse)
     return [
         [summarize(run, side.num_distributions) for run in side.log_weights.reshape((repeats, chains))]
         for summarize, side in zip(summaries, whole)
@@ -160,7 +160,7 @@ def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, genera
     """
     checked = 0
     for machine, base in random_machines(24 if engine == "native" else 8, generator):
-        exact, schedule = exact_log_z(machine), generator.choice(annealing.SCHEDULES)
+        exact, schedule = exact_log_z(machine), generator.choice(schedules.SCHEDULES)
         settings = dict(num_distributions=int(generator.integers(2, 30)), base_visible_bias=base, schedule=schedule)
         sides = repeated_bracket(machine, ctx, seed, 10, 200, **settings)
         forward, reverse = (np.array([run.log_z for run in side]) - exact for side in sides)
@@ -245,28 +245,32 @@ def test_chains_start_reverse_ais_from_samples_of_the_machine(ctx, seed, generat
 
 def result(log_z, spread=0.01, num_distributions=1000):
     log_weights = log_z + spread * np.tile([-1.0, 1.0], 50)
-    return partition.summarize_log_weights(log_weights, num_distributions)
+    return estimates.summarize_log_weights(log_weights, num_distributions)
 
 
-def test_doubt_of_a_bracket():
-    def doubt(*sides):
-        return ais.Bracket(*sides, "exact").doubt
+def test_warnings_of_a_bracket():
+    def warning(*sides):
+        return ais.Bracket(*sides, "exact").warning
 
-    assert doubt(result(5), result(5.1)) == "" == doubt(result(5), result(5.9)) == doubt(result(5.001), result(5))
-    assert doubt(result(5), result(6.1)) == "the bracket of log Z is 1.11 nats wide"
-    assert doubt(result(5.1), result(5)).startswith("the bracket is upside down: forward AIS, which should lie below,")
-    assert doubt(result(5, num_distributions=10), result(5)) == "forward: only 10 intermediate distributions"
-    assert doubt(result(5), partition.summarize_reverse(np.full(5, 5.0), 1000)) == (
+    assert warning(result(5), result(5.1)) == "" == warning(result(5), result(5.9)) == warning(result(5.001), result(5))
+    assert warning(result(5), result(6.1)) == "the bracket of log Z is 1.11 nats wide"
+    assert warning(result(5.1), result(5)).startswith(
+        "the bracket is upside down: forward AIS, which should lie below,"
+    )
+    assert warning(result(5, num_distributions=10), result(5)) == "forward: only 10 intermediate distributions"
+    assert warning(result(5), estimates.summarize_reverse(np.full(5, 5.0), 1000)) == (
         "reverse: only 5 chains, too few for an interval"
     )
-    assert doubt(partition.summarize_log_weights([5.0], 1000), result(5)).endswith("the bracket of log Z is unbounded")
+    assert warning(estimates.summarize_log_weights([5.0], 1000), result(5)).endswith(
+        "the bracket of log Z is unbounded"
+    )
     bracket = ais.Bracket(result(5), result(5.5), "exact")
     assert (bracket.low, bracket.high) == (bracket.forward.low, bracket.reverse.high)
 
 
 def test_reverse_is_the_mirror_of_forward(generator):
     log_weights = generator.normal(size=50)
-    forward, reverse = partition.summarize_log_weights(-log_weights, 7), partition.summarize_reverse(log_weights, 7)
+    forward, reverse = estimates.summarize_log_weights(-log_weights, 7), estimates.summarize_reverse(log_weights, 7)
     assert (reverse.log_z, reverse.low, reverse.high) == (-forward.log_z, -forward.high, -forward.low)
     assert reverse.effective_sample_size == forward.effective_sample_size and reverse.num_distributions == 7
     np.testing.assert_array_equal(reverse.log_weights, log_weights)
@@ -276,15 +280,15 @@ def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator,
     machine, path = arrays(reference.random_machine(6, 5, generator)), tmp_path / "state"
     settings = dict(num_chains=30, chains_at_once=20, num_distributions=50, schedule="adaptive", key=[seed])
     expected = ais.bracket(*machine, reverse_start="chains", **settings)
-    whole, calls = gibbs.anneal, []
+    whole, calls = gibbs.anneal_with_weights, []
 
     def anneal(*args, **more):
         calls.append(1)
-        if len(calls) == 60:  # after the pilot's 50, and each climb of a block has three
+        if len(calls) == 60:  # after the pilot's 50, and each annealing of a block has three
             raise KeyboardInterrupt
         return whole(*args, **more)
 
-    monkeypatch.setattr(gibbs, "anneal", anneal)
+    monkeypatch.setattr(gibbs, "anneal_with_weights", anneal)
     with pytest.raises(KeyboardInterrupt):
         ais.bracket(*machine, reverse_start="chains", state=path, **settings)
     assert path.exists()
@@ -316,7 +320,7 @@ def test_brackets_that_cannot_be(generator, settings, message):
 
 
 def test_exact_samples_of_a_large_machine_are_refused_at_once(monkeypatch):
-    monkeypatch.setattr(gibbs, "anneal", None)
+    monkeypatch.setattr(gibbs, "anneal_with_weights", None)
     with pytest.raises(InputError, match="enumeration ends at 25"):
         ais.bracket(*arrays((np.zeros(30), np.zeros(30), np.zeros((30, 30)))), reverse_start="exact")
 
@@ -418,6 +422,6 @@ def test_parameters_that_cannot_be_used(generator):
         ais.log_partition(*arrays((machine[0] * np.inf, *machine[1:])))
     for weight in (np.nan, np.inf, -np.inf):
         with pytest.raises(InputError, match="log Z is not finite"):
-            ais.summarize_log_weights(np.array([1.0, weight]), 1000)
+            estimates.summarize_log_weights(np.array([1.0, weight]), 1000)
     with pytest.raises(InputError, match="base rate has shape"):
         ais.log_partition(*arrays(machine), base_visible_bias=np.zeros(4))

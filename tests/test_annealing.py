@@ -5,7 +5,8 @@ from tqdm import tqdm
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.likelihood import annealing
+from gluon_rbm.likelihood import ais, schedules, state_file
+from gluon_rbm.likelihood.state_file import StateFile
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
@@ -14,20 +15,20 @@ def parameters(machine, ctx=None):
     return Parameters(*(mx.nd.array(array, ctx=ctx) for array in machine))
 
 
-# --- Ladders ----------------------------------------------------------------------------------------------------------
+# --- Schedules --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ladder", [annealing.linear, annealing.three_piece])
+@pytest.mark.parametrize("schedule", [schedules.linear, schedules.three_piece])
 @pytest.mark.parametrize("num_distributions", [1, 2, 7, 1000])
-def test_ladders_rise_from_0_to_1(ladder, num_distributions):
-    betas = ladder(num_distributions)
+def test_schedules_rise_from_0_to_1(schedule, num_distributions):
+    betas = schedule(num_distributions)
     assert len(betas) == num_distributions + 1 and betas[0] == 0 and betas[-1] == 1
     assert (np.diff(betas) > 0).all()
 
 
 def test_the_three_pieces_of_salakhutdinov_and_murray():
     expected = np.r_[np.linspace(0, 0.5, 501), np.linspace(0.5, 0.9, 4001)[1:], np.linspace(0.9, 1, 10001)[1:]]
-    np.testing.assert_allclose(annealing.three_piece(14500), expected, atol=1e-12)
+    np.testing.assert_allclose(schedules.three_piece(14500), expected, atol=1e-12)
 
 
 def losses(machine, betas):
@@ -41,20 +42,20 @@ def losses(machine, betas):
     return np.array(result)
 
 
-def test_the_adaptive_ladder_loses_as_much_at_every_step(engine, seed, generator):
+def test_the_adaptive_schedule_loses_as_much_at_every_step(engine, seed, generator):
     machine = (np.full(6, -1.0), np.full(4, -1.0), np.full((6, 4), 3.0))  # freezes in a narrow range of beta
     visible = mx.nd.array(generator.integers(0, 2, (2000, 6)))
-    betas = annealing.adaptive(40, parameters(machine), visible, mx.nd.zeros(6), [seed], engine)
+    betas = schedules.adaptive(40, parameters(machine), visible, mx.nd.zeros(6), [seed], engine)
     assert betas[0] == 0 and betas[-1] == 1 and (np.diff(betas) > 0).all() and len(betas) == 41
-    even, adapted = losses(machine, annealing.linear(40)), losses(machine, betas)
+    even, adapted = losses(machine, schedules.linear(40)), losses(machine, betas)
     assert even.max() > 20 * np.median(even)
     assert adapted.max() < 2 * np.median(adapted)
     assert adapted.sum() < 0.7 * even.sum()
 
 
-def test_an_adaptive_ladder_where_nothing_varies(engine, seed):
+def test_an_adaptive_schedule_where_nothing_varies(engine, seed):
     machine = (np.zeros(3), np.zeros(2), np.zeros((3, 2)))
-    betas = annealing.adaptive(10, parameters(machine), mx.nd.zeros((5, 3)), mx.nd.zeros(3), [seed], engine)
+    betas = schedules.adaptive(10, parameters(machine), mx.nd.zeros((5, 3)), mx.nd.zeros(3), [seed], engine)
     np.testing.assert_allclose(betas, np.linspace(0, 1, 11), atol=1e-12)
 
 
@@ -66,15 +67,24 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def climb(engine, seed, generator):
+def anneal(engine, seed, generator):
     machine = parameters(reference.random_machine(9, 7, generator))
     base, visible = mx.nd.array(generator.normal(size=9)), mx.nd.array(generator.integers(0, 2, (30, 9)))
-    ladders = {"up": np.linspace(0, 1, 95), "down": np.linspace(1, 0, 95)}
+    betas = {"up": np.linspace(0, 1, 95), "down": np.linspace(1, 0, 95)}
 
     def run(which, state=None, key=seed, name=None):
         with tqdm(total=94, disable=True) as bar:
-            result = annealing.anneal_chains(
-                machine, visible, ladders[which], 2, base, [key], engine, bar, state, name or which
+            result = ais.anneal_chains(
+                machine,
+                visible,
+                betas[which],
+                sweeps=2,
+                base_visible_bias=base,
+                key=[key],
+                engine=engine,
+                bar=bar,
+                state=state,
+                name=name or which,
             )
         return [result[0].asnumpy(), result[1]]
 
@@ -82,68 +92,70 @@ def climb(engine, seed, generator):
 
 
 def kill_after(monkeypatch, calls):
-    """A function that lets gibbs.anneal run so many times more."""
-    whole, left = gibbs.anneal, [calls]
+    """A function that lets gibbs.anneal_with_weights run so many times more."""
+    whole, left = gibbs.anneal_with_weights, [calls]
 
-    def anneal(*args, **settings):
+    def counted(*args, **settings):
         left[0] -= 1
         if left[0] < 0:
             raise Killed
         return whole(*args, **settings)
 
-    monkeypatch.setattr(gibbs, "anneal", anneal)
+    monkeypatch.setattr(gibbs, "anneal_with_weights", counted)
 
 
 @pytest.mark.parametrize("which", ["up", "down"])
-def test_a_climb_is_one_call_of_anneal(climb, which):
-    assert (climb(which)[1] != 0).all()
+def test_an_annealing_gives_every_chain_a_weight(anneal, which):
+    assert (anneal(which)[1] != 0).all()
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3, 6])
-def test_a_climb_that_was_killed_goes_on_with_the_same_result(climb, monkeypatch, tmp_path, calls):
-    expected = [climb("up"), climb("down")]
-    monkeypatch.setattr(annealing, "_SECONDS_BETWEEN_SAVES", 0)
+def test_an_annealing_that_was_killed_goes_on_with_the_same_result(anneal, monkeypatch, tmp_path, calls):
+    expected = [anneal("up"), anneal("down")]
+    monkeypatch.setattr(state_file, "_SECONDS_BETWEEN_SAVES", 0)
     path = tmp_path / "state"
     with monkeypatch.context() as patch:
-        kill_after(patch, calls)  # five calls a climb
+        kill_after(patch, calls)  # five calls an annealing
         with pytest.raises(Killed):
             for which in ("up", "down"):
-                climb(which, annealing.State(path))
+                anneal(which, StateFile(path))
     done = []
-    whole = gibbs.anneal
-    monkeypatch.setattr(gibbs, "anneal", lambda *args, **settings: done.append(1) or whole(*args, **settings))
-    state = annealing.State(path)
+    whole = gibbs.anneal_with_weights
+    monkeypatch.setattr(
+        gibbs, "anneal_with_weights", lambda *args, **settings: done.append(1) or whole(*args, **settings)
+    )
+    state = StateFile(path)
     for which, (visible, log_weights) in zip(("up", "down"), expected):
-        found = climb(which, state)
+        found = anneal(which, state)
         np.testing.assert_array_equal(found[0], visible)
         np.testing.assert_array_equal(found[1], log_weights)
     assert len(done) == 10 - calls
     assert sorted(file.name for file in tmp_path.iterdir()) == ["state"]
 
 
-def test_a_state_is_not_written_all_the_time(climb, monkeypatch, tmp_path):
+def test_a_state_is_not_written_all_the_time(anneal, monkeypatch, tmp_path):
     path = tmp_path / "state"
     with monkeypatch.context() as patch:
         kill_after(patch, 4)
         with pytest.raises(Killed):
-            climb("up", annealing.State(path))
+            anneal("up", StateFile(path))
     assert not path.exists()
-    climb("up", annealing.State(path))
+    anneal("up", StateFile(path))
     assert path.exists()
 
 
-def test_a_state_of_another_run(climb, tmp_path, seed):
+def test_a_state_of_another_run(anneal, tmp_path, seed):
     path = tmp_path / "state"
-    climb("up", annealing.State(path))
+    anneal("up", StateFile(path))
     for other in ({"key": seed + 1}, {"which": "down", "name": "up"}):
         with pytest.raises(InputError, match="another model or other settings"):
-            climb(**{"which": "up", "state": annealing.State(path), **other})
+            anneal(**{"which": "up", "state": StateFile(path), **other})
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_a_damaged_state(climb, tmp_path, content):
+def test_a_damaged_state(anneal, tmp_path, content):
     path = tmp_path / "state"
-    climb("up", annealing.State(path))
+    anneal("up", StateFile(path))
     path.write_bytes(path.read_bytes()[:-200] if content is None else content)
     with pytest.raises(InputError, match="not a whole state file; choose another"):
-        annealing.State(path)
+        StateFile(path)

@@ -17,7 +17,7 @@ from gluon_rbm.models import binary_deep_belief
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_parameters
-from gluon_rbm.training import binary_training
+from gluon_rbm.training import binary_pictures
 
 DRAWS = 50000
 SIGNIFICANCE = 1e-6  # a test of a true hypothesis fails once in a million runs
@@ -176,7 +176,7 @@ SMALL += ["--monitor-every", "100", "--ais-batch-size", "20", "--ais-num-batch",
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 5)
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 5)
 
 
 def train(folder, *arguments):

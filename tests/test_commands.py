@@ -13,7 +13,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.sampling import diagnostics
-from gluon_rbm.training import binary_training
+from gluon_rbm.training import binary_pictures
 
 NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 DIGITS = ("--dataset", "digits", "--no-cuda")
@@ -114,11 +114,11 @@ def test_sample_needs_no_data(run, model, tmp_path, monkeypatch):
     assert run("sample", "--sweeps", 2)[0] == 0
 
 
-def test_sample_has_a_judge(run, results):
-    status, text, _ = run("sample", "--start", "images", "--sweeps", 1, "--judge")
+def test_sample_has_a_classifier(run, results):
+    status, text, _ = run("sample", "--start", "images", "--sweeps", 1, "--classifier")
     found = results("sample")[0]
     assert status == 0 and sum(found["class_shares"]) == pytest.approx(1) and found["judge"]["accuracy"] > 0.95
-    assert "classes, by the judge: %.3f" % found["class_shares"][0] in text
+    assert "classes, by the classifier: %.3f" % found["class_shares"][0] in text
 
 
 @pytest.fixture
@@ -358,7 +358,7 @@ def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
 
 
 def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
     folder = tmp_path / "exercise"
     arguments = ["exercise", *DIGITS, "--hidden", 3, 4, "--num-epoch", 2, "--sweeps", 4, 20, "--output-dir", folder]
     arguments = [str(argument) for argument in arguments]

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from test_multinary_rbm import LEARNED, MODES, array, gradients
+from block_checks import LEARNED, MODES, array, gradients
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError

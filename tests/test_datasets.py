@@ -1,21 +1,17 @@
 """Data sets: what is read, what is refused and how, downloads from a server on this machine, batches."""
 
-import contextlib
 import gzip
-import hashlib
-import io
 import os
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
+from published_files import IDX_NAMES, Server, cifar10_archive, cifar10_members, idx_bytes, sha256
 
 from gluon_rbm.data import batches, datasets, downloads
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
@@ -23,7 +19,6 @@ from gluon_rbm.data.statistics import mean_image
 from gluon_rbm.errors import InputError
 
 REAL_DATA = os.environ.get("MXNET_RBM_DATA")
-IDX_NAMES = [file.name for file in downloads.SOURCES["mnist"]]
 IMAGES_NAME, LABELS_NAME = IDX_NAMES[:2]
 
 
@@ -47,15 +42,6 @@ def fails(call, *parts):
 
 
 # -- small published data sets -----------------------------------------------------------------------------------------
-
-
-def idx_bytes(array, dtype_code=8):
-    sizes = np.array(array.shape, ">u4").tobytes()
-    return bytes([0, 0, dtype_code, array.ndim]) + sizes + array.tobytes()
-
-
-def sha256(content):
-    return hashlib.sha256(content).hexdigest()
 
 
 class Published:
@@ -208,28 +194,6 @@ def test_hash_table():
 # -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
 
 
-def cifar10_archive(members):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in members.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def cifar10_members():
-    """Two records each. Image r of file f: label 2 f + r; red f, green 100 + the row, blue 200 + the column."""
-    rows, columns = np.mgrid[:32, :32].astype(np.uint8)
-    members = {"readme.html": b"hello"}
-    for f, name in enumerate(
-        ["data_batch_2", "data_batch_1", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
-    ):
-        planes = np.stack([np.full_like(rows, f), 100 + rows, 200 + columns]).tobytes()
-        members[f"{name}.bin"] = b"".join(bytes([2 * f + record]) + planes for record in (0, 1))
-    return members
-
-
 def publish_cifar10(monkeypatch, folder, archive, sha=None):
     file = downloads.RemoteFile("cifar-10-binary.tar.gz", (), sha or sha256(archive))
     monkeypatch.setitem(downloads.SOURCES, "cifar10", [file])
@@ -272,50 +236,6 @@ def test_bad_cifar10(monkeypatch, tmp_path):
 
 
 # -- downloads ---------------------------------------------------------------------------------------------------------
-
-
-class Server:
-    """Answers `/folder/name` from `folders`: {folder: {name: bytes}}; those of `cut` lose their second half."""
-
-    def __init__(self):
-        self.folders, self.cut, self.requests = {}, set(), []
-        self.redirected, self.endless, self.slow = set(), set(), set()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                _, folder, name = self.path.split("/")
-                server.requests.append((folder, name))
-                content = server.folders.get(folder, {}).get(name)
-                if folder in server.redirected:
-                    self.send_response(302)
-                    self.send_header("Location", self.path)
-                    self.end_headers()
-                    return
-                if folder in server.slow | server.endless:
-                    self.send_response(200)
-                    self.end_headers()
-                    with contextlib.suppress(OSError):  # until the client has enough
-                        while not server.closed:
-                            self.wfile.write(bytes(1 << 16) if folder in server.endless else b"x")
-                            time.sleep(0.02 if folder in server.slow else 0)
-                    return
-                self.send_response(404 if content is None else 200)
-                content = content or b""
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("Content-Encoding", "gzip")  # as some servers say of archives; it must stay one
-                self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if folder in server.cut else content)
-
-            def log_message(self, *args):
-                pass
-
-        self.closed = False
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def mirror(self, folder):
-        return f"http://127.0.0.1:{self.http.server_port}/{folder}/"
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import warnings
 
 import numpy as np
 import pytest
+from block_checks import LEARNED, MODES, array
 from scipy import special
-from test_multinary_rbm import LEARNED, MODES, array
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError

@@ -29,7 +29,7 @@ def test_autocorrelation_time_of_a_known_process(seed, generator, correlation, c
     assert diagnostics.effective_sample_size(series) == pytest.approx(chains * steps / tau)
     assert abs(diagnostics.split_r_hat(series) - 1) < 50 * exact / steps
     if steps > 200 * exact:  # then R-hat is below 1 + tau / steps
-        assert diagnostics.doubt(series) is None
+        assert diagnostics.reasons_for_warning(series) is None
 
 
 def test_effective_sample_size_is_the_variance_of_the_mean(seed, generator):
@@ -40,27 +40,27 @@ def test_effective_sample_size_is_the_variance_of_the_mean(seed, generator):
     assert variance * np.mean(sizes) == pytest.approx(1, abs=5 * np.sqrt(2 / 1000) + 0.02)
 
 
-def test_chains_stuck_in_modes_of_their_own_are_doubted(seed, generator):
+def test_chains_stuck_in_modes_of_their_own_are_warned_of(seed, generator):
     series = generator.normal(size=(4, 5000)) + np.array([[0], [0], [10], [10]])
     within, between = 1, np.var([0, 0, 10, 10], ddof=1)
     assert diagnostics.split_r_hat(series) == pytest.approx(
         np.sqrt((within + between * 8 / 7 * 3 / 4) / within), rel=0.02
     )
     assert diagnostics.effective_sample_size(series) < 20
-    assert "chains disagree: split-R-hat is" in diagnostics.doubt(series)
-    assert diagnostics.doubt(generator.normal(size=(4, 5000))) is None
+    assert "chains disagree: split-R-hat is" in diagnostics.reasons_for_warning(series)
+    assert diagnostics.reasons_for_warning(generator.normal(size=(4, 5000))) is None
 
 
 def test_a_chain_that_drifts_disagrees_with_itself(seed, generator):
     series = generator.normal(size=(1, 1000)) + np.linspace(0, 3, 1000)
     assert diagnostics.split_r_hat(series) > 1.1
-    assert "disagree" in diagnostics.doubt(series)
+    assert "disagree" in diagnostics.reasons_for_warning(series)
 
 
-def test_a_chain_too_short_is_doubted(seed, generator):
+def test_a_chain_too_short_is_warned_of(seed, generator):
     series = first_order(0.99, 3, 500, generator)
-    time, size, r_hat, doubt = diagnostics.diagnose(series)
-    assert "autocorrelation times long, and should be 50" in doubt
+    time, size, r_hat, warning = diagnostics.diagnose(series)
+    assert "autocorrelation times long, and should be 50" in warning
     assert (time, size) == (diagnostics.autocorrelation_time(series), diagnostics.effective_sample_size(series))
     assert r_hat == diagnostics.split_r_hat(series)
 
@@ -68,12 +68,12 @@ def test_a_chain_too_short_is_doubted(seed, generator):
 def test_chains_that_never_move(seed):
     assert diagnostics.autocorrelation_time(np.ones((2, 10))) == np.inf
     assert diagnostics.effective_sample_size(np.ones((2, 10))) == 0
-    assert "nothing varies in 10 steps of 2 chains" in diagnostics.doubt(np.ones((2, 10)))
+    assert "nothing varies in 10 steps of 2 chains" in diagnostics.reasons_for_warning(np.ones((2, 10)))
     apart = np.tile([[0.0], [1.0]], (1, 10))
-    assert diagnostics.split_r_hat(apart) == np.inf and "disagree" in diagnostics.doubt(apart)
+    assert diagnostics.split_r_hat(apart) == np.inf and "disagree" in diagnostics.reasons_for_warning(apart)
 
 
 def test_errors():
     for series in (np.ones(10), np.ones((0, 10)), np.ones((2, 3)), np.full((2, 10), np.nan)):
         with pytest.raises(InputError, match="diagnostics need"):
-            diagnostics.doubt(series)
+            diagnostics.reasons_for_warning(series)

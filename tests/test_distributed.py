@@ -10,16 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_exchange import assert_equally_good, likelihoods, parse
-from test_training import SMALL, learned, one_line
+from parallel_learning import assert_equally_good, likelihoods, parse
+from training_runs import SMALL, learned, one_line
 
 import binary_rbm_gluon
 from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
-from gluon_rbm.training import parallel, process_group
+from gluon_rbm.training.process_group import ProcessGroup
+from gluon_rbm.training.run import open_folder
 
 ROOT = os.path.dirname(os.path.abspath(binary_rbm_gluon.__file__))
 PATIENCE = 120  # seconds for anything on a busy machine; a test that needs so many fails
@@ -27,20 +29,18 @@ PATIENCE = 120  # seconds for anything on a busy machine; a test that needs so m
 # A script that also says, after each epoch, what its worker holds.
 SCRIPT = """
 import hashlib, sys
-import binary_rbm_{api} as script
-from gluon_rbm import training
+from gluon_rbm.cli import train_binary
+from gluon_rbm.training import binary_pictures
 
-finish = training._Run._finish_epoch
+def say(state, output):
+    if state.step + 1 == state.lengths.steps:
+        digest = hashlib.sha256()
+        for array in state.learned().values():
+            digest.update(array.asnumpy())
+        print("digest", state.epoch + 1, digest.hexdigest(), flush=True)
 
-def finish_and_say(self):
-    finish(self)
-    digest = hashlib.sha256()
-    for array in self._learned().values():
-        digest.update(array.asnumpy())
-    print("digest", self.epoch, digest.hexdigest(), flush=True)
-
-training._SHOWCASE_SWEEPS, training._Run._finish_epoch = 10, finish_and_say
-sys.exit(script.main(sys.argv[1:]))
+binary_pictures.SHOWCASE_SWEEPS = 10
+sys.exit(train_binary.main(sys.argv[1:], "binary_rbm_{api}.py", "{api}", [say]))
 """
 
 
@@ -169,12 +169,12 @@ def test_a_killed_worker_ends_all_others_and_the_run_goes_on(tmp_path):
 
 LEARN = """
 import sys
-import test_exchange
-from gluon_rbm.exchange import Exchange
+import parallel_learning
+from gluon_rbm.training.process_group import ProcessGroup
 
-with Exchange("dist_sync", cuda=False) as workers:
-    arguments = test_exchange.parse("--learning-rate", "2")
-    print("learned", *test_exchange.likelihoods(arguments, sys.argv[1:], workers))
+with ProcessGroup("dist_sync", cuda=False) as workers:
+    arguments = parallel_learning.parse("--learning-rate", "2")
+    print("learned", *parallel_learning.likelihoods(arguments, sys.argv[1:], workers))
 """
 
 
@@ -217,13 +217,13 @@ def test_whoever_is_killed_all_others_end(tmp_path, victim):
 
 # --- The watch, among processes that do nothing else ------------------------------------------------------------------
 
-ATTEND = "from gluon_rbm import peers; peers.attend(); import time; time.sleep(100)"
+ATTEND = "from gluon_rbm.backend import heartbeat; heartbeat.attend(); import time; time.sleep(100)"
 WORK = """
 import sys, time
-from gluon_rbm import peers
+from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
 try:
-    one = peers.Watch(peers.address())
+    one = heartbeat.Heartbeat(heartbeat.address())
 except InputError as error:
     sys.exit(str(error))
 print("all are there", flush=True)
@@ -300,15 +300,15 @@ def test_a_stranger_at_the_door_is_left_alone(tmp_path):
 STRANGER = """
 import os, pickle, sys
 import numpy as np
-from gluon_rbm.exchange import Exchange
+from gluon_rbm.training.process_group import ProcessGroup
 
 class Program:
     def __reduce__(self):
         return os.mkdir, (sys.argv[1],)
 
-with Exchange("dist_sync", cuda=False) as worker:
+with ProcessGroup("dist_sync", cuda=False) as worker:
     worker._kv._send_command_to_servers(0, pickle.dumps(Program(), protocol=0).decode("ascii"))
-    print("the sum is", worker.gather("x", np.ones(3)).tolist())
+    print("the sum is", worker.all_gather("x", np.ones(3)).tolist())
 """
 
 
@@ -361,23 +361,25 @@ def test_a_role_that_mxnet_would_wait_for(tmp_path, role):
 
 def test_workers_with_other_arguments():
     class Theirs:
-        leads, rank, leader = False, 1, 0
+        is_chief, rank, chief = False, 1, 0
 
         @staticmethod
         def broadcast(content):
             return json.dumps({**json.loads(content.decode()), "k": 3}).encode()
 
-    run = object.__new__(parallel.ParallelRun)
-    run.exchange = Theirs
-    assert run.open_folder(None, "x", {"k": 3, "seed": 1}, [], None) is None
+    settings = SimpleNamespace(resumable=list)
+    assert open_folder(settings, "x", {"k": 3, "seed": 1}, Theirs, None) is None
     with pytest.raises(InputError, match="worker 1 has --k 2, worker 0 has 3"):
-        run.open_folder(None, "x", {"k": 2, "seed": 1}, [], None)
+        open_folder(settings, "x", {"k": 2, "seed": 1}, Theirs, None)
 
 
 def test_workers_that_are_no_longer_equal(monkeypatch):
-    one = process_group.ProcessGroup("device", cuda=False)
+    one = ProcessGroup("device", cuda=False)
     one.check_equal({"w": np.ones(3)})
-    monkeypatch.setattr(one, "gather", lambda name, row: np.stack([row, row + 1]))
+    monkeypatch.setattr(one, "num_workers", 2)
+    monkeypatch.setattr(one, "all_gather", lambda name, row: np.stack([row, row]))
+    one.check_equal({"w": np.ones(3)})
+    monkeypatch.setattr(one, "all_gather", lambda name, row: np.stack([row, row + 1]))
     with pytest.raises(InputError, match="the parameters of worker 1 are no longer those of worker 0"):
         one.check_equal({"w": np.ones(3)})
 

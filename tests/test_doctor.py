@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from test_framework import fails_to_load, make_site, run_python
+from sites import fails_to_load, make_site, run_python
 
 from gluon_rbm import __main__
 from gluon_rbm.backend import native

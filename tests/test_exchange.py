@@ -1,41 +1,22 @@
 """Several devices of one process, for which mx.cpu(0), mx.cpu(1), ... stand in."""
 
-import signal
-
 import numpy as np
 import pytest
 import reference
-from test_training import SCRIPTS, SMALL, assert_same, learned, one_line, run, short_showcase  # noqa: F401
+from parallel_learning import assert_equally_good, likelihoods, parse, replicas
+from training_runs import LEARNED, SCRIPTS, assert_same, learned, one_line, run, run_interrupted
 
 import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.cli import options
-from gluon_rbm.data import datasets
-from gluon_rbm.data.batches import to_visible
 from gluon_rbm.likelihood import learning
-from gluon_rbm.training import binary_training, process_group
+from gluon_rbm.training import process_group
 
-LEARNERS = {"gluon": binary_rbm_gluon.GluonLearner, "module": binary_rbm_module.ModuleLearner}
-LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 @pytest.fixture(params=SCRIPTS)
 def api(request):
     return request.param
-
-
-def parse(*arguments):
-    return options.parse([*SMALL, *arguments], "x")
-
-
-def replicas(api, args, device=None):
-    """A learner on --num-devices devices, and its exchange."""
-    device = device or process_group.ProcessGroup(args.kv_store, cuda=False, num_devices=args.num_devices)
-    rule = binary_training._rule(args)
-    arrays = binary_training._initial_arrays(args, datasets.load(args.dataset), mx.cpu())
-    make = lambda arrays, context: LEARNERS[api](args, arrays, context, device.parts)  # noqa: E731
-    return process_group.DataParallelLearner(make, arrays, device, rule), device
 
 
 # --- The exchange -----------------------------------------------------------------------------------------------------
@@ -44,11 +25,11 @@ def replicas(api, args, device=None):
 @pytest.mark.parametrize("kind", ["local", "device"])
 def test_sums_of_devices(kind, generator):
     devices = process_group.ProcessGroup(kind, cuda=False, num_devices=3)
-    assert devices.contexts == [mx.cpu(0), mx.cpu(1), mx.cpu(2)] and devices.parts == 3 and devices.leads
+    assert devices.contexts == [mx.cpu(0), mx.cpu(1), mx.cpu(2)] and devices.num_shards == 3 and devices.is_chief
     for _ in range(3):  # a store that added to what it holds would show
         values = generator.integers(-100, 100, (3, 4, 5)).astype("float32")
         arrays = [mx.nd.array(value, ctx=context) for value, context in zip(values, devices.contexts)]
-        devices.sum("x", arrays)
+        devices.all_reduce("x", arrays)
         np.testing.assert_array_equal(arrays[0].asnumpy(), values.sum(axis=0))
 
 
@@ -56,18 +37,19 @@ def test_one_device_needs_no_store(generator):
     alone = process_group.ProcessGroup("device", cuda=False)
     values = generator.random((3, 4)).astype("float32")
     array = mx.nd.array(values)
-    alone.sum("x", [array])
+    alone.all_reduce("x", [array])
     np.testing.assert_array_equal(array.asnumpy(), values)
-    assert alone._kv is None and alone.parts == 1 and alone.broadcast(b"abc") == b"abc"
-    np.testing.assert_array_equal(alone.gather("x", values), values[np.newaxis])
-    np.testing.assert_array_equal(alone.place(values).asnumpy(), values)
+    assert alone._kv is None and alone.num_shards == 1 and alone.broadcast(b"abc") == b"abc"
+    np.testing.assert_array_equal(alone.all_gather("x", values), values[np.newaxis])
+    (shard,) = alone.scatter(values)
+    np.testing.assert_array_equal(shard.asnumpy(), values)
 
 
 @pytest.mark.parametrize("count, parts", [(8, 2), (8, 4), (6, 4), (5, 2), (1, 3), (2, 5)])
 def test_shares_of_a_batch(count, parts):
     devices = process_group.ProcessGroup("device", cuda=False, num_devices=parts)
     batch = np.arange(2 * count, dtype="float32").reshape((count, 2))
-    shares = [share.asnumpy() for share in devices.place(batch)]
+    shares = [share.asnumpy() for share in devices.scatter(batch)]
     assert {share.shape for share in shares} == {(-(-count // parts), 2)}
     joined = np.concatenate(shares)
     np.testing.assert_array_equal(joined[:count], batch)
@@ -85,7 +67,7 @@ def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
     learner, devices = replicas(api, args)
     before = {name: array.asnumpy() for name, array in learner.arrays().items()}
     batch = generator.integers(0, 2, (8, 16)).astype("float32")
-    learner.step(devices.place(batch) if devices.parts > 1 else [mx.nd.array(batch)])
+    learner.step(devices.scatter(batch) if devices.parts > 1 else [mx.nd.array(batch)])
     mx.nd.waitall()
     after = learner.gathered()
     a, b, w = (before[name] for name in LEARNED)
@@ -121,7 +103,7 @@ def test_offsets_follow_the_joint_batch(api, generator):
     learner, devices = replicas(api, parse("--num-devices", "2", "--centering", "0.1"))
     before = learner.arrays()["aux_visible_offset"].asnumpy()
     batch = generator.integers(0, 2, (8, 16)).astype("float32")
-    learner.step(devices.place(batch))
+    learner.step(devices.scatter(batch))
     mx.nd.waitall()
     for one in learner.learners:
         np.testing.assert_allclose(
@@ -166,17 +148,8 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
     arguments += ["--monitor-every", "9", "--num-epoch", "3"]
     assert run(SCRIPTS[api], tmp_path / "whole", *arguments) == 0
 
-    original, steps = binary_training._Run._after_step, []
-
-    def stop(self, result, progress):
-        original(self, result, progress)
-        steps.append(progress)
-        if len(steps) == 6:  # of four in an epoch
-            signal.raise_signal(signal.SIGTERM)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(binary_training._Run, "_after_step", stop)
-        assert run(SCRIPTS[api], tmp_path / "parts", *arguments) == 143
+    sixth = lambda state: (state.epoch, state.step) == (1, 1)  # noqa: E731  (of four in an epoch)
+    assert run_interrupted(api, tmp_path / "parts", *arguments, when=sixth) == 143
     assert run(SCRIPTS[api], tmp_path / "parts", *arguments, "--resume") == 0
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
@@ -195,36 +168,6 @@ def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-devices", devices, *arguments) == 2
     assert flag + " cannot be divided among %s parts" % devices in one_line(capsys)
     assert not (tmp_path / "run").exists()
-
-
-def exact_log_likelihood(arrays, visible):
-    """Mean over images, by enumeration of the hidden states."""
-    a, b, w = (arrays[name].astype(float) for name in LEARNED)
-    hidden = reference.states(len(b))
-    log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
-    return (visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)).mean() - log_z
-
-
-def likelihoods(args, seeds, device=None):
-    """Exact log-likelihoods of four images after training on them with each seed; device : the exchange."""
-    visible = to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
-    for seed in map(int, seeds):
-        generator = np.random.default_rng(seed)
-        learner, parts = replicas("gluon", args, device)
-        mx.random.seed(seed + parts.rank)
-        for _ in range(60):
-            batch = parts.place(visible[generator.integers(0, 4, 8)])
-            learner.step(batch if isinstance(batch, list) else [batch])
-        yield exact_log_likelihood(learner.gathered(), visible)
-
-
-def assert_equally_good(one, other):
-    """The means of likelihoods are equal within 4.5 standard errors, and something was learned."""
-    one, other = np.array(one), np.array(other)
-    error = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / len(one))
-    print("one %.3f, other %.3f, standard error %.3f" % (one.mean(), other.mean(), error))
-    assert len(one) == len(other) and abs(one.mean() - other.mean()) < 4.5 * error
-    assert min(one.mean(), other.mean()) > 16 * np.log(0.5) + 2
 
 
 def test_two_devices_learn_as_well_as_one(generator):

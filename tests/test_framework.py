@@ -1,6 +1,5 @@
 """The door to MXNet: what it needs is provided, what is missing is said in one line, the device is chosen aloud."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -8,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sites import fails_to_load, make_site, run_python
 
 import gluon_rbm
-from gluon_rbm.backend import framework
+from gluon_rbm.backend import devices, framework, import_hook, wheels
 from gluon_rbm.backend.arrays import assign_product, from_host, host_view
 from gluon_rbm.backend.devices import _probe_gpu, choose_context
 from gluon_rbm.backend.framework import mx, versions
@@ -18,30 +18,6 @@ from gluon_rbm.errors import InputError
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
-
-
-def make_site(folder, packages=("numpy", "numpy.libs", "setuptools", "_distutils_hack"), wheels=(), mxnet=None):
-    """A site folder with the given installed packages, fake wheels of MXNet, and a fake one of source `mxnet`."""
-    installed = Path(np.__file__).parents[1]
-    (folder / "gluon_rbm").symlink_to(Path(gluon_rbm.__file__).parent)
-    for name in packages:
-        if (installed / name).exists():
-            (folder / name).symlink_to(installed / name)
-    for name in wheels:
-        information = folder / f"{name.replace('-', '_')}-1.9.1.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.9.1\n")
-    if mxnet is not None:
-        (folder / "mxnet").mkdir()
-        (folder / "mxnet" / "__init__.py").write_text(mxnet)
-    return folder
-
-
-def run_python(site, code):
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run(
-        [sys.executable, "-S", "-B", "-c", code], env=environment, cwd=site, capture_output=True, text=True, timeout=120
-    )
 
 
 def import_error(site):
@@ -52,10 +28,6 @@ def import_error(site):
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("ImportError: "), done.stderr
     return last_line
-
-
-def fails_to_load(reason):
-    return f"raise OSError({reason!r})"
 
 
 def test_says_how_to_install_a_missing_mxnet(tmp_path):
@@ -106,7 +78,7 @@ def test_says_what_else_the_linker_says(tmp_path):
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has distutils itself")
 def test_says_that_python_needs_setuptools(tmp_path):
-    message = import_error(make_site(tmp_path, packages=("numpy", "numpy.libs")))
+    message = import_error(make_site(tmp_path, packages=("numpy", "numpy.libs"), mxnet=""))
     assert "pip install setuptools" in message
 
 
@@ -158,12 +130,12 @@ def loaded(monkeypatch):
     names = []
 
     def load(path, mode):
-        assert mode == framework.ctypes.RTLD_GLOBAL
+        assert mode == wheels.ctypes.RTLD_GLOBAL
         names.append(Path(path).name)
         if "nvrtc" in path:
             raise OSError("cannot load")
 
-    monkeypatch.setattr(framework.ctypes, "CDLL", load)
+    monkeypatch.setattr(wheels.ctypes, "CDLL", load)
     return names
 
 
@@ -187,7 +159,7 @@ def test_preloads_what_is_there_after_what_it_needs(tmp_path, monkeypatch, loade
         add_library(site, folder, name)
     monkeypatch.setattr(sys, "path", [str(first), str(tmp_path / "nowhere"), str(second)])
 
-    framework._preload_cuda_libraries()
+    wheels.preload_cuda_libraries()
 
     assert loaded == ["libcudart.so.11.0", "libnvrtc.so.11.2", "libcublasLt.so.11", "libcublas.so.11", "libcudnn.so.8"]
 
@@ -195,8 +167,9 @@ def test_preloads_what_is_there_after_what_it_needs(tmp_path, monkeypatch, loade
 @pytest.mark.parametrize("wheel, preloads", [("mxnet", False), ("mxnet-cu112", True), ("mxnet-cu117", True)])
 def test_preloads_only_for_a_cuda_wheel(monkeypatch, wheel, preloads):
     called = []
-    monkeypatch.setattr(framework, "_installed_wheels", lambda: [wheel])
-    monkeypatch.setattr(framework, "_preload_cuda_libraries", lambda: called.append(True))
+    monkeypatch.setattr(wheels, "installed_wheels", lambda: [wheel])
+    monkeypatch.setattr(wheels, "preload_cuda_libraries", lambda: called.append(True))
+    import_hook.prepare.cache_clear()
     assert framework._import_mxnet() is mx
     assert bool(called) == preloads
 
@@ -267,24 +240,24 @@ def test_probe_finds_a_working_gpu(monkeypatch):
 
 
 def test_default_takes_the_gpu_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: None)
+    monkeypatch.setattr(devices, "_probe_gpu", lambda device_id: None)
     assert choose_context(device_id=1) == (mx.gpu(1), None)
     assert choose_context(cuda=True, device_id=1) == (mx.gpu(1), None)
 
 
 def test_default_falls_back_to_the_cpu_and_says_why(monkeypatch):
-    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
+    monkeypatch.setattr(devices, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
     assert choose_context(device_id=3) == (mx.cpu(), "using the CPU: GPU 3 is asleep")
 
 
 def test_explicit_gpu_must_be_usable(monkeypatch):
-    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
+    monkeypatch.setattr(devices, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
     with pytest.raises(InputError, match="^cannot use the GPU: GPU 3 is asleep$"):
         choose_context(cuda=True, device_id=3)
 
 
 def test_explicit_cpu_asks_nothing(monkeypatch):
-    monkeypatch.setattr(framework, "_probe_gpu", lambda device_id: pytest.fail("probed"))
+    monkeypatch.setattr(devices, "_probe_gpu", lambda device_id: pytest.fail("probed"))
     assert choose_context(cuda=False) == (mx.cpu(), None)
 
 
@@ -343,13 +316,13 @@ def test_versions_name_what_is_installed():
 
 
 @pytest.mark.parametrize(
-    "wheels, words",
+    "installed, words",
     [
         (["mxnet-cu112"], "(mxnet-cu112)"),
         (["mxnet", "mxnet-cu112"], "(mxnet and mxnet-cu112)"),
         ([], "not installed by pip"),
     ],
 )
-def test_versions_name_the_build(monkeypatch, wheels, words):
-    monkeypatch.setattr(framework, "_installed_wheels", lambda: wheels)
+def test_versions_name_the_build(monkeypatch, installed, words):
+    monkeypatch.setattr(framework, "installed_wheels", lambda: installed)
     assert words in versions()["mxnet"]

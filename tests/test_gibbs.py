@@ -341,21 +341,21 @@ def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, gener
     log_ratio += np.log(last.sum(axis=1).sum(where=possible) / first.sum(axis=1).sum(where=possible))
     nd_base = None if base is None else mx.nd.array(base, ctx=ctx)
 
-    def climb(*stops):
+    def anneal(*stops):
         samples, total, start = mx.nd.array(visible, ctx=ctx), 0, 0
         for stop in stops:
-            samples, grown = gibbs.anneal(
+            samples, grown = gibbs.anneal_with_weights(
                 parameters(machine, ctx), samples, betas, start, stop, 2, nd_base, group, key=[seed], engine=engine
             )
             total, start = total + grown, stop
         return samples.asnumpy(), total
 
-    samples, log_weights = climb(10)
+    samples, log_weights = anneal(10)
     assert log_weights.dtype == np.float64
     ratio = np.exp(log_weights - log_ratio)
     assert abs(ratio.mean() - 1) < 5 * ratio.std(ddof=1) / np.sqrt(len(ratio))
     for stops in ((3, 10), (1, 2, 10)):
-        again, in_parts = climb(*stops)
+        again, in_parts = anneal(*stops)
         np.testing.assert_array_equal(again, samples)
         np.testing.assert_allclose(in_parts, log_weights, rtol=1e-12, atol=1e-12)
 
@@ -367,7 +367,7 @@ def test_both_engines_weigh_the_same_samples_the_same(seed, generator):
     visible = mx.nd.array(generator.integers(0, 2, (30, 50)))
     base = mx.nd.array(generator.normal(size=50))
     settings = dict(betas=[0.3, 1.0], base_visible_bias=base, key=[seed])
-    results = [gibbs.anneal(machine, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES]
+    results = [gibbs.anneal_with_weights(machine, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES]
     np.testing.assert_allclose(results[1], results[2], rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(results[0], results[2])  # auto is native here
 

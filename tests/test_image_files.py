@@ -2,11 +2,11 @@
 
 import os
 import threading
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from published_files import bomb
 
 from gluon_rbm.data import datasets, image_files, transforms
 from gluon_rbm.errors import InputError
@@ -172,14 +172,6 @@ def test_pipes_and_devices_are_no_images(folder):
     thread.start()
     thread.join(10)
     assert message and "there is no" in message[0]
-
-
-def bomb(side):
-    """A few bytes that say they are a grey PNG of side x side black pixels."""
-    parts = {b"IHDR": side.to_bytes(4, "big") * 2 + b"\x08\0\0\0\0", b"IDAT": zlib.compress(bytes(10**6)), b"IEND": b""}
-    chunks = [len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
-              for name, data in parts.items()]  # fmt: skip
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 @pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])

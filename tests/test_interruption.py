@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm import __main__
 from gluon_rbm.backend import interruption
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import train_binary
 from gluon_rbm.cli.command import exit_status
-from gluon_rbm.training import binary_training
-from gluon_rbm.training.run_folder import Checkpoint, read_metrics
+from gluon_rbm.training import binary, binary_pictures, monitoring
+from gluon_rbm.training.checkpoint import Checkpoint
+from gluon_rbm.training.run_folder import RunFolder, read_metrics
 
 ROOT = Path(__main__.__file__).parents[1]
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -123,11 +123,11 @@ def test_commands_end_with_one_line(number, capsys):
 
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
 SMALL += ["--num-epoch", "3", "--held-out", "2", "--early-stopping", "3", "--average", "0.7"]
-SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 
 
-def run(script, folder, *arguments):
-    return SCRIPTS[script].main([*SMALL, "--output-dir", str(folder), *arguments])
+def run(script, folder, *arguments, on_step=()):
+    given = [*SMALL, "--output-dir", str(folder), *arguments]
+    return train_binary.main(given, "binary_rbm_%s.py" % script, script, on_step)
 
 
 def results(folder):
@@ -141,18 +141,36 @@ def results(folder):
 
 @pytest.fixture(autouse=True)
 def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
+
+
+def interrupting(function, number, when):
+    """The function, called after a signal where when(*arguments) holds."""
+
+    def interrupt(*arguments, **settings):
+        if when(*arguments):
+            send(number)
+        return function(*arguments, **settings)
+
+    return interrupt
+
+
+PLACES = {
+    "monitoring": (monitoring.LikelihoodMonitor, "begin", lambda monitor, number, parameters: number == 2),
+    "saving": (RunFolder, "save_checkpoint", lambda folder, checkpoint: checkpoint.epoch == 2),
+    "drawing": (binary_pictures.BinaryPictures, "draw_all", lambda *arguments: True),
+}
 
 
 @pytest.mark.parametrize("script, number", [("gluon", signal.SIGINT), ("module", signal.SIGTERM)], indirect=["number"])
 @pytest.mark.parametrize(
     "place, epoch, steps, said",
     [
-        ("_after_step", 0, 1, "in epoch 1 after 1 of 4 steps; --resume goes on from there"),
-        ("_after_step", 1, 4, "in epoch 2 after 4 of 4 steps; --resume goes on from there"),
-        ("_monitor", 1, 4, "in epoch 2 after 4 of 4 steps; --resume goes on from there"),
-        ("_save", 1, 0, "after epoch 2; --resume goes on from there"),
-        ("_make_pictures", 2, 0, "after epoch 3; --resume goes on from there"),
+        ("step", 0, 1, "in epoch 1 after 1 of 4 steps; --resume goes on from there"),
+        ("step", 1, 4, "in epoch 2 after 4 of 4 steps; --resume goes on from there"),
+        ("monitoring", 1, 4, "in epoch 2 after 4 of 4 steps; --resume goes on from there"),
+        ("saving", 1, 0, "after epoch 2; --resume goes on from there"),
+        ("drawing", 2, 0, "after epoch 3; --resume goes on from there"),
     ],
 )
 def test_a_training_goes_on_from_where_it_was_interrupted(
@@ -161,19 +179,14 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
     assert run(script, tmp_path / "whole") == 0
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        original = getattr(binary_training._Run, place)
-
-        def interrupt(self, *arguments):
-            if place == "_after_step":
-                here = self.epoch == epoch and self._steps == steps - 1
-            else:
-                here = self.epoch == epoch + 1 or (place == "_make_pictures")
-            if here:
-                send(number)
-            return original(self, *arguments)
-
-        patch.setattr(binary_training._Run, place, interrupt)
-        assert run(script, tmp_path / "parts") == SIGNALS[number]
+        on_step = []
+        if place == "step":
+            here = (epoch, steps - 1)
+            on_step = [lambda state, output: send(number) if (state.epoch, state.step) == here else None]
+        else:
+            owner, name, when = PLACES[place]
+            patch.setattr(owner, name, interrupting(getattr(owner, name), number, when))
+        assert run(script, tmp_path / "parts", on_step=on_step) == SIGNALS[number]
     assert capsys.readouterr().err == "binary_rbm_%s.py: interrupted %s\n" % (script, said)
     assert Checkpoint.load(tmp_path / "parts" / "checkpoint.npz").steps == steps
     assert run(script, tmp_path / "parts", "--resume") == 0
@@ -181,30 +194,21 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
 
 
 def test_a_training_that_had_not_begun(tmp_path, monkeypatch, capsys, number):
-    restore = binary_training._Run._restore
-
-    def interrupt(self):
-        send(number)
-        restore(self)
-
     with monkeypatch.context() as patch:
-        patch.setattr(binary_training._Run, "_restore", interrupt)
+        load = interrupting(RunFolder.load_checkpoint, number, lambda folder: True)
+        patch.setattr(RunFolder, "load_checkpoint", load)
         assert run("gluon", tmp_path / "run") == SIGNALS[number]
     assert "interrupted before anything was saved" in capsys.readouterr().err
-    assert os.listdir(tmp_path / "run") == ["arguments.json"]
+    assert sorted(os.listdir(tmp_path / "run")) == [".lock", "arguments.json"]
     assert run("gluon", tmp_path / "run") == 0
 
 
-def test_what_diverged_is_not_saved(tmp_path, monkeypatch, capsys):
-    after_step = binary_training._Run._after_step
-
-    def interrupt(self, result, progress):
-        after_step(self, result, progress)
-        self.learner.arrays()["interaction_weight"][:] = np.nan
+def test_what_diverged_is_not_saved(tmp_path, capsys):
+    def interrupt(state, output):
+        state.learner.arrays()["interaction_weight"][:] = np.nan
         send(signal.SIGTERM)
 
-    monkeypatch.setattr(binary_training._Run, "_after_step", interrupt)
-    assert run("gluon", tmp_path / "run") == 3
+    assert run("gluon", tmp_path / "run", on_step=[interrupt]) == 3
     assert "diverged in epoch 1" in capsys.readouterr().err
     assert not (tmp_path / "run" / "checkpoint.npz").exists()
 
@@ -212,16 +216,17 @@ def test_what_diverged_is_not_saved(tmp_path, monkeypatch, capsys):
 def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
     arguments = ["train-deep", "--layers", "6", "4", "--count", "4", "--sweeps", "5", *SMALL[:3], *SMALL[5:11]]
     assert __main__.main([*arguments, "--output-dir", str(tmp_path / "whole")]) == 0
-    after_step = binary_training._Run._after_step
 
-    def interrupt(self, result, progress):
-        after_step(self, result, progress)
-        if self.args.below and self.epoch == 1:
-            send(signal.SIGTERM)
+    def train(settings, api, on_step, train=binary.train):
+        def interrupt(state, output):
+            if settings.below and state.epoch == 1:
+                send(signal.SIGTERM)
+
+        train(settings, api, [interrupt])
 
     arguments += ["--output-dir", str(tmp_path / "parts"), "--resume"]
     with monkeypatch.context() as patch:
-        patch.setattr(binary_training._Run, "_after_step", interrupt)
+        patch.setattr(binary, "train", train)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             __main__.main(arguments)

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from test_training import learned
+from training_runs import SCRIPTS, assert_same_arrays, learned, one_line
 
 import ais
 import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
 from gluon_rbm.data import datasets, downloads
@@ -21,37 +20,20 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import CLASSES, read_model
-from gluon_rbm.training import binary_training, monitoring
+from gluon_rbm.training import monitoring
+from gluon_rbm.training.binary_start import initial_arrays
 
-SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--labels", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
-
-
-@pytest.fixture(autouse=True)
-def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 def run(name, folder, *arguments):
     return SCRIPTS[name].main([*SMALL, "--output-dir", str(folder), *arguments])
 
 
-def assert_same(left, right):
-    left, right = learned(left), learned(right)
-    assert sorted(left) == sorted(right)
-    for name in left:
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
-
-
 def metrics(folder):
     with open(folder / "metrics.csv") as file:
         return list(csv.DictReader(file))
-
-
-def one_line(capsys):
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1, error
-    return error
 
 
 @pytest.mark.parametrize("objective", label_rbm.OBJECTIVES)
@@ -62,7 +44,7 @@ def test_both_apis_and_resumed_runs_give_the_same(tmp_path, objective):
     assert run("gluon", tmp_path / "gluon", "--num-epoch", "3", *arguments) == 0
     assert run("module", tmp_path / "parts", "--num-epoch", "1", *arguments) == 0
     assert run("module", tmp_path / "parts", "--num-epoch", "3", "--resume", *arguments) == 0
-    assert_same(tmp_path / "gluon", tmp_path / "parts")
+    assert_same_arrays(tmp_path / "gluon", tmp_path / "parts")
     scores = [
         [{name: value for name, value in row.items() if "seconds" not in name} for row in metrics(tmp_path / name)]
         for name in ("gluon", "parts")
@@ -192,9 +174,7 @@ def test_label_biases_of_the_data():
     args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     plain = datasets.load("bars-and-stripes")
     args.num_classes = plain.num_classes
-    bias = binary_training._initial_arrays(args, datasets.with_label_units(plain), mx.cpu())[
-        "visible_layer_bias"
-    ].asnumpy()
+    bias = initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
     images = to_visible(plain.train_images, 1)
     np.testing.assert_allclose(bias[:16], ais.smoothed_visible_bias(images.mean(axis=0), 30), rtol=1e-6)
     smoothed = reference.sigmoid(ais.smoothed_visible_bias(np.array([16, 14]) / 30, 30))

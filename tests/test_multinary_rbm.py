@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import reference
+from block_checks import LEARNED, MODES, array, gradients
 from scipy import special, stats
 
 from binary_rbm import BinaryRBMBlock
@@ -14,8 +15,6 @@ from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
 from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
-LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
-MODES = {"imperative": None, "hybridized": {}, "static": {"static_alloc": True, "static_shape": True}}
 # Visible and hidden units, 2 of each.
 MACHINES = {
     "N=1": (Multinary(1), Multinary(1)),
@@ -33,22 +32,11 @@ def machine_of(parameters, units, ctx=None, dtype="float32", mode="imperative"):
     machine = MultinaryRBMBlock(len(a), len(b), visible_units=units[0], hidden_units=units[1])
     machine.initialize(ctx=ctx)
     machine.cast(dtype)
-    for name, array in zip(LEARNED, parameters):
-        getattr(machine, name).set_data(mx.nd.array(array, dtype=dtype))
+    for name, values in zip(LEARNED, parameters):
+        getattr(machine, name).set_data(mx.nd.array(values, dtype=dtype))
     if MODES[mode] is not None:
         machine.hybridize(**MODES[mode])
     return machine
-
-
-def array(values, ctx, dtype="float32"):
-    return mx.nd.array(values, ctx=ctx, dtype=dtype)
-
-
-def gradients(machine, loss):
-    with mx.autograd.record():
-        value = loss()
-    value.backward()
-    return [getattr(machine, name).grad().asnumpy() for name in LEARNED]
 
 
 # --- The oracle: sums over the states of all copies -------------------------------------------------------------------

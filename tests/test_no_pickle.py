@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from test_layers import ROOT, SOURCES
+from sources import ROOT, SOURCES
 
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "jsonpickle"}
 CALLS = {

@@ -1,14 +1,12 @@
 """What happens to the parameters over a run, in both scripts: schedules, optimizers, averages, held-out images."""
 
 import csv
-import os
 import re
-import signal
 
 import numpy as np
 import pytest
 import reference
-from test_training import SCRIPTS, assert_same, learned, one_line, run
+from training_runs import LEARNED, SCRIPTS, assert_same, learned, one_line, run, run_interrupted
 
 import ais
 import binary_rbm_gluon
@@ -16,14 +14,12 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches, to_visible
-from gluon_rbm.training import binary_training, monitoring, optimization, run_folder
+from gluon_rbm.training import binary, monitoring, optimization, run_folder
+from gluon_rbm.training.binary_settings import PRESETS
+from gluon_rbm.training.checkpoint import Checkpoint
+from gluon_rbm.training.learners import GluonLearner
 
-LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
-
-
-@pytest.fixture(autouse=True)
-def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 # --- Schedules, averages ----------------------------------------------------------------------------------------------
@@ -81,33 +77,20 @@ def assert_same_runs(left, right):
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-@pytest.fixture
-def interrupted(monkeypatch):
+def interrupt_and_resume(api, then, folder, *arguments):
     """A run that is interrupted in the middle of its third epoch, and then resumed."""
-
-    def interrupt_and_resume(script, then, folder, *arguments):
-        with monkeypatch.context() as patch:
-            after_step = binary_training._Run._after_step
-
-            def stop(self, result, progress):
-                after_step(self, result, progress)
-                if self.epoch == 2 and self._steps == 1:  # in the second step
-                    os.kill(os.getpid(), signal.SIGTERM)
-
-            patch.setattr(binary_training._Run, "_after_step", stop)
-            assert run(script, folder, *arguments) == 143
-        assert run_folder.Checkpoint.load(folder / "checkpoint.npz").steps == 2
-        assert run(then, folder, *arguments, "--resume") == 0
-
-    return interrupt_and_resume
+    second = lambda state: (state.epoch, state.step) == (2, 1)  # noqa: E731
+    assert run_interrupted(api, folder, *arguments, when=second) == 143
+    assert Checkpoint.load(folder / "checkpoint.npz").steps == 2
+    assert run(SCRIPTS[then], folder, *arguments, "--resume") == 0
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_both_apis_resumed_or_not_learn_the_same(tmp_path, interrupted, options):
+def test_both_apis_resumed_or_not_learn_the_same(tmp_path, options):
     gluon, module, arguments = SCRIPTS["gluon"], SCRIPTS["module"], OPTIONS[options].split()
     assert run(gluon, tmp_path / "gluon", *arguments) == 0
     assert run(module, tmp_path / "module", *arguments) == 0
-    interrupted(gluon, module, tmp_path / "parts", *arguments)
+    interrupt_and_resume("gluon", "module", tmp_path / "parts", *arguments)
     for other in ("module", "parts"):
         assert_same_runs(tmp_path / "gluon", tmp_path / other)
         for name, array in learned(tmp_path / "gluon").items():
@@ -115,10 +98,10 @@ def test_both_apis_resumed_or_not_learn_the_same(tmp_path, interrupted, options)
 
 
 @pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
-def test_every_optimizer_does_the_same_in_both_apis_resumed_or_not(tmp_path, interrupted, optimizer):
+def test_every_optimizer_does_the_same_in_both_apis_resumed_or_not(tmp_path, optimizer):
     arguments = ["--optimizer", optimizer, "--num-epoch", "3", "--monitor-every", "3", "--learning-rate", "0.05"]
     assert run(SCRIPTS["gluon"], tmp_path / "whole", *arguments) == 0
-    interrupted(SCRIPTS["module"], SCRIPTS["gluon"], tmp_path / "parts", *arguments)
+    interrupt_and_resume("module", "gluon", tmp_path / "parts", *arguments)
     assert_same_runs(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -154,13 +137,13 @@ def test_averaged_parameters_are_what_is_saved_and_monitored(tmp_path, monkeypat
 
 def test_held_out_images_are_not_learned_and_the_test_images_looked_at_once(tmp_path, monkeypatch):
     trained = []
-    batches = iterate_batches
 
     def spy(images, *arguments, **settings):
         trained.append(images)
-        return batches(images, *arguments, **settings)
+        return iterate_batches(images, *arguments, **settings)
 
-    monkeypatch.setattr(datasets, "batches", spy)
+    for module in (binary, monitoring):
+        monkeypatch.setattr(module, "iterate_batches", spy)
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "3", "--held-out", "7") == 0
     images = datasets.load("bars-and-stripes").train_images
     shown = [len(part) for part in trained]
@@ -217,13 +200,13 @@ def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
 
 def test_momentum_in_the_first_epochs(tmp_path, monkeypatch):
     seen = []
-    step = binary_rbm_gluon.GluonLearner.step
+    update = GluonLearner.update
 
-    def spy(self, batch):
+    def spy(self):
         seen.append(self.updater.optimizer.momentum)
-        return step(self, batch)
+        update(self)
 
-    monkeypatch.setattr(binary_rbm_gluon.GluonLearner, "step", spy)
+    monkeypatch.setattr(GluonLearner, "update", spy)
     arguments = ["--num-epoch", "3", "--momentum", "0.9", "--initial-momentum-epochs", "2"]
     assert run(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     assert seen == [0.5] * 8 + [0.9] * 4
@@ -288,7 +271,7 @@ def test_tempered_runs_report_their_swaps(tmp_path):
 
 
 def test_a_preset_is_a_set_of_defaults():
-    for name, settings in options.PRESETS.items():
+    for name, settings in PRESETS.items():
         args = options.parse(["--preset", name, "--learning-rate", "0.25"], "x")
         assert vars(args) == {**vars(options.parse([], "x")), **settings, "preset": name, "learning_rate": 0.25}
         given = options.parse(options_of(settings), "x")

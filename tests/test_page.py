@@ -13,7 +13,7 @@ from PIL import Image
 
 import binary_rbm_gluon
 from gluon_rbm import __main__
-from gluon_rbm.training import binary_training
+from gluon_rbm.training import binary_pictures
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
 SMALL = ["--no-cuda", "--num-hidden", "6", "--k", "1", "--ais-batch-size", "20", "--ais-num-batch", "2"]
@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     """The folder of a run with early stopping and a likelihood report beside it."""
     folder = tmp_path_factory.mktemp("runs") / "a <b> & c"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+        patch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
         arguments = ["--dataset", "digits", "--num-epoch", "3", "--held-out", "100", "--early-stopping", "3"]
         assert binary_rbm_gluon.main([*SMALL, *arguments, "--output-dir", str(folder)]) == 0
     arguments = [str(folder), "--dataset", "digits", "--binarize", "sample", "--json", str(folder / "likelihood.json")]
@@ -130,7 +130,7 @@ def test_a_run_that_is_not_finished(run):
 
 @pytest.mark.parametrize("objective", ["hybrid", "discriminative"])
 def test_labels(tmp_path, monkeypatch, objective):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
     arguments = ["--dataset", "digits", "--labels", "--objective", objective, "--num-epoch", "1"]
     assert binary_rbm_gluon.main([*SMALL, *arguments, "--output-dir", str(tmp_path)]) == 0
     for name in ("showcase.png", "filters.png"):

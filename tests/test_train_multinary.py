@@ -1,5 +1,6 @@
 """`python -m gluon_rbm train-multinary` as a user runs it."""
 
+import functools
 import json
 import os
 import signal
@@ -15,8 +16,10 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets, transforms
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import networks, units
-from gluon_rbm.training import epochs, multinary
-from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.training import network as network_training
+from gluon_rbm.training.network_learner import NetworkLearner
+from gluon_rbm.training.network_pictures import normal_like
+from gluon_rbm.training.run_folder import RunFolder, read_metrics
 
 SMALL = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--learning-rate", "0.01"]
 SMALL += ["--held-out", "1000", "--sample-sweeps", "2", "--batch-size", "100"]  # the last batch holds 37
@@ -113,18 +116,17 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
     assert run(tmp_path / "whole", "--num-epoch", 2, *arguments) == 0
 
     def stop_in(number):
-        after_step = multinary.NetworkRun._after_step
-
-        def stop(self, result, progress):
-            after_step(self, result, progress)
-            if self.epoch + 1 == number and self._steps == 2:  # in the third of five steps
+        def stop(state, output):
+            if state.epoch + 1 == number and state.step == 2:  # in the third of five steps
                 os.kill(os.getpid(), signal.SIGTERM)
 
         return stop
 
     for number in (2, 3):
         with monkeypatch.context() as patch:
-            patch.setattr(multinary.NetworkRun, "_after_step", stop_in(number))
+            patch.setattr(
+                network_training, "train", functools.partial(network_training.train, on_step=[stop_in(number)])
+            )
             status = run(tmp_path / "parts", "--num-epoch", 2, "--resume", "--data-loader-num-worker", 0, *arguments)
             assert status == (143 if number == 2 or "greedy" in arguments else 0)
     assert run(tmp_path / "parts", "--num-epoch", 2, "--resume", *arguments) == 0
@@ -138,13 +140,13 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
 
 def test_greedy_training_leaves_the_machines_below_alone(tmp_path, monkeypatch):
     seen = []
-    finish = epochs.Run._finish_epoch
+    save = RunFolder.save_checkpoint
 
-    def record(self):
-        finish(self)
-        seen.append({name: array.asnumpy() for name, array in self.learner.arrays().items()})
+    def record(self, checkpoint):
+        save(self, checkpoint)
+        seen.append(dict(checkpoint.arrays))
 
-    monkeypatch.setattr(epochs.Run, "_finish_epoch", record)
+    monkeypatch.setattr(RunFolder, "save_checkpoint", record)
     assert run(tmp_path / "run", "--num-epoch", 1, "--training", "greedy") == 0
     first, second = seen
     changed = [name for name in first if not np.array_equal(first[name], second[name])]
@@ -171,11 +173,11 @@ def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
     rate, decay = 0.1, 0.2
     images = generator.random((6, 2, 2)).astype("float32")
     description = networks.describe((1, 2, 2), dense=[3], maximum=1)
-    network = networks.build(description)
-    network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
+    built = networks.build(description)
+    built.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
     args = descent(learning_rate=rate, weight_decay=decay)
     values = from_host(networks.to_values(images, description), ctx)
-    learner = multinary.NetworkLearner(args, network, None, values)
+    learner = NetworkLearner(args, built, None, values)
     a, b, w = (learner.arrays()["0." + n].asnumpy() for n in networks.Parameters._fields)
     learner.step(values)
 
@@ -199,11 +201,11 @@ def test_persistent_chains_go_on_and_are_what_the_loss_looks_at(ctx, generator, 
     """Of a short batch's gradient so many chains are a part as it has images."""
     images = generator.integers(0, 2, (6, 4, 4)).astype("float32")
     description = networks.describe((1, 4, 4), channels=[2], dense=[3], maximum=1)
-    network = networks.build(description)
-    network.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
+    built = networks.build(description)
+    built.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
     args = descent(learning_rate=0.1, sampled=True, chains="persistent", k=2)
     values = from_host(networks.to_values(images, description), ctx)
-    learner = multinary.NetworkLearner(args, network, None, values)
+    learner = NetworkLearner(args, built, None, values)
     np.testing.assert_array_equal(learner.arrays()["chains.0"].asnumpy(), values.asnumpy())
     for count in (6, 4):
         before = {name: array.asnumpy() for name, array in learner.arrays().items()}
@@ -220,7 +222,7 @@ def test_persistent_chains_go_on_and_are_what_the_loss_looks_at(ctx, generator, 
 
 def test_presets_are_defaults(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(multinary, "train", seen.append)
+    monkeypatch.setattr(network_training, "train", seen.append)
     start = ["train-multinary", "--dense", "7", "--preset", "celeba-64", "--learning-rate", "0.5"]
     assert __main__.main(start) == 0
     (args,) = seen
@@ -346,6 +348,17 @@ def test_folders_without_a_readable_image(tmp_path, capsys, generator):
     assert_refused(capsys, tmp_path / "run", ["--data-dir", tmp_path / "half"], "no test image", FOLDER)
 
 
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
+    """It calls `whole` what is `quantized` now."""
+    assert run(tmp_path / "run", "--num-epoch", 1) == 0
+    record = json.loads((tmp_path / "run" / "arguments.json").read_text())
+    for names in (record["arguments"], record["arguments"]["network"]):
+        names["whole"] = names.pop("quantized")
+    (tmp_path / "run" / "arguments.json").write_text(json.dumps(record))
+    assert run(tmp_path / "run", "--num-epoch", 2, "--resume") == 0
+    assert len(read_metrics(tmp_path / "run")) == 2
+
+
 def test_resuming_with_other_images_or_another_network(tmp_path, capsys, generator):
     write_images(tmp_path / "colour", generator, 12)
     write_images(tmp_path / "grey", generator, 12, (8, 8))
@@ -383,7 +396,7 @@ def test_values_outside_the_maximum_are_refused(tmp_path):
 def test_samples_start_with_the_mean_and_covariance_of_images(generator):
     mixing = generator.standard_normal((3, 3))
     values = mx.nd.array(5 + generator.standard_normal((500, 3)) @ mixing)
-    drawn = multinary._normal_like(values, 20000, units.Gaussian(), generator)
+    drawn = normal_like(values, 20000, units.Gaussian(), generator)
     rows = values.asnumpy()
     covariance = np.cov(rows.T, bias=True)
     # 6 standard errors of a mean, and of products of normal numbers, of 20,000
@@ -391,5 +404,5 @@ def test_samples_start_with_the_mean_and_covariance_of_images(generator):
     assert (np.abs(drawn.mean(axis=0) - rows.mean(axis=0)) < 6 * deviations / np.sqrt(20000)).all()
     assert (np.abs(np.cov(drawn.T) - covariance) < 6 * np.outer(deviations, deviations) * np.sqrt(2 / 20000)).all()
     wide = mx.nd.array(3 + 3 * generator.standard_normal((500, 3)))
-    cut = multinary._normal_like(wide, 1000, units.Multinary(6), generator)
+    cut = normal_like(wide, 1000, units.Multinary(6), generator)
     assert cut.min() == 0 and cut.max() == 6

@@ -8,46 +8,28 @@ import re
 import numpy as np
 import pytest
 import reference
+from training_runs import SCRIPTS, SMALL, assert_same, learned, one_line, run
 
 import ais
 import binary_rbm_gluon
-import binary_rbm_module
+from gluon_rbm.backend import native
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.training import binary_training, run_folder
+from gluon_rbm.training import binary_pictures, run_folder
+from gluon_rbm.training.binary_settings import DOCUMENTED
+from gluon_rbm.training.binary_start import initial_arrays
+from gluon_rbm.training.checkpoint import Checkpoint
+from gluon_rbm.training.learners import LEARNERS, DataParallelLearner
 
-SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
-MODULES = {"gluon": "binary_rbm_gluon", "module": "binary_rbm_module"}
-SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
-SMALL += ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps", "1"]
-
-
-@pytest.fixture(autouse=True)
-def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 @pytest.fixture(params=SCRIPTS)
 def script(request):
     return SCRIPTS[request.param]
-
-
-def run(script, folder, *arguments):
-    return script.main([*SMALL, "--output-dir", str(folder), *arguments])
-
-
-def learned(folder):
-    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
-
-
-def assert_same(left, right):
-    left, right = learned(left), learned(right)
-    assert sorted(left) == sorted(right) and len(left) == 5
-    for name in left:
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
 # --- What is documented -----------------------------------------------------------------------------------------------
@@ -96,7 +78,7 @@ def test_cuda_and_no_cuda():
 
 
 def test_other_defaults():
-    added = vars(options.added_namespace(options.parse([], "x")))
+    added = vars(options.parse([], "x").added())
     assert added == {
         "dataset": "mnist", "data_dir": None, "below": [], "seed": 0, "output_dir": None,
         "resume": False, "tensorboard": False, "binarize": "none",
@@ -115,7 +97,7 @@ def test_what_a_run_prints(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "3", "--monitor-every", "2") == 0
     lines = capsys.readouterr().out.splitlines()
     names = re.findall(r"(\w+)=", lines[0])
-    assert lines[0].startswith("Namespace(") and sorted(names) == sorted(options.DOCUMENTED)
+    assert lines[0].startswith("Namespace(") and sorted(names) == sorted(DOCUMENTED)
     assert lines[1].startswith("Namespace(") and "seed=0" in lines[1]
     epochs = [line for line in lines if line.startswith("Epoch ")]
     number = r"-?\d+\.\d+"
@@ -135,7 +117,7 @@ def test_what_a_run_leaves(script, tmp_path):
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--seed", "5") == 0
     folder = tmp_path / "run"
     assert sorted(os.listdir(folder)) == [
-        "arguments.json", "checkpoint.npz", "filters.png", "learning-curve.png", "metrics.csv", "rbm.params",
+        ".lock", "arguments.json", "checkpoint.npz", "filters.png", "learning-curve.png", "metrics.csv", "rbm.params",
         "showcase.png",
     ]  # fmt: skip
     record = json.loads((folder / "arguments.json").read_text())
@@ -160,15 +142,15 @@ def test_what_a_run_leaves(script, tmp_path):
 
 
 def test_the_whole_showcase(tmp_path, monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 3000)
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 3000)
     pictures = {}
-    original = binary_training.plots.showcase
+    original = binary_pictures.plots.showcase
 
     def remember(originals, samples, image_shape, sweeps, side):
         pictures.update(originals=originals, samples=samples, sweeps=sweeps, side=side)
         return original(originals, samples, image_shape, sweeps, side)
 
-    monkeypatch.setattr(binary_training.plots, "showcase", remember)
+    monkeypatch.setattr(binary_pictures.plots, "showcase", remember)
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "1") == 0
     assert pictures["sweeps"] == 3000 and pictures["side"] == 15
     assert pictures["originals"].shape == pictures["samples"].shape == (225, 16)
@@ -239,13 +221,13 @@ def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
     """rate / batch size times (mean gradient + lambda W): the documented 0.1 is an effective 0.1 / 80."""
     args = options.parse([*SMALL, "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5"], "x")
     data = datasets.load("bars-and-stripes")
-    arrays = binary_training._initial_arrays(args, data, mx.cpu())
+    arrays = initial_arrays(args, data, mx.cpu())
     arrays["visible_layer_bias"][:] = 0.5
     before = {name: array.asnumpy() for name, array in arrays.items()}
-    make_learner = script.GluonLearner if script is binary_rbm_gluon else script.ModuleLearner
-    learner = make_learner(args, arrays, mx.cpu())
+    learner = LEARNERS["gluon" if script is binary_rbm_gluon else "module"](args, arrays, mx.cpu())
     batch = to_visible(data.train_images[:8], data.maximum)
-    learner.step(mx.nd.array(batch))
+    learner.backward(mx.nd.array(batch))
+    learner.update()
     mx.nd.waitall()
     after = {name: array.asnumpy() for name, array in learner.arrays().items()}
     a, b, w = (before[name] for name in ("visible_layer_bias", "hidden_layer_bias", "interaction_weight"))
@@ -261,7 +243,7 @@ def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
 def test_a_uniform_start():
     data = datasets.load("digits")
     args = options.parse(["--preset", "exercise", "--num-hidden", "50"], "x")
-    arrays = {name: array.asnumpy() for name, array in binary_training._initial_arrays(args, data, mx.cpu()).items()}
+    arrays = {name: array.asnumpy() for name, array in initial_arrays(args, data, mx.cpu()).items()}
     assert (arrays["hidden_layer_bias"] == 0).all()
     for name in ("interaction_weight", "visible_layer_bias"):
         values = arrays[name].ravel()
@@ -274,7 +256,7 @@ def test_a_uniform_start():
 def test_initial_visible_bias_of_the_data():
     data = datasets.load("digits")
     args = options.parse(["--initial-visible-bias", "data"], "x")
-    bias = binary_training._initial_arrays(args, data, mx.cpu())["visible_layer_bias"].asnumpy()
+    bias = initial_arrays(args, data, mx.cpu())["visible_layer_bias"].asnumpy()
     mean = data.train_images.reshape((len(data.train_images), -1)).mean(axis=0) / 16
     np.testing.assert_allclose(bias, ais.smoothed_visible_bias(mean, len(data.train_images)), rtol=1e-5)
 
@@ -305,12 +287,6 @@ def test_real_mnist(script, tmp_path):
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
-
-
-def one_line(capsys):
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1, error
-    return error
 
 
 @pytest.mark.parametrize(
@@ -430,7 +406,7 @@ def test_an_error_inside_mxnet_is_one_line(script, tmp_path, capsys, monkeypatch
     def fail(*arguments, **options):
         raise mx.MXNetError("Traceback\nCheck failed: something")
 
-    monkeypatch.setattr(binary_training._Run, "_train_epoch", fail)
+    monkeypatch.setattr(DataParallelLearner, "step", fail)
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
     assert "MXNet failed (Check failed: something)" in one_line(capsys)
 
@@ -498,9 +474,7 @@ def test_sizes_beyond_mxnet(script, tmp_path, capsys, arguments, message):
 
 
 def test_an_engine_that_cannot_be_had(script, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(
-        binary_training.gibbs.native, "available", lambda: binary_training.gibbs.native.Availability("it is not built")
-    )
+    monkeypatch.setattr(native, "available", lambda: native.Availability("it is not built"))
     assert run(script, tmp_path / "run", "--engine", "native") == 2
     assert "it is not built; choose --engine mxnet or auto" in one_line(capsys)
     assert run(script, tmp_path / "run", "--engine", "auto", "--num-epoch", "1") == 0  # MXNet's engine
@@ -531,7 +505,7 @@ def test_a_checkpoint_of_another_shape(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     capsys.readouterr()
     path = tmp_path / "run" / "checkpoint.npz"
-    checkpoint = run_folder.Checkpoint.load(path)
+    checkpoint = Checkpoint.load(path)
     checkpoint.arrays["interaction_weight"] = np.zeros((16, 9), "float32")
     checkpoint.save(path)
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
@@ -542,7 +516,7 @@ def test_a_checkpoint_with_another_optimizers_state(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     capsys.readouterr()
     path = tmp_path / "run" / "checkpoint.npz"
-    checkpoint = run_folder.Checkpoint.load(path)
+    checkpoint = Checkpoint.load(path)
     checkpoint.optimizer_state["interaction_weight"] = np.zeros((3, 3), "float32")
     checkpoint.save(path)
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
@@ -552,7 +526,7 @@ def test_a_checkpoint_with_another_optimizers_state(script, tmp_path, capsys):
 def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     kept = (tmp_path / "run" / "rbm.params").read_bytes()
-    checkpoint = run_folder.Checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+    checkpoint = Checkpoint.load(tmp_path / "run" / "checkpoint.npz")
     checkpoint.optimizer_state["interaction_weight"][:] = 3e38
     checkpoint.save(tmp_path / "run" / "checkpoint.npz")
     capsys.readouterr()

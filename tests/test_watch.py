@@ -11,26 +11,19 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from test_label_training import assert_same, learned
+from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned, run_interrupted
 
 import binary_rbm_gluon
-import binary_rbm_module
 from gluon_rbm import __main__
-from gluon_rbm.training import binary_training, tensorboard
+from gluon_rbm.training import tensorboard
 from gluon_rbm.training.run_folder import read_metrics
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
 
-SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
-SMALL += ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps", "1"]
-SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
 NETWORK = ["train-multinary", "--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5"]
 NETWORK += ["--batch-size", "100", "--held-out", "1000"]
 
-
-@pytest.fixture(autouse=True)
-def short_showcase(monkeypatch):
-    monkeypatch.setattr(binary_training, "_SHOWCASE_SWEEPS", 10)
+pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
 def run(folder, *arguments, script=binary_rbm_gluon):
@@ -153,7 +146,7 @@ def test_a_network(tmp_path, arguments):
     greedy = "greedy" in arguments
     assert train_network(tmp_path / "watched", "--num-epoch", "2", "--tensorboard", *arguments) == 0
     assert train_network(tmp_path / "not", "--num-epoch", "2", *arguments) == 0
-    assert_same(tmp_path / "watched", tmp_path / "not")
+    assert_same_arrays(tmp_path / "watched", tmp_path / "not")
     values = shown(tmp_path / "watched")
     assert [step for step, _ in values["metrics/train_loss"]] == list(range(1, 5 if greedy else 3))
     assert [step for step, _ in values["pictures/samples"]] == ([3, 4] if greedy else [1, 2])
@@ -184,7 +177,7 @@ def test_watching_changes_nothing(tmp_path, name):
     arguments = ["--num-epoch", "3", "--monitor-every", "2", "--momentum", "0.9"]
     for folder, flag in (("watched", ["--tensorboard"]), ("not", [])):
         assert run(tmp_path / folder, *arguments, *flag, script=SCRIPTS[name]) == 0
-    assert_same(tmp_path / "watched", tmp_path / "not")
+    assert_same_arrays(tmp_path / "watched", tmp_path / "not")
     assert not (tmp_path / "not" / tensorboard.FOLDER).exists()
 
 
@@ -203,19 +196,12 @@ def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
     assert numbers(parts) == numbers(tmp_path / "whole")
 
 
-def test_a_run_that_was_interrupted_within_an_epoch(tmp_path, monkeypatch):
+def test_a_run_that_was_interrupted_within_an_epoch(tmp_path):
     """Nothing is missing but what that epoch changed in all."""
     assert run(tmp_path / "whole", "--num-epoch", "3", "--tensorboard") == 0
-    step = binary_training._Run._after_step
-
-    def interrupt(self, *arguments):
-        step(self, *arguments)
-        if self.epoch == 1 and self._steps == 1:
-            signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(binary_training._Run, "_after_step", interrupt)
-        assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard") == 128 + signal.SIGTERM
+    second = lambda state: (state.epoch, state.step) == (1, 1)  # noqa: E731
+    arguments = ["--num-epoch", "3", "--tensorboard"]
+    assert run_interrupted("gluon", tmp_path / "parts", *arguments, when=second) == 128 + signal.SIGTERM
     assert run(tmp_path / "parts", "--num-epoch", "3", "--tensorboard", "--resume") == 0
     whole = {(tag, step): value for (tag, step), value in numbers(tmp_path / "whole").items()
              if not (tag.startswith("updates/") and step == 2)}  # fmt: skip

@@ -10,6 +10,8 @@ the process. So NumPy reads them here. Behind the last name, where MXNet does no
 SHA-256 of all before it.
 """
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import io
@@ -17,10 +19,13 @@ import math
 import os
 import struct
 import zipfile
+from typing import IO, Iterable, Mapping
 
 import numpy as np
 
-__all__ = ["BrokenFile", "check_ordinary", "load", "load_npy", "load_npz", "save"]
+from gluon_rbm.backend.types import HostArray, Path
+
+__all__ = ["BrokenFile", "check_ordinary", "load", "load_npy", "load_npz", "save", "sha256"]
 
 _MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # the last by MXNet's NumPy interface
 _DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]  # by their numbers in MXNet
@@ -32,7 +37,7 @@ class BrokenFile(ValueError):
     """The content of a file is not what it should be; the message is an end of a sentence about the file."""
 
 
-def check_ordinary(path):
+def check_ordinary(path: Path) -> None:
     """OSError where to read would be to wait, maybe for ever: for a pipe or a device."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise OSError(errno.EINVAL, "it is no ordinary file", path)
@@ -41,23 +46,23 @@ def check_ordinary(path):
 class _Reader:
     """Takes from the front of bytes what is there; BrokenFile where that is too little."""
 
-    def __init__(self, content):
+    def __init__(self, content: bytes) -> None:
         self._content, self._place = memoryview(content), 0
 
-    def bytes(self, count):
+    def take(self, count: int) -> memoryview:
         if not 0 <= count <= len(self._content) - self._place:
             raise BrokenFile("it is not whole, or another kind of file")
         self._place += count
         return self._content[self._place - count : self._place]
 
-    def numbers(self, form):
-        return struct.unpack("<" + form, self.bytes(struct.calcsize("<" + form)))
+    def numbers(self, form: str) -> tuple[int, ...]:
+        return struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))
 
-    def expect(self, form, *expected):
+    def expect(self, form: str, *expected: int) -> None:
         if self.numbers(form) != expected:
             raise BrokenFile("it is not whole, or another kind of file")
 
-    def array(self):
+    def array(self) -> HostArray:
         magic, kind, dimensions = self.numbers("Iii")
         if magic not in (_ARRAY, _ARRAY_OF_NUMPY) or kind or not (magic == _ARRAY) <= dimensions <= 32:
             raise BrokenFile("it holds what is no dense array")
@@ -66,22 +71,32 @@ class _Reader:
         if not 0 <= number < len(_DTYPES) or any(length < 1 for length in shape):
             raise BrokenFile("it holds an array of no known type or shape")
         dtype = _DTYPES[number]
-        return np.frombuffer(self.bytes(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
+        return np.frombuffer(self.take(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
 
-    def name(self):
+    def name(self) -> str:
         try:
-            return str(self.bytes(*self.numbers("Q")), "utf-8")
+            return str(self.take(*self.numbers("Q")), "utf-8")
         except UnicodeDecodeError:
             raise BrokenFile("it holds a name that is no text") from None
 
-    def rest(self):
+    def rest(self) -> bytes:
         return bytes(self._content[self._place :])
 
 
-def load(path):
-    """Arrays that MXNet or `save` wrote, checked against the hash where there is one: name -> NumPy array, read-only.
+def load(path: Path) -> dict[str, HostArray]:
+    """Arrays that MXNet or `save` wrote, checked against the hash where there is one.
 
-    Raises OSError, and BrokenFile for what is anything else, torn, changed, or not finite.
+    Returns
+    -------
+    dict
+        Name -> NumPy array, read-only.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    BrokenFile
+        It is torn, changed, or of another kind, or holds values that are not finite.
     """
     check_ordinary(path)
     with open(path, "rb") as file:
@@ -103,16 +118,16 @@ def load(path):
     return dict(zip(names, arrays))
 
 
-def _is_finite(array):
+def _is_finite(array: HostArray) -> bool:
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
-def _seal(content):
+def _seal(content: bytes | memoryview) -> bytes:
     return _SEAL % hashlib.sha256(content).hexdigest().encode()
 
 
-def save(path, arrays):
-    """Write a file that `load` and `mx.nd.load` read; arrays : name -> NumPy array."""
+def save(path: Path, arrays: Mapping[str, HostArray]) -> None:
+    """Write a file that `load` and `mx.nd.load` read: name -> NumPy array of a dtype that MXNet has."""
     parts = [struct.pack("<QQQ", _MAGIC, 0, len(arrays))]
     for array in map(np.asarray, arrays.values()):
         number = _DTYPES.index(array.dtype)
@@ -126,19 +141,35 @@ def save(path, arrays):
         file.write(content + _seal(content))
 
 
-def load_npy(path):
+def load_npy(path: Path) -> HostArray:
     """The array of a `.npy` file. Raises nearly anything where it is torn, pickled, or no file."""
     check_ordinary(path)
     return np.load(path, allow_pickle=False)
 
 
-def load_npz(path, only=None):
-    """The arrays of a `.npz` archive: name -> NumPy array; `only` : the name of the one to read.
+def load_npz(path: Path | IO[bytes], only: str | None = None) -> dict[str, HostArray]:
+    """The arrays of a `.npz` archive, which has a checksum of each.
 
-    The archive has a checksum of each. Raises nearly anything where it is torn, and BrokenFile for one that lacks that
-    array, or would unpack to more than 2 GiB.
+    Parameters
+    ----------
+    path
+        A path, or a file of bytes that are here already.
+    only
+        The name of the one array to read; by default all are read.
+
+    Returns
+    -------
+    dict
+        Name -> NumPy array.
+
+    Raises
+    ------
+    BrokenFile
+        The archive lacks that array, or would unpack to more than 2 GiB.
+    Exception
+        Nearly any, where the archive is torn.
     """
-    if isinstance(path, (str, os.PathLike)):  # else a file of bytes that are here already
+    if isinstance(path, (str, os.PathLike)):
         check_ordinary(path)
     arrays = {}
     with zipfile.ZipFile(path) as archive:
@@ -154,9 +185,9 @@ def load_npz(path, only=None):
     return arrays
 
 
-def sha256(arrays):
-    """Hexadecimal digest of NumPy arrays, one after the other."""
+def sha256(arrays: Iterable[HostArray]) -> str:
+    """Hexadecimal digest of the numbers of NumPy arrays, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array))  # pyright: ignore[reportArgumentType] (NumPy 1 has no such stub)
     return digest.hexdigest()

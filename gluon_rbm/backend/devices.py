@@ -1,24 +1,28 @@
 """The device to compute on: the GPU where MXNet can use one, else the CPU, and why."""
 
-import re
+from __future__ import annotations
 
-from gluon_rbm.backend.framework import _replace_wheel, mx
+import re
+from typing import Any
+
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.wheels import replace_wheel
 from gluon_rbm.errors import InputError
 
 __all__ = ["choose_context", "choose_contexts"]
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     """What an `MXNetError` says, without its trace."""
     text = str(error).strip()
     said = re.search(r"^MXNetError: (.+)", text, re.MULTILINE)
     return said.group(1) if said else text.splitlines()[0]
 
 
-def _probe_gpu(device_id):
+def _probe_gpu(device_id: int) -> str | None:
     """None if MXNet can compute on this GPU, else the reason and what to do, in one line."""
     if not mx.runtime.Features().is_enabled("CUDA"):
-        return "the installed MXNet is the CPU-only build; for a GPU run " + _replace_wheel("cu112")
+        return "the installed MXNet is the CPU-only build; for a GPU run " + replace_wheel("cu112")
     try:
         count = mx.context.num_gpus()
     except mx.MXNetError as error:
@@ -30,7 +34,7 @@ def _probe_gpu(device_id):
     return _try_kernel(device_id)
 
 
-def _try_kernel(device_id):
+def _try_kernel(device_id: int) -> str | None:
     try:
         mx.nd.ones((1,), ctx=mx.gpu(device_id)).asnumpy()
     except mx.MXNetError as error:
@@ -44,20 +48,21 @@ def _try_kernel(device_id):
     return None
 
 
-def choose_context(cuda=None, device_id=0):
+def choose_context(cuda: bool | None = None, device_id: int = 0) -> tuple[Any, str | None]:
     """The device to compute on, and a note for the user.
 
     Parameters
     ----------
-    cuda : bool or None
+    cuda
         True asks for the GPU, False for the CPU; None takes the GPU if MXNet can use it, else the CPU.
-    device_id : int
+    device_id
         Which GPU, counted from 0.
 
     Returns
     -------
-    (mx.Context, str or None)
-        The note says in one line why it is the CPU, where nobody asked for that.
+    context : mx.Context
+    note
+        One line that says why it is the CPU, where nobody asked for that; else None.
 
     Raises
     ------
@@ -74,10 +79,11 @@ def choose_context(cuda=None, device_id=0):
     return mx.cpu(), f"using the CPU: {reason}"
 
 
-def choose_contexts(cuda=None, device_id=0, count=1):
+def choose_contexts(cuda: bool | None = None, device_id: int = 0, count: int = 1) -> tuple[list[Any], str | None]:
     """`count` devices to compute on, and a note, as `choose_context` chooses one: GPU device_id, device_id + 1, ...
 
-    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work.
+    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work. Raises InputError
+    as `choose_context` does, for each of the GPUs.
     """
     context, note = choose_context(cuda, device_id)
     if context.device_type == "cpu":

@@ -1,19 +1,39 @@
 """Files that are written whole or not at all."""
 
+from __future__ import annotations
+
 import contextlib
+import json
 import os
 import tempfile
+from typing import Any, Iterator
 
+from gluon_rbm.backend.types import Path
 from gluon_rbm.errors import InputError
 
-__all__ = ["check_writable", "write_whole"]
+__all__ = ["check_writable", "dump_json", "write_json", "write_whole"]
 
 
 @contextlib.contextmanager
-def write_whole(path, option="--output-dir"):
-    """A path to write to, which takes the place of `path` at once when the block ends well, and never before.
+def write_whole(path: Path, option: str = "--output-dir") -> Iterator[str]:
+    """A context manager: a path to write to, which takes the place of `path` when the block ends well.
 
-    Raises InputError when the folder cannot be written; `option` is what the user chooses it with.
+    Parameters
+    ----------
+    path
+        The file to write. It stays as it is, or absent, if the block raises.
+    option
+        The option of the command line that the user chooses the path with; messages name it.
+
+    Yields
+    ------
+    str
+        The path of a temporary file in the same folder.
+
+    Raises
+    ------
+    InputError
+        The folder or the file cannot be written.
     """
     temporary = _temporary_beside(path, option)
     try:
@@ -29,18 +49,37 @@ def write_whole(path, option="--output-dir"):
             os.remove(temporary)
 
 
-def _flush_to_disk(path):
+def write_json(path: Path, content: Any, option: str = "--output-dir", *, sort_keys: bool = False) -> None:
+    """Write a JSON file, whole or not at all; arguments and errors as of `write_whole` and `dump_json`."""
+    with write_whole(path, option) as temporary:
+        dump_json(temporary, content, sort_keys=sort_keys)
+
+
+def dump_json(path: Path, content: Any, *, sort_keys: bool = False) -> None:
+    """Write JSON, indented by 2, with a newline at the end, to a path such as `write_whole` gives.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite: JSON has no word for it.
+    """
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, allow_nan=False, sort_keys=sort_keys)
+        file.write("\n")
+
+
+def _flush_to_disk(path: str) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def _temporary_beside(path, option):
+def _temporary_beside(path: Path, option: str) -> str:
     folder, name = os.path.split(os.path.abspath(path))
     if os.path.isdir(path or os.curdir):
         raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
@@ -54,6 +93,6 @@ def _temporary_beside(path, option):
     return temporary
 
 
-def check_writable(path, option):
+def check_writable(path: Path, option: str) -> None:
     """InputError if `write_whole` could not begin there."""
     os.remove(_temporary_beside(path, option))

@@ -2,11 +2,14 @@
 
 MXNet's parameter server leaves the others waiting for ever: workers hear only whether the scheduler is alive, and
 nobody acts upon that. So each server and worker holds one connection to the scheduler, where a thread listens at the
-port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose machine is gone, or that
+port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose computer is gone, or that
 stands still, says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or
-wait for as long as it likes. (Standard library only: scheduler and servers need this before MXNet is imported, which
-never returns there.)
+wait for as long as it likes.
+
+This module uses the standard library only: schedulers and servers call `attend` before they import MXNet.
 """
+
+from __future__ import annotations
 
 import atexit
 import contextlib
@@ -17,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from gluon_rbm.errors import InputError
 
@@ -39,8 +42,14 @@ class Address(NamedTuple):
     num_workers: int
 
 
-def address():
-    """The `Address` of this process; InputError where a variable is missing or cannot be."""
+def address() -> Address:
+    """The `Address` of this process.
+
+    Raises
+    ------
+    InputError
+        A variable DMLC_* is missing, or cannot have its value.
+    """
     missing = [name for name in _VARIABLES if not os.environ.get(name)]
     if missing:
         raise InputError("set %s (see docs/distributed.md)" % ", ".join(missing))
@@ -55,27 +64,31 @@ def address():
     )
 
 
-def seconds_to_wait():
-    """$MXNET_RBM_TIMEOUT, by default 60: how long a process may be silent, or be waited for when a run starts."""
+def seconds_to_wait() -> int:
+    """How many seconds a process may be silent, or be waited for when a run starts: $MXNET_RBM_TIMEOUT, or 60."""
     return _number("MXNET_RBM_TIMEOUT", os.environ.get("MXNET_RBM_TIMEOUT") or "60", 10**6)
 
 
-def _number(name, text, highest):
+def _number(name: str, text: str, highest: int) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= highest:
         raise InputError("%s is %r; it must be a whole number from 1 to %d" % (name, text, highest))
     return int(text)
 
 
-def attend():
-    """In a scheduler or server, to be called before MXNet is imported: have the run watched from now on."""
+def attend() -> None:
+    """In a scheduler or server: have the run monitored from now on. It is called before MXNet is imported.
+
+    The process exits, with one line on standard error, where a variable DMLC_* is wrong, where the scheduler cannot
+    listen, or where a server finds no scheduler. In a worker this does nothing (see `Heartbeat`).
+    """
     if os.environ.get("DMLC_ROLE", "worker") == "worker":
         return
     try:
         where = address()
         if where.role == "scheduler":
-            hub = _Hub(where)
-            hub.start()
-            atexit.register(hub.finish)
+            monitor = _Monitor(where)
+            monitor.start()
+            atexit.register(monitor.finish)
         else:
             atexit.register(Heartbeat(where).leave)
     except InputError as error:
@@ -83,7 +96,7 @@ def attend():
         sys.exit(error.exit_status)
 
 
-def _end_process(line):
+def _end_process(line: str) -> NoReturn:
     """The main thread may be waiting inside MXNet, where nothing reaches it."""
     print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", line), file=sys.stderr)
     sys.stdout.flush()
@@ -97,16 +110,16 @@ def _end_process(line):
 class _Lines:
     """A connection, and what has come of it."""
 
-    def __init__(self, connection):
-        self.connection, self._rest, self.heard = connection, b"", time.monotonic()
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self._rest, self._heard = connection, b"", time.monotonic()
         connection.settimeout(5)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def send(self, **message):
+    def send(self, **message: Any) -> None:
         with contextlib.suppress(OSError):  # whoever reads from it next will see
             self.connection.sendall((json.dumps(message) if message else "").encode() + b"\n")
 
-    def receive(self):
+    def receive(self) -> list[dict[str, Any]] | None:
         """The messages of what has come, dicts; None where the connection is closed."""
         try:
             content = self.connection.recv(4096)
@@ -116,7 +129,7 @@ class _Lines:
             return None
         if not content:
             return None
-        self.heard = time.monotonic()
+        self._heard = time.monotonic()
         *lines, self._rest = (self._rest + content).split(b"\n")
         try:
             messages = [json.loads(line) for line in lines if line]
@@ -125,21 +138,33 @@ class _Lines:
         return messages if all(isinstance(message, dict) for message in messages) else None
 
     @property
-    def silence(self):
-        return time.monotonic() - self.heard
+    def silence(self) -> float:
+        """Seconds since something came."""
+        return time.monotonic() - self._heard
 
 
 # --- In the scheduler -------------------------------------------------------------------------------------------------
 
 
-class _Hub(threading.Thread):
+class _Peer(_Lines):
+    """The connection of another process. role, name : None until it has said who it is; done : it may end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.role: str | None = None
+        self.name: str | None = None
+        self.done = False
+
+
+class _Monitor(threading.Thread):
     """Listens to all others, and tells all when one ends."""
 
-    def __init__(self, where):
+    def __init__(self, where: Address) -> None:
         super().__init__(daemon=True)
         self._expected = {"server": where.num_servers, "worker": where.num_workers}
         self._patience = seconds_to_wait()
-        self._peers, self._first_came = [], None
+        self._peers: list[_Peer] = []  # of known roles
+        self._first_came: float | None = None  # when the first worker came
         self._selector = selectors.DefaultSelector()
         try:
             listener = socket.create_server((where.host, where.port + 1))
@@ -150,13 +175,13 @@ class _Hub(threading.Thread):
             ) from error
         self._selector.register(listener, selectors.EVENT_READ)
 
-    def run(self):
+    def run(self) -> None:
         try:
-            self._watch()
+            self._listen_to_all()
         except BaseException as error:  # nobody may be left waiting
             _end_process("the watch itself has failed (%s: %s)" % (type(error).__name__, error))
 
-    def _watch(self):
+    def _listen_to_all(self) -> None:
         told = time.monotonic()
         while not self._is_over():
             for key, _ in self._selector.select(timeout=min(1, self._patience / 4)):
@@ -169,20 +194,19 @@ class _Hub(threading.Thread):
                 told = time.monotonic()
                 self._tell()
 
-    def finish(self):
+    def finish(self) -> None:
         """When the scheduler ends well: let what the others said last be heard."""
         self.join(timeout=5)
 
-    def _is_over(self):
+    def _is_over(self) -> bool:
         workers = [peer for peer in self._peers if peer.role == "worker"]
         return len(workers) == self._expected["worker"] and all(peer.done for peer in workers)
 
-    def _accept(self, listener):
-        peer = _Lines(listener.accept()[0])
-        peer.role, peer.name, peer.done = None, None, False
+    def _accept(self, listener: Any) -> None:
+        peer = _Peer(listener.accept()[0])
         self._selector.register(peer.connection, selectors.EVENT_READ, peer)
 
-    def _listen(self, peer):
+    def _listen(self, peer: _Peer) -> None:
         messages = peer.receive()
         if messages is None:
             self._selector.unregister(peer.connection)
@@ -200,7 +224,7 @@ class _Hub(threading.Thread):
             elif "done" in message:
                 peer.done = True
 
-    def _welcome(self, peer, role, name):
+    def _welcome(self, peer: _Peer, role: str, name: str) -> None:
         expected = self._expected.get(role, 0)
         if sum(other.role == role for other in self._peers) >= expected:
             peer.send(ended="there are %d already, as DMLC_NUM_%s says" % (expected, role.upper()))
@@ -212,14 +236,14 @@ class _Hub(threading.Thread):
         if self._missing() is None:
             self._tell(all=True)
 
-    def _missing(self):
+    def _missing(self) -> str | None:
         """Who has not come yet, in words; None: all are there."""
         counts = {role: sum(peer.role == role for peer in self._peers) for role in self._expected}
         if counts == self._expected:
             return None
         return " and ".join("%d of %d %ss" % (counts[role], self._expected[role], role) for role in self._expected)
 
-    def _look_for_silence(self):
+    def _look_for_silence(self) -> None:
         for peer in self._peers:
             if not peer.done and peer.silence > self._patience:
                 self._end("nothing was heard of %s for %d seconds" % (peer.name, self._patience))
@@ -228,11 +252,11 @@ class _Hub(threading.Thread):
         if waited > self._patience and self._missing():
             self._end("only %s have come in %d seconds" % (self._missing(), self._patience))
 
-    def _tell(self, **message):
+    def _tell(self, **message: Any) -> None:
         for peer in self._peers:
             peer.send(**message)
 
-    def _end(self, reason):
+    def _end(self, reason: str) -> NoReturn:
         self._tell(ended=reason)
         until = time.monotonic() + 1
         for peer in self._peers:  # until they have read it: to close a connection with unread content takes it back
@@ -253,7 +277,7 @@ class Heartbeat:
 
     failed = False  # in this process
 
-    def __init__(self, where):
+    def __init__(self, where: Address) -> None:
         self._where, self._patience, self._left = where, seconds_to_wait(), False
         name = "%s (process %d on %s)" % (where.role, os.getpid(), socket.gethostname())
         self._lines = _Lines(self._connect())
@@ -262,7 +286,7 @@ class Heartbeat:
             self._wait_for_all()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def _connect(self):
+    def _connect(self) -> socket.socket:
         where, started, said = self._where, time.monotonic(), None
         while time.monotonic() - started < self._patience:
             try:
@@ -275,7 +299,7 @@ class Heartbeat:
             "DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT" % (where.host, where.port + 1, said)
         )
 
-    def _wait_for_all(self):
+    def _wait_for_all(self) -> None:
         started = time.monotonic()
         # The scheduler gives up first, and says who is missing.
         while time.monotonic() - started < self._patience + 5:
@@ -293,7 +317,7 @@ class Heartbeat:
             % (self._where.host, self._where.port + 1)
         )
 
-    def _listen(self):
+    def _listen(self) -> None:
         self._lines.connection.settimeout(min(5, self._patience / 4))
         while not self._left:
             messages = self._lines.receive()
@@ -308,22 +332,22 @@ class Heartbeat:
                 if not self._left:
                     _end_process(reason)
 
-    def rename(self, name):
+    def rename(self, name: str) -> None:
         """What the others call this process from now on."""
         self._lines.send(name="%s (process %d on %s)" % (name, os.getpid(), socket.gethostname()))
 
-    def leave(self):
+    def leave(self) -> None:
         """All is well: let this process end before the others."""
         self._left = True
         self._lines.send(done=True)
 
-    def fail(self, reason):
+    def fail(self, reason: str) -> None:
         """End the others, for a reason in one line. This process is to end by itself, soon: see `finish`."""
         Heartbeat.failed = True
         self._lines.send(failed=reason)
 
 
-def finish(status):
+def finish(status: int) -> None:
     """End this process at once if it failed: at its exit MXNet would wait for the others."""
     if Heartbeat.failed:
         sys.stdout.flush()

@@ -3,9 +3,13 @@
 Only command lines enter `handled`; nothing else here touches a signal's handler.
 """
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import threading
+from types import FrameType
+from typing import Iterator
 
 __all__ = ["Interrupted", "allowed", "handled", "held", "pending", "quiet", "receive", "received"]
 
@@ -13,23 +17,30 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM came. exit_status : what shells say of a process that it ended, 130 or 143; where : what is
-    to be said after "interrupted".
+    """Ctrl-C or SIGTERM came.
+
+    Attributes
+    ----------
+    exit_status : int
+        What shells say of a process that the signal ended: 130 or 143.
+    where : str
+        What the message says after "interrupted".
     """
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         super().__init__(number)
         self.exit_status, self.where = 128 + number, ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "interrupted %s" % self.where if self.where else "interrupted"
 
 
 class _State:
-    received, held = None, False
+    received: int | None = None
+    held = False
 
 
-def _receive(number, frame):
+def _receive(number: int, frame: FrameType | None) -> None:
     for one in _SIGNALS:  # the next one ends the process at once
         if signal.getsignal(one) is _receive:
             signal.signal(one, signal.SIG_DFL)
@@ -38,13 +49,13 @@ def _receive(number, frame):
         raise Interrupted(number)
 
 
-def _raise_received():
-    if pending():
+def _raise_received() -> None:
+    if _State.received is not None:
         raise Interrupted(_State.received)
 
 
 @contextlib.contextmanager
-def handled():
+def handled() -> Iterator[None]:
     """In the block Ctrl-C and SIGTERM raise `Interrupted`; a second one ends the process.
 
     What is ignored (under nohup, or in the background of a shell) stays so. Signals come to the main thread: in another
@@ -68,7 +79,7 @@ def handled():
 
 
 @contextlib.contextmanager
-def held():
+def held() -> Iterator[None]:
     """In the block a signal waits: it raises at the end, or in a block that is `allowed` to be left."""
     _State.held = True
     try:
@@ -79,7 +90,7 @@ def held():
 
 
 @contextlib.contextmanager
-def allowed():
+def allowed() -> Iterator[None]:
     """In the block, inside one that is `held`, signals raise at once again."""
     _State.held = False
     try:
@@ -90,22 +101,22 @@ def allowed():
     _raise_received()  # where Python swallowed it, as in a `__del__`
 
 
-def pending():
+def pending() -> bool:
     """Whether a signal came."""
     return _State.received is not None
 
 
-def received():
+def received() -> int:
     """The number of the signal that came; 0: none."""
     return _State.received or 0
 
 
-def receive(number):
+def receive(number: int) -> None:
     """As if that signal had come while it is `held`: another worker received it."""
     _State.received = _State.received or number
 
 
-def quiet():
+def quiet() -> None:
     """Let Ctrl-C end the process without a traceback until `handled`: for scripts, before imports that take seconds."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -4,62 +4,78 @@ A key is a sequence of non-negative integers. The same key gives the same noise,
 (MXNet's own generators belong to threads, and start alike in each of them.)
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
 import threading
+from typing import Any, Callable
 
 import numpy as np
 
 from gluon_rbm.backend.arrays import from_host, host_view
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import HostArray, Key, NDArray
 
 __all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "make_generator", "seed_mxnet"]
 
 
-def make_generator(key):
-    """NumPy's generator of what is drawn on the host; `Noise` is for chains."""
+def make_generator(key: Key) -> np.random.Generator:
+    """NumPy's generator (SFC64) of what is drawn on the host; `Noise` is for chains.
+
+    Parameters
+    ----------
+    key
+        Non-negative integers of any size, which fix all that is drawn.
+    """
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
 
 
-def seed_mxnet(*key):
+def seed_mxnet(*key: int) -> None:
     """Seed MXNet's generators with a sequence of non-negative integers: the one place of a run that does."""
     mx.random.seed(int(np.random.SeedSequence(key).generate_state(1)[0] >> 1))
 
 
 class Noise:
-    """Uniform random numbers that follow from a key: a sequence of non-negative integers of any size."""
+    """Random numbers that follow from a key, in the shape and on the device of an array.
 
-    def __init__(self, key):
+    Parameters
+    ----------
+    key
+        Non-negative integers of any size.
+    """
+
+    def __init__(self, key: Key) -> None:
         # Drawn on the host: SFC64 is three times faster than MXNet's CPU generator, and CPU and GPU get the same noise.
         self._key = key
 
     @functools.cached_property
-    def _generator(self):  # made when it is needed: that takes 15 us
+    def _generator(self) -> np.random.Generator:  # made when it is needed: that takes 15 us
         return make_generator(self._key)
 
-    def bernoulli(self, prob_1):
+    def bernoulli(self, prob_1: NDArray) -> NDArray:
         """A sample in {0, 1} of each probability, in its shape, dtype and device."""
         uniform = self.uniform_like(prob_1)
         return mx.nd.lesser(uniform, prob_1.astype(uniform.dtype, copy=False)).astype(prob_1.dtype, copy=False)
 
-    def uniform_like(self, array):
+    def uniform_like(self, array: NDArray) -> NDArray:
         """Numbers in [0, 1), in the shape and on the device of an NDArray; float64 as that, else float32."""
         return self._drawn_like(array, self._generator.random)
 
-    def normal_like(self, array):
+    def normal_like(self, array: NDArray) -> NDArray:
         """Standard normal numbers; the rest as in `uniform_like`."""
         return self._drawn_like(array, self._generator.standard_normal)
 
     @staticmethod
-    def _drawn_like(array, draw):
+    def _drawn_like(array: NDArray, draw: Callable[..., HostArray]) -> NDArray:
         # float16 noise would round up to 1 and make certain units fail; float32 noise is compared with it exactly.
         dtype = np.float64 if array.dtype == np.float64 else np.float32
         drawn = mx.nd.empty(array.shape, dtype=dtype)
         draw(dtype=dtype, out=host_view(drawn))
         return drawn.as_in_context(array.context)
 
-    def one_hot(self, prob_1):
-        """Rows in {0, 1} with a single 1 each, in column k with probability prob_1[row, k]."""
+    def one_hot(self, prob_1: NDArray) -> NDArray:
+        """Rows in {0, 1} with a single 1 each, in column k with probability prob_1[row, k]: in the shape of prob_1."""
         # In float64, and against the sum that there is: else rounding might choose a unit of probability 0.
         cumulative = mx.nd.cumsum(prob_1.astype("float64"), axis=1)
         uniform = from_host(self._generator.random((len(prob_1), 1)), prob_1.context)
@@ -68,7 +84,7 @@ class Noise:
         return mx.nd.one_hot(index, prob_1.shape[1], dtype=prob_1.dtype)
 
 
-def draw_key(context=None, F=mx.nd):
+def draw_key(context: Any = None, F: Any = mx.nd) -> Any:
     """Four random words, int32 (4,), from MXNet's generator of the calling thread: `mx.random.seed` rules them.
 
     With F = mx.sym they are drawn in the graph, anew in every execution.
@@ -78,12 +94,15 @@ def draw_key(context=None, F=mx.nd):
 
 
 class KeyedOperators:
-    """`mx.nd`, but what is drawn follows from a key: the F of `gluon_rbm.models.units` where no generator is to be seeded."""
+    """`mx.nd`, but what is drawn follows from a key.
 
-    def __init__(self, key):
+    It is the F of `gluon_rbm.models.units` where MXNet's generators are not to be seeded.
+    """
+
+    def __init__(self, key: Key) -> None:
         self.random = Noise(key)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(mx.nd, name)
 
 
@@ -96,7 +115,7 @@ _caller = threading.local()
 _caller_numbers = itertools.count(1)
 
 
-def caller_number():
+def caller_number() -> int:
     """0 in the main thread, in every other thread a number of its own."""
     if threading.current_thread() is threading.main_thread():
         return 0

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from gluon_rbm.backend import framework, interruption
+from gluon_rbm.backend import framework, interruption, logs
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import check_writable, write_whole
@@ -47,6 +47,7 @@ def call(module, argv):
 
 def exit_status(prog, action):
     """Call action() and return the process's exit status: 0; 2: bad input; 3: divergence; 130, 143: interrupted."""
+    logs.configure()
     try:
         with interruption.handled():
             action()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import gluon_rbm
-from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -178,6 +177,8 @@ def _gpu():
     if framework is None:
         yield Finding("GPU", "driver: %s" % (driver or "none found"))
         return
+    from gluon_rbm.backend.devices import choose_context
+
     cuda = framework.mx.runtime.Features().is_enabled("CUDA")
     try:
         context, _ = choose_context(True)

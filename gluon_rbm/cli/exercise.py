@@ -4,9 +4,8 @@ import json
 import os
 import statistics
 
-import binary_rbm_gluon
 from gluon_rbm.backend.files import write_whole
-from gluon_rbm.cli import command, recall, reconstruct, resample, sample, score, weights
+from gluon_rbm.cli import command, recall, reconstruct, resample, sample, score, train_binary, weights
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
@@ -50,7 +49,7 @@ def run(args):
 
 def _train(args, num_hidden, folder):
     own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
-    status = binary_rbm_gluon.main([*map(str, own), "--resume", *_shared(args)])
+    status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "binary_rbm_gluon.py", "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 

@@ -7,7 +7,8 @@ from gluon_rbm.backend.files import check_writable, write_whole
 from gluon_rbm.cli import command, report
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.errors import InputError
-from gluon_rbm.likelihood import annealing
+from gluon_rbm.likelihood.schedules import SCHEDULES
+from gluon_rbm.likelihood.state_file import StateFile
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -48,7 +49,7 @@ def _add_log_z(add):
     add("--distributions", type=count, default=10000, help="intermediate distributions of AIS")
     add("--chains", type=count, default=100, help="chains of AIS")
     add("--sweeps", type=count, default=1, help="Gibbs sweeps at each distribution")
-    add("--schedule", choices=annealing.SCHEDULES, default="linear", help="where the distributions lie")
+    add("--schedule", choices=SCHEDULES, default="linear", help="where the distributions lie")
     add(
         "--base-rate",
         choices=report.BASE_RATES,
@@ -75,7 +76,7 @@ def run(args):
             raise InputError("--json %s is the model, or --state, too; choose another --json" % args.json)
     if args.state is not None:
         check_writable(args.state, "--state")
-        annealing.State(args.state)
+        StateFile(args.state)
     result = report.likelihood_report(args)
     print(report.as_text(result), flush=True)
     if args.json is not None:

@@ -1,325 +1,128 @@
-"""Command line of the two training scripts."""
+"""Flags that follow from dataclasses of settings, and the command line of the two scripts."""
+
+from __future__ import annotations
 
 import argparse
+import dataclasses
+from typing import Any, Callable, Mapping, Sequence, TypeVar
 
 from gluon_rbm.cli.arguments import OneLineParser, above_zero, at_least, finite, share
-from gluon_rbm.data import datasets
-from gluon_rbm.data.batches import BINARIZE
-from gluon_rbm.likelihood import learning
-from gluon_rbm.models import label_rbm
-from gluon_rbm.sampling import gibbs
-from gluon_rbm.training import optimization, process_group
+from gluon_rbm.training import optimization
+from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
+from gluon_rbm.training.network_settings import NetworkSettings
 
-__all__ = [
-    "DOCUMENTED",
-    "PRESETS",
-    "add_dataset",
-    "add_image_size",
-    "add_schedule",
-    "parse",
-    "documented_namespace",
-    "added_namespace",
-]
+__all__ = ["NUMBERS", "add_dataset", "add_fields", "add_image_size", "add_settings", "parse", "settings_of"]
 
-# The flags of the original example: names, defaults and help texts stay as they are.
-DOCUMENTED = (
-    "num_hidden",
-    "k",
-    "batch_size",
-    "num_epoch",
-    "learning_rate",
-    "momentum",
-    "ais_batch_size",
-    "ais_num_batch",
-    "ais_intermediate_steps",
-    "ais_burn_in_steps",
-    "cuda",
-    "device_id",
-    "data_loader_num_worker",
-)
-_NOT_FLAGS = ("cuda_asked", "num_classes")
-
-
-# Recipes by name: defaults of other flags. What was tried for them: docs/learning.md.
-PRESETS = {
-    "best": {
-        "num_hidden": 500,
-        "binarize": "sample",
-        "batch_size": 100,
-        "k": 10,
-        "centering": 0.01,
-        "initial_visible_bias": "data",
-        "learning_rate": 24.0,
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-        "learning_rate_schedule": "linear",
-        "hold": 0.3,
-        "average": 0.2,
-        "num_epoch": 300,
-        # The test images are looked at once.
-        "monitor_every": 300,
-        "ais_base_rate": "data",
-        "ais_batch_size": 200,
-        "ais_num_batch": 1,
-        "ais_intermediate_steps": 10000,
-        "ais_burn_in_steps": 1,
-    },
-    # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
-    "exercise": {
-        "binarize": "sample",
-        "batch_size": 64,
-        "k": 1,
-        "chains": "data",
-        "learning_rate": 6.4,
-        "momentum": 0.0,
-        "initial_weights": "uniform",
-        "initial_visible_bias": "uniform",
-        "num_epoch": 10,
-    },
+# The `type` of a flag, by what `settings.setting` calls its numbers.
+NUMBERS: Mapping[str, Callable[[str], Any]] = {
+    "count": at_least(1, int),
+    "at least 2": at_least(2, int),
+    "natural": at_least(0, int),
+    "amount": at_least(0.0, float),
+    "fraction": share,
+    "positive": above_zero,
+    "finite": finite,
 }
 
-_count, _natural, _amount = at_least(1, int), at_least(0, int), at_least(0.0, float)
+_Settings = TypeVar("_Settings")
 
 
-class _Cuda(argparse.Action):
-    """Remember not only the choice but that it was made: a default may fall back to the CPU, a wish may not."""
+class _Switch(argparse.Action):
+    """Sets its field to a value; a field NAME_asked beside it remembers that somebody chose."""
 
-    def __init__(self, option_strings, dest, const, help):
+    def __init__(self, option_strings: Sequence[str], dest: str, const: Any, help: str, asked: bool = False) -> None:
         super().__init__(option_strings, dest, nargs=0, const=const, help=help)
+        self._asked = asked
 
-    def __call__(self, parser, namespace, values, option_string=None):
-        namespace.cuda = namespace.cuda_asked = self.const
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, self.const)
+        if self._asked:
+            setattr(namespace, self.dest + "_asked", self.const)
 
 
-def _parser(prog):
+def add_settings(parser: Any, kind: type) -> None:
+    """Give a parser the flags of a dataclass of settings, under the headings of its fields.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    kind : type
+        A dataclass whose fields `gluon_rbm.training.settings.setting` made; a field without a help text is no flag.
+    """
+    groups: dict[str | None, Any] = {None: parser}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name, field in fields.items():
+        if field.metadata["help"] is None:
+            parser.set_defaults(**{name: field.default})
+            continue
+        heading = field.metadata["group"]
+        if heading not in groups:
+            groups[heading] = parser.add_argument_group(heading)
+        _add(groups[heading].add_argument, field, name + "_asked" in fields)
+
+
+def add_fields(add: Callable[..., Any], kind: type, *names: str) -> None:
+    """Give a parser the flags of some fields of a dataclass of settings, or of all; add : its `add_argument`."""
+    for field in dataclasses.fields(kind):
+        if not names or field.name in names:
+            _add(add, field)
+
+
+def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
+    """One field's flag, or its switches."""
+    has_default = field.default is not dataclasses.MISSING
+    default = field.default if has_default else field.default_factory()
+    switches = field.metadata["switches"]
+    for flag, (value, text) in (switches or {}).items():
+        add(flag, action=_Switch, dest=field.name, const=value, help=text, asked=asked)
+    if switches:
+        return
+    flag, settings = "--" + field.name.replace("_", "-"), {"help": field.metadata["help"], "default": default}
+    if default is False:
+        add(flag, *field.metadata["aliases"], action="store_true", **settings)
+        return
+    if field.metadata["number"]:
+        settings["type"] = NUMBERS[field.metadata["number"]]
+    add(flag, *field.metadata["aliases"], **settings, **field.metadata["argument"])
+
+
+def settings_of(kind: type[_Settings], namespace: argparse.Namespace) -> _Settings:
+    """The settings that a parser with `add_settings` has read."""
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(namespace, name) for name in names})
+
+
+def add_dataset(add: Callable[..., Any]) -> None:
+    """The flags that name a data set; add : a parser's `add_argument`."""
+    add_fields(add, BinarySettings, "dataset", "data_dir")
+
+
+def add_image_size(add: Callable[..., Any]) -> None:
+    """The flag of commands that resize the images of the data set."""
+    add_fields(add, NetworkSettings, "image_size")
+
+
+# --- The two scripts --------------------------------------------------------------------------------------------------
+
+
+def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:
+    """The settings that a script's command line asks for; `cuda_asked` is None unless --cuda or --no-cuda was given."""
     parser = OneLineParser(
         prog=prog,
         description="Restricted Boltzmann machine learning MNIST",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    add = parser.add_argument
-    add("--num-hidden", type=_count, default=500, help="number of hidden units")
-    add("--k", type=_count, default=30, help="number of Gibbs sampling steps used in the PCD algorithm")
-    add("--batch-size", type=_count, default=80, help="batch size")
-    add("--num-epoch", type=_count, default=130, help="number of epochs")
-    # The gradient is a mean over the batch, and the optimizer divides by the batch size once more, as in the original.
-    add("--learning-rate", type=_amount, default=0.1, help="learning rate for stochastic gradient descent")
-    add("--momentum", type=_amount, default=0.3, help="momentum for the stochastic gradient descent")
-    add("--ais-batch-size", type=_count, default=100, help="batch size for AIS to estimate the log-likelihood")
-    add("--ais-num-batch", type=_count, default=10, help="number of batches for AIS to estimate the log-likelihood")
-    add(
-        "--ais-intermediate-steps",
-        type=_count,
-        default=10,
-        help="number of intermediate distributions for AIS to estimate the log-likelihood",
-    )
-    add(
-        "--ais-burn-in-steps",
-        type=_count,
-        default=10,
-        help="number of burn in steps for each intermediate distributions of AIS to estimate the log-likelihood",
-    )
-    add("--cuda", action=_Cuda, const=True, dest="cuda", help="train on GPU with CUDA")
-    add("--no-cuda", action=_Cuda, const=False, dest="cuda", help="train on CPU")
-    add("--device-id", type=_natural, default=0, help="GPU device id")
-    add(
-        "--data-loader-num-worker",
-        type=_natural,
-        default=4,
-        help="number of multithreading workers for the data loader",
-    )
-    parser.set_defaults(cuda=True, cuda_asked=None, num_classes=0)  # how many there are, the data say
-    _add_new(parser.add_argument_group("beyond the original").add_argument)
-    _add_learning(parser.add_argument_group("learning beyond the original").add_argument)
-    return parser
-
-
-def add_dataset(add):
-    """The flags that name a data set, of scripts and commands; add : a parser's `add_argument`."""
-    add("--dataset", default="mnist", help="%s, or a .npy file of images in [0, 1]" % ", ".join(datasets.NAMES))
-    add("--data-dir", help="folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded")
-
-
-def add_run(add):
-    """The flags of what every training run has: a seed, a folder, and that it may be resumed."""
-    add("--seed", type=_natural, default=0, help="everything random follows from it")
-    add("--output-dir", help="run folder; by default a new one under runs/")
-    add("--resume", action="store_true", help="continue the run in the run folder from its checkpoint")
-    add("--tensorboard", action="store_true", help="write what TensorBoard shows into the run folder, epoch by epoch")
-
-
-def add_image_size(add):
-    """The flag of commands that resize the images of the data set."""
-    add(
-        "--image-size",
-        type=_count,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="bring all images to this size: resized to cover it, and cropped around the middle",
-    )
-
-
-def add_schedule(add):
-    """The flags of how the learning rate changes over a run."""
-    add(
-        "--learning-rate-schedule",
-        choices=optimization.SCHEDULES,
-        default="constant",
-        help="keep the learning rate, or hold it for a share of the run and then let it fall linearly to zero",
-    )
-    add("--hold", type=share, default=0.3, help="the share of the run that the linear schedule holds the rate for")
-
-
-def _add_new(add):
-    add_dataset(add)
-    add(
-        "--below",
-        nargs="+",
-        default=[],
-        metavar="MODEL",
-        help="run folders or files rbm.params, from the images up: learn the hidden probabilities of the last of them",
-    )
-    add_run(add)
-    add(
-        "--engine",
-        choices=gibbs.ENGINES,
-        default="auto",
-        help="what runs the Gibbs chains: C code or MXNet's operators; auto takes C on a CPU where it is built",
-    )
-    add(
-        "--num-devices",
-        type=_count,
-        default=1,
-        metavar="N",
-        help="GPUs --device-id and the N - 1 after it, or as many threads of work on a CPU, share each batch",
-    )
-    add(
-        "--kv-store",
-        choices=process_group.KV_STORES,
-        default="device",
-        help="where gradients are added: on the CPU, on the devices, or by MXNet's parameter server "
-        "for all workers that DMLC_* names (see docs/distributed.md)",
-    )
-    add(
-        "--binarize",
-        choices=BINARIZE,
-        default="none",
-        help="leave pixels grey, draw them anew at every use, or cut them at 0.5",
-    )
-    add(
-        "--monitor-every",
-        type=_count,
-        default=1,
-        help="epochs between two estimates of the log-likelihood, or with labels of the error",
-    )
-    add(
-        "--initial-visible-bias",
-        choices=("zero", "data", "uniform"),
-        default="zero",
-        help="start the visible biases at zero, at the log-odds of the mean training image, or within 0.01 of zero",
-    )
-    add(
-        "--initial-weights",
-        choices=("normal", "uniform"),
-        default="normal",
-        help="start the weights with a standard deviation of 0.01, or within 0.01 of zero",
-    )
-    add(
-        "--weight-decay",
-        type=_amount,
-        default=0.0,
-        help="lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone",
-    )
-    add(
-        "--held-out",
-        type=_natural,
-        default=0,
-        metavar="N",
-        help="hold the last N training images out, and monitor them instead of the test images until the last epoch",
-    )
-    add(
-        "--early-stopping",
-        type=_natural,
-        default=0,
-        metavar="N",
-        help="stop after N estimates of the held-out log-likelihood, or with labels error, that are no better than "
-        "the best one, and keep the best; 0: never",
-    )
-    add(
-        "--ais-base-rate",
-        choices=("model", "data"),
-        default="model",
-        help="AIS starts from pixels with the model's own visible biases, or with the means of the training images",
-    )
-
-
-def _add_learning(add):
-    rule = learning.PLAIN
-    add("--preset", choices=PRESETS, help="a recipe: defaults of other flags (see docs/learning.md)")
-    add(
-        "--chains",
-        choices=learning.CHAINS,
-        default=rule.chains,
-        help="chains go on from step to step (PCD), start at the data (CD), or go on by parallel tempering",
-    )
-    add("--num-chains", type=_natural, default=0, help="number of chains; 0: the batch size")
-    add(
-        "--num-temperatures",
-        type=at_least(2, int),
-        default=rule.num_temperatures,
-        help="replicas of each tempered chain, itself included",
-    )
-    add(
-        "--centering",
-        type=share,
-        nargs="?",
-        const=0.01,
-        default=rule.centering,
-        metavar="RATE",
-        help="center the gradient by running means that follow each batch at this rate; without a rate: 0.01",
-    )
-    add(
-        "--sparsity-target",
-        type=share,
-        default=rule.sparsity_target,
-        help="p in c sum (p - q)^2, added to the mean loss; q: each hidden unit's mean probability over the batch",
-    )
-    add("--sparsity-cost", type=_amount, default=rule.sparsity_cost, help="c of it; 0: none")
-    add(
-        "--weight-decay-l1",
-        type=_amount,
-        default=rule.weight_decay_l1,
-        help="lambda in lambda |W|, added to the mean loss",
-    )
-    add("--labels", action="store_true", help="learn pixels and label together: a joint RBM, which classifies")
-    add(
-        "--objective",
-        choices=label_rbm.OBJECTIVES,
-        default=rule.objective,
-        help="with labels, minimise -log p(pixels, label); -log p(label | pixels); or this plus alpha times that",
-    )
-    add("--generative-weight", type=above_zero, default=rule.generative_weight, metavar="ALPHA", help="that alpha")
-    add("--initial-hidden-bias", type=finite, default=0.0, help="what the hidden biases start at")
-    add("--optimizer", choices=optimization.OPTIMIZERS, default="sgd", help="MXNet's optimizer of that name")
-    add("--initial-momentum", type=above_zero, default=0.5, help="momentum in the first --initial-momentum-epochs")
-    add("--initial-momentum-epochs", type=_natural, default=0, help="epochs before --momentum counts")
-    add_schedule(add)
-    add(
-        "--average",
-        type=share,
-        default=0.0,
-        metavar="SHARE",
-        help="results are the mean of the parameters over the steps of this last share of the run; 0: the last ones",
-    )
-
-
-def parse(argv, prog):
-    """The arguments as a Namespace; `cuda_asked` is None unless --cuda or --no-cuda was given."""
-    parser = _parser(prog)
+    add_settings(parser, BinarySettings)
     args = parser.parse_args(argv)
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
         args = parser.parse_args(argv)
+    _check(parser, args)
+    return settings_of(BinarySettings, args)
+
+
+def _check(parser: OneLineParser, args: argparse.Namespace) -> None:
+    """Refuse settings that do not go together."""
     if args.num_devices > args.batch_size:
         parser.error(
             "--num-devices %d leaves nothing of a --batch-size of %d for some: give fewer"
@@ -331,16 +134,3 @@ def parse(argv, prog):
         parser.error("--objective %s needs labels: give --labels" % args.objective)
     if args.initial_momentum_epochs and not optimization.has_momentum(args.optimizer):
         parser.error("--optimizer %s has no momentum: leave --initial-momentum-epochs out" % args.optimizer)
-    return args
-
-
-def documented_namespace(args):
-    """The Namespace of exactly the documented names, as the original prints it."""
-    return argparse.Namespace(**{name: getattr(args, name) for name in DOCUMENTED})
-
-
-def added_namespace(args):
-    """The rest of the arguments."""
-    return argparse.Namespace(
-        **{name: value for name, value in vars(args).items() if name not in DOCUMENTED and name not in _NOT_FLAGS}
-    )

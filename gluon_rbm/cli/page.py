@@ -19,7 +19,7 @@ from gluon_rbm.cli.arguments import OneLineParser
 from gluon_rbm.data import datasets
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
-from gluon_rbm.likelihood import learning, partition
+from gluon_rbm.likelihood import estimates, learning
 from gluon_rbm.models import label_rbm, networks
 from gluon_rbm.models.binary_deep_belief import layer_folder
 from gluon_rbm.models.files import PARAMETERS, read_arrays, read_model
@@ -231,13 +231,15 @@ def _remarks(arguments, metrics):
         yield "Pixels are grey: -F(v) - log Z is a score to compare runs by, not the logarithm of a probability."
     try:
         num_chains = arguments["ais_batch_size"] * arguments["ais_num_batch"]
-        doubt = partition.doubt(arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"])
+        warning = estimates.reasons_for_warning(
+            arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"]
+        )
     except (KeyError, TypeError):
         return
-    if doubt:
+    if warning:
         yield (
             "Optimistic: log Z comes from %s, which makes log-likelihoods too high on average; "
-            "python -m gluon_rbm likelihood gives a bracket." % doubt
+            "python -m gluon_rbm likelihood gives a bracket." % warning
         )
 
 

@@ -130,21 +130,21 @@ def _annealed(args, parameters, data, pixels):
     if not args.reverse:
         forward = ais.log_partition(*parameters, **settings)
         sides = {"forward": _side(forward), "reverse": None}
-        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.doubt], converged=None)
+        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.warning], converged=None)
     bracket = ais.bracket(*parameters, reverse_start=start, **settings)
     method["reverse_start"] = "data" if from_images else bracket.reverse_start
     sides = {"forward": _side(bracket.forward), "reverse": _side(bracket.reverse)}
-    doubts = [bracket.doubt]
+    warnings = [bracket.warning]
     if from_images:
-        doubts.append("reverse AIS started from the images, which is a diagnostic and no bracket")
-    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, doubts, converged=True)
+        warnings.append("reverse AIS started from the images, which is a diagnostic and no bracket")
+    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, warnings, converged=True)
 
 
-def _found(estimate, low, high, sides, doubts, converged):
-    """converged : what to say of it if nothing is to be doubted."""
-    doubt = "; ".join(filter(None, doubts))
+def _found(estimate, low, high, sides, warnings, converged):
+    """converged : what to say of it if there is no warning."""
+    warning = "; ".join(filter(None, warnings))
     interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
-    return {**interval, **sides, "doubt": doubt, "converged": False if doubt else converged}
+    return {**interval, **sides, "doubt": warning, "converged": False if warning else converged}
 
 
 def _some(batches, count):

@@ -36,17 +36,17 @@ def add_arguments(add):
 def run(args):
     """Run chains from images; count classes, and watch the free energy and the number of pixels on."""
     if args.sweeps[-1] < _FEWEST:
-        raise InputError("%d sweeps are too few to judge chains by; end with at least %d" % (args.sweeps[-1], _FEWEST))
+        raise InputError("%d sweeps are too few for a diagnosis; end with at least %d" % (args.sweeps[-1], _FEWEST))
     if sorted(set(args.sweeps)) != args.sweeps:
         raise InputError("--sweeps %s do not rise; give each number once, in order" % " ".join(map(str, args.sweeps)))
     results = command.Results(args, "png", "chains.png", "json", "npz")
     parameters = command.load_model(args)
     data = command.load_data(args, parameters.num_visible)
     images = command.pixels(args, data, args.count)
-    trained = classifier.train_classifier(data)
+    trained = classifier.train_independent_classifier(data)
     states, watched, every = _run(args, parameters, images)
     rows = {"images": images, **{"after %d sweeps" % sweep: state[1] for sweep, state in states.items()}}
-    shares = {name: trained.shares(values) for name, values in rows.items()}
+    shares = {name: trained.class_fractions(values) for name, values in rows.items()}
     classes = {name: trained.classes(values) for name, values in rows.items()}
     figures = {
         "class_shares": {name: share.tolist() for name, share in shares.items()},
@@ -85,7 +85,9 @@ def _diagnosed(values, every):
     """How the chains mix, by a number of each state, (chains, records): what JSON can say of it; times in sweeps."""
     found = diagnostics.diagnose(values)
     found = found._replace(autocorrelation_time=every * found.autocorrelation_time)
-    return {name: value if name == "doubt" or np.isfinite(value) else None for name, value in found._asdict().items()}
+    *numbers, warning = found
+    figures = {name: value if np.isfinite(value) else None for name, value in zip(found._fields, numbers)}
+    return {**figures, "doubt": warning}
 
 
 def _tell(figures):
@@ -105,7 +107,7 @@ def _tell(figures):
 
 def _picture(shares, watched, every):
     figure, axes = plots.panels(3)
-    plots.class_shares(shares, "classes, by the judge", axes=axes[0])
+    plots.class_shares(shares, "classes, by the classifier", axes=axes[0])
     plots.traces(watched["free_energy"][:_TRACED], "free energy of some chains", "F (nats)", every, axes=axes[1])
     plots.traces(watched["pixels_on"][:_TRACED], "pixels on of some chains", "pixels", every, axes=axes[2])
     return figure

@@ -53,7 +53,12 @@ def add_arguments(add):
         help="exchange states with chains at N - 1 higher temperatures (parallel tempering)",
     )
     add("--animate", action="store_true", help="make a moving picture, too: PATH.gif")
-    add("--judge", action="store_true", help="have a classifier say which classes are drawn, and how often")
+    add(
+        "--classifier",
+        "--judge",
+        action="store_true",
+        help="have a classifier, trained on real images only, say which classes are drawn, and how often",
+    )
 
 
 def run(args):
@@ -64,17 +69,17 @@ def run(args):
     results = command.Results(args, "png", "json", "npz", *(["gif"] if args.animate else []))
     parameters, num_classes = command.load_model(args, labels=True)
     num_pixels = parameters.num_visible - num_classes
-    needs_data = args.judge or args.start in ("base", "images")
+    needs_data = args.classifier or args.start in ("base", "images")
     data = command.load_data(args, num_pixels) if needs_data else None
     shape = data.image_shape if data else datasets.guess_shape(num_pixels)
-    trained = classifier.train_classifier(data) if args.judge else None
+    trained = classifier.train_independent_classifier(data) if args.classifier else None
     classes = None if args.classes is None else np.resize(args.classes, args.count)
     chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
     arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
     arrays = {name: array.asnumpy()[:, :num_pixels] for name, array in arrays.items()}
     figures["pixels_on"] = float(arrays["samples"].mean(dtype=np.float64))
     if trained:
-        figures.update(_judged(trained, arrays["probabilities"], classes))
+        figures.update(_classified(trained, arrays["probabilities"], classes))
     title = "after %d sweeps from %s" % (args.sweeps, args.start)
     shown = {"%s %s" % (name, title): rows[:_SHOWN] for name, rows in arrays.items()}
     pictures = {"png": plots.grids(shown, shape)}
@@ -123,14 +128,14 @@ def _with_label_units(rows, num_classes):
     return np.pad(rows, [(0, 0), (0, num_classes)])
 
 
-def _judged(trained, images, classes):
-    """What JSON says of a judgement."""
-    shares = trained.shares(images)
-    print("classes, by the judge: %s" % " ".join("%.3f" % share for share in shares))
+def _classified(trained, images, classes):
+    """What JSON says of the classes that are drawn."""
+    shares = trained.class_fractions(images)
+    print("classes, by the classifier: %s" % " ".join("%.3f" % share for share in shares))
     figures = {"class_shares": shares.tolist(), **trained.record()}
     if classes is not None:
-        share, error = trained.share_as_asked(images, classes)
+        share, error = trained.fraction_as_asked(images, classes)
         figures["as_asked"] = {"share": share, "standard_error": error}
-        print("%.4f +- %.4f carry the class asked for; of real images the judge gets %.4f right"
+        print("%.4f +- %.4f carry the class asked for; of real images the classifier gets %.4f right"
               % (share, error, trained.accuracy))  # fmt: skip
     return figures

@@ -13,6 +13,7 @@ from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import classifier
 from gluon_rbm.models import networks
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -48,14 +49,14 @@ def add_arguments(add):
     add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
     add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
     add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
-    add("--threads", type=at_least(1, int), default=1, help="pairs of classes that are learned at once")
+    add("--threads", type=at_least(1, int), default=1, help="settings of C and gamma that are tried at once")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     command.add_device(add)
     add("--output", metavar="PATH", default="svm", help="what the files of the results are called, before their dot")
 
 
 def run(args):
-    """Judge each kind of features by the same images: a row of the table for each kind and kernel."""
+    """Classify the same images by each kind of features: a row of the table for each kind and kernel."""
     results = command.Results(args, "json", "npz")
     data, rows = _data(args)
     kinds, network = _kinds(args, data)
@@ -63,7 +64,7 @@ def run(args):
     print(_COLUMNS % ("features", "number", "kernel", "C", "gamma", "held-out", "test error", "pixels' minus it"))
     table, wrong = [], {}
     for kind, features in kinds.items():
-        for kernel, figures in _judged(args, features, data, rows).items():
+        for kernel, figures in _evaluate(args, features, data, rows).items():
             wrong[kind, kernel] = figures.pop("wrong")
             table.append({"features": kind, "kernel": kernel, **figures, **_less(wrong, kind, kernel)})
             print(_line(table[-1]), flush=True)
@@ -120,25 +121,20 @@ def _kinds(args, data):
     return kinds, record
 
 
-def _judged(args, features, data, rows):
+def _evaluate(args, features, data, rows):
     """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
-    from gluon_rbm.evaluation import support_vectors  # brings scikit-learn, which no other command has to wait for
-
     times = [time.perf_counter()]
     train, test = features(data.train_images[rows]), features(data.test_images)
     beside = {"num_features": train.shape[1]}
     if args.components:
         train, test, beside["variance_kept"] = _whitened(train, test, args.components, args.seed)
     times.append(time.perf_counter())
-    found = support_vectors.evaluate(
-        args.kernels,
-        train,
-        data.train_labels[rows],
-        test,
-        data.test_labels,
-        make_generator([args.seed, _HELD_OUT]),
-        args.threads,
-    )
+    labels = data.train_labels[rows]
+    split = classifier.split_held_out(labels, make_generator([args.seed, _HELD_OUT]))
+    found = {
+        kernel: classifier.evaluate_svm(kernel, (train, labels), (test, data.test_labels), split, args.threads)
+        for kernel in args.kernels
+    }
     times.append(time.perf_counter())
     seconds = dict(zip(("features", "all_machines"), np.diff(times).tolist()))
     beside["seconds"] = seconds
@@ -162,12 +158,10 @@ def _whitened(train, test, count, seed):
 
 def _less(wrong, kind, kernel):
     """How much smaller the error is than that by pixels, on the same test images: what the features add."""
-    from gluon_rbm.evaluation.support_vectors import mean_and_error
-
     if kind == "pixels" or ("pixels", kernel) not in wrong:
         return {"less_than_pixels": None, "standard_error_of_less": None}
     pixels, this = wrong["pixels", kernel], wrong[kind, kernel]
-    less, error = mean_and_error(pixels.astype(int) - this)
+    less, error = classifier.mean_and_error(pixels.astype(int) - this)
     return {
         "less_than_pixels": less,
         "standard_error_of_less": error,

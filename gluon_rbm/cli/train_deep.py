@@ -2,24 +2,23 @@
 
 import json
 import os
-import warnings
 
 import numpy as np
 
-import binary_rbm_gluon
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import options
+from gluon_rbm.cli import options, train_binary
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
-from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import deep_belief
 
 __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
 
@@ -61,7 +60,7 @@ def run(args):
     network = BinaryDeepBeliefNetwork.load(
         [layer_folder(args.output_dir, n + 1) for n in range(len(args.layers))], context
     )
-    drawn = network.generate(args.count, args.sweeps, [training.seed, _SAMPLES], engine=training.engine)
+    drawn = deep_belief.generate(network, args.count, args.sweeps, [training.seed, _SAMPLES], engine=training.engine)
     arrays = {"samples": drawn.visible_sample.asnumpy(), "probabilities": drawn.visible_prob_1.asnumpy()}
     figures = {"pixels_on": float(arrays["samples"].mean(dtype=np.float64))}
     figures.update(_reconstruction(network, data))
@@ -86,9 +85,13 @@ def _train(args, training, number, num_hidden):
     seed = int(np.random.SeedSequence([training.seed, _LAYER_SEED, number]).generate_state(1)[0] >> 1)
     own = ["--num-hidden", num_hidden, "--seed", seed, "--output-dir", layer_folder(args.output_dir, number)]
     below = [layer_folder(args.output_dir, lower) for lower in range(1, number)]
-    status = binary_rbm_gluon.main(
-        [*args.others, *map(str, own), *(["--below", *below] if below else []), *(["--resume"] if args.resume else [])]
-    )
+    given = [
+        *args.others,
+        *map(str, own),
+        *(["--below", *below] if below else []),
+        *(["--resume"] if args.resume else []),
+    ]
+    status = train_binary.main(given, "binary_rbm_gluon.py", "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 
@@ -104,8 +107,6 @@ def _reconstruction(network, data):
 
 def _worth(network, data, seed):
     """Share of test images that a logistic regression classifies wrongly, by what it sees."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
 
     def untrained(layer, number):
         noise = make_generator([seed, _UNTRAINED, number]).normal(scale=0.01, size=layer.interaction_weight.shape)
@@ -123,12 +124,8 @@ def _worth(network, data, seed):
     errors = {}
     for name, features in sights.items():
         train, test = (features(images, data.maximum) for images in (data.train_images, data.test_images))
-        train, test = train - train.mean(axis=0), test - train.mean(axis=0)
-        scale = train.std() or 1  # one for all; untrained units hardly differ from 1/2
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits do not matter
-            classifier = LogisticRegression(max_iter=200).fit(train / scale, data.train_labels)
-        error = float((classifier.predict(test / scale) != data.test_labels).mean())
+        trained = classifier.train_classifier(train, data.train_labels, "logistic")
+        error = float((trained.predict(test) != data.test_labels).mean())
         errors[name] = {"error": error, "standard_error": float(np.sqrt(error * (1 - error) / len(test)))}
         print("logistic regression on %s: %.2f +- %.2f %% of the test images wrong"
               % (name, 100 * error, 100 * errors[name]["standard_error"]), flush=True)  # fmt: skip

@@ -12,7 +12,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import PersistentLearning
 from gluon_rbm.estimators.common import Transformer, base_rate, dense, float32, key_from, mean_image
 from gluon_rbm.likelihood import ais, learning
-from gluon_rbm.likelihood.partition import summarize_log_weights
+from gluon_rbm.likelihood.estimates import summarize_log_weights
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs

@@ -12,7 +12,6 @@ et al., ICLR 2018). So it means little without its floor, the distance between a
 """
 
 import json
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,9 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation.classifier import train_classifier
 
 __all__ = [
     "Comparison",
@@ -37,8 +38,6 @@ __all__ = [
 
 _ROWS_AT_ONCE = 200
 _GROUPS = 20
-_UNITS = (128, 64)  # hidden units of the default network; the last of them are its features
-_UPDATES, _BATCH = 4000, 100  # at most; it stops where the loss does
 
 
 # --- The distance -----------------------------------------------------------------------------------------------------
@@ -179,14 +178,11 @@ class Perceptron(NamedTuple):
         return values
 
 
-def train_network(data, seed, num_images=20000):
-    """A `Perceptron` of 128 and 64 rectified units, from training images spread over all of a `DataSet`; seconds.
+def train_network(data: DataSet, seed: int, num_images: int = 20000) -> Perceptron:
+    """A `Perceptron` of 128 and 64 rectified units, from training images spread over all of a data set; seconds.
 
     Raises InputError where images have no labels, or all the same.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier
-
     if data.train_labels is None:
         raise InputError("images of %s have no labels to train a network on; give one by --network" % data.name)
     total = len(data.train_images)
@@ -195,11 +191,6 @@ def train_network(data, seed, num_images=20000):
     if len(np.unique(labels)) < 2:
         raise InputError("images of %s to learn from are all of one class; give a network by --network" % data.name)
     images = to_visible(data.train_images[rows], data.maximum)
-    batch_size = min(_BATCH, len(images))
-    epochs = -(-_UPDATES * batch_size // len(images))
-    classifier = MLPClassifier(_UNITS, batch_size=batch_size, max_iter=epochs, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many updates are enough
-        classifier.fit(images, labels)
+    classifier = train_classifier(images, labels, "perceptron", seed=seed)
     accuracy = classifier.score(to_visible(data.test_images, data.maximum), data.test_labels)
     return Perceptron(classifier, float(accuracy), len(images))

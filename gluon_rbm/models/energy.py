@@ -17,7 +17,7 @@ from typing import Any, ContextManager, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, restore_kind
+from gluon_rbm.backend.arrays import as_operand, from_host, restore_kind
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import Array, HostArray
 from gluon_rbm.errors import InputError
@@ -44,6 +44,11 @@ class Parameters(NamedTuple):
     visible_layer_bias: Array
     hidden_layer_bias: Array
     interaction_weight: Array
+
+    @classmethod
+    def from_arrays(cls, *arrays: Array) -> Parameters:
+        """Of the three arrays in their order, NDArrays or NumPy's: all as NDArrays, in their dtype."""
+        return cls(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
     @property
     def num_visible(self) -> int:

@@ -18,7 +18,14 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["Diagnosis", "autocorrelation_time", "diagnose", "doubt", "effective_sample_size", "split_r_hat"]
+__all__ = [
+    "Diagnosis",
+    "autocorrelation_time",
+    "diagnose",
+    "reasons_for_warning",
+    "effective_sample_size",
+    "split_r_hat",
+]
 
 _WINDOW = 5  # autocorrelation times (Sokal 1996)
 _LONG_ENOUGH = 50  # autocorrelation times (emcee's rule of thumb)
@@ -32,12 +39,14 @@ class Diagnosis(NamedTuple):
     autocorrelation_time: float
     effective_sample_size: float
     split_r_hat: float
-    doubt: Optional[str]
+    warning: Optional[str]
 
 
 def diagnose(series):
     """All of the figures below: `Diagnosis`."""
-    return Diagnosis(autocorrelation_time(series), effective_sample_size(series), split_r_hat(series), doubt(series))
+    return Diagnosis(
+        autocorrelation_time(series), effective_sample_size(series), split_r_hat(series), reasons_for_warning(series)
+    )
 
 
 def autocorrelation_time(series):
@@ -73,7 +82,7 @@ def split_r_hat(series):
         return float(np.sqrt(np.divide(total, within)))
 
 
-def doubt(series):
+def reasons_for_warning(series):
     """Why not to trust the series, in one line, or None."""
     values = _checked(series)
     tau, r_hat = autocorrelation_time(values), split_r_hat(values)

@@ -30,7 +30,7 @@ from gluon_rbm.models.energy import Parameters, free_energy_difference, visible_
 __all__ = [
     "ENGINES",
     "Chains",
-    "anneal",
+    "anneal_with_weights",
     "checked_engine",
     "choose_engine",
     "redraw_non_binary",
@@ -182,7 +182,7 @@ def _check_group(softmax_group, num_visible, clamp):
         raise InputError("a clamp holds all units of a softmax group, one at 1 and the others at 0, or none of them")
 
 
-def anneal(
+def anneal_with_weights(
     parameters,
     visible,
     betas,

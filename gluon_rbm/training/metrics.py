@@ -22,11 +22,16 @@ which they differ are then drawn anew, by fair coins.
 tells of overfitting.)
 """
 
+from __future__ import annotations
+
+from typing import Any, Sequence
+
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, assign, from_host
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key, make_generator
+from gluon_rbm.backend.types import NDArray
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
 
@@ -45,17 +50,17 @@ _NAMES = ("free_energy", "pseudo_log_likelihood")
 class BinaryRBMScores(mx.operator.CustomOp):
     """Made by `BinaryRBMScoresProp`."""
 
-    def forward(self, is_train, req, in_data, out_data, aux):
+    def forward(self, is_train: bool, req: Any, in_data: Any, out_data: Any, aux: Any) -> None:
         visible, parameters = in_data[0], Parameters(*in_data[1:4])
         assign(out_data[0], req[0], as_operand(energy.free_energy(parameters, visible)))
         assign(out_data[1], req[1], as_operand(_pseudo_log_likelihood(parameters, visible, in_data[4])))
 
-    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+    def backward(self, req: Any, out_grad: Any, in_data: Any, out_data: Any, in_grad: Any, aux: Any) -> None:
         for target, how in zip(in_grad, req):
             assign(target, how, 0)
 
 
-def _pseudo_log_likelihood(parameters, visible, key):
+def _pseudo_log_likelihood(parameters: Parameters, visible: NDArray, key: NDArray) -> NDArray:
     values = visible.asnumpy()
     generator = make_generator(key.asnumpy())
     units = generator.integers(values.shape[1], size=len(values))
@@ -75,35 +80,35 @@ class BinaryRBMScoresProp(mx.operator.CustomOpProp):
     sum_i log p(v_i | all other v) from one unit (`energy.pseudo_log_likelihood`), NaN where pixels are not 0 or 1.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(need_top_grad=False)
 
-    def list_arguments(self):
+    def list_arguments(self) -> list[str]:
         return ["data", *Parameters._fields, "key"]
 
-    def list_outputs(self):
+    def list_outputs(self) -> list[str]:
         return list(_NAMES)
 
-    def infer_shape(self, in_shape):
+    def infer_shape(self, in_shape: Any) -> Any:
         batch, num_visible = in_shape[0]
         num_hidden = in_shape[2][0] if in_shape[2] else in_shape[3][1]
         inputs = [in_shape[0], (num_visible,), (num_hidden,), (num_visible, num_hidden), (4,)]
         return inputs, [(batch,)] * 2, []
 
-    def infer_type(self, in_type):
+    def infer_type(self, in_type: Any) -> Any:
         return [in_type[0]] * 4 + [np.int32], [in_type[0]] * 2, []
 
-    def create_operator(self, ctx, in_shapes, in_dtypes):
+    def create_operator(self, ctx: Any, in_shapes: Any, in_dtypes: Any) -> BinaryRBMScores:
         return BinaryRBMScores()
 
 
-def scores(parameters, visible):
+def scores(parameters: Parameters, visible: NDArray) -> dict[str, NDArray]:
     """Scores of images, NDArray (batch, num_visible), as the metrics take them: name -> NDArray (batch,)."""
     arrays = mx.nd.Custom(visible, *parameters, draw_key(visible.context), op_type="BinaryRBMScores")
     return {name + "_output": array for name, array in zip(_NAMES, arrays)}
 
 
-def with_scores(symbol):
+def with_scores(symbol: Any) -> Any:
     """A symbol of `binary_rbm.binary_rbm_symbol` with a label, `images`, and their scores as two more outputs."""
     inputs = symbol.get_internals()
     inputs = [inputs[name] for name in Parameters._fields]
@@ -112,10 +117,10 @@ def with_scores(symbol):
 
 
 class _MeanOfScores(mx.metric.EvalMetric):
-    def __init__(self, name, output_names=None, label_names=None):
+    def __init__(self, name: str, output_names: list[str] | None = None, label_names: list[str] | None = None) -> None:
         super().__init__(name, output_names or [name + "_output"], label_names or [], has_global_stats=True)
 
-    def update(self, labels, preds):
+    def update(self, labels: Any, preds: Sequence[NDArray]) -> None:
         """preds : list of NDArray (batch,), scores of one batch or of several; labels are not looked at"""
         for array in preds:
             total = float(array.asnumpy().sum(dtype="float64"))
@@ -130,7 +135,7 @@ class _MeanOfScores(mx.metric.EvalMetric):
 class FreeEnergy(_MeanOfScores):
     """Mean of F(v) over the images since the last reset, in nats per image."""
 
-    def __init__(self, name="free_energy", **kwargs):
+    def __init__(self, name: str = "free_energy", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
 
 
@@ -139,5 +144,5 @@ class FreeEnergy(_MeanOfScores):
 class PseudoLogLikelihood(_MeanOfScores):
     """Mean pseudo-log-likelihood of the images since the last reset, in nats per image: each image's from one unit."""
 
-    def __init__(self, name="pseudo_log_likelihood", **kwargs):
+    def __init__(self, name: str = "pseudo_log_likelihood", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)

@@ -1,65 +1,118 @@
-"""What is measured of a run between epochs: log-likelihoods by AIS, or of a machine with labels how well it classifies.
+"""What is measured of a run between epochs: log-likelihoods by AIS, or of an RBM with labels how well it classifies."""
 
-Both monitors have
-
-    begin(number, parameters) -> log_z    before scores are taken in epoch `number`; NaN where there is no log Z
-    score(part, images, parameters, log_z)    of images; `part` says which, so that their pixels are drawn alike
-    merit(score) -> float    the larger, the better
-    row(scores), message(scores)    columns of metrics.csv and the line to print, of scores by name of the images
-    columns(name, score), brief(name, score)    the part that one score has in each
-    curve(metrics) -> (column, meaning)    of the rows of metrics.csv, for `plots.learning_curve`
-"""
+from __future__ import annotations
 
 import math
+from typing import Any, Dict, Mapping, Protocol, Sequence
 
+import numpy as np
+
+from gluon_rbm.backend.types import Key, NDArray
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.likelihood import ais
+from gluon_rbm.likelihood.scores import LogLikelihood
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.loop import EpochEnd
+from gluon_rbm.training.state import TrainState
 
-__all__ = ["ClassificationMonitor", "LikelihoodMonitor"]
+__all__ = ["ClassificationMonitor", "ImageMonitor", "LikelihoodMonitor", "Measurement"]
 
 _ROWS_AT_ONCE = 1000
 _ROWS_CLASSIFIED_AT_ONCE = 200  # times the hidden units: what should stay in a cache
+
+Scores = Mapping[str, Any]  #: what `ImageMonitor.score` returned, by name of the images
+Row = Dict[str, Any]
+
+
+class ImageMonitor(Protocol):
+    """Scores of images under the parameters of a run."""
+
+    def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
+        """log Z, before scores are taken in epoch `number`; NaN where none is needed."""
+        ...
+
+    def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> Any:
+        """The score of images; `section` says which they are, so that their pixels are drawn alike."""
+        ...
+
+    def merit(self, score: Any) -> float:
+        """The larger, the better."""
+        ...
+
+    def row(self, scores: Scores) -> Row:
+        """Columns of metrics.csv."""
+        ...
+
+    def message(self, scores: Scores) -> str:
+        """The line to print."""
+        ...
+
+    def columns(self, name: str, score: Any) -> Row:
+        """The columns of one score."""
+        ...
+
+    def brief(self, name: str, score: Any) -> str:
+        """One score in words."""
+        ...
+
+    def curve(self, metrics: Sequence[Row]) -> tuple[str, str]:
+        """The column to draw, and its meaning, as `plots.learning_curve` takes them."""
+        ...
 
 
 class LikelihoodMonitor:
     """Log-likelihoods, with log Z by AIS.
 
-    base_visible_bias : NDArray or None, the base rate; keys : of the noise of AIS, and of the pixels
+    Parameters
+    ----------
+    settings : BinarySettings
+    maximum : int
+        The pixel value that means 1.
+    base_visible_bias : array (num_visible,), optional
+        The base rate of AIS; by default the model's own visible bias.
+    ais_key, pixels_key : sequence of int
+        Of the noise of AIS, and of the pixels.
     """
 
-    def __init__(self, args, maximum, base_visible_bias, ais_key, pixels_key):
-        self._args, self._maximum, self._base_visible_bias = args, maximum, base_visible_bias
+    def __init__(
+        self,
+        settings: BinarySettings,
+        maximum: int,
+        base_visible_bias: np.ndarray | None,
+        *,
+        ais_key: Key,
+        pixels_key: Key,
+    ) -> None:
+        self._settings, self._maximum, self._base_visible_bias = settings, maximum, base_visible_bias
         self._ais_key, self._pixels_key = ais_key, pixels_key
-        self._partition = None
+        self._partition: Any = None
 
-    def begin(self, number, parameters):
-        args = self._args
+    def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
+        settings = self._settings
         self._partition = ais.log_partition(
             **parameters,
-            num_chains=args.ais_batch_size * args.ais_num_batch,
+            num_chains=settings.ais_batch_size * settings.ais_num_batch,
             base_visible_bias=self._base_visible_bias,
             key=[*self._ais_key, number],
-            num_distributions=args.ais_intermediate_steps,
-            burn_in_sweeps=args.ais_burn_in_steps,
-            chains_at_once=args.ais_batch_size,
-            engine=args.engine,
+            num_distributions=settings.ais_intermediate_steps,
+            burn_in_sweeps=settings.ais_burn_in_steps,
+            chains_at_once=settings.ais_batch_size,
+            engine=settings.engine,
         )
         return self._partition.log_z
 
-    def score(self, part, images, parameters, log_z):
+    def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:
         # The pixels are drawn alike in every epoch, so that what changes is the model.
-        pixels = iterate_batches(
-            images, self._maximum, _ROWS_AT_ONCE, key=[*self._pixels_key, part], binarize=self._args.binarize
-        )
+        key, binarize = [*self._pixels_key, section], self._settings.binarize
+        pixels = iterate_batches(images, self._maximum, _ROWS_AT_ONCE, key=key, binarize=binarize)
         return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z)
 
-    @staticmethod
-    def merit(score):
+    def merit(self, score: LogLikelihood) -> float:
         return score.mean
 
-    def row(self, scores):
+    def row(self, scores: Scores) -> Row:
         row, partition = _joined(self, scores), self._partition
         row.update(
             binary_pixels=int(all(score.binary for score in scores.values())),
@@ -70,26 +123,25 @@ class LikelihoodMonitor:
         )
         return row
 
-    @staticmethod
-    def columns(name, score):
-        return _columns(name, log_likelihood=score.mean, standard_error=score.standard_error)
-
-    @staticmethod
-    def curve(metrics):
-        binary = [row["binary_pixels"] for row in metrics if "binary_pixels" in row]
-        kind = "log-likelihood" if binary and all(binary) else "grey-pixel score"
-        return "log_likelihood", kind + " (nats per image)"
-
-    def message(self, scores):
+    def message(self, scores: Scores) -> str:
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks = ["log Z %.2f" % self._partition.log_z]
         remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
-        remarks += ["optimistic: %s" % self._partition.doubt] if self._partition.doubt else []
+        remarks += ["optimistic: %s" % self._partition.warning] if self._partition.warning else []
         return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
-    @staticmethod
-    def brief(name, score):
+    def columns(self, name: str, score: LogLikelihood) -> Row:
+        return _columns(name, log_likelihood=score.mean, standard_error=score.standard_error)
+
+    def brief(self, name: str, score: LogLikelihood) -> str:
         return "%s log-likelihood %.2f" % (name, score.mean)
+
+    @staticmethod
+    def curve(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        """The column to draw, and its meaning; of grey pixels it is a score and not a log-likelihood."""
+        binary = [row["binary_pixels"] for row in metrics if "binary_pixels" in row]
+        kind = "log-likelihood" if binary and all(binary) else "grey-pixel score"
+        return "log_likelihood", kind + " (nats per image)"
 
 
 class ClassificationMonitor:
@@ -98,26 +150,31 @@ class ClassificationMonitor:
     Of pixels that are drawn anew in training, the grey values are classified: what they are drawn from.
     """
 
-    def __init__(self, args, maximum):
-        self._maximum, self._num_classes = maximum, args.num_classes
-        self._binarize = "none" if args.binarize == "sample" else args.binarize
+    def __init__(self, settings: BinarySettings, maximum: int) -> None:
+        self._maximum, self._num_classes = maximum, settings.num_classes
+        self._binarize = "none" if settings.binarize == "sample" else settings.binarize
 
-    def begin(self, number, parameters):
+    def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
         return math.nan
 
-    def score(self, part, images, parameters, log_z):
+    def score(
+        self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float
+    ) -> label_rbm.Classification:
         rows = iterate_batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
         return label_rbm.evaluate(Parameters(**parameters), rows, self._num_classes)
 
-    @staticmethod
-    def merit(score):
+    def merit(self, score: label_rbm.Classification) -> float:
         return -score.error
 
-    def row(self, scores):
+    def row(self, scores: Scores) -> Row:
         return _joined(self, scores)
 
-    @staticmethod
-    def columns(name, score):
+    def message(self, scores: Scores) -> str:
+        errors = [self.brief(*score) for score in scores.items()]
+        posteriors = ["%s %.4f" % (name, score.log_posterior) for name, score in scores.items()]
+        return "%s; log p(label | pixels) %s" % (" and ".join(errors), ", ".join(posteriors))
+
+    def columns(self, name: str, score: label_rbm.Classification) -> Row:
         return _columns(
             name,
             error_percent=100 * score.error,
@@ -125,28 +182,60 @@ class ClassificationMonitor:
             log_posterior=score.log_posterior,
         )
 
-    @staticmethod
-    def curve(metrics):
-        return "error_percent", "images classified wrongly (%)"
-
-    def message(self, scores):
-        errors = [self.brief(*score) for score in scores.items()]
-        posteriors = ["%s %.4f" % (name, score.log_posterior) for name, score in scores.items()]
-        return "%s; log p(label | pixels) %s" % (" and ".join(errors), ", ".join(posteriors))
-
-    @staticmethod
-    def brief(name, score):
+    def brief(self, name: str, score: label_rbm.Classification) -> str:
         return "%s error %.2f %%" % (name, 100 * score.error)
 
+    @staticmethod
+    def curve(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        """The column to draw, and its meaning."""
+        return "error_percent", "images classified wrongly (%)"
 
-def _joined(monitor, scores):
+
+class Measurement:
+    """Scores a run's images after an epoch, and remembers the best parameters: a `callbacks.Measure`.
+
+    Parameters
+    ----------
+    monitor : ImageMonitor
+    images : name -> array
+        What is scored: first those by which the best parameters are chosen.
+    test_images : array
+        Scored once, at the end of the run, if they are not among the others.
+    """
+
+    def __init__(self, monitor: ImageMonitor, images: Mapping[str, np.ndarray], test_images: np.ndarray) -> None:
+        self._monitor, self._images, self._test_images = monitor, images, test_images
+
+    def __call__(self, state: TrainState, end: EpochEnd) -> tuple[Row, str]:
+        """A row of metrics, and the line to print."""
+        monitor, chosen_by = self._monitor, next(iter(self._images))
+        log_z = monitor.begin(end.number, state.current())
+        scores = {
+            name: monitor.score(section, images, state.current(), log_z)
+            for section, (name, images) in enumerate(self._images.items(), 1)
+        }
+        state.best.note(monitor.merit(scores[chosen_by]), log_z, state.current())
+        row, message = monitor.row(scores), monitor.message(scores)
+        if state.is_over and "test" not in scores:
+            log_z = state.best.log_z if state.best.arrays else log_z
+            score = monitor.score(3, self._test_images, state.result(), log_z)
+            # It belongs into the row of the epoch that the results are of: with early stopping an earlier one.
+            columns = monitor.columns(chosen_by, scores[chosen_by])
+            rows = [earlier for earlier in [*state.metrics, {**end.row, **row}] if columns.keys() <= earlier.keys()]
+            of = rows[-1 - state.best.worse]
+            (row if of["epoch"] == end.number else of).update(monitor.columns("test", score))
+            message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
+        return row, "Epoch %d completed with %s" % (end.number, message)
+
+
+def _joined(monitor: ImageMonitor, scores: Scores) -> Row:
     """The columns of all scores."""
     return {column: value for score in scores.items() for column, value in monitor.columns(*score).items()}
 
 
-def _columns(name, **values):
+def _columns(name: str, **values: float) -> Row:
     return {"%s_%s" % (name.replace("-", "_"), column): _finite(value) for column, value in values.items()}
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None

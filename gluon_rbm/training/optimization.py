@@ -1,13 +1,20 @@
 """How the parameters follow the gradient over a run: optimizer, schedules, averaged parameters, early stopping.
 
-A learner is what `gluon_rbm.training.binary_training` describes; its `updater` holds an optimizer and its state.
+A learner is a `gluon_rbm.training.state.Learner`; its `updater` holds an optimizer and its state.
 """
 
+from __future__ import annotations
+
 import inspect
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 import numpy as np
 
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import NDArray
+
+if TYPE_CHECKING:
+    from gluon_rbm.training.state import Learner
 
 __all__ = [
     "OPTIMIZERS",
@@ -34,12 +41,12 @@ OPTIMIZERS = ("sgd", "nag", "signum", "lbsgd", "adagrad", "adadelta", "adam", "f
 # --- Optimizer --------------------------------------------------------------------------------------------------------
 
 
-def has_momentum(name):
+def has_momentum(name: str) -> bool:
     """Whether the optimizer of that name takes a momentum."""
     return "momentum" in inspect.signature(mx.optimizer.Optimizer.opt_registry[name].__init__).parameters
 
 
-def make_optimizer(args, **settings):
+def make_optimizer(args: Any, **settings: Any) -> Any:
     """The `mx.optimizer.Optimizer` of a run.
 
     The gradient is a mean over the batch already, and both APIs divide it by the batch size once more: the documented
@@ -55,26 +62,26 @@ def make_optimizer(args, **settings):
     return optimizer
 
 
-def _leaves(state):
+def _leaves(state: Any) -> list[NDArray]:
     """The NDArrays in an optimizer's state of one parameter: None, an NDArray, or a sequence of states."""
     if state is None or isinstance(state, mx.nd.NDArray):
         return [] if state is None else [state]
     return [leaf for part in state for leaf in _leaves(part)]
 
 
-def _named_leaves(learner):
+def _named_leaves(learner: Learner) -> Iterator[tuple[str, NDArray]]:
     """(name, NDArray) of everything in the optimizer's state: parameter, parameter/1, parameter/2, ..."""
     for index, parameter in learner.parameter_names.items():
         for number, leaf in enumerate(_leaves(learner.updater.states.get(index))):
             yield (parameter if number == 0 else "%s/%d" % (parameter, number)), leaf
 
 
-def optimizer_state(learner):
+def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:
     """The state of a learner's optimizer: name -> NumPy array."""
     return {name: leaf.asnumpy() for name, leaf in _named_leaves(learner)}
 
 
-def restore_optimizer(learner, state, updates):
+def restore_optimizer(learner: Learner, state: Mapping[str, np.ndarray], updates: int) -> None:
     """Give a learner's optimizer a state that `optimizer_state` returned after so many updates."""
     optimizer, updater, arrays = learner.updater.optimizer, learner.updater, learner.arrays()
     optimizer.begin_num_update = optimizer.num_update = updates
@@ -94,22 +101,25 @@ def restore_optimizer(learner, state, updates):
 # --- Schedules --------------------------------------------------------------------------------------------------------
 
 
-def set_pace(optimizer, args, epoch, progress):
-    """Set learning rate and momentum for a step in `epoch` (from 0), when a share `progress` of the run is done."""
+def set_pace(optimizer: Any, args: Any, epoch: int, progress: float) -> None:
+    """Set learning rate and momentum for a step in `epoch` (from 0), when a fraction `progress` of the run is done.
+
+    args : settings; those of a network have no momentum of the first epochs
+    """
     optimizer.set_learning_rate(args.learning_rate * rate_factor(args.learning_rate_schedule, args.hold, progress))
-    if args.initial_momentum_epochs:
+    if getattr(args, "initial_momentum_epochs", 0):
         optimizer.momentum = momentum_at(args, epoch)
 
 
-def rate_factor(schedule, hold, progress):
-    """What the learning rate is multiplied with when a share `progress` in [0, 1) of the run is done.
+def rate_factor(schedule: str, hold: float, progress: float) -> float:
+    """What the learning rate is multiplied with when a fraction `progress` in [0, 1) of the run is done.
 
     "constant": 1. "linear": 1 up to progress = hold (in [0, 1)), from there linearly down to 0 at the end.
     """
     return 1.0 if schedule == "constant" else min(1.0, (1 - progress) / (1 - hold))
 
 
-def momentum_at(args, epoch):
+def momentum_at(args: Any, epoch: int) -> float:
     """Momentum in an epoch, counted from 0 (Hinton 2010, section 9: 0.5 at the beginning, then 0.9)."""
     return args.initial_momentum if epoch < args.initial_momentum_epochs else args.momentum
 
@@ -117,7 +127,7 @@ def momentum_at(args, epoch):
 # --- Results ----------------------------------------------------------------------------------------------------------
 
 
-def _on_device(state, context):
+def _on_device(state: Mapping[str, np.ndarray], context: Any) -> dict[str, NDArray]:
     return {name: mx.nd.array(array, ctx=context, dtype=array.dtype) for name, array in state.items()}
 
 
@@ -127,10 +137,11 @@ class ParameterAverage:
     arrays : name -> NDArray, the means; empty before the first step. count : steps.
     """
 
-    def __init__(self):
-        self.arrays, self.count = {}, 0
+    def __init__(self) -> None:
+        self.arrays: dict[str, NDArray] = {}
+        self.count = 0
 
-    def add(self, parameters):
+    def add(self, parameters: Mapping[str, NDArray]) -> None:
         """One more step; parameters : name -> NDArray. MXNet adds behind Python's back: nothing is waited for."""
         self.count += 1
         for name, parameter in parameters.items():
@@ -140,13 +151,13 @@ class ParameterAverage:
             else:
                 self.arrays[name] = parameter.copy()
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """What `restore` takes: name -> NumPy array."""
         if not self.arrays:
             return {}
         return {**{name: array.asnumpy() for name, array in self.arrays.items()}, "count": np.array(self.count)}
 
-    def restore(self, state, context):
+    def restore(self, state: Mapping[str, np.ndarray], context: Any) -> None:
         """Go on from where another average was."""
         self.arrays = _on_device({name: array for name, array in state.items() if name != "count"}, context)
         self.count = int(state.get("count", 0))
@@ -160,11 +171,12 @@ class EarlyStopping:
     arrays : name -> NDArray, copies of the best parameters; empty before the first score. best, log_z : of that epoch.
     """
 
-    def __init__(self, patience):
+    def __init__(self, patience: int) -> None:
         self.patience = patience
-        self.arrays, self.best, self.log_z, self.worse = {}, -np.inf, None, 0
+        self.arrays: dict[str, NDArray] = {}
+        self.best, self.log_z, self.worse = -np.inf, np.nan, 0
 
-    def note(self, score, log_z, parameters):
+    def note(self, score: float, log_z: float, parameters: Mapping[str, NDArray]) -> None:
         """A new score, of parameters name -> NDArray whose log Z is `log_z`."""
         if not self.patience:
             return
@@ -175,11 +187,11 @@ class EarlyStopping:
             self.worse += 1
 
     @property
-    def over(self):
+    def over(self) -> bool:
         """Whether patience has come to its end."""
         return 0 < self.patience <= self.worse
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """What `restore` takes: name -> NumPy array."""
         if not self.arrays:
             return {}
@@ -188,7 +200,7 @@ class EarlyStopping:
             "scores": np.array([self.best, self.log_z, self.worse]),
         }
 
-    def restore(self, state, context):
+    def restore(self, state: Mapping[str, np.ndarray], context: Any) -> None:
         """Go on from where another one was."""
         if state:
             self.best, self.log_z, worse = state["scores"].tolist()

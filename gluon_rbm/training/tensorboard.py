@@ -4,9 +4,12 @@ tensorboardX makes the entries, and they are on disk before the epoch's checkpoi
 it hands them to a thread, through a queue that its `flush` does not wait for, and an error there would not be seen.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import time
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,9 +23,9 @@ FOLDER = "tensorboard"  # of the run folder
 _BINS = 64
 
 
-def check(args):
+def check(is_asked: bool) -> None:
     """InputError if `--tensorboard` is asked for and cannot be had."""
-    if args.tensorboard:
+    if is_asked:
         try:
             import tensorboardX  # noqa: F401
         except ImportError as error:
@@ -42,7 +45,13 @@ class TensorBoardWriter:
     Raises InputError where nothing can be written.
     """
 
-    def __init__(self, path, epoch, metrics, arrays):
+    def __init__(
+        self,
+        path: str,
+        epoch: int,
+        metrics: Sequence[Mapping[str, Any]],
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2
 
@@ -56,7 +65,13 @@ class TensorBoardWriter:
             self._write(epoch + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
         self._before = arrays
 
-    def write(self, epoch, metrics, arrays, pictures):
+    def write(
+        self,
+        epoch: int,
+        metrics: Sequence[Mapping[str, Any]],
+        arrays: Mapping[str, np.ndarray],
+        pictures: Mapping[str, tuple[np.ndarray, tuple[int, ...]]],
+    ) -> None:
         """An epoch's entries.
 
         metrics : all rows so far, as a column may come late (that of the test images, with early stopping)
@@ -83,15 +98,15 @@ class TensorBoardWriter:
         self._shown.update(points)
         self._before = arrays
 
-    def _write(self, step, **content):
+    def _write(self, step: int, **content: Any) -> None:
         self._writer.write_event(self._make_event(step=step, wall_time=time.time(), **content))
 
-    def close(self):
+    def close(self) -> None:
         with self._errors():
             self._writer.close()
 
     @contextlib.contextmanager
-    def _errors(self):
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -100,7 +115,7 @@ class TensorBoardWriter:
             ) from error
 
 
-def _points(metrics):
+def _points(metrics: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], float]:
     """The numbers of rows of metrics: (epoch, column) -> value."""
     return {
         (row["epoch"], name): value

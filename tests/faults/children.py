@@ -21,7 +21,8 @@ from gluon_rbm.cli import (
     train_multinary,  # noqa: F401  (imported before anything forks)
 )
 from gluon_rbm.models.files import PARAMETERS
-from gluon_rbm.training import binary_training, run_folder
+from gluon_rbm.training import binary_pictures, run_folder
+from gluon_rbm.training.checkpoint import Checkpoint
 
 SECONDS = 300  # after which a child hangs
 
@@ -35,7 +36,7 @@ TRAININGS = {
     "binary_rbm_module.py": lambda arguments: binary_rbm_module.main([*_BINARY, *arguments]),
     "train-multinary": lambda arguments: __main__.main([*_NETWORK, *arguments]),
 }
-binary_training._SHOWCASE_SWEEPS = 10
+binary_pictures.SHOWCASE_SWEEPS = 10
 
 
 class Failure(Exception):
@@ -172,7 +173,7 @@ def check_readable(folder):
     if (folder / PARAMETERS).exists():
         array_files.load(folder / PARAMETERS)
     if (folder / "checkpoint.npz").exists():
-        run_folder.Checkpoint.load(folder / "checkpoint.npz")
+        Checkpoint.load(folder / "checkpoint.npz")
     run_folder.read_metrics(folder)
 
 

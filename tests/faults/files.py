@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 from children import check, run, scratch
 from PIL import Image
-from test_datasets import cifar10_archive, cifar10_members, idx_bytes
+from published_files import cifar10_archive, cifar10_members, idx_bytes
 
 from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend.framework import mx
@@ -21,10 +21,11 @@ from gluon_rbm.data import datasets, downloads, image_files
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import frechet
-from gluon_rbm.likelihood import annealing
+from gluon_rbm.likelihood.state_file import Progress, StateFile
 from gluon_rbm.models import networks
 from gluon_rbm.models.files import read_model
 from gluon_rbm.training import run_folder
+from gluon_rbm.training.checkpoint import Checkpoint
 
 _MEMORY = 6 << 30  # bytes of address space that a reader may have
 
@@ -105,12 +106,12 @@ class _Checkpoint(_File):
 
     def make(self, folder):
         metrics = [{"epoch": 1, "seconds": 1.5, "log_z": None}]
-        checkpoint = run_folder.Checkpoint(1, _Model.arrays, _Model.arrays, metrics, partial={"steps": np.array(2)})
+        checkpoint = Checkpoint(1, _Model.arrays, _Model.arrays, metrics, partial={"steps": np.array(2)})
         checkpoint.save(str(folder / "checkpoint.npz"))
         return folder / "checkpoint.npz"
 
     def read(self, path):
-        found = run_folder.Checkpoint.load(str(path))
+        found = Checkpoint.load(str(path))
         arrays = {**found.arrays, **{"o." + name: array for name, array in found.optimizer_state.items()}}
         text = json.dumps([found.epoch, found.steps, found.metrics, sorted(arrays)])
         return _digest(*(arrays[name] for name in sorted(arrays))) + text
@@ -120,13 +121,14 @@ class _State(_File):
     name = "the state of a long AIS"
 
     def make(self, folder):
-        state = annealing.State(str(folder / "state.npz"))
+        state = StateFile(str(folder / "state.npz"))
         visible = mx.nd.ones((5, 16))
-        state.keep("up", "meaning", (3, visible, np.arange(5.0)), done=True)
+        state.keep("up", "meaning", Progress(3, visible, np.arange(5.0)), done=True)
         return folder / "state.npz"
 
     def read(self, path):
-        step, visible, weights = annealing.State(str(path)).resume("up", "meaning", (0, mx.nd.ones((5, 16)), None))
+        start = Progress(0, mx.nd.ones((5, 16)), np.zeros(5))
+        step, visible, weights = StateFile(str(path)).resume("up", "meaning", start)
         check(visible.shape == (5, 16) and np.isfinite(weights).all(), "shapes do not fit")
         return _digest(visible.asnumpy(), weights) + str(step)
 

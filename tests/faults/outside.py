@@ -7,8 +7,7 @@ import os
 import numpy as np
 from children import check, drop_rights, run, scratch
 from PIL import Image
-from test_datasets import IDX_NAMES, Server, idx_bytes, sha256
-from test_image_files import bomb
+from published_files import IDX_NAMES, Server, bomb, idx_bytes, sha256
 
 import binary_rbm_gluon
 from gluon_rbm import __main__

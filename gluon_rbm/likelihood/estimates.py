@@ -1,4 +1,4 @@
-"""Estimates of log Z: where they start, their uncertainty, and when to doubt them. In nats."""
+"""Estimates of log Z: where they start, their uncertainty, and what to be warned of. In nats."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from gluon_rbm.errors import InputError
 
-__all__ = ["Bracket", "LogPartition", "doubt", "summarize_log_weights", "summarize_reverse"]
+__all__ = ["Bracket", "LogPartition", "reasons_for_warning", "summarize_log_weights", "summarize_reverse"]
 
 _TRUSTED_DISTRIBUTIONS = 100
 _TRUSTED_SHARE, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
 _TRUSTED_WIDTH = 1.0  # of a bracket
 
 
-def doubt(num_distributions, num_chains, effective_sample_size):
+def reasons_for_warning(num_distributions, num_chains, effective_sample_size):
     """Why an estimate of log Z by AIS should not be trusted; empty if nothing speaks against it."""
     reasons = []
     if num_distributions < _TRUSTED_DISTRIBUTIONS:
@@ -36,12 +36,12 @@ class LogPartition(NamedTuple):
     num_distributions: int
 
     @property
-    def doubt(self):
+    def warning(self):
         """Why the estimate should not be trusted; empty if nothing speaks against it.
 
         The interval knows only the spread that the chains have seen: an AIS run that missed a mode is confident too.
         """
-        return doubt(self.num_distributions, len(self.log_weights), self.effective_sample_size)
+        return reasons_for_warning(self.num_distributions, len(self.log_weights), self.effective_sample_size)
 
 
 class Bracket(NamedTuple):
@@ -72,9 +72,9 @@ class Bracket(NamedTuple):
         return max(self.forward.high, self.reverse.high)
 
     @property
-    def doubt(self):
+    def warning(self):
         """Why the bracket has not converged; empty if it has, to within one nat."""
-        sides = (("forward", self.forward.doubt), ("reverse", self.reverse.doubt))
+        sides = (("forward", self.forward.warning), ("reverse", self.reverse.warning))
         reasons = ["%s: %s" % side for side in sides if side[1]]
         if self.forward.low > self.reverse.high:
             reasons.append(

@@ -1,0 +1,200 @@
+"""After `import gluon_rbm` a plain `import mxnet` works on today's Pythons and NumPys.
+
+MXNet 1.9.1 was released in 2022. Its import fails where NumPy or Python have dropped names since. So `install` puts a
+finder in front of `sys.meta_path`. The finder lets the other finders look for MXNet, and wraps the loader that they
+choose. The wrapper prepares the process (`prepare`) just before the code of MXNet is executed. It raises `ImportError`,
+in one line that says what to do, where MXNet cannot be loaded. `gluon_rbm.backend.framework` imports MXNet in the same
+way.
+
+Installing the hook imports nothing. This module uses the standard library only, and little of it at import time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Iterator
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+__all__ = ["install", "prepare"]
+
+
+# --- Finding and loading ----------------------------------------------------------------------------------------------
+
+
+def install() -> None:
+    """Put the finder in front of `sys.meta_path`. Calling it again changes nothing."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder:
+    """Finds MXNet as the other finders do, but with a loader that prepares for it."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != "mxnet":
+            return None
+        for finder in sys.meta_path:
+            if not isinstance(finder, _Finder) and hasattr(finder, "find_spec"):
+                spec: Any = finder.find_spec(fullname, path, target)
+                if spec is not None:
+                    if hasattr(spec.loader, "exec_module"):  # not of a namespace package: a folder without code
+                        spec.loader = _Loader(spec.loader)
+                    return spec
+        return None
+
+
+class _Loader:
+    """Stands before a module's own loader until the module is executed."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:  # what else a loader can: get_source, get_data, ...
+        if name == "_loader":  # of an object that is being copied
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader
+        prepare()
+        try:
+            with _as_a_worker(), warnings.catch_warnings():
+                # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
+                warnings.simplefilter("ignore")
+                self._loader.exec_module(module)
+        except OSError as error:
+            from gluon_rbm.backend.wheels import explain_load_error
+
+            raise ImportError(explain_load_error(error)) from None
+        _serve(module)
+
+
+# --- What MXNet needs -------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=None)
+def prepare() -> None:
+    """Make this process ready for MXNet, once: for its import, and for what it uses of NumPy long after that.
+
+    Raises
+    ------
+    ImportError
+        MXNet could not be loaded, or would end the process; the message is one line that says what to do.
+    """
+    from gluon_rbm.backend import heartbeat, wheels  # here, because they would slow `import gluon_rbm` down
+
+    _check_address_space()
+    _check_numpy()
+    _restore_numpy_aliases()
+    _provide_distutils()
+    # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".
+    os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
+    installed = wheels.installed_wheels()
+    _warn_of_two_wheels(installed)
+    if wheels.has_cuda_wheel(installed):
+        wheels.preload_cuda_libraries()
+    heartbeat.attend()
+
+
+def _check_address_space() -> None:
+    """Where MXNet gets no room for itself and the stacks of its threads, it ends the process in one way or another."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    limit, needed = resource.getrlimit(resource.RLIMIT_AS)[0], (6 + (os.cpu_count() or 1)) << 28
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        raise ImportError(
+            f"the address space is limited to {limit >> 20} MiB, and MXNet needs {needed >> 20} to begin with: "
+            "raise that limit (ulimit -v), or limit the memory that is used by a control group"
+        )
+
+
+def _check_numpy() -> None:
+    """pip only warns where it installs a NumPy that MXNet forbids."""
+    import numpy as np
+
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise ImportError("MXNet needs NumPy below 2, and here is %s: run `pip install 'numpy<2'`" % np.__version__)
+
+
+def _restore_numpy_aliases() -> None:
+    """Put back the names that NumPy 1.24 removed and MXNet 1.9.1 uses, some of them long after its import."""
+    import numpy as np
+
+    # Not hasattr: it makes NumPy 1.20 to 1.26 warn about the very name.
+    for name, meaning in {"bool": np.bool_, "int": int}.items():
+        if name not in vars(np):
+            setattr(np, name, meaning)
+
+
+def _provide_distutils() -> None:
+    """Python 3.12 dropped `distutils`, which MXNet imports; setuptools brings it back."""
+    import importlib.util
+
+    if importlib.util.find_spec("distutils") is not None:
+        return
+    try:
+        import setuptools  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            "MXNet needs distutils, which Python 3.12 no longer has: run `pip install setuptools`"
+        ) from None
+
+
+def _warn_of_two_wheels(wheels: list[str]) -> None:
+    if len(wheels) > 1:
+        names = " ".join(wheels)
+        warnings.warn(
+            f"{len(wheels)} builds of MXNet are installed into one folder ({names}): "
+            f"run `pip uninstall -y {names}` and install one of them",
+            RuntimeWarning,
+            stacklevel=4,  # the line that imports MXNet
+        )
+
+
+# --- In the scheduler and the servers of a distributed run ------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _as_a_worker() -> Iterator[None]:
+    """Let `import mxnet` return in a scheduler or server: its own loop, in that import, unpickles what anyone sends."""
+    role = os.environ.get("DMLC_ROLE", "worker")
+    if role == "worker":
+        yield
+        return
+    os.environ["DMLC_ROLE"] = "worker"
+    try:
+        yield
+    finally:
+        os.environ["DMLC_ROLE"] = role
+
+
+def _serve(mxnet: Any) -> None:
+    """In a scheduler or server: add what workers push, until the last of them leaves; then end the process.
+
+    MXNet's own loop (`mxnet.kvstore.kvstore_server`) does the same, but hands every message of the kind kController to
+    `pickle.loads`. Nothing here sends such messages, so all of them are refused, unread.
+    """
+    if os.environ.get("DMLC_ROLE", "worker") == "worker":
+        return
+    import ctypes
+
+    store = mxnet.kv.create("dist")
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+    def refuse(command: int, body: bytes, _: int | None) -> None:
+        print("%s: refused a message: this server only adds" % os.environ["DMLC_ROLE"], file=sys.stderr, flush=True)
+
+    mxnet.base.check_call(mxnet.base._LIB.MXKVStoreRunServer(store.handle, refuse, None))
+    sys.exit()

@@ -1,0 +1,103 @@
+"""The builds of MXNet that pip installs, the CUDA libraries that they need, and what to do where one is missing.
+
+This module uses the standard library only, and does not import MXNet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from importlib import metadata
+from pathlib import Path
+
+__all__ = [
+    "cuda_libraries",
+    "explain_load_error",
+    "has_cuda_wheel",
+    "installed_wheels",
+    "preload_cuda_libraries",
+    "replace_wheel",
+]
+
+_CPU_WHEEL = "mxnet"
+_CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
+
+# What libmxnet.so of the CUDA wheels links to, and the packages of pip that bring it, each after what it needs itself.
+# (The parts of cuDNN are not here: libcudnn.so.8 finds them beside itself.)
+_CUDA_LIBRARIES = {
+    "libcudart.so.11.0": "nvidia-cuda-runtime-cu11",
+    "libnvrtc.so.11.2": "nvidia-cuda-nvrtc-cu11",
+    "libnvToolsExt.so.1": "nvidia-nvtx-cu11",
+    "libcublasLt.so.11": "nvidia-cublas-cu11",
+    "libcublas.so.11": "nvidia-cublas-cu11",
+    "libcufft.so.10": "nvidia-cufft-cu11",
+    "libcurand.so.10": "nvidia-curand-cu11",
+    "libcusparse.so.11": "nvidia-cusparse-cu11",
+    "libcusolver.so.11": "nvidia-cusolver-cu11",
+    "libcudnn.so.8": "nvidia-cudnn-cu11",
+    "libnccl.so.2": "nvidia-nccl-cu11",
+}
+
+
+def installed_wheels() -> list[str]:
+    """Names of the distributions of MXNet that pip installed: one, if all is well."""
+    wheels = []
+    for name in (_CPU_WHEEL, *_CUDA_WHEELS):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            metadata.distribution(name)
+            wheels.append(name)
+    return wheels
+
+
+def has_cuda_wheel(wheels: list[str]) -> bool:
+    """Whether a build for CUDA is among the wheels."""
+    return any(name in wheels for name in _CUDA_WHEELS)
+
+
+def replace_wheel(extra: str) -> str:
+    """The commands that replace the installed build of MXNet by that of an extra of this package, "cpu" or "cu112"."""
+    installed = " ".join(installed_wheels()) or _CPU_WHEEL
+    return f"`pip uninstall -y {installed}`, then `pip install 'mxnet-rbm[{extra}]'`"
+
+
+def cuda_libraries() -> dict[str, tuple[str, Path | None]]:
+    """What libmxnet.so of the CUDA wheels needs.
+
+    Returns
+    -------
+    dict
+        Library -> (the package of pip that brings it, its path in an installed package or None). A library stands
+        after those that it needs itself.
+    """
+    folders = [folder for entry in sys.path for folder in sorted(Path(entry, "nvidia").glob("*/lib"))]
+    return {
+        library: (package, next((folder / library for folder in folders if (folder / library).exists()), None))
+        for library, package in _CUDA_LIBRARIES.items()
+    }
+
+
+def preload_cuda_libraries() -> None:
+    """Load the CUDA libraries of the nvidia-*-cu11 packages, so that libmxnet.so finds them without LD_LIBRARY_PATH.
+
+    What is not there, or does not load, is left to the system's own linker, which may know another copy.
+    """
+    for _, path in cuda_libraries().values():
+        if path:
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+
+
+def explain_load_error(error: OSError) -> str:
+    """One line for an error of the dynamic linker: what it says, and what to do."""
+    reason = str(error).splitlines()[0]
+    library = reason.split(":")[0]
+    if library == "libcuda.so.1":
+        remedy = "install the NVIDIA driver, or use the CPU: " + replace_wheel("cpu")
+    elif library in _CUDA_LIBRARIES:
+        remedy = f"run `pip install {_CUDA_LIBRARIES[library]}`, or `pip install 'mxnet-rbm[cu112]'` for all of them"
+    elif "cannot open shared object file" in reason:
+        remedy = f"install the system's package that has {library}"
+    else:
+        remedy = "is it built for this system? Install it anew: `pip install 'mxnet-rbm[cpu]'`"
+    return f"MXNet cannot be loaded ({reason}): {remedy}"

@@ -1,0 +1,193 @@
+"""A run of the two scripts: from settings to a state, a step, and what is measured and drawn of it.
+
+    train(settings, api)    opens the run folder, loads images, makes state and step, and hands them to `run.carry_out`
+
+A reader of `python binary_rbm_gluon.py` goes from here to `loop.fit`, to `step` below, to `learners.GluonLearner`, to
+the operator in `binary_rbm`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import replace
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend.random import draw_key, seed_mxnet
+from gluon_rbm.backend.types import NDArray
+from gluon_rbm.data.batches import iterate_batches
+from gluon_rbm.data.statistics import base_visible_bias
+from gluon_rbm.likelihood import learning
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training import monitoring, optimization, settings, tensorboard
+from gluon_rbm.training.binary_pictures import BinaryPictures
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.binary_start import PURPOSES, Images, check_sizes, initial_arrays, load_images
+from gluon_rbm.training.learners import LEARNERS, DataParallelLearner
+from gluon_rbm.training.loop import EpochEnd, OnStep, Step
+from gluon_rbm.training.optimization import EarlyStopping
+from gluon_rbm.training.process_group import ProcessGroup
+from gluon_rbm.training.run import Plan, carry_out, open_folder
+from gluon_rbm.training.run_folder import has_checkpoint
+from gluon_rbm.training.state import Lengths, TrainState
+
+__all__ = ["train"]
+
+logger = logging.getLogger(__name__)
+
+
+def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> None:
+    """Train a binary RBM, and leave its run folder.
+
+    Parameters
+    ----------
+    given : BinarySettings
+    api : str
+        "gluon" or "module": which of MXNet's APIs learns.
+    on_step : sequence of callable
+        Further callbacks of each step.
+
+    Raises
+    ------
+    InputError, Interrupted
+    """
+    asked = given.kv_store, given.cuda_asked, given.device_id, given.num_devices
+    with ProcessGroup(*asked) as group, contextlib.ExitStack() as stack:
+        default_name = "%s-%s" % (api, os.path.splitext(os.path.basename(os.path.normpath(given.dataset)))[0])
+        group.choose_chief(given.resume and has_checkpoint(given.output_dir, default_name))
+        if group.is_chief:
+            _say_settings(given, group)
+        tensorboard.check(given.tensorboard)
+        images, num_classes = load_images(given, group.contexts[0])
+        given = replace(given, num_classes=num_classes)
+        check_sizes(given, images.data, group.num_shards)
+        arrays = initial_arrays(given, images.data, group.contexts[0])
+        # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
+        given = replace(given, engine=gibbs.choose_engine(given.engine, arrays["interaction_weight"]))
+        folder = open_folder(given, default_name, _arguments(given, images, group), group, stack)
+        state = _init(given, api, images, arrays, group)
+        carry_out(state, _plan(given, images, group, state), given, folder, group, on_step)
+
+
+def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
+    logger.info("%s", given.documented())
+    logger.info("%s", given.added())
+    if group.note:
+        logger.info("%s", group.note)
+
+
+def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> dict[str, Any]:
+    """What arguments.json holds."""
+    return {
+        **settings.record(given),
+        "device": group.contexts[0].device_type,  # noise and rounding depend on it
+        "data_sha256": images.digest,
+        "image_shape": list(images.image_shape),
+        "num_workers": group.num_workers,
+    }
+
+
+def _init(
+    given: BinarySettings, api: str, images: Images, arrays: Mapping[str, NDArray], group: ProcessGroup
+) -> TrainState:
+    """The state before the first step."""
+
+    def make(arrays: Mapping[str, NDArray], context: Any) -> Any:
+        return LEARNERS[api](given, arrays, context, group.num_shards)
+
+    learner = DataParallelLearner(make, arrays, group, given.rule)
+    lengths = Lengths(given.num_epoch, -(-len(images.data.train_images) // given.batch_size))
+    return TrainState(learner, lengths, best=EarlyStopping(given.early_stopping))
+
+
+def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: TrainState) -> Plan:
+    monitor, pictures = _make_monitor(given, images), BinaryPictures(given, images, group.contexts[0])
+
+    def begin_epoch(state: TrainState) -> Iterable[Any]:
+        # An epoch's noise follows from the seed and its number; each step draws a key in its graph, on each device.
+        seed_mxnet(given.seed, PURPOSES.SWEEPS, state.epoch + 1, *group.seed_words)
+        for context in state.step * group.contexts:
+            draw_key(context)
+        batches = iterate_batches(
+            images.data.train_images,
+            images.data.maximum,
+            given.batch_size,
+            key=[given.seed, PURPOSES.SHUFFLE, state.epoch + 1],
+            binarize=given.binarize,
+            num_workers=given.data_loader_num_worker,
+            skip=state.step,
+        )
+        return (group.scatter(batch) for batch in batches)
+
+    def results(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return {**arrays, **{name: array.asnumpy() for name, array in state.result().items()}}
+
+    return Plan(
+        step=make_step(given, average=group.is_chief),
+        begin_epoch=begin_epoch,
+        measure=monitoring.Measurement(monitor, _watched_images(given, images), images.data.test_images),
+        observe=lambda end: _observe(given, end),
+        watched=pictures.watched,
+        results=results,
+        draw=lambda state, save: pictures.draw_all(state, monitor, save),
+        updates=lambda checkpoint: checkpoint.epoch * state.lengths.steps + checkpoint.steps,
+        # No unit has an input of this size that means anything; float32 gives up soon after.
+        limit=1e6,
+        remedy="lower --learning-rate, --momentum or --weight-decay",
+        remark=", %s engine" % given.engine,
+    )
+
+
+def make_step(given: BinarySettings, average: bool = True) -> Step:
+    """The step of a run: set the pace, sample and follow the gradient, and average what was learned.
+
+    average : whether this worker keeps averaged parameters, where the settings ask for them
+    """
+
+    def step(state: TrainState, batch: Sequence[NDArray]) -> tuple[TrainState, NDArray]:
+        optimization.set_pace(state.optimizer, given, state.epoch, state.progress)
+        output = state.learner.step(batch)
+        if average and state.progress >= 1 - given.average:
+            state.average.add(state.learned())
+        return state, output
+
+    return step
+
+
+# --- Metrics ----------------------------------------------------------------------------------------------------------
+
+
+def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
+    """Columns that every epoch has: units on of the chains, and rates of swaps."""
+    row: dict[str, Any] = {}
+    arrays = end.checkpoint.arrays
+    if given.rule.generative_share:  # what sampling costs may depend on it
+        for name in learning.SAMPLES:
+            chains = arrays[name][: given.chains_in_all]
+            row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
+    if learning.SWAP_RATE in arrays:
+        row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
+        row["mean_swap_rate"] = round(float(arrays[learning.SWAP_RATE].mean()), 5)
+    return row
+
+
+def _watched_images(given: BinarySettings, images: Images) -> dict[str, np.ndarray]:
+    """The images that are monitored: first those by which choices are made."""
+    # Where images are held out, the test images are looked at only once.
+    first = {"held-out": images.held_out} if given.held_out else {"test": images.data.test_images}
+    return {**first, "train": images.data.train_images}
+
+
+def _make_monitor(given: BinarySettings, images: Images) -> monitoring.ImageMonitor:
+    if given.labels:
+        return monitoring.ClassificationMonitor(given, images.data.maximum)
+    return monitoring.LikelihoodMonitor(
+        given,
+        images.data.maximum,
+        base_visible_bias(images.data) if given.ais_base_rate == "data" else None,
+        ais_key=[given.seed, PURPOSES.AIS],
+        pixels_key=[given.seed, PURPOSES.PIXELS],
+    )

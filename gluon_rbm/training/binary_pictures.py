@@ -1,0 +1,88 @@
+"""The pictures of a run of a binary RBM: while it learns, for TensorBoard, and at its end."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.evaluation import plots
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models import label_rbm
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.binary_start import PURPOSES, Images
+from gluon_rbm.training.checkpoint import Checkpoint
+from gluon_rbm.training.monitoring import ImageMonitor
+from gluon_rbm.training.state import TrainState
+
+__all__ = ["SHOWCASE_SWEEPS", "BinaryPictures"]
+
+SHOWCASE_SWEEPS = 3000
+_SHOWCASE_SIDE = 15
+_WATCHED_IMAGES = 64
+
+logger = logging.getLogger(__name__)
+
+
+class BinaryPictures:
+    """Pictures of the RBM that a `TrainState` holds.
+
+    Parameters
+    ----------
+    settings : BinarySettings
+    images : Images
+    context : mx.Context
+    """
+
+    def __init__(self, settings: BinarySettings, images: Images, context: Any) -> None:
+        self._settings, self._images, self._context = settings, images, context
+        self._softmax_group = label_rbm.softmax_group(images.data.num_visible, settings.num_classes)
+
+    def watched(self, state: TrainState, checkpoint: Checkpoint) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
+        """The strongest filters, and the probabilities of the chains' pixels: name -> (images, their shape)."""
+        pixels, shape = self._images.pixels, self._images.image_shape
+        weight = state.current()["interaction_weight"].asnumpy()[pixels]
+        pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], shape)}
+        if self._settings.rule.generative_share:
+            count = min(self._settings.chains_in_all, _WATCHED_IMAGES)
+            chains = gibbs.run_chains(
+                Parameters(**state.learned()),
+                hidden=mx.nd.array(checkpoint.arrays[learning.SAMPLES[1]][:count], self._context),
+                softmax_group=self._softmax_group,
+                key=[self._settings.seed, PURPOSES.WATCHED],
+                engine=self._settings.engine,
+            )
+            pictures["chains"] = chains.visible_prob_1.asnumpy()[:, pixels], shape
+        return pictures
+
+    def draw_all(self, state: TrainState, monitor: ImageMonitor, save: Any) -> None:
+        """Make the pictures of a finished run; save : (name, figure) -> None."""
+        shape = self._images.image_shape
+        save("learning-curve.png", plots.learning_curve(state.metrics, *monitor.curve(state.metrics)))
+        weight = state.result()["interaction_weight"].asnumpy()
+        save("filters.png", plots.filters(weight[self._images.pixels], shape))
+        logger.info("Preparing showcase: %d Gibbs sweeps", SHOWCASE_SWEEPS)
+        originals, samples = self._showcase(state)
+        save("showcase.png", plots.showcase(originals, samples, shape, SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
+
+    def _showcase(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
+        """Training images, and the probabilities of chains that started there: any memory of the start is long gone."""
+        settings, data = self._settings, self._images.data
+        generator, count = make_generator([settings.seed, PURPOSES.SHOWCASE, 1]), _SHOWCASE_SIDE**2
+        chosen = generator.choice(len(data.train_images), count, replace=len(data.train_images) < count)
+        originals = to_visible(data.train_images[np.sort(chosen)], data.maximum)
+        chains = gibbs.run_chains(
+            Parameters(**state.result()),
+            visible=mx.nd.array(originals, ctx=self._context),
+            sweeps=SHOWCASE_SWEEPS,
+            softmax_group=self._softmax_group,
+            key=[settings.seed, PURPOSES.SHOWCASE, 2],
+            engine=settings.engine,
+        )
+        return originals[:, self._images.pixels], chains.visible_prob_1.asnumpy()[:, self._images.pixels]

@@ -1,0 +1,289 @@
+"""The settings of a run of the two scripts, and recipes by name."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models import label_rbm
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training import optimization, settings
+from gluon_rbm.training.process_group import KV_STORES
+from gluon_rbm.training.settings import setting
+
+__all__ = ["DOCUMENTED", "PRESETS", "BinarySettings"]
+
+# Recipes by name: defaults of other settings. What was tried for them: docs/learning.md.
+PRESETS = {
+    "best": {
+        "num_hidden": 500,
+        "binarize": "sample",
+        "batch_size": 100,
+        "k": 10,
+        "centering": 0.01,
+        "initial_visible_bias": "data",
+        "learning_rate": 24.0,
+        "momentum": 0.0,
+        "weight_decay": 1e-4,
+        "learning_rate_schedule": "linear",
+        "hold": 0.3,
+        "average": 0.2,
+        "num_epoch": 300,
+        # The test images are looked at once.
+        "monitor_every": 300,
+        "ais_base_rate": "data",
+        "ais_batch_size": 200,
+        "ais_num_batch": 1,
+        "ais_intermediate_steps": 10000,
+        "ais_burn_in_steps": 1,
+    },
+    # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
+    "exercise": {
+        "binarize": "sample",
+        "batch_size": 64,
+        "k": 1,
+        "chains": "data",
+        "learning_rate": 6.4,
+        "momentum": 0.0,
+        "initial_weights": "uniform",
+        "initial_visible_bias": "uniform",
+        "num_epoch": 10,
+    },
+}
+
+# The flags of the original example: names, defaults and help texts stay as they are.
+DOCUMENTED = (
+    "num_hidden",
+    "k",
+    "batch_size",
+    "num_epoch",
+    "learning_rate",
+    "momentum",
+    "ais_batch_size",
+    "ais_num_batch",
+    "ais_intermediate_steps",
+    "ais_burn_in_steps",
+    "cuda",
+    "device_id",
+    "data_loader_num_worker",
+)
+
+_NEW, _LEARNING = "beyond the original", "learning beyond the original"
+_RULE = learning.PLAIN
+
+
+@dataclass(frozen=True)
+class BinarySettings:
+    """All settings of a run of `binary_rbm_gluon.py` or `binary_rbm_module.py`, in the order of their help text."""
+
+    num_hidden: int = setting(500, "number of hidden units", number="count")
+    k: int = setting(30, "number of Gibbs sampling steps used in the PCD algorithm", number="count")
+    batch_size: int = setting(80, "batch size", number="count")
+    num_epoch: int = setting(130, "number of epochs", number="count", resumable=True)
+    # The gradient is a mean over the batch, and the optimizer divides by the batch size once more, as in the original.
+    learning_rate: float = setting(0.1, "learning rate for stochastic gradient descent", number="amount")
+    momentum: float = setting(0.3, "momentum for the stochastic gradient descent", number="amount")
+    ais_batch_size: int = setting(
+        100, "batch size for AIS to estimate the log-likelihood", number="count", resumable=True
+    )
+    ais_num_batch: int = setting(
+        10, "number of batches for AIS to estimate the log-likelihood", number="count", resumable=True
+    )
+    ais_intermediate_steps: int = setting(
+        10,
+        "number of intermediate distributions for AIS to estimate the log-likelihood",
+        number="count",
+        resumable=True,
+    )
+    ais_burn_in_steps: int = setting(
+        10,
+        "number of burn in steps for each intermediate distributions of AIS to estimate the log-likelihood",
+        number="count",
+        resumable=True,
+    )
+    cuda: bool = setting(
+        True,
+        "train on GPU with CUDA, or on CPU",
+        resumable=True,
+        switches={"--cuda": (True, "train on GPU with CUDA"), "--no-cuda": (False, "train on CPU")},
+    )
+    device_id: int = setting(0, "GPU device id", number="natural", resumable=True)
+    data_loader_num_worker: int = setting(
+        4, "number of multithreading workers for the data loader", number="natural", resumable=True
+    )
+
+    dataset: str = settings.dataset(_NEW)
+    data_dir: str | None = settings.data_dir(_NEW)
+    # A resumed run compares the content of the layers instead.
+    below: list[str] = setting(
+        [],
+        "run folders or files rbm.params, from the images up: learn the hidden probabilities of the last of them",
+        group=_NEW,
+        resumable=True,
+        nargs="+",
+        metavar="MODEL",
+    )
+    seed: int = settings.seed(_NEW)
+    output_dir: str | None = settings.output_dir(_NEW)
+    resume: bool = settings.resume(_NEW)
+    tensorboard: bool = settings.tensorboard(_NEW)
+    engine: str = setting(
+        "auto",
+        "what runs the Gibbs chains: C code or MXNet's operators; auto takes C on a CPU where it is built",
+        group=_NEW,
+        choices=gibbs.ENGINES,
+    )
+    # Shards of the same batches and chains: another number of them draws other noise, and continues as well.
+    num_devices: int = setting(
+        1,
+        "GPUs --device-id and the N - 1 after it, or as many threads of work on a CPU, share each batch",
+        number="count",
+        group=_NEW,
+        resumable=True,
+        metavar="N",
+    )
+    kv_store: str = setting(
+        "device",
+        "where gradients are added: on the CPU, on the devices, or by MXNet's parameter server "
+        "for all workers that DMLC_* names (see docs/distributed.md)",
+        group=_NEW,
+        resumable=True,
+        choices=KV_STORES,
+    )
+    binarize: str = setting(
+        "none", "leave pixels grey, draw them anew at every use, or cut them at 0.5", group=_NEW, choices=BINARIZE
+    )
+    monitor_every: int = setting(
+        1,
+        "epochs between two estimates of the log-likelihood, or with labels of the error",
+        number="count",
+        group=_NEW,
+        resumable=True,
+    )
+    initial_visible_bias: str = setting(
+        "zero",
+        "start the visible biases at zero, at the log-odds of the mean training image, or within 0.01 of zero",
+        group=_NEW,
+        choices=("zero", "data", "uniform"),
+    )
+    initial_weights: str = setting(
+        "normal",
+        "start the weights with a standard deviation of 0.01, or within 0.01 of zero",
+        group=_NEW,
+        choices=("normal", "uniform"),
+    )
+    weight_decay: float = setting(
+        0.0, "lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone", number="amount", group=_NEW
+    )
+    held_out: int = settings.held_out(_NEW)
+    early_stopping: int = setting(
+        0,
+        "stop after N estimates of the held-out log-likelihood, or with labels error, that are no better than "
+        "the best one, and keep the best; 0: never",
+        number="natural",
+        group=_NEW,
+        metavar="N",
+    )
+    ais_base_rate: str = setting(
+        "model",
+        "AIS starts from pixels with the model's own visible biases, or with the means of the training images",
+        group=_NEW,
+        resumable=True,
+        choices=("model", "data"),
+    )
+
+    preset: str | None = settings.preset(
+        tuple(PRESETS), "a recipe: defaults of other flags (see docs/learning.md)", _LEARNING
+    )
+    chains: str = setting(
+        _RULE.chains,
+        "chains go on from step to step (PCD), start at the data (CD), or go on by parallel tempering",
+        group=_LEARNING,
+        choices=learning.CHAINS,
+    )
+    num_chains: int = setting(0, "number of chains; 0: the batch size", number="natural", group=_LEARNING)
+    num_temperatures: int = setting(
+        _RULE.num_temperatures,
+        "replicas of each tempered chain, itself included",
+        number="at least 2",
+        group=_LEARNING,
+    )
+    centering: float = setting(
+        _RULE.centering,
+        "center the gradient by running means that follow each batch at this rate; without a rate: 0.01",
+        number="fraction",
+        group=_LEARNING,
+        nargs="?",
+        const=0.01,
+        metavar="RATE",
+    )
+    sparsity_target: float = setting(
+        _RULE.sparsity_target,
+        "p in c sum (p - q)^2, added to the mean loss; q: each hidden unit's mean probability over the batch",
+        number="fraction",
+        group=_LEARNING,
+    )
+    sparsity_cost: float = setting(_RULE.sparsity_cost, "c of it; 0: none", number="amount", group=_LEARNING)
+    weight_decay_l1: float = setting(
+        _RULE.weight_decay_l1, "lambda in lambda |W|, added to the mean loss", number="amount", group=_LEARNING
+    )
+    labels: bool = setting(False, "learn pixels and label together: a joint RBM, which classifies", group=_LEARNING)
+    objective: str = setting(
+        _RULE.objective,
+        "with labels, minimise -log p(pixels, label); -log p(label | pixels); or this plus alpha times that",
+        group=_LEARNING,
+        choices=label_rbm.OBJECTIVES,
+    )
+    generative_weight: float = setting(
+        _RULE.generative_weight, "that alpha", number="positive", group=_LEARNING, metavar="ALPHA"
+    )
+    initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
+    optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
+    initial_momentum: float = setting(
+        0.5, "momentum in the first --initial-momentum-epochs", number="positive", group=_LEARNING
+    )
+    initial_momentum_epochs: int = setting(0, "epochs before --momentum counts", number="natural", group=_LEARNING)
+    learning_rate_schedule: str = settings.learning_rate_schedule(_LEARNING)
+    hold: float = settings.hold(_LEARNING)
+    average: float = setting(
+        0.0,
+        "results are the mean of the parameters over the steps of this last fraction of the run; 0: the last ones",
+        number="fraction",
+        group=_LEARNING,
+        metavar="FRACTION",
+    )
+
+    # --cuda or --no-cuda, where one was given: a default may fall back to the CPU, a wish may not.
+    cuda_asked: bool | None = setting(None, None, recorded=False)
+    num_classes: int = setting(0, None)  # of the labels; the data set says how many
+
+    @property
+    def rule(self) -> learning.LearningRule:
+        """How the RBM learns from its chains."""
+        return learning.LearningRule.checked(**{name: getattr(self, name) for name in learning.LearningRule._fields})
+
+    @property
+    def chains_in_all(self) -> int:
+        """The number of chains, of all devices and workers together."""
+        return self.num_chains or self.batch_size
+
+    def resumable(self) -> list[str]:
+        """Settings that a resumed run may change: not its length or monitoring, where its results depend on them."""
+        bound = []
+        if self.learning_rate_schedule != "constant" or self.average or self.early_stopping:
+            bound += ["num_epoch"]
+        names = settings.resumable(self)
+        if self.early_stopping:
+            bound += [name for name in names if name.startswith(("ais_", "monitor_"))]
+        return [*(name for name in names if name not in bound), "num_workers"]
+
+    def documented(self) -> argparse.Namespace:
+        """Exactly the documented settings, which the original prints as a Namespace."""
+        return argparse.Namespace(**{name: getattr(self, name) for name in DOCUMENTED})
+
+    def added(self) -> argparse.Namespace:
+        """The other settings that have a flag."""
+        names = [name for name in vars(self) if name not in (*DOCUMENTED, "cuda_asked", "num_classes")]
+        return argparse.Namespace(**{name: getattr(self, name) for name in names})

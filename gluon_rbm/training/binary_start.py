@@ -1,0 +1,133 @@
+"""What a run of a binary RBM starts from: its images, parameters and chains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import Noise, make_generator
+from gluon_rbm.backend.types import NDArray
+from gluon_rbm.data import datasets
+from gluon_rbm.data.datasets import DataSet
+from gluon_rbm.data.statistics import base_visible_bias, mean_image
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
+from gluon_rbm.models.files import CLASSES
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.run import check_batch_size
+
+__all__ = ["PURPOSES", "Images", "check_sizes", "initial_arrays", "load_images"]
+
+
+class PURPOSES:
+    """Everything random has a key (seed, purpose, ...) of its own."""
+
+    WEIGHTS, CHAINS, SHUFFLE, SWEEPS, AIS, PIXELS, SHOWCASE, WATCHED = range(8)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is learned and monitored."""
+
+    data: DataSet  #: without the images that are held out
+    held_out: np.ndarray
+    image_shape: tuple[int, ...]  #: of an image, without the label
+    digest: str  #: SHA-256 of what was read
+
+    @property
+    def pixels(self) -> slice:
+        """Which visible units are pixels; the others are the label."""
+        return slice(math.prod(self.image_shape))
+
+
+def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
+    """The images of a run, and how many classes its label units have (0: no label).
+
+    Raises
+    ------
+    InputError
+        Where they cannot be had, have no labels and are to have, or do not fit the layers below.
+    """
+    data, num_classes = datasets.load(settings.dataset, settings.data_dir), 0
+    image_shape = data.image_shape
+    if settings.labels:
+        num_classes, data = data.num_classes, datasets.with_label_units(data)
+    below = BinaryDeepBeliefNetwork.load(settings.below, context) if settings.below else None
+    # Not of what is computed: its rounding depends on the number of threads.
+    digest = sha256([data.train_images, *(below.arrays() if below else [])])
+    if below:
+        image_shape, data = below.hidden_shape, below.hidden_data(data, num_classes)
+    data, held_out = datasets.hold_out(data, settings.held_out)
+    return Images(data, held_out, image_shape, digest), num_classes
+
+
+def check_sizes(settings: BinarySettings, data: DataSet, num_shards: int) -> None:
+    """MXNet counts an array's elements in 31 bits; a batch has at most all images; shards are of one size."""
+    num_chains = settings.chains_in_all * settings.rule.replicas
+    rows = max(settings.batch_size, num_chains, settings.ais_batch_size)
+    units = max(data.num_visible, settings.num_hidden)
+    if max(rows * units, data.num_visible * settings.num_hidden) >= 2**31:
+        raise InputError(
+            "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains "
+            "or --ais-batch-size"
+        )
+    check_batch_size(settings.batch_size, len(data.train_images))
+    for flag, number in (("batch-size", settings.batch_size), ("num-chains", settings.num_chains)):
+        if number % num_shards:
+            raise InputError(
+                "--%s %d cannot be divided among %d parts (devices of all workers); choose a multiple of %d"
+                % (flag, number, num_shards, num_shards)
+            )
+
+
+def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dict[str, NDArray]:
+    """Parameters and auxiliary states before the first step, float32, by the names that a block gives them."""
+    arrays = _initial_parameters(settings, data)
+    shape = settings.chains_in_all, data.num_visible, settings.num_hidden
+    arrays.update({name: np.ones(shape) for name, shape in learning.states(settings.rule, *shape).items()})
+    if settings.centering:
+        hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
+        arrays.update(zip(learning.OFFSETS, (mean_image(data.train_images, data.maximum), hidden_mean)))
+    if settings.chains == "tempered":
+        arrays[learning.BASE] = _data_bias(data, settings.num_classes)
+    if settings.num_classes:
+        arrays[CLASSES] = np.arange(settings.num_classes)
+    placed = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
+    noise = Noise([settings.seed, PURPOSES.CHAINS])
+    for name in learning.SAMPLES:
+        placed[name] = noise.bernoulli(placed[name] / 2)
+    return placed
+
+
+def _initial_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np.ndarray]:
+    num_visible, num_hidden = data.num_visible, settings.num_hidden
+    generator, shape = make_generator([settings.seed, PURPOSES.WEIGHTS]), (num_visible, num_hidden)
+    if settings.initial_weights == "uniform":
+        weights = generator.uniform(-0.01, 0.01, shape)
+    else:
+        weights = generator.normal(scale=0.01, size=shape)
+    visible_bias = np.zeros(num_visible)
+    if settings.initial_visible_bias == "data":
+        visible_bias = _data_bias(data, settings.num_classes)
+    elif settings.initial_visible_bias == "uniform":
+        visible_bias = generator.uniform(-0.01, 0.01, num_visible)
+    hidden_bias = np.full(num_hidden, settings.initial_hidden_bias)
+    return {
+        "visible_layer_bias": visible_bias,
+        "hidden_layer_bias": hidden_bias,
+        "interaction_weight": weights,
+    }
+
+
+def _data_bias(data: DataSet, num_classes: int) -> np.ndarray:
+    """The log-odds of the mean training image, smoothed; of label units, log-probabilities."""
+    bias = base_visible_bias(data)
+    label = bias[len(bias) - num_classes :]
+    label -= np.logaddexp(0, label)
+    return bias

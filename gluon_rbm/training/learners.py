@@ -1,0 +1,241 @@
+"""What follows the gradient of a batch: a learner of either API on a device, and one of several devices and workers."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Mapping, Protocol, Sequence
+
+import numpy as np
+
+from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import NDArray
+from gluon_rbm.likelihood import learning
+from gluon_rbm.training import optimization
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.process_group import ProcessGroup
+from gluon_rbm.training.state import assign_arrays
+
+__all__ = ["LEARNERS", "DataParallelLearner", "DeviceLearner", "GluonLearner", "ModuleLearner"]
+
+
+class DeviceLearner(Protocol):
+    """A learner on one device, one of `num_shards` that share the batch."""
+
+    updater: Any
+    parameter_names: dict[int, str]
+
+    def backward(self, batch: NDArray) -> NDArray:
+        """Sweep, and find the gradient of a batch; something to wait for."""
+        ...
+
+    def gradients(self) -> dict[str, NDArray]:
+        """Live gradients of the parameters."""
+        ...
+
+    def update(self) -> None:
+        """Follow a gradient that is the sum of `num_shards` of them."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Live parameters and chains."""
+        ...
+
+
+def _block_settings(settings: BinarySettings, num_shards: int) -> dict[str, Any]:
+    """Arguments that `BinaryRBMBlock` and `binary_rbm_symbol` share."""
+    return {
+        "num_hidden": settings.num_hidden,
+        "k": settings.k,
+        "for_training": True,
+        "num_chains": settings.chains_in_all // num_shards,
+        "engine": settings.engine,
+        "rule": settings.rule,
+    }
+
+
+class GluonLearner:
+    """A `BinaryRBMBlock` and its `gluon.Trainer`: a `DeviceLearner`.
+
+    Parameters
+    ----------
+    settings : BinarySettings
+    arrays : name -> NDArray
+        Parameters and auxiliary states to start from.
+    context : mx.Context
+    num_shards : int
+    """
+
+    def __init__(
+        self, settings: BinarySettings, arrays: Mapping[str, NDArray], context: Any, num_shards: int = 1
+    ) -> None:
+        num_visible = arrays["visible_layer_bias"].shape[0]
+        self._context, self._divisor = context, num_shards * settings.batch_size
+        self._rbm = BinaryRBMBlock(num_visible=num_visible, prefix="", **_block_settings(settings, num_shards))
+        self._rbm.initialize(ctx=context)
+        self._parameters = self._rbm.collect_params()
+        for name, array in arrays.items():
+            self._parameters[name].set_data(array)
+        self._rbm.hybridize()
+        self._trainer = mx.gluon.Trainer(self._parameters, optimization.make_optimizer(settings), kvstore=None)
+        self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
+        self.parameter_names = {
+            index: parameter.name
+            for index, parameter in self.updater.optimizer.param_dict.items()
+            if parameter.grad_req != "null"
+        }
+
+    def backward(self, batch: NDArray) -> NDArray:
+        with mx.autograd.record():
+            visible_prob_1, _ = self._rbm(batch)
+        visible_prob_1.backward()
+        return visible_prob_1
+
+    def update(self) -> None:
+        self._trainer.step(self._divisor)
+
+    def gradients(self) -> dict[str, NDArray]:
+        return {name: self._parameters[name].grad(self._context) for name in self.parameter_names.values()}
+
+    def arrays(self) -> dict[str, NDArray]:
+        return {name: parameter.data(self._context) for name, parameter in self._parameters.items()}
+
+
+class ModuleLearner:
+    """An `mx.mod.Module` of the RBM symbol: a `DeviceLearner`. Parameters as of `GluonLearner`."""
+
+    def __init__(
+        self, settings: BinarySettings, arrays: Mapping[str, NDArray], context: Any, num_shards: int = 1
+    ) -> None:
+        num_visible = arrays["visible_layer_bias"].shape[0]
+        symbol = binary_rbm_symbol(**_block_settings(settings, num_shards))
+        self._module = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=context)
+        self._module.bind(data_shapes=[("data", (settings.batch_size // num_shards, num_visible))])
+        auxiliary = symbol.list_auxiliary_states()
+        self._module.init_params(
+            arg_params={name: arrays[name] for name in arrays if name not in auxiliary},
+            aux_params={name: arrays[name] for name in auxiliary},
+        )
+        learned = [name for name in symbol.list_arguments() if name in arrays]
+        self.parameter_names = dict(enumerate(learned))
+        optimizer = optimization.make_optimizer(
+            settings,
+            rescale_grad=num_shards / settings.batch_size,
+            sym=symbol,
+            param_idx2name=self.parameter_names,
+        )
+        self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns of any other factor
+        optimizer.rescale_grad = 1 / (num_shards * settings.batch_size)
+        self.updater = self._module._updater  # there is no public way to a module's state but pickle
+
+    def backward(self, batch: NDArray) -> NDArray:
+        self._module.forward(mx.io.DataBatch([batch]), is_train=True)
+        self._module.backward()
+        return self._module.get_outputs()[0]
+
+    def update(self) -> None:
+        self._module.update()
+
+    def gradients(self) -> dict[str, NDArray]:
+        return {name: self._executor.grad_dict[name] for name in self.parameter_names.values()}
+
+    def arrays(self) -> dict[str, NDArray]:
+        parameters = {name: self._executor.arg_dict[name] for name in self.parameter_names.values()}
+        return {**parameters, **self._executor.aux_dict}
+
+    @property
+    def _executor(self) -> Any:
+        return self._module._exec_group.execs[0]  # live arrays; get_params() returns copies
+
+
+LEARNERS: Mapping[str, Callable[..., DeviceLearner]] = {"gluon": GluonLearner, "module": ModuleLearner}
+
+
+class DataParallelLearner:
+    """The `gluon_rbm.training.state.Learner` of a binary RBM: those of the devices here, in step with other workers'.
+
+    Parameters
+    ----------
+    make : callable
+        (arrays, context) -> the `DeviceLearner` of one device.
+    arrays : name -> NDArray
+        Of the whole run; chains are divided among the shards.
+    group : ProcessGroup
+    rule : LearningRule
+    """
+
+    def __init__(
+        self,
+        make: Callable[[dict[str, NDArray], Any], DeviceLearner],
+        arrays: Mapping[str, NDArray],
+        group: ProcessGroup,
+        rule: learning.LearningRule,
+    ) -> None:
+        self._group, self._rule = group, rule
+        host = {name: array.asnumpy() for name, array in arrays.items()}
+        self.learners = []
+        for context, shard in zip(group.contexts, self._shards(host)):
+            self.learners.append(
+                make({name: mx.nd.array(array, ctx=context) for name, array in shard.items()}, context)
+            )
+        self._first, *self._others = self.learners
+        self.updater, self.parameter_names = self._first.updater, self._first.parameter_names
+
+    def step(self, batch: Sequence[NDArray]) -> NDArray:
+        """Follow the mean gradient of all shards; batch : those of the devices here."""
+        outputs = [learner.backward(shard) for learner, shard in zip(self.learners, batch)]
+        if self._group.num_shards == 1:
+            self._first.update()
+            return outputs[0]
+        gradients = [learner.gradients() for learner in self.learners]
+        for name in gradients[0]:
+            self._group.all_reduce(name, [gradient[name] for gradient in gradients])
+        self._first.update()
+        states = self._average_states()
+        for other in self._others:
+            arrays, own = self._first.arrays(), other.arrays()
+            for name in [*gradients[0], *states]:
+                own[name][:] = arrays[name]
+        return outputs[0]
+
+    def _average_states(self) -> list[str]:
+        """Let what follows the data of each shard follow those of all of them; the names of it."""
+        names = [name for name in (*learning.OFFSETS, learning.SWAP_RATE) if name in self._first.arrays()]
+        if names:
+            mx.nd.waitall()  # MXNet's executors do not protect states from others
+        for name in names:
+            arrays = [learner.arrays()[name] for learner in self.learners]
+            self._group.all_reduce(name, arrays)
+            arrays[0] /= self._group.num_shards
+        return names
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Of the first device here: the parameters of all, and its own chains."""
+        return self._first.arrays()
+
+    def gather(self) -> dict[str, np.ndarray]:
+        """The arrays of the whole run; InputError where the workers' parameters differ."""
+        joint = {name: array.asnumpy() for name, array in self._first.arrays().items()}
+        if self._group.num_shards == 1:
+            return joint
+        for name in learning.SAMPLES:
+            rows = np.stack([learner.arrays()[name].asnumpy() for learner in self.learners])
+            rows = self._group.all_gather(name, rows)
+            rows = rows.reshape((self._group.num_shards, self._rule.replicas, -1, rows.shape[-1]))
+            joint[name] = rows.swapaxes(0, 1).reshape((-1, rows.shape[-1]))
+        self._group.check_equal(joint)
+        return joint
+
+    def scatter(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what `gather` returned; InputError where it is not of these shapes."""
+        for learner, shard in zip(self.learners, self._shards(arrays)):
+            assign_arrays(learner.arrays(), shard)
+
+    def _shards(self, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """The arrays of each device here, of those of the whole run."""
+        num_shards, first = self._group.num_shards, self._group.first_shard
+        for index in range(first, first + len(self._group.contexts)):
+            shard = dict(arrays)
+            for name in learning.SAMPLES if num_shards > 1 else ():
+                rows = arrays[name].reshape((self._rule.replicas, num_shards, -1, arrays[name].shape[-1]))
+                shard[name] = rows[:, index].reshape((-1, rows.shape[-1]))
+            yield shard

@@ -1,0 +1,272 @@
+"""A run of `python -m gluon_rbm train-multinary`: all RBMs of a network jointly, or one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.random import seed_mxnet
+from gluon_rbm.backend.types import NDArray
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import prepare_batches
+from gluon_rbm.data.datasets import DataSet
+from gluon_rbm.data.statistics import mean_image
+from gluon_rbm.data.transforms import augment
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.models import networks
+from gluon_rbm.models.deep_belief import DeepBeliefNetwork
+from gluon_rbm.training import optimization, settings, tensorboard
+from gluon_rbm.training.checkpoint import Checkpoint
+from gluon_rbm.training.loop import EpochEnd, OnStep
+from gluon_rbm.training.network_learner import NetworkLearner
+from gluon_rbm.training.network_pictures import NetworkPictures
+from gluon_rbm.training.network_settings import NetworkSettings
+from gluon_rbm.training.process_group import ProcessGroup
+from gluon_rbm.training.run import Plan, carry_out, check_batch_size, open_folder
+from gluon_rbm.training.state import Lengths, TrainState
+
+__all__ = ["train"]
+
+_MONITOR_BATCH = 500
+
+# Everything random has a key (seed, purpose, ...) of its own. (4 is of the pictures.)
+_WEIGHTS, _SHUFFLE, _SWEEPS = 0, 2, 3
+
+logger = logging.getLogger(__name__)
+
+
+def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
+    """Train a network, and leave its run folder.
+
+    Parameters
+    ----------
+    given : NetworkSettings
+        With `channels` and `dense` as lists.
+    on_step : sequence of callable
+        Further callbacks of each step.
+
+    Raises
+    ------
+    InputError, Interrupted
+    """
+    given = given.checked()
+    tensorboard.check(given.tensorboard)
+    with ProcessGroup("device", given.cuda, given.device_id) as group, contextlib.ExitStack() as stack:
+        if group.note:
+            logger.info("%s", group.note)
+        data = _load(given)
+        digest = sha256([data.train_images])
+        data, held_out = datasets.hold_out(data, given.held_out)
+        check_batch_size(given.batch_size, len(data.train_images))
+        if given.random_crop >= min(data.image_shape[:2]):
+            raise InputError("--random-crop %d is larger than the images; choose less" % given.random_crop)
+        training = _Training(given, data, held_out, group.contexts[0])
+        name = os.path.splitext(os.path.basename(os.path.normpath(given.dataset)))[0]
+        arguments = {
+            **settings.record(given),
+            "device": group.contexts[0].device_type,  # noise and rounding depend on it
+            "data_sha256": digest,
+            "network": training.description,
+        }
+        folder = open_folder(given, "multinary-%s" % name, arguments, group, stack)
+        state = training.init()
+        carry_out(state, training.plan(state), given, folder, group, on_step)
+
+
+def _load(given: NetworkSettings) -> DataSet:
+    skipped: list[str] | None = None if given.strict else []
+    data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size, skipped=skipped)
+    for path in skipped or ():
+        logger.info("cannot be read as an image: %s", one_line(path))
+    if skipped:
+        logger.info("%d images skipped; --strict would stop here", len(skipped))
+    return data
+
+
+def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
+    """The description of the network that the settings ask for, on these images."""
+    height, width, *colours = data.image_shape
+    names = ("channels", "dense", "kernel", "stride", "maximum", "slope")
+    chosen = {name: getattr(given, name) for name in names}
+    if given.visible_units == "gaussian":
+        mean = float(mean_image(data.train_images, data.maximum).mean())
+        square = sum(float(np.square(image / data.maximum).mean()) for image in data.train_images)
+        deviation = (square / len(data.train_images) - mean**2) ** 0.5
+        if not deviation > 1e-4:
+            raise InputError("the training images are all of one grey; nothing can be learned from them")
+        chosen.update(mean=mean, deviation=deviation)
+    return networks.describe(
+        (*(colours or [1]), height, width),
+        visible_units=given.visible_units,
+        hidden_units=given.hidden_units,
+        quantized=given.quantized,
+        initial_deviation=given.initial_deviation,
+        initial_hidden_bias=given.initial_hidden_bias,
+        **chosen,
+    )
+
+
+def _check_sizes(network: DeepBeliefNetwork, batch_size: int) -> None:
+    """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
+    largest = max(
+        size
+        for rbm in network.rbms
+        for size in (
+            batch_size * int(np.prod(rbm.visible_shape, dtype=float)),
+            batch_size * int(np.prod(rbm.hidden_shape, dtype=float)),
+            int(np.prod(rbm.interaction_weight.shape, dtype=float)),
+        )
+    )
+    if largest >= 2**31:
+        raise InputError("an array would have 2^31 elements or more; choose fewer units or a smaller --batch-size")
+
+
+class _Training:
+    """The network of a run, its images, and the functions of them that a `Plan` takes."""
+
+    def __init__(self, given: NetworkSettings, data: DataSet, held_out: np.ndarray, context: Any) -> None:
+        self._given, self._data, self._held_out, self._context = given, data, held_out, context
+        self.description = describe(given, data)
+        self._network = networks.build(self.description)
+        _check_sizes(self._network, max(given.batch_size, _MONITOR_BATCH))
+        self._values(data.train_images[:1])  # refuses pixels that cannot be, before there is a folder
+
+    def init(self) -> TrainState:
+        """The state before the first step."""
+        seed_mxnet(self._given.seed, _WEIGHTS)
+        networks.initialize(self._network, self.description, self._context)
+        epochs = self._given.num_epoch * (len(self._network.machines) if self._given.greedy else 1)
+        steps = -(-len(self._data.train_images) // self._given.batch_size)
+        return TrainState(self._learner(0), Lengths(epochs, steps))
+
+    def plan(self, state: TrainState) -> Plan:
+        """What the run does with this state."""
+        rbms = self._network.machines
+        pictures = NetworkPictures(
+            self._given, self._network, self.description, self._data, self._watched_images, self._host_values
+        )
+
+        def depth_of(state: TrainState) -> int:
+            """How many RBMs have learned."""
+            trained = self._trained(state.epoch - 1)
+            return len(rbms) if trained is None else trained + 1
+
+        return Plan(
+            step=self._step,
+            begin_epoch=self._begin_epoch,
+            measure=lambda state, end: self._measure(state, end, depth_of(state)),
+            observe=self._observe,
+            watched=lambda state, checkpoint: pictures.watched(depth_of(state)),
+            results=self._results,
+            draw=lambda state, save: pictures.draw_all(state, depth_of(state), save),
+            updates=self._updates(state.lengths.steps),
+            # No unit has an input of this size that means anything; float32 gives up soon after.
+            limit=1e6 * max(1 / units.slope for rbm in rbms for units in (rbm.visible_units, rbm.hidden_units)),
+            remedy="lower --learning-rate or --weight-decay",
+            adapt=self._adapt,
+        )
+
+    @property
+    def _watched_images(self) -> np.ndarray:
+        # Choices are made on held-out images; so where there are such, the test images are looked at only once.
+        return self._held_out if self._given.held_out else self._data.test_images
+
+    def _host_values(self, images: np.ndarray) -> NDArray:
+        return from_host(self._values(images), self._context)
+
+    def _values(self, images: np.ndarray) -> np.ndarray:
+        return networks.to_values(images, self.description, self._data.maximum)
+
+    # --- Steps --------------------------------------------------------------------------------------------------------
+
+    def _trained(self, epoch: int) -> int | None:
+        """Which RBM learns in an epoch, from 0; None: all."""
+        return epoch // self._given.num_epoch if self._given.greedy else None
+
+    def _learner(self, epoch: int) -> NetworkLearner:
+        first = self._host_values(self._data.train_images[: self._given.batch_size])
+        return NetworkLearner(self._given, self._network, self._trained(epoch), first)
+
+    def _begin_epoch(self, state: TrainState) -> Iterable[NDArray]:
+        given, is_first = self._given, state.step == 0
+        if is_first and state.epoch and self._trained(state.epoch) != self._trained(state.epoch - 1):
+            state.learner = self._learner(state.epoch)
+
+        def prepare(images: np.ndarray, generator: Any) -> np.ndarray:
+            return self._values(augment(images, generator, given.random_crop, given.mirror))
+
+        batches = prepare_batches(
+            self._data.train_images,
+            given.batch_size,
+            prepare,
+            key=[given.seed, _SHUFFLE, state.epoch + 1],
+            num_workers=given.data_loader_num_worker,
+            skip=state.step,
+        )
+        return (from_host(batch, self._context) for batch in batches)
+
+    def _step(self, state: TrainState, batch: NDArray) -> tuple[TrainState, NDArray]:
+        given = self._given
+        optimization.set_pace(state.optimizer, given, state.epoch, state.progress)
+        if given.sampled:  # of a resumed epoch, the steps before drew more than could be drawn again
+            seed_mxnet(given.seed, _SWEEPS, state.epoch + 1, state.step)
+        loss = state.learner.step(batch)
+        state.losses.append(loss.sum())
+        return state, loss
+
+    # --- Resuming -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _epoch_of(checkpoint: Checkpoint) -> int:
+        """The epoch whose learner the checkpoint is of."""
+        return checkpoint.epoch if checkpoint.steps else checkpoint.epoch - 1
+
+    def _adapt(self, state: TrainState, checkpoint: Checkpoint) -> None:
+        state.learner = self._learner(self._epoch_of(checkpoint))
+
+    def _updates(self, steps: int) -> Any:
+        def updates(checkpoint: Checkpoint) -> int:
+            first = (self._trained(self._epoch_of(checkpoint)) or 0) * self._given.num_epoch
+            return (checkpoint.epoch - first) * steps + checkpoint.steps
+
+        return updates
+
+    # --- Metrics ------------------------------------------------------------------------------------------------------
+
+    def _mean_loss(self, end: EpochEnd) -> float:
+        """Of the epoch's training images, each under the parameters of its step."""
+        losses = end.checkpoint.partial["losses"].ravel().tolist()  # a sum over all units, which float32 may not hold
+        return sum(losses) / len(self._data.train_images)
+
+    def _observe(self, end: EpochEnd) -> dict[str, Any]:
+        loss = self._mean_loss(end)
+        return {"train_loss": round(loss, 5) if math.isfinite(loss) else None}
+
+    def _measure(self, state: TrainState, end: EpochEnd, depth: int) -> tuple[dict[str, Any], str]:
+        images = {"held_out" if self._given.held_out else "test": self._watched_images}
+        if state.is_over:
+            images["test"] = self._data.test_images
+        errors = {name: self._reconstruction_error(rows, depth) for name, rows in images.items()}
+        said = ", ".join("%s reconstruction error %.5f" % (n.replace("_", "-"), e) for n, e in errors.items())
+        row = {name + "_reconstruction_error": round(error, 7) for name, error in errors.items()}
+        return row, "Epoch %d completed with loss %.3f, %s" % (end.number, self._mean_loss(end), said)
+
+    def _reconstruction_error(self, images: np.ndarray, depth: int) -> float:
+        """Mean squared error of a pixel in [0, 1]."""
+        total = 0.0
+        for start in range(0, len(images), _MONITOR_BATCH):
+            values = self._values(images[start : start + _MONITOR_BATCH])
+            found = self._network.down(self._network.up(from_host(values, self._context), depth), depth)
+            error = networks.to_images(found, self.description) - networks.to_images(values, self.description)
+            total += float(np.square(error).sum(dtype="float64"))
+        return total / (len(images) * self._data.num_visible)
+
+    def _results(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: array.asnumpy() for name, array in networks.arrays(self._network, self.description).items()}

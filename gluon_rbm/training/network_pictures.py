@@ -1,0 +1,110 @@
+"""The pictures of a run that trains a network: while it learns, for TensorBoard, and at its end."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+import numpy as np
+
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.random import make_generator, seed_mxnet
+from gluon_rbm.backend.types import NDArray
+from gluon_rbm.data.datasets import DataSet
+from gluon_rbm.evaluation import plots
+from gluon_rbm.models import networks
+from gluon_rbm.models.deep_belief import DeepBeliefNetwork
+from gluon_rbm.training.network_settings import NetworkSettings
+from gluon_rbm.training.state import TrainState
+
+__all__ = ["NetworkPictures", "normal_like"]
+
+_SIDE = 8  # of the pictures, in images
+_START_IMAGES = 2000  # whose covariance the samples start with
+
+_SHOWCASE = 4  # the purpose of their key
+
+
+class NetworkPictures:
+    """Pictures of a network.
+
+    Parameters
+    ----------
+    settings : NetworkSettings
+    network, description
+        See `gluon_rbm.models.networks`.
+    data : DataSet
+    watched_images : array
+        Of which the reconstructions are shown while the network learns.
+    values : callable
+        images -> what the network takes.
+    """
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        network: DeepBeliefNetwork,
+        description: Mapping[str, Any],
+        data: DataSet,
+        watched_images: np.ndarray,
+        values: Callable[[np.ndarray], NDArray],
+    ) -> None:
+        self._settings, self._network, self._description, self._data = settings, network, description, data
+        self._watched_images, self._values = watched_images, values
+
+    def watched(self, depth: int) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
+        """Filters, reconstructed images, and samples as soon as all RBMs have learned something.
+
+        depth : how many RBMs have learned
+        """
+        weight, shape = networks.filters(self._network, self._description)
+        pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
+        values = {"reconstructions": self._reconstruct(self._values(self._watched_images[: _SIDE**2]), depth)}
+        if depth == len(self._network.machines):
+            values["samples"] = self._samples()
+        for name, found in values.items():
+            pictures[name] = networks.to_images(found, self._description), self._data.image_shape
+        return pictures
+
+    def draw_all(self, state: TrainState, depth: int, save: Callable[[str, Any], None]) -> None:
+        """Make the pictures of a finished run; save : (name, figure) -> None."""
+        figure, (left, right) = plots.panels(2)
+        plots.learning_curve(state.metrics, "loss", "F(v) - F(v') (nats per image)", left)
+        plots.learning_curve(state.metrics, "reconstruction_error", "mean squared error of a pixel", right)
+        save("learning-curve.png", figure)
+        save("filters.png", plots.filters(*networks.filters(self._network, self._description)))
+        save("showcase.png", self._showcase(depth))
+
+    def _reconstruct(self, values: NDArray, depth: int) -> NDArray:
+        """By means, through the RBMs that have learned."""
+        return self._network.down(self._network.up(values, depth), depth)
+
+    def _showcase(self, depth: int) -> Any:
+        samples, images = self._samples(), self._data.test_images
+        order = make_generator([self._settings.seed, _SHOWCASE]).permutation(len(images))
+        values = self._values(images[np.sort(order[: _SIDE**2])])
+        sets = {
+            "test images": values,
+            "reconstructions": self._reconstruct(values, depth),
+            "samples: normal values, %d top sweeps, down" % self._settings.sample_sweeps: samples,
+        }
+        sets = {title: networks.to_images(images, self._description) for title, images in sets.items()}
+        return plots.grids(sets, self._data.image_shape, _SIDE)
+
+    def _samples(self) -> NDArray:
+        seed_mxnet(self._settings.seed, _SHOWCASE)
+        return self._network.generate(self._start(), self._settings.sample_sweeps)
+
+    def _start(self) -> NDArray:
+        """Values of the top RBM's visible layer, drawn as normal as those of training images are on average."""
+        rbms, generator = self._network.machines, make_generator([self._settings.seed, _SHOWCASE, 1])
+        rows = generator.permutation(len(self._data.train_images))[:_START_IMAGES]
+        values = self._network.up(self._values(self._data.train_images[np.sort(rows)]), len(rbms) - 1)
+        return from_host(normal_like(values, _SIDE**2, rbms[-1].visible_units, generator), values.context)
+
+
+def normal_like(values: NDArray, count: int, units: Any, generator: np.random.Generator) -> np.ndarray:
+    """Rows drawn from the normal distribution with the mean and covariance of `values`, cut off where units end."""
+    rows = values.asnumpy().reshape(len(values), -1)
+    mean = rows.mean(axis=0)
+    mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
+    return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)

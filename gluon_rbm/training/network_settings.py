@@ -1,0 +1,132 @@
+"""The settings of a run of `python -m gluon_rbm train-multinary`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.models import networks
+from gluon_rbm.training import optimization, settings
+from gluon_rbm.training.settings import setting
+
+__all__ = ["NetworkSettings"]
+
+_CHANNELS = [64, 128]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """All settings of a run that trains a network of multinary RBMs, in the order of their help text."""
+
+    preset: str | None = settings.preset(tuple(networks.PRESETS), "a network and its recipe: defaults of other flags")
+    seed: int = settings.seed()
+    output_dir: str | None = settings.output_dir()
+    resume: bool = settings.resume()
+    tensorboard: bool = settings.tensorboard()
+    num_epoch: int = setting(10, "number of epochs; of each RBM in turn with greedy training", number="count")
+    monitor_every: int = setting(
+        1, "epochs between two looks at the reconstruction error", number="count", resumable=True
+    )
+    sample_sweeps: int = setting(
+        1,
+        "samples of the picture: sweeps of the top RBM, from normal values with the images' covariance",
+        number="natural",
+        resumable=True,
+    )
+    cuda: bool | None = setting(
+        None,
+        "compute on the GPU, or on the CPU",
+        resumable=True,
+        switches={"--cuda": (True, "compute on the GPU"), "--no-cuda": (False, "compute on the CPU")},
+    )
+    device_id: int = setting(0, "GPU device id", number="natural", resumable=True)
+
+    dataset: str = settings.dataset()
+    data_dir: str | None = settings.data_dir()
+    image_size: list[int] | None = settings.image_size()
+    random_crop: int = setting(
+        0,
+        "mirror so many pixels outwards at the edges of a training image, and crop anywhere in it, at every use",
+        number="natural",
+        metavar="PIXELS",
+    )
+    mirror: bool = setting(False, "turn left and right of half of the training images, at every use")
+    strict: bool = setting(False, "stop at an image that cannot be read, instead of leaving it out", resumable=True)
+    held_out: int = settings.held_out()
+    data_loader_num_worker: int = setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
+
+    channels: list[int] | None = setting(
+        None, "filters of each convolutional RBM; without --dense: 64 128", number="count", nargs="*"
+    )
+    dense: list[int] | None = setting(None, "hidden units of each dense RBM on top of them", number="count", nargs="*")
+    kernel: int = setting(4, "side of the filters", number="count")
+    stride: int = setting(2, "places from one filter to the next", number="count")
+    maximum: int = setting(255, "the largest value of multinary units; 1: binary ones", number="count", metavar="N")
+    slope: float | None = setting(None, "k in f(x) = N sigma(k x); by default 1 / N", number="positive", metavar="K")
+    visible_units: str = setting("multinary", "units of the images", choices=networks.VISIBLE_UNITS)
+    quantized: bool = setting(
+        False, "round pixels to whole values from 0 to N; with N = 1: black and white", aliases=("--whole",)
+    )
+    hidden_units: str = setting("multinary", "units of all other layers", choices=networks.HIDDEN_UNITS)
+
+    initial_deviation: float = setting(0.01, "standard deviation that weights start with", number="positive")
+    initial_hidden_bias: float = setting(
+        0.0, "hidden biases start at B / k: below 0, most units are off at first", number="finite", metavar="B"
+    )
+    batch_size: int = setting(128, "batch size", number="count")
+    optimizer: str = setting("adam", "MXNet's optimizer of that name", choices=optimization.OPTIMIZERS)
+    learning_rate: float = setting(0.003, "learning rate on the mean loss of a batch", number="amount")
+    momentum: float = setting(0.9, "momentum, of optimizers that have one", number="amount")
+    learning_rate_schedule: str = settings.learning_rate_schedule()
+    hold: float = settings.hold()
+    weight_decay: float = setting(0.0, "lambda in lambda/2 |W|^2, added to the mean loss", number="amount")
+    k: int = setting(1, "sweeps from v to v' in the loss F(v) - F(v')", number="count")
+    chains: str = setting(
+        "data", "v' starts at the data (CD-k), or goes on from step to step (PCD-k)", choices=("data", "persistent")
+    )
+    sampled: bool = setting(
+        False,
+        "draw the units on the way to v', or go by means",
+        switches={"--sampled": (True, "draw the units on the way to v'"), "--means": (False, "go to v' by means")},
+    )
+    training: str = setting(
+        "joint",
+        "add the losses of all RBMs, or train one after the other, from the images up",
+        choices=("joint", "greedy"),
+    )
+    detach: bool = setting(
+        True,
+        "whether an RBM's loss teaches that RBM alone",
+        switches={
+            "--detach": (True, "an RBM's loss teaches that RBM alone"),
+            "--no-detach": (False, "it teaches those below, too"),
+        },
+    )
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the RBMs are trained one after the other."""
+        return self.training == "greedy"
+
+    @property
+    def layers(self) -> dict[str, list[int]]:
+        """Channels of the convolutional RBMs, units of the dense ones; by default convolutional ones alone."""
+        if self.channels is None and self.dense is None:
+            return {"channels": list(_CHANNELS), "dense": []}
+        return {"channels": list(self.channels or []), "dense": list(self.dense or [])}
+
+    def checked(self) -> NetworkSettings:
+        """These settings, or InputError where some do not go together."""
+        if self.chains == "persistent" and not self.sampled:
+            raise InputError("persistent chains are drawn, they do not go by means: give --sampled")
+        if self.greedy and self.learning_rate_schedule != "constant":
+            raise InputError("--training greedy keeps the learning rate: leave --learning-rate-schedule out")
+        if self.greedy and not self.detach:
+            raise InputError("--no-detach lets all RBMs learn from all losses: it needs --training joint")
+        return self
+
+    def resumable(self) -> list[str]:
+        """Settings that a resumed run may change; its length where nothing depends on it."""
+        # The network follows from the other settings and the data; earlier versions describe it in other words.
+        names = [*settings.resumable(self), "network"]
+        return names if self.greedy or self.learning_rate_schedule != "constant" else [*names, "num_epoch"]

@@ -1,0 +1,135 @@
+"""Settings as dataclasses: flags, `arguments.json` and the check of `--resume` follow from their fields.
+
+A field made by `setting` says its default, its help text, which numbers it takes, and whether a resumed run may change
+it. `gluon_rbm.cli.options` makes flags of the fields; nothing here knows of command lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Mapping, Sequence
+
+from gluon_rbm.data.datasets import NAMES
+from gluon_rbm.training.optimization import SCHEDULES
+
+__all__ = ["data_dir", "dataset", "image_size", "output_dir", "record", "resumable", "setting"]
+
+
+def setting(
+    default: Any,
+    help: str | None,
+    *,
+    number: str | None = None,
+    group: str | None = None,
+    resumable: bool = False,
+    recorded: bool = True,
+    switches: Mapping[str, Any] | None = None,
+    aliases: Sequence[str] = (),
+    **argument: Any,
+) -> Any:
+    """A field of a dataclass of settings.
+
+    Parameters
+    ----------
+    default
+        A list is copied for each object.
+    help
+        The help text of the flag; None: the field is no flag.
+    number
+        Which numbers are sound: a name in `gluon_rbm.cli.options.NUMBERS`; None: not a number, or any text.
+    group
+        The heading in the help text that the flag stands under; None: the first.
+    resumable
+        Whether a resumed run may have another value, because what is learned does not depend on it.
+    recorded
+        Whether `arguments.json` holds the value.
+    switches
+        Flags that each set the field to a value, in place of a flag of its name: flag -> (value, help text).
+    aliases
+        Further names of the flag.
+    argument
+        What else `argparse` is to know: choices, nargs, const, metavar.
+    """
+    metadata = {
+        "help": help,
+        "number": number,
+        "group": group,
+        "resumable": resumable,
+        "recorded": recorded,
+        "switches": switches,
+        "aliases": aliases,
+        "argument": argument,
+    }
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def record(settings: Any) -> dict[str, Any]:
+    """What `arguments.json` holds of an object of settings: name -> value."""
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.metadata["recorded"]
+    }
+
+
+def resumable(settings: Any) -> list[str]:
+    """The names of the fields that a resumed run may change."""
+    return [field.name for field in dataclasses.fields(settings) if field.metadata["resumable"]]
+
+
+# --- Settings of every kind of run ------------------------------------------------------------------------------------
+
+
+def dataset(group: str | None = None) -> Any:
+    # A resumed run compares the content of the data set instead.
+    names = "%s, or a .npy file of images in [0, 1]" % ", ".join(NAMES)
+    return setting("mnist", names, group=group, resumable=True)
+
+
+def data_dir(group: str | None = None) -> Any:
+    text = "folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded"
+    return setting(None, text, group=group, resumable=True)
+
+
+def image_size() -> Any:
+    text = "bring all images to this size: resized to cover it, and cropped around the middle"
+    return setting(None, text, number="count", nargs=2, metavar=("HEIGHT", "WIDTH"))
+
+
+def seed(group: str | None = None) -> Any:
+    return setting(0, "everything random follows from it", number="natural", group=group)
+
+
+def output_dir(group: str | None = None) -> Any:
+    return setting(None, "run folder; by default a new one under runs/", group=group, resumable=True)
+
+
+def resume(group: str | None = None) -> Any:
+    text = "continue the run in the run folder from its checkpoint"
+    return setting(False, text, group=group, resumable=True)
+
+
+def tensorboard(group: str | None = None) -> Any:
+    text = "write what TensorBoard shows into the run folder, epoch by epoch"
+    return setting(False, text, group=group, resumable=True)
+
+
+def held_out(group: str | None = None) -> Any:
+    text = "hold the last N training images out, and monitor them instead of the test images until the last epoch"
+    return setting(0, text, number="natural", group=group, metavar="N")
+
+
+def learning_rate_schedule(group: str | None = None) -> Any:
+    text = "keep the learning rate, or hold it for a fraction of the run and then let it fall linearly to zero"
+    return setting("constant", text, group=group, choices=SCHEDULES)
+
+
+def hold(group: str | None = None) -> Any:
+    text = "the fraction of the run that the linear schedule holds the rate for"
+    return setting(0.3, text, number="fraction", group=group)
+
+
+def preset(names: Sequence[str], text: str, group: str | None = None) -> Any:
+    return setting(None, text, group=group, choices=names)

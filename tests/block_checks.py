@@ -1,0 +1,17 @@
+"""What the tests of all families of blocks share: names, modes of execution, gradients."""
+
+from gluon_rbm.backend.framework import mx
+
+LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+MODES = {"imperative": None, "hybridized": {}, "static": {"static_alloc": True, "static_shape": True}}
+
+
+def array(values, ctx, dtype="float32"):
+    return mx.nd.array(values, ctx=ctx, dtype=dtype)
+
+
+def gradients(machine, loss):
+    with mx.autograd.record():
+        value = loss()
+    value.backward()
+    return [getattr(machine, name).grad().asnumpy() for name in LEARNED]

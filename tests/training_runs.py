@@ -1,0 +1,57 @@
+"""Small runs of both scripts, as a user starts them, and what they leave."""
+
+import signal
+
+import numpy as np
+
+import binary_rbm_gluon
+import binary_rbm_module
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import train_binary
+
+SCRIPTS = {"gluon": binary_rbm_gluon, "module": binary_rbm_module}
+SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
+SMALL += ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps", "1"]
+LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+
+
+def run(script, folder, *arguments):
+    """The exit status of a run with the flags of SMALL."""
+    return script.main([*SMALL, "--output-dir", str(folder), *arguments])
+
+
+def run_interrupted(api, folder, *arguments, when, number=signal.SIGTERM):
+    """The exit status of a run that gets a signal in each step for whose state `when` holds."""
+
+    def send(state, output):
+        if when(state):
+            signal.raise_signal(number)
+
+    given = [*SMALL, "--output-dir", str(folder), *arguments]
+    return train_binary.main(given, "binary_rbm_%s.py" % api, api, on_step=[send])
+
+
+def learned(folder):
+    """The arrays of the parameter file of a run, by name."""
+    return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
+
+
+def assert_same_arrays(left, right):
+    """Both runs learned the same arrays, bit for bit."""
+    left, right = learned(left), learned(right)
+    assert sorted(left) == sorted(right)
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+
+
+def assert_same(left, right):
+    """Both runs of a binary RBM have the same three parameters and two states of the chains, bit for bit."""
+    assert_same_arrays(left, right)
+    assert len(learned(left)) == 5
+
+
+def one_line(capsys):
+    """What was written to stderr: a single line."""
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    return error
