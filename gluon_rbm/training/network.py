@@ -142,13 +142,13 @@ class _Training:
         """The state before the first step."""
         seed_mxnet(self._given.seed, _WEIGHTS)
         networks.initialize(self._network, self.description, self._context)
-        epochs = self._given.num_epoch * (len(self._network.machines) if self._given.greedy else 1)
+        epochs = self._given.num_epoch * (len(self._network.rbms) if self._given.greedy else 1)
         steps = -(-len(self._data.train_images) // self._given.batch_size)
         return TrainState(self._learner(0), Lengths(epochs, steps))
 
     def plan(self, state: TrainState) -> Plan:
         """What the run does with this state."""
-        rbms = self._network.machines
+        rbms = self._network.rbms
         pictures = NetworkPictures(
             self._given, self._network, self.description, self._data, self._watched_images, self._host_values
         )
