@@ -17,14 +17,15 @@ from typing import Any, ContextManager, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, from_host, restore_kind
+from gluon_rbm.backend.arrays import as_operand, from_host, host_view, restore_kind
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.types import Array, HostArray
+from gluon_rbm.backend.types import Array, HostArray, NDArray
 from gluon_rbm.errors import InputError
 
 __all__ = [
     "Parameters",
     "are_pixels",
+    "check_visible",
     "visible_bias_at",
     "hidden_probability",
     "free_energy",
@@ -85,6 +86,22 @@ def _all_finite(array: Array) -> bool:
 def are_pixels(values: Any) -> bool:
     """Whether all values, an `operand` of any shape, lie in [0, 1]; NaN does not."""
     return not values.size or bool(values.min() >= 0 and values.max() <= 1)
+
+
+def check_visible(visible: NDArray, num_visible: int) -> None:
+    """InputError unless an NDArray is (batch, num_visible) in [0, 1]; num_visible 0 stands for any width.
+
+    Values are looked at on a CPU only: a GPU would have to wait for it.
+    """
+    if visible.context.device_type == "cpu" and not are_pixels(host_view(visible)):
+        raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
+    if visible.ndim != 2:
+        raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (visible.shape,))
+    if num_visible not in (0, visible.shape[1]):
+        raise InputError(
+            "data has %d visible units, the model %d; use the data set that the model was trained on"
+            % (visible.shape[1], num_visible)
+        )
 
 
 def visible_bias_at(parameters: Parameters, beta: float, base_visible_bias: Array | None = None) -> Array:

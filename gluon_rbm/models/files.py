@@ -10,10 +10,24 @@ from gluon_rbm.backend.types import NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 
-__all__ = ["CLASSES", "PARAMETERS", "parameter_file", "read_arrays", "read_model", "read_parameters"]
+__all__ = [
+    "CLASSES",
+    "PARAMETERS",
+    "correct_chain_names",
+    "parameter_file",
+    "read_arrays",
+    "read_model",
+    "read_parameters",
+]
 
 PARAMETERS = "rbm.params"
 CLASSES = "aux_label_classes"  # the array that says that the last visible units are a label
+
+# What the original's Module script calls the chains' visible and hidden samples -> what they are.
+_MISNAMED = {
+    "aux_hidden_layer_sample": "aux_visible_layer_sample",
+    "aux_hidden_layer_prob_1": "aux_hidden_layer_sample",
+}
 
 
 def read_parameters(path: str | os.PathLike[str]) -> Parameters:
@@ -59,3 +73,14 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
             "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
     return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
+
+
+def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None:
+    """The arrays of a file (`read_arrays`) of the original's Module script, by their right names; of others, None.
+
+    That script saves the chains' visible samples as aux_hidden_layer_sample, and their hidden samples as
+    aux_hidden_layer_prob_1.
+    """
+    if "aux_hidden_layer_prob_1" not in arrays:
+        return None
+    return {_MISNAMED.get(name, name): array for name, array in arrays.items()}
