@@ -88,7 +88,7 @@ def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
 def test_all_devices_stay_equal_but_for_their_chains(api, rule, generator):
     learner, devices = replicas(api, parse("--num-devices", "2", "--learning-rate", "2", *rule))
     for _ in range(5):
-        learner.step(devices.place(generator.integers(0, 2, (8, 16)).astype("float32")))
+        learner.step(devices.scatter(generator.integers(0, 2, (8, 16)).astype("float32")))
     mx.nd.waitall()
     first, second = ({n: a.asnumpy() for n, a in one.arrays().items()} for one in learner.learners)
     assert sorted(first) == sorted(second)
@@ -118,7 +118,7 @@ def test_shares_of_chains_and_back(generator):
     whole = learner.gather()
     for name in learning.SAMPLES:
         whole[name] = generator.random(whole[name].shape).astype("float32")
-    parts = list(learner.shares(whole))
+    parts = list(learner._shards(whole))
     visible = whole[learning.SAMPLES[0]].reshape((3, 4, -1))
     for part, rows in enumerate([slice(0, 2), slice(2, 4)]):
         np.testing.assert_array_equal(parts[part][learning.SAMPLES[0]], visible[:, rows].reshape((6, -1)))

@@ -552,7 +552,7 @@ def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
 
 def test_threads_survive_a_fork(seed):
     code = (
-        "import os, numpy as np; from gluon_rbm import native\n"
+        "import os, numpy as np; from gluon_rbm.backend import native\n"
         "def run(): return native.run(np.ones((90, 90)), np.zeros(90), np.zeros(90), hidden=np.zeros((90, 90)),"
         " key=[%d], num_threads=2)[0]\n"
         "first = run(); child = os.fork()\n"
