@@ -1,10 +1,11 @@
 """The documentation site: `python -m sphinx -nW -c docs . build/site`, from the root of the repository.
 
 The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. What it needs besides is made
-here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules,
-and links from the names of functions to their entries.
+here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules on
+the pages of their rooms, and links from the names of functions to their entries.
 """
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -15,7 +16,15 @@ from sphinx.util.logging import getLogger
 from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[1]
-REST = "docs/api/runs"  # the page that takes modules which are on no other
+API = "docs/api/"  # a page for each room of gluon_rbm
+BESIDE = {  # modules that lie in no room, and the pages that have their entries
+    "models": ["binary_rbm"],
+    "likelihood": ["ais"],
+    "training": ["binary_rbm_gluon", "binary_rbm_module"],
+    "cli": ["gluon_rbm.__main__"],
+    "backend": ["gluon_rbm.errors"],
+}
+TYPES = "gluon_rbm.backend.types."  # names of types that signatures show as they are written
 sys.path.insert(0, str(ROOT))
 
 import gluon_rbm  # noqa: E402
@@ -27,6 +36,7 @@ root_doc = "docs/index"
 include_patterns = [
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "docs/*.md",
     "docs/*.ipynb",
     "docs/api/*.rst",
@@ -41,15 +51,19 @@ default_role = "code"
 add_module_names = False  # each module has a heading
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_inherit_docstrings = False  # MXNet's own are written for its own site
-nitpick_ignore = [("py:class", "Any"), ("py:class", "numpy.ndarray")]
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_type_aliases = {name: TYPES + name for name in importlib.import_module(TYPES[:-1]).__all__}
+nitpick_ignore_regex = [("py:class", r"(numpy|os)\..*")]  # "alias of", in gluon_rbm.backend.types
 
 
 def setup(app):
-    app.connect("env-get-outdated", lambda *_: [root_doc, REST])  # for what is new
+    app.connect("env-get-outdated", pages_with_news)
     app.connect("source-read", add_contents)
     app.connect("source-read", add_modules)
     app.connect("autodoc-process-docstring", to_restructured_text)
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("missing-reference", leave_type)
     app.connect("doctree-resolved", link_names)
     app.connect("build-finished", add_entrance)
 
@@ -70,16 +84,29 @@ def add_contents(app, docname, source):
             source[0] += "\n```{toctree}\n:hidden:\n:caption: %s\n\n%s\n```\n" % (caption, "\n".join(entries))
 
 
+def pages_with_news(app, env, added, changed, removed):
+    """Pages that are made anew each time: modules and pages may have come since."""
+    return [root_doc, *(page for page in env.found_docs if page.startswith(API))]
+
+
 def add_modules(app, docname, source):
-    """Entries for the modules that no page in docs/api has: every one has its entry."""
-    if docname != REST:
+    """Entries for the modules of a room, on its page."""
+    if not docname.startswith(API):
         return
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.rst"))
-    paths = [path for path in ROOT.glob("*.py") if path.name != "setup.py"] + [*ROOT.glob("gluon_rbm/**/*.py")]
-    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
-    for name in sorted(name for name in names if not name.endswith("__init__")):
-        if ".. automodule:: %s\n" % name not in text:
-            source[0] += "\n%s\n%s\n\n.. automodule:: %s\n" % (name, "-" * len(name), name)
+    room = docname[len(API) :]
+    modules = BESIDE.get(room, []) + sorted(_modules(ROOT / "gluon_rbm" / room))
+    for name in modules:
+        source[0] += "\n%s\n%s\n\n.. automodule:: %s\n" % (name, "-" * len(name), name)
+
+
+def _modules(folder):
+    """Names of all modules in a folder; packages that define nothing have none."""
+    for path in folder.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if path.name != "__init__.py":
+            yield name
+        elif "__all__" in path.read_text(encoding="utf-8"):
+            yield name.rpartition(".")[0]
 
 
 def add_entrance(app, exception):
@@ -135,11 +162,23 @@ def _listed(lines, in_section):
 
 
 def skip_foreign(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn adds to its estimators."""
-    return skip or bool(re.match(r"set_\w+_request$", name)) or None
+    """Leave out what scikit-learn adds to its estimators, and what a module of a room has from another one."""
+    module = sys.modules[app.env.temp_data["autodoc:module"]]
+    source = getattr(obj, "__module__", None) or ""
+    from_elsewhere = what == "module" and source.startswith("gluon_rbm.") and source != module.__name__
+    is_shown_once = module.__name__.startswith("gluon_rbm.") and not hasattr(module, "__path__")
+    return skip or bool(re.match(r"set_\w+_request$", name)) or (from_elsewhere and is_shown_once) or None
 
 
 # --- Links ------------------------------------------------------------------------------------------------------------
+
+
+def leave_type(app, env, node, text):
+    """A type in a signature that has no entry on the site, as those of NumPy and MXNet, is no fault."""
+    parent = node.parent
+    while parent is not None and not isinstance(parent, addnodes.desc_signature):
+        parent = parent.parent
+    return None if parent is None else text
 
 
 def link_names(app, doctree, docname):

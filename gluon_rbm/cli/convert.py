@@ -23,13 +23,13 @@ ABOUT = "a model from or for elsewhere: plain arrays, scikit-learn's BernoulliRB
 
 
 def add_arguments(add: AddArgument) -> None:
-    add("source", metavar="SOURCE", help="a run folder, a file rbm.params, or a .npz archive in one of the formats")
+    add("source", metavar="SOURCE", help="a run folder, or a file in one of the formats")
     add("target", metavar="TARGET", help="the file to write")
     add(
         "--format",
         choices=interchange.FORMATS,
         default="npz",
-        help="params: as rbm.params; npz, sklearn, pydeep: archives of arrays; joblib: a pickled BernoulliRBM",
+        help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library",
     )
 
 

@@ -208,7 +208,7 @@ def _steps() -> Iterator[Finding]:
         return
     import numpy as np
 
-    from binary_rbm import BinaryRBMBlock
+    from gluon_rbm import BinaryRBMBlock
     from gluon_rbm.backend import native
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.sampling import gibbs

@@ -17,6 +17,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models import label_rbm
 from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
+from gluon_rbm.sampling.classes import hold_classes
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -118,7 +119,9 @@ def _chains(
         images = _with_label_units(inputs.images_from(args, data, min(args.count, available)), num_classes)
     if data and args.start == "base":
         bias = _with_label_units(base_visible_bias(data)[None], num_classes)[0]
-    visible = initial_visible(parameters, args.start, args.count, [args.seed, _START], images, bias)
+    visible = initial_visible(
+        parameters, args.start, args.count, [args.seed, _START], images=images, base_visible_bias=bias
+    )
     settings = {
         "sweeps": args.sweeps,
         "key": [args.seed, _SWEEPS],
@@ -128,7 +131,8 @@ def _chains(
     }
     if classes is not None:
         num_pixels = parameters.num_visible - num_classes
-        visible, settings["clamp"] = label_rbm.clamped(visible[:, :num_pixels], classes, num_classes)
+        visible, held = hold_classes(visible[:, :num_pixels], classes, num_classes)
+        settings.update(held)
     if args.anneal is not None:
         return simulated_annealing(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
     if args.temperatures:

@@ -125,7 +125,13 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
 
         def by(network: Any) -> Features:
             return lambda images: networks.features(
-                network, description, images, args.batch_size, data.maximum, args.pool, args.sampled
+                network,
+                description,
+                images,
+                args.batch_size,
+                maximum=data.maximum,
+                pool=args.pool,
+                sampled=args.sampled,
             )
 
         mx.random.seed(int(make_generator([args.seed, _UNTRAINED]).integers(2**31)))

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -81,8 +82,9 @@ def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
 
 
 def _load(given: NetworkSettings) -> DataSet:
-    skipped: list[str] | None = None if given.strict else []
-    data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size, skipped=skipped)
+    skipped: list[Path] | None = None if given.strict else []
+    size = None if given.image_size is None else (given.image_size[0], given.image_size[1])
+    data = datasets.load(given.dataset, given.data_dir, image_size=size, skipped=skipped)
     for path in skipped or ():
         logger.info("cannot be read as an image: %s", one_line(path))
     if skipped:
@@ -106,7 +108,7 @@ def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
         (*(colours or [1]), height, width),
         visible_units=given.visible_units,
         hidden_units=given.hidden_units,
-        whole=given.quantized,
+        quantized=given.quantized,
         initial_deviation=given.initial_deviation,
         initial_hidden_bias=given.initial_hidden_bias,
         **chosen,
@@ -117,7 +119,7 @@ def _check_sizes(network: DeepBeliefNetwork, batch_size: int) -> None:
     """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
     largest = max(
         size
-        for rbm in network.machines
+        for rbm in network.rbms
         for size in (
             batch_size * int(np.prod(rbm.visible_shape, dtype=float)),
             batch_size * int(np.prod(rbm.hidden_shape, dtype=float)),
@@ -142,13 +144,13 @@ class _Training:
         """The state before the first step."""
         seed_mxnet(self._given.seed, _WEIGHTS)
         networks.initialize(self._network, self.description, self._context)
-        epochs = self._given.num_epoch * (len(self._network.machines) if self._given.greedy else 1)
+        epochs = self._given.num_epoch * (len(self._network.rbms) if self._given.greedy else 1)
         steps = -(-len(self._data.train_images) // self._given.batch_size)
         return TrainState(self._learner(0), Lengths(epochs, steps))
 
     def plan(self, state: TrainState) -> Plan:
         """What the run does with this state."""
-        rbms = self._network.machines
+        rbms = self._network.rbms
         pictures = NetworkPictures(
             self._given, self._network, self.description, self._data, self._watched_images, self._host_values
         )
