@@ -147,7 +147,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             classes = unique_labels(classes)
             if not first and not np.array_equal(classes, self.classes_):
                 raise ValueError("classes are %r, and were %r in an earlier call" % (classes, self.classes_))
-        known = classes if first else self.classes_
+        known: HostArray = np.asarray(classes) if first else self.classes_
         numbers = self._numbers(y, known)
         self.classes_, generator = known, self._continued()
         if first:

@@ -145,7 +145,9 @@ class MultinaryRBM(Transformer):
     def _block(self, dtype: Any) -> MultinaryRBMBlock:
         """The fitted RBM, with its parameters in that dtype."""
         arrays = self._arrays(dtype)
-        block = MultinaryRBMBlock(*arrays[2].shape, self._units, self._units, mx.init.Zero())
+        num_visible, num_hidden = arrays[2].shape
+        units = {"hidden_units": self._units, "visible_units": self._units}
+        block = MultinaryRBMBlock(num_visible, num_hidden, **units, weight_initializer=mx.init.Zero())
         block.initialize(ctx=mx.cpu())
         block.cast(np.dtype(dtype).name)
         for name, array in zip(_NAMES, arrays):
