@@ -49,7 +49,7 @@ def _import_commands(argv: Sequence[str]) -> dict[str, ModuleType]:
     return {name: _command_module(name) for name in ([asked] if asked in _COMMANDS else _COMMANDS)}
 
 
-def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict[str, argparse.ArgumentParser]:
+def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict[str, OneLineParser]:
     """Name, old or new -> parser of its own. Files of results are called as the command is, by default."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in modules.items():
@@ -75,18 +75,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.exit(2, "%s: error: %s\n" % (_PROG, error))
     parsers = _add_commands(parser, modules)
     args, others = parser.parse_known_args(argv)
-    module = modules[_OLD_NAMES.get(args.command, args.command)]
+    command = str(args.command)
+    module = modules[_OLD_NAMES.get(command, command)]
     if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
-        parsers[args.command].set_defaults(**module.PRESETS[args.preset])
+        parsers[command].set_defaults(**module.PRESETS[args.preset])
         args, others = parser.parse_known_args(argv)
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
         parser.error("unrecognized arguments: " + " ".join(others))
-    if args.command == "doctor":
+    if command == "doctor":
         return module.run(args)
     from gluon_rbm.cli.command import exit_status
 
-    return exit_status("%s %s" % (_PROG, args.command), lambda: module.run(args))
+    return exit_status("%s %s" % (_PROG, command), lambda: module.run(args))
 
 
 if __name__ == "__main__":

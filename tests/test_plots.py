@@ -101,8 +101,8 @@ def test_roc_curves_say_their_area():
     assert axes.get_xlabel() == "false positive rate" and len(axes.lines) == 3
 
 
-def test_class_shares_stand_side_by_side():
-    axes = plots.class_shares({"before": [0.5, 0.5], "after": [0.9, 0.1]}, "classes").axes[0]
+def test_class_fractions_stand_side_by_side():
+    axes = plots.class_fractions({"before": [0.5, 0.5], "after": [0.9, 0.1]}, "classes").axes[0]
     assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[0.5, 0.5], [0.9, 0.1]]
     edges = np.array([(bar.get_x(), bar.get_x() + bar.get_width()) for bars in axes.containers for bar in bars])
     assert edges[0, 1] <= edges[2, 0] + 1e-12 and edges[2, 1] <= edges[1, 0]

@@ -56,8 +56,8 @@ def run(args: Namespace) -> None:
     drawn = image_files.read_images(args.drawn, data.image_shape, args.resize, array=args.array)
     real = to_visible(datasets.split_of(data, args.part)[0], data.maximum)
     network, name = _network(args, data, context)
-    seen = [frechet.features(network, images, data.image_shape, context) for images in (real, drawn)]
-    found = {"features": name, **frechet.compare(*seen, [args.seed])._asdict()}
+    seen, drawn_seen = (frechet.features(network, images, data.image_shape, context) for images in (real, drawn))
+    found = {"features": name, **frechet.compare(seen, drawn_seen, [args.seed])._asdict()}
     logger.info(
         "Frechet distance (features: %s) of %d images: %s; of as many real ones: %s",
         name,
@@ -70,7 +70,7 @@ def run(args: Namespace) -> None:
     report = {
         "arguments": {name: value for name, value in vars(args).items() if name not in ("command", "others")},
         "drawn_sha256": sha256([drawn]),
-        "results": {**found, "num_features": seen[0].shape[1], "drawn_images": len(drawn), "real_images": len(real)},
+        "results": {**found, "num_features": seen.shape[1], "drawn_images": len(drawn), "real_images": len(real)},
         "versions": framework.versions(),
     }
     write_json(args.json, report, "--json")

@@ -225,7 +225,7 @@ def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tup
     if method["name"] == "enumeration":
         return [("method", "enumeration: log Z is exact"), ("log Z", _number(log_z["estimate"]))]
     base = {"data": "the means of the training images", "model": "the model's own visible bias"}[method["base_rate"]]
-    starts = {
+    starts: dict[str | None, str] = {
         "exact": "from exact samples: an upper bound on average",
         "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
         "data": "from the images: a diagnostic, neither estimate nor bound",
@@ -235,7 +235,10 @@ def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tup
         ("method", settings % method),
         ("", "base rate: %s; seed %d; %s engine on %s" % (base, method["seed"], method["engine"], method["device"])),
     ]
-    for name, meaning in (("forward", "a lower bound on average"), ("reverse", starts.get(method["reverse_start"]))):
+    for name, meaning in (
+        ("forward", "a lower bound on average"),
+        ("reverse", starts.get(method["reverse_start"], "")),
+    ):
         side = log_z[name]
         if side:
             interval = tuple(_number(side[part]) for part in ("estimate", "low", "high"))

@@ -123,7 +123,7 @@ def _draw_chains(folder: str, arguments: Mapping[str, Any]) -> Figure | None:
 
 def _image_shape(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, ...]:
     """Of the run's record, where there is one."""
-    shape = arguments.get("image_shape")
+    shape: Any = arguments.get("image_shape")
     is_shape = isinstance(shape, list) and len(shape) in (2, 3) and all(type(side) is int for side in shape)
     if is_shape and min(shape) > 0 and math.prod(shape) == num_pixels:
         return tuple(shape)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.evaluation.classifier import IndependentClassifier
+    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling.gibbs import Chains
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -89,7 +92,7 @@ def run(args: Namespace) -> None:
     needs_data = args.classifier or args.start in ("base", "images")
     data = inputs.data_from(args, num_pixels) if needs_data else None
     shape = data.image_shape if data else datasets.guess_shape(num_pixels)
-    trained = classifier.train_independent_classifier(data) if args.classifier else None
+    trained = classifier.train_independent_classifier(data) if data and args.classifier else None
     classes = None if args.classes is None else np.resize(args.classes, args.count)
     chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
     arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
@@ -99,20 +102,22 @@ def run(args: Namespace) -> None:
         figures.update(_classified(trained, arrays["probabilities"], classes))
     title = "after %d sweeps from %s" % (args.sweeps, args.start)
     shown = {"%s %s" % (name, title): rows[:_SHOWN] for name, rows in arrays.items()}
-    pictures = {"png": plots.grids(shown, shape)}
+    pictures: dict[str, Any] = {"png": plots.grids(shown, shape)}
     if args.animate:
         sweeps, frames = zip(*((sweep, rows[:_SHOWN, :num_pixels]) for sweep, rows in moments))
         pictures["gif"] = plots.animation(frames, shape, sweeps, "from %s" % args.start)
     results.write(parameters, figures, pictures, arrays)
 
 
-def _chains(args, parameters, num_classes, data, classes):
+def _chains(
+    args: Namespace, parameters: Parameters, num_classes: int, data: DataSet | None, classes: HostArray | None
+) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
     """The chains at their end; (sweeps, probabilities) on the way, of a moving picture; figures of the way."""
     images = bias = None
-    if args.start == "images":
+    if data and args.start == "images":
         available = len(datasets.split_of(data, args.part)[0])
         images = _with_label_units(inputs.images_from(args, data, min(args.count, available)), num_classes)
-    if args.start == "base":
+    if data and args.start == "base":
         bias = _with_label_units(base_visible_bias(data)[None], num_classes)[0]
     visible = initial_visible(
         parameters, args.start, args.count, [args.seed, _START], images=images, base_visible_bias=bias

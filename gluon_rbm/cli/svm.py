@@ -154,10 +154,10 @@ def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArra
     if args.components:
         train, test, beside["variance_kept"] = _whitened(train, test, args.components, args.seed)
     times.append(time.perf_counter())
-    labels = data.train_labels[rows]
+    labels, test_labels = classifier.check_labels(data)[rows], np.asarray(data.test_labels)
     split = classifier.split_held_out(labels, make_generator([args.seed, _HELD_OUT]))
     found = {
-        kernel: classifier.evaluate_svm(kernel, (train, labels), (test, data.test_labels), split, args.threads)
+        kernel: classifier.evaluate_svm(kernel, (train, labels), (test, test_labels), split, args.threads)
         for kernel in args.kernels
     }
     times.append(time.perf_counter())
@@ -169,16 +169,18 @@ def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArra
 def _whitened(train: HostArray, test: HostArray, count: int, seed: int) -> tuple[HostArray, HostArray, float]:
     """The first principal components of features, each divided by the root of its variance and their mean variance.
 
-    What they all agree on, such as how bright an image is, weighs less then. Also the share of the variance they keep.
+    What they all agree on, such as how bright an image is, weighs less then. Also the fraction of the variance they keep.
     """
     from sklearn.decomposition import PCA
 
     generator = np.random.RandomState(make_generator([seed, _COMPONENTS]).integers(2**31))
-    components = PCA(min(count, *train.shape), svd_solver="randomized", random_state=generator).fit(train)
+    components = PCA(min((count, *train.shape)), svd_solver="randomized", random_state=generator).fit(train)
     variance = components.explained_variance_
     scale = 1 / np.sqrt(variance + variance.mean())
-    whitened = (components.transform(images).astype(np.float32) * scale.astype(np.float32) for images in (train, test))
-    return (*whitened, float(components.explained_variance_ratio_.sum()))
+    train, test = (
+        components.transform(images).astype(np.float32) * scale.astype(np.float32) for images in (train, test)
+    )
+    return train, test, float(components.explained_variance_ratio_.sum())
 
 
 def _less(wrong: Mapping[tuple[str, str], HostArray], kind: str, kernel: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
@@ -75,7 +75,9 @@ def run(args: Namespace) -> None:
 
 def _activity(parameters: Parameters, data: DataSet, part: str) -> tuple[HostArray, HostArray]:
     """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
-    total, squares, images = 0, 0, datasets.split_of(data, part)[0]
+    total: Any = 0
+    squares: Any = 0
+    images = datasets.split_of(data, part)[0]
     for batch in iterate_batches(images, data.maximum, 1000):
         batch = from_host(batch, parameters.interaction_weight.context)
         probability = to_numpy(hidden_probability(parameters, batch)).astype(np.float64)

@@ -2,7 +2,7 @@
 
 `BinaryRBM` takes the place of `sklearn.neural_network.BernoulliRBM`; `LabelRBMClassifier` classifies by the joint RBM
 of pixels and a label; `MultinaryRBM` has units of more values than two. X is (images, pixels) in [0, 1], dense or CSR,
-in float32 or float64; values outside are cut off there, with a `PixelRangeWarning`. Fitted machines are NumPy arrays,
+in float32 or float64; values outside are cut off there, with a `PixelRangeWarning`. Fitted RBMs are NumPy arrays,
 and all is computed on the CPU.
 """
 

@@ -1,10 +1,13 @@
 """The binary RBM as an estimator; its learning, on NumPy arrays, serves the classifier, too.
 
-A step is the operator's own (`gluon_rbm.likelihood.learning`), without a graph around it: chains are carried on, the gradient of
-the mean loss is stored, and plain gradient descent follows. It is computed in float32, whatever the dtype of X.
+A step is the operator's own (`gluon_rbm.likelihood.learning`), without a graph around it: chains advance, the gradient
+of the mean loss is stored, and plain gradient descent follows. It is computed in float32, whatever the dtype of X.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -13,13 +16,29 @@ from sklearn.utils.validation import check_is_fitted
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.estimators.common import Estimator, Transformer, base_rate, dense, float32, key_from, mean_image
+from gluon_rbm.estimators.common import (
+    Estimator,
+    Matrix,
+    RandomSeed,
+    Rows,
+    Transformer,
+    base_rate,
+    dense,
+    float32,
+    key_from,
+    mean_image,
+)
 from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.chains import initial_visible, sample_chains
+
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.likelihood.estimates import LogPartition
+    from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
@@ -34,30 +53,40 @@ class PersistentLearning(Estimator):
 
     _initial_deviation = 0.01  # of the weights, as in BernoulliRBM
 
-    def _rule(self):
+    if TYPE_CHECKING:  # what a subclass has
+        n_components: int
+        learning_rate: float
+        k: int
+        momentum: float
+        weight_decay: float
+        engine: str
+        components_: HostArray
+
+    def _rule(self) -> learning.LearningRule:
         names = ("chains", "centering", "sparsity_target", "sparsity_cost")
         return learning.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
-    def _parameters(self, dtype=np.float32):
-        """The fitted machine as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
+    def _parameters(self, dtype: Any = np.float32) -> Parameters:
+        """The fitted RBM as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
         arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
         return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
 
     @property
-    def parameters_(self):
-        """The fitted machine as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.models.interchange` takes."""
+    def parameters_(self) -> Parameters:
+        """The fitted RBM as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.models.interchange` takes."""
         return self._parameters()
 
-    def _adopt(self, parameters):
-        """Become the machine of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
+    def _adopt(self, parameters: Parameters) -> None:
+        """Become the RBM of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
         arrays = map(to_numpy, parameters)
         self.intercept_visible_, self.intercept_hidden_, weight = (np.array(a, np.float32, order="C") for a in arrays)
         self.components_ = weight.T
         mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
         self._start_chains(mean, 1, self._continued())
-        return self
 
-    def _begin(self, num_visible, mean, num_rows, dtype, generator):
+    def _begin(
+        self, num_visible: int, mean: HostArray, num_rows: int, dtype: Any, generator: np.random.RandomState
+    ) -> None:
         """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
 
         mean : of the visible units over num_rows images
@@ -68,34 +97,34 @@ class PersistentLearning(Estimator):
         self.intercept_hidden_ = np.zeros(self.n_components, dtype)
         self._start_chains(mean, num_rows, generator)
 
-    def _start_chains(self, mean, num_rows, generator):
+    def _start_chains(self, mean: HostArray, num_rows: int, generator: np.random.RandomState) -> None:
         num_hidden, num_visible = self.components_.shape
-        states = learning.states(self._rule(), self.batch_size, num_visible, num_hidden)
-        self._kept = {name: np.ones(shape, np.float32) for name, shape in states.items()}
+        states: Any = learning.states(self._rule(), self.batch_size, num_visible, num_hidden)
+        self._aux_states = {name: np.ones(shape, np.float32) for name, shape in states.items()}
         for name in learning.SAMPLES:
-            self._kept[name] = generator.randint(2, size=states[name]).astype(np.float32)
+            self._aux_states[name] = generator.randint(2, size=states[name]).astype(np.float32)
         self._velocity = [np.zeros_like(array) for array in self._parameters()]
         fixed = {
             learning.OFFSETS[0]: mean,
             learning.OFFSETS[1]: 0.5,
             learning.BASE: smoothed_visible_bias(mean, num_rows),
-            CLASSES: np.arange(states.get(CLASSES, [0])[0]),
+            CLASSES: np.arange(states.get(CLASSES, (0,))[0]),
         }
-        for name in self._kept.keys() & fixed.keys():
-            self._kept[name][:] = fixed[name]
+        for name in self._aux_states.keys() & fixed.keys():
+            self._aux_states[name][:] = fixed[name]
 
-    def _learn(self, batches, key):
+    def _learn(self, batches: Iterable[HostArray], key: list[int]) -> None:
         """A step for each batch, float32 (rows, num_visible)."""
-        rule, parameters, kept = self._rule(), self._parameters(), self._kept
-        if set(learning.states(rule, 0, 0, 0)) != set(kept):
+        rule, parameters, aux_states = self._rule(), self._parameters(), self._aux_states
+        if set(learning.states(rule, 0, 0, 0)) != set(aux_states):
             raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
         gradients = [np.empty_like(array) for array in parameters]
         for number, batch in enumerate(batches):
             _, chain_hidden = learning.advance_chains(
-                rule, parameters, kept, batch, sweeps=self.k, key=[*key, number], engine=self.engine
+                rule, parameters, aux_states, batch, sweeps=self.k, key=[*key, number], engine=self.engine
             )
             hidden = energy.hidden_probability(parameters, batch)
-            learning.update_offsets(rule, kept, batch, hidden)
+            learning.update_offsets(rule, aux_states, batch, hidden)
             learning.store_objective_gradients(
                 rule,
                 gradients,
@@ -104,7 +133,7 @@ class PersistentLearning(Estimator):
                 data=batch,
                 hidden_prob_1=hidden,
                 chain_hidden_prob_1=chain_hidden,
-                aux_states=kept,
+                aux_states=aux_states,
             )
             self._descend(parameters, gradients)
         if not all(np.isfinite(array).all() for array in parameters):
@@ -114,7 +143,7 @@ class PersistentLearning(Estimator):
         self.intercept_visible_ = parameters.visible_layer_bias.astype(dtype, copy=False)
         self.intercept_hidden_ = parameters.hidden_layer_bias.astype(dtype, copy=False)
 
-    def _descend(self, parameters, gradients):
+    def _descend(self, parameters: Parameters, gradients: list[HostArray]) -> None:
         """v <- momentum v - rate (g + decay W), then W <- W + v; the gradients are used up."""
         if self.weight_decay:
             gradients[2] += np.float32(self.weight_decay) * parameters.interaction_weight
@@ -147,11 +176,12 @@ class BinaryRBM(Transformer, PersistentLearning):
     verbose : int, default 0
         Print the mean of `score_samples` after each pass.
     random_state : int, RandomState or None, default None
-        Everything random follows from it; a number gives the same machine every time.
+        Everything random follows from it; a number gives the same RBM every time.
     k : int, default 1
         Gibbs sweeps in each step.
     chains : "persistent", "data" or "tempered", default "persistent"
-        PCD-k, CD-k, or parallel tempering; this, and the next three, as in `gluon_rbm.likelihood.learning.LearningRule`.
+        PCD-k, CD-k, or parallel tempering; this, and the next three, as in
+        `gluon_rbm.likelihood.learning.LearningRule`.
     centering : float, default 0.0
     sparsity_target, sparsity_cost : float, default 0.1 and 0.0
     momentum : float, default 0.0
@@ -170,22 +200,22 @@ class BinaryRBM(Transformer, PersistentLearning):
 
     def __init__(
         self,
-        n_components=256,
+        n_components: int = 256,
         *,
-        learning_rate=0.1,
-        batch_size=10,
-        n_iter=10,
-        verbose=0,
-        random_state=None,
-        k=1,
-        chains="persistent",
-        centering=0.0,
-        sparsity_target=0.1,
-        sparsity_cost=0.0,
-        momentum=0.0,
-        weight_decay=0.0,
-        engine="auto",
-    ):
+        learning_rate: float = 0.1,
+        batch_size: int = 10,
+        n_iter: int = 10,
+        verbose: int = 0,
+        random_state: RandomSeed = None,
+        k: int = 1,
+        chains: str = "persistent",
+        centering: float = 0.0,
+        sparsity_target: float = 0.1,
+        sparsity_cost: float = 0.0,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        engine: str = "auto",
+    ) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -202,28 +232,29 @@ class BinaryRBM(Transformer, PersistentLearning):
         self.engine = engine
 
     @classmethod
-    def of(cls, parameters, **settings):
+    def of(cls, parameters: Parameters, **settings: Any) -> BinaryRBM:
         """An estimator with these `energy.Parameters`, such as `run_folder.read_parameters` reads of a run.
 
         settings : parameters of the estimator. What it learns from now on starts with new chains.
         """
         estimator = cls(parameters.num_hidden, **settings)
         estimator.n_features_in_ = parameters.num_visible
-        return estimator._adopt(parameters)
+        estimator._adopt(parameters)
+        return estimator
 
     @property
-    def h_samples_(self):
+    def h_samples_(self) -> HostArray:
         """The chains' hidden units, 0 or 1: float32 (batch_size, n_components)."""
-        return self._kept[learning.SAMPLES[1]]
+        return self._aux_states[learning.SAMPLES[1]]
 
-    def fit(self, X, y=None):
+    def fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()
         X = self._checked(X, reset=True)
         generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, generator)
 
-        def learn(batches):
+        def learn(batches: Iterable[Rows]) -> None:
             self._learn((float32(dense(X[rows])) for rows in batches), key_from(generator))
 
         self._epochs(
@@ -231,7 +262,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         )
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
         """One step with X (n_samples, n_features) as its batch; chains and momentum go on. Returns self."""
         self._check_settings()
         first = not hasattr(self, "components_")
@@ -241,26 +272,26 @@ class BinaryRBM(Transformer, PersistentLearning):
         self._learn([float32(dense(X))], key_from(generator))
         return self
 
-    def _begin_at(self, X, generator):
+    def _begin_at(self, X: Matrix, generator: np.random.RandomState) -> None:
         self._begin(X.shape[1], mean_image(X), X.shape[0], X.dtype, generator)
 
-    # --- What a fitted machine does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -----------------------------------------------------------------------------------
 
-    def transform(self, X):
+    def transform(self, X: Matrix) -> HostArray:
         """p(h = 1 | v) of each image: (n_samples, n_components), in the dtype of X."""
         check_is_fitted(self)
         X = self._checked(X)
         parameters = self._parameters(X.dtype)
-        return self._in_parts(X, lambda rows: energy.hidden_probability(parameters, rows))
+        return self._in_chunks(X, lambda rows: energy.hidden_probability(parameters, rows))
 
-    def free_energy(self, X):
+    def free_energy(self, X: Matrix) -> HostArray:
         """F(v) = -a.v - sum_j softplus(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""
         check_is_fitted(self)
         X = self._checked(X)
         parameters = self._parameters(X.dtype)
-        return self._in_parts(X, lambda rows: energy.free_energy(parameters, rows))
+        return self._in_chunks(X, lambda rows: energy.free_energy(parameters, rows))
 
-    def score_samples(self, X):
+    def score_samples(self, X: Matrix) -> HostArray:
         """The pseudo-likelihood of each image, a stochastic one as in BernoulliRBM: float64 (n_samples,), in nats.
 
         n_features times log p(v_i | all other v) for one unit i of each image: on average the sum over all units. Which
@@ -272,15 +303,15 @@ class BinaryRBM(Transformer, PersistentLearning):
         parameters = self._parameters(np.float64)
         salt = np.array(key_from(check_random_state(self.random_state)), np.int32).tobytes()
 
-        def score(rows):
+        def score(rows: HostArray) -> HostArray:
             rows = rows.astype(np.float64)
             words = (hashlib.blake2b(row.tobytes(), digest_size=8, key=salt).digest() for row in rows)
             units = np.frombuffer(b"".join(words), np.uint64) % np.uint64(rows.shape[1])
             return energy.pseudo_log_likelihood(parameters, rows, units.astype(np.intp))
 
-        return self._in_parts(X, score)
+        return self._in_chunks(X, score)
 
-    def gibbs(self, v, sweeps=1):
+    def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
         """Visible units after one Gibbs step, or more, from v (n_samples, n_features): bool, of the same shape."""
         check_is_fitted(self)
         X = self._checked(v)
@@ -288,7 +319,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         chains = gibbs.run_chains(parameters, visible=float32(dense(X)), sweeps=sweeps, key=key, engine=self.engine)
         return chains.visible_sample.astype(bool)
 
-    def sample(self, n_samples=1, sweeps=1000, prob=False):
+    def sample(self, n_samples: int = 1, sweeps: int = 1000, prob: bool = False) -> HostArray:
         """Draw images from nothing: float32 (n_samples, n_features), after so many sweeps from units on at random.
 
         prob : the probabilities that the units were drawn from, which look smoother, instead of 0 and 1
@@ -296,10 +327,10 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         key, parameters = key_from(self._continued()), Parameters(*map(from_host, self._parameters()))
         start = initial_visible(parameters, "random", n_samples, [*key, 0])
-        chains = sample_chains(parameters, start, sweeps, [*key, 1], engine=self.engine)
-        return (chains.visible_prob_1 if prob else chains.visible_sample).asnumpy()
+        chains: Any = sample_chains(parameters, start, sweeps, [*key, 1], engine=self.engine)
+        return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)
 
-    def log_partition(self, X=None, **settings):
+    def log_partition(self, X: Matrix | None = None, **settings: Any) -> LogPartition:
         """log Z by annealed importance sampling: an `ais.LogPartition`.
 
         X : images whose means are the base rate: give the training images. settings : as in `ais.log_partition`;
@@ -311,7 +342,7 @@ class BinaryRBM(Transformer, PersistentLearning):
             settings["base_visible_bias"] = base_rate(self._checked(X))
         return ais.log_partition(*self._parameters(), **settings)
 
-    def log_likelihood(self, X, log_partition=None, **settings):
+    def log_likelihood(self, X: Matrix, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
         """Mean log-likelihood of X in nats per image, with its standard error over the images: an `ais.LogLikelihood`.
 
         log_partition : what `log_partition` returned; None: it is estimated, from X and with these settings

@@ -1,22 +1,41 @@
 """The joint RBM of pixels and a label (`gluon_rbm.models.label_rbm`) as a classifier."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterable
+
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import PersistentLearning
-from gluon_rbm.estimators.common import Transformer, base_rate, dense, float32, key_from, mean_image
+from gluon_rbm.estimators.common import (
+    Matrix,
+    RandomSeed,
+    Rows,
+    Transformer,
+    base_rate,
+    dense,
+    float32,
+    key_from,
+    mean_image,
+)
 from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.likelihood.estimates import summarize_log_weights
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.classes import draw_classes
+
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.likelihood.estimates import LogPartition
+    from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["LabelRBMClassifier"]
 
@@ -30,10 +49,10 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         Hidden units.
     objective : "hybrid", "discriminative" or "generative", default "hybrid"
         Minimise the mean of -log p(y | x) - generative_weight log p(x, y), of -log p(y | x), or of -log p(x, y)
-        (Larochelle & Bengio 2008). A discriminative machine does not draw.
+        (Larochelle & Bengio 2008). A discriminative RBM does not draw.
     generative_weight : float, default 0.01
     learning_rate, momentum, n_iter : default 0.3, 0.5 and 20
-        The rate is one for the exact gradient of -log p(y | x): a generative machine learns from few chains, and wants
+        The rate is one for the exact gradient of -log p(y | x): a generative RBM learns from few chains, and wants
         less of both, and centering.
     batch_size, verbose, random_state, k, chains, centering, weight_decay, engine
         As in `BinaryRBM`. Images come in a new order in each pass; verbose prints the mean of log p(y | x).
@@ -46,22 +65,22 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
 
     def __init__(
         self,
-        n_components=256,
+        n_components: int = 256,
         *,
-        objective="hybrid",
-        generative_weight=0.01,
-        learning_rate=0.3,
-        batch_size=10,
-        n_iter=20,
-        verbose=0,
-        random_state=None,
-        k=1,
-        chains="persistent",
-        centering=0.0,
-        momentum=0.5,
-        weight_decay=0.0,
-        engine="auto",
-    ):
+        objective: str = "hybrid",
+        generative_weight: float = 0.01,
+        learning_rate: float = 0.3,
+        batch_size: int = 10,
+        n_iter: int = 20,
+        verbose: int = 0,
+        random_state: RandomSeed = None,
+        k: int = 1,
+        chains: str = "persistent",
+        centering: float = 0.0,
+        momentum: float = 0.5,
+        weight_decay: float = 0.0,
+        engine: str = "auto",
+    ) -> None:
         self.n_components = n_components
         self.objective = objective
         self.generative_weight = generative_weight
@@ -77,8 +96,11 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         self.weight_decay = weight_decay
         self.engine = engine
 
+    if TYPE_CHECKING:  # of a fitted one
+        classes_: Any
+
     @classmethod
-    def of(cls, parameters, classes, **settings):
+    def of(cls, parameters: Parameters, classes: Any, **settings: Any) -> LabelRBMClassifier:
         """A classifier with the `energy.Parameters` of a joint RBM, such as `run_folder.read_model` reads of a run.
 
         classes : what the label units mean, in their order. settings : parameters of the estimator.
@@ -86,14 +108,15 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         estimator = cls(parameters.num_hidden, **settings)
         estimator.classes_ = np.asarray(classes)
         estimator.n_features_in_ = parameters.num_visible - len(estimator.classes_)
-        return estimator._adopt(parameters)
+        estimator._adopt(parameters)
+        return estimator
 
-    def _rule(self):
+    def _rule(self) -> learning.LearningRule:
         names = ("objective", "generative_weight", "chains", "centering")
         settings = {name: getattr(self, name) for name in names}
         return learning.LearningRule.checked(num_classes=len(self.classes_), **settings)
 
-    def fit(self, X, y):
+    def fit(self, X: Matrix, y: Any) -> LabelRBMClassifier:
         """Learn images X (n_samples, n_features) and their labels y (n_samples,) anew; returns self."""
         self._check_settings()
         X, y = self._checked(X, y, reset=True)
@@ -102,17 +125,17 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, numbers, generator)
 
-        def learn(batches):
+        def learn(batches: Iterable[Rows]) -> None:
             self._learn((self._joint(X, numbers, rows) for rows in batches), key_from(generator))
 
-        def score():
+        def score() -> str:
             log_posterior = self._log_posterior(X)[np.arange(X.shape[0]), numbers]
             return "log p(label | pixels) = %.4f" % log_posterior.mean()
 
         self._epochs(X.shape[0], generator, True, learn, score)
         return self
 
-    def partial_fit(self, X, y, classes=None):
+    def partial_fit(self, X: Matrix, y: Any, classes: Any = None) -> LabelRBMClassifier:
         """One step with X and y as its batch; classes : all that there are, in the first call. Returns self."""
         self._check_settings()
         first = not hasattr(self, "classes_")
@@ -124,7 +147,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             classes = unique_labels(classes)
             if not first and not np.array_equal(classes, self.classes_):
                 raise ValueError("classes are %r, and were %r in an earlier call" % (classes, self.classes_))
-        known = classes if first else self.classes_
+        known: HostArray = np.asarray(classes) if first else self.classes_
         numbers = self._numbers(y, known)
         self.classes_, generator = known, self._continued()
         if first:
@@ -132,16 +155,16 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         self._learn([self._joint(X, numbers, slice(None))], key_from(generator))
         return self
 
-    def _begin_at(self, X, numbers, generator):
+    def _begin_at(self, X: Matrix, numbers: HostArray, generator: np.random.RandomState) -> None:
         mean = np.concatenate([mean_image(X), np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)])
         self._begin(len(mean), mean, len(numbers), X.dtype, generator)
 
-    def _joint(self, X, numbers, rows):
+    def _joint(self, X: Matrix, numbers: HostArray, rows: Rows) -> HostArray:
         label = np.eye(len(self.classes_), dtype=np.float32)[numbers[rows]]
         return np.concatenate([float32(dense(X[rows])), label], axis=1)
 
     @staticmethod
-    def _numbers(labels, classes):
+    def _numbers(labels: HostArray, classes: HostArray) -> HostArray:
         """The place of each label among the classes; InputError for one that is not there."""
         places, labels = {one: place for place, one in enumerate(classes.tolist())}, labels.tolist()
         unknown = [label for label in labels if label not in places]
@@ -149,53 +172,53 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             raise InputError("there is no class %r; the classes are %s" % (unknown[0], classes.tolist()))
         return np.array([places[label] for label in labels], int)
 
-    # --- What a fitted machine does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -----------------------------------------------------------------------------------
 
-    def _log_posterior(self, X):
+    def _log_posterior(self, X: Matrix) -> HostArray:
         parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
-        return self._in_parts(X, lambda rows: label_rbm.class_log_posterior(parameters, rows, num_classes))
+        return self._in_chunks(X, lambda rows: label_rbm.class_log_posterior(parameters, rows, num_classes))
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Matrix) -> HostArray:
         """log p(y | x) of every class, exactly: float64 (n_samples, classes), in nats."""
         check_is_fitted(self)
         return self._log_posterior(self._checked(X))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Matrix) -> HostArray:
         """p(y | x) of every class, exactly: float64 (n_samples, classes)."""
         return np.exp(self.predict_log_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: Matrix) -> HostArray:
         """The most probable class of each image: (n_samples,)."""
         chosen = self.predict_log_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
-    def transform(self, X):
+    def transform(self, X: Matrix) -> HostArray:
         """p(h = 1 | x) of each image, whatever its label: (n_samples, n_components), in the dtype of X."""
         check_is_fitted(self)
         X = self._checked(X)
         parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
-        return self._in_parts(X, lambda rows: label_rbm.hidden_probability(parameters, rows, num_classes))
+        return self._in_chunks(X, lambda rows: label_rbm.hidden_probability(parameters, rows, num_classes))
 
-    def free_energy(self, X, y=None):
+    def free_energy(self, X: Matrix, y: Any = None) -> HostArray:
         """F(x, y) of each image with its label, or F(x) = -log sum_y exp(-F(x, y)): float64 (n_samples,), in nats."""
         check_is_fitted(self)
         X = self._checked(X)
         parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
-        energies = self._in_parts(X, lambda rows: label_rbm.free_energies(parameters, rows, num_classes))
+        energies = self._in_chunks(X, lambda rows: label_rbm.free_energies(parameters, rows, num_classes))
         if y is None:
             return -np.logaddexp.reduce(-energies, axis=1)
         return energies[np.arange(X.shape[0]), self._numbers(column_or_1d(y), self.classes_)]
 
-    def score_samples(self, X):
-        """log p(x) + log Z = -F(x) of each image: float64 (n_samples,), in nats. By it one machine's images compare."""
+    def score_samples(self, X: Matrix) -> HostArray:
+        """log p(x) + log Z = -F(x) of each image: float64 (n_samples,), in nats. By it one RBM's images compare."""
         return -self.free_energy(X)
 
-    def gibbs(self, v, sweeps=1):
+    def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
         """Pixels after one Gibbs step, or more, from v (n_samples, n_features), with labels drawn given v: bool."""
         check_is_fitted(self)
         X, num_classes, key = float32(dense(self._checked(v))), len(self.classes_), key_from(self._continued())
         posterior = from_host(np.exp(self._log_posterior(X)))
-        label = Noise([*key, 0]).one_hot(posterior).asnumpy().astype(np.float32)
+        label = to_numpy(Noise([*key, 0]).one_hot(posterior)).astype(np.float32)
         chains = gibbs.run_chains(
             self._parameters(),
             visible=np.concatenate([X, label], axis=1),
@@ -206,10 +229,10 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         )
         return chains.visible_sample[:, :-num_classes].astype(bool)
 
-    def log_partition(self, X=None, **settings):
+    def log_partition(self, X: Matrix | None = None, **settings: Any) -> LogPartition:
         """log Z by annealed importance sampling of the pixels beside each class in turn: an `ais.LogPartition`.
 
-        Z = sum_y exp(d_y) Z_y, where Z_y is of the machine of the pixels with hidden biases b + U_y. X : images whose
+        Z = sum_y exp(d_y) Z_y, where Z_y is of the RBM of the pixels with hidden biases b + U_y. X : images whose
         means are the base rate. settings : as in `ais.log_partition`, num_chains for each class (by default 100). The
         interval is that of chains which fell to classes by chance: rather too wide.
         """
@@ -219,15 +242,17 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         settings = {"num_chains": 100, "engine": self.engine, **settings}
         if X is not None:
             settings["base_visible_bias"] = base_rate(self._checked(X))
-        parts = [
+        of_classes = [
             ais.log_partition(a[:-num_classes], b + label, w[:-num_classes], key=[*key, number], **settings)
             for number, label in enumerate(w[-num_classes:])
         ]
-        shares = a[-num_classes:].astype(np.float64) + np.log(num_classes)
-        log_weights = np.concatenate([part.log_weights + share for part, share in zip(parts, shares)])
-        return summarize_log_weights(log_weights, parts[0].num_distributions)
+        offsets = a[-num_classes:].astype(np.float64) + np.log(num_classes)
+        log_weights = np.concatenate([of_class.log_weights + offset for of_class, offset in zip(of_classes, offsets)])
+        return summarize_log_weights(log_weights, of_classes[0].num_distributions)
 
-    def log_likelihood(self, X, y=None, log_partition=None, **settings):
+    def log_likelihood(
+        self, X: Matrix, y: Any = None, log_partition: LogPartition | None = None, **settings: Any
+    ) -> LogLikelihood:
         """Mean of log p(x), or with labels of log p(x, y), in nats per image: an `ais.LogLikelihood`.
 
         log_partition, settings and warnings as in `BinaryRBM.log_likelihood`.
@@ -237,7 +262,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         partition = self.log_partition(X, **settings) if log_partition is None else log_partition
         return self._likelihood(X, -self.free_energy(X, y), partition)
 
-    def sample(self, labels, sweeps=1000, prob=False):
+    def sample(self, labels: Any, sweeps: int = 1000, prob: bool = False) -> HostArray:
         """Draw an image of each of the given classes: float32 (number of labels, n_features).
 
         From pixels on at random, by so many sweeps with the label held. prob : the probabilities that pixels were drawn
@@ -247,12 +272,12 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         classes = self._numbers(np.atleast_1d(labels), self.classes_)
         parameters, key = Parameters(*map(from_host, self._parameters())), key_from(self._continued())
         chains = draw_classes(parameters, classes, len(self.classes_), sweeps, key=key, engine=self.engine)
-        return (chains.visible_prob_1 if prob else chains.visible_sample).asnumpy()
+        return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True  # on data that is no images: around 0, of variance 1, cut at 0 and 1
         return tags
 
-    def _more_tags(self):  # scikit-learn < 1.6
+    def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6
         return {"poor_score": True}

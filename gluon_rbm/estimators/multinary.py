@@ -1,20 +1,28 @@
 """The multinary RBM (`gluon_rbm.models.multinary_rbm`), trained by the contrastive free energy, as an estimator."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Iterable, cast
+
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import KeyedOperators, make_generator
 from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.estimators.common import Transformer, dense, float32, key_from
+from gluon_rbm.estimators.common import Matrix, RandomSeed, Rows, Transformer, dense, float32, key_from
 from gluon_rbm.likelihood import ais
-from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock as Machine
-from gluon_rbm.models.multinary_rbm import binary_parameters
+from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock, binary_parameters
 from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Multinary
 from gluon_rbm.training import optimization
+
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray, NDArray
+    from gluon_rbm.likelihood.estimates import LogPartition
+    from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["MultinaryRBM"]
 
@@ -53,22 +61,22 @@ class MultinaryRBM(Transformer):
 
     def __init__(
         self,
-        n_components=256,
+        n_components: int = 256,
         *,
-        maximum=255,
-        slope=None,
-        learning_rate=0.003,
-        optimizer="adam",
-        momentum=0.9,
-        weight_decay=0.0,
-        batch_size=128,
-        n_iter=10,
-        verbose=0,
-        random_state=None,
-        k=1,
-        initial_deviation=0.01,
-        initial_hidden_bias=0.0,
-    ):
+        maximum: int = 255,
+        slope: float | None = None,
+        learning_rate: float = 0.003,
+        optimizer: str = "adam",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        batch_size: int = 128,
+        n_iter: int = 10,
+        verbose: int = 0,
+        random_state: RandomSeed = None,
+        k: int = 1,
+        initial_deviation: float = 0.01,
+        initial_hidden_bias: float = 0.0,
+    ) -> None:
         self.n_components = n_components
         self.maximum = maximum
         self.slope = slope
@@ -85,10 +93,10 @@ class MultinaryRBM(Transformer):
         self.initial_hidden_bias = initial_hidden_bias
 
     @property
-    def _units(self):
+    def _units(self) -> Multinary:
         return Multinary(self.maximum, self.slope)
 
-    def fit(self, X, y=None):
+    def fit(self, X: Matrix, y: Any = None) -> MultinaryRBM:
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()
         X = self._checked(X, reset=True)
@@ -96,14 +104,14 @@ class MultinaryRBM(Transformer):
         self._begin(X, generator)
         learner = _Learner(self)
 
-        def learn(batches):
+        def learn(batches: Iterable[Rows]) -> None:
             learner.learn(float32(dense(X[rows])) for rows in batches)
             self._take(learner)
 
         self._epochs(X.shape[0], generator, True, learn, lambda: "reconstruction error = %.5f" % self._error(X))
         return self
 
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: Matrix, y: Any = None) -> MultinaryRBM:
         """One step with X (n_samples, n_features) as its batch; the optimizer goes on. Returns self."""
         self._check_settings()
         first = not hasattr(self, "components_")
@@ -115,97 +123,101 @@ class MultinaryRBM(Transformer):
         self._take(learner)
         return self
 
-    def _check_settings(self):
+    def _check_settings(self) -> None:
         super()._check_settings()
         if self.optimizer not in optimization.OPTIMIZERS:
             raise InputError("optimizer is %r; choose one of %s" % (self.optimizer, ", ".join(optimization.OPTIMIZERS)))
 
-    def _begin(self, X, generator):
+    def _begin(self, X: Matrix, generator: np.random.RandomState) -> None:
         shape, bias = (self.n_components, X.shape[1]), self.initial_hidden_bias / self._units.slope
         self.components_ = np.asarray(generator.normal(0, self.initial_deviation, shape), X.dtype, order="F")
         self.intercept_visible_ = np.zeros(X.shape[1], X.dtype)
         self.intercept_hidden_ = np.full(self.n_components, bias, X.dtype)
         self._optimizer_state, self._updates = {}, 0
 
-    def _arrays(self, dtype):
-        arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
-        return [np.ascontiguousarray(array, dtype) for array in arrays]
+    def _arrays(self, dtype: Any) -> tuple[HostArray, HostArray, HostArray]:
+        return (
+            np.ascontiguousarray(self.intercept_visible_, dtype),
+            np.ascontiguousarray(self.intercept_hidden_, dtype),
+            np.ascontiguousarray(self.components_.T, dtype),
+        )
 
-    def _machine(self, dtype):
-        """The fitted machine, with its parameters in that dtype."""
+    def _block(self, dtype: Any) -> MultinaryRBMBlock:
+        """The fitted RBM, with its parameters in that dtype."""
         arrays = self._arrays(dtype)
-        machine = Machine(*arrays[2].shape, self._units, self._units, mx.init.Zero())
-        machine.initialize(ctx=mx.cpu())
-        machine.cast(np.dtype(dtype).name)
+        num_visible, num_hidden = arrays[2].shape
+        units = {"hidden_units": self._units, "visible_units": self._units}
+        block = MultinaryRBMBlock(num_visible, num_hidden, **units, weight_initializer=mx.init.Zero())
+        block.initialize(ctx=mx.cpu())
+        block.cast(np.dtype(dtype).name)
         for name, array in zip(_NAMES, arrays):
-            getattr(machine, name).set_data(from_host(array))
-        return machine
+            getattr(block, name).set_data(from_host(array))
+        return block
 
-    def _take(self, learner):
-        visible_bias, hidden_bias, weight = (array.asnumpy() for array in learner.arrays().values())
+    def _take(self, learner: _Learner) -> None:
+        visible_bias, hidden_bias, weight = (to_numpy(array) for array in learner.arrays().values())
         if not all(np.isfinite(array).all() for array in (visible_bias, hidden_bias, weight)):
             raise DivergenceError("training diverged: parameters are not finite; lower learning_rate")
         dtype = self.components_.dtype
         self.components_ = weight.astype(dtype, copy=False).T
         self.intercept_visible_ = visible_bias.astype(dtype, copy=False)
         self.intercept_hidden_ = hidden_bias.astype(dtype, copy=False)
-        self._optimizer_state, self._updates = optimization.optimizer_state(learner), learner.updates
+        self._optimizer_state, self._updates = optimization.optimizer_state(cast(Any, learner)), learner.updates
 
-    # --- What a fitted machine does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -----------------------------------------------------------------------------------
 
-    def _of(self, X, function, dtype=None):
-        """function(machine, values) of all rows of X: NumPy."""
-        machine = self._machine(dtype or X.dtype)
+    def _of(self, X: Matrix, function: Callable[[MultinaryRBMBlock, NDArray], NDArray], dtype: Any = None) -> HostArray:
+        """function(block, values) of all rows of X: NumPy."""
+        block = self._block(dtype or X.dtype)
 
-        def part(rows):
-            return function(machine, from_host(self.maximum * rows.astype(dtype or X.dtype))).asnumpy()
+        def of_rows(rows: HostArray) -> HostArray:
+            return to_numpy(function(block, from_host(self.maximum * rows.astype(dtype or X.dtype))))
 
-        return self._in_parts(X, part)
+        return self._in_chunks(X, of_rows)
 
-    def _error(self, X):
-        return np.square(self._of(X, lambda machine, v: (machine.reconstruct(v) - v) / self.maximum)).mean()
+    def _error(self, X: Matrix) -> float:
+        return np.square(self._of(X, lambda block, v: (block.reconstruct(v) - v) / self.maximum)).mean()
 
-    def transform(self, X):
+    def transform(self, X: Matrix) -> HostArray:
         """E[h | v] / N of each image: (n_samples, n_components), in the dtype of X."""
         check_is_fitted(self)
-        return self._of(self._checked(X), lambda machine, v: machine.mean_hidden(v) / self.maximum)
+        return self._of(self._checked(X), lambda block, v: block.mean_hidden(v) / self.maximum)
 
-    def free_energy(self, X):
+    def free_energy(self, X: Matrix) -> HostArray:
         """F(v) = -a.v - sum_j A(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""
         check_is_fitted(self)
-        return self._of(self._checked(X), lambda machine, v: machine.free_energy(v), np.float64)
+        return self._of(self._checked(X), lambda block, v: block.free_energy(v), np.float64)
 
-    def score_samples(self, X):
+    def score_samples(self, X: Matrix) -> HostArray:
         """log p(v) + log Z = -F(v) + sum_i log m(v_i) of each image: float64 (n_samples,), in nats.
 
-        m(v_i) is the number of ways in which N / k binary units add up to v_i. Images of one machine compare by it.
+        m(v_i) is the number of ways in which N / k binary units add up to v_i. Images of one RBM compare by it.
         """
         check_is_fitted(self)
         X = self._checked(X)
-        ways = self._in_parts(X, lambda rows: self._units.log_base_measure(self.maximum * rows).sum(axis=1))
-        return ways - self._of(X, lambda machine, v: machine.free_energy(v), np.float64)
+        ways = self._in_chunks(X, lambda rows: self._units.log_base_measure(self.maximum * rows).sum(axis=1))
+        return ways - self._of(X, lambda block, v: block.free_energy(v), np.float64)
 
-    def gibbs(self, v, sweeps=1):
+    def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
         """Values after one Gibbs step, or more, from v (n_samples, n_features): in [0, 1], in the dtype of v."""
         check_is_fitted(self)
         X = dense(self._checked(v))
-        return self._carried_on(X, sweeps, key_from(self._continued()))
+        return self._alternate(X, sweeps, key_from(self._continued()))
 
-    def sample(self, n_samples=1, sweeps=1000):
+    def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:
         """Draw images from nothing: float32 (n_samples, n_features) in [0, 1], by sweeps from values at random."""
         check_is_fitted(self)
         key = key_from(self._continued())
         start = make_generator([*key, 1])
-        return self._carried_on(start.random((n_samples, self.n_features_in_), np.float32), sweeps, [*key, 0])
+        return self._alternate(start.random((n_samples, self.n_features_in_), np.float32), sweeps, [*key, 0])
 
-    def _carried_on(self, start, sweeps, key):
-        machine, visible = self._machine(start.dtype), from_host(self.maximum * start)
-        return alternate(machine, visible, sweeps, operators=KeyedOperators(key)).asnumpy() / start.dtype.type(
-            self.maximum
-        )
+    def _alternate(self, start: HostArray, sweeps: int, key: list[int]) -> HostArray:
+        block, visible = self._block(start.dtype), from_host(self.maximum * start)
+        values = to_numpy(alternate(block, visible, sweeps, operators=KeyedOperators(key)))
+        return values / start.dtype.type(self.maximum)
 
-    def log_partition(self, **settings):
-        """log Z by annealed importance sampling of the equal binary machine: an `ais.LogPartition`.
+    def log_partition(self, **settings: Any) -> LogPartition:
+        """log Z by annealed importance sampling of the equal binary RBM: an `ais.LogPartition`.
 
         settings : as in `ais.log_partition`. Raises InputError where N / k binary units in place of each are too many,
         as they are by default: choose a slope of 1, say, and a small N.
@@ -215,7 +227,7 @@ class MultinaryRBM(Transformer):
         settings = {"key": key_from(check_random_state(self.random_state)), **settings}
         return ais.log_partition(*parameters, **settings)
 
-    def log_likelihood(self, X, log_partition=None, **settings):
+    def log_likelihood(self, X: Matrix, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
         """Mean log-likelihood of X in nats per image, with its standard error over the images: an `ais.LogLikelihood`.
 
         log_partition, settings and warnings as in `BinaryRBM.log_likelihood`; `binary` says that units have all values.
@@ -227,27 +239,27 @@ class MultinaryRBM(Transformer):
 
 
 class _Learner:
-    """The machine of an estimator, its loss and its `gluon.Trainer`, which goes on where the estimator's was.
+    """The block of an estimator, its loss and its `gluon.Trainer`, which goes on where the estimator's was.
 
     `updater`, `parameter_names` and `arrays` are what `gluon_rbm.training.optimization` asks for.
     """
 
-    def __init__(self, estimator):
-        self._machine, self._maximum = estimator._machine(np.float32), np.float32(estimator.maximum)
-        self._loss = ContrastiveFreeEnergy(self._machine, estimator.k)
+    def __init__(self, estimator: MultinaryRBM) -> None:
+        self._block, self._maximum = estimator._block(np.float32), np.float32(estimator.maximum)
+        self._loss = ContrastiveFreeEnergy(self._block, estimator.k)
         self._loss.hybridize()
         optimizer = optimization.make_optimizer(estimator, wd=estimator.weight_decay)
-        parameters = [getattr(self._machine, name) for name in _NAMES]
+        parameters = [getattr(self._block, name) for name in _NAMES]
         self._trainer = mx.gluon.Trainer(parameters, optimizer, kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
         self.parameter_names, self.updates = dict(enumerate(_NAMES)), estimator._updates
         if self.updates:
-            optimization.restore_optimizer(self, estimator._optimizer_state, self.updates)
+            optimization.restore_optimizer(cast(Any, self), estimator._optimizer_state, self.updates)
 
-    def arrays(self):
-        return {name: getattr(self._machine, name).data() for name in _NAMES}
+    def arrays(self) -> dict[str, NDArray]:
+        return {name: getattr(self._block, name).data() for name in _NAMES}
 
-    def learn(self, batches):
+    def learn(self, batches: Iterable[HostArray]) -> None:
         for batch in batches:
             with mx.autograd.record():
                 loss = self._loss(from_host(self._maximum * batch))

@@ -17,7 +17,6 @@ from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
 
 if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
     from sklearn.model_selection import GridSearchCV
 
     from gluon_rbm.backend.types import HostArray
@@ -56,7 +55,7 @@ _CACHE = 1000  # MB for rows of the kernel
 
 def train_classifier(
     features: HostArray, labels: HostArray, kind: str = "pca-svm", *, seed: int = 0, num_threads: int = 1
-) -> ClassifierMixin:
+) -> Any:
     """A classifier of scikit-learn, fitted to all of the features.
 
     Parameters
@@ -112,7 +111,8 @@ def _perceptron(shape: tuple[int, ...], seed: int) -> Any:
 
     batch_size = min(_BATCH, shape[0])
     epochs = -(-_UPDATES * batch_size // shape[0])
-    return MLPClassifier(_UNITS, batch_size=batch_size, max_iter=epochs, random_state=seed)
+    settings: dict[str, Any] = {"batch_size": batch_size, "max_iter": epochs, "random_state": seed}
+    return MLPClassifier(_UNITS, **settings)
 
 
 # --- Support vector machines ------------------------------------------------------------------------------------------
@@ -163,10 +163,11 @@ def _search_svm(
 
     from gluon_rbm.evaluation.scaling import CommonScale
 
-    machine = SVC(kernel=kernel, break_ties=True, cache_size=_CACHE)  # pyright: ignore[reportArgumentType] (a str)
-    steps = Pipeline([("scale", CommonScale(total=True)), ("svm", machine)])
+    settings_of_svm: Any = {"kernel": kernel, "break_ties": True, "cache_size": _CACHE}
+    steps = Pipeline([("scale", CommonScale(total=True)), ("svm", SVC(**settings_of_svm))])
     grid = [{"svm__" + name: [value] for name, value in settings.items()} for settings in GRIDS[kernel]]
-    search = GridSearchCV(steps, grid, cv=[rows], n_jobs=num_threads, error_score="raise")
+    settings: Any = {"cv": [rows], "n_jobs": num_threads, "error_score": "raise"}
+    search = GridSearchCV(steps, grid, **settings)
     with parallel_backend("threading", n_jobs=num_threads):  # libsvm computes without Python's lock
         return search.fit(features, labels)
 
@@ -240,12 +241,13 @@ class IndependentClassifier(NamedTuple):
         return fraction, float(np.sqrt(fraction * (1 - fraction) / len(images)))
 
 
-def check_labels(data: DataSet) -> None:
-    """Raise InputError where the images of a data set have no labels for a classifier to learn from."""
+def check_labels(data: DataSet) -> HostArray:
+    """The labels of the training images. Raises InputError where there are none for a classifier to learn from."""
     if data.train_labels is None:
         raise InputError(
             "images of %s have no labels for a classifier to learn from; choose a data set that has" % data.name
         )
+    return data.train_labels
 
 
 def train_independent_classifier(data: DataSet, num_images: int = 20000) -> IndependentClassifier:
@@ -253,9 +255,9 @@ def train_independent_classifier(data: DataSet, num_images: int = 20000) -> Inde
 
     Raises InputError where images have no labels.
     """
-    check_labels(data)
+    labels = check_labels(data)[:num_images]
     images = to_visible(data.train_images[:num_images], data.maximum)
     test = to_visible(data.test_images, data.maximum)
-    classifier = train_classifier(images, data.train_labels[:num_images])
+    classifier = train_classifier(images, labels)
     accuracy = float((classifier.predict(test) == data.test_labels).mean())
     return IndependentClassifier(classifier, accuracy, len(images), len(test))

@@ -83,7 +83,8 @@ def _checked(features: HostArray) -> HostArray:
 
 def _root(features: HostArray) -> HostArray:
     """R with R^T R the covariance: (min(n, d), d)."""
-    return np.linalg.qr((features - features.mean(axis=0)) / np.sqrt(len(features) - 1), mode="r")
+    root: Any = np.linalg.qr((features - features.mean(axis=0)) / np.sqrt(len(features) - 1), mode="r")
+    return root
 
 
 def standard_error(features_1: HostArray, features_2: HostArray) -> float | None:

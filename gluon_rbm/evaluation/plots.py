@@ -4,12 +4,14 @@ Every function draws into the axes it is given, or into a new figure, and return
 num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
 """
 
+from __future__ import annotations
+
 import html
 import io
-import math
 import os
 import re
 import tempfile
+from typing import IO, TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -18,6 +20,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+
+from gluon_rbm.evaluation.tiles import canvas, strongest_filters
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gluon_rbm.backend.types import HostArray
 
 __all__ = [
     "animation",
@@ -38,27 +47,35 @@ __all__ = [
     "show",
     "showcase",
     "strip",
-    "strongest_filters",
     "svg",
-    "tiles",
     "traces",
     "visible_bias",
 ]
 
 _MISSING = "cornflowerblue"
+_LANCZOS: Any = getattr(getattr(Image, "Resampling", Image), "LANCZOS")  # noqa: B009 (in Resampling since Pillow 9.1)
+
+Shape = Sequence[int]  # (height, width) or (height, width, 3)
+Metrics = Iterable[Mapping[str, Any]]  # rows of metrics.csv
 
 
-def panels(columns, rows=1, width=5.2, height=4.4):
+def panels(columns: int, rows: int = 1, width: float = 5.2, height: float = 4.4) -> tuple[Figure, HostArray]:
     """An empty figure in the style of all of them, and its axes, in order; sizes in inches of each."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
-def _axes(axes, width=6.4, height=4.2):
+def _axes(axes: Axes | None, width: float = 6.4, height: float = 4.2) -> Axes:
     return panels(1, 1, width, height)[1][0] if axes is None else axes
 
 
-def _finish(axes, title, xlabel=None, ylabel=None, legend=None):
+def _figure_of(axes: Any) -> Figure:
+    return axes.figure
+
+
+def _finish(
+    axes: Any, title: str, xlabel: str | None = None, ylabel: str | None = None, legend: str | None = None
+) -> Figure:
     """Titles, axes and all; legend : where; returns the figure."""
     axes.set_title(title)
     axes.set_xlabel(xlabel)
@@ -72,47 +89,31 @@ def _finish(axes, title, xlabel=None, ylabel=None, legend=None):
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def _canvas(images, image_shape, rows, columns):
-    """Images side by side with a gap of one pixel: float (height, width[, 3]) in [0, 1]; missing images are grey."""
-    height, width = image_shape[:2]
-    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1) + tuple(image_shape[2:]), 0.5)
-    for index, image in enumerate(images[: rows * columns]):
-        top, left = index // columns * (height + 1), index % columns * (width + 1)
-        canvas[top : top + height, left : left + width] = np.reshape(image, image_shape)
-    return canvas if canvas.ndim == 2 else np.where(np.isnan(canvas), 0.5, canvas)
-
-
-def tiles(images, image_shape):
-    """Images in as many rows as columns, as one picture without a frame: float (height, width[, 3]) in [0, 1]."""
-    columns = math.ceil(math.sqrt(len(images)))
-    return _canvas(images, image_shape, -(-len(images) // columns), columns)
-
-
-def _draw(axes, canvas, title):
+def _draw(axes: Any, picture: HostArray, title: str) -> Figure:
     greys = matplotlib.colormaps["gray"].with_extremes(bad=_MISSING)
-    axes.imshow(canvas, cmap=greys, vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(picture, cmap=greys, vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title)
     axes.set_axis_off()
     return axes.figure
 
 
-def grid(images, image_shape, title, columns=8, axes=None):
+def grid(images: HostArray, image_shape: Shape, title: str, columns: int = 8, axes: Axes | None = None) -> Figure:
     """Images in rows of `columns`."""
     rows = -(-len(images) // columns)
     axes = _axes(axes, 4.6, 4.6 * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
-    return _draw(axes, _canvas(images, image_shape, rows, columns), title)
+    return _draw(axes, canvas(images, image_shape, rows, columns), title)
 
 
-def grids(sets, image_shape, columns=8, size=4.2):
+def grids(sets: Mapping[str, HostArray], image_shape: Shape, columns: int = 8, size: float = 4.2) -> Figure:
     """Grids side by side; sets : title -> images; size : inches of each."""
     rows = max(-(-len(images) // columns) for images in sets.values())
     figure, places = panels(len(sets), 1, size, size * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
     for axes, (title, images) in zip(places, sets.items()):
-        _draw(axes, _canvas(images, image_shape, rows, columns), title)
+        _draw(axes, canvas(images, image_shape, rows, columns), title)
     return figure
 
 
-def showcase(originals, samples, image_shape, sweeps, side=15):
+def showcase(originals: HostArray, samples: HostArray, image_shape: Shape, sweeps: int, side: int = 15) -> Figure:
     """Training images on the left, the machine's own on the right.
 
     originals, samples : (side * side, num_visible) in [0, 1]; samples are shown as probabilities.
@@ -121,7 +122,9 @@ def showcase(originals, samples, image_shape, sweeps, side=15):
     return grids(sets, image_shape, side, size=6)
 
 
-def strip(moments, image_shape, names, title, axes=None):
+def strip(
+    moments: Sequence[HostArray], image_shape: Shape, names: Sequence[Any], title: str, axes: Axes | None = None
+) -> Figure:
     """Chains as they go: a row a chain, a column a moment.
 
     moments : sequence of (num_chains, num_visible), one for each of `names`
@@ -129,25 +132,32 @@ def strip(moments, image_shape, names, title, axes=None):
     images = np.stack(moments, axis=1).reshape((-1, moments[0].shape[1]))
     columns, height, width = len(moments), image_shape[0] + 1, image_shape[1] + 1
     axes = _axes(axes, 0.75 * columns, 0.75 * len(moments[0]) * height / width + 0.8)
-    _draw(axes, _canvas(images, image_shape, len(moments[0]), columns), title)
+    _draw(axes, canvas(images, image_shape, len(moments[0]), columns), title)
     axes.set_axis_on()
     axes.set_xticks(np.arange(columns) * width + image_shape[1] / 2, names, fontsize=8)
     axes.set_yticks([])
     axes.set_xlabel("Gibbs sweeps")
-    return axes.figure
+    return _figure_of(axes)
 
 
-def animation(moments, image_shape, names, title, columns=8, frames_a_second=10):
+def animation(
+    moments: Sequence[HostArray],
+    image_shape: Shape,
+    names: Sequence[Any],
+    title: str,
+    columns: int = 8,
+    frames_a_second: float = 10,
+) -> FuncAnimation:
     """A moving picture of chains: a Matplotlib `FuncAnimation`, which `save` writes as GIF.
 
     moments : sequence of (num_chains, num_visible), a frame each; names : their sweeps, for the title
     """
     rows = -(-len(moments[0]) // columns)
     figure = grid(moments[0], image_shape, title, columns)
-    axes = figure.axes[0]
+    axes: Any = figure.axes[0]
 
-    def show_frame(index):
-        axes.images[0].set_data(_canvas(moments[index], image_shape, rows, columns))
+    def show_frame(index: int) -> None:
+        axes.images[0].set_data(canvas(moments[index], image_shape, rows, columns))
         axes.set_title("%s: sweep %s" % (title, names[index]))
 
     return FuncAnimation(figure, show_frame, frames=len(moments), interval=1000 / frames_a_second)
@@ -156,31 +166,20 @@ def animation(moments, image_shape, names, title, columns=8, frames_a_second=10)
 # --- The parameters ---------------------------------------------------------------------------------------------------
 
 
-def strongest_filters(interaction_weight, count):
-    """The weights of up to `count` hidden units as images, (count, num_visible) in [0, 1], and what 1 stands for.
-
-    interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first; one scale for
-    all, 0.5 is zero.
-    """
-    order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[:count]
-    limit = np.abs(interaction_weight[:, order]).max() or 1.0
-    return 0.5 + interaction_weight[:, order].T / (2 * limit), limit
-
-
-def filters(interaction_weight, image_shape, side=10, axes=None):
+def filters(interaction_weight: HostArray, image_shape: Shape, side: int = 10, axes: Axes | None = None) -> Figure:
     """The weights of up to side * side hidden units, as `strongest_filters` has them."""
     images, limit = strongest_filters(interaction_weight, side * side)
     columns = min(side, len(images))
     rows = -(-len(images) // columns)
     return _draw(
         _axes(axes, 6.3, 6.3 * rows / columns + 0.4),
-        _canvas(images, image_shape, rows, columns),
+        canvas(images, image_shape, rows, columns),
         "weights of %d of %d hidden units (black %.2g, white %+.2g)"
         % (len(images), interaction_weight.shape[1], -limit, limit),
     )
 
 
-def visible_bias(bias, image_shape, axes=None):
+def visible_bias(bias: HostArray, image_shape: Shape, axes: Axes | None = None) -> Figure:
     """The visible biases as an image (the mean over colours), with its scale."""
     axes = _axes(axes, 4.6, 4.2)
     image = np.reshape(bias, image_shape)
@@ -188,21 +187,28 @@ def visible_bias(bias, image_shape, axes=None):
     axes.figure.colorbar(shown, ax=axes)
     axes.set_title("visible biases")
     axes.set_axis_off()
-    return axes.figure
+    return _figure_of(axes)
 
 
-def histograms(sets, title, xlabel, bins=60, log=False, axes=None):
-    """Histograms over each other, as shares of each set; sets : name -> values; log : of the shares."""
+def histograms(
+    sets: Mapping[str, HostArray],
+    title: str,
+    xlabel: str,
+    bins: int = 60,
+    log: bool = False,
+    axes: Axes | None = None,
+) -> Figure:
+    """Histograms over each other, as fractions of each set; sets : name -> values; log : of the fractions."""
     axes = _axes(axes)
     values = np.concatenate([np.ravel(values) for values in sets.values()])
-    edges = np.histogram_bin_edges(values, bins)
+    edges = np.histogram_bin_edges(values, bins).tolist()
     for name, values in sets.items():
         weights = np.full(np.size(values), 1 / np.size(values))
         axes.hist(np.ravel(values), edges, weights=weights, alpha=0.5, label=name, log=log)
-    return _finish(axes, title, xlabel, "share", legend="best" if len(sets) > 1 else None)
+    return _finish(axes, title, xlabel, "fraction", legend="best" if len(sets) > 1 else None)
 
 
-def hidden_activity(mean_prob_1, dead, axes=None):
+def hidden_activity(mean_prob_1: HostArray, dead: HostArray, axes: Axes | None = None) -> Figure:
     """How often each hidden unit is on, in order; units that hardly ever change are marked.
 
     mean_prob_1 : (num_hidden,), mean of p(h = 1 | v) over images; dead : bool (num_hidden,)
@@ -218,10 +224,14 @@ def hidden_activity(mean_prob_1, dead, axes=None):
     )
 
 
-# --- Judging ----------------------------------------------------------------------------------------------------------
+# --- Evaluation -------------------------------------------------------------------------------------------------------
 
 
-def roc_curves(curves, title="which of the two is the data?", axes=None):
+def roc_curves(
+    curves: Mapping[str, tuple[HostArray, HostArray, float]],
+    title: str = "which of the two is the data?",
+    axes: Axes | None = None,
+) -> Figure:
     """ROC curves; curves : name -> (false positive rates, true positive rates, AUC)."""
     axes = _axes(axes, 4.8, 4.6)
     for index, (name, (false_positive_rate, true_positive_rate, auc)) in enumerate(curves.items(), 1):
@@ -232,16 +242,16 @@ def roc_curves(curves, title="which of the two is the data?", axes=None):
     return _finish(axes, title, "false positive rate", "true positive rate", legend="lower right")
 
 
-def class_fractions(distributions, title, axes=None):
-    """Shares of the classes as bars side by side; distributions : name -> (num_classes,), summing to 1."""
+def class_fractions(distributions: Mapping[str, Any], title: str, axes: Axes | None = None) -> Figure:
+    """Fractions of the classes as bars side by side; distributions : name -> (num_classes,), summing to 1."""
     axes, width = _axes(axes), 0.8 / len(distributions)
-    for index, (name, shares) in enumerate(distributions.items()):
-        axes.bar(np.arange(len(shares)) + (index + 0.5) * width - 0.4, shares, width, label=name)
-    axes.set_xticks(np.arange(len(shares)))
-    return _finish(axes, title, "class", "share of images", legend="best")
+    for index, (name, fractions) in enumerate(distributions.items()):
+        axes.bar(np.arange(len(fractions)) + (index + 0.5) * width - 0.4, fractions, width, label=name)
+    axes.set_xticks(np.arange(max(map(len, distributions.values()))))
+    return _finish(axes, title, "class", "fraction of images", legend="best")
 
 
-def confusion(counts, title, axes=None):
+def confusion(counts: HostArray, title: str, axes: Axes | None = None) -> Figure:
     """How often images of each class (rows) are taken for each class (columns); counts : int (classes, classes)."""
     axes = _axes(axes, 6.4, 6.0)
     axes.imshow(np.sqrt(counts), cmap="Blues")  # the root lets the few mistakes be seen
@@ -256,7 +266,7 @@ def confusion(counts, title, axes=None):
     return figure
 
 
-def traces(values, title, ylabel, every=1, axes=None):
+def traces(values: HostArray, title: str, ylabel: str, every: int = 1, axes: Axes | None = None) -> Figure:
     """Chains' values, (chains, records), one every so many sweeps: a line a chain."""
     axes = _axes(axes)
     axes.plot(every * np.arange(1, values.shape[1] + 1), values.T, linewidth=0.6)
@@ -266,7 +276,7 @@ def traces(values, title, ylabel, every=1, axes=None):
 # --- Training ---------------------------------------------------------------------------------------------------------
 
 
-def learning_curve(metrics, column, meaning, axes=None):
+def learning_curve(metrics: Metrics, column: str, meaning: str, axes: Axes | None = None) -> Figure:
     """A score of training and test images, and of held-out ones where there are such, by epoch.
 
     metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
@@ -276,7 +286,7 @@ def learning_curve(metrics, column, meaning, axes=None):
     return curves(metrics, parts, "learning curve", meaning, axes)
 
 
-def curves(metrics, columns, title, ylabel, axes=None):
+def curves(metrics: Metrics, columns: Mapping[str, str], title: str, ylabel: str, axes: Axes | None = None) -> Figure:
     """Columns of metrics by epoch; columns : label -> column (those that no row has are left out)."""
     axes = _axes(axes, 7, 4.5)
     for (label, column), style in zip(columns.items(), ("o-", "d--", "s--")):
@@ -288,11 +298,13 @@ def curves(metrics, columns, title, ylabel, axes=None):
     return _finish(axes, title, "epoch", ylabel, legend="best" if axes.lines and len(columns) > 1 else None)
 
 
-def free_energy_gap(epochs, gaps, standard_errors, axes=None):
+def free_energy_gap(
+    epochs: Sequence[float], gaps: Sequence[float], standard_errors: Sequence[float], axes: Axes | None = None
+) -> Figure:
     """The overfitting monitor: mean F of images not trained on, minus mean F of training images, by epoch."""
-    axes, gaps, standard_errors = _axes(axes), np.array(gaps), np.array(standard_errors)
-    axes.plot(epochs, gaps, "o-", markersize=3)
-    axes.fill_between(epochs, gaps - standard_errors, gaps + standard_errors, alpha=0.3, label="standard error")
+    axes, middle, error = _axes(axes), np.array(gaps), np.array(standard_errors)
+    axes.plot(epochs, middle, "o-", markersize=3)
+    axes.fill_between(epochs, middle - error, middle + error, alpha=0.3, label="standard error")
     axes.axhline(0, color="k", linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _finish(axes, "overfitting: free-energy gap", "epoch", "F(others) - F(training) (nats per image)", "best")
@@ -301,7 +313,7 @@ def free_energy_gap(epochs, gaps, standard_errors, axes=None):
 # --- Files and windows ------------------------------------------------------------------------------------------------
 
 
-def letters(image_shape):
+def letters(image_shape: Shape) -> HostArray:
     """Letters of the alphabet, white on black, in six faces that come with Matplotlib: float32 (312, num_visible).
 
     image_shape : (height, width) or (height, width, 3). As digits of MNIST: a box of five sevenths of the image's size,
@@ -319,59 +331,63 @@ def letters(image_shape):
     return np.stack(images)
 
 
-def _ink(figure):
+def _ink(figure: Figure) -> HostArray:
     """What is drawn in a black figure, without its margins: uint8 (height, width)."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    grey = np.asarray(canvas.buffer_rgba())[..., 0]
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    grey = np.asarray(agg.buffer_rgba())[..., 0]
     rows, columns = np.flatnonzero(grey.any(axis=1)), np.flatnonzero(grey.any(axis=0))
     return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _boxed(ink, image_shape):
+def _boxed(ink: HostArray, image_shape: Shape) -> HostArray:
     """The ink in the middle of an image, float32 (num_visible,)."""
     scale = 5 / 7 * min(image_shape[:2]) / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     top, left = (image_shape[0] - height) // 2, (image_shape[1] - width) // 2
     image = np.zeros(image_shape, np.float32)
-    small = np.asarray(Image.fromarray(ink).resize((width, height), Image.LANCZOS), np.float32) / 255
+    small = np.asarray(Image.fromarray(ink).resize((width, height), _LANCZOS), np.float32) / 255
     image[top : top + height, left : left + width] = small if image.ndim == 2 else small[..., None]
     return image.reshape(-1)
 
 
-def save(figure, path):
-    """Write a figure as PNG, an animation as GIF."""
+def save(figure: Figure | FuncAnimation, path: str | IO[bytes]) -> None:
+    """Write a figure as PNG, also to an open file, or an animation as GIF."""
     if isinstance(figure, FuncAnimation):
+        interval: float = figure._interval  # pyright: ignore[reportAttributeAccessIssue] (there is no public way)
         with tempfile.TemporaryDirectory() as folder:  # Pillow tells the format from the name only
             whole = os.path.join(folder, "whole.gif")
-            figure.save(whole, writer="pillow", fps=round(1000 / figure._interval), dpi=72)
-            with open(whole, "rb") as source, open(path, "wb") as target:
+            figure.save(whole, writer="pillow", fps=round(1000 / interval), dpi=72)
+            with open(whole, "rb") as source, open(str(path), "wb") as target:
                 target.write(source.read())
         return
     figure.savefig(path, format="png", dpi=120)
 
 
-def svg(figure, about, name):
+def svg(figure: Figure, caption: str, name: str) -> str:
     """A figure as text to put into a page of HTML, where several may stand, in the page's own colour and font.
 
-    about : what it shows, for those who cannot see it
+    caption : what it shows, for those who cannot see it
     name : of the figure among those of the page
     """
     for axes in figure.axes:
-        if axes.get_legend():
-            axes.get_legend().set_frame_on(False)
+        legend = axes.get_legend()
+        if legend:
+            legend.set_frame_on(False)
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids of its own
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     picture = text.getvalue()
-    size, content = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)', picture, re.DOTALL).groups()
+    match = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)', picture, re.DOTALL)
+    assert match is not None  # Matplotlib writes it so
+    size, content = match.groups()
     content = re.sub(r'<g id="[^"]*"', "<g", content)  # alike in all figures
-    start = '<svg role="img" aria-label="%s" %s>' % (html.escape(about), size)
+    start = '<svg role="img" aria-label="%s" %s>' % (html.escape(caption), size)
     return start + content.replace("#000000", "currentColor")
 
 
-def show(path, title):
+def show(path: str, title: str) -> None:
     """Show a saved picture in a window, where there is a display."""
     if os.name == "posix" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.uname().sysname == "Darwin"

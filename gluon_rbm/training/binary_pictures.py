@@ -11,6 +11,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
@@ -48,7 +49,7 @@ class BinaryPictures:
         """The strongest filters, and the probabilities of the chains' pixels: name -> (images, their shape)."""
         pixels, shape = self._images.pixels, self._images.image_shape
         weight = state.current()["interaction_weight"].asnumpy()[pixels]
-        pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], shape)}
+        pictures = {"filters": (strongest_filters(weight, _WATCHED_IMAGES)[0], shape)}
         if self._settings.rule.generative_factor:
             count = min(self._settings.chains_in_all, _WATCHED_IMAGES)
             chains = gibbs.run_chains(

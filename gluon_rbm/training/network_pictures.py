@@ -11,6 +11,7 @@ from gluon_rbm.backend.random import make_generator, seed_mxnet
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.models import networks
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.training.network_settings import NetworkSettings
@@ -57,7 +58,7 @@ class NetworkPictures:
         depth : how many RBMs have learned
         """
         weight, shape = networks.filters(self._network, self._description)
-        pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
+        pictures = {"filters": (strongest_filters(weight, _SIDE**2)[0], shape)}
         values = {"reconstructions": self._reconstruct(self._values(self._watched_images[: _SIDE**2]), depth)}
         if depth == len(self._network.rbms):
             values["samples"] = self._samples()

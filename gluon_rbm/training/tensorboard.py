@@ -14,7 +14,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation import tiles
 
 __all__ = ["FOLDER", "TensorBoardWriter", "check"]
 
@@ -89,9 +89,9 @@ class TensorBoardWriter:
         for kind, values in (("parameters/", arrays), ("updates/", changes)):
             entries += [(epoch, self._summary.histogram(kind + name, array, _BINS)) for name, array in values.items()]
         for name, (images, shape) in pictures.items():
-            tiles = np.uint8(255 * plots.tiles(images, shape).clip(0, 1) + 0.5)
-            layout = "HW" if tiles.ndim == 2 else "HWC"
-            entries.append((epoch, self._summary.image("pictures/" + name, tiles, dataformats=layout)))
+            picture = np.uint8(255 * tiles.tiles(images, shape).clip(0, 1) + 0.5)
+            layout = "HW" if picture.ndim == 2 else "HWC"
+            entries.append((epoch, self._summary.image("pictures/" + name, picture, dataformats=layout)))
         with self._errors():
             for step, entry in entries:
                 self._write(step, summary=entry)
