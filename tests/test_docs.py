@@ -1,5 +1,6 @@
 """What the pages show is what runs."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -14,3 +15,12 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     assert blocks
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks), page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted("docs/" + path.name for path in DOCS.glob("*.md"))])
+def test_what_a_page_imports_is_there(page):
+    text = (DOCS.parent / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for node in (node for block in blocks for node in ast.parse(block).body):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            exec(compile(ast.Module([node], []), "<%s>" % page, "exec"), {})
