@@ -2,20 +2,26 @@
 
 Neal (Statistics and Computing 11, 2001); Salakhutdinov & Murray (ICML 2008), section 4.1. Chains start as exact samples
 of independent pixels with bias a0 (beta = 0, log Z_0 known) and are carried through N intermediate distributions to the
-machine itself (beta = 1); on the way each collects
+RBM itself (beta = 1); on the way each collects
 
     log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ],
 
 and Z = Z_0 E[w]. The estimate of Z is unbiased, that of log Z is too low on average (Jensen), by a lot when the
 distributions are few: likelihoods computed with it are optimistic.
 
-Reverse AIS goes the same way back, from samples of the machine to beta = 0: 1 / Z = E[1 / w] / Z_0, and log Z is too
+Reverse AIS goes the same way back, from samples of the RBM to beta = 0: 1 / Z = E[1 / w] / Z_0, and log Z is too
 high on average, if the samples are exact (Burda, Grosse & Salakhutdinov, AISTATS 2015; Grosse, Ghahramani & Adams,
 arXiv:1511.02543). The two make a bracket. Everything is in nats, likelihoods per image.
 """
 
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+from gluon_rbm.backend.types import Array, Key
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.likelihood.ais import (
+    AnnealingSettings,
     Bracket,
     LikelihoodWarning,
     LogLikelihood,
@@ -30,6 +36,7 @@ from gluon_rbm.likelihood.ais import (
 from gluon_rbm.models.energy import Parameters
 
 __all__ = [
+    "AnnealingSettings",
     "Bracket",
     "LikelihoodWarning",
     "LogPartition",
@@ -46,19 +53,20 @@ __all__ = [
 
 
 def estimate_log_likelihood(
-    visible_layer_bias,
-    hidden_layer_bias,
-    interaction_weight,
-    ais_batch_size,
-    ais_num_batch,
-    ais_intermediate_steps,
-    ais_burn_in_steps,
-    data,
-    ctx=None,
-    base_visible_bias=None,
-    key=None,
-    engine="auto",
-):
+    visible_layer_bias: Array,
+    hidden_layer_bias: Array,
+    interaction_weight: Array,
+    ais_batch_size: int,
+    ais_num_batch: int,
+    ais_intermediate_steps: int,
+    ais_burn_in_steps: int,
+    data: Array | Iterable[Any],
+    ctx: Any = None,  # an mx.Context; up to here the arguments are the original's
+    *,
+    base_visible_bias: Array | None = None,
+    key: Key | None = None,
+    engine: str = "auto",
+) -> tuple[float, float]:
     """Mean log-likelihood of data and log Z, both in nats: (log_likelihood, log_z), floats.
 
     AIS with ais_num_batch x ais_batch_size chains, ais_intermediate_steps distributions and ais_burn_in_steps sweeps at

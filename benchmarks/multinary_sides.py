@@ -29,7 +29,7 @@ def ours(model, steps, clock, dtype="float32"):
     arrays = {name: from_host(array.astype(dtype)) for name, array in arrays.items()}
     learned = {
         "%d.%s" % (number, name): getattr(machine, name)
-        for number, machine in enumerate(network.machines)
+        for number, machine in enumerate(network.rbms)
         for name in LEARNED
     }
     for name, parameter in learned.items():

@@ -1,8 +1,12 @@
-"""`python -m gluon_rbm COMMAND`: what one does with a trained machine."""
+"""`python -m gluon_rbm COMMAND`: what one does with a trained RBM."""
+
+from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+from types import ModuleType
+from typing import Sequence
 
 if __name__ == "__main__":
     from gluon_rbm.backend import interruption
@@ -16,7 +20,7 @@ _PROG = "python -m gluon_rbm"
 _COMMANDS = (
     "sample",
     "reconstruct",
-    "recall",
+    "inpaint",
     "resample",
     "weights",
     "score",
@@ -24,38 +28,56 @@ _COMMANDS = (
     "likelihood",
     "frechet",
     "svm",
-    "page",
+    "html-report",
     "exercise",
     "train-deep",
     "train-multinary",
     "doctor",
     "convert",
 )
+_OLD_NAMES = {"recall": "inpaint", "page": "html-report"}  # which serve as before
 
 
-def _module(name):
+def _command_module(name: str) -> ModuleType:
     return importlib.import_module("gluon_rbm.cli." + name.replace("-", "_"))
 
 
-def main(argv=None):
+def _import_commands(argv: Sequence[str]) -> dict[str, ModuleType]:
+    """Name -> module: only of the command that is asked for, as `doctor` is to run where MXNet does not; else all."""
+    first = argv[0] if argv else ""
+    asked = _OLD_NAMES.get(first, first)
+    return {name: _command_module(name) for name in ([asked] if asked in _COMMANDS else _COMMANDS)}
+
+
+def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict[str, argparse.ArgumentParser]:
+    """Name, old or new -> parser of its own. Files of results are called as the command is, by default."""
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in modules.items():
+        old_names = [old for old, new in _OLD_NAMES.items() if new == name]
+        remark = " (formerly: %s)" % ", ".join(old_names) if old_names else ""
+        for called in (name, *old_names):
+            shown = {"help": module.ABOUT + remark} if called == name else {}  # the list has the new name only
+            formatter = argparse.ArgumentDefaultsHelpFormatter
+            own = commands.add_parser(called, description=module.ABOUT + remark, formatter_class=formatter, **shown)
+            module.add_arguments(own.add_argument)
+            if own.get_default("output") == name:
+                own.set_defaults(output=called)
+    return commands.choices
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: bad input; 130, 143: interrupted)."""
     argv = sys.argv[1:] if argv is None else argv
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    # Only what is asked for is imported: `doctor` is to run where MXNet does not.
-    asked = [name for name in _COMMANDS if name in argv[:1]] or _COMMANDS
     try:
-        modules = {name: _module(name) for name in asked}
+        modules = _import_commands(argv)
     except ImportError as error:  # what is missing, and how to install it
         parser.exit(2, "%s: error: %s\n" % (_PROG, error))
-    for name, module in modules.items():
-        about, formatter = module.ABOUT, argparse.ArgumentDefaultsHelpFormatter
-        commands.add_parser(name, help=about, description=about, formatter_class=formatter)
-        module.add_arguments(commands.choices[name].add_argument)
+    parsers = _add_commands(parser, modules)
     args, others = parser.parse_known_args(argv)
-    module = modules[args.command]
+    module = modules[_OLD_NAMES.get(args.command, args.command)]
     if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
-        commands.choices[args.command].set_defaults(**module.PRESETS[args.preset])
+        parsers[args.command].set_defaults(**module.PRESETS[args.preset])
         args, others = parser.parse_known_args(argv)
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):

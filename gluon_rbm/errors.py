@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["InputError", "DivergenceError", "one_line"]
+from typing import Any
+
+__all__ = ["InputError", "DivergenceError", "check_count", "one_line"]
 
 
 def one_line(text: object) -> str:
@@ -23,3 +25,11 @@ class DivergenceError(InputError):
     """Training produced numbers that are not finite."""
 
     exit_status = 3
+
+
+def check_count(name: str, value: Any, lowest: int = 1) -> int:
+    """A whole number, or the text of one, that was given as `name`; InputError where it is less than `lowest`."""
+    number = int(value)
+    if number < lowest:
+        raise InputError("%s is %s; it must be at least %d" % (name, value, lowest))
+    return number

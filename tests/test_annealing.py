@@ -5,7 +5,7 @@ from tqdm import tqdm
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.likelihood import ais, schedules, state_file
+from gluon_rbm.likelihood import annealing, schedules, state_file
 from gluon_rbm.likelihood.state_file import StateFile
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
@@ -74,7 +74,7 @@ def anneal(engine, seed, generator):
 
     def run(which, state=None, key=seed, name=None):
         with tqdm(total=94, disable=True) as bar:
-            result = ais.anneal_chains(
+            result = annealing.anneal_chains(
                 machine,
                 visible,
                 betas[which],

@@ -405,7 +405,7 @@ def test_a_program_may_end_or_fork_while_calls_are_under_way(end):
     """MXNet waits for an operator that waits for an interpreter that is no more, unless somebody waits before."""
     program = """
 from binary_rbm import BinaryRBMBlock
-from gluon_rbm.framework import mx
+from gluon_rbm.backend.framework import mx
 rbm = BinaryRBMBlock(500, 50, for_training=False)
 rbm.initialize()
 for _ in range(3):

@@ -17,7 +17,7 @@ from gluon_rbm.training import binary_pictures
 
 NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 DIGITS = ("--dataset", "digits", "--no-cuda")
-COMMANDS = ("sample", "reconstruct", "recall", "resample", "weights", "score")
+COMMANDS = ("sample", "reconstruct", "inpaint", "resample", "weights", "score")
 
 
 def save(machine, path):
@@ -151,7 +151,7 @@ def test_sample_of_a_chosen_class(run, joint_model, tmp_path):
 def test_models_with_labels_elsewhere(run, joint_model, tmp_path):
     assert run("sample", "--sweeps", 2, model=joint_model)[0] == 0
     assert run("weights", model=joint_model)[0] == 0
-    for command in ("reconstruct", "recall", "resample", "score"):
+    for command in ("reconstruct", "inpaint", "resample", "score"):
         status, _, errors = run(command, model=joint_model)
         assert status == 2 and "a model of images with labels" in errors
 
@@ -178,15 +178,15 @@ def test_classify_equals_the_posterior(run, joint_model, tmp_path):
     assert np.trace(found["confusion"]) == round((1 - wrong) * len(labels))
 
 
-# --- recall -----------------------------------------------------------------------------------------------------------
+# --- inpaint ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", [[], ["--annealed"], ["--drop", "left", "--share", "0.25"], ["--drop", "random"]])
-def test_recall_keeps_what_is_known(run, results, tmp_path, way):
-    status, text, errors = run("recall", "--sweeps", 10, *way)
+def test_inpaint_keeps_what_is_known(run, results, tmp_path, way):
+    status, text, errors = run("inpaint", "--sweeps", 10, *way)
     assert (status, errors) == (0, "")
-    found, arrays = results("recall")
-    assert_pictures(tmp_path, "recall.png")
+    found, arrays = results("inpaint")
+    assert_pictures(tmp_path, "inpaint.png")
     missing = np.isnan(arrays["given"])
     share = 0.25 if "--share" in way else 0.5
     assert missing.mean() == found["share_missing"] == share and (missing == missing[0]).all()
@@ -200,35 +200,65 @@ def test_recall_keeps_what_is_known(run, results, tmp_path, way):
     assert "%.4f" % error in text
 
 
-def test_recall_by_a_mask_of_ones_own(run, results, tmp_path):
+def test_inpaint_by_a_mask_of_ones_own(run, results, tmp_path):
     mask = np.ones((8, 8))
     mask[2, 3:5] = 0
     np.save(tmp_path / "mask.npy", mask)
-    assert run("recall", "--mask", tmp_path / "mask.npy", "--sweeps", 2)[0] == 0
-    missing = np.isnan(results("recall")[1]["given"])
+    assert run("inpaint", "--mask", tmp_path / "mask.npy", "--sweeps", 2)[0] == 0
+    missing = np.isnan(results("inpaint")[1]["given"])
     assert (missing == (mask.ravel() == 0)).all()
 
 
-def test_recall_of_images_of_ones_own(run, results, tmp_path, generator):
+def test_inpaint_of_images_of_ones_own(run, results, tmp_path, generator):
     images = generator.integers(0, 2, (5, 8, 8)).astype(float)
     images[1, 4:] = images[3, :, 0] = np.nan
     np.save(tmp_path / "mine.npy", images)
-    assert run("recall", "--images", tmp_path / "mine.npy", "--sweeps", 3)[0] == 0
-    found, arrays = results("recall")
+    assert run("inpaint", "--images", tmp_path / "mine.npy", "--sweeps", 3)[0] == 0
+    found, arrays = results("inpaint")
     assert "mean_squared_error" not in found and found["num_images"] == 5
     known = ~np.isnan(images.reshape((5, 64)))
     np.testing.assert_array_equal(arrays["visible_prob_1"][known], images.reshape((5, 64))[known])
     assert np.isfinite(arrays["visible_prob_1"]).all()
 
 
-def test_recall_drops_by_a_mask_beside_nan(run, results, tmp_path):
+def test_inpaint_drops_by_a_mask_beside_nan(run, results, tmp_path):
     images, mask = np.zeros((3, 64)), np.ones(64)
     images[:, 0], mask[5] = np.nan, 0
     np.save(tmp_path / "mine.npy", images)
     np.save(tmp_path / "mask.npy", mask)
     arguments = ["--images", tmp_path / "mine.npy", "--mask", tmp_path / "mask.npy", "--sweeps", 2]
-    assert run("recall", *arguments)[0] == 0
-    assert (np.flatnonzero(np.isnan(results("recall")[1]["given"][0])) == [0, 5]).all()
+    assert run("inpaint", *arguments)[0] == 0
+    assert (np.flatnonzero(np.isnan(results("inpaint")[1]["given"][0])) == [0, 5]).all()
+
+
+def test_the_old_name_writes_what_it_wrote(run, results, tmp_path, capsys, model, monkeypatch):
+    assert run("inpaint", "--sweeps", 2)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["recall", model, *DIGITS, "--sweeps", "2"]) == 0
+    assert "written: recall.png, recall.json, recall.npz" in capsys.readouterr().out
+    new, old = results("inpaint"), results("recall")
+    assert new[0] == old[0]
+    assert all(np.array_equal(new[1][name], old[1][name], equal_nan=True) for name in new[1])
+    assert __main__.main(["recall", "/nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("python -m gluon_rbm recall: error: ")
+
+
+def test_the_old_flag_is_the_new_one(run, results):
+    assert run("sample", "--start", "images", "--sweeps", 1, "--judge")[0] == 0
+    assert results("sample")[0]["judge"]["accuracy"] > 0.95
+
+
+def test_help_lists_the_new_names(capsys):
+    for argv, listed in (["--help"], "inpaint "), (["recall", "--help"], "formerly: recall"):
+        with pytest.raises(SystemExit) as caught:
+            __main__.main(argv)
+        text = capsys.readouterr().out
+        assert caught.value.code == 0 and listed in text
+    with pytest.raises(SystemExit):
+        __main__.main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines if line.startswith("    ") and line[4] != " "]
+    assert {"inpaint", "html-report"} < set(names) and not {"recall", "page"} & set(names)
 
 
 # --- resample ---------------------------------------------------------------------------------------------------------
@@ -436,12 +466,12 @@ def test_no_model(run, command):
         ("classify", [], "a model without labels"),
         ("sample", ["--anneal", "--temperatures", "3"], "--anneal, --temperatures exclude each other"),
         ("sample", ["--start", "base", "--dataset", "bars-and-stripes"], "have 16 pixels"),
-        ("recall", ["--share", "0"], "no pixel is missing"),
-        ("recall", ["--mask", "/nowhere"], "/nowhere cannot be read as an array"),
-        ("recall", ["--mask", "MASK"], r"has shape \(4, 4\) where images have \(8, 8\)"),
-        ("recall", ["--mask", "GREY"], "holds other values than 0 and 1"),
-        ("recall", ["--images", "EMPTY"], "holds no images"),
-        ("recall", ["--images", "MASK"], r"shape \(4, 4\)"),
+        ("inpaint", ["--share", "0"], "no pixel is missing"),
+        ("inpaint", ["--mask", "/nowhere"], "/nowhere cannot be read as an array"),
+        ("inpaint", ["--mask", "MASK"], r"has shape \(4, 4\) where images have \(8, 8\)"),
+        ("inpaint", ["--mask", "GREY"], "holds other values than 0 and 1"),
+        ("inpaint", ["--images", "EMPTY"], "holds no images"),
+        ("inpaint", ["--images", "MASK"], r"shape \(4, 4\)"),
         ("resample", ["--sweeps", "10", "5"], "--sweeps 10 5 do not rise"),
         ("resample", ["--sweeps", "3"], "3 sweeps are too few"),
         ("resample", ["--count", "400"], "digits has 360 images"),
@@ -467,7 +497,7 @@ def test_what_a_command_cannot_use(run, tmp_path, command, arguments, message):
         ["sample", "--sweeps", "0"],
         ["sample", "--start", "ones"],
         ["sample", "--anneal", "2"],
-        ["recall", "--share", "1.5"],
+        ["inpaint", "--share", "1.5"],
         ["resample", "--count", "1"],
     ],
 )

@@ -42,7 +42,7 @@ def dense_network(parameters, ctx, dtype="float64"):
     )
     network.initialize(ctx=ctx)
     network.cast(dtype)
-    for machine, values in zip(network.machines, parameters):
+    for machine, values in zip(network.rbms, parameters):
         for name, value in zip(LEARNED, values):
             getattr(machine, name).set_data(mx.nd.array(value, dtype=dtype))
     return network
@@ -70,7 +70,7 @@ def assert_alike(ours, theirs, rtol=1e-4, atol=1e-4):
 
 def test_up_and_down_are_the_machines_one_after_the_other(ctx, generator):
     network, data = network_of(generator, ctx), images(generator, ctx)
-    first, second, top = network.machines
+    first, second, top = network.rbms
     low = first.mean_hidden(data)
     middle = second.mean_hidden(low)
     high = top.mean_hidden(middle.reshape((6, 5)))
@@ -85,7 +85,7 @@ def test_up_and_down_are_the_machines_one_after_the_other(ctx, generator):
     assert restored.shape == data.shape
     np.testing.assert_allclose(network.transform(data).asnumpy(), high.asnumpy() / 3, rtol=1e-6)
     np.testing.assert_array_equal(network.up(data.flatten()).asnumpy(), high.asnumpy())
-    assert DeepBeliefNetwork(network.machines[:1]).transform(data).shape == (6, 32)
+    assert DeepBeliefNetwork(network.rbms[:1]).transform(data).shape == (6, 32)
 
 
 def test_up_by_samples(ctx, generator):
@@ -109,12 +109,12 @@ def test_generation_is_of_the_top_machine_and_one_pass_down(ctx, generator):
         mx.random.seed(key)
         drawn = network.generate(start, 3, sampled=sampled)
         mx.random.seed(key)
-        top = network.machines[-1]
+        top = network.rbms[-1]
         carried = top.reconstruct(start, 3, sampled=sampled)
         expected = network.down(top.mean_visible(top.mean_hidden(carried)), 2)
         assert drawn.shape == (5, *SHAPE) and drawn.context == ctx
         np.testing.assert_array_equal(drawn.asnumpy(), expected.asnumpy())
-    assert DeepBeliefNetwork(network.machines[:1]).generate(images(generator, ctx), 1).shape == (6, *SHAPE)
+    assert DeepBeliefNetwork(network.rbms[:1]).generate(images(generator, ctx), 1).shape == (6, *SHAPE)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -160,7 +160,7 @@ def test_detached_joint_derivatives_are_the_greedy_ones(ctx, generator, mode, sa
     ours = gradients(network, lambda: loss(data).mean())
     mx.random.seed(key)
     value, greedy, inputs = 0, {}, data
-    for machine in network.machines:
+    for machine in network.rbms:
         alone = ContrastiveFreeEnergy(machine, sweeps=2, sampled=sampled)
         inputs, hidden = inputs.reshape((-1, *machine.visible_shape)), []
 
@@ -211,7 +211,7 @@ def test_joint_derivatives_reach_the_layers_below_where_asked_for(ctx, generator
         value = loss(x).mean().asscalar()
         assert value == pytest.approx(total_loss(parameters, data, reconstructions), abs=1e-6)
         slopes[detach] = gradients(network, lambda loss=loss, x=x: loss(x).mean())
-    for machine, values in zip(network.machines, parameters):
+    for machine, values in zip(network.rbms, parameters):
         for name, value in zip(LEARNED, values):
             exact = np.empty(value.shape)
             for place in np.ndindex(value.shape):
@@ -223,7 +223,7 @@ def test_joint_derivatives_reach_the_layers_below_where_asked_for(ctx, generator
                 exact[place] = (ends[0] - ends[1]) / 2e-5
             key = getattr(machine, name).name
             np.testing.assert_allclose(slopes[False][key], exact, rtol=1e-5, atol=1e-8)
-            reaches_below = machine is not network.machines[-1] and name != "visible_layer_bias"
+            reaches_below = machine is not network.rbms[-1] and name != "visible_layer_bias"
             assert (np.abs(slopes[True][key] - exact).max() > 1e-4) == reaches_below
 
 
@@ -238,7 +238,7 @@ def test_joint_training_brings_reconstructions_nearer(ctx, generator, mode, deta
     trainer = mx.gluon.Trainer(network.collect_params(), "adam", {"learning_rate": 0.03})
 
     def error():
-        return (network.machines[0].reconstruct(data) - data).square().mean().asscalar()
+        return (network.rbms[0].reconstruct(data) - data).square().mean().asscalar()
 
     before = error()
     for _ in range(40):
@@ -252,7 +252,7 @@ def test_joint_training_brings_reconstructions_nearer(ctx, generator, mode, deta
 def test_greedy_training_of_one_layer_leaves_the_others_alone(ctx, generator):
     network, data = network_of(generator, ctx), images(generator, ctx)
     before = {name: parameter.data().asnumpy() for name, parameter in network.collect_params().items()}
-    machine = network.machines[1]
+    machine = network.rbms[1]
     loss = ContrastiveFreeEnergy(machine)
     trainer = mx.gluon.Trainer(machine.collect_params(), "adam", {"learning_rate": 0.03})
     with mx.autograd.record():
@@ -274,7 +274,7 @@ def test_nothing_warns(ctx, generator, mode):
         loss = JointContrastiveFreeEnergy(network)
         if MODES[mode] is not None:
             loss.hybridize(**MODES[mode])
-        assert network(data).shape == (6, 4) and network.machines[0](data).shape == (6, 8, 2, 2)
+        assert network(data).shape == (6, 4) and network.rbms[0](data).shape == (6, 8, 2, 2)
         assert loss(data).shape == (6,)
         loss.collect_params()
 

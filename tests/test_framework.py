@@ -268,7 +268,7 @@ def test_chosen_context_computes():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Versions
+# Arrays
 
 
 def test_a_view_keeps_its_array_alive():
@@ -304,6 +304,10 @@ def test_a_product_is_stored_as_asked(how, expected):
     left, right = np.array([[1, 2], [1, 2]], "float32"), np.array([[3, 3], [4, 4]], "float32")
     assign_product(target, how, left, right)
     np.testing.assert_array_equal(target.asnumpy(), np.full((2, 2), expected))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Versions
 
 
 def test_versions_name_what_is_installed():

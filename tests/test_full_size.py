@@ -31,7 +31,7 @@ def test_one_step_at_full_size(preset, generator):
     for parameter, old in zip(parameters, before):
         new = parameter.data().asnumpy()
         assert np.isfinite(new).all() and (new != old).any(), parameter.name
-    size = int(np.prod(network.machines[-1].hidden_shape))
+    size = int(np.prod(network.rbms[-1].hidden_shape))
     features = networks.features(network, description, images)
     assert features.shape == (2, size) and ((features >= 0) & (features <= 1)).all()
 
@@ -40,6 +40,6 @@ def test_the_stacks_are_those_of_the_paper():
     """Hwang, Hwang & Jo 2020: 256 channels of 4 x 4 below 4096-1000-500-200-100; the classifier ends with them."""
     for preset, flags in LARGE.items():
         network = networks.build(networks.describe((3, *flags["image_size"]), flags["channels"], flags["dense"]))
-        shapes = [machine.hidden_shape for machine in network.machines]
+        shapes = [machine.hidden_shape for machine in network.rbms]
         assert shapes[len(flags["channels"]) - 1] == (256, 4, 4), preset
         assert flags["dense"] == ([] if preset == "caltech-101" else [1000, 500, 200, 100])

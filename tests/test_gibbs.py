@@ -345,7 +345,16 @@ def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, gener
         samples, total, start = mx.nd.array(visible, ctx=ctx), 0, 0
         for stop in stops:
             samples, grown = gibbs.anneal_with_weights(
-                parameters(machine, ctx), samples, betas, start, stop, 2, nd_base, group, key=[seed], engine=engine
+                parameters(machine, ctx),
+                samples,
+                betas,
+                start,
+                stop,
+                sweeps=2,
+                base_visible_bias=nd_base,
+                softmax_group=group,
+                key=[seed],
+                engine=engine,
             )
             total, start = total + grown, stop
         return samples.asnumpy(), total

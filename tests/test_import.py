@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_framework import fails_to_load, make_site, run_python
+from sites import fails_to_load, make_site, run_python
 
 import gluon_rbm
 from gluon_rbm.backend import devices, import_hook, shutdown
@@ -172,6 +172,35 @@ def test_the_warning_of_two_wheels_names_the_line_of_the_import(tmp_path):
     (site / "program.py").write_text("import gluon_rbm\n\nimport mxnet\n")
     done = run_python(site, "import program")
     assert done.stderr.splitlines()[0].startswith(str(site / "program.py") + ":3: RuntimeWarning: 2 builds of MXNet")
+
+
+# A server's part of MXNet: it says what it is asked for, and is sent one message.
+FAKE_SERVER = """
+import os
+print("imported as", os.environ["DMLC_ROLE"])
+class kv:
+    handle = None
+    create = staticmethod(lambda kind: print("store", kind) or kv)
+class base:
+    check_call = staticmethod(lambda status: None)
+    class _LIB:
+        MXKVStoreRunServer = staticmethod(lambda handle, controller, _: controller(0, b"a pickle", None))
+"""
+
+
+def test_a_plain_import_serves_in_a_server_and_refuses_messages(tmp_path):
+    code = """
+import os, gluon_rbm
+from gluon_rbm.backend import heartbeat
+heartbeat.attend = lambda: print("attended as", os.environ["DMLC_ROLE"])
+os.environ["DMLC_ROLE"] = "server"
+import mxnet
+print("never")
+"""
+    done = run_python(make_site(tmp_path, mxnet=FAKE_SERVER), code)
+    assert done.stderr == "server: refused a message: this server only adds\n"
+    assert done.stdout == "attended as server\nimported as worker\nstore dist\n"
+    assert done.returncode == 0
 
 
 # --- The end of a process ---------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 """Round trips through every format, bit by bit; energies of foreign formulas by brute force; files that are none."""
 
 import itertools
+import json
 import os
 import pickle
+import struct
 
-import joblib
 import numpy as np
 import pytest
 import reference
+import safetensors.numpy
 from sklearn.neural_network import BernoulliRBM
 
 from gluon_rbm.__main__ import main
@@ -18,7 +20,7 @@ from gluon_rbm.models import interchange
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_model
 
-ON_DISK = ("params", "npz", "sklearn", "pydeep")
+ON_DISK = ("params", "npz", "sklearn", "pydeep", "safetensors")
 
 
 @pytest.fixture
@@ -44,15 +46,17 @@ def test_the_way_through_two_formats_and_back_changes_no_bit(first, second, mach
 
 def test_labels_are_kept_where_they_can_be(machine, tmp_path, capsys):
     interchange.write(tmp_path / "a.params", machine, 2, "params")
-    for source, target, form in (("a.params", "b.npz", "npz"), ("b.npz", "c.params", "params")):
+    way = [("a.params", "b.npz", "npz"), ("b.npz", "b.safetensors", "safetensors"),
+           ("b.safetensors", "c.params", "params")]  # fmt: skip
+    for source, target, form in way:
         assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--format", form]) == 0
     parameters, num_classes = read_model(tmp_path / "c.params")
     assert_same(parameters, machine)
     assert num_classes == 2 and "6 visible, of which 2 are a label" in capsys.readouterr().out
-    for form in ("sklearn", "pydeep", "joblib"):
+    for form in ("sklearn", "pydeep"):
         assert main(["convert", str(tmp_path / "a.params"), str(tmp_path / "d"), "--format", form]) == 2
-        assert one_line(capsys).endswith("the format %s knows no labels; choose --format npz or params"
-                                         % form.replace("joblib", "sklearn"))  # fmt: skip
+        expected = "the format %s knows no labels; choose --format npz, safetensors or params" % form
+        assert one_line(capsys).endswith(expected)
         assert not (tmp_path / "d").exists()
 
 
@@ -63,8 +67,6 @@ def test_bernoulli_rbm_there_and_back(machine, generator, tmp_path):
     np.testing.assert_allclose(rbm.transform(visible), expected, rtol=1e-6)
     assert_same(interchange.from_bernoulli_rbm(rbm), machine)
     rbm.partial_fit(visible)  # it goes on
-    interchange.write(tmp_path / "rbm.joblib", machine, form="joblib")
-    assert_same(interchange.from_bernoulli_rbm(joblib.load(tmp_path / "rbm.joblib")), machine)
     fitted = BernoulliRBM(3, n_iter=2, random_state=0).fit(visible)  # float64
     found = interchange.from_bernoulli_rbm(fitted)
     np.testing.assert_allclose(found.interaction_weight.asnumpy(), fitted.components_.T, rtol=1e-7)
@@ -185,3 +187,120 @@ def test_pickles_and_torn_and_missing_files_are_refused_and_never_run(tmp_path, 
     assert not (tmp_path / "sprung").exists() and not (tmp_path / "target").exists()
     assert main(["convert", str(tmp_path / "whole.npz"), str(tmp_path / "no" / "where")]) == 2
     assert "choose another TARGET" in one_line(capsys)
+
+
+# --- safetensors ------------------------------------------------------------------------------------------------------
+
+
+def test_safetensors_of_ours_are_what_the_library_reads(machine, tmp_path):
+    """Whatever the strides of the parameters are: the library itself takes memory in order."""
+    turned = machine._replace(interaction_weight=np.asfortranarray(machine.interaction_weight))
+    interchange.write(tmp_path / "a.safetensors", turned, 2, "safetensors")
+    found = safetensors.numpy.load_file(tmp_path / "a.safetensors")
+    assert_same([found.pop(name) for name in Parameters._fields], machine)
+    np.testing.assert_array_equal(found.pop("aux_label_classes"), np.arange(2, dtype=np.float32))
+    assert not found
+
+
+@pytest.mark.parametrize("form", ["npz", "sklearn", "pydeep"])
+def test_safetensors_of_others_are_read_under_any_name(form, machine, tmp_path):
+    arrays = {name: np.ascontiguousarray(array) for name, array in interchange.to_arrays(machine, form=form).items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "model", metadata={"format": "np", "by": "another"})
+    parameters, num_classes = interchange.read(tmp_path / "model")
+    assert_same(parameters, machine)
+    assert num_classes == 0
+
+
+def test_float64_in_safetensors_is_rounded(machine, tmp_path):
+    arrays = {name: array.astype(np.float64) + 1e-12 for name, array in machine._asdict().items()}
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors")
+    expected = [array.astype(np.float32) for array in arrays.values()]
+    assert_same(interchange.read(tmp_path / "model.safetensors")[0], expected)
+
+
+def tensors(header, content=bytes(44), length=None):
+    """A file of that header, JSON or text, and content: by default of a(3), b(2) and W(3, 2)."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + content
+
+
+def entry(start, stop, *shape, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, stop]}
+
+
+SOUND = dict(zip(Parameters._fields, (entry(0, 12, 3), entry(12, 20, 2), entry(20, 44, 3, 2))))
+HOSTILE = {
+    "empty": b"",
+    "short": b"\1\0\0",
+    "no header": bytes(8),
+    "a header longer than the file": tensors(SOUND, length=10**6),
+    "a header without end": tensors(SOUND, length=2**63),
+    "torn": tensors(SOUND)[:-1],
+    "too long": tensors(SOUND) + b"\0",
+    "no JSON": tensors("{" * 50),
+    "deep JSON": tensors('{"a":' * 100000),
+    "a list": tensors("[]"),
+    "not UTF-8": struct.pack("<Q", 4) + b'{"\xff\xfe',
+    "offsets beyond the end": tensors({**SOUND, "interaction_weight": entry(20, 2**40, 2**19, 2**19)}),
+    "offsets that overlap": tensors({**SOUND, "hidden_layer_bias": entry(0, 8, 2)}),
+    "offsets backwards": tensors({**SOUND, "hidden_layer_bias": entry(20, 12, 2)}),
+    "negative offsets": tensors({**SOUND, "visible_layer_bias": entry(-12, 0, 3)}),
+    "a shape that overflows": tensors({**SOUND, "interaction_weight": entry(20, 44, 2**62, 2**62)}),
+    "a shape that is not the content's": tensors({**SOUND, "interaction_weight": entry(20, 44, 3, 3)}),
+    "an unknown type": tensors({**SOUND, "interaction_weight": entry(20, 44, 3, 2, dtype="F99")}),
+    "a type that NumPy has not": tensors({**SOUND, "interaction_weight": entry(20, 44, 3, 4, dtype="BF16")}),
+    "whole numbers": tensors({**SOUND, "interaction_weight": entry(20, 44, 3, 2, dtype="I32")}),
+    "NaN": tensors(SOUND, b"\xff" * 44),
+    "other names": tensors({"weight": entry(0, 44, 11)}),
+    "no arrays": tensors({}, b""),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_safetensors_are_refused_in_one_line(name, tmp_path, capsys):
+    (tmp_path / "bad.safetensors").write_bytes(HOSTILE[name])
+    assert main(["convert", str(tmp_path / "bad.safetensors"), str(tmp_path / "target")]) == 2
+    assert "bad.safetensors" in one_line(capsys)
+    assert not (tmp_path / "target").exists()
+
+
+def test_sound_safetensors_by_hand_are_read(tmp_path):
+    (tmp_path / "sound").write_bytes(tensors(SOUND))
+    assert_same(
+        interchange.read(tmp_path / "sound")[0], [np.zeros(shape, np.float32) for shape in ((3,), (2,), (3, 2))]
+    )
+
+
+def test_a_pickle_called_safetensors_is_not_run(tmp_path, capsys):
+    (tmp_path / "trap.safetensors").write_bytes(pickle.dumps({"a": 1}))
+    (tmp_path / "loop.safetensors").mkdir()
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    for name, message in (("trap", "not a whole .safetensors file"), ("loop", "cannot be read"),
+                          ("pipe", "no ordinary file"), ("nothing", "cannot be read (No such file")):  # fmt: skip
+        assert main(["convert", str(tmp_path / (name + ".safetensors")), str(tmp_path / "target")]) == 2
+        assert message in one_line(capsys)
+
+
+def test_changed_safetensors_are_read_or_refused_and_nothing_else(machine, generator, tmp_path):
+    interchange.write(tmp_path / "sound", machine, 2, "safetensors")
+    sound, path = (tmp_path / "sound").read_bytes(), tmp_path / "changed.safetensors"
+    seen = 0
+    for _ in range(300):
+        content = bytearray(sound)
+        for place in generator.integers(0, generator.choice([16, len(sound)]), generator.integers(1, 4)):
+            content[place] = generator.integers(256)
+        path.write_bytes(content[: generator.integers(len(content) // 2, 2 * len(content))])
+        try:
+            parameters, num_classes = interchange.read(path)
+        except InputError as error:
+            seen += "\n" not in str(error)
+        else:
+            assert parameters.num_visible == 6 and parameters.num_hidden == 4 and num_classes in (0, 2)
+            seen += 1
+    assert seen == 300
+
+
+def test_unknown_formats_are_refused(machine, tmp_path):
+    with pytest.raises(InputError, match="unknown format 'joblib'; choose params, npz, sklearn, pydeep, safetensors"):
+        interchange.write(tmp_path / "rbm", machine, form="joblib")
+    assert not (tmp_path / "rbm").exists()

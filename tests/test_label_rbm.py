@@ -329,7 +329,7 @@ def test_drawing_goes_on_from_the_start(engine, seed, generator):
     pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((NUM_CLASSES, PIXELS))])
     model = parameters((np.repeat([-20.0, 0], [PIXELS, NUM_CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
     start = generator.integers(0, 2, (60, PIXELS))
-    chains = draw_classes(model, [0, 1, 2] * 20, NUM_CLASSES, 3, mx.nd.array(start), key=[seed], engine=engine)
+    chains = draw_classes(model, [0, 1, 2] * 20, NUM_CLASSES, 3, start=mx.nd.array(start), key=[seed], engine=engine)
     np.testing.assert_array_equal(chains.visible_sample.asnumpy(), start)
 
 

@@ -1,19 +1,52 @@
 """The rooms of docs/design.md: an import points down, and each foreign framework has one door."""
 
 import ast
+import re
+from pathlib import Path
 
 import pytest
-from sources import SOURCES
 
-# From the top down. `gluon_rbm.errors` and `gluon_rbm/__init__.py` lie below all of them.
-ROOMS = ("cli", "estimators", "training", "evaluation", "likelihood", "sampling", "models", "data", "backend")
-SCRIPTS = ("binary_rbm_gluon", "binary_rbm_module", "gluon_rbm.__main__")
+ROOT = Path(__file__).parents[1]
+
+# From the top down: packages, and the modules that stand alone. What shares a line does not import each other.
+FLOORS = (
+    ("binary_rbm_gluon", "binary_rbm_module", "gluon_rbm.__main__", "gluon_rbm"),
+    ("gluon_rbm.cli",),
+    ("gluon_rbm.estimators",),
+    ("gluon_rbm.training",),
+    ("binary_rbm",),
+    ("ais", "gluon_rbm.evaluation"),
+    ("gluon_rbm.likelihood",),
+    ("gluon_rbm.sampling",),
+    ("gluon_rbm.models",),
+    ("gluon_rbm.data",),
+    ("gluon_rbm.backend",),
+    ("gluon_rbm.errors",),
+)
+ALONE = ("ais", "binary_rbm", "binary_rbm_gluon", "binary_rbm_module")
 DOORS = {"mxnet": "gluon_rbm.backend.framework", "matplotlib": "gluon_rbm.evaluation.plots"}
+
+# None where the tests stand alone, beside an installed wheel: then there is nothing to read.
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", ""): path
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("gluon_rbm/**/*.py")]
+    if path.name != "setup.py"
+}
+DESIGN = ROOT / "docs" / "design.md"
+
+
+def statements(nodes):
+    """All statements and expressions but those that only a type checker reads."""
+    for node in nodes:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from statements(ast.iter_child_nodes(node))
 
 
 def imported_names(path):
     """Every name imported anywhere in the file, inside functions too: modules, and `module.name` for `from` imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -21,44 +54,33 @@ def imported_names(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own_module(name):
-    """The module of this project that an imported name belongs to, or None."""
-    return next((module for module in (name, name.rpartition(".")[0]) if module in SOURCES), None)
-
-
 def used_by(module):
-    return {own_module(name) for name in imported_names(SOURCES[module])} - {None}
+    """The modules of this project that a module imports. (`gluon_rbm.__version__` is there before anything else.)"""
+    names = set(imported_names(SOURCES[module])) - {"gluon_rbm.__version__"}
+    return {owner for name in names for owner in [name, name.rpartition(".")[0]] if owner in SOURCES} - {"gluon_rbm"}
 
 
-def height(module):
-    """How far up a module lies: scripts, rooms, what is below them."""
-    if module in SCRIPTS:
-        return len(ROOMS) + 1
-    if module in ("binary_rbm", "ais"):  # beside the package: `binary_rbm` between two of its rooms
-        return (
-            len(ROOMS) - ROOMS.index("evaluation") - 0.5 if module == "binary_rbm" else height("gluon_rbm.evaluation")
-        )
-    room = module.split(".")[1] if "." in module else None
-    return len(ROOMS) - ROOMS.index(room) if room in ROOMS else 0
+def floor(module):
+    """The floor of a module, counted from the top, and its room."""
+    room = module if module in ("gluon_rbm", "gluon_rbm.__main__") else ".".join(module.split(".")[:2])
+    return next((number, room) for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
-# `gluon_rbm/__init__.py` names what is in the rooms for type checkers; what it imports, tests/test_import.py sees.
-@pytest.mark.parametrize("module", [module for module in SOURCES if module != "gluon_rbm"])
-def test_imports_point_down(module):
-    above = [other for other in used_by(module) if height(other) > height(module)]
-    assert sorted(above) == []
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_point_down_between_rooms(module):
+    (here, room), others = floor(module), {other: floor(other) for other in used_by(module)}
+    assert sorted(other for other, (there, its) in others.items() if its != room and there <= here) == []
 
 
-@pytest.mark.parametrize(
-    "module", [module for module in SOURCES if module.startswith("gluon_rbm.") and module not in SCRIPTS]
-)
-def test_the_package_imports_no_script(module):
+@pytest.mark.parametrize("module", [module for module in SOURCES if module not in ALONE])
+def test_the_package_imports_no_script_and_ais_never(module):
+    """Only the learners import what stands beside the package."""
     allowed = {"binary_rbm"} if module == "gluon_rbm.training.learners" else set()
-    assert used_by(module) & {*SCRIPTS, "ais", "binary_rbm"} - allowed == set()
+    assert used_by(module) & {*ALONE} - allowed == set()
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    below = {module: used_by(module) - {"gluon_rbm"} for module in SOURCES}
+    below = {module: used_by(module) for module in SOURCES}
     while below:
         free = [module for module, used in below.items() if not used & below.keys() - {module}]
         assert free, sorted(below)
@@ -69,3 +91,10 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_foreign_frameworks_come_through_their_door(module):
     used = {name.partition(".")[0] for name in imported_names(SOURCES[module])}
     assert [foreign for foreign, door in DOORS.items() if foreign in used and module != door] == []
+
+
+@pytest.mark.skipif(not DESIGN.exists(), reason="the tests stand alone, without docs/")
+def test_the_picture_in_the_design_page_shows_these_floors():
+    picture = re.search(r"## Rooms.*?```\n(.*?)```", DESIGN.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    rows = [re.split(r"\s{2,}", line)[0].split(", ") for line in picture.splitlines() if not line.startswith(" ")]
+    assert tuple(tuple(row) for row in rows) == FLOORS

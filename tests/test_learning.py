@@ -5,6 +5,7 @@ import pytest
 import reference
 
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
+from gluon_rbm.backend.arrays import as_operand
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
@@ -140,10 +141,10 @@ def test_gradients_of_costs_are_added_where_that_is_asked_for(ctx, generator):
     targets = [mx.nd.ones(array.shape, ctx=ctx, dtype="float64") for array in once]
     chains = value(rbm, VISIBLE)
     rows = [(v, reference.sigmoid(machine[1] + v @ machine[2])) for v in (chains, data)]
-    operands = [tuple(learning.operand(mx.nd.array(x, ctx=ctx, dtype="float64")) for x in pair) for pair in rows]
+    operands = [tuple(as_operand(mx.nd.array(x, ctx=ctx, dtype="float64")) for x in pair) for pair in rows]
     kept = {name: getattr(rbm, name).data() for name in learning.OFFSETS}
-    weight = learning.operand(rbm.interaction_weight.data())
-    learning.store_gradients(rule, targets, ["add", "null", "add"], *operands, weight, kept)
+    weight = as_operand(rbm.interaction_weight.data())
+    learning.store_gradients(rule, targets, ["add", "null", "add"], *operands, weight=weight, aux_states=kept)
     for target, how, expected in zip(targets, (1, 0, 1), once):
         np.testing.assert_allclose(target.asnumpy(), 1 + how * expected, rtol=1e-9, atol=1e-12)
 

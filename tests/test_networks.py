@@ -29,16 +29,16 @@ def bytes_of(generator, shape):
 
 def test_a_description_becomes_the_stack_it_says():
     network = made(json.loads(json.dumps(COLOUR)))
-    assert [machine.visible_shape for machine in network.machines] == [(3, 8, 8), (4, 4, 4), (24,), (5,)]
-    assert [machine.hidden_shape for machine in network.machines] == [(4, 4, 4), (6, 2, 2), (5,), (3,)]
-    assert {machine.visible_units.maximum for machine in network.machines} == {255}
+    assert [machine.visible_shape for machine in network.rbms] == [(3, 8, 8), (4, 4, 4), (24,), (5,)]
+    assert [machine.hidden_shape for machine in network.rbms] == [(4, 4, 4), (6, 2, 2), (5,), (3,)]
+    assert {machine.visible_units.maximum for machine in network.rbms} == {255}
 
 
 @pytest.mark.parametrize("visible_units", networks.VISIBLE_UNITS)
 @pytest.mark.parametrize("hidden_units", networks.HIDDEN_UNITS)
 def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
     description = networks.describe((1, 4, 4), [2], [3], visible_units=visible_units, hidden_units=hidden_units)
-    below, above = networks.build(description).machines
+    below, above = networks.build(description).rbms
     assert above.visible_units is below.hidden_units
     assert type(below.visible_units).__name__.lower() == visible_units
     assert type(below.hidden_units).__name__ == {"multinary": "Multinary", "relu": "NoisyReLU"}[hidden_units]
@@ -47,13 +47,13 @@ def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "machine 3 .* 7 x 7 cannot be divided by a stride of 2"),
+        ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "RBM 3 .* 7 x 7 cannot be divided by a stride of 2"),
         ({"image_shape": [2, 8, 8]}, "neither grey nor in colour"),
         ({"image_shape": [1, 64], "channels": []}, "neither grey nor in colour"),
         ({"image_shape": []}, "neither grey nor in colour"),
         ({"visible_units": "gaussian", "deviation": 0}, "deviation must be above 0"),
         ({"visible_units": "gaussian", "mean": float("nan")}, "pixels of mean nan"),
-        ({"channels": [], "dense": []}, "at least one machine"),
+        ({"channels": [], "dense": []}, "at least one RBM"),
         ({"channels": [0]}, "give 1 or more"),
         ({"dense": [0]}, "give 1 or more"),
         ({"maximum": 0}, "N >= 1"),
@@ -75,7 +75,7 @@ def test_presets_can_be_built(name):
     shape = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.get(name) or (3, *preset["image_size"])
     network = networks.build(networks.describe(shape, preset["channels"], preset.get("dense", ())))
     if preset.get("dense"):  # the paper's generators
-        assert network.machines[len(preset["channels"])].visible_shape == (4096,)
+        assert network.rbms[len(preset["channels"])].visible_shape == (4096,)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_weights_and_hidden_biases_start_where_the_description_says(seed):
     network = networks.build(description)
     mx.random.seed(seed)
     networks.initialize(network, description)
-    (machine,) = network.machines
+    (machine,) = network.rbms
     weight = machine.interaction_weight.data().asnumpy()
     # 5 standard errors of the deviation of so many normal numbers
     assert abs(weight.std() - 0.1) < 5 * 0.1 / np.sqrt(2 * weight.size)
@@ -194,7 +194,7 @@ def test_weights_and_hidden_biases_start_where_the_description_says(seed):
 def test_whole_values_are_the_nearest_ones():
     images = np.array([[[0, 127], [128, 255]]], np.uint8)
     values = [
-        networks.to_values(images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, whole=True)).ravel()
+        networks.to_values(images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, quantized=True)).ravel()
         for maximum in (1, 3, 255)
     ]
     np.testing.assert_array_equal(values, [[0, 0, 1, 1], [0, 1, 2, 3], [0, 127, 128, 255]])
@@ -204,7 +204,7 @@ def test_pooled_features_are_means_over_squares(generator):
     description = networks.describe((1, 8, 8), [3])
     network = made(description)
     images = bytes_of(generator, (5, 8, 8))
-    hidden = network.machines[0].mean_hidden(mx.nd.array(networks.to_values(images, description))).asnumpy() / 255
+    hidden = network.rbms[0].mean_hidden(mx.nd.array(networks.to_values(images, description))).asnumpy() / 255
     expected = [
         hidden[:, :, top : top + 2, left : left + 2].mean(axis=(2, 3)) for top in (0, 2) for left in (0, 2)
     ]  # places from the top left on, of every filter

@@ -101,7 +101,9 @@ def test_tempering_and_annealing_cross_to_modes_that_plain_chains_do_not(ctx, en
     def all_on(chains):
         return chains.visible_sample.asnumpy().min(axis=1).mean()
 
-    crossed = all_on(parallel_tempering(machine, zeros, 400, [seed], 12, swap_every=1, engine=engine).chains)
+    crossed = all_on(
+        parallel_tempering(machine, zeros, 400, [seed], num_temperatures=12, swap_every=1, engine=engine).chains
+    )
     assert crossed == pytest.approx(exact[-1], abs=5 * 0.5 / np.sqrt(1000) + 0.02)
     assert all_on(sample_chains(machine, zeros, 400, [seed], engine=engine)) < 0.5 * exact[-1]
     assert all_on(simulated_annealing(machine, zeros, 400, [seed], engine=engine)) > 0.1
@@ -114,11 +116,19 @@ def test_swap_rates_are_right(ctx, engine, seed, generator):
     slopes = reference.uphill_slopes(*machine, base)
     accepted = np.minimum(1, np.exp(0.25 * (slopes[:, None] - slopes[None, :])))
     rates = parallel_tempering(
-        parameters(machine, ctx), np.zeros((CHAINS, 4)), 200, [seed], 4, 0.25, 20, base_visible_bias=base, engine=engine
+        parameters(machine, ctx),
+        np.zeros((CHAINS, 4)),
+        200,
+        [seed],
+        num_temperatures=4,
+        lowest_beta=0.25,
+        swap_every=20,
+        base_visible_bias=base,
+        engine=engine,
     ).swap_rates
     for rate, left, right in zip(rates, exact, exact[1:]):
         assert rate == pytest.approx(left @ accepted @ right, abs=5 * 0.5 / np.sqrt(CHAINS))
-    never = parallel_tempering(parameters(machine, ctx), np.zeros((2, 4)), 5, [seed], 3, engine=engine)
+    never = parallel_tempering(parameters(machine, ctx), np.zeros((2, 4)), 5, [seed], num_temperatures=3, engine=engine)
     assert np.isnan(never.swap_rates).all() and never.chains.visible_sample.shape == (2, 4)
 
 
@@ -140,7 +150,10 @@ def test_arrays_of_either_kind_and_one_key_one_result(ctx, engine, seed, generat
 def test_starts(ctx, seed, generator):
     machine = parameters(reference.random_machine(4, 2, generator), ctx)
     images, base = generator.random((3, 4)).astype(np.float32), generator.normal(size=4)
-    starts = {kind: initial_visible(machine, kind, CHAINS, [seed], images, base).asnumpy() for kind in STARTS}
+    starts = {
+        kind: initial_visible(machine, kind, CHAINS, [seed], images=images, base_visible_bias=base).asnumpy()
+        for kind in STARTS
+    }
     np.testing.assert_array_equal(starts["zeros"], np.zeros((CHAINS, 4)))
     np.testing.assert_array_equal(starts["images"], images[np.arange(CHAINS) % 3])
     for kind, probability in (("random", np.full(4, 0.5)), ("base", reference.sigmoid(base))):
@@ -161,7 +174,7 @@ def test_masks(seed):
     ):
         expected = np.ones(shape)
         expected[dropped] = 0
-        np.testing.assert_array_equal(make_mask(kind, shape, share=0.3).reshape(shape), expected, kind)
+        np.testing.assert_array_equal(make_mask(kind, shape, fraction=0.3).reshape(shape), expected, kind)
     at_random = make_mask("random", (10, 10, 3), 0.37, [seed]).reshape(100, 3)
     assert (at_random[:, :1] == at_random).all() and at_random[:, 0].sum() == 63
     np.testing.assert_array_equal(make_mask("random", (10, 10, 3), 0.37, [seed]).reshape(100, 3), at_random)
@@ -234,8 +247,8 @@ def test_errors():
         ("a part is 0", lambda: parallel_tempering(machine, two, 1, [1], swap_every=0)),
         ("no mask 'middle'; choose one of top", lambda: make_mask("middle", (2, 3))),
         ("share to drop is 1.1", lambda: make_mask("top", (2, 3), 1.1)),
-        ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: inpaint(machine, two, 1, [1], np.ones(5))),
-        ("other values than 0 and 1", lambda: inpaint(machine, two, 1, [1], np.full(6, np.nan))),
+        ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: inpaint(machine, two, 1, [1], mask=np.ones(5))),
+        ("other values than 0 and 1", lambda: inpaint(machine, two, 1, [1], mask=np.full(6, np.nan))),
         ("sweeps is 0", lambda: inpaint(machine, two, 0, [1])),
     ]:
         with pytest.raises(InputError, match=message):

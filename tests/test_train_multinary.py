@@ -82,7 +82,7 @@ def test_networks_of_dense_machines_only(tmp_path, generator, arguments, colour)
     small = ["--dataset", tmp_path / "images.npy", "--no-cuda", "--dense", 5, 3, "--batch-size", 7, "--num-epoch", 1]
     assert run(tmp_path / "run", *arguments, small=map(str, small)) == 0
     network, description = networks.read(tmp_path / "run")
-    assert [machine.hidden_shape for machine in network.machines] == [(5,), (3,)]
+    assert [machine.hidden_shape for machine in network.rbms] == [(5,), (3,)]
     assert description["image_shape"] == [3 if colour else 1, 4, 6]
     for name in ("filters.png", "showcase.png"):
         assert Image.open(tmp_path / "run" / name).size[0] > 100
@@ -302,7 +302,7 @@ def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, caps
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--channels", 3, 3, 3, 3], "machine 4 of the network: images of 1 x 1 cannot be divided by a stride of 2"),
+        (["--channels", 3, 3, 3, 3], "RBM 4 of the network: images of 1 x 1 cannot be divided by a stride of 2"),
         (["--channels", 3, "--stride", 3, "--kernel", 3], "cannot be divided by a stride of 3"),
         (["--batch-size", 438], "437 training images for a --batch-size of 438"),
         (["--held-out", 1437], "cannot be held out"),

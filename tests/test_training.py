@@ -443,7 +443,7 @@ def test_only_our_own_unfinished_files_are_removed(tmp_path):
     for name in [*ours, *others]:
         (tmp_path / name).write_text("x")
     run_folder.RunFolder(str(tmp_path), "x", False).close()
-    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    assert sorted(os.listdir(tmp_path)) == sorted([".lock", *others])
 
 
 def test_a_full_disk(script, tmp_path, capsys, monkeypatch):

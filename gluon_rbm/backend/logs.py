@@ -1,8 +1,8 @@
 """The lines that the package says, through the standard library's `logging`.
 
-A module says a line by `logger = logging.getLogger(__name__)` and `logger.info(...)`. A program that imports the package
-hears nothing unless it configures `logging` itself. A command line calls `configure`: then each message goes, bare, to
-standard output, and warnings and errors go to standard error.
+A module says a line by `logger = logging.getLogger(__name__)` and `logger.info(...)`. A program that imports the
+package hears nothing unless it configures `logging` itself. A command line calls `configure`: then each message goes,
+bare, to standard output, and warnings and errors go to standard error.
 
 This module imports neither MXNet nor tqdm, so that `doctor` can speak where they are missing.
 """

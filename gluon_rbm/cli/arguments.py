@@ -1,6 +1,9 @@
 """Arguments of command lines: a parser whose errors are one line, and numbers that are checked."""
 
+from __future__ import annotations
+
 import argparse
+from typing import Any, Callable, NoReturn
 
 from gluon_rbm.errors import one_line
 
@@ -12,14 +15,14 @@ _FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
 class OneLineParser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, one_line("%s: error: %s (see --help)" % (self.prog, message)) + "\n")
 
 
-def number(kind, sound, expected):
+def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
     """A `type` for `add_argument`: texts to numbers of a kind that are `sound`, which means what `expected` says."""
 
-    def convert(text):
+    def convert(text: str) -> Any:
         value = kind(text)
         if not sound(value):  # NaN is to fail, too
             raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
@@ -29,7 +32,7 @@ def number(kind, sound, expected):
     return convert
 
 
-def at_least(lowest, kind):
+def at_least(lowest: float, kind: type) -> Callable[[str], Any]:
     """A `type`: an int below 2^31, or a finite float, of at least `lowest`."""
     limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
     return number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))

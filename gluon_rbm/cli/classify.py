@@ -1,49 +1,63 @@
-"""The command `classify`: which class each image has, by the exact class posterior of a machine with labels."""
+"""The command `classify`: which class each image has, by the exact class posterior of an RBM with labels."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.cli import command
+from gluon_rbm.backend.arrays import from_host, to_numpy
+from gluon_rbm.cli import inputs
+from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models import label_rbm
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.cli.inputs import AddArgument
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "which class images have: the exact class posterior of a model that was trained with --labels"
 
 _ROWS_AT_ONCE = 1000
 
 
-def add_arguments(add):
-    command.add_common(add, "classify")
+def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command."""
+    inputs.add_common(add, "classify")
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Classify all images of --part, and count how often each class is taken for each."""
-    results = command.Results(args, "png", "json", "npz")
-    parameters, num_classes = command.load_model(args, labels=True)
+    results = Results(args, "png", "json", "npz")
+    parameters, num_classes = inputs.joint_model_from(args)
     if not num_classes:
         raise InputError("%s is a model without labels; train one with --labels" % args.model)
-    data = command.load_data(args, parameters.num_visible - num_classes)
+    data = inputs.data_from(args, parameters.num_visible - num_classes)
     images, labels = datasets.split_of(data, args.part)
     if labels is None:
         raise InputError("%s has no labels to compare with; name a data set that has" % args.dataset)
     context = parameters.interaction_weight.context
     log_posterior = np.concatenate(
         [
-            label_rbm.class_log_posterior(parameters, from_host(rows, context), num_classes).asnumpy()
+            to_numpy(label_rbm.class_log_posterior(parameters, from_host(rows, context), num_classes))
             for rows in iterate_batches(images, data.maximum, _ROWS_AT_ONCE)
         ]
     )
     counts = np.zeros((num_classes, num_classes), int)
     np.add.at(counts, (labels, log_posterior.argmax(axis=1)), 1)
     figures = {**label_rbm.Classification.of(log_posterior, labels)._asdict(), "confusion": counts.tolist()}
-    print(
-        "%(num_images)d images: error %(error).4f +- %(standard_error).4f, log p(label | pixels) %(log_posterior).4f"
-        % figures
+    logger.info(
+        "%(num_images)d images: error %(error).4f +- %(standard_error).4f, log p(label | pixels) %(log_posterior).4f",
+        figures,
     )
     title = "%s, %s: %.2f %% classified wrongly" % (args.dataset, args.part, 100 * figures["error"])
     pictures = {"png": plots.confusion(counts, title)}

@@ -1,28 +1,39 @@
 """The command `convert`: a model from or for elsewhere."""
 
+from __future__ import annotations
+
+import logging
 import os
+from typing import TYPE_CHECKING
 
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.models import interchange
 from gluon_rbm.models.files import PARAMETERS, parameter_file
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.cli.inputs import AddArgument
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "a model from or for elsewhere: plain arrays, scikit-learn's BernoulliRBM, PyDeep"
 
 
-def add_arguments(add):
-    add("source", metavar="SOURCE", help="a run folder, a file rbm.params, or a .npz archive in one of the formats")
+def add_arguments(add: AddArgument) -> None:
+    add("source", metavar="SOURCE", help="a run folder, or a file in one of the formats")
     add("target", metavar="TARGET", help="the file to write")
     add(
         "--format",
         choices=interchange.FORMATS,
         default="npz",
-        help="params: as rbm.params; npz, sklearn, pydeep: archives of arrays; joblib: a pickled BernoulliRBM",
+        help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library",
     )
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Read a model in whatever format it is in, and write it in another.
 
     Raises InputError where the source would be lost, or a run folder its parameters.
@@ -34,5 +45,5 @@ def run(args):
     parameters, num_classes = interchange.read(args.source)
     interchange.write(args.target, parameters, num_classes, args.format)
     label = ", of which %d are a label" % num_classes if num_classes else ""
-    print("%d visible%s, %d hidden units" % (parameters.num_visible, label, parameters.num_hidden))
-    print("written: %s" % one_line(args.target))
+    logger.info("%d visible%s, %d hidden units", parameters.num_visible, label, parameters.num_hidden)
+    logger.info("written: %s", one_line(args.target))

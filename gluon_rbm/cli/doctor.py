@@ -4,21 +4,29 @@ Nothing of this package that needs MXNet is imported before the check that is ab
 MXNet cannot be loaded.
 """
 
+from __future__ import annotations
+
 import contextlib
+import logging
 import os
 import platform
 import re
 import sys
 import time
 import warnings
+from argparse import Namespace
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, Optional
+from types import ModuleType
+from typing import Any, Callable, Iterator, NamedTuple
 
 import gluon_rbm
+from gluon_rbm.backend import logs
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong"
 
@@ -32,27 +40,28 @@ class Finding(NamedTuple):
 
     about: str
     found: str
-    wrong: Optional[str] = None  # what is wrong and what to do
+    wrong: str | None = None  # what is wrong and what to do
 
 
-def add_arguments(add):
+def add_arguments(add: Callable[..., Any]) -> None:
     add("--data-dir", help="folder of data sets, looked into before $MXNET_RBM_DATA and the cache")
 
 
-def run(args):
-    """Print all findings; returns 1 if something is wrong, else 0."""
+def run(args: Namespace) -> int:
+    """Say all findings; returns 1 if something is wrong, else 0."""
+    logs.configure()
     wrong = []
     for check in (_python, _libraries, _processor, _mxnet, _native, _gpu, _steps, lambda: _data_sets(args.data_dir)):
         for finding in check():
-            print("%-16s %s" % (finding.about, finding.found), flush=True)
+            logger.info("%-16s %s", finding.about, finding.found)
             if finding.wrong:
-                print("%-16s WRONG: %s" % ("", finding.wrong), flush=True)
+                logger.info("%-16s WRONG: %s", "", finding.wrong)
                 wrong.append(finding.about)
-    print("\n%s" % ("Wrong: " + ", ".join(wrong) if wrong else "Nothing is wrong."))
+    logger.info("\n%s", "Wrong: " + ", ".join(wrong) if wrong else "Nothing is wrong.")
     return 1 if wrong else 0
 
 
-def _python():
+def _python() -> Iterator[Finding]:
     yield Finding("mxnet-rbm", "%s in %s" % (gluon_rbm.__version__, Path(gluon_rbm.__file__).parent))
     wrong = None
     if not (3, 8) <= sys.version_info[:2] <= (3, 12):
@@ -66,14 +75,14 @@ def _python():
     yield Finding("Python", found, wrong)
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _libraries():
+def _libraries() -> Iterator[Finding]:
     numpy = _version("numpy") or "missing"
     wrong = None if numpy[:2] in ("0.", "1.") else "MXNet needs NumPy below 2: run `pip install 'numpy<2'`"
     yield Finding("NumPy", "%s%s" % (numpy, _blas()), wrong)
@@ -86,7 +95,7 @@ def _libraries():
     )
 
 
-def _blas():
+def _blas() -> str:
     """What multiplies NumPy's matrices."""
     try:
         from threadpoolctl import threadpool_info
@@ -98,7 +107,7 @@ def _blas():
     return " (%s)" % "; ".join(pools) if pools else ""
 
 
-def _processor():
+def _processor() -> Iterator[Finding]:
     text = ""
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text()
@@ -118,7 +127,7 @@ def _processor():
     )
 
 
-def _mxnet():
+def _mxnet() -> Iterator[Finding]:
     role = os.environ.pop("DMLC_ROLE", None)  # else MXNet's import may wait for a run
     if role is not None:
         yield Finding("DMLC_ROLE", "%s: this process takes part in a run of several (docs/distributed.md)" % role)
@@ -140,7 +149,7 @@ def _mxnet():
     )
 
 
-def _framework():
+def _framework() -> ModuleType | None:
     """The door to MXNet, or None where it does not open: `_mxnet` has said why."""
     try:
         from gluon_rbm.backend import framework
@@ -149,7 +158,7 @@ def _framework():
     return framework
 
 
-def _native():
+def _native() -> Iterator[Finding]:
     from gluon_rbm.backend import native
 
     availability = native.available()
@@ -169,7 +178,7 @@ def _native():
     yield Finding("native engine", found)
 
 
-def _gpu():
+def _gpu() -> Iterator[Finding]:
     driver = None
     with contextlib.suppress(OSError):
         driver = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
@@ -193,13 +202,13 @@ def _gpu():
             yield Finding(library, str(path or "not among pip's packages"), wrong)
 
 
-def _steps():
+def _steps() -> Iterator[Finding]:
     """A training step and its chains on each engine: that the parts work together."""
     if _framework() is None:
         return
     import numpy as np
 
-    from binary_rbm import BinaryRBMBlock
+    from gluon_rbm import BinaryRBMBlock
     from gluon_rbm.backend import native
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.sampling import gibbs
@@ -223,7 +232,7 @@ def _steps():
         yield Finding("step, %s" % engine, found, None if sound else "its gradient is not finite, or zero")
 
 
-def _data_sets(data_dir):
+def _data_sets(data_dir: str | None) -> Iterator[Finding]:
     from gluon_rbm.data import downloads
 
     for about, folder in (("--data-dir", data_dir), ("MXNET_RBM_DATA", os.environ.get("MXNET_RBM_DATA"))):

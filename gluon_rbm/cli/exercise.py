@@ -5,7 +5,7 @@ import os
 import statistics
 
 from gluon_rbm.backend.files import write_whole
-from gluon_rbm.cli import command, recall, reconstruct, resample, sample, score, train_binary, weights
+from gluon_rbm.cli import command, inpaint, inputs, reconstruct, resample, sample, score, train_binary, weights
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
@@ -17,9 +17,9 @@ ABOUT = "train with 10 and then 400 hidden units (--preset exercise), and make e
 
 
 def add_arguments(add):
-    command.add_data(add)
-    command.add_noise(add)
-    command.add_device(add)
+    inputs.add_data(add)
+    inputs.add_noise(add)
+    inputs.add_device(add)
     add("--hidden", type=at_least(1, int), nargs="+", default=[10, 400], help="numbers of hidden units")
     add("--num-epoch", type=at_least(1, int), default=10, help="epochs of each")
     add("--sweeps", type=at_least(1, int), nargs="+", default=[100, 1000], help="Gibbs sweeps of resample")
@@ -56,9 +56,9 @@ def _train(args, num_hidden, folder):
 
 def _make_pictures(args, folder):
     own = {
-        sample: ["--judge"],
+        sample: ["--classifier"],
         reconstruct: [],
-        recall: [],
+        inpaint: [],
         resample: ["--sweeps", *map(str, args.sweeps)],
         weights: [],
         score: [],

@@ -1,24 +1,36 @@
 """The command `frechet`: how far drawn images are from real ones, as a network sees them."""
 
-import json
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
 
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.files import check_writable, write_whole
-from gluon_rbm.cli import command
+from gluon_rbm.backend.files import check_writable, write_json
+from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import frechet
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.data.datasets import DataSet
+    from gluon_rbm.evaluation.frechet import Network
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "Frechet distance between drawn images and those of a data set, by the features of a network"
 
 
-def add_arguments(add):
-    command.add_data(add)
+def add_arguments(add: AddArgument) -> None:
+    inputs.add_data(add)
     add("--drawn", required=True, metavar="IMAGES", help="a .npz or .npy file, a picture, or a folder of pictures")
     add(
         "--array", default="probabilities", metavar="NAME", help="which array of a .npz file: samples, or probabilities"
@@ -31,11 +43,11 @@ def add_arguments(add):
         "images (batch, channels, height, width) in [0, 1]; else a perceptron is trained on the training images",
     )
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
-    command.add_device(add)
+    inputs.add_device(add)
     add("--json", metavar="FILE", help="write the figures there, too")
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Print the distance and its floor in one line, and write them as JSON where asked to."""
     if args.json is not None:
         check_writable(args.json, "--json")
@@ -46,23 +58,25 @@ def run(args):
     network, name = _network(args, data, context)
     seen = [frechet.features(network, images, data.image_shape, context) for images in (real, drawn)]
     found = {"features": name, **frechet.compare(*seen, [args.seed])._asdict()}
-    print("Frechet distance (features: %s) of %d images: %s; of as many real ones: %s" % (
-        name, found["num_images"], _number(found["distance"], found["standard_error"]),
-        _number(found["floor"], found["floor_standard_error"])))  # fmt: skip
+    logger.info(
+        "Frechet distance (features: %s) of %d images: %s; of as many real ones: %s",
+        name,
+        found["num_images"],
+        _number(found["distance"], found["standard_error"]),
+        _number(found["floor"], found["floor_standard_error"]),
+    )
     if args.json is None:
         return
-    whole = {
+    report = {
         "arguments": {name: value for name, value in vars(args).items() if name not in ("command", "others")},
         "drawn_sha256": sha256([drawn]),
         "results": {**found, "num_features": seen[0].shape[1], "drawn_images": len(drawn), "real_images": len(real)},
         "versions": framework.versions(),
     }
-    with write_whole(args.json, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(whole, file, indent=2, allow_nan=False)
-        file.write("\n")
+    write_json(args.json, report, "--json")
 
 
-def _network(args, data, context):
+def _network(args: Namespace, data: DataSet, context: Any) -> tuple[Network, str]:
     """The network, and what a report calls it."""
     if args.network is not None:
         return frechet.load_network(args.network, context), args.network
@@ -71,5 +85,5 @@ def _network(args, data, context):
     return network, "%d units of a perceptron trained on %s, %.2f %% right" % (width, data.name, 100 * network.accuracy)
 
 
-def _number(value, error):
+def _number(value: float, error: float | None) -> str:
     return "%.4g" % value + ("" if error is None else " +- %.2g" % error)

@@ -1,24 +1,34 @@
 """The command `likelihood`: its arguments, and the report on paper and in a file."""
 
-import json
-import os
+from __future__ import annotations
 
-from gluon_rbm.backend.files import check_writable, write_whole
-from gluon_rbm.cli import command, report
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from gluon_rbm.backend.files import check_writable, write_json
+from gluon_rbm.cli import inputs, report
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.schedules import SCHEDULES
 from gluon_rbm.likelihood.state_file import StateFile
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.cli.inputs import AddArgument
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "how probable images are to a model, and how far that can be trusted"
 
 
-def add_arguments(add):
+def add_arguments(add: AddArgument) -> None:
     """add : the parser's `add_argument`."""
-    command.add_model(add)
-    command.add_data(add)
+    inputs.add_model(add)
+    inputs.add_data(add)
     add(
         "--binarize",
         default="none",
@@ -34,11 +44,11 @@ def add_arguments(add):
         help="of binary pixels, beside the likelihood: one pixel an image, all of them (slow), or none",
     )
     _add_log_z(add)
-    command.add_device(add)
+    inputs.add_device(add)
     add("--json", metavar="FILE", help="write the report there, too")
 
 
-def _add_log_z(add):
+def _add_log_z(add: AddArgument) -> None:
     count = at_least(1, int)
     add(
         "--method",
@@ -63,11 +73,11 @@ def _add_log_z(add):
         default="auto",
         help="where reverse AIS starts: exact samples, chains at the end of forward AIS, or the images (a diagnostic)",
     )
-    command.add_noise(add)
+    inputs.add_noise(add)
     add("--state", metavar="FILE", help="keep the run there; the same command, once killed, goes on where it was")
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Print the report, and write it as JSON where asked to."""
     # First: files that cannot be used must not cost an hour of computing.
     if args.json is not None:
@@ -78,10 +88,8 @@ def run(args):
         check_writable(args.state, "--state")
         StateFile(args.state)
     result = report.likelihood_report(args)
-    print(report.as_text(result), flush=True)
+    logger.info("%s", report.as_text(result))
     if args.json is not None:
-        with write_whole(args.json, "--json") as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2, allow_nan=False)
-            file.write("\n")
+        write_json(args.json, result, "--json")
     if args.state is not None and os.path.exists(args.state):  # of no more use
         os.remove(args.state)

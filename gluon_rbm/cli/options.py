@@ -30,8 +30,8 @@ _Settings = TypeVar("_Settings")
 class _Switch(argparse.Action):
     """Sets its field to a value; a field NAME_asked beside it remembers that somebody chose."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, const: Any, help: str, asked: bool = False) -> None:
-        super().__init__(option_strings, dest, nargs=0, const=const, help=help)
+    def __init__(self, option_strings: Sequence[str], dest: str, asked: bool = False, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **settings)
         self._asked = asked
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
@@ -74,7 +74,7 @@ def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
     default = field.default if has_default else field.default_factory()
     switches = field.metadata["switches"]
     for flag, (value, text) in (switches or {}).items():
-        add(flag, action=_Switch, dest=field.name, const=value, help=text, asked=asked)
+        add(flag, action=_Switch, dest=field.name, const=value, default=default, help=text, asked=asked)
     if switches:
         return
     flag, settings = "--" + field.name.replace("_", "-"), {"help": field.metadata["help"], "default": default}

@@ -1,18 +1,30 @@
 """The likelihood report: a number, and everything a reader needs to judge it (docs/likelihood.md teaches how)."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
-from gluon_rbm.cli import command
+from gluon_rbm.cli import inputs
+from gluon_rbm.cli.results import model_record
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import BINARIZE, iterate_batches
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, enumeration
 from gluon_rbm.sampling import gibbs
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.data.datasets import DataSet
+    from gluon_rbm.likelihood.estimates import LogPartition
+    from gluon_rbm.models.energy import Parameters
 
 __all__ = [
     "BASE_RATES",
@@ -29,16 +41,18 @@ METHODS = ("auto", "enumeration", "ais")
 PSEUDO_LIKELIHOODS = ("none", "stochastic", "exact")
 REVERSE_STARTS = ("auto", "exact", "chains", "data")
 
+Batches = Callable[[], Iterator[Any]]  # gives the pixels in batches, float32 NumPy (n, num_visible), alike each time
+
 _PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
 
 
-def likelihood_report(args):
+def likelihood_report(args: Namespace) -> dict[str, Any]:
     """The report as a dict of what JSON can say; args as `gluon_rbm.cli.likelihood` has them.
 
     Raises InputError for whatever cannot be used, before anything takes long.
     """
-    parameters = command.load_model(args)
-    data = command.load_data(args, parameters.num_visible)
+    parameters = inputs.model_from(args)
+    data = inputs.data_from(args, parameters.num_visible)
     images, pixels = _images(args, data)
     score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
     method, log_z = _log_z(args, parameters, data, pixels)
@@ -47,7 +61,7 @@ def likelihood_report(args):
         key = [args.binarize_seed, _ONE_PIXEL] if args.pseudo_likelihood == "stochastic" else None
         pseudo = ais.mean_pseudo_log_likelihood(parameters, pixels(), key)
     return {
-        "model": command.model_record(parameters, args.model),
+        "model": model_record(parameters, args.model),
         "data": {
             "data_set": args.dataset,
             "part": args.part,
@@ -79,7 +93,7 @@ def likelihood_report(args):
 # --- The data ---------------------------------------------------------------------------------------------------------
 
 
-def _images(args, data):
+def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
     """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
     (images, _), maximum, binarize = datasets.split_of(data, args.part), data.maximum, args.binarize
     if binarize not in BINARIZE:
@@ -91,7 +105,9 @@ def _images(args, data):
 # --- log Z ------------------------------------------------------------------------------------------------------------
 
 
-def _log_z(args, parameters, data, pixels):
+def _log_z(
+    args: Namespace, parameters: Parameters, data: DataSet, pixels: Batches
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """How log Z was found, and what it is: two parts of the report."""
     quick = args.method == "auto" and enumeration.can_enumerate(parameters, enumeration.QUICK_UNITS)
     if not quick and args.method != "enumeration":
@@ -101,7 +117,9 @@ def _log_z(args, parameters, data, pixels):
     return {"name": "enumeration"}, _found(value, value, value, sides, [], converged=True)
 
 
-def _annealed(args, parameters, data, pixels):
+def _annealed(
+    args: Namespace, parameters: Parameters, data: DataSet, pixels: Batches
+) -> tuple[dict[str, Any], dict[str, Any]]:
     from_images = args.reverse and args.reverse_start == "data"
     start = _some(pixels(), args.chains) if from_images else args.reverse_start
     method = {
@@ -140,14 +158,21 @@ def _annealed(args, parameters, data, pixels):
     return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, warnings, converged=True)
 
 
-def _found(estimate, low, high, sides, warnings, converged):
+def _found(
+    estimate: float,
+    low: float,
+    high: float,
+    sides: Mapping[str, Any],
+    warnings: Sequence[str | None],
+    converged: bool | None,
+) -> dict[str, Any]:
     """converged : what to say of it if there is no warning."""
     warning = "; ".join(filter(None, warnings))
     interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
     return {**interval, **sides, "doubt": warning, "converged": False if warning else converged}
 
 
-def _some(batches, count):
+def _some(batches: Iterable[HostArray], count: int) -> HostArray:
     """The first `count` binary images, which came in an order of chance; all of them over again where they run out."""
     rows = []
     for batch in batches:
@@ -159,12 +184,12 @@ def _some(batches, count):
     return np.array([rows[index % len(rows)] for index in range(count)])
 
 
-def _side(partition):
+def _side(partition: LogPartition) -> dict[str, float | None]:
     names = ("log_z", "low", "high", "effective_sample_size")
     return {"estimate" if name == "log_z" else name: _finite(getattr(partition, name)) for name in names}
 
 
-def _finite(value):
+def _finite(value: float) -> float | None:
     """The number, or None for what JSON cannot say."""
     return float(value) if math.isfinite(value) else None
 
@@ -172,17 +197,17 @@ def _finite(value):
 # --- For people -------------------------------------------------------------------------------------------------------
 
 
-def as_text(report):
+def as_text(report: Mapping[str, Any]) -> str:
     """The report in lines."""
     return "\n".join(("%-17s %s" % row).rstrip() for row in as_rows(report))
 
 
-def as_rows(report):
+def as_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The report as (name, what is said of it), in order; the name is empty where more is said of the one before."""
     return [*_data_rows(report), *_log_z_rows(report["method"], report["log_z"]), *_score_rows(report)]
 
 
-def _data_rows(report):
+def _data_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     data = report["data"]
     binarized = {
         "none": "as they are",
@@ -196,7 +221,7 @@ def _data_rows(report):
     ]
 
 
-def _log_z_rows(method, log_z):
+def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tuple[str, str]]:
     if method["name"] == "enumeration":
         return [("method", "enumeration: log Z is exact"), ("log Z", _number(log_z["estimate"]))]
     base = {"data": "the means of the training images", "model": "the model's own visible bias"}[method["base_rate"]]
@@ -222,7 +247,7 @@ def _log_z_rows(method, log_z):
     return rows
 
 
-def _score_rows(report):
+def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     score, pseudo, log_z = report["log_likelihood"], report["pseudo_log_likelihood"], report["log_z"]
     rows = [(score["kind"], _with_error(score))]
     if log_z["forward"]:
@@ -242,11 +267,11 @@ def _score_rows(report):
     return [*rows, ("verdict", verdict)]
 
 
-def _with_error(score):
+def _with_error(score: Mapping[str, Any]) -> str:
     return "%s +- %s nats per image (standard error over images)" % tuple(
         _number(score[name]) for name in ("mean", "standard_error")
     )
 
 
-def _number(value):
+def _number(value: float | None) -> str:
     return "unbounded" if value is None else "%.2f" % value

@@ -1,11 +1,17 @@
 """The command `score`: the free energy tells images like the training images from others, and warns of overfitting."""
 
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import command
+from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.errors import InputError
@@ -13,7 +19,19 @@ from gluon_rbm.evaluation import plots
 from gluon_rbm.models.energy import free_energy
 from gluon_rbm.training.run_folder import read_metrics
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from matplotlib.figure import Figure
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.data.datasets import DataSet
+    from gluon_rbm.models.energy import Parameters
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "free energy: images of the data set against noise, letters and others; overfitting"
 
@@ -21,8 +39,8 @@ _LEGIBLE = 8  # pixels
 _NOISE, _SHUFFLED, _PIXELS = range(1, 4)  # purposes of keys
 
 
-def add_arguments(add):
-    command.add_common(add, "score")
+def add_arguments(add: AddArgument) -> None:
+    inputs.add_common(add, "score")
     add(
         "--against",
         action="append",
@@ -40,11 +58,11 @@ def add_arguments(add):
     )
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Free energies of several sets of images; ROC curve and AUC of each set against the images of the data set."""
-    results = command.Results(args, "png", "json", "npz")
-    parameters = command.load_model(args)
-    data = command.load_data(args, parameters.num_visible)
+    results = Results(args, "png", "json", "npz")
+    parameters = inputs.model_from(args)
+    data = inputs.data_from(args, parameters.num_visible)
     metrics = read_metrics(args.model)
     energies = {name: _free_energies(args, parameters, images) for name, images in _sets(args, data).items()}
     own = next(iter(energies))
@@ -60,10 +78,10 @@ def run(args):
     results.write(parameters, figures, {"png": _picture(energies, curves, metrics)}, _named(energies, train))
 
 
-def _sets(args, data):
+def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
     """Name -> images, float32 (n, num_visible); the data set's own first."""
     count = args.count or len(datasets.split_of(data, args.part)[0])
-    own = command.pixels(args, data, count)
+    own = inputs.images_from(args, data, count)
     order = make_generator([args.seed, _SHUFFLED]).random(own.shape).argsort(axis=1)
     sets = {
         "%s, %s" % (args.dataset, args.part): own,
@@ -77,7 +95,7 @@ def _sets(args, data):
     return sets
 
 
-def _others(args, name, image_shape):
+def _others(args: Namespace, name: str, image_shape: tuple[int, ...]) -> HostArray:
     if name not in datasets.NAMES:
         return image_files.read_images(name, image_shape, args.resize)
     data = datasets.load(name, args.data_dir)
@@ -89,23 +107,23 @@ def _others(args, name, image_shape):
     return image_files.resized(images, image_shape).reshape((len(images), -1))
 
 
-def _training_images(args, data):
+def _training_images(args: Namespace, data: DataSet) -> HostArray:
     """All that the images of --part are compared with: without them, if they were held out."""
     if args.part == "held-out":
         data, _ = datasets.hold_out(data, len(datasets.split_of(data, args.part)[0]))
     return to_visible(data.train_images, data.maximum)
 
 
-def _free_energies(args, parameters, images):
+def _free_energies(args: Namespace, parameters: Parameters, images: HostArray) -> HostArray:
     """F of each image: float64 (n,), NumPy, in nats."""
     energies = []
     for batch in iterate_batches(images, 1, 1000, key=[args.seed, _PIXELS], binarize=args.binarize):
         batch = from_host(batch, parameters.interaction_weight.context)
-        energies.append(free_energy(parameters, batch).asnumpy())
+        energies.append(to_numpy(free_energy(parameters, batch)))
     return np.concatenate(energies)
 
 
-def _roc(own, others):
+def _roc(own: HostArray, others: HostArray) -> tuple[HostArray, HostArray, float]:
     """False and true positive rates of "F below a threshold: like the data", and the area under the curve."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -115,7 +133,7 @@ def _roc(own, others):
     return false_positive_rate, true_positive_rate, float(roc_auc_score(is_own, score))
 
 
-def _summary(values):
+def _summary(values: HostArray) -> dict[str, Any]:
     low, median, high = np.percentile(values, [5, 50, 95])
     return {
         "num_images": len(values),
@@ -125,7 +143,7 @@ def _summary(values):
     }
 
 
-def _gap(train, own):
+def _gap(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float | None]:
     """Mean F of images not trained on, minus that of training images, of summaries: log p differs by as much."""
     errors = [summary["standard_error"] for summary in (train, own)]
     return {
@@ -134,17 +152,26 @@ def _gap(train, own):
     }
 
 
-def _tell(figures, own):
+def _tell(figures: Mapping[str, Any], own: str) -> None:
     for name, summary in figures["free_energy"].items():
         auc = "" if name not in figures["auc"] else ", AUC %.4f against %s" % (figures["auc"][name], own)
-        print("%-20s free energy %.2f on average (%d images)%s" % (name, summary["mean"], summary["num_images"], auc))
+        logger.info(
+            "%-20s free energy %.2f on average (%d images)%s", name, summary["mean"], summary["num_images"], auc
+        )
     if figures["gap"]:
         error = figures["gap"]["standard_error"]
-        print("free-energy gap to the training images: %.2f +- %s nats per image"
-              % (figures["gap"]["mean"], "unknown" if error is None else "%.2f" % error))  # fmt: skip
+        logger.info(
+            "free-energy gap to the training images: %.2f +- %s nats per image",
+            figures["gap"]["mean"],
+            "unknown" if error is None else "%.2f" % error,
+        )
 
 
-def _picture(energies, curves, metrics):
+def _picture(
+    energies: Mapping[str, HostArray],
+    curves: Mapping[str, tuple[HostArray, HostArray, float]],
+    metrics: Sequence[Mapping[str, float]],
+) -> Figure:
     by_epoch = _gap_by_epoch(metrics)
     figure, axes = plots.panels(3 if by_epoch else 2)
     plots.histograms(energies, "free energy of images", "F (nats)", axes=axes[0])
@@ -154,7 +181,7 @@ def _picture(energies, curves, metrics):
     return figure
 
 
-def _gap_by_epoch(metrics):
+def _gap_by_epoch(metrics: Sequence[Mapping[str, float]]) -> list[tuple[float, float, float]]:
     """(epoch, gap, standard error) of a run. The gap of log-likelihoods is that of free energies: log Z cancels."""
     name = "held_out" if any("held_out_log_likelihood" in row for row in metrics) else "test"
     return [
@@ -168,7 +195,7 @@ def _gap_by_epoch(metrics):
     ]
 
 
-def _named(energies, train):
+def _named(energies: Mapping[str, HostArray], train: HostArray) -> dict[str, HostArray]:
     """Names of arrays in a .npz cannot be any text."""
     sets = {**energies, "training images": train}
     return {"set_%d" % index: values for index, values in enumerate(sets.values())}

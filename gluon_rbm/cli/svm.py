@@ -1,35 +1,58 @@
 """The command `svm`: how well support vector machines classify by a network's features, and by pixels."""
 
+from __future__ import annotations
+
+import logging
 import time
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
 from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import command, options
+from gluon_rbm.cli import inputs, options
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier
 from gluon_rbm.models import networks
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.data.datasets import DataSet
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "test errors of support vector machines on a network's features, beside those on pixels"
 
-_KERNELS = ("linear", "rbf")
+_KERNELS = tuple(classifier.GRIDS)
+Features = Callable[[Any], Any]  # images -> features, NumPy (n, num_features)
+
 _TRAIN_IMAGES, _HELD_OUT, _UNTRAINED, _COMPONENTS = range(4)  # everything that is drawn has a key (seed, purpose)
 _COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
 
 
-def add_arguments(add):
+def add_arguments(add: AddArgument) -> None:
     add("model", metavar="MODEL", nargs="?", help="a run folder of train-multinary, or its file; without, pixels only")
     options.add_dataset(add)
     options.add_image_size(add)
-    add("--kernels", nargs="+", choices=_KERNELS, default=_KERNELS, help="kernels of the support vector machines")
+    add(
+        "--kernels",
+        nargs="+",
+        choices=list(classifier.GRIDS),
+        default=list(classifier.GRIDS),
+        help="kernels of the support vector machines",
+    )
     add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
     add(
         "--pool",
@@ -51,29 +74,30 @@ def add_arguments(add):
     add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
     add("--threads", type=at_least(1, int), default=1, help="settings of C and gamma that are tried at once")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
-    command.add_device(add)
+    inputs.add_device(add)
     add("--output", metavar="PATH", default="svm", help="what the files of the results are called, before their dot")
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Classify the same images by each kind of features: a row of the table for each kind and kernel."""
-    results = command.Results(args, "json", "npz")
+    results = Results(args, "json", "npz")
     data, rows = _data(args)
     kinds, network = _kinds(args, data)
-    print("%s: %d training images, %d test images" % (data.name, len(rows), len(data.test_images)))
-    print(_COLUMNS % ("features", "number", "kernel", "C", "gamma", "held-out", "test error", "pixels' minus it"))
-    table, wrong = [], {}
+    logger.info("%s: %d training images, %d test images", data.name, len(rows), len(data.test_images))
+    logger.info(_COLUMNS, "features", "number", "kernel", "C", "gamma", "held-out", "test error", "pixels' minus it")
+    table: list[dict[str, Any]] = []
+    wrong: dict[tuple[str, str], HostArray] = {}
     for kind, features in kinds.items():
         for kernel, figures in _evaluate(args, features, data, rows).items():
             wrong[kind, kernel] = figures.pop("wrong")
             table.append({"features": kind, "kernel": kernel, **figures, **_less(wrong, kind, kernel)})
-            print(_line(table[-1]), flush=True)
+            logger.info("%s", _line(table[-1]))
     figures = {"num_train_images": len(rows), "num_test_images": len(data.test_images), "machines": table}
     arrays = {"wrong_%s_%s" % names: values for names, values in wrong.items()}
     results.write(None, {"network": network, **figures}, {}, arrays)
 
 
-def _data(args):
+def _data(args: Namespace) -> tuple[DataSet, HostArray]:
     """The `DataSet`, and the rows of the training images to learn from."""
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     if data.train_labels is None:
@@ -88,9 +112,10 @@ def _data(args):
     return data, rows
 
 
-def _kinds(args, data):
+def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[str, Any] | None]:
     """kind -> function from images to features, pixels first, and the network's record for the report."""
-    kinds, record = {}, None
+    kinds: dict[str, Features] = {}
+    record = None
     if args.baselines or not args.model:
         kinds["pixels"] = lambda images: to_visible(images, data.maximum)
     if args.model:
@@ -98,9 +123,15 @@ def _kinds(args, data):
         trained, description = networks.read(args.model, context)
         networks.to_values(data.test_images[:1], description, data.maximum)  # InputError where they are not its images
 
-        def by(network):
+        def by(network: Any) -> Features:
             return lambda images: networks.features(
-                network, description, images, args.batch_size, data.maximum, args.pool, args.sampled
+                network,
+                description,
+                images,
+                args.batch_size,
+                maximum=data.maximum,
+                pool=args.pool,
+                sampled=args.sampled,
             )
 
         mx.random.seed(int(make_generator([args.seed, _UNTRAINED]).integers(2**31)))
@@ -110,16 +141,16 @@ def _kinds(args, data):
             kinds["untrained"] = by(untrained)
         kinds["trained"] = by(trained)
         arrays = networks.arrays(trained, description)
-        digest = sha256(array.asnumpy() for _, array in sorted(arrays.items()))
+        digest = sha256(to_numpy(array) for _, array in sorted(arrays.items()))
         record = {"path": str(args.model), "description": description, "sha256": digest}
     return kinds, record
 
 
-def _evaluate(args, features, data, rows):
+def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArray) -> dict[str, dict[str, Any]]:
     """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
     times = [time.perf_counter()]
     train, test = features(data.train_images[rows]), features(data.test_images)
-    beside = {"num_features": train.shape[1]}
+    beside: dict[str, Any] = {"num_features": train.shape[1]}
     if args.components:
         train, test, beside["variance_kept"] = _whitened(train, test, args.components, args.seed)
     times.append(time.perf_counter())
@@ -135,7 +166,7 @@ def _evaluate(args, features, data, rows):
     return {kernel: {**evaluation._asdict(), **beside} for kernel, evaluation in found.items()}
 
 
-def _whitened(train, test, count, seed):
+def _whitened(train: HostArray, test: HostArray, count: int, seed: int) -> tuple[HostArray, HostArray, float]:
     """The first principal components of features, each divided by the root of its variance and their mean variance.
 
     What they all agree on, such as how bright an image is, weighs less then. Also the share of the variance they keep.
@@ -150,7 +181,7 @@ def _whitened(train, test, count, seed):
     return (*whitened, float(components.explained_variance_ratio_.sum()))
 
 
-def _less(wrong, kind, kernel):
+def _less(wrong: Mapping[tuple[str, str], HostArray], kind: str, kernel: str) -> dict[str, Any]:
     """How much smaller the error is than that by pixels, on the same test images: what the features add."""
     if kind == "pixels" or ("pixels", kernel) not in wrong:
         return {"less_than_pixels": None, "standard_error_of_less": None}
@@ -164,7 +195,7 @@ def _less(wrong, kind, kernel):
     }
 
 
-def _line(row):
+def _line(row: Mapping[str, Any]) -> str:
     settings, less = row["settings"], row["less_than_pixels"]
     return _COLUMNS % (
         row["features"],

@@ -1,39 +1,57 @@
 """The command `weights`: what the parameters look like, and which hidden units do nothing."""
 
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Mapping
+
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.cli import command
+from gluon_rbm.backend.arrays import from_host, to_numpy
+from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.energy import hidden_probability
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from matplotlib.figure import Figure
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.data.datasets import DataSet
+    from gluon_rbm.models.energy import Parameters
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "filters, biases, histograms, hidden activity and dead units"
 
 _DEAD = 0.01  # standard deviation of p(h = 1 | v) over images
 
 
-def add_arguments(add):
-    command.add_common(add, "weights")
+def add_arguments(add: AddArgument) -> None:
+    inputs.add_common(add, "weights")
     add("--side", type=at_least(1, int), default=10, help="up to SIDE x SIDE filters are shown")
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Draw the parameters, and the activity of the hidden units over the images of a part of the data set.
 
     A unit is dead when p(h = 1 | v) hardly changes from image to image: standard deviation below 0.01.
     """
-    results = command.Results(args, "png", "units.png", "json", "npz")
-    parameters, num_classes = command.load_model(args, labels=True)
+    results = Results(args, "png", "units.png", "json", "npz")
+    parameters, num_classes = inputs.joint_model_from(args)
     num_pixels = parameters.num_visible - num_classes
-    data = command.load_data(args, num_pixels)
+    data = inputs.data_from(args, num_pixels)
     mean, deviation = _activity(parameters, datasets.with_label_units(data) if num_classes else data, args.part)
     dead = deviation < _DEAD
-    arrays = {name: array.asnumpy() for name, array in parameters._asdict().items()}
+    arrays = {name: to_numpy(array) for name, array in parameters._asdict().items()}
     weight = arrays["interaction_weight"]
     figures = {
         "dead_units": np.flatnonzero(dead).tolist(),
@@ -41,8 +59,12 @@ def run(args):
         "mean_hidden_probability": float(mean.mean()),
         **{name: _summary(array) for name, array in arrays.items()},
     }
-    print("%d of %d hidden units are dead; a hidden unit is on with probability %.3f, on average"
-          % (dead.sum(), len(dead), mean.mean()))  # fmt: skip
+    logger.info(
+        "%d of %d hidden units are dead; a hidden unit is on with probability %.3f, on average",
+        dead.sum(),
+        len(dead),
+        mean.mean(),
+    )
     pictures = {
         "png": plots.filters(weight[:num_pixels], data.image_shape, args.side),
         "units.png": _units(arrays, mean, dead, data),
@@ -51,23 +73,23 @@ def run(args):
     results.write(parameters, figures, pictures, {**arrays, **activity})
 
 
-def _activity(parameters, data, part):
+def _activity(parameters: Parameters, data: DataSet, part: str) -> tuple[HostArray, HostArray]:
     """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
     total, squares, images = 0, 0, datasets.split_of(data, part)[0]
     for batch in iterate_batches(images, data.maximum, 1000):
         batch = from_host(batch, parameters.interaction_weight.context)
-        probability = hidden_probability(parameters, batch).asnumpy().astype(np.float64)
+        probability = to_numpy(hidden_probability(parameters, batch)).astype(np.float64)
         total, squares = total + probability.sum(axis=0), squares + np.square(probability).sum(axis=0)
     mean = total / len(images)
     return mean, np.sqrt(np.maximum(squares / len(images) - mean**2, 0))
 
 
-def _summary(array):
+def _summary(array: HostArray) -> dict[str, float]:
     functions = {"lowest": np.min, "mean": np.mean, "standard_deviation": np.std, "highest": np.max}
     return {name: float(function(array.astype(np.float64))) for name, function in functions.items()}
 
 
-def _units(arrays, mean, dead, data):
+def _units(arrays: Mapping[str, HostArray], mean: HostArray, dead: HostArray, data: DataSet) -> Figure:
     figure, axes = plots.panels(2, 2)
     plots.visible_bias(arrays["visible_layer_bias"][: data.num_visible], data.image_shape, axes[0])
     plots.hidden_activity(mean, dead, axes[1])

@@ -92,11 +92,20 @@ class PersistentLearning(Estimator):
         gradients = [np.empty_like(array) for array in parameters]
         for number, batch in enumerate(batches):
             _, chain_hidden = learning.advance_chains(
-                rule, parameters, kept, batch, self.k, [*key, number], self.engine
+                rule, parameters, kept, batch, sweeps=self.k, key=[*key, number], engine=self.engine
             )
             hidden = energy.hidden_probability(parameters, batch)
             learning.update_offsets(rule, kept, batch, hidden)
-            learning.store_objective_gradients(rule, gradients, _WRITE, parameters, batch, hidden, chain_hidden, kept)
+            learning.store_objective_gradients(
+                rule,
+                gradients,
+                _WRITE,
+                parameters,
+                data=batch,
+                hidden_prob_1=hidden,
+                chain_hidden_prob_1=chain_hidden,
+                aux_states=kept,
+            )
             self._descend(parameters, gradients)
         if not all(np.isfinite(array).all() for array in parameters):
             raise DivergenceError("training diverged: parameters are not finite; lower learning_rate or momentum")
@@ -276,7 +285,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         X = self._checked(v)
         key, parameters = key_from(self._continued()), self._parameters()
-        chains = gibbs.run_chains(parameters, float32(dense(X)), sweeps=sweeps, key=key, engine=self.engine)
+        chains = gibbs.run_chains(parameters, visible=float32(dense(X)), sweeps=sweeps, key=key, engine=self.engine)
         return chains.visible_sample.astype(bool)
 
     def sample(self, n_samples=1, sweeps=1000, prob=False):

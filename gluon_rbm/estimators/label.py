@@ -198,7 +198,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         label = Noise([*key, 0]).one_hot(posterior).asnumpy().astype(np.float32)
         chains = gibbs.run_chains(
             self._parameters(),
-            np.concatenate([X, label], axis=1),
+            visible=np.concatenate([X, label], axis=1),
             sweeps=sweeps,
             softmax_group=label_rbm.softmax_group(X.shape[1] + num_classes, num_classes),
             key=[*key, 1],

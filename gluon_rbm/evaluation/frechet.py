@@ -11,8 +11,10 @@ It is an estimate: of n images it is too large by about 1/n times a constant, wh
 et al., ICLR 2018). So it means little without its floor, the distance between as many real images and as many others.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 
@@ -25,8 +27,13 @@ from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation.classifier import train_classifier
 
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray, Key, NDArray
+    from gluon_rbm.data.datasets import DataSet
+
 __all__ = [
     "Comparison",
+    "Network",
     "Perceptron",
     "compare",
     "distance",
@@ -36,6 +43,10 @@ __all__ = [
     "train_network",
 ]
 
+# Takes an NDArray (batch, channels, height, width) in [0, 1], as convolutions do, and returns an NDArray or NumPy array
+# (batch, ...): a `HybridBlock`, say.
+Network = Callable[[Any], Any]
+
 _ROWS_AT_ONCE = 200
 _GROUPS = 20
 
@@ -43,7 +54,7 @@ _GROUPS = 20
 # --- The distance -----------------------------------------------------------------------------------------------------
 
 
-def distance(features_1, features_2):
+def distance(features_1: HostArray, features_2: HostArray) -> float:
     """d^2 of two sets of features, (n_1, d) and (n_2, d): float, in squared units of the features, at least 0.
 
     In float64. With C = R^T R, from a QR decomposition, tr (C_1 C_2)^{1/2} is the sum of the singular values of
@@ -61,7 +72,7 @@ def distance(features_1, features_2):
     return float(max(0.0, shift @ shift + np.square(root_1).sum() + np.square(root_2).sum() - 2 * overlap))
 
 
-def _checked(features):
+def _checked(features: HostArray) -> HostArray:
     array = np.asarray(features, np.float64)
     if array.ndim != 2 or len(array) < 2 or not array.shape[1]:
         raise InputError("features have shape %s; give (n, d), of at least 2 images" % (array.shape,))
@@ -70,12 +81,12 @@ def _checked(features):
     return array
 
 
-def _root(features):
+def _root(features: HostArray) -> HostArray:
     """R with R^T R the covariance: (min(n, d), d)."""
     return np.linalg.qr((features - features.mean(axis=0)) / np.sqrt(len(features) - 1), mode="r")
 
 
-def standard_error(features_1, features_2):
+def standard_error(features_1: HostArray, features_2: HostArray) -> float | None:
     """Standard error of `distance`, by the jackknife over 20 groups of rows of both (or fewer, of few rows).
 
     Of what the estimate varies by, not of what it is too large by. Rows are to be in random order. None below 4 rows.
@@ -86,7 +97,7 @@ def standard_error(features_1, features_2):
     if groups < 2:
         return None
 
-    def without(rows, group):
+    def without(rows: HostArray, group: int) -> HostArray:
         return rows[np.arange(len(rows)) % groups != group]
 
     left = np.array([distance(without(first, group), without(second, group)) for group in range(groups)])
@@ -97,13 +108,13 @@ class Comparison(NamedTuple):
     """Drawn images beside real ones; all are squared distances of sets of `num_images` images."""
 
     distance: float  #: drawn images to real ones
-    standard_error: Any  #: of it; None of fewer than 4 images
+    standard_error: float | None  #: of it; None of fewer than 4 images
     floor: float  #: the same of other real images: what drawn ones as good as real would have
-    floor_standard_error: Any
+    floor_standard_error: float | None
     num_images: int
 
 
-def compare(real, drawn, key):
+def compare(real: HostArray, drawn: HostArray, key: Key) -> Comparison:
     """`Comparison` of features of real images with those of drawn ones, float (n, d) each.
 
     The real ones are cut in two at random, and as many are taken of each half and of the drawn ones as there are of the
@@ -122,12 +133,11 @@ def compare(real, drawn, key):
 # --- Networks ---------------------------------------------------------------------------------------------------------
 
 
-def features(network, images, image_shape, context=None):
+def features(network: Network, images: HostArray, image_shape: tuple[int, ...], context: Any = None) -> HostArray:
     """What a network makes of images, flattened: float64 (n, d), NumPy.
 
-    network : callable
-        Takes an NDArray (batch, channels, height, width) in [0, 1], as convolutions do, and returns an NDArray or NumPy
-        array (batch, ...): a `HybridBlock`, say.
+    network : takes an NDArray (batch, channels, height, width) in [0, 1], as convolutions do, and returns an NDArray or
+        NumPy array (batch, ...): a `HybridBlock`, say
     images : (n, num_visible) in [0, 1], NumPy
     image_shape : (height, width) or (height, width, channels)
     """
@@ -135,8 +145,7 @@ def features(network, images, image_shape, context=None):
     for batch in iterate_batches(images, 1, _ROWS_AT_ONCE):
         planes = np.moveaxis(batch.reshape((len(batch), *image_shape[:2], -1)), 3, 1)
         try:
-            found = network(mx.nd.array(planes, ctx=context))
-            found = to_numpy(found)
+            found = to_numpy(network(mx.nd.array(planes, ctx=context)))
         except mx.MXNetError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InputError("the network takes no images of %s (%s); name another" % (planes.shape, reason)) from error
@@ -144,7 +153,7 @@ def features(network, images, image_shape, context=None):
     return np.concatenate(rows)
 
 
-def load_network(path, context=None):
+def load_network(path: str, context: Any = None) -> Network:
     """The network that `HybridBlock.export(path)` wrote: path-symbol.json and path-0000.params, with the input "data".
 
     Raises InputError where it cannot be read.
@@ -167,12 +176,12 @@ class Perceptron(NamedTuple):
     """The default network: a classifier of the data set's own classes, without its last layer."""
 
     classifier: Any  #: sklearn.neural_network.MLPClassifier
-    accuracy: float  #: share of the test images that it classifies as they are labelled
+    accuracy: float  #: fraction of the test images that it classifies as they are labelled
     num_training_images: int
 
-    def __call__(self, images):
+    def __call__(self, images: NDArray) -> HostArray:
         """The last hidden layer: float32 (batch, 64). images : as for any network of `features`."""
-        values = np.moveaxis(images.asnumpy(), 1, 3).reshape(len(images), -1)
+        values = np.moveaxis(to_numpy(images), 1, 3).reshape(len(images), -1)
         for weight, bias in zip(self.classifier.coefs_[:-1], self.classifier.intercepts_[:-1]):
             values = np.maximum(values @ weight + bias, 0)
         return values

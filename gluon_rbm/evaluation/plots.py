@@ -21,7 +21,7 @@ from PIL import Image
 
 __all__ = [
     "animation",
-    "class_shares",
+    "class_fractions",
     "confusion",
     "curves",
     "filters",
@@ -232,7 +232,7 @@ def roc_curves(curves, title="which of the two is the data?", axes=None):
     return _finish(axes, title, "false positive rate", "true positive rate", legend="lower right")
 
 
-def class_shares(distributions, title, axes=None):
+def class_fractions(distributions, title, axes=None):
     """Shares of the classes as bars side by side; distributions : name -> (num_classes,), summing to 1."""
     axes, width = _axes(axes), 0.8 / len(distributions)
     for index, (name, shares) in enumerate(distributions.items()):

@@ -1,4 +1,4 @@
-"""Small machines exactly: log Z and independent samples, by going through all states of the smaller layer.
+"""Small RBMs exactly: log Z and independent samples, by going through all states of the smaller layer.
 
 Of the two layers s is the smaller and l the larger; summing l out leaves
 
@@ -7,13 +7,17 @@ Of the two layers s is the smaller and l the larger; summing l out leaves
 2^25 terms at most. Everything is float64, in NumPy, on the host.
 """
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
 
 __all__ = ["MAX_UNITS", "QUICK_UNITS", "can_enumerate", "draw_visible", "log_partition"]
 
@@ -22,12 +26,12 @@ QUICK_UNITS = 20  # a matter of seconds
 _ENTRIES_AT_ONCE = 2**16  # of the larger layer's inputs: 512 KiB, which stays in a cache
 
 
-def can_enumerate(parameters, max_units=MAX_UNITS):
+def can_enumerate(parameters: Parameters, max_units: int = MAX_UNITS) -> bool:
     """Whether the smaller layer has at most max_units units."""
     return min(parameters.num_visible, parameters.num_hidden) <= max_units
 
 
-def log_partition(parameters, progress=False):
+def log_partition(parameters: Parameters, progress: bool = False) -> float:
     """log Z, in nats: float, exact to the rounding of float64.
 
     Time doubles with each unit of the smaller layer: 20 units beside 784 take ten seconds, 25 five minutes; `progress`
@@ -36,7 +40,7 @@ def log_partition(parameters, progress=False):
     return float(_log_sum_exp(_chunk_sums(_Layers.of(parameters), progress)))
 
 
-def draw_visible(parameters, count, key):
+def draw_visible(parameters: Parameters, count: int, key: Key) -> HostArray:
     """Independent samples of p(v), in {0, 1}: float32 (count, num_visible), NumPy.
 
     key : sequence of int, fixes the noise. Raises InputError as `log_partition` does.
@@ -55,16 +59,16 @@ def draw_visible(parameters, count, key):
 
 
 class _Layers(NamedTuple):
-    """The machine with its smaller layer first, and that layer's states in chunks: all settings of its last units."""
+    """The RBM with its smaller layer first, and that layer's states in chunks: all settings of its last units."""
 
-    small_bias: Any  # (small,)
-    large_bias: Any  # (large,)
-    weight: Any  # (small, large)
+    small_bias: HostArray  # (small,)
+    large_bias: HostArray  # (large,)
+    weight: HostArray  # (small, large)
     visible_is_small: bool
-    table: Any  # (2^t, t): all states of the last t units
+    table: HostArray  # (2^t, t): all states of the last t units
 
     @classmethod
-    def of(cls, parameters):
+    def of(cls, parameters: Parameters) -> _Layers:
         visible_bias, hidden_bias, weight = (array.asnumpy().astype(np.float64) for array in parameters)
         visible_is_small = parameters.num_visible <= parameters.num_hidden
         small, large = sorted(weight.shape)
@@ -79,43 +83,43 @@ class _Layers(NamedTuple):
         return cls(hidden_bias, visible_bias, weight.T, False, table)
 
     @property
-    def num_chunks(self):
+    def num_chunks(self) -> int:
         return 2 ** (len(self.small_bias) - self.table.shape[1])
 
-    def states(self, chunk):
+    def states(self, chunk: int) -> HostArray:
         first = _bits(np.array([chunk]), len(self.small_bias) - self.table.shape[1])
         return np.hstack([np.repeat(first, len(self.table), axis=0), self.table])
 
-    def log_weights(self, chunk):
+    def log_weights(self, chunk: int) -> HostArray:
         """g(s) of the states of a chunk."""
         states = self.states(chunk)
         return states @ self.small_bias + _sum_softplus(self.large_bias + states @ self.weight)
 
 
-def _sum_softplus(x):
+def _sum_softplus(x: HostArray) -> HostArray:
     """sum_l log(1 + exp(x_l)) of each row, with one logarithm for 1,000 factors, each at most 2: no overflow."""
     factors = 1 + np.exp(-np.abs(x))
     logarithms = (np.log(factors[:, first : first + 1000].prod(axis=1)) for first in range(0, x.shape[1], 1000))
     return np.maximum(x, 0).sum(axis=1) + sum(logarithms)
 
 
-def _bits(numbers, width):
+def _bits(numbers: HostArray, width: int) -> HostArray:
     """The binary digits of numbers, as float64 (len(numbers), width)."""
     return ((numbers[:, None] >> np.arange(width)[::-1]) & 1).astype(np.float64)
 
 
-def _chunk_sums(layers, progress=False):
+def _chunk_sums(layers: _Layers, progress: bool = False) -> HostArray:
     """log sum exp of g over each chunk."""
     chunks = tqdm(range(layers.num_chunks), "enumeration", leave=False, disable=None if progress else True)
     return np.array([_log_sum_exp(layers.log_weights(chunk)) for chunk in chunks])
 
 
-def _log_sum_exp(x):
+def _log_sum_exp(x: HostArray) -> float:
     largest = x.max()
     return largest + np.log(np.exp(x - largest).sum())
 
 
-def _choose(log_weights, count, generator):
+def _choose(log_weights: HostArray, count: int, generator: np.random.Generator) -> HostArray:
     """`count` indices, each with probability proportional to exp(log_weights)."""
     cumulative = np.cumsum(np.exp(log_weights - log_weights.max()))
     # Never beyond the last state: a uniform number just below 1 may round up to the total.

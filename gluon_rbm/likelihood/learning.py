@@ -5,7 +5,7 @@ enhanced gradient, Cho, Raiko & Ilin, ICML 2011) is gradient descent in the para
 
     E(v, h) = -(v - mu).a' - b'.(h - lambda) - (v - mu) W (h - lambda),     a = a' - W lambda,  b = b' - mu W,
 
-the same machines with the same W. Carried back to a, b and W it bends the plain gradient g:
+the same RBMs with the same W. Carried back to a, b and W it bends the plain gradient g:
 
     g'_W = g_W - mu (x) g_b - g_a (x) lambda = <(v - mu) (x) (h - lambda)>_model - <(v - mu) (x) (h - lambda)>_data
     g'_a = g_a - g'_W lambda                    g'_b = g_b - mu g'_W
@@ -25,15 +25,19 @@ p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 -log p(label | pixels), or a sum of both.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.backend.types import Array, Arrays, Key, NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import label_rbm
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
@@ -50,6 +54,7 @@ __all__ = [
     "advance_chains",
     "initializer",
     "states",
+    "store_data_gradient",
     "store_gradients",
     "store_objective_gradients",
     "update_offsets",
@@ -100,7 +105,7 @@ class LearningRule(NamedTuple):
     generative_weight: float = 0.01
 
     @classmethod
-    def checked(cls, **attributes):
+    def checked(cls, **attributes: Any) -> LearningRule:
         """The rule of these attributes (or texts of them, as MXNet hands them to operators), or InputError."""
         unknown = sorted(set(attributes) - set(cls._fields))
         if unknown:
@@ -122,7 +127,7 @@ class LearningRule(NamedTuple):
         rule._check_objective()
         return rule
 
-    def _check_objective(self):
+    def _check_objective(self) -> None:
         if self.objective != "generative" and not self.num_classes:
             raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
         if self.objective != "discriminative":
@@ -132,12 +137,12 @@ class LearningRule(NamedTuple):
                 raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
 
     @property
-    def replicas(self):
+    def replicas(self) -> int:
         """Rows of the samples that belong to each chain."""
         return self.num_temperatures if self.chains == "tempered" else 1
 
     @property
-    def generative_share(self):
+    def generative_factor(self) -> float:
         """What the generative gradient is multiplied with."""
         return {"generative": 1.0, "discriminative": 0.0, "hybrid": self.generative_weight}[self.objective]
 
@@ -145,7 +150,7 @@ class LearningRule(NamedTuple):
 PLAIN = LearningRule()
 
 
-def states(rule, num_chains, num_visible, num_hidden):
+def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of what an RBM in training keeps beside its parameters, in order.
 
     The samples of the chains, those at beta = 1 first; with centering the offsets; with tempering the visible bias at
@@ -153,7 +158,8 @@ def states(rule, num_chains, num_visible, num_hidden):
     class that each label unit means.
     """
     rows = num_chains * rule.replicas
-    shapes = dict(zip(SAMPLES, ((rows, num_visible), (rows, num_hidden))))
+    shapes: dict[str, tuple[int, ...]] = {}
+    shapes.update(zip(SAMPLES, ((rows, num_visible), (rows, num_hidden))))
     if rule.centering:
         shapes.update(zip(OFFSETS, ((num_visible,), (num_hidden,))))
     if rule.chains == "tempered":
@@ -167,7 +173,7 @@ def states(rule, num_chains, num_visible, num_hidden):
 class BinaryStates(mx.init.Initializer):
     """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
 
-    def _init_weight(self, name, arr):
+    def _init_weight(self, name: str, arr: NDArray) -> None:
         noise = Noise(draw_key().asnumpy())
         arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
 
@@ -176,11 +182,11 @@ class BinaryStates(mx.init.Initializer):
 class ClassNumbers(mx.init.Initializer):
     """0, 1, 2, ...: the class that each label unit means."""
 
-    def _init_weight(self, name, arr):
+    def _init_weight(self, name: str, arr: NDArray) -> None:
         arr[:] = mx.nd.arange(arr.size, ctx=arr.context)
 
 
-def initializer(state):
+def initializer(state: str) -> Any:
     """The `mx.init.Initializer` of one of the `states`."""
     if state == CLASSES:
         return ClassNumbers()
@@ -191,16 +197,25 @@ def initializer(state):
 # --- Chains -----------------------------------------------------------------------------------------------------------
 
 
-def advance_chains(rule, parameters, kept, data, sweeps, key, engine):
-    """Carry the chains of a step on by `sweeps` sweeps.
+def advance_chains(
+    rule: LearningRule,
+    parameters: Parameters,
+    aux_states: Arrays,
+    data: Array,
+    *,
+    sweeps: int,
+    key: Key,
+    engine: str,
+) -> tuple[Array, Array]:
+    """Advance the chains of a step by `sweeps` sweeps.
 
-    kept : arrays of `states`, by name; the samples, and the rate of swaps, are changed.
+    aux_states : arrays of `states`, by name; the samples, and the rate of swaps, are changed.
 
     Returns the probabilities of both layers of the chains at beta = 1, arrays (num_chains, ...); where nothing is
     learned from chains, their samples as they are. (Arrays are NDArrays, or all of them NumPy's.)
     """
-    visible, hidden = (kept[name] for name in SAMPLES)
-    if not rule.generative_share:
+    visible, hidden = (aux_states[name] for name in SAMPLES)
+    if not rule.generative_factor:
         return visible, hidden
     num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
     settings["softmax_group"] = label_rbm.softmax_group(visible.shape[1], rule.num_classes)
@@ -209,8 +224,8 @@ def advance_chains(rule, parameters, kept, data, sweeps, key, engine):
     else:
         start = gibbs.redraw_non_binary(hidden, Noise([*key, 0]))
         if rule.chains == "tempered":
-            start, betas = _exchange(rule, parameters, kept, start, key)
-            settings.update(beta=betas, base_visible_bias=kept[BASE])
+            start, betas = _exchange(rule, parameters, aux_states, start, key)
+            settings.update(beta=betas, base_visible_bias=aux_states[BASE])
         chains = gibbs.run_chains(parameters, hidden=start, **settings)
     assign(visible, "write", as_operand(chains.visible_sample))
     assign(hidden, "write", as_operand(chains.hidden_sample))
@@ -219,40 +234,52 @@ def advance_chains(rule, parameters, kept, data, sweeps, key, engine):
     return chains.visible_prob_1[:num_chains], chains.hidden_prob_1[:num_chains]
 
 
-def _cycled(rows, count):
+def _cycled(rows: Array, count: int) -> Array:
     """The first `count` of the rows, over and over again."""
     return rows if len(rows) == count else take_rows(rows, np.arange(count) % len(rows))
 
 
-def _exchange(rule, parameters, kept, hidden, key):
+def _exchange(
+    rule: LearningRule, parameters: Parameters, aux_states: Arrays, hidden: Array, key: Key
+) -> tuple[Array, Array]:
     """Exchange states of neighbouring replicas: the hidden samples to go on from, and each row's beta."""
-    visible = gibbs.redraw_non_binary(kept[SAMPLES[0]], Noise([*key, 2]))
+    visible = gibbs.redraw_non_binary(aux_states[SAMPLES[0]], Noise([*key, 2]))
     betas = np.linspace(1, 0, rule.replicas)
-    start, rates = swap_replicas(parameters, visible, hidden, betas, kept[BASE], [*key, 3])
-    assign(
-        kept[SWAP_RATE],
-        "add",
-        _SWAP_RATE_DECAY * (as_operand(asarray_like(rates, kept[SWAP_RATE])) - as_operand(kept[SWAP_RATE])),
-    )
+    start, rates = swap_replicas(parameters, visible, hidden, betas, base_visible_bias=aux_states[BASE], key=[*key, 3])
+    swap_rate = aux_states[SWAP_RATE]
+    step = as_operand(asarray_like(rates, swap_rate)) - as_operand(swap_rate)
+    assign(swap_rate, "add", _SWAP_RATE_DECAY * step)
     return start, tempering.beta_of_rows(betas, hidden)
 
 
 # --- Gradient ---------------------------------------------------------------------------------------------------------
 
 
-def store_objective_gradients(rule, targets, how, parameters, data, hidden_prob_1, chain_hidden_prob_1, kept):
+def store_objective_gradients(
+    rule: LearningRule,
+    targets: Sequence[Array],
+    how: Sequence[str],
+    parameters: Parameters,
+    *,
+    data: Array,
+    hidden_prob_1: Array,
+    chain_hidden_prob_1: Array,
+    aux_states: Arrays,
+) -> None:
     """Store the gradients of what the rule minimises, a mean over the data: generative, discriminative, or both.
 
-    targets, how : arrays of the gradients with respect to a, b and W; what to do with each (see `framework.store`)
+    targets, how : arrays of the gradients with respect to a, b and W; what to do with each (see `arrays.assign`)
     data, hidden_prob_1 : v (batch, num_visible) and p(h=1|v) of the data
-    chain_hidden_prob_1 : p(h=1|v) of the chains, as `carry_on` returned it; kept : arrays of `states`, by name
+    chain_hidden_prob_1 : p(h=1|v) of the chains, as `advance_chains` returned it
+    aux_states : arrays of `states`, by name
     """
-    if rule.generative_share:
+    if rule.generative_factor:
         # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
         chain_hidden = as_operand(chain_hidden_prob_1)
-        chains = as_operand(kept[SAMPLES[0]])[: len(chain_hidden)], chain_hidden
+        chains = as_operand(aux_states[SAMPLES[0]])[: len(chain_hidden)], chain_hidden
         weight = as_operand(parameters.interaction_weight)
-        store_gradients(rule, targets, how, chains, (as_operand(data), as_operand(hidden_prob_1)), weight, kept)
+        rows = as_operand(data), as_operand(hidden_prob_1)
+        store_gradients(rule, targets, how, chains, rows, weight=weight, aux_states=aux_states)
         how = ["null" if one == "null" else "add" for one in how]
     if rule.objective != "generative":
         exact = label_rbm.discriminative_gradients(parameters, data, rule.num_classes)
@@ -260,23 +287,32 @@ def store_objective_gradients(rule, targets, how, parameters, data, hidden_prob_
             assign(target, one, gradient)
 
 
-def store_gradients(rule, targets, how, chains, data, weight, kept):
+def store_gradients(
+    rule: LearningRule,
+    targets: Sequence[Array],
+    how: Sequence[str],
+    chains: tuple[Array, Array],
+    data: tuple[Array, Array],
+    *,
+    weight: Array,
+    aux_states: Arrays,
+) -> None:
     """Store the generative gradients of the mean loss: a mean over chains minus one over data, bent by the rule.
 
-    targets, how : NDArrays of the gradients with respect to a, b and W; what to do with each (see `framework.store`)
+    targets, how : arrays of the gradients with respect to a, b and W; what to do with each (see `arrays.assign`)
     chains, data : (v, p(h=1|v)), `operand`s of (rows, num_visible) and (rows, num_hidden)
     weight : W, an `operand`
-    kept : NDArrays of `states`, by name
+    aux_states : arrays of `states`, by name
     """
-    share = rule.generative_share
-    offsets = [as_operand(kept[name]) for name in OFFSETS if name in kept]
+    factor = rule.generative_factor
+    offsets = [as_operand(aux_states[name]) for name in OFFSETS if name in aux_states]
     data = data[0], _sparse(rule, data[1])
-    visible_gradient, hidden_gradient = (share * (_mean(chain) - _mean(datum)) for chain, datum in zip(chains, data))
+    visible_gradient, hidden_gradient = (factor * (_mean(chain) - _mean(datum)) for chain, datum in zip(chains, data))
     # Both means of v (x) p(h=1|v), and their difference, in one product over the rows of chains and data. To subtract
     # the offsets from the few rows costs next to nothing, from the large matrix it would.
     (chain_visible, chain_hidden), (data_visible, data_hidden) = (_without(offsets, *rows) for rows in (chains, data))
     visible = np.concatenate(
-        [chain_visible / (len(chain_visible) / share), data_visible / (-len(data_visible) / share)]
+        [chain_visible / (len(chain_visible) / factor), data_visible / (-len(data_visible) / factor)]
     )
     hidden = np.concatenate([chain_hidden, data_hidden])
     if rule.weight_decay_l1:
@@ -291,25 +327,39 @@ def store_gradients(rule, targets, how, chains, data, weight, kept):
     assign(targets[1], how[1], hidden_gradient)
 
 
-def _sparse(rule, hidden_prob_1):
+def store_data_gradient(
+    rule: LearningRule, target: Array, how: str, parameters: Parameters, hidden_prob_1: Array
+) -> None:
+    """Store the gradient of the mean of F(v) with respect to the data v: -(a + W p(h=1|v)) / batch.
+
+    hidden_prob_1 : p(h=1|v) of the data, (batch, num_hidden). Raises InputError for objectives other than generative.
+    """
+    if rule.objective != "generative":
+        raise InputError("only the generative objective has a gradient with respect to the data")
+    hidden, bias = as_operand(hidden_prob_1), as_operand(parameters.visible_layer_bias)
+    gradient = -(hidden @ as_operand(parameters.interaction_weight).T + bias) / hidden.shape[0]
+    assign(target, how, gradient)
+
+
+def _sparse(rule: LearningRule, hidden_prob_1: Array) -> Array:
     if not rule.sparsity_cost:
         return hidden_prob_1
-    pull = 2 * rule.sparsity_cost / rule.generative_share * (rule.sparsity_target - _mean(hidden_prob_1))
+    pull = 2 * rule.sparsity_cost / rule.generative_factor * (rule.sparsity_target - _mean(hidden_prob_1))
     return hidden_prob_1 + pull * hidden_prob_1 * (1 - hidden_prob_1)
 
 
-def _without(offsets, visible, hidden):
+def _without(offsets: Sequence[Array], visible: Array, hidden: Array) -> tuple[Array, Array]:
     return (visible - offsets[0], hidden - offsets[1]) if offsets else (visible, hidden)
 
 
-def _mean(rows):
+def _mean(rows: Array) -> Array:
     # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
     return (rows.sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)  # `mean` takes twice as long
 
 
-def update_offsets(rule, kept, visible, hidden_prob_1):
-    """With centering, let the offsets in `kept` follow the means of a batch: offset += rate (mean - offset)."""
+def update_offsets(rule: LearningRule, aux_states: Arrays, visible: Array, hidden_prob_1: Array) -> None:
+    """With centering, let the offsets in `aux_states` follow the means of a batch: offset += rate (mean - offset)."""
     for name, rows in zip(OFFSETS, (visible, hidden_prob_1)):
-        if name in kept:
-            mean, offset = _mean(as_operand(rows)), kept[name]
+        if name in aux_states:
+            mean, offset = _mean(as_operand(rows)), aux_states[name]
             assign(offset, "add", rule.centering * (mean - as_operand(offset)))

@@ -52,7 +52,7 @@ def adaptive(
     deviations = []
     for step in range(len(betas) - 1):
         visible, increments = gibbs.anneal_with_weights(
-            parameters, visible, betas, step, step + 1, 1, base_visible_bias, key=key, engine=engine
+            parameters, visible, betas, step, step + 1, base_visible_bias=base_visible_bias, key=key, engine=engine
         )
         deviations.append(increments.std())
     # Some of it even, so that a stretch where the pilot's chains happened to agree is not leapt over.

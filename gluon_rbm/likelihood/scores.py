@@ -1,14 +1,17 @@
 """Scores of images under a binary RBM: their mean over images, with its standard error. In nats per image."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand
+from gluon_rbm.backend.arrays import as_operand, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.types import Array, HostArray, Key, NDArray
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import are_pixels, free_energy, pseudo_log_likelihood
+from gluon_rbm.models.energy import Parameters, are_pixels, free_energy, pseudo_log_likelihood
 
 __all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood"]
 
@@ -24,13 +27,13 @@ class LogLikelihood(NamedTuple):
     binary: bool  #: every pixel was 0 or 1
 
     @classmethod
-    def of(cls, values, binary):
+    def of(cls, values: HostArray, binary: bool) -> LogLikelihood:
         """Of the values of all images, NumPy (n,)."""
         standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
         return cls(float(values.mean()), float(standard_error), len(values), binary)
 
 
-def mean_log_likelihood(parameters, data, log_z):
+def mean_log_likelihood(parameters: Parameters, data: Array | Iterable[Any], log_z: float) -> LogLikelihood:
     """Mean of log p(v) = -F(v) - log Z over the images in data: a `LogLikelihood`.
 
     data is an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is left out) or any iterable
@@ -40,7 +43,9 @@ def mean_log_likelihood(parameters, data, log_z):
     return _mean(parameters, data, lambda batch, binary: -free_energy(parameters, batch).asnumpy() - log_z)
 
 
-def mean_pseudo_log_likelihood(parameters, data, key=None):
+def mean_pseudo_log_likelihood(
+    parameters: Parameters, data: Array | Iterable[Any], key: Key | None = None
+) -> LogLikelihood:
     """Mean over images of the pseudo-log-likelihood sum_i log p(v_i | all other v): a `LogLikelihood`, without log Z.
 
     key : sequence of int, or None
@@ -50,16 +55,18 @@ def mean_pseudo_log_likelihood(parameters, data, key=None):
     """
     generator = None if key is None else make_generator(key)
 
-    def score(batch, binary):
+    def score(batch: NDArray, binary: bool) -> HostArray:
         if not binary:
             raise InputError("a pseudo-likelihood is of binary pixels only; draw them, or cut them at 0.5, first")
-        units = None if key is None else generator.integers(parameters.num_visible, size=len(batch))
-        return pseudo_log_likelihood(parameters, batch, units).asnumpy()
+        units = None if generator is None else generator.integers(parameters.num_visible, size=len(batch))
+        return to_numpy(pseudo_log_likelihood(parameters, batch, units))
 
     return _mean(parameters, data, score)
 
 
-def _mean(parameters, data, score):
+def _mean(
+    parameters: Parameters, data: Array | Iterable[Any], score: Callable[[NDArray, bool], HostArray]
+) -> LogLikelihood:
     """The `LogLikelihood` of score(batch, whether it is binary) -> NumPy (rows,), over all images."""
     scores, all_binary, bias = [], True, parameters.visible_layer_bias
     for batch in _batches(data):
@@ -77,7 +84,7 @@ def _mean(parameters, data, score):
     return LogLikelihood.of(values, all_binary)
 
 
-def _check_pixels(batch, num_visible):
+def _check_pixels(batch: NDArray, num_visible: int) -> bool:
     """Whether all pixels are 0 or 1; InputError if they cannot be pixels of this model."""
     if batch.shape[1] != num_visible:
         raise InputError(
@@ -90,7 +97,7 @@ def _check_pixels(batch, num_visible):
     return bool((pixels * (1 - pixels) == 0).all())
 
 
-def _batches(data):
+def _batches(data: Any) -> Iterator[NDArray]:
     """Batches of data as NDArrays (rows, num_visible)."""
     if isinstance(data, (np.ndarray, mx.nd.NDArray)):
         data = [data[start : start + _ROWS_AT_ONCE] for start in range(0, len(data), _ROWS_AT_ONCE)]

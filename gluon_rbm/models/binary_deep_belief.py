@@ -9,10 +9,13 @@ each is an ordinary run of an ordinary trainer: `binary_rbm_gluon.py --below FOL
 `python -m gluon_rbm train-deep`. Going up by probabilities is not exact inference, but what the greedy step assumes.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import os
 from dataclasses import replace
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -20,7 +23,9 @@ from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, hidden_probability
 from gluon_rbm.models.files import PARAMETERS, read_model
@@ -35,13 +40,16 @@ class BinaryDeepBeliefNetwork:
 
     Parameters
     ----------
-    layers : sequence of energy.Parameters, from the images up
-        All on one device; each has as many visible units as the one below has hidden units.
+    layers
+        From the images up, all on one device; each has as many visible units as the one below has hidden units.
 
-    Raises InputError where there is no layer, or one does not stand on the other.
+    Raises
+    ------
+    InputError
+        There is no layer, or one does not stand on the other.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers: Sequence[Parameters]) -> None:
         self.layers = [layer.checked() for layer in layers]
         if not self.layers:
             raise InputError("a deep belief network needs at least one layer; give its parameters")
@@ -53,7 +61,9 @@ class BinaryDeepBeliefNetwork:
                 )
 
     @classmethod
-    def load(cls, models, context=None):
+    def load(
+        cls, models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], context: Any = None
+    ) -> BinaryDeepBeliefNetwork:
         """Read a folder of layer-1, layer-2, ..., or a sequence of run folders or files `rbm.params`, bottom up.
 
         Raises InputError where one cannot be read, has labels, or does not stand on the one below.
@@ -64,11 +74,11 @@ class BinaryDeepBeliefNetwork:
         for model in models:
             parameters, num_classes = read_model(model)
             if num_classes:
-                raise InputError("%s has label units, on which no layer can stand; name machines without" % model)
+                raise InputError("%s has label units, on which no layer can stand; name models without" % model)
             layers.append(parameters.as_in_context(context or mx.cpu()))
         return cls(layers)
 
-    def save(self, folder):
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write each layer as `folder`/layer-N/rbm.params, which every command of a binary RBM reads."""
         for number, layer in enumerate(self.layers, 1):
             os.makedirs(layer_folder(folder, number), exist_ok=True)
@@ -76,42 +86,42 @@ class BinaryDeepBeliefNetwork:
                 array_files.save(temporary, {name: array.asnumpy() for name, array in layer._asdict().items()})
 
     @property
-    def num_visible(self):
+    def num_visible(self) -> int:
         return self.layers[0].num_visible
 
     @property
-    def num_hidden(self):
+    def num_hidden(self) -> int:
         """Of the top layer."""
         return self.layers[-1].num_hidden
 
-    def transform(self, visible, depth=None):
+    def transform(self, visible: NDArray, depth: int | None = None) -> NDArray:
         """Features: p(h_L = 1) by probabilities all the way up, or up to layer `depth`: (batch, num_hidden) NDArray.
 
-        visible : NDArray (batch, num_visible) in [0, 1], on the layers' device
+        visible : (batch, num_visible) in [0, 1], on the layers' device
         """
         for layer in self.layers[:depth]:
             visible = hidden_probability(layer, visible)
         return visible
 
-    def features(self, images, maximum=1):
+    def features(self, images: HostArray, maximum: float = 1) -> HostArray:
         """`transform` of many images (n, ...) with values up to `maximum`: (n, num_hidden); NumPy, in batches."""
         context = self.layers[0].interaction_weight.context
         batches = iterate_batches(images, maximum, _ROWS_AT_ONCE)
         return np.concatenate([self.transform(from_host(rows, context)).asnumpy() for rows in batches])
 
-    def reconstruct(self, visible):
+    def reconstruct(self, visible: NDArray) -> NDArray:
         """By probabilities up to the top and down again: (batch, num_visible) NDArray. visible : as in `transform`."""
         hidden = self.transform(visible)
         for layer in self.layers[::-1]:
-            hidden = hidden_probability(_turned(layer), hidden)
+            hidden = hidden_probability(_transposed(layer), hidden)
         return hidden
 
-    def filters(self):
+    def filters(self) -> HostArray:
         """The product of all weights, (num_visible, num_hidden), NumPy: what the top units look for, but for the biases
         and the squashing in between (Lee, Ekanadham & Ng, NIPS 2007)."""
         return functools.reduce(np.matmul, (layer.interaction_weight.asnumpy() for layer in self.layers))
 
-    def hidden_data(self, data, num_classes=0):
+    def hidden_data(self, data: DataSet, num_classes: int = 0) -> DataSet:
         """The `DataSet` of the top hidden probabilities: the pixels of a further layer, in rows as square as can be.
 
         num_classes : so many last columns of the images are a label's units, and are handed on as they are
@@ -122,7 +132,7 @@ class BinaryDeepBeliefNetwork:
                 "trained on" % (data.name, data.num_visible - num_classes, self.num_visible)
             )
 
-        def carried(images):
+        def carried(images: HostArray) -> HostArray:
             rows = images.reshape(len(images), -1)
             hidden = self.features(rows[:, : self.num_visible], data.maximum)
             if num_classes:
@@ -133,22 +143,22 @@ class BinaryDeepBeliefNetwork:
         return replace(data, train_images=train, test_images=test, maximum=1)
 
     @property
-    def hidden_shape(self):
+    def hidden_shape(self) -> tuple[int, int]:
         """(height, width) to show the top layer in."""
         height = next(side for side in range(math.isqrt(self.num_hidden), 0, -1) if self.num_hidden % side == 0)
         return height, self.num_hidden // height
 
-    def arrays(self):
+    def arrays(self) -> list[HostArray]:
         """All parameters, from the images up, NumPy."""
         return [array.asnumpy() for layer in self.layers for array in layer]
 
 
-def layer_folder(folder, number):
+def layer_folder(folder: str | os.PathLike[str], number: int) -> str:
     """Where layer `number`, from 1 on, of the network in a folder is."""
     return os.path.join(folder, "layer-%d" % number)
 
 
-def _layer_folders(folder):
+def _layer_folders(folder: str | os.PathLike[str]) -> list[str]:
     found, number = [], 1
     while os.path.isdir(layer_folder(folder, number)):
         found.append(layer_folder(folder, number))
@@ -160,7 +170,7 @@ def _layer_folders(folder):
     return found
 
 
-def _turned(parameters):
-    """The same machine with its layers exchanged: its hidden probabilities are the visible ones."""
+def _transposed(parameters: Parameters) -> Parameters:
+    """The same RBM with its layers exchanged: its hidden probabilities are the visible ones."""
     visible_bias, hidden_bias, weight = parameters
     return Parameters(hidden_bias, visible_bias, weight.T)

@@ -7,28 +7,34 @@ Strided convolution takes the place of pooling, its transpose goes down (Hwang, 
 with one bias a channel and one a filter. Outside the image v is 0.
 """
 
+from __future__ import annotations
+
+from typing import Any, Sequence
+
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.rbm_block import RBMBlock
-from gluon_rbm.models.units import Multinary
+from gluon_rbm.models.units import Multinary, UnitFamily
 
 __all__ = ["ConvolutionalRBMBlock"]
 
 
 class ConvolutionalRBMBlock(RBMBlock):
-    """Filters over images (batch, channels, height, width); see `gluon_rbm.models.rbm_block.RBMBlock` for its verbs.
+    """Filters over images (batch, channels, height, width); see `gluon_rbm.models.rbm_block.RBMBlock` for its methods.
 
     Parameters
     ----------
-    visible_shape : (channels, height, width)
-    num_filters : int
-    kernel, stride : int
+    visible_shape
+        (channels, height, width)
+    num_filters
+        Number of filters, and so of hidden channels.
+    kernel, stride
         Side of the filters, and places from one to the next. kernel - stride must be even and not negative: the image
         is padded by half of it on every side, so that hidden is (batch, num_filters, height / stride, width / stride).
-    hidden_units, visible_units : a family of `gluon_rbm.models.units`
-        By default `Multinary(255)`.
-    weight_initializer : mx.init.Initializer, optional
-        By default normal with standard deviation 0.01.
+    hidden_units, visible_units
+        Families of `gluon_rbm.models.units`; by default `Multinary(255)`.
+    weight_initializer
+        Of `mx.init`; by default normal with standard deviation 0.01.
 
     Parameters of the block: visible_layer_bias (channels,), hidden_layer_bias (num_filters,), interaction_weight
     (num_filters, channels, kernel, kernel).
@@ -38,15 +44,16 @@ class ConvolutionalRBMBlock(RBMBlock):
 
     def __init__(
         self,
-        visible_shape,
-        num_filters,
-        kernel=4,
-        stride=2,
-        hidden_units=None,
-        visible_units=None,
-        weight_initializer=None,
-        **kwargs,
-    ):
+        visible_shape: Sequence[int],
+        num_filters: int,
+        kernel: int = 4,
+        stride: int = 2,
+        *,
+        hidden_units: UnitFamily | None = None,
+        visible_units: UnitFamily | None = None,
+        weight_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(visible_units or Multinary(), hidden_units or Multinary(), **kwargs)
         if len(visible_shape) != 3:
             raise InputError("images have shape %s; it must be (channels, height, width)" % (tuple(visible_shape),))
@@ -76,11 +83,11 @@ class ConvolutionalRBMBlock(RBMBlock):
             weight_initializer or mx.init.Normal(0.01),
         )
 
-    def _hidden_input(self, F, visible, hidden_layer_bias, interaction_weight):
+    def _hidden_input(self, F: Any, visible: Any, hidden_layer_bias: Any, interaction_weight: Any) -> Any:
         num_filters = self.hidden_shape[0]
         return F.Convolution(visible, interaction_weight, hidden_layer_bias, num_filter=num_filters, **self._window)
 
-    def _visible_input(self, F, hidden, visible_layer_bias, interaction_weight):
+    def _visible_input(self, F: Any, hidden: Any, visible_layer_bias: Any, interaction_weight: Any) -> Any:
         # A copy of the weights: outside training MXNet keeps them in memory as the convolution likes them, and refuses
         # to convolve backwards with what it finds there.
         return F.Deconvolution(
@@ -92,6 +99,6 @@ class ConvolutionalRBMBlock(RBMBlock):
             **self._window,
         )
 
-    def _weighted(self, F, visible, visible_layer_bias):
+    def _weighted(self, F: Any, visible: Any, visible_layer_bias: Any) -> Any:
         _, height, width = self.visible_shape
         return F.dot(F.reshape(visible, (0, -1)), F.repeat(visible_layer_bias, repeats=height * width))

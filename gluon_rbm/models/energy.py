@@ -7,21 +7,25 @@ At an inverse temperature beta, above a base rate a0 (Salakhutdinov & Murray 200
 
     E_beta(v, h) = -((1 - beta) a0 + beta a).v - beta (b.h + v W h)
 
-so that beta = 0 is independent pixels with bias a0 and beta = 1 is the machine itself. All arrays are MXNet
+so that beta = 0 is independent pixels with bias a0 and beta = 1 is the RBM itself. All arrays are MXNet
 NDArrays on one device; visible is (batch, num_visible), hidden (batch, num_hidden).
 """
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any, ContextManager, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, from_host, restore_kind
+from gluon_rbm.backend.arrays import as_operand, from_host, host_view, restore_kind
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import Array, HostArray, NDArray
 from gluon_rbm.errors import InputError
 
 __all__ = [
     "Parameters",
     "are_pixels",
+    "check_visible",
     "visible_bias_at",
     "hidden_probability",
     "free_energy",
@@ -38,28 +42,28 @@ class Parameters(NamedTuple):
     num_hidden).
     """
 
-    visible_layer_bias: Any
-    hidden_layer_bias: Any
-    interaction_weight: Any
+    visible_layer_bias: Array
+    hidden_layer_bias: Array
+    interaction_weight: Array
 
     @classmethod
-    def from_arrays(cls, *arrays):
+    def from_arrays(cls, *arrays: Array) -> Parameters:
         """Of the three arrays in their order, NDArrays or NumPy's: all as NDArrays, in their dtype."""
         return cls(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
     @property
-    def num_visible(self):
+    def num_visible(self) -> int:
         return self.interaction_weight.shape[0]
 
     @property
-    def num_hidden(self):
+    def num_hidden(self) -> int:
         return self.interaction_weight.shape[1]
 
-    def as_in_context(self, context):
+    def as_in_context(self, context: Any) -> Parameters:
         """The same parameters on another device."""
         return Parameters(*(array.as_in_context(context) for array in self))
 
-    def checked(self):
+    def checked(self) -> Parameters:
         """These parameters, or InputError if shapes do not belong together, or values are no floats or not finite."""
         shapes = tuple(array.shape for array in self)
         if len(shapes[2]) != 2 or shapes[0] != (shapes[2][0],) or shapes[1] != (shapes[2][1],):
@@ -75,28 +79,44 @@ class Parameters(NamedTuple):
         return self
 
 
-def _all_finite(array):
+def _all_finite(array: Array) -> bool:
     return bool(mx.nd.contrib.isfinite(array).min().asscalar())
 
 
-def are_pixels(values):
+def are_pixels(values: Any) -> bool:
     """Whether all values, an `operand` of any shape, lie in [0, 1]; NaN does not."""
     return not values.size or bool(values.min() >= 0 and values.max() <= 1)
 
 
-def visible_bias_at(parameters, beta, base_visible_bias=None):
+def check_visible(visible: NDArray, num_visible: int) -> None:
+    """InputError unless an NDArray is (batch, num_visible) in [0, 1]; num_visible 0 stands for any width.
+
+    Values are looked at on a CPU only: a GPU would have to wait for it.
+    """
+    if visible.context.device_type == "cpu" and not are_pixels(host_view(visible)):
+        raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
+    if visible.ndim != 2:
+        raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (visible.shape,))
+    if num_visible not in (0, visible.shape[1]):
+        raise InputError(
+            "data has %d visible units, the model %d; use the data set that the model was trained on"
+            % (visible.shape[1], num_visible)
+        )
+
+
+def visible_bias_at(parameters: Parameters, beta: float, base_visible_bias: Array | None = None) -> Array:
     """Bias of the visible layer at inverse temperature beta: (1 - beta) a0 + beta a; a0 = 0 if not given."""
     bias = beta * parameters.visible_layer_bias
     return bias if base_visible_bias is None else bias + (1 - beta) * base_visible_bias
 
 
-def hidden_probability(parameters, visible):
+def hidden_probability(parameters: Parameters, visible: Array) -> Array:
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
     with _quiet():
         return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, visible))), visible)
 
 
-def free_energy(parameters, visible):
+def free_energy(parameters: Parameters, visible: Array) -> Array:
     """F(v) = -a.v - sum_j softplus(b_j + (v W)_j): (batch,) float64, in nats.
 
     visible may be grey (values in [0, 1]); then -F is a score, not a log-probability.
@@ -106,7 +126,9 @@ def free_energy(parameters, visible):
         return restore_kind(-(_weighted_sum(visible, parameters.visible_layer_bias) + hidden_part), visible)
 
 
-def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible_bias=None):
+def free_energy_difference(
+    parameters: Parameters, visible: Array, beta_from: float, beta_to: float, base_visible_bias: Array | None = None
+) -> Array:
     """F_{beta_from}(v) - F_{beta_to}(v) = log p*_{beta_to}(v) - log p*_{beta_from}(v): (batch,) float64, in nats.
 
     One matrix product serves both temperatures, and the units' differences are taken before they are summed, so that
@@ -121,7 +143,7 @@ def free_energy_difference(parameters, visible, beta_from, beta_to, base_visible
         return restore_kind(_weighted_sum(visible, bias_step) + hidden_part, visible)
 
 
-def pseudo_log_likelihood(parameters, visible, units=None):
+def pseudo_log_likelihood(parameters: Parameters, visible: Array, units: HostArray | None = None) -> Array:
     """sum_i log p(v_i | all other v) = -sum_i softplus(F(v) - F(v with unit i flipped)): (batch,) float64, in nats.
 
     visible is (batch, num_visible) in {0, 1}. The exact sum takes num_visible times as long as a free energy. With
@@ -134,7 +156,7 @@ def pseudo_log_likelihood(parameters, visible, units=None):
         as_operand(parameters.visible_layer_bias).astype("float64"),
     )
 
-    def term(rows, unit):
+    def term(rows: Any, unit: Any) -> Any:
         flip = 1 - 2 * v[rows, unit]
         grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)  # before it is summed, as above
         return -softplus(flip * bias[unit] + grown.sum(axis=1, dtype="float64"))
@@ -145,7 +167,7 @@ def pseudo_log_likelihood(parameters, visible, units=None):
         return restore_kind(sum(term(slice(None), unit) for unit in range(parameters.num_visible)), visible)
 
 
-def softplus(x):
+def softplus(x: Any) -> Any:
     """log(1 + exp(x)) of an `operand`, without overflow, to the relative precision of its dtype.
 
     (MXNet's own `softrelu` is off by 2e-6 for negative x in float32: over 500 units and 10,000 distributions that is a
@@ -154,12 +176,12 @@ def softplus(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _quiet():
+def _quiet() -> ContextManager[None]:
     """What is not finite is the caller's to judge."""
     return np.errstate(all="ignore")
 
 
-def _hidden_input(parameters, visible):
+def _hidden_input(parameters: Parameters, visible: Array) -> Any:
     """Total input of the hidden units, b + v W, as an `operand`: (batch, num_hidden)."""
     with _quiet():
         return as_operand(visible) @ as_operand(parameters.interaction_weight) + as_operand(
@@ -167,6 +189,6 @@ def _hidden_input(parameters, visible):
         )
 
 
-def _weighted_sum(x, weight):
+def _weighted_sum(x: Array, weight: Array) -> Any:
     """x.weight of each row, in float64, as an `operand`."""
     return as_operand(x).astype("float64") @ as_operand(weight).astype("float64")

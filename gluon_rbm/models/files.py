@@ -1,19 +1,36 @@
 """Files of parameters: what a run, a block or a module has written, read with care."""
 
+from __future__ import annotations
+
 import os
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.types import NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 
-__all__ = ["CLASSES", "PARAMETERS", "parameter_file", "read_arrays", "read_model", "read_parameters"]
+__all__ = [
+    "CLASSES",
+    "PARAMETERS",
+    "correct_chain_names",
+    "parameter_file",
+    "read_arrays",
+    "read_model",
+    "read_parameters",
+]
 
 PARAMETERS = "rbm.params"
 CLASSES = "aux_label_classes"  # the array that says that the last visible units are a label
 
+# What the original's Module script calls the chains' visible and hidden samples -> what they are.
+_MISNAMED = {
+    "aux_hidden_layer_sample": "aux_visible_layer_sample",
+    "aux_hidden_layer_prob_1": "aux_hidden_layer_sample",
+}
 
-def read_parameters(path):
+
+def read_parameters(path: str | os.PathLike[str]) -> Parameters:
     """The `Parameters` of a run folder, or of a file as `BinaryRBMBlock.save_parameters` and `Module` write it.
 
     Raises InputError when there is no such file, or no such parameters in it.
@@ -21,7 +38,7 @@ def read_parameters(path):
     return read_model(path)[0]
 
 
-def read_model(path):
+def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
     """The `Parameters` of a run folder or file, and how many of the last visible units are a label (0: no label).
 
     Raises InputError as `read_parameters` does, and where there are not as many visible units.
@@ -41,12 +58,12 @@ def read_model(path):
     return parameters, num_classes
 
 
-def parameter_file(path):
+def parameter_file(path: str | os.PathLike[str]) -> str:
     """The file of parameters that `path` means: that of a run folder, or itself."""
     return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
 
 
-def read_arrays(path):
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
     """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError."""
     try:
         arrays = array_files.load(path)
@@ -56,3 +73,14 @@ def read_arrays(path):
             "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
         ) from error
     return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
+
+
+def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None:
+    """The arrays of a file (`read_arrays`) of the original's Module script, by their right names; of others, None.
+
+    That script saves the chains' visible samples as aux_hidden_layer_sample, and their hidden samples as
+    aux_hidden_layer_prob_1.
+    """
+    if "aux_hidden_layer_prob_1" not in arrays:
+        return None
+    return {_MISNAMED.get(name, name): array for name, array in arrays.items()}

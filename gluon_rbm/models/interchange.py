@@ -1,36 +1,43 @@
-"""Parameters from elsewhere and for elsewhere: plain arrays in `.npz` files, scikit-learn's BernoulliRBM, PyDeep.
+"""Parameters from elsewhere and for elsewhere: plain arrays in files, scikit-learn's BernoulliRBM, PyDeep.
 
 Formats, by the names and shapes of their arrays (V visible, H hidden units):
 
-    npz       visible_layer_bias (V,)   hidden_layer_bias (H,)  interaction_weight (V, H)
+    params, npz, safetensors
+              visible_layer_bias (V,)   hidden_layer_bias (H,)  interaction_weight (V, H)
               and of a joint RBM aux_label_classes (number of classes,): the last so many visible units are a label
     sklearn   intercept_visible_ (V,)   intercept_hidden_ (H,)  components_ (H, V)
     pydeep    bv (1, V)                 bh (1, H)               w (V, H)              and offsets ov (1, V), oh (1, H)
 
+params is MXNet's file format, safetensors that of the library of the same name, and the others are `.npz` archives.
+
 PyDeep's energy is centered, E = -(v - ov) bv^T - bh (h - oh)^T - (v - ov) w (h - oh)^T. That is ours, up to a constant,
 with a = bv - oh w^T and b = bh - ov w; written are offsets of 0.
 
-Everything is read and written in float32, in which a way there and back changes no bit. No pickle is ever read: to read
-one is to run whatever program its author has put there.
+Everything is read and written in float32, in which a way there and back changes no bit. No pickle is read or written:
+to read one is to run whatever program its author has put there.
 """
+
+from __future__ import annotations
 
 import io
 import os
+from typing import Any, Mapping
 
-import joblib
 import numpy as np
+import safetensors.numpy
 from sklearn.neural_network import BernoulliRBM
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES, read_model
 
 __all__ = ["FORMATS", "from_arrays", "from_bernoulli_rbm", "read", "to_arrays", "to_bernoulli_rbm", "write"]
 
-FORMATS = ("params", "npz", "sklearn", "pydeep", "joblib")
+FORMATS = ("params", "npz", "sklearn", "pydeep", "safetensors")
 
 _SKLEARN = ("intercept_visible_", "intercept_hidden_", "components_")
 _PYDEEP, _OFFSETS = ("bv", "bh", "w"), ("ov", "oh")
@@ -40,14 +47,31 @@ _NAMES = {"npz": Parameters._fields, "sklearn": _SKLEARN, "pydeep": _PYDEEP}
 # --- In memory --------------------------------------------------------------------------------------------------------
 
 
-def to_arrays(parameters, num_classes=0, form="npz"):
-    """The arrays of a machine in a format, "npz", "sklearn" or "pydeep": name -> NumPy array, float32.
+def to_arrays(parameters: Parameters, num_classes: int = 0, form: str = "npz") -> dict[str, HostArray]:
+    """The arrays of an RBM by the names of a format.
 
-    parameters : energy.Parameters, of NDArrays or NumPy arrays. num_classes : how many of the last visible units are a
-    label. Raises InputError for a label in a format that knows none.
+    Parameters
+    ----------
+    parameters
+        Of NDArrays or NumPy arrays.
+    num_classes
+        How many of the last visible units are a label.
+    form
+        One of `FORMATS`.
+
+    Returns
+    -------
+    name -> NumPy array, float32.
+
+    Raises
+    ------
+    InputError
+        There is a label, and the format knows none; or there is no such format.
     """
-    if num_classes and form != "npz":
-        raise InputError("the format %s knows no labels; choose --format npz or params" % form)
+    if form not in FORMATS:
+        raise InputError("unknown format %r; choose %s" % (form, ", ".join(FORMATS)))
+    if num_classes and form in ("sklearn", "pydeep"):
+        raise InputError("the format %s knows no labels; choose --format npz, safetensors or params" % form)
     a, b, w = (np.asarray(to_numpy(array), np.float32) for array in parameters)
     if form == "sklearn":
         return dict(zip(_SKLEARN, (a, b, w.T)))
@@ -58,11 +82,24 @@ def to_arrays(parameters, num_classes=0, form="npz"):
     return {**dict(zip(Parameters._fields, (a, b, w))), **label}
 
 
-def from_arrays(arrays, name="the file"):
-    """`energy.Parameters` in float32, and how many of the last visible units are a label, of arrays in any format.
+def from_arrays(arrays: Mapping[str, HostArray], name: str = "the file") -> tuple[Parameters, int]:
+    """The parameters that arrays in any format are, by their names.
 
-    arrays : name -> NumPy array; others than those of the format are passed over. Raises InputError, about `name`,
-    where arrays are missing, do not fit together, or hold what is no finite float32.
+    Parameters
+    ----------
+    arrays
+        name -> NumPy array; others than those of the format are passed over.
+    name
+        What errors call the arrays' origin.
+
+    Returns
+    -------
+    `Parameters` of NDArrays in float32, and how many of the last visible units are a label.
+
+    Raises
+    ------
+    InputError
+        Arrays are missing, do not fit together, or hold what is no finite float32.
     """
     form = next((form for form, names in _NAMES.items() if set(names) & set(arrays)), None)
     if form is None:
@@ -92,14 +129,14 @@ def from_arrays(arrays, name="the file"):
     return Parameters(*map(from_host, single)), num_classes
 
 
-def _numbers(one, array, name):
+def _numbers(one: str, array: HostArray, name: str) -> HostArray:
     array = np.asarray(array)
     if array.dtype.kind != "f":
         raise InputError("%s has %s in %s; save floats" % (name, one, array.dtype))
     return array
 
 
-def _row(one, array, count, name):
+def _row(one: str, array: HostArray | None, count: int, name: str) -> HostArray:
     """A row (1, count) as (count,); zeros where there is none."""
     array = np.zeros((1, count)) if array is None else array
     if array.shape != (1, count):
@@ -107,12 +144,14 @@ def _row(one, array, count, name):
     return array[0]
 
 
-def _without_offsets(a, b, w, visible_offset, hidden_offset):
+def _without_offsets(
+    a: HostArray, b: HostArray, w: HostArray, visible_offset: HostArray, hidden_offset: HostArray
+) -> tuple[HostArray, HostArray]:
     w = w.astype(np.float64)
     return a - w @ hidden_offset, b - visible_offset @ w
 
 
-def _single(array, name):
+def _single(array: HostArray, name: str) -> HostArray:
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
@@ -120,14 +159,14 @@ def _single(array, name):
     return array
 
 
-def to_bernoulli_rbm(parameters, **settings):
+def to_bernoulli_rbm(parameters: Parameters, **settings: Any) -> BernoulliRBM:
     """scikit-learn's BernoulliRBM with these parameters, as after a fit.
 
     settings : its own parameters (learning_rate, ...). Its chains, h_samples_, are zeros, as before its first step.
     """
     arrays = to_arrays(parameters, form="sklearn")
     num_hidden, num_visible = arrays["components_"].shape
-    rbm = BernoulliRBM(num_hidden, **settings)
+    rbm: Any = BernoulliRBM(num_hidden, **settings)
     for name, array in arrays.items():
         setattr(rbm, name, array)
     rbm.n_features_in_, rbm._n_features_out = num_visible, num_hidden
@@ -135,7 +174,7 @@ def to_bernoulli_rbm(parameters, **settings):
     return rbm
 
 
-def from_bernoulli_rbm(rbm):
+def from_bernoulli_rbm(rbm: BernoulliRBM) -> Parameters:
     """The `energy.Parameters`, in float32, of a fitted BernoulliRBM. Raises InputError as `from_arrays` does."""
     return from_arrays({name: getattr(rbm, name) for name in _SKLEARN if hasattr(rbm, name)}, "the BernoulliRBM")[0]
 
@@ -143,52 +182,91 @@ def from_bernoulli_rbm(rbm):
 # --- On disk ----------------------------------------------------------------------------------------------------------
 
 
-def read(path):
-    """`energy.Parameters` in float32, and how many of the last visible units are a label: of any file `write` makes.
+def read(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
+    """The parameters in any file that `write` makes.
 
-    path : a run folder, a file rbm.params, or a `.npz` archive in one of the formats. A joblib file is none of these:
-    it is a pickle. Raises InputError.
+    Parameters
+    ----------
+    path
+        A run folder, a file rbm.params, or a `.safetensors` file or a `.npz` archive in one of the formats: its content
+        says which, whatever its name is.
+
+    Returns
+    -------
+    `Parameters` of NDArrays in float32, and how many of the last visible units are a label.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is torn, holds something else, or is a pickle.
     """
-    if os.path.isdir(path) or not _begins(path, b"PK"):
-        if _begins(path, b"\x80"):
-            raise InputError(
-                "%s is a pickle, and to read one may run any program; where you trust it, save its arrays by np.savez"
-                % path
-            )
-        parameters, num_classes = read_model(path)
-        return Parameters(*(array.astype("float32") for array in parameters)), num_classes
+    start = b"" if os.path.isdir(path) else _first_bytes(path)
+    if start[:2] == b"PK":
+        return from_arrays(_read_npz(path), os.fspath(path))
+    # Of safetensors, behind the header's length; a pickle has a number of its own there.
+    if start[8:9] == b"{" or os.fspath(path).endswith(".safetensors"):
+        return from_arrays(_read_safetensors(path), os.fspath(path))
+    if start[:1] == b"\x80":
+        raise InputError(
+            "%s is a pickle, and to read one may run any program; where you trust it, save its arrays by np.savez"
+            % path
+        )
+    parameters, num_classes = read_model(path)
+    return Parameters(*(array.astype("float32") for array in parameters)), num_classes
+
+
+def _first_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        arrays = array_files.load_npz(path)
+        array_files.check_ordinary(path)
+        with open(path, "rb") as file:
+            return file.read(9)
+    except OSError:  # whoever reads it says why
+        return b""
+
+
+def _read_npz(path: str | os.PathLike[str]) -> dict[str, HostArray]:
+    try:
+        return array_files.load_npz(path)
     except Exception as error:  # a torn archive can raise nearly anything
         if "allow_pickle" in str(error):
             raise InputError("%s holds pickled objects, which may run any program; save plain arrays" % path) from error
         raise InputError("%s cannot be read (it is not a whole .npz archive); save it again" % path) from error
-    return from_arrays(arrays, path)
 
 
-def _begins(path, start):
+def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     try:
         array_files.check_ordinary(path)
         with open(path, "rb") as file:
-            return file.read(len(start)) == start
-    except OSError:  # whoever reads it says why
-        return False
+            return safetensors.numpy.load(file.read())
+    except OSError as error:
+        raise InputError("%s cannot be read (%s); name another file" % (path, error.strerror or error)) from error
+    except Exception as error:  # the library's own for a file that is torn, and KeyError for types that NumPy has not
+        raise InputError(
+            "%s cannot be read (it is not a whole .safetensors file of numbers that NumPy has); save it again" % path
+        ) from error
 
 
-def write(path, parameters, num_classes=0, form="npz"):
-    """Write a machine in one of the `FORMATS`, whole or not at all.
+def write(path: str | os.PathLike[str], parameters: Parameters, num_classes: int = 0, form: str = "npz") -> None:
+    """Write an RBM in one of the `FORMATS`, whole or not at all.
 
-    params is MXNet's format, as `rbm.params` of a run; joblib a BernoulliRBM, as scikit-learn's users keep it. Raises
-    InputError as `to_arrays` does, and where the file cannot be written.
+    Raises InputError as `to_arrays` does, and where the file cannot be written.
     """
-    arrays = to_arrays(parameters, num_classes, {"params": "npz", "joblib": "sklearn"}.get(form, form))
+    arrays = to_arrays(parameters, num_classes, form)
     with write_whole(path, "TARGET") as temporary:
         if form == "params":
             array_files.save(temporary, arrays)
-        elif form == "joblib":
-            joblib.dump(to_bernoulli_rbm(parameters), temporary)
-        else:
-            archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
-            np.savez(archive, **arrays)
-            with open(temporary, "wb") as file:
-                file.write(archive.getbuffer())
+            return
+        with open(temporary, "wb") as file:
+            file.write(_safetensors_bytes(arrays) if form == "safetensors" else _npz_bytes(arrays))
+
+
+def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
+    # The library takes the memory of an array for its elements in order, whatever its strides.
+    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def _npz_bytes(arrays: Mapping[str, HostArray]) -> bytes:
+    # In memory: on a full disk an archive that is half written fails once more when it is closed.
+    archive = io.BytesIO()
+    np.savez(archive, **arrays)
+    return archive.getvalue()

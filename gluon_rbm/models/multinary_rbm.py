@@ -4,17 +4,22 @@
 
 With N = 1 it is the binary RBM. Gaussian visible units make it one for real-valued data.
 
-A unit of slope k is k times the sum of M = N / k binary units, where M is whole. So the machine is a binary RBM with M
+A unit of slope k is k times the sum of M = N / k binary units, where M is whole. So the RBM is a binary one with M
 units in place of each, and has its Z: what AIS can estimate.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.rbm_block import RBMBlock
-from gluon_rbm.models.units import Multinary
+from gluon_rbm.models.units import Multinary, UnitFamily
 
 __all__ = ["MultinaryRBMBlock", "binary_parameters"]
 
@@ -22,66 +27,84 @@ _MOST_WEIGHTS = 2**26
 
 
 class MultinaryRBMBlock(RBMBlock):
-    """A dense machine; see `gluon_rbm.models.rbm_block.RBMBlock` for its verbs.
+    """A dense RBM; see `gluon_rbm.models.rbm_block.RBMBlock` for its methods.
 
     Parameters
     ----------
-    num_visible, num_hidden : int
-    hidden_units, visible_units : a family of `gluon_rbm.models.units`
-        By default `Multinary(255)`, for images of 8 bits and hidden units of as many values.
-    weight_initializer : mx.init.Initializer, optional
-        By default normal with standard deviation 0.01.
+    num_visible, num_hidden
+        Numbers of units.
+    hidden_units, visible_units
+        Families of `gluon_rbm.models.units`; by default `Multinary(255)`, for images of 8 bits and hidden units of as
+        many values.
+    weight_initializer
+        Of `mx.init`; by default normal with standard deviation 0.01.
 
     Parameters of the block: visible_layer_bias (num_visible,), hidden_layer_bias (num_hidden,), interaction_weight
     (num_visible, num_hidden). visible is (batch, num_visible), hidden (batch, num_hidden).
     """
 
     def __init__(
-        self, num_visible, num_hidden, hidden_units=None, visible_units=None, weight_initializer=None, **kwargs
-    ):
+        self,
+        num_visible: int,
+        num_hidden: int,
+        *,
+        hidden_units: UnitFamily | None = None,
+        visible_units: UnitFamily | None = None,
+        weight_initializer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(visible_units or Multinary(), hidden_units or Multinary(), **kwargs)
         if min(num_visible, num_hidden) < 1:
             raise InputError(
-                "a machine of %d visible and %d hidden units is none; give 1 or more of each"
-                % (num_visible, num_hidden)
+                "an RBM of %d visible and %d hidden units is none; give 1 or more of each" % (num_visible, num_hidden)
             )
         self.num_visible, self.num_hidden = num_visible, num_hidden
+        self.visible_shape, self.hidden_shape = (num_visible,), (num_hidden,)
         self._make_parameters(
             (num_visible,), (num_hidden,), (num_visible, num_hidden), weight_initializer or mx.init.Normal(0.01)
         )
 
-    @property
-    def hidden_shape(self):
-        return (self.num_hidden,)
-
-    @property
-    def visible_shape(self):
-        return (self.num_visible,)
-
-    def _hidden_input(self, F, visible, hidden_layer_bias, interaction_weight):
+    def _hidden_input(self, F: Any, visible: Any, hidden_layer_bias: Any, interaction_weight: Any) -> Any:
         return F.broadcast_add(F.dot(visible, interaction_weight), F.expand_dims(hidden_layer_bias, 0))
 
-    def _visible_input(self, F, hidden, visible_layer_bias, interaction_weight):
+    def _visible_input(self, F: Any, hidden: Any, visible_layer_bias: Any, interaction_weight: Any) -> Any:
         return F.FullyConnected(hidden, interaction_weight, visible_layer_bias, num_hidden=self.num_visible)
 
-    def _weighted(self, F, visible, visible_layer_bias):
+    def _weighted(self, F: Any, visible: Any, visible_layer_bias: Any) -> Any:
         return F.dot(visible, visible_layer_bias)
 
 
-def binary_parameters(visible_layer_bias, hidden_layer_bias, interaction_weight, visible_units, hidden_units):
-    """The `energy.Parameters` of the binary RBM of M = N / k units in place of each: NumPy arrays, the same log Z.
+def binary_parameters(
+    visible_layer_bias: HostArray,
+    hidden_layer_bias: HostArray,
+    interaction_weight: HostArray,
+    visible_units: Multinary,
+    hidden_units: Multinary,
+) -> Parameters:
+    """The parameters of the binary RBM with M = N / k units in place of each multinary one, and the same log Z.
 
-    visible_layer_bias, hidden_layer_bias, interaction_weight : NumPy arrays of a `MultinaryRBM`
-    visible_units, hidden_units : its families, both `Multinary`
+    Parameters
+    ----------
+    visible_layer_bias, hidden_layer_bias, interaction_weight
+        Of a `MultinaryRBMBlock`: (num_visible,), (num_hidden,) and (num_visible, num_hidden).
+    visible_units, hidden_units
+        Its families.
 
-    Raises InputError where an M is not whole, or there would be more than 2^26 weights.
+    Returns
+    -------
+    `Parameters` of NumPy arrays.
+
+    Raises
+    ------
+    InputError
+        An M is not whole, or there would be more than 2^26 weights.
     """
     copies = [round(units.copies) for units in (visible_units, hidden_units)]
     if [units.copies for units in (visible_units, hidden_units)] != copies:
         raise InputError("multinary units whose N / k is not whole are no sums of binary ones; choose another slope")
     if interaction_weight.size * copies[0] * copies[1] > _MOST_WEIGHTS:
         raise InputError(
-            "the equal binary machine would have %d x %d units for each pair of these, which is too many; choose a "
+            "the equal binary RBM would have %d x %d units for each pair of these, which is too many; choose a "
             "smaller N, or a larger slope" % tuple(copies)
         )
     visible_slope, hidden_slope = visible_units.slope, hidden_units.slope

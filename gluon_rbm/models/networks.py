@@ -1,11 +1,15 @@
-"""Networks of machines as descriptions that JSON can hold: made from them, kept in files, read back, given images.
+"""Networks of RBMs as descriptions that JSON can hold: made from them, kept in files, read back, given images.
 
 A description is what `describe` returns. Images are (n, height, width) or (n, height, width, 3), as data sets have
 them; a network's values are (n, channels, height, width), from 0 to N.
 """
 
+from __future__ import annotations
+
 import json
 import math
+import os
+from typing import Any, Dict, Sequence
 
 import numpy as np
 
@@ -13,13 +17,14 @@ from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import Array, HostArray, NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import parameter_file, read_arrays
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU
+from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, UnitFamily
 
 __all__ = [
     "HIDDEN_UNITS",
@@ -39,6 +44,8 @@ __all__ = [
 ]
 
 VISIBLE_UNITS, HIDDEN_UNITS = ("multinary", "gaussian"), ("multinary", "relu")
+
+Description = Dict[str, Any]
 
 _DESCRIPTION = "description"  # the array of a file of parameters that holds it: bytes of JSON
 
@@ -60,7 +67,7 @@ PRESETS = {
     "cifar10": {**_SPARSE, "dataset": "cifar10", "channels": [128], "kernel": 8},
     "celeba-64": {**_GENERATOR, "image_size": [64, 64], "channels": [64, 128, 256, 256]},
     "celeba-128": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256]},
-    # A classifier's features: without the dense machines.
+    # A classifier's features: without the dense RBMs.
     "caltech-101": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256], "dense": []},
 }
 
@@ -69,43 +76,44 @@ PRESETS = {
 
 
 def describe(
-    image_shape,
-    channels=(),
-    dense=(),
-    kernel=4,
-    stride=2,
-    maximum=255,
-    slope=None,
-    visible_units="multinary",
-    hidden_units="multinary",
-    whole=False,
-    initial_deviation=0.01,
-    initial_hidden_bias=0.0,
-    mean=0.0,
-    deviation=1.0,
-):
+    image_shape: Sequence[int],
+    channels: Sequence[int] = (),
+    dense: Sequence[int] = (),
+    *,
+    kernel: int = 4,
+    stride: int = 2,
+    maximum: int = 255,
+    slope: float | None = None,
+    visible_units: str = "multinary",
+    hidden_units: str = "multinary",
+    quantized: bool = False,
+    initial_deviation: float = 0.01,
+    initial_hidden_bias: float = 0.0,
+    mean: float = 0.0,
+    deviation: float = 1.0,
+) -> Description:
     """The description of a network: a dict of what is given here, with lists for sequences.
 
     Parameters
     ----------
-    image_shape : (channels, height, width)
-        Of the images: 1 channel of grey ones, 3 of those in colour.
-    channels : sequence of int
-        Filters of each convolutional machine, from the images up.
-    kernel, stride : int
-        Of all of them; see `ConvolutionalRBM`.
-    dense : sequence of int
-        Hidden units of each dense machine above.
-    maximum, slope : int, float or None
+    image_shape
+        (channels, height, width) of the images: 1 channel of grey ones, 3 of those in colour.
+    channels
+        Filters of each convolutional RBM, from the images up.
+    dense
+        Hidden units of each dense RBM above.
+    kernel, stride
+        Of all convolutional RBMs; see `ConvolutionalRBMBlock`.
+    maximum, slope
         N and k of all multinary units; see `Multinary`.
-    visible_units, hidden_units : str
+    visible_units, hidden_units
         "multinary", or "gaussian" and "relu".
-    whole : bool
+    quantized
         Round pixels to the whole values of multinary units, with N = 1 to black and white; else they may lie between.
-    initial_deviation, initial_hidden_bias : float
+    initial_deviation, initial_hidden_bias
         Of the weights before training the standard deviation; of the hidden biases k times what they are before it:
         below 0, most units are off at first.
-    mean, deviation : float
+    mean, deviation
         The values of gaussian visible units are (pixel - mean) / deviation of pixels in [0, 1].
     """
     return {
@@ -118,7 +126,7 @@ def describe(
         "slope": None if slope is None else float(slope),
         "visible_units": visible_units,
         "hidden_units": hidden_units,
-        "whole": bool(whole),
+        "quantized": bool(quantized),
         "initial_deviation": float(initial_deviation),
         "initial_hidden_bias": float(initial_hidden_bias),
         "mean": float(mean),
@@ -126,30 +134,38 @@ def describe(
     }
 
 
-def build(description):
+def _complete(description: Description) -> Description:
+    """A description with what it leaves out, and under today's names: earlier files say `whole` for `quantized`."""
+    description = dict(description)
+    if "whole" in description:
+        description["quantized"] = description.pop("whole")
+    return describe(**description)
+
+
+def build(description: Description) -> DeepBeliefNetwork:
     """The `DeepBeliefNetwork` of a description, not yet initialized. InputError where there can be none."""
-    description = describe(**description)
-    layer, shape, machines = _visible_units(description), tuple(description["image_shape"]), []
+    description = _complete(description)
+    layer, shape, rbms = _visible_units(description), tuple(description["image_shape"]), []
     window = {"kernel": description["kernel"], "stride": description["stride"]}
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise InputError("images of %s are neither grey nor in colour; give (1 or 3, height, width)" % (shape,))
     for size in (*description["channels"], *description["dense"]):
         units = _hidden_units(description)
         try:
-            if len(machines) < len(description["channels"]):
-                machine = ConvolutionalRBMBlock(shape, size, hidden_units=units, visible_units=layer, **window)
+            if len(rbms) < len(description["channels"]):
+                rbm = ConvolutionalRBMBlock(shape, size, hidden_units=units, visible_units=layer, **window)
             else:
-                machine = MultinaryRBMBlock(int(np.prod(shape)), size, hidden_units=units, visible_units=layer)
+                rbm = MultinaryRBMBlock(math.prod(shape), size, hidden_units=units, visible_units=layer)
         except InputError as error:
-            raise InputError("machine %d of the network: %s" % (len(machines) + 1, error)) from error
-        machines.append(machine)
-        layer, shape = units, machine.hidden_shape
-    if not machines:
-        raise InputError("a network needs at least one machine; give --channels, --dense or both")
-    return DeepBeliefNetwork(machines)
+            raise InputError("RBM %d of the network: %s" % (len(rbms) + 1, error)) from error
+        rbms.append(rbm)
+        layer, shape = units, rbm.hidden_shape
+    if not rbms:
+        raise InputError("a network needs at least one RBM; give --channels, --dense or both")
+    return DeepBeliefNetwork(rbms)
 
 
-def _visible_units(description):
+def _visible_units(description: Description) -> UnitFamily:
     if description["visible_units"] not in VISIBLE_UNITS:
         raise InputError("unknown visible units %r; choose %s" % (description["visible_units"], VISIBLE_UNITS))
     if description["visible_units"] == "gaussian":
@@ -162,7 +178,7 @@ def _visible_units(description):
     return Multinary(description["maximum"], description["slope"])
 
 
-def _hidden_units(description):
+def _hidden_units(description: Description) -> UnitFamily:
     if description["hidden_units"] not in HIDDEN_UNITS:
         raise InputError("unknown hidden units %r; choose %s" % (description["hidden_units"], HIDDEN_UNITS))
     if description["hidden_units"] == "relu":
@@ -170,44 +186,46 @@ def _hidden_units(description):
     return Multinary(description["maximum"], description["slope"])
 
 
-def initialize(network, description, context=None):
+def initialize(network: DeepBeliefNetwork, description: Description, context: Any = None) -> None:
     """Give a network the parameters that training starts with; MXNet's generator draws them."""
-    description = describe(**description)
+    description = _complete(description)
     weights = mx.init.Normal(description["initial_deviation"])
-    for machine in network.machines:
-        machine.initialize(ctx=context or mx.cpu(), force_reinit=True)
-        machine.interaction_weight.initialize(weights, context or mx.cpu(), force_reinit=True)
-        start = description["initial_hidden_bias"] / machine.hidden_units.slope
-        machine.hidden_layer_bias.set_data(mx.nd.full(machine.hidden_layer_bias.shape, start))
+    for rbm in network.rbms:
+        rbm.initialize(ctx=context or mx.cpu(), force_reinit=True)
+        rbm.interaction_weight.initialize(weights, context or mx.cpu(), force_reinit=True)
+        start = description["initial_hidden_bias"] / rbm.hidden_units.slope
+        rbm.hidden_layer_bias.set_data(mx.nd.full(rbm.hidden_layer_bias.shape, start))
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-def arrays(network, description):
+def arrays(network: DeepBeliefNetwork, description: Description) -> dict[str, NDArray]:
     """What a file of the network holds, parameters and description: name -> NDArray."""
     text = json.dumps(description, sort_keys=True).encode()
     values = {name: parameter.data() for name, parameter in parameters(network).items()}
     return {**values, _DESCRIPTION: from_host(np.frombuffer(text, np.uint8))}
 
 
-def parameters(network):
-    """The parameters by their names: 0.visible_layer_bias and so on, machine by machine."""
+def parameters(network: DeepBeliefNetwork) -> dict[str, Any]:
+    """The Gluon parameters by their names: 0.visible_layer_bias and so on, RBM by RBM."""
     return {
-        "%d.%s" % (number, name): getattr(machine, name)
-        for number, machine in enumerate(network.machines)
+        "%d.%s" % (number, name): getattr(rbm, name)
+        for number, rbm in enumerate(network.rbms)
         for name in Parameters._fields
     }
 
 
-def save(path, network, description):
+def save(path: str | os.PathLike[str], network: DeepBeliefNetwork, description: Description) -> None:
     """Write parameters and description into one file, which MXNet reads, whole or not at all."""
     with write_whole(path, "path") as temporary:
         array_files.save(temporary, {name: a.asnumpy() for name, a in arrays(network, description).items()})
 
 
-def read(path, context=None):
+def read(path: str | os.PathLike[str], context: Any = None) -> tuple[DeepBeliefNetwork, Description]:
     """(network, description) of a run folder or of a file that `save` wrote.
+
+    The description is complete, as `describe` returns it, whatever version wrote the file.
 
     Raises InputError when there is no such file, when it is not whole, when its values are not finite, and when it
     holds anything else.
@@ -217,7 +235,7 @@ def read(path, context=None):
     try:
         if _DESCRIPTION not in found:
             raise ValueError("there is no description in it")
-        description = json.loads(found.pop(_DESCRIPTION).asnumpy().tobytes().decode())
+        description = _complete(json.loads(found.pop(_DESCRIPTION).asnumpy().tobytes().decode()))
         network = build(description)
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
@@ -233,7 +251,7 @@ def read(path, context=None):
 # --- Images -----------------------------------------------------------------------------------------------------------
 
 
-def to_values(images, description, maximum=None):
+def to_values(images: HostArray, description: Description, maximum: float | None = None) -> HostArray:
     """Images as a network's values: float32 (n, channels, height, width).
 
     maximum : the pixel value that means 1.0; by default 255 of bytes, and 1 of floats. InputError for images of another
@@ -248,20 +266,17 @@ def to_values(images, description, maximum=None):
             % (images.shape[1:], "in colour" if channels == 3 else "grey", height, width)
         )
     maximum = maximum or (255 if images.dtype == np.uint8 else 1)
-    if (
-        images.size
-        and (images.dtype != np.uint8 or maximum < 255)
-        and not (images.min() >= 0 and images.max() <= maximum)
-    ):
+    may_be_outside = images.size and (images.dtype != np.uint8 or maximum < 255)
+    if may_be_outside and not (images.min() >= 0 and images.max() <= maximum):
         raise InputError("pixels from %s to %s are not in 0 to %s; scale them" % (images.min(), images.max(), maximum))
     if description["visible_units"] == "gaussian":
         mean, deviation = description["mean"], description["deviation"]
         return (np.ascontiguousarray(planes, np.float32) / maximum - np.float32(mean)) / np.float32(deviation)
     values = np.multiply(np.ascontiguousarray(planes), description["maximum"] / maximum, dtype=np.float32)
-    return np.floor(values + 0.5, out=values) if description.get("whole") else values
+    return np.floor(values + 0.5, out=values) if description["quantized"] else values
 
 
-def to_images(values, description):
+def to_images(values: Array, description: Description) -> HostArray:
     """A network's values, array or NDArray, as images in [0, 1]: float32 (n, num_visible), colours of a pixel together.
 
     That is what `gluon_rbm.evaluation.plots` takes.
@@ -273,9 +288,9 @@ def to_images(values, description):
     return values / np.float32(description["maximum"])
 
 
-def filters(network, description):
-    """Weights (pixels, filters) of the first machine, and their images' shape: what `gluon_rbm.evaluation.plots.filters` takes."""
-    weight = network.machines[0].interaction_weight.data().asnumpy()
+def filters(network: DeepBeliefNetwork, description: Description) -> tuple[HostArray, tuple[int, ...]]:
+    """Weights (pixels, filters) of the first RBM, and their images' shape: what `evaluation.plots.filters` takes."""
+    weight = network.rbms[0].interaction_weight.data().asnumpy()
     if weight.ndim == 2:  # (num_visible, num_hidden)
         weight = weight.T.reshape(-1, *description["image_shape"])
     weight = np.moveaxis(weight, 1, 3)
@@ -283,26 +298,53 @@ def filters(network, description):
     return weight.reshape(len(weight), -1).T, shape
 
 
-def features(network, description, images, batch_size=500, maximum=None, pool=1, sampled=False):
-    """`DeepBeliefNetwork.transform` of images, in batches: float32 (n, number of units of the top layer).
+def features(
+    network: DeepBeliefNetwork,
+    description: Description,
+    images: HostArray,
+    batch_size: int = 500,
+    *,
+    maximum: float | None = None,
+    pool: int = 1,
+    sampled: bool = False,
+) -> HostArray:
+    """`DeepBeliefNetwork.transform` of images, in batches.
 
-    sampled : draw the units of all layers, by MXNet's generator, instead of taking their means.
+    Parameters
+    ----------
+    network, description
+        As `read` returns them.
+    images, maximum
+        As in `to_values`.
+    batch_size
+        So many images at once.
+    pool
+        Of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
+        what an image shows than for where.
+    sampled
+        Draw the units of all layers, by MXNet's generator, instead of taking their means.
 
-    pool : of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
-        what an image shows than for where; InputError where they do not divide the layer.
+    Returns
+    -------
+    float32 (n, number of units of the top layer), or where pooled so many fewer.
+
+    Raises
+    ------
+    InputError
+        The squares do not divide the layer.
     """
-    top = network.machines[-1].hidden_shape
+    top = network.rbms[-1].hidden_shape
     if pool > 1 and (len(top) == 1 or top[1] % pool or top[2] % pool):
         raise InputError("a top layer of %s has no squares of side %d to take means over; pool less" % (top, pool))
-    context = network.machines[0].interaction_weight.list_ctx()[0]
-    parts = []
+    context = network.rbms[0].interaction_weight.list_ctx()[0]
+    batches = []
     for start in range(0, len(images), batch_size):
         values = from_host(to_values(images[start : start + batch_size], description, maximum), context)
-        parts.append(_pooled(network.transform(values, sampled).asnumpy(), top, pool))
-    return np.concatenate(parts) if parts else np.empty((0, int(np.prod(top)) // pool**2), np.float32)
+        batches.append(_pooled(network.transform(values, sampled).asnumpy(), top, pool))
+    return np.concatenate(batches) if batches else np.empty((0, math.prod(top) // pool**2), np.float32)
 
 
-def _pooled(features, shape, pool):
+def _pooled(features: HostArray, shape: tuple[int, ...], pool: int) -> HostArray:
     if pool == 1:
         return features
     filters, height, width = shape

@@ -13,61 +13,88 @@ generator: `mx.random.seed` rules it. In float32 MXNet's log(1 + exp(x)) is off 
 derivative is good to float precision, so learning does not notice.
 """
 
+from __future__ import annotations
+
+import abc
 import copy
 import math
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
-__all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids", "times"]
+__all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids", "UnitFamily", "times"]
 
 # Up to so many copies are drawn one by one; of more, the sum is as good as normal.
 _MOST_COPIES = 32
 
 
-def _sigmoid(F, x):
+def _sigmoid(F: Any, x: Any) -> Any:
     return F.Activation(x, act_type="sigmoid")  # ten times as fast on a CPU as F.sigmoid
 
 
-def _softplus(F, x):
+def _softplus(F: Any, x: Any) -> Any:
     return F.Activation(x, act_type="softrelu")
 
 
-def _bernoulli(F, prob_1):
+def _bernoulli(F: Any, prob_1: Any) -> Any:
     return F.broadcast_lesser(F.random.uniform_like(prob_1), prob_1)
 
 
-def times(factor, x):
+def times(factor: float, x: Any) -> Any:
     """factor * x; no operator where the factor is 1."""
     return x if factor == 1 else factor * x
 
 
-class _Family:
-    """What a machine asks of a family beside its functions.
+class UnitFamily(abc.ABC):
+    """What an RBM asks of a family of units.
 
-    It computes k x, with k the `slope`, from k times its parameters, which are fewer than the units, and hands that to
-    the family's `standard`: the same units as functions of k x.
+    The RBM computes k x, with k the `slope`, from k times its parameters, which are fewer than the units. It hands k x
+    to the family's `standard`: the same units as functions of k x.
     """
 
-    slope = 1.0
+    maximum: Any  #: int, the largest value; None: values have no upper end
+    slope: float = 1.0
 
     @property
-    def standard(self):
+    def standard(self) -> UnitFamily:
+        """These units with a slope of 1."""
         return self
 
-    def total(self, F, x):
+    @abc.abstractmethod
+    def mean(self, F: Any, x: Any) -> Any:
+        """E[h] = f(x), in the shape of x."""
+
+    @abc.abstractmethod
+    def integral(self, F: Any, x: Any) -> Any:
+        """A(x), the integral of f, in the shape of x."""
+
+    @abc.abstractmethod
+    def variance(self, F: Any, x: Any) -> Any:
+        """Var[h] = f'(x), in the shape of x."""
+
+    @abc.abstractmethod
+    def sample(self, F: Any, x: Any) -> Any:
+        """A value h of each unit, in the shape of x."""
+
+    @abc.abstractmethod
+    def log_base_measure(self, values: HostArray) -> HostArray:
+        """log m(h) of a NumPy array of values: float64."""
+
+    def total(self, F: Any, x: Any) -> Any:
         """The sum of A(x) over all units of each image: (batch,)."""
         return _total(F, self.integral(F, x))
 
 
-def _total(F, values):
+def _total(F: Any, values: Any) -> Any:
     # A product with ones: on a CPU F.sum takes as long as a convolution.
     values = F.reshape(values, (0, -1))
     return F.dot(values, F.ones_like(F.reshape(F.slice_axis(values, axis=0, begin=0, end=1), -1)))
 
 
-class Multinary(_Family):
+class Multinary(UnitFamily):
     """f(x) = N sigma(k x), A(x) = (N / k) log(1 + exp(k x)), f'(x) = k f (1 - f / N): values from 0 to N.
 
     Exactly k times the sum of M = N / k sigmoid units, where M is whole: for k = 1 the binomial unit of N copies with
@@ -75,15 +102,17 @@ class Multinary(_Family):
 
     Parameters
     ----------
-    maximum : int
+    maximum
         N, the largest value: 1 for binary units, 255 for images of 8 bits.
-    slope : float, optional
+    slope
         k; by default 1 / N, with which weights mean the same for any N: k (b + v W) = b / N + (v / N) W.
 
     Raises InputError unless N >= 1 and k > 0.
     """
 
-    def __init__(self, maximum=255, slope=None):
+    maximum: int
+
+    def __init__(self, maximum: int = 255, slope: float | None = None) -> None:
         if not (isinstance(maximum, (int, np.integer)) and maximum >= 1):
             raise InputError("multinary units have whole values from 0 to N with N >= 1; %r is no such N" % (maximum,))
         slope = 1 / maximum if slope is None else slope
@@ -93,28 +122,28 @@ class Multinary(_Family):
         self.copies = self.maximum / self.slope  # M = N / k
 
     @property
-    def standard(self):
+    def standard(self) -> Multinary:
         units = copy.copy(self)
         units.slope = 1.0
         return units
 
-    def _prob_1(self, F, x):
+    def _prob_1(self, F: Any, x: Any) -> Any:
         return _sigmoid(F, times(self.slope, x))
 
-    def mean(self, F, x):
+    def mean(self, F: Any, x: Any) -> Any:
         return times(self.maximum, self._prob_1(F, x))
 
-    def integral(self, F, x):
+    def integral(self, F: Any, x: Any) -> Any:
         return times(self.copies, _softplus(F, times(self.slope, x)))
 
-    def total(self, F, x):
+    def total(self, F: Any, x: Any) -> Any:
         return times(self.copies, _total(F, _softplus(F, times(self.slope, x))))
 
-    def variance(self, F, x):
+    def variance(self, F: Any, x: Any) -> Any:
         prob_1 = self._prob_1(F, x)
         return self.maximum**2 / self.copies * prob_1 * (1 - prob_1)
 
-    def sample(self, F, x):
+    def sample(self, F: Any, x: Any) -> Any:
         """Exact where M is whole and at most 32; else normal with this mean and variance, cut off at 0 and N."""
         prob_1 = self._prob_1(F, x)
         if self.copies == round(self.copies) <= _MOST_COPIES:
@@ -123,7 +152,7 @@ class Multinary(_Family):
         deviation = F.sqrt(self.maximum**2 / self.copies * prob_1 * (1 - prob_1))
         return F.clip(self.maximum * prob_1 + deviation * F.random.normal_like(prob_1), 0, self.maximum)
 
-    def log_base_measure(self, values):
+    def log_base_measure(self, values: HostArray) -> HostArray:
         """log m(h) = log binomial(M, h / k): float64, of a NumPy array of values in 0, k, ..., N."""
         from scipy.special import gammaln
 
@@ -131,39 +160,41 @@ class Multinary(_Family):
         return gammaln(self.copies + 1) - gammaln(ones + 1) - gammaln(self.copies - ones + 1)
 
 
-class OffsetSigmoids(_Family):
+class OffsetSigmoids(UnitFamily):
     """f(x) = sum_n sigma(x - o_n), A(x) = sum_n log(1 + exp(x - o_n)): N sigmoid copies, summed exactly.
 
     What `Multinary` approximates with one sigmoid. Costs N times as much.
 
     Parameters
     ----------
-    offsets : sequence of float
+    offsets
         o_n, one for each copy; N = len(offsets) is the largest value.
     """
 
-    def __init__(self, offsets):
+    maximum: int
+
+    def __init__(self, offsets: Sequence[float]) -> None:
         self.offsets = [float(offset) for offset in offsets]
         if not self.offsets or not all(map(math.isfinite, self.offsets)):
             raise InputError("units need at least one copy, and finite offsets; %r are no such offsets" % (offsets,))
         self.maximum = len(self.offsets)
 
-    def _sum(self, function, F, x):
+    def _sum(self, function: Callable[[Any, Any], Any], F: Any, x: Any) -> Any:
         return sum(function(F, x - offset) for offset in self.offsets)
 
-    def mean(self, F, x):
+    def mean(self, F: Any, x: Any) -> Any:
         return self._sum(_sigmoid, F, x)
 
-    def integral(self, F, x):
+    def integral(self, F: Any, x: Any) -> Any:
         return self._sum(_softplus, F, x)
 
-    def variance(self, F, x):
+    def variance(self, F: Any, x: Any) -> Any:
         return self._sum(lambda F, y: _sigmoid(F, y) * (1 - _sigmoid(F, y)), F, x)
 
-    def sample(self, F, x):
+    def sample(self, F: Any, x: Any) -> Any:
         return self._sum(lambda F, y: _bernoulli(F, _sigmoid(F, y)), F, x)
 
-    def log_base_measure(self, values):
+    def log_base_measure(self, values: HostArray) -> HostArray:
         """log m(h), the log of the h-th elementary symmetric polynomial of exp(-o_n): float64, of whole values."""
         polynomial = np.ones(1)
         for offset in self.offsets:
@@ -171,7 +202,7 @@ class OffsetSigmoids(_Family):
         return np.log(polynomial)[np.asarray(values).astype(int)]
 
 
-class NoisyReLU(_Family):
+class NoisyReLU(UnitFamily):
     """f(x) = log(1 + exp(x)): infinitely many sigmoid copies with offsets 1/2, 3/2, ... (Nair & Hinton, ICML 2010).
 
     A(x) = -Li2(-exp(x)), the dilogarithm. Samples are theirs, max(0, x + normal(0, sigma(x))): their mean is f(x)
@@ -181,10 +212,10 @@ class NoisyReLU(_Family):
 
     maximum = None
 
-    def mean(self, F, x):
+    def mean(self, F: Any, x: Any) -> Any:
         return _softplus(F, x)
 
-    def integral(self, F, x):
+    def integral(self, F: Any, x: Any) -> Any:
         # With s = log(1 + exp(-|x|)) <= log 2, -Li2(-exp(-|x|)) is a quickly falling series (Bernoulli numbers); for
         # x > 0 the inversion formula adds pi^2 / 6 + x^2 / 2 and turns its sign.
         s = _softplus(F, -F.abs(x))
@@ -196,17 +227,17 @@ class NoisyReLU(_Family):
         # The derivative is f by definition; that of the pieces would be wrong where they meet.
         return F.BlockGrad(value) + (x - F.BlockGrad(x)) * F.BlockGrad(self.mean(F, x))
 
-    def variance(self, F, x):
+    def variance(self, F: Any, x: Any) -> Any:
         return _sigmoid(F, x)
 
-    def sample(self, F, x):
+    def sample(self, F: Any, x: Any) -> Any:
         return F.relu(x + F.sqrt(_sigmoid(F, x)) * F.random.normal_like(x))
 
-    def log_base_measure(self, values):
+    def log_base_measure(self, values: HostArray) -> HostArray:
         raise InputError("noisy rectified units have no base measure in closed form; use OffsetSigmoids for exact ones")
 
 
-class Gaussian(_Family):
+class Gaussian(UnitFamily):
     """f(x) = x, A(x) = x^2 / 2: normal units of variance 1 around their input, for real-valued data.
 
     Standardise the data, so that this variance suits them. Values have no ends (`maximum` is None).
@@ -214,18 +245,18 @@ class Gaussian(_Family):
 
     maximum = None
 
-    def mean(self, F, x):
+    def mean(self, F: Any, x: Any) -> Any:
         return x
 
-    def integral(self, F, x):
+    def integral(self, F: Any, x: Any) -> Any:
         return x * x / 2
 
-    def variance(self, F, x):
+    def variance(self, F: Any, x: Any) -> Any:
         return F.ones_like(x)
 
-    def sample(self, F, x):
+    def sample(self, F: Any, x: Any) -> Any:
         return x + F.random.normal_like(x)
 
-    def log_base_measure(self, values):
+    def log_base_measure(self, values: HostArray) -> HostArray:
         """log m(h) = -h^2 / 2 - log(2 pi) / 2."""
         return -(np.asarray(values, "float64") ** 2 + math.log(2 * math.pi)) / 2

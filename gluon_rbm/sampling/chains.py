@@ -1,50 +1,91 @@
-"""Samples of a trained machine: where chains start, and how they go on from there; every step is `gibbs.run_chains`.
+"""Samples of a trained RBM: where chains start, and how they go on from there; every step is `gibbs.run_chains`.
 
-Images are given as NumPy arrays or NDArrays (chains, num_visible) in [0, 1], the machine's own device and dtype are
-used, and states come back as NDArrays. Common settings, which all of these hand on:
-
-    softmax_group, engine : as in `gibbs.run_chains`
-    clamp, base_visible_bias : as there; arrays of either kind
-    key : sequence of int, fixes the noise
+Images are given as NumPy arrays or NDArrays (chains, num_visible) in [0, 1], the model's own device and dtype are used,
+and states come back as NDArrays.
 """
+
+from __future__ import annotations
 
 import collections
 import math
-from typing import Any, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence, overload
 
 import numpy as np
 
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.errors import InputError
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroup
+from gluon_rbm.errors import InputError, check_count
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
 
-__all__ = ["STARTS", "Tempered", "simulated_annealing", "sample_chains", "initial_visible", "parallel_tempering"]
+__all__ = [
+    "STARTS",
+    "ChainSettings",
+    "Tempered",
+    "checked_images",
+    "initial_visible",
+    "parallel_tempering",
+    "sample_chains",
+    "simulated_annealing",
+]
 
 STARTS = ("zeros", "random", "base", "images")
 _ANNEALING_STEPS = 100  # at most: each is a call, which packs the weights anew
+
+
+class ChainSettings(NamedTuple):
+    """Settings that all kinds of chains take as keyword arguments; each is as in `gibbs.run_chains`."""
+
+    clamp: Clamp | None = None  #: arrays of either kind
+    softmax_group: SoftmaxGroup | None = None
+    base_visible_bias: Array | None = None  #: an array of either kind
+    engine: str = "auto"
+
+    def beside(self, parameters: Parameters) -> ChainSettings:
+        """The same with arrays in the kind, in the dtype and on the device of the parameters, or InputError."""
+        weight, clamp, base = parameters.interaction_weight, self.clamp, self.base_visible_bias
+        if clamp is not None:
+            mask, values = (asarray_like(array, weight) for array in clamp)
+            for name, array in (("mask", mask), ("values", values)):
+                if array.ndim not in (1, 2) or array.shape[-1] != parameters.num_visible:
+                    raise InputError(
+                        "the clamp's %s have shape %s; give one for each of the %d visible units"
+                        % (name, array.shape, parameters.num_visible)
+                    )
+            clamp = mask, values
+        return self._replace(clamp=clamp, base_visible_bias=None if base is None else asarray_like(base, weight))
+
+
 # --- Starts -----------------------------------------------------------------------------------------------------------
 
 
-def initial_visible(parameters, kind, num_chains, key=(), images=None, base_visible_bias=None):
+def initial_visible(
+    parameters: Parameters,
+    kind: str,
+    num_chains: int,
+    key: Key = (),
+    *,
+    images: Array | None = None,
+    base_visible_bias: Array | None = None,
+) -> NDArray:
     """States for chains to start from: NDArray (num_chains, num_visible).
 
     kind : "zeros"; "random", each unit on with probability 1/2; "base", with sigmoid(base_visible_bias); or "images",
     which start chain after chain, over and over again
 
     Raises InputError for another kind, without the images or the bias that it asks for, and for images that are none
-    of this machine's.
+    of this model's.
     """
     if kind not in STARTS:
         raise InputError("chains do not start from %r; choose one of %s" % (kind, ", ".join(STARTS)))
-    if num_chains < 1:
-        raise InputError("the number of chains is %s; it must be at least 1" % num_chains)
+    check_count("the number of chains", num_chains)
     if (kind == "images" and images is None) or (kind == "base" and base_visible_bias is None):
         raise InputError("a start from %r needs %s" % (kind, {"base": "the base rate's bias"}.get(kind, "images")))
     if kind == "images":
-        rows = _visible(parameters, images)
+        rows = checked_images(parameters, images)
         return rows.take(mx.nd.arange(num_chains, ctx=rows.context) % len(rows))
     bias = parameters.visible_layer_bias
     visible = mx.nd.zeros((num_chains, parameters.num_visible), ctx=bias.context, dtype=bias.dtype)
@@ -54,8 +95,8 @@ def initial_visible(parameters, kind, num_chains, key=(), images=None, base_visi
     return Noise(key).bernoulli(mx.nd.sigmoid(visible + base))
 
 
-def _visible(parameters, images, missing=False):
-    """The images as an NDArray beside the parameters, or InputError; NaN may stand for missing pixels."""
+def checked_images(parameters: Parameters, images: Array, missing: bool = False) -> Array:
+    """The images as an array beside the parameters, or InputError; with `missing`, NaN may stand for a pixel."""
     array = to_numpy(images)
     if array.ndim != 2 or array.shape[1] != parameters.num_visible or not len(array):
         raise InputError("images have shape %s; this model needs (images, %d)" % (array.shape, parameters.num_visible))
@@ -64,160 +105,164 @@ def _visible(parameters, images, missing=False):
     return asarray_like(array, parameters.interaction_weight)
 
 
-def _settings(parameters, clamp, softmax_group, base_visible_bias, engine):
-    """The common settings as `gibbs.run_chains` takes them."""
-    if clamp is not None:
-        clamp = [asarray_like(part, parameters.interaction_weight) for part in clamp]
-        for name, part in zip(("mask", "values"), clamp):
-            if part.ndim not in (1, 2) or part.shape[-1] != parameters.num_visible:
-                raise InputError(
-                    "the clamp's %s have shape %s; give one for each of the %d visible units"
-                    % (name, part.shape, parameters.num_visible)
-                )
-    if base_visible_bias is not None:
-        base_visible_bias = asarray_like(base_visible_bias, parameters.interaction_weight)
-    return dict(clamp=clamp, softmax_group=softmax_group, base_visible_bias=base_visible_bias, engine=engine)
-
-
 # --- Chains -----------------------------------------------------------------------------------------------------------
 
 
+@overload
 def sample_chains(
-    parameters,
-    visible,
-    sweeps,
-    key,
-    beta=1,
-    clamp=None,
-    softmax_group=None,
-    base_visible_bias=None,
-    every=None,
-    engine="auto",
-):
+    parameters: Parameters, visible: Array, sweeps: int, key: Key, *, beta: Any = 1, every: None = None, **settings: Any
+) -> gibbs.Chains: ...
+
+
+@overload
+def sample_chains(
+    parameters: Parameters, visible: Array, sweeps: int, key: Key, *, beta: Any = 1, every: int, **settings: Any
+) -> Iterator[gibbs.Chains]: ...
+
+
+def sample_chains(
+    parameters: Parameters,
+    visible: Array,
+    sweeps: int,
+    key: Key,
+    *,
+    beta: Any = 1,
+    every: int | None = None,
+    **settings: Any,
+) -> gibbs.Chains | Iterator[gibbs.Chains]:
     """Chains from `visible` after that many sweeps: `gibbs.Chains`. From images, a few sweeps make new ones near them.
 
     every : int, or None
-        Yield the Chains after each so many sweeps, and those that are left. (Every part draws noise of its own: the
+        Yield the Chains after each so many sweeps, and those that are left. (Every section draws noise of its own: the
         last Chains are not those without `every`, but as good.)
+    settings : as in `ChainSettings`
     """
-    settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
-    visible, beta = (
-        _visible(parameters, visible),
-        beta if np.isscalar(beta) else asarray_like(beta, parameters.interaction_weight),
-    )
+    prepared = ChainSettings(**settings).beside(parameters)
+    visible = checked_images(parameters, visible)
+    beta = beta if np.isscalar(beta) else asarray_like(beta, parameters.interaction_weight)
     if every is None:
-        return gibbs.run_chains(parameters, visible, sweeps=sweeps, beta=beta, key=key, **settings)
-    parts = _parts(sweeps, every)
-    return _along(parameters, visible, parts, [beta] * len(parts), key, settings)
+        return gibbs.run_chains(parameters, visible=visible, sweeps=sweeps, beta=beta, key=key, **prepared._asdict())
+    sections = [(length, beta) for length in _lengths(sweeps, every)]
+    return _run_sections(parameters, visible, sections, key, prepared)
 
 
-def _parts(sweeps, every):
-    """Sweeps of each part, as many as that or, in the last, what is left."""
-    for name, number in (("the number of Gibbs sweeps", sweeps), ("the number of sweeps of a part", every)):
-        if number < 1:
-            raise InputError("%s is %s; it must be at least 1" % (name, number))
+def _lengths(sweeps: int, every: int) -> list[int]:
+    """Sweeps of each section, as many as that or, in the last, what is left."""
+    check_count("the number of Gibbs sweeps", sweeps)
+    check_count("the number of sweeps of a part", every)
     return [min(every, sweeps - done) for done in range(0, sweeps, every)]
 
 
-def _along(parameters, visible, parts, betas, key, settings, between=None):
-    """Yield the Chains after each part, as many sweeps at that beta.
+def _run_sections(
+    parameters: Parameters,
+    visible: Array,
+    sections: Sequence[tuple[int, Any]],
+    key: Key,
+    settings: ChainSettings,
+    between: Callable[[gibbs.Chains, int], Array] | None = None,
+) -> Iterator[gibbs.Chains]:
+    """Yield the Chains after each section: so many sweeps at that beta.
 
-    between : (Chains, number of the next part) -> the hidden layer to go on from, or None for that of the Chains
+    between : (Chains, number of the next section) -> the hidden layer to go on from, or None for that of the Chains
     """
-    layer = {"visible": visible}
-    for number, (sweeps, beta) in enumerate(zip(parts, betas)):
-        chains = gibbs.run_chains(parameters, sweeps=sweeps, beta=beta, key=[*key, number], **layer, **settings)
+    start = {"visible": visible}
+    for number, (sweeps, beta) in enumerate(sections):
+        chains = gibbs.run_chains(
+            parameters, **start, sweeps=sweeps, beta=beta, key=[*key, number], **settings._asdict()
+        )
         yield chains
-        if number + 1 < len(parts):
-            layer = {"hidden": between(chains, number + 1) if between else chains.hidden_sample}
+        if number + 1 < len(sections):
+            start = {"hidden": between(chains, number + 1) if between else chains.hidden_sample}
 
 
-def _last(parts):
-    return collections.deque(parts, maxlen=1).pop()
+def _last(states: Iterable[gibbs.Chains]) -> gibbs.Chains:
+    return collections.deque(states, maxlen=1).pop()
 
 
 def simulated_annealing(
-    parameters,
-    visible,
-    sweeps,
-    key,
-    lowest_beta=0.0,
-    highest_beta=1.0,
-    clamp=None,
-    softmax_group=None,
-    base_visible_bias=None,
-    engine="auto",
-):
+    parameters: Parameters,
+    visible: Array,
+    sweeps: int,
+    key: Key,
+    *,
+    lowest_beta: float = 0.0,
+    highest_beta: float = 1.0,
+    **settings: Any,
+) -> gibbs.Chains:
     """Simulated annealing: chains from `visible` while beta rises evenly: the `gibbs.Chains` at the last beta.
 
     beta goes from lowest_beta to highest_beta in 100 steps, or as many as there are sweeps. (A single one is at
-    highest_beta.) At highest_beta = 1 the chains end as samples of the machine, the better the slower they cooled;
-    beyond, they are drawn to its most probable states (Kirkpatrick, Gelatt & Vecchi, Science 220, 1983).
+    highest_beta.) At highest_beta = 1 the chains end as samples of the RBM, the better the slower they cooled; beyond,
+    they are drawn to its most probable states (Kirkpatrick, Gelatt & Vecchi, Science 220, 1983).
+
+    settings : as in `ChainSettings`
     """
     for name, value in (("lowest", lowest_beta), ("highest", highest_beta)):
         if not 0 <= value < np.inf:
             raise InputError("the %s inverse temperature is %s; it must be finite and at least 0" % (name, value))
-    parts = _parts(sweeps, max(1, math.ceil(sweeps / _ANNEALING_STEPS)))
-    betas = np.linspace(highest_beta, lowest_beta, len(parts))[::-1].tolist()
-    settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
-    return _last(_along(parameters, _visible(parameters, visible), parts, betas, key, settings))
+    lengths = _lengths(sweeps, max(1, math.ceil(sweeps / _ANNEALING_STEPS)))
+    betas = np.linspace(highest_beta, lowest_beta, len(lengths))[::-1].tolist()
+    prepared = ChainSettings(**settings).beside(parameters)
+    sections = list(zip(lengths, betas))
+    return _last(_run_sections(parameters, checked_images(parameters, visible), sections, key, prepared))
 
 
 class Tempered(NamedTuple):
     """Chains at beta = 1, and how often each pair of neighbouring replicas exchanged states, the hottest pair last."""
 
     chains: gibbs.Chains
-    swap_rates: Any  #: float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
+    swap_rates: HostArray  #: float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
 
 
 def parallel_tempering(
-    parameters,
-    visible,
-    sweeps,
-    key,
-    num_temperatures=10,
-    lowest_beta=0.0,
-    swap_every=10,
-    clamp=None,
-    softmax_group=None,
-    base_visible_bias=None,
-    engine="auto",
-):
+    parameters: Parameters,
+    visible: Array,
+    sweeps: int,
+    key: Key,
+    *,
+    num_temperatures: int = 10,
+    lowest_beta: float = 0.0,
+    swap_every: int = 10,
+    **settings: Any,
+) -> Tempered:
     """Parallel tempering: `Tempered` chains from `visible`.
 
     Each chain has replicas at num_temperatures inverse temperatures, evenly from 1 to lowest_beta, all of which start
     at its state; after every swap_every sweeps (but not the last) neighbours exchange their states (see
     `gluon_rbm.sampling.tempering`). An exchange costs as much as one or two sweeps. Where a swap rate is near 0, more
     temperatures are needed.
+
+    settings : as in `ChainSettings`
     """
     if num_temperatures < 2 or not 0 <= lowest_beta < 1:
         raise InputError(
             "parallel tempering with %s temperatures down to beta = %s cannot be: give at least 2, and a beta in [0, 1)"
             % (num_temperatures, lowest_beta)
         )
-    parts = _parts(sweeps, swap_every)
-    visible = _visible(parameters, visible)
+    lengths = _lengths(sweeps, swap_every)
+    visible = checked_images(parameters, visible)
     num_chains, betas = len(visible), np.linspace(1, lowest_beta, num_temperatures)
-    settings = _settings(parameters, clamp, softmax_group, base_visible_bias, engine)
-    if clamp is not None:  # one for each chain goes for all of its replicas
-        settings["clamp"] = [
-            mx.nd.tile(part, (num_temperatures, 1)) if part.ndim == 2 else part for part in settings["clamp"]
-        ]
-    visible = mx.nd.tile(visible, (num_temperatures, 1))
-    rows, rates = tempering.beta_of_rows(betas, visible), []
+    prepared = ChainSettings(**settings).beside(parameters)
+    if prepared.clamp is not None:  # one for each chain goes for all of its replicas
+        mask, values = (
+            mx.nd.tile(array, (num_temperatures, 1)) if array.ndim == 2 else array for array in prepared.clamp
+        )
+        prepared = prepared._replace(clamp=(mask, values))
+    replicas, rates = mx.nd.tile(visible, (num_temperatures, 1)), []
 
-    def exchange(chains, number):
+    def exchange(chains: gibbs.Chains, number: int) -> Array:
         hidden, rate = swap_replicas(
             parameters,
             chains.visible_sample,
             chains.hidden_sample,
             betas,
-            settings["base_visible_bias"],
-            [*key, number, 1],  # SeedSequence pads the key of the sweeps with 0
+            base_visible_bias=prepared.base_visible_bias,
+            key=[*key, number, 1],  # SeedSequence pads the key of the sweeps with 0
         )
         rates.append(rate)
         return hidden
 
-    chains = _last(_along(parameters, visible, parts, [rows] * len(parts), key, settings, exchange))
+    beta = tempering.beta_of_rows(betas, replicas)
+    chains = _last(_run_sections(parameters, replicas, [(n, beta) for n in lengths], key, prepared, exchange))
     swap_rates = np.mean(rates, axis=0) if rates else np.full(num_temperatures - 1, np.nan)
     return Tempered(gibbs.Chains(*(array[:num_chains] for array in chains)), swap_rates)

@@ -1,12 +1,15 @@
 """Images drawn by a deep belief network of binary RBMs."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
 
+from typing import NamedTuple
+
+from gluon_rbm.backend.types import Array, Key, NDArray
+from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.chains import initial_visible, sample_chains
 
 __all__ = ["Drawn", "generate"]
-
 
 _START, _TOP, _DOWN = range(1, 4)  # purposes of keys
 
@@ -14,11 +17,19 @@ _START, _TOP, _DOWN = range(1, 4)  # purposes of keys
 class Drawn(NamedTuple):
     """Images of the network, NDArrays (images, num_visible)."""
 
-    visible_sample: Any
-    visible_prob_1: Any  # what that was drawn from, given a sample of the first hidden layer
+    visible_sample: NDArray
+    visible_prob_1: NDArray  # what that was drawn from, given a sample of the first hidden layer
 
 
-def generate(network, count, sweeps, key, images=None, engine="auto"):
+def generate(
+    network: BinaryDeepBeliefNetwork,
+    count: int,
+    sweeps: int,
+    key: Key,
+    *,
+    images: Array | None = None,
+    engine: str = "auto",
+) -> Drawn:
     """Draw images: `sweeps` Gibbs sweeps in the top pair, then one pass down of samples: `Drawn`.
 
     network : models.binary_deep_belief.BinaryDeepBeliefNetwork
@@ -33,7 +44,7 @@ def generate(network, count, sweeps, key, images=None, engine="auto"):
     if images is not None:
         kind, below = "images", type(network)(network.layers[:-1]) if network.layers[1:] else None
         images = below.features(images) if below else images
-    visible = initial_visible(top, kind, count, [*key, _START], images)
+    visible = initial_visible(top, kind, count, [*key, _START], images=images)
     chains = sample_chains(top, visible, sweeps, [*key, _TOP], engine=engine)
     for depth, layer in enumerate(network.layers[-2::-1]):
         # A sweep begins with the visible layer given the hidden one: one step down.

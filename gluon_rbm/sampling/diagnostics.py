@@ -1,4 +1,4 @@
-"""How much a quantity that was followed along chains says about its mean, and when to doubt it.
+"""How much a quantity that was followed along chains says about its mean, and when to warn of it.
 
 A series is an array (chains, steps): the free energy of each chain's state, how many pixels are on, ... after every
 sweep, or after every so many, which then are the unit of time. With s_t the chains' mean autocovariance at lag t, W the
@@ -12,10 +12,13 @@ mean and B / n the variance of their means' estimates (Gelman et al., Bayesian D
 So chains that stay in modes of their own are as good as no samples, however still each is within its mode.
 """
 
-from typing import NamedTuple, Optional
+from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
+from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -39,17 +42,17 @@ class Diagnosis(NamedTuple):
     autocorrelation_time: float
     effective_sample_size: float
     split_r_hat: float
-    warning: Optional[str]
+    warning: str | None  #: why not to trust the series
 
 
-def diagnose(series):
+def diagnose(series: HostArray) -> Diagnosis:
     """All of the figures below: `Diagnosis`."""
     return Diagnosis(
         autocorrelation_time(series), effective_sample_size(series), split_r_hat(series), reasons_for_warning(series)
     )
 
 
-def autocorrelation_time(series):
+def autocorrelation_time(series: HostArray) -> float:
     """tau, the steps between independent samples: float, in steps; infinite where nothing varies.
 
     The sum ends at the first lag that is five times the tau up to there (Sokal, Monte Carlo Methods in Statistical
@@ -65,12 +68,12 @@ def autocorrelation_time(series):
     return float(tau[long_enough[0] if len(long_enough) else -1])
 
 
-def effective_sample_size(series):
+def effective_sample_size(series: HostArray) -> float:
     """Independent samples that say as much about the mean: chains x steps / tau, float."""
     return _checked(series).size / autocorrelation_time(series)
 
 
-def split_r_hat(series):
+def split_r_hat(series: HostArray) -> float:
     """R-hat of the halves of the chains: float, 1 where they agree; infinite where they only differ from each other.
 
     Halves, so that a chain that drifts disagrees with itself. (Gelman et al. 2013, section 11.4.)
@@ -82,7 +85,7 @@ def split_r_hat(series):
         return float(np.sqrt(np.divide(total, within)))
 
 
-def reasons_for_warning(series):
+def reasons_for_warning(series: HostArray) -> str | None:
     """Why not to trust the series, in one line, or None."""
     values = _checked(series)
     tau, r_hat = autocorrelation_time(values), split_r_hat(values)
@@ -99,7 +102,7 @@ def reasons_for_warning(series):
     return "; ".join(reasons) or None
 
 
-def _checked(series):
+def _checked(series: HostArray) -> HostArray:
     values = np.asarray(series, np.float64)
     if values.ndim != 2 or not len(values) or values.shape[1] < _LEAST_STEPS:
         raise InputError(
@@ -111,7 +114,7 @@ def _checked(series):
     return values
 
 
-def _variances(values):
+def _variances(values: HostArray) -> tuple[float, float]:
     """W and var+."""
     steps = values.shape[1]
     within = values.var(axis=1, ddof=1).mean()
@@ -119,7 +122,7 @@ def _variances(values):
     return within, (steps - 1) / steps * within + between
 
 
-def _autocovariance(values):
+def _autocovariance(values: HostArray) -> HostArray:
     """s_t, the chains' mean, for all lags t: (steps,); with n / (n - 1), so that s_0 = W."""
     steps = values.shape[1]
     spectrum = np.fft.rfft(values - values.mean(axis=1, keepdims=True), 2 * steps)  # padded: no lag wraps around

@@ -16,7 +16,9 @@ Noise comes from a key, not from a generator that somebody else may have moved: 
 every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
 """
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
@@ -24,7 +26,8 @@ from gluon_rbm.backend import native
 from gluon_rbm.backend.arrays import as_host, as_ndarrays, from_host, host_view, on_cpu, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.errors import InputError
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroup
+from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters, free_energy_difference, visible_bias_at
 
 __all__ = [
@@ -49,13 +52,13 @@ _NATIVE_SWEEPS = 100
 class Chains(NamedTuple):
     """State of some chains after the last sweep; rows are chains, samples in {0, 1}, all in the parameters' dtype."""
 
-    visible_sample: Any  #: (chains, num_visible)
-    hidden_sample: Any  #: (chains, num_hidden), drawn given visible_sample
-    visible_prob_1: Any  # (chains, num_visible), what visible_sample was drawn from
-    hidden_prob_1: Any  # (chains, num_hidden), p(h = 1 | visible_sample)
+    visible_sample: Array  #: (chains, num_visible)
+    hidden_sample: Array  #: (chains, num_hidden), drawn given visible_sample
+    visible_prob_1: Array  # (chains, num_visible), what visible_sample was drawn from
+    hidden_prob_1: Array  # (chains, num_hidden), p(h = 1 | visible_sample)
 
 
-def redraw_non_binary(sample, noise):
+def redraw_non_binary(sample: Array, noise: Noise) -> Array:
     """The sample with every entry that is neither 0 nor 1 (NaN too) replaced by a fair coin."""
     if on_cpu(sample) and _is_binary(host_view(sample)):  # the usual case, for nothing
         return sample
@@ -65,21 +68,21 @@ def redraw_non_binary(sample, noise):
     return mx.nd.where(sample * (sample - 1) == 0, sample, noise.bernoulli(half))
 
 
-def _is_binary(values):
+def _is_binary(values: HostArray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
 # --- The primitive ----------------------------------------------------------------------------------------------------
 
 
-def checked_engine(engine):
+def checked_engine(engine: str) -> str:
     """The name of an engine; InputError if there is none of that name."""
     if engine not in ENGINES:
         raise InputError("engine %r does not exist; choose one of %s" % (engine, ", ".join(ENGINES)))
     return engine
 
 
-def choose_engine(engine, weight):
+def choose_engine(engine: str, weight: Array) -> str:
     """ "mxnet" or "native": what runs chains with this interaction weight where `engine` is asked for.
 
     Raises InputError for an engine that does not exist, and for "native" where it is not built or cannot serve.
@@ -95,18 +98,28 @@ def choose_engine(engine, weight):
     return "mxnet" if reason else "native"
 
 
+class _Conditions(NamedTuple):
+    """What layers are drawn under, as `run_chains` takes it."""
+
+    beta: Any
+    base_visible_bias: Array | None
+    clamp: Clamp | None
+    softmax_group: SoftmaxGroup | None
+
+
 def run_chains(
-    parameters,
-    visible=None,
-    hidden=None,
-    sweeps=1,
-    beta=1,
-    base_visible_bias=None,
-    clamp=None,
-    softmax_group=None,
-    key=(),
-    engine="auto",
-):
+    parameters: Parameters,
+    *,
+    visible: Array | None = None,
+    hidden: Array | None = None,
+    sweeps: int = 1,
+    beta: Any = 1,
+    base_visible_bias: Array | None = None,
+    clamp: Clamp | None = None,
+    softmax_group: SoftmaxGroup | None = None,
+    key: Key = (),
+    engine: str = "auto",
+) -> Chains:
     """Run block Gibbs chains, all rows side by side, and return their `Chains`.
 
     Parameters
@@ -132,7 +145,7 @@ def run_chains(
     engine : "auto", "mxnet" or "native"
         Auto takes the native engine where it is built and can serve.
 
-    All arrays may be NumPy's; then those of the `Chains` are, too. (The native engine serves a small machine twice as
+    All arrays may be NumPy's; then those of the `Chains` are, too. (The native engine serves a small RBM twice as
     fast so.)
 
     Raises InputError when the start is not one layer, sweeps < 1, beta is none, the group is none of the visible units
@@ -140,25 +153,26 @@ def run_chains(
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
-    if sweeps < 1:
-        raise InputError("the number of Gibbs sweeps is %s; it must be at least 1" % sweeps)
-    _check_beta(beta, len(hidden if visible is None else visible))
+    check_count("the number of Gibbs sweeps", sweeps)
+    start: Array = hidden if visible is None else visible
+    _check_beta(beta, len(start))
     if softmax_group is not None:
         _check_group(softmax_group, parameters.num_visible, clamp)
     run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
     if choose_engine(engine, parameters.interaction_weight) == "native" and not (engine == "auto" and _is_grey(clamp)):
         run = _run_native
-    return run(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, softmax_group, key)
+    conditions = _Conditions(beta, base_visible_bias, clamp, softmax_group)
+    return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
 
 
-def _is_grey(clamp):
+def _is_grey(clamp: Clamp | None) -> bool:
     if clamp is None:
         return False
     mask, values = map(to_numpy, clamp)
     return not _is_binary(np.where(mask, values, 0))
 
 
-def _check_beta(beta, num_chains):
+def _check_beta(beta: Any, num_chains: int) -> None:
     values = to_numpy(beta)
     if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # false for NaN
         raise InputError(
@@ -166,7 +180,7 @@ def _check_beta(beta, num_chains):
         )
 
 
-def _check_group(softmax_group, num_visible, clamp):
+def _check_group(softmax_group: SoftmaxGroup, num_visible: int, clamp: Clamp | None) -> None:
     start, stop = softmax_group
     if not 0 <= start < stop <= num_visible:
         raise InputError(
@@ -175,7 +189,7 @@ def _check_group(softmax_group, num_visible, clamp):
         )
     if clamp is None:
         return
-    held, values = (np.atleast_2d(to_numpy(part))[:, start:stop] for part in clamp)
+    held, values = (np.atleast_2d(to_numpy(array))[:, start:stop] for array in clamp)
     held, values = np.broadcast_arrays(held != 0, values)
     rows = held.any(axis=1)
     if not (held[rows].all() and _is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
@@ -183,98 +197,132 @@ def _check_group(softmax_group, num_visible, clamp):
 
 
 def anneal_with_weights(
-    parameters,
-    visible,
-    betas,
-    start=0,
-    stop=None,
-    sweeps=1,
-    base_visible_bias=None,
-    softmax_group=None,
-    key=(),
-    engine="auto",
-):
+    parameters: Parameters,
+    visible: NDArray,
+    betas: Sequence[float],
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    sweeps: int = 1,
+    base_visible_bias: NDArray | None = None,
+    softmax_group: SoftmaxGroup | None = None,
+    key: Key = (),
+    engine: str = "auto",
+) -> tuple[NDArray, HostArray]:
     """Carry chains from betas[start] to betas[stop] and weigh them on the way: the inner loop of AIS.
 
     At each step n = start + 1, ..., stop the log-weights grow by F_{beta_(n-1)}(v) - F_{beta_n}(v); then `sweeps` Gibbs
-    sweeps at beta_n follow, but for the last of all betas. So a ladder may be climbed in parts, with the same result.
+    sweeps at beta_n follow, but for the last of all betas. So a schedule may be followed in sections, with the same
+    result.
 
     visible : NDArray (chains, num_visible) in {0, 1}, from the distribution at betas[start]
-    betas : sequence of float, the whole ladder
+    betas : sequence of float, the whole schedule
     softmax_group : as in `run_chains`; log Z_0 has logsumexp(a0) of the group in place of its softplus terms
 
     Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats.
     """
-    stop = len(betas) - 1 if stop is None else stop
+    last = len(betas) - 1
+    stop = last if stop is None else stop
     if choose_engine(engine, parameters.interaction_weight) == "native":
-        return _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, softmax_group, key)
+        samples, log_weights = native.anneal(
+            **_native_parameters(parameters, base_visible_bias),
+            key=key,
+            visible=as_host(visible),
+            betas=betas[start : stop + 1],
+            sweeps=sweeps,
+            first_sweep=start * sweeps,
+            finish=stop == last,
+            softmax_group=softmax_group,
+        )
+        return from_host(samples), log_weights
     log_weights = np.zeros(visible.shape[0])
     for step in range(start + 1, stop + 1):
         log_weights += free_energy_difference(
             parameters, visible, betas[step - 1], betas[step], base_visible_bias
         ).asnumpy()
-        if step < len(betas) - 1:
-            visible = _run_mxnet(
-                parameters, visible, None, sweeps, betas[step], base_visible_bias, None, softmax_group, [*key, step]
-            ).visible_sample
+        if step < last:
+            conditions = _Conditions(betas[step], base_visible_bias, None, softmax_group)
+            visible = _run_mxnet(parameters, visible, None, conditions, sweeps=sweeps, key=[*key, step]).visible_sample
     return visible, log_weights
 
 
 # --- MXNet ------------------------------------------------------------------------------------------------------------
 
 
-def _run_mxnet(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
-    noise = Noise(key)
-    visible_given_hidden, hidden_given_visible = _conditionals(parameters, beta, base_visible_bias, group)
+def _run_mxnet(
+    parameters: Parameters,
+    visible: NDArray | None,
+    hidden: NDArray | None,
+    conditions: _Conditions,
+    *,
+    sweeps: int,
+    key: Key,
+) -> Chains:
+    noise, clamp, group = Noise(key), conditions.clamp, conditions.softmax_group
+    visible_given_hidden, hidden_given_visible = _conditionals(parameters, conditions)
     if hidden is None:
         hidden = noise.bernoulli(hidden_given_visible(_hold(visible, clamp)))
+    chains = Chains(visible, hidden, None, None)
     for sweep in range(sweeps):
-        visible_prob_1 = _hold(visible_given_hidden(hidden), clamp)
-        visible = noise.bernoulli(visible_prob_1)
+        visible_prob_1 = _hold(visible_given_hidden(chains.hidden_sample), clamp)
+        sample = noise.bernoulli(visible_prob_1)
         if group is not None:
-            visible[:, slice(*group)] = noise.one_hot(visible_prob_1[:, slice(*group)])
-        visible = _hold(visible, clamp)
-        hidden_prob_1 = hidden_given_visible(visible)
-        hidden = noise.bernoulli(hidden_prob_1)
+            sample[:, slice(*group)] = noise.one_hot(visible_prob_1[:, slice(*group)])
+        sample = _hold(sample, clamp)
+        hidden_prob_1 = hidden_given_visible(sample)
+        chains = Chains(sample, noise.bernoulli(hidden_prob_1), visible_prob_1, hidden_prob_1)
         if (sweep + 1) % _SWEEPS_AHEAD == 0:
-            hidden.wait_to_read()
-    return Chains(visible, hidden, visible_prob_1, hidden_prob_1)
+            chains.hidden_sample.wait_to_read()
+    return chains
 
 
-def _run_mxnet_on_host(parameters, *arguments):
+def _run_mxnet_on_host(
+    parameters: Parameters,
+    visible: HostArray | None,
+    hidden: HostArray | None,
+    conditions: _Conditions,
+    *,
+    sweeps: int,
+    key: Key,
+) -> Chains:
     """The same with NumPy arrays."""
-    chains = _run_mxnet(Parameters(*as_ndarrays(parameters)), *map(as_ndarrays, arguments))
+    arrays = Parameters(*as_ndarrays(parameters)), as_ndarrays(visible), as_ndarrays(hidden)
+    chains = _run_mxnet(*arrays, _Conditions(*as_ndarrays(conditions)), sweeps=sweeps, key=key)
     return Chains(*(array.asnumpy() for array in chains))
 
 
-def _hold(visible, clamp):
+def _hold(visible: NDArray, clamp: Clamp | None) -> NDArray:
     """visible with the clamped units at their values."""
     if clamp is None:
         return visible
-    mask, values = (part.astype(visible.dtype, copy=False).broadcast_to(visible.shape) for part in clamp)
+    mask, values = (array.astype(visible.dtype, copy=False).broadcast_to(visible.shape) for array in clamp)
     return mx.nd.where(mask, values, visible)
 
 
-def _conditionals(parameters, beta, base_visible_bias, group):
+def _conditionals(parameters: Parameters, conditions: _Conditions) -> tuple[_Conditional, _Conditional]:
     """The two conditional probabilities at beta, as functions of the other layer's state."""
+    beta = conditions.beta
     if isinstance(beta, mx.nd.NDArray):
         beta = beta.reshape((-1, 1))  # against rows of chains
     weight = parameters.interaction_weight
-    visible_bias = visible_bias_at(parameters, beta, base_visible_bias)
+    visible_bias = visible_bias_at(parameters, beta, conditions.base_visible_bias)
     hidden_bias = beta * parameters.hidden_layer_bias
     # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
-    return (_Conditional(weight, visible_bias, beta, group), _Conditional(weight.T, hidden_bias, beta))
+    return (
+        _Conditional(weight, visible_bias, beta, conditions.softmax_group),
+        _Conditional(weight.T, hidden_bias, beta),
+    )
 
 
 class _Conditional:
     """state -> sigmoid(beta state.weight^T + bias), softmax in the group; beta and bias for all chains or one a row."""
 
-    def __init__(self, weight, bias, beta, group=None):
+    def __init__(self, weight: NDArray, bias: NDArray, beta: Any, group: SoftmaxGroup | None = None) -> None:
         self._rows = isinstance(beta, mx.nd.NDArray)
         self._beta, self._bias, self._group = beta, bias, group
         self._weight = weight if self._rows or beta == 1 else beta * weight
 
-    def __call__(self, state):
+    def __call__(self, state: NDArray) -> NDArray:
         num_units = self._weight.shape[0]
         if self._rows:
             product = mx.nd.FullyConnected(state, self._weight, no_bias=True, num_hidden=num_units)
@@ -291,38 +339,33 @@ class _Conditional:
 # --- Native -----------------------------------------------------------------------------------------------------------
 
 
-def _run_native(parameters, visible, hidden, sweeps, beta, base_visible_bias, clamp, group, key):
+def _run_native(
+    parameters: Parameters,
+    visible: Array | None,
+    hidden: Array | None,
+    conditions: _Conditions,
+    *,
+    sweeps: int,
+    key: Key,
+) -> Chains:
+    clamp, arrays = conditions.clamp, ()
     start = {"visible": as_host(visible), "hidden": as_host(hidden)}
     for first in range(0, sweeps, _NATIVE_SWEEPS):
         arrays = native.run(
-            **_native_parameters(parameters, base_visible_bias),
+            **_native_parameters(parameters, conditions.base_visible_bias),
             **start,
             key=key,
             first_sweep=first,
             sweeps=min(_NATIVE_SWEEPS, sweeps - first),
-            beta=as_host(beta),
-            clamp=None if clamp is None else [as_host(part) for part in clamp],
-            softmax_group=group,
+            beta=as_host(conditions.beta),
+            clamp=None if clamp is None else [as_host(array) for array in clamp],
+            softmax_group=conditions.softmax_group,
         )
         start = {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
 
 
-def _anneal_native(parameters, visible, betas, start, stop, sweeps, base_visible_bias, group, key):
-    visible, log_weights = native.anneal(
-        **_native_parameters(parameters, base_visible_bias),
-        key=key,
-        visible=as_host(visible),
-        betas=betas[start : stop + 1],
-        sweeps=sweeps,
-        first_sweep=start * sweeps,
-        finish=stop == len(betas) - 1,
-        softmax_group=group,
-    )
-    return from_host(visible), log_weights
-
-
-def _native_parameters(parameters, base_visible_bias):
+def _native_parameters(parameters: Parameters, base_visible_bias: Array | None) -> dict[str, HostArray | None]:
     return {
         "weight": as_host(parameters.interaction_weight),
         "visible_bias": as_host(parameters.visible_layer_bias),

@@ -4,20 +4,34 @@ Hot replicas cross from mode to mode, and what they find comes down to beta = 1 
 are replicas: first all chains at the first of the betas, then all at the second, ...
 """
 
+from __future__ import annotations
+
+from typing import Callable
+
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, take_rows
 from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.types import Array, HostArray, Key
+from gluon_rbm.models.energy import Parameters
 
 __all__ = ["beta_of_rows", "swap_replicas", "swap"]
 
 
-def beta_of_rows(betas, like):
+def beta_of_rows(betas: HostArray, like: Array) -> Array:
     """The inverse temperature of each row of `like`: (rows,), an array as that is."""
     return asarray_like(np.repeat(betas, len(like) // len(betas)), like)
 
 
-def swap_replicas(parameters, visible, hidden, betas, base_visible_bias, key):
+def swap_replicas(
+    parameters: Parameters,
+    visible: Array,
+    hidden: Array,
+    betas: HostArray,
+    *,
+    base_visible_bias: Array | None,
+    key: Key,
+) -> tuple[Array, HostArray]:
     """Exchange the states of neighbouring replicas, as `swap` says.
 
     visible, hidden : NDArrays (rows, ...) in {0, 1}, the states; betas : (num_temperatures,)
@@ -32,7 +46,7 @@ def swap_replicas(parameters, visible, hidden, betas, base_visible_bias, key):
     return take_rows(hidden, order.ravel()), rates
 
 
-def _slopes(parameters, visible, hidden, base_visible_bias):
+def _slopes(parameters: Parameters, visible: Array, hidden: Array, base_visible_bias: Array | None) -> HostArray:
     """dE_beta/dbeta = -(a - a0).v - b.h - v W h of each row: float64 (rows,), NumPy."""
     a, b, w, v, h = map(as_operand, (*parameters, visible, hidden))
     slopes = -((v @ w + b) * h).sum(axis=1) - v @ (
@@ -41,7 +55,9 @@ def _slopes(parameters, visible, hidden, base_visible_bias):
     return np.asarray(slopes, "float64") if isinstance(slopes, np.ndarray) else slopes.asnumpy().astype("float64")
 
 
-def swap(slopes, betas, uniform):
+def swap(
+    slopes: HostArray, betas: HostArray, uniform: Callable[[tuple[int, ...]], HostArray]
+) -> tuple[HostArray, HostArray]:
     """Exchange the states of replicas that are neighbours, each exchange with probability
 
         min(1, exp((beta_r - beta_s) (U_r - U_s))),     U = dE_beta/dbeta of a state,

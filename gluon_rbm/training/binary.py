@@ -164,7 +164,7 @@ def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
     """Columns that every epoch has: units on of the chains, and rates of swaps."""
     row: dict[str, Any] = {}
     arrays = end.checkpoint.arrays
-    if given.rule.generative_share:  # what sampling costs may depend on it
+    if given.rule.generative_factor:  # what sampling costs may depend on it
         for name in learning.SAMPLES:
             chains = arrays[name][: given.chains_in_all]
             row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)

@@ -49,7 +49,7 @@ class BinaryPictures:
         pixels, shape = self._images.pixels, self._images.image_shape
         weight = state.current()["interaction_weight"].asnumpy()[pixels]
         pictures = {"filters": (plots.strongest_filters(weight, _WATCHED_IMAGES)[0], shape)}
-        if self._settings.rule.generative_share:
+        if self._settings.rule.generative_factor:
             count = min(self._settings.chains_in_all, _WATCHED_IMAGES)
             chains = gibbs.run_chains(
                 Parameters(**state.learned()),

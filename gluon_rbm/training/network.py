@@ -106,7 +106,7 @@ def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
         (*(colours or [1]), height, width),
         visible_units=given.visible_units,
         hidden_units=given.hidden_units,
-        whole=given.quantized,
+        quantized=given.quantized,
         initial_deviation=given.initial_deviation,
         initial_hidden_bias=given.initial_hidden_bias,
         **chosen,
@@ -117,7 +117,7 @@ def _check_sizes(network: DeepBeliefNetwork, batch_size: int) -> None:
     """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
     largest = max(
         size
-        for rbm in network.machines
+        for rbm in network.rbms
         for size in (
             batch_size * int(np.prod(rbm.visible_shape, dtype=float)),
             batch_size * int(np.prod(rbm.hidden_shape, dtype=float)),
@@ -142,13 +142,13 @@ class _Training:
         """The state before the first step."""
         seed_mxnet(self._given.seed, _WEIGHTS)
         networks.initialize(self._network, self.description, self._context)
-        epochs = self._given.num_epoch * (len(self._network.machines) if self._given.greedy else 1)
+        epochs = self._given.num_epoch * (len(self._network.rbms) if self._given.greedy else 1)
         steps = -(-len(self._data.train_images) // self._given.batch_size)
         return TrainState(self._learner(0), Lengths(epochs, steps))
 
     def plan(self, state: TrainState) -> Plan:
         """What the run does with this state."""
-        rbms = self._network.machines
+        rbms = self._network.rbms
         pictures = NetworkPictures(
             self._given, self._network, self.description, self._data, self._watched_images, self._host_values
         )

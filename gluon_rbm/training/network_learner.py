@@ -33,8 +33,8 @@ class NetworkLearner:
     def __init__(self, settings: Any, network: DeepBeliefNetwork, trained: int | None, values: NDArray) -> None:
         self._network, self._sweeps, self._sampled = network, settings.k, settings.sampled
         self._depth = trained or 0
-        places = range(len(network.machines)) if trained is None else [trained]
-        self._rbms = [network.machines[place] for place in places]
+        places = range(len(network.rbms)) if trained is None else [trained]
+        self._rbms = [network.rbms[place] for place in places]
         if trained is None:
             self._loss = JointContrastiveFreeEnergy(network, settings.k, settings.sampled, settings.detach)
         else:

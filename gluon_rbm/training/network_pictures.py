@@ -59,7 +59,7 @@ class NetworkPictures:
         weight, shape = networks.filters(self._network, self._description)
         pictures = {"filters": (plots.strongest_filters(weight, _SIDE**2)[0], shape)}
         values = {"reconstructions": self._reconstruct(self._values(self._watched_images[: _SIDE**2]), depth)}
-        if depth == len(self._network.machines):
+        if depth == len(self._network.rbms):
             values["samples"] = self._samples()
         for name, found in values.items():
             pictures[name] = networks.to_images(found, self._description), self._data.image_shape
@@ -96,7 +96,7 @@ class NetworkPictures:
 
     def _start(self) -> NDArray:
         """Values of the top RBM's visible layer, drawn as normal as those of training images are on average."""
-        rbms, generator = self._network.machines, make_generator([self._settings.seed, _SHOWCASE, 1])
+        rbms, generator = self._network.rbms, make_generator([self._settings.seed, _SHOWCASE, 1])
         rows = generator.permutation(len(self._data.train_images))[:_START_IMAGES]
         values = self._network.up(self._values(self._data.train_images[np.sort(rows)]), len(rbms) - 1)
         return from_host(normal_like(values, _SIDE**2, rbms[-1].visible_units, generator), values.context)

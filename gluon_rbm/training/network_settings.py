@@ -127,5 +127,6 @@ class NetworkSettings:
 
     def resumable(self) -> list[str]:
         """Settings that a resumed run may change; its length where nothing depends on it."""
-        names = settings.resumable(self)
+        # The network follows from the other arguments and the data, and earlier versions describe it in other words.
+        names = [*settings.resumable(self), "network"]
         return names if self.greedy or self.learning_rate_schedule != "constant" else [*names, "num_epoch"]

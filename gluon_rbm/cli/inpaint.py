@@ -1,30 +1,45 @@
-"""The command `recall`: images with missing pixels, filled in."""
+"""The command `inpaint`: images with missing pixels, filled in."""
 
+from __future__ import annotations
+
+import logging
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gluon_rbm.cli import command
+from gluon_rbm.backend.arrays import to_numpy
+from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least, number
+from gluon_rbm.cli.results import Results
 from gluon_rbm.data import image_files
 from gluon_rbm.data.statistics import base_visible_bias, mean_image
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.sampling.inpainting import MASKS, inpaint, make_mask
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.data.datasets import DataSet
+
 __all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "fill in missing pixels: half an image, any mask, or what is NaN in images of one's own"
 
 _SHOWN = 64
 _SWEEPS, _MASK = range(1, 3)  # purposes of keys
-_share = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+_fraction = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
-def add_arguments(add):
-    command.add_common(add, "recall")
+def add_arguments(add: AddArgument) -> None:
+    inputs.add_common(add, "inpaint")
     add("--drop", choices=MASKS, default="bottom", help="which pixels are dropped")
-    add("--share", type=_share, default=0.5, help="how many of them")
+    add("--share", type=_fraction, default=0.5, help="how many of them")
     add(
         "--mask",
         metavar="FILE",
@@ -41,14 +56,14 @@ def add_arguments(add):
     add("--count", type=at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
 
 
-def run(args):
+def run(args: Namespace) -> None:
     """Hold the known pixels in every sweep, and compare what comes out with filling in the training images' mean.
 
     Missing pixels start on as often as in the training images.
     """
-    results = command.Results(args, "png", "json", "npz")
-    parameters = command.load_model(args)
-    data = command.load_data(args, parameters.num_visible)
+    results = Results(args, "png", "json", "npz")
+    parameters = inputs.model_from(args)
+    data = inputs.data_from(args, parameters.num_visible)
     images, given = _given(args, data)
     missing = np.isnan(given)
     if not missing.any():
@@ -63,14 +78,16 @@ def run(args):
         base_visible_bias=base_visible_bias(data),
         engine=args.engine,
     )
-    arrays = {name: array.asnumpy() for name, array in filled._asdict().items()}
-    figures = {"num_images": len(images), "share_missing": float(missing.mean())}
+    arrays = {name: to_numpy(array) for name, array in filled._asdict().items()}
+    figures: dict[str, Any] = {"num_images": len(images), "share_missing": float(missing.mean())}
     if not np.isnan(images[missing]).any():
         fills = {"visible_mean": arrays["visible_mean"], "visible_prob_1": arrays["visible_prob_1"], "data_mean": mean}
         figures["mean_squared_error"] = {name: _error(fill, images, missing) for name, fill in fills.items()}
-        print("mean squared error of a missing pixel: %(visible_mean).4f; of the last state's probabilities"
-              " %(visible_prob_1).4f; of the training images' mean %(data_mean).4f"
-              % figures["mean_squared_error"])  # fmt: skip
+        logger.info(
+            "mean squared error of a missing pixel: %(visible_mean).4f; of the last state's probabilities"
+            " %(visible_prob_1).4f; of the training images' mean %(data_mean).4f",
+            figures["mean_squared_error"],
+        )
     panels = {"original": images, "given": given, "filled in": arrays["visible_prob_1"], "mean": arrays["visible_mean"]}
     if "mean_squared_error" not in figures:
         del panels["original"]
@@ -78,19 +95,19 @@ def run(args):
     results.write(parameters, figures, {"png": picture}, {"original": images, "given": given, **arrays})
 
 
-def _given(args, data):
+def _given(args: Namespace, data: DataSet) -> tuple[HostArray, HostArray]:
     """Images, and the same with NaN where pixels are missing: float32 (n, num_visible)."""
     if args.images:
         images = image_files.read_images(args.images, data.image_shape, args.resize, missing=True)[: args.count]
         if np.isnan(images).any() and not args.mask:
             return images, images
     else:
-        images = command.pixels(args, data, args.count)
+        images = inputs.images_from(args, data, args.count)
     known = _mask(args, data.image_shape, len(images))
     return images, np.where(known, images, np.float32(np.nan))
 
 
-def _mask(args, image_shape, count):
+def _mask(args: Namespace, image_shape: tuple[int, ...], count: int) -> HostArray:
     """True where pixels are known: bool, (num_visible,) or a row for each image."""
     if not args.mask:
         return make_mask(args.drop, image_shape, args.share, key=[args.seed, _MASK]) > 0
@@ -108,6 +125,6 @@ def _mask(args, image_shape, count):
     return mask.reshape((-1, num_visible)).astype(bool)
 
 
-def _error(fill, images, missing):
+def _error(fill: HostArray, images: HostArray, missing: HostArray) -> float:
     """Mean squared error over missing pixels."""
     return float(np.square(fill - images, dtype=np.float64)[missing].mean())

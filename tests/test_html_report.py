@@ -1,4 +1,4 @@
-"""`python -m gluon_rbm page`: what is in the page, what it makes of strange folders, and that a browser shows it."""
+"""The command `html-report`: what is in the page, what it makes of strange folders, and that a browser shows it."""
 
 import html.parser
 import json
@@ -40,7 +40,7 @@ def run(finished, tmp_path):
 
 
 def make(folder, *arguments):
-    assert __main__.main(["page", str(folder), *map(str, arguments)]) == 0
+    assert __main__.main(["html-report", str(folder), *map(str, arguments)]) == 0
     output = arguments[1] if arguments else folder / "page.html"
     return Page(open(output, encoding="utf-8").read())
 
@@ -94,7 +94,7 @@ def test_a_finished_run(finished, tmp_path):
     assert "Optimistic: log Z comes from only 10 intermediate distributions" in page.text
     assert "Pixels are grey" in page.text
     assert {attributes["alt"] for attributes in page.having("img")} == {
-        "Images of the data, and the machine's own", "The weights of hidden units, as images",
+        "Images of the data, and the model's own", "The weights of hidden units, as images",
     }  # fmt: skip
     curves = {attributes["aria-label"] for attributes in page.having("svg")}
     assert {"Grey-pixel score, by epoch", "Units on, of the chains, by epoch", "Time of an epoch, by epoch"} <= curves
@@ -126,6 +126,12 @@ def test_a_run_that_is_not_finished(run):
         (run / name).unlink()
     page = make(run)  # before the end of the first epoch
     assert "0 of 3 epochs" in page.text and not page.having("img") and not page.having("svg")
+
+
+def test_the_old_name_serves(run):
+    assert __main__.main(["page", str(run)]) == 0
+    old = (run / "page.html").read_bytes()
+    assert make(run).content == old.decode()
 
 
 @pytest.mark.parametrize("objective", ["hybrid", "discriminative"])
@@ -184,7 +190,7 @@ def test_hostile_values_are_text(run):
 
 
 def refused(capsys, *arguments):
-    assert __main__.main(["page", *map(str, arguments)]) == 2
+    assert __main__.main(["html-report", *map(str, arguments)]) == 2
     error = capsys.readouterr().err.strip()
     assert len(error.splitlines()) == 1, error
     return error

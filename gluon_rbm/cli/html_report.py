@@ -1,0 +1,96 @@
+"""The command `html-report`: a run folder as one page of HTML that needs nothing else, finished or not."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from argparse import Namespace
+from typing import Any
+
+import jinja2
+import markupsafe
+
+import gluon_rbm
+from gluon_rbm.backend.files import check_writable, write_whole
+from gluon_rbm.cli import run_pictures, run_summary
+from gluon_rbm.cli.inputs import AddArgument
+from gluon_rbm.errors import InputError, one_line
+from gluon_rbm.evaluation import plots
+from gluon_rbm.models.binary_deep_belief import layer_folder
+from gluon_rbm.training.run_folder import ARGUMENTS, read_metrics
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "a run folder as one page of HTML: curves, filters, samples, likelihood reports, arguments"
+
+_ROWS = 10  # of the table of metrics
+
+
+def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command."""
+    add("run", metavar="RUN", help="the folder of a run, of a training script, train-multinary or train-deep")
+    add("--output", metavar="FILE", help="where the page goes; by default page.html in the folder")
+
+
+def run(args: Namespace) -> None:
+    """Write the page of a run folder.
+
+    Whatever is there is shown: of a run that is at work, what there is so far. Raises InputError for a folder without a
+    run, and for files in it that are not what they should be.
+    """
+    folder = args.run.rstrip(os.sep) or os.sep
+    output = os.path.join(folder, "page.html") if args.output is None else args.output
+    layers = [*itertools.takewhile(os.path.isdir, (layer_folder(folder, number) for number in itertools.count(1)))]
+    if not layers and not any(os.path.exists(os.path.join(folder, name)) for name in (ARGUMENTS, "metrics.csv")):
+        raise InputError("%s holds no run; name the folder that a training run wrote" % folder)
+    check_writable(output, "--output")
+    page = _template().render(
+        title=os.path.basename(os.path.abspath(folder)),
+        folder=folder,
+        version=gluon_rbm.__version__,
+        sections=[_section(path) for path in [folder, *layers]],
+    )
+    with write_whole(output, "--output") as temporary, open(temporary, "wb") as file:
+        file.write(page.encode(errors="backslashreplace"))  # names of files may be no text
+    logger.info("written: %s", one_line(output))
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gluon_rbm.cli", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("html_report.html")
+
+
+def _section(folder: str) -> dict[str, Any]:
+    """What the page says of one folder."""
+    arguments, versions = run_summary.read_record(folder)
+    metrics = read_metrics(folder)
+    if not all("epoch" in row for row in metrics):
+        raise InputError("metrics.csv in %s is not what a run writes; move it away" % folder)
+    rows = metrics[-_ROWS:]
+    columns = list(dict.fromkeys(name for row in metrics for name in row))
+    reports = list(run_summary.likelihood_reports(folder))
+    return {
+        "name": os.path.basename(os.path.abspath(folder)) if arguments or metrics else "The network",
+        "description": run_summary.describe(arguments, metrics),
+        "scores": run_summary.last_scores(metrics),
+        "remarks": list(run_summary.remarks(arguments, metrics)),
+        "pictures": [*run_pictures.saved_pictures(folder), *run_pictures.drawn_pictures(folder, arguments)],
+        "curves": [
+            markupsafe.Markup(plots.svg(figure, caption, one_line(folder) + caption))
+            for caption, figure in run_pictures.curves(metrics)
+        ],
+        "columns": columns,
+        "rows": [[run_summary.number_text(row.get(name)) for name in columns] for row in rows],
+        "reports": reports,
+        "verdicts": list(map(run_summary.report_verdict, reports)),
+        "arguments": run_summary.given_arguments(arguments),
+        "facts": run_summary.environment_facts(arguments, versions),
+    }

@@ -1,0 +1,122 @@
+"""The arguments that commands share, and the model, data set and images that they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from gluon_rbm.backend.devices import choose_context
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.cli import options
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError
+from gluon_rbm.models.files import read_model
+from gluon_rbm.sampling import gibbs
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.models.energy import Parameters
+
+__all__ = [
+    "AddArgument",
+    "add_common",
+    "add_data",
+    "add_device",
+    "add_model",
+    "add_noise",
+    "data_from",
+    "images_from",
+    "joint_model_from",
+    "model_from",
+]
+
+AddArgument = Callable[..., Any]  #: a parser's `add_argument`
+
+
+# --- Arguments --------------------------------------------------------------------------------------------------------
+
+
+def add_common(add: AddArgument, output: str) -> None:
+    """Add all that every command with pictures has; output : what its files are called by default."""
+    add_model(add)
+    add_data(add)
+    add_noise(add)
+    add_device(add)
+    add("--output", metavar="PATH", default=output, help="what the files of the results are called, before their dot")
+
+
+def add_model(add: AddArgument) -> None:
+    """Add MODEL."""
+    add("model", metavar="MODEL", help="a run folder, or a file rbm.params")
+
+
+def add_data(add: AddArgument) -> None:
+    """Add the data set, and which of its images."""
+    options.add_dataset(add)
+    add(
+        "--part",
+        choices=datasets.SPLITS,
+        default="test",
+        help="which images; held-out: the last 10,000 training images, to choose recipes on",
+    )
+
+
+def add_device(add: AddArgument) -> None:
+    """Add the device to compute on."""
+    add("--cuda", action="store_true", default=None, help="compute on the GPU")
+    add("--no-cuda", action="store_false", dest="cuda", default=None, help="compute on the CPU")
+    add("--device-id", type=at_least(0, int), default=0, help="GPU device id")
+
+
+def add_noise(add: AddArgument) -> None:
+    """Add what everything random follows from, and what draws it."""
+    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    add("--engine", choices=gibbs.ENGINES, default="auto", help="what runs the chains")
+
+
+# --- What the arguments name ------------------------------------------------------------------------------------------
+
+
+def joint_model_from(args: Namespace) -> tuple[Parameters, int]:
+    """The parameters of MODEL on the device that is asked for, and its number of classes (0: it has no labels)."""
+    context, _ = choose_context(args.cuda, args.device_id)
+    parameters, num_classes = read_model(args.model)
+    return parameters.as_in_context(context), num_classes
+
+
+def model_from(args: Namespace) -> Parameters:
+    """The parameters of MODEL on the device that is asked for. Raises InputError for a model that has labels."""
+    parameters, num_classes = joint_model_from(args)
+    if num_classes:
+        raise InputError(
+            "%s is a model of images with labels, which this command does not know; sample, weights and classify do"
+            % args.model
+        )
+    return parameters
+
+
+def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:
+    """The data set that is asked for. Raises InputError if its images have another number of pixels."""
+    data = datasets.load(args.dataset, args.data_dir)
+    if data.num_visible != num_pixels:
+        raise InputError(
+            "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
+            % (args.dataset, data.num_visible, num_pixels)
+        )
+    return data
+
+
+def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArray:
+    """`count` images of --part, chosen by --seed: float32 (count, num_visible). Raises InputError for too many."""
+    images, _ = datasets.split_of(data, args.part)
+    if count > len(images):
+        raise InputError(
+            "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
+        )
+    rows = np.sort(make_generator([args.seed, 0]).choice(len(images), count, replace=False))
+    return to_visible(images[rows], data.maximum)

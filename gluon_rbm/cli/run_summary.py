@@ -1,0 +1,198 @@
+"""What a run folder says of itself, in words: its model, last scores, warnings, arguments, and likelihood reports."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Iterator, Mapping, Sequence
+
+from gluon_rbm.backend import array_files
+from gluon_rbm.cli import options, report, train_multinary
+from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import estimates
+from gluon_rbm.training.monitoring import LikelihoodMonitor
+from gluon_rbm.training.run_folder import ARGUMENTS
+
+__all__ = [
+    "describe",
+    "environment_facts",
+    "files_with_suffix",
+    "given_arguments",
+    "last_scores",
+    "likelihood_kind",
+    "likelihood_reports",
+    "number_text",
+    "read_record",
+    "remarks",
+    "report_verdict",
+]
+
+Metrics = Sequence[Mapping[str, Any]]
+Rows = Sequence["tuple[str, str]"]
+
+
+# --- Arguments --------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: str) -> Any:
+    try:
+        array_files.check_ordinary(path)
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError("%s cannot be read as JSON; move it away" % path) from error
+
+
+def read_record(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments and versions of a run; empty where they are not recorded. Raises InputError for another file."""
+    path = os.path.join(folder, ARGUMENTS)
+    if not os.path.exists(path):
+        return {}, {}
+    try:
+        record = _read_json(path)
+        return dict(record["arguments"]), dict(record.get("versions", {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError("%s is not what a run writes; move it away" % path) from error
+
+
+def _default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    if "network" in arguments:
+        parser = OneLineParser()
+        train_multinary.add_arguments(parser.add_argument)
+        return vars(parser.parse_args([]))
+    return vars(options.parse([], ""))
+
+
+def given_arguments(arguments: Mapping[str, Any]) -> Rows:
+    """(flag, value) of the flags of a run that differ from their defaults."""
+    defaults = _default_arguments(arguments) if arguments else {}
+    return [
+        ("--" + name.replace("_", "-"), _text(value))
+        for name, value in sorted(arguments.items())
+        if name in defaults and value != defaults[name] and name not in ("cuda", "cuda_asked", "resume", "num_classes")
+    ]
+
+
+def environment_facts(arguments: Mapping[str, Any], versions: Mapping[str, Any]) -> Rows:
+    """(name, value) of what else a run recorded: seed, device, engine, digest of the data, versions."""
+    names = {"seed": "seed", "device": "device", "engine": "engine", "data_sha256": "SHA-256 of the training images"}
+    facts = [(meaning, _text(arguments[name])) for name, meaning in names.items() if name in arguments]
+    return facts + [(name, _text(value)) for name, value in sorted(versions.items())]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
+        return " ".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def describe(arguments: Mapping[str, Any], metrics: Metrics) -> str:
+    """What the run is, in a sentence."""
+    if not arguments:
+        return "" if metrics else "A deep belief network: one RBM on top of the other, from the images up."
+    if "network" in arguments:
+        sizes = "channels %s, dense %s" % tuple(_text(arguments.get(name)) for name in ("channels", "dense"))
+        model = "A network of RBMs trained by backpropagation (%s)" % sizes
+    else:
+        model = "A binary RBM with %s hidden units" % _text(arguments.get("num_hidden"))
+        model += " and labels" if arguments.get("labels") else ""
+    asked = arguments.get("num_epoch")
+    return "%s, on %s: %d of %s epochs." % (model, _text(arguments.get("dataset")), len(metrics), _text(asked))
+
+
+# --- Numbers ----------------------------------------------------------------------------------------------------------
+
+
+def number_text(value: float | None) -> str:
+    """Six digits; empty for None."""
+    return "" if value is None else "%.6g" % value
+
+
+def likelihood_kind(metrics: Metrics) -> str:
+    """What the log-likelihoods of metrics.csv are: "log-likelihood", or another name where pixels are grey."""
+    return LikelihoodMonitor.curve(metrics)[1].partition(" (")[0]
+
+
+def last_scores(metrics: Metrics) -> list[str]:
+    """The last scores, in a line each."""
+    kinds = (
+        ("log_likelihood", "standard_error", likelihood_kind(metrics), "nats per image"),
+        ("error_percent", "standard_error_percent", "images classified wrongly", "%"),
+        ("reconstruction_error", None, "reconstruction error", "mean squared error of a pixel"),
+    )
+    lines = []
+    for column, error, kind, unit in kinds:
+        for part in ("test", "held_out", "train"):
+            rows = [row for row in metrics if "%s_%s" % (part, column) in row]
+            if rows:
+                row, name = rows[-1], part.replace("_", "-")
+                uncertainty = row.get("%s_%s" % (part, error))
+                score = "%.4g" % row["%s_%s" % (part, column)]
+                if uncertainty is not None:
+                    score = "%.2f ± %.2f" % (row["%s_%s" % (part, column)], uncertainty)
+                lines.append("%s, %s images: %s %s (epoch %d)" % (kind, name, score, unit, row["epoch"]))
+    return lines
+
+
+def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
+    """What a reader should know before believing the numbers."""
+    scored = [row for row in metrics if "log_z" in row]
+    if not scored:
+        return
+    if likelihood_kind(metrics) == "grey-pixel score":
+        yield "Pixels are grey: -F(v) - log Z is a score to compare runs by, not the logarithm of a probability."
+    try:
+        num_chains = arguments["ais_batch_size"] * arguments["ais_num_batch"]
+        warning = estimates.reasons_for_warning(
+            arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"]
+        )
+    except (KeyError, TypeError):
+        return
+    if warning:
+        yield (
+            "Optimistic: log Z comes from %s, which makes log-likelihoods too high on average; "
+            "python -m gluon_rbm likelihood gives a bracket." % warning
+        )
+
+
+# --- Likelihood reports -----------------------------------------------------------------------------------------------
+
+
+def files_with_suffix(folder: str, suffix: str) -> list[str]:
+    """Names of the ordinary files of a folder that end so."""
+    return [name for name in os.listdir(folder) if name.endswith(suffix) and os.path.isfile(os.path.join(folder, name))]
+
+
+def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
+    """(name of the file, rows) of each likelihood report in the folder."""
+    for name in sorted(files_with_suffix(folder, ".json")):
+        if name == ARGUMENTS:
+            continue
+        path = os.path.join(folder, name)
+        content = _read_json(path)
+        if isinstance(content, dict) and {"method", "log_z", "log_likelihood"} <= set(content):
+            try:
+                yield name, _joined(report.as_rows(content))
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError("%s is no whole likelihood report; move it away" % path) from error
+
+
+def report_verdict(named_rows: tuple[str, Rows]) -> str:
+    """A report in a line."""
+    name, rows = named_rows
+    values = dict(rows)
+    kind = next(kind for kind in ("log-likelihood", "grey-pixel score") if kind in values)
+    score, verdict = values[kind].partition("; ")[0], values["verdict"].partition(":")[0]
+    return "%s by %s: %s; %s" % (kind, name, score, verdict)
+
+
+def _joined(rows: Rows) -> Rows:
+    """Rows without a name belong to the one before."""
+    joined: list[tuple[str, str]] = []
+    for name, value in rows:
+        if name or not joined:
+            joined.append((name, value))
+        else:
+            joined[-1] = (joined[-1][0], "%s; %s" % (joined[-1][1], value))
+    return joined

@@ -1,0 +1,317 @@
+"""Chains along a schedule of inverse temperatures: the work behind `gluon_rbm.likelihood.ais`.
+
+A `Run` is what all chains of one estimate share. Chains go from the base rate to the RBM (`forward`) or back
+(`reverse`), block by block, with a progress bar, and resumable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Callable, NamedTuple, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from gluon_rbm.backend.arrays import as_operand, to_numpy
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import Noise, draw_key, make_generator
+from gluon_rbm.backend.types import Array, HostArray, Key, NDArray
+from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.errors import InputError, check_count
+from gluon_rbm.likelihood import enumeration, schedules
+from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights, summarize_reverse
+from gluon_rbm.likelihood.state_file import Progress, StateFile, fingerprint
+from gluon_rbm.models.energy import Parameters, are_pixels, softplus
+from gluon_rbm.sampling import gibbs
+
+__all__ = [
+    "AnnealingSettings",
+    "Run",
+    "advance",
+    "anneal_chains",
+    "checked_start",
+    "exact_samples",
+    "forward",
+    "inverse_temperatures",
+    "prepare",
+    "resample",
+    "reverse",
+]
+
+_MOST_DISTRIBUTIONS = 10**7
+_STEPS_AT_ONCE = 20  # between two looks at the progress bar
+
+# Everything random has a key (key, first chain of the block, purpose) of its own.
+_START, _FORWARD, _ADVANCE, _REVERSE, _PILOT, _RESAMPLE, _EXACT = range(7)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnealingSettings:
+    """Settings that the estimates of `gluon_rbm.likelihood.ais` take as keyword arguments.
+
+    Parameters
+    ----------
+    num_distributions : int >= 1
+        Intermediate distributions.
+    burn_in_sweeps : int >= 1
+        Gibbs sweeps at each of them.
+    training_data : array (n, num_visible) in [0, 1]
+        The base rate a0 is the smoothed bias of its means: what to give unless there is a reason.
+    base_visible_bias : array (num_visible,)
+        The base rate itself. With neither, it is the model's own visible bias.
+    chains_at_once : int >= 1
+        Chains that run side by side (memory).
+    key : sequence of int
+        Fixes the noise; by default drawn from MXNet's generator, so that `mx.random.seed` rules it.
+    progress : bool
+        Show a progress bar where there is a terminal.
+    engine : "auto", "mxnet" or "native"
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+    schedule : "linear", "three-piece" or "adaptive"
+        The inverse temperatures, as `gluon_rbm.likelihood.schedules` has them.
+    state : path
+        A file to keep the run in: the same call, repeated after it was killed, goes on from there, with the same
+        result. It needs a key.
+    """
+
+    num_distributions: int = 1000
+    burn_in_sweeps: int = 1
+    training_data: Array | None = None
+    base_visible_bias: Array | None = None
+    chains_at_once: int = 1000
+    key: Key | None = None
+    progress: bool = False
+    engine: str = "auto"
+    schedule: str = "linear"
+    state: str | os.PathLike[str] | None = None
+
+    def checked(self) -> AnnealingSettings:
+        """These settings, or InputError for sizes or a schedule that cannot be, and for a state without a key."""
+        for name in ("num_distributions", "burn_in_sweeps", "chains_at_once"):
+            check_count(name, getattr(self, name))
+        if self.num_distributions > _MOST_DISTRIBUTIONS:  # the schedule is kept in memory
+            raise InputError(
+                "num_distributions is %d; it may be %d at most" % (self.num_distributions, _MOST_DISTRIBUTIONS)
+            )
+        if self.state is not None and self.key is None:
+            raise InputError("a run that is kept in a state file needs a key, so that it can be repeated")
+        if self.schedule not in schedules.SCHEDULES:
+            choices = ", ".join(schedules.SCHEDULES)
+            raise InputError("schedule %r does not exist; choose %s" % (self.schedule, choices))
+        return self
+
+
+class Run(NamedTuple):
+    """What all chains of one estimate share, checked."""
+
+    parameters: Parameters
+    num_chains: int
+    settings: AnnealingSettings
+    base_visible_bias: NDArray
+    key: list[int]
+    engine: str
+    state: StateFile | None
+
+
+def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings) -> Run:
+    """The run of so many chains, or InputError for parameters or settings that cannot be used."""
+    parameters.checked()
+    check_count("num_chains", num_chains)
+    settings.checked()
+    return Run(
+        parameters,
+        num_chains,
+        settings,
+        key=draw_key().asnumpy().tolist() if settings.key is None else list(settings.key),
+        engine=gibbs.choose_engine(settings.engine, parameters.interaction_weight),
+        base_visible_bias=_base_visible_bias(parameters, settings.training_data, settings.base_visible_bias),
+        state=None if settings.state is None else StateFile(settings.state),
+    )
+
+
+def _base_visible_bias(parameters: Parameters, training_data: Array | None, base_visible_bias: Array | None) -> NDArray:
+    """The bias a0 of the base rate, an NDArray beside the parameters, or InputError."""
+    own = parameters.visible_layer_bias
+    if base_visible_bias is None and training_data is None:
+        return own
+    if base_visible_bias is None:
+        images = to_numpy(training_data)
+        if not images.size or not are_pixels(images):
+            raise InputError("training_data must hold images with pixels in [0, 1], and not be empty")
+        base_visible_bias = smoothed_visible_bias(np.mean(images, axis=0, dtype=np.float64), len(images))
+    bias: HostArray = to_numpy(base_visible_bias)
+    if bias.shape != own.shape or not np.isfinite(bias).all():
+        raise InputError(
+            "the base rate has shape %s; it must be %d finite numbers, one for each visible unit"
+            % (bias.shape, own.shape[0])
+        )
+    return mx.nd.array(bias, ctx=own.context, dtype=own.dtype)
+
+
+def inverse_temperatures(run: Run) -> HostArray:
+    """The inverse temperatures from 0 to 1: float64 (num_distributions + 1,)."""
+    settings = run.settings
+    if settings.schedule == "adaptive":
+        pilot = _base_samples(run, 0, min(run.num_chains, settings.chains_at_once), _PILOT)
+        key = [*run.key, 0, _PILOT]
+        return schedules.adaptive(
+            settings.num_distributions, run.parameters, pilot, run.base_visible_bias, key, run.engine
+        )
+    schedule = {"linear": schedules.linear, "three-piece": schedules.three_piece}[settings.schedule]
+    return schedule(settings.num_distributions)
+
+
+def _base_samples(run: Run, first: int, count: int, purpose: int) -> NDArray:
+    """Exact samples at beta = 0: NDArray (count, num_visible)."""
+    probability = mx.nd.sigmoid(run.base_visible_bias).expand_dims(0)
+    return Noise([*run.key, first, purpose]).bernoulli(probability.broadcast_to((count, run.parameters.num_visible)))
+
+
+def _log_z_0(run: Run) -> float:
+    """log Z of the base rate: sum_i softplus(a0_i) + num_hidden log 2."""
+    base = as_operand(run.base_visible_bias.astype("float64"))
+    return float(softplus(base).sum()) + run.parameters.num_hidden * np.log(2)
+
+
+# --- Forward and reverse ----------------------------------------------------------------------------------------------
+
+
+def forward(run: Run, betas: HostArray) -> tuple[LogPartition, HostArray]:
+    """The estimate, and the visible samples before their last step, (num_chains, num_visible)."""
+    visible, log_weights = _anneal_all(
+        run,
+        "forward AIS",
+        _FORWARD,
+        lambda first, count: _base_samples(run, first, count, _START),
+        betas,
+        run.settings.burn_in_sweeps,
+    )
+    return summarize_log_weights(_log_z_0(run) + log_weights, run.settings.num_distributions), visible
+
+
+def reverse(run: Run, betas: HostArray, visible: HostArray) -> LogPartition:
+    """The estimate from samples of the RBM."""
+    sweeps = run.settings.burn_in_sweeps
+    log_weights = _anneal_all(run, "reverse AIS", _REVERSE, _rows_of(run, visible), betas[::-1], sweeps)[1]
+    return summarize_reverse(_log_z_0(run) - log_weights, run.settings.num_distributions)
+
+
+def exact_samples(run: Run) -> HostArray:
+    """Independent samples of an RBM that can be enumerated: float32 (num_chains, num_visible) in {0, 1}."""
+    return enumeration.draw_visible(run.parameters, run.num_chains, [*run.key, 0, _EXACT])
+
+
+def checked_start(run: Run, visible: Array) -> HostArray:
+    """Samples that reverse AIS may start from: NumPy (num_chains, num_visible) in {0, 1}, or InputError."""
+    visible = to_numpy(visible)
+    shape = (run.num_chains, run.parameters.num_visible)
+    if visible.shape != shape or not np.isin(visible, (0, 1)).all():
+        raise InputError("reverse AIS starts at binary samples of shape %s, not at these %s" % (shape, visible.shape))
+    return visible
+
+
+def resample(run: Run, forward: LogPartition, visible: HostArray) -> HostArray:
+    """The visible samples of the forward run, drawn anew by their weights: samples of the RBM, nearly."""
+    # Evenly spaced draws: a sample of weight w comes round(w) times or so, and no luck is added.
+    weights = np.exp(forward.log_weights - forward.log_weights.max())
+    offset = make_generator([*run.key, 0, _RESAMPLE]).random()
+    wanted = (np.arange(run.num_chains) + offset) / run.num_chains * weights.sum()
+    chosen = np.minimum(np.searchsorted(np.cumsum(weights), wanted, side="right"), run.num_chains - 1)
+    return visible[chosen]
+
+
+def advance(run: Run, visible: HostArray, sweeps: int | None) -> HostArray:
+    """Visible samples after so many sweeps at beta = 1; None: as many as the forward run took."""
+    if sweeps is None:
+        sweeps = run.settings.num_distributions * run.settings.burn_in_sweeps
+    # A schedule that stays at beta = 1, with a sweep at each step but the last.
+    return _anneal_all(run, "chains at beta 1", _ADVANCE, _rows_of(run, visible), np.ones(sweeps + 2), 1)[0]
+
+
+def _rows_of(run: Run, visible: HostArray) -> Callable[[int, int], NDArray]:
+    """(first, count) -> so many of the samples, an NDArray beside the parameters."""
+    weight = run.parameters.interaction_weight
+    return lambda first, count: mx.nd.array(visible[first : first + count], ctx=weight.context, dtype=weight.dtype)
+
+
+# --- The way along a schedule -----------------------------------------------------------------------------------------
+
+
+def _anneal_all(
+    run: Run, name: str, purpose: int, start: Callable[[int, int], NDArray], betas: HostArray, sweeps: int
+) -> tuple[HostArray, HostArray]:
+    """Anneal all chains of a run, block by block: visible samples and log-weights, NumPy."""
+    chains_at_once, blocks = run.settings.chains_at_once, []
+    for first in range(0, run.num_chains, chains_at_once):
+        visible = start(first, min(chains_at_once, run.num_chains - first))
+        no_bar = None if run.settings.progress else True
+        with tqdm(total=len(betas) - 1, desc=name, unit="step", leave=False, disable=no_bar) as bar:
+            blocks.append(
+                anneal_chains(
+                    run.parameters,
+                    visible,
+                    betas,
+                    sweeps=sweeps,
+                    base_visible_bias=run.base_visible_bias,
+                    key=[*run.key, first, purpose],
+                    engine=run.engine,
+                    bar=bar,
+                    state=run.state,
+                    name="%s-%d" % (name, first),
+                )
+            )
+    samples, log_weights = zip(*blocks)
+    return np.concatenate([block.asnumpy() for block in samples]), np.concatenate(log_weights)
+
+
+def anneal_chains(
+    parameters: Parameters,
+    visible: NDArray,
+    betas: HostArray | Sequence[float],
+    *,
+    sweeps: int,
+    base_visible_bias: NDArray | None,
+    key: Key,
+    engine: str,
+    bar: tqdm,
+    state: StateFile | None = None,
+    name: str = "",
+) -> tuple[NDArray, HostArray]:
+    """As `gibbs.anneal_with_weights` from the first to the last of betas, up or down, in sections that may be resumed.
+
+    Parameters
+    ----------
+    bar : tqdm
+        Told of each step.
+    state : StateFile or None
+        Keeps the progress under `name`, and takes it up again where a run that was killed had kept it: with the same
+        result, bit for bit.
+
+    Returns the visible samples, NDArray (chains, num_visible), and the log-weights, float64 (chains,), NumPy, in nats.
+    """
+    schedule = [float(beta) for beta in betas]  # MXNet takes no NumPy scalar from the left
+    last, meaning = len(schedule) - 1, ""
+    progress = Progress(0, visible, np.zeros(visible.shape[0]))
+    if state is not None:
+        meaning = fingerprint(*parameters, visible, schedule, sweeps, base_visible_bias, key, engine)
+        progress = state.resume(name, meaning, progress)
+        bar.update(progress.step)
+    while progress.step < last:
+        step, stop = progress.step, min(progress.step + _STEPS_AT_ONCE, last)
+        visible, increments = gibbs.anneal_with_weights(
+            parameters,
+            progress.visible,
+            schedule,
+            step,
+            stop,
+            sweeps=sweeps,
+            base_visible_bias=base_visible_bias,
+            key=key,
+            engine=engine,
+        )
+        bar.update(stop - step)
+        progress = Progress(stop, visible, progress.log_weights + increments)
+        if state is not None:
+            state.keep(name, meaning, progress, done=stop == last)
+    return progress.visible, progress.log_weights
