@@ -134,7 +134,12 @@ class MultinaryRBM(Transformer):
     def _machine(self, dtype):
         """The fitted machine, with its parameters in that dtype."""
         arrays = self._arrays(dtype)
-        machine = Machine(*arrays[2].shape, self._units, self._units, mx.init.Zero())
+        machine = Machine(
+            *arrays[2].shape,
+            hidden_units=self._units,
+            visible_units=self._units,
+            weight_initializer=mx.init.Zero(),
+        )
         machine.initialize(ctx=mx.cpu())
         machine.cast(np.dtype(dtype).name)
         for name, array in zip(_NAMES, arrays):
