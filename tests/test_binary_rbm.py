@@ -123,7 +123,7 @@ def test_without_training_chains_start_at_the_data(ctx, generator, mode):
     assert (np.abs(visible_prob_1.mean(axis=0, dtype=float) - mean) < 5.5 * standard_error + 1e-6).all()
 
 
-def test_a_training_block_outside_record_starts_at_the_data_and_leaves_its_chains_alone(ctx, generator):
+def test_outside_record_a_training_block_starts_at_the_data(ctx, generator):
     machine = reference.random_machine(4, 3, generator)
     rbm = block(machine, ctx, k=1)
     data = mx.nd.array(generator.integers(0, 2, (5, 4)), ctx=ctx)

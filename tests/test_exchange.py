@@ -133,7 +133,7 @@ def test_shares_of_chains_and_back(generator):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--chains", "tempered", "--num-temperatures", "3"]])
-def test_runs_on_two_devices_are_the_same_in_both_apis_and_over_both_stores(tmp_path, auto_engine, arguments):
+def test_two_devices_give_the_same_in_both_apis_and_over_both_stores(tmp_path, auto_engine, arguments):
     arguments = ["--num-epoch", "2", "--num-devices", "2", "--monitor-every", "2", *arguments]
     for name, script, kind in (("a", "gluon", "device"), ("b", "gluon", "local"), ("c", "module", "device")):
         assert run(SCRIPTS[script], tmp_path / name, *arguments, "--kv-store", kind) == 0

@@ -226,7 +226,7 @@ def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, machi
 
 
 @pytest.mark.parametrize("objective, alpha", [("generative", 0.01), ("hybrid", 0.3)])
-def test_the_joint_gradient_equals_enumeration_within_the_monte_carlo_error(
+def test_joint_gradient_equals_enumeration_within_monte_carlo_error(
     ctx, auto_engine, seed, machine, generator, objective, alpha
 ):
     """Chains that start as exact draws of the joint distribution, with one label unit on in each state, stay so."""
