@@ -1,22 +1,28 @@
 """The command `exercise`: a student's first machines, 10 and 400 hidden units, from training to every picture."""
 
-import json
+from __future__ import annotations
+
+import argparse
+import logging
 import os
 import statistics
 
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.files import write_json
 from gluon_rbm.cli import command, inpaint, inputs, reconstruct, resample, sample, score, train_binary, weights
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
 from gluon_rbm.training.run_folder import read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
+logger = logging.getLogger(__name__)
+
 ABOUT = "train with 10 and then 400 hidden units (--preset exercise), and make every picture"
 
 
-def add_arguments(add):
+def add_arguments(add: AddArgument) -> None:
     inputs.add_data(add)
     inputs.add_noise(add)
     inputs.add_device(add)
@@ -26,7 +32,7 @@ def add_arguments(add):
     add("--output-dir", default="exercise", help="a folder for all; what is trained there already is not trained again")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Train each machine, and run every command on it; the times of the epochs go into exercise.json."""
     classifier.check_labels(datasets.load(args.dataset, args.data_dir))
     report = {}
@@ -39,22 +45,19 @@ def run(args):
             "seconds_an_epoch": statistics.median(row["seconds"] for row in metrics),
             "last_epoch": metrics[-1],
         }
-    path = os.path.join(args.output_dir, "exercise.json")
-    with write_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=2)
-        file.write("\n")
+    write_json(os.path.join(args.output_dir, "exercise.json"), report, "--output-dir")
     for num_hidden, found in report.items():
-        print("%d hidden units: %.2f s an epoch (median)" % (num_hidden, found["seconds_an_epoch"]))
+        logger.info("%d hidden units: %.2f s an epoch (median)", num_hidden, found["seconds_an_epoch"])
 
 
-def _train(args, num_hidden, folder):
+def _train(args: argparse.Namespace, num_hidden: int, folder: str) -> None:
     own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
     status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "binary_rbm_gluon.py", "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 
 
-def _make_pictures(args, folder):
+def _make_pictures(args: argparse.Namespace, folder: str) -> None:
     own = {
         sample: ["--classifier"],
         reconstruct: [],
@@ -65,12 +68,12 @@ def _make_pictures(args, folder):
     }
     for module, arguments in own.items():
         name = module.__name__.rpartition(".")[2]
-        print("%s:" % name)
+        logger.info("%s:", name)
         output = ["--part", args.part, "--output", os.path.join(folder, name)]
         command.call(module, [folder, *_shared(args), *output, *arguments])
 
 
-def _shared(args):
+def _shared(args: argparse.Namespace) -> list[str]:
     """What training and all commands are given alike."""
     flags = ["--dataset", args.dataset, "--seed", str(args.seed), "--engine", args.engine]
     flags += ["--data-dir", args.data_dir] if args.data_dir else []

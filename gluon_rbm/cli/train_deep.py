@@ -1,26 +1,35 @@
 """The command `train-deep`: a deep belief network, each layer an ordinary run of `binary_rbm_gluon.py`."""
 
-import json
+from __future__ import annotations
+
+import argparse
+import logging
 import os
+from typing import Any, Mapping
 
 import numpy as np
 
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import options, train_binary
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import deep_belief
+from gluon_rbm.training.binary_settings import BinarySettings
 
 __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
 
 ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes every flag of binary_rbm_gluon.py, too"
 TAKES_OTHERS = True  # flags that are not known here come as args.others
@@ -31,7 +40,7 @@ _LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "co
 _LAYER_SEED, _SAMPLES, _UNTRAINED = range(1, 4)  # purposes of keys
 
 
-def add_arguments(add):
+def add_arguments(add: AddArgument) -> None:
     add(
         "--layers",
         type=at_least(1, int),
@@ -46,15 +55,15 @@ def add_arguments(add):
     add("--classify", action="store_true", help="have a logistic regression say what the features are worth")
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
-    training = _training_arguments(args)
+    training = _training_settings(args)
     data = datasets.load(training.dataset, training.data_dir)
     if args.classify and (data.train_labels is None or len(np.unique(data.train_labels)) < 2):
         reason = "have no labels" if data.train_labels is None else "to learn from are all of one class"
         raise InputError("images of %s %s; leave --classify out" % (training.dataset, reason))
     for number, num_hidden in enumerate(args.layers, 1):
-        print("layer %d of %d:" % (number, len(args.layers)), flush=True)
+        logger.info("layer %d of %d:", number, len(args.layers))
         _train(args, training, number, num_hidden)
     context, _ = choose_context(training.cuda_asked, training.device_id)
     network = BinaryDeepBeliefNetwork.load(
@@ -62,15 +71,15 @@ def run(args):
     )
     drawn = deep_belief.generate(network, args.count, args.sweeps, [training.seed, _SAMPLES], engine=training.engine)
     arrays = {"samples": drawn.visible_sample.asnumpy(), "probabilities": drawn.visible_prob_1.asnumpy()}
-    figures = {"pixels_on": float(arrays["samples"].mean(dtype=np.float64))}
+    figures: dict[str, Any] = {"pixels_on": float(arrays["samples"].mean(dtype=np.float64))}
     figures.update(_reconstruction(network, data))
     if args.classify:
         figures["logistic_regression"] = _worth(network, data, training.seed)
     _write(args, training, network, data, arrays, figures)
 
 
-def _training_arguments(args):
-    """The flags that are the trainer's, checked before anything is trained: a Namespace."""
+def _training_settings(args: argparse.Namespace) -> BinarySettings:
+    """The flags that are the trainer's, checked before anything is trained."""
     given = options.parse(args.others, "python -m gluon_rbm train-deep")
     if given.labels or given.below:
         raise InputError(
@@ -80,7 +89,7 @@ def _training_arguments(args):
     return given
 
 
-def _train(args, training, number, num_hidden):
+def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_hidden: int) -> None:
     # Later flags count: --num-hidden and --seed of a layer are its own.
     seed = int(np.random.SeedSequence([training.seed, _LAYER_SEED, number]).generate_state(1)[0] >> 1)
     own = ["--num-hidden", num_hidden, "--seed", seed, "--output-dir", layer_folder(args.output_dir, number)]
@@ -96,19 +105,19 @@ def _train(args, training, number, num_hidden):
         raise SystemExit(status)
 
 
-def _reconstruction(network, data):
+def _reconstruction(network: BinaryDeepBeliefNetwork, data: DataSet) -> dict[str, float]:
     """Of test images, by probabilities up to the top and down again."""
     images = to_visible(data.test_images, data.maximum)
     visible = mx.nd.array(images, ctx=network.layers[0].interaction_weight.context)
     error = np.square(network.reconstruct(visible).asnumpy() - images).mean(dtype=np.float64)
-    print("mean squared error of a test image's pixel, up to the top and down again: %.5f" % error)
+    logger.info("mean squared error of a test image's pixel, up to the top and down again: %.5f", error)
     return {"mean_squared_error": float(error)}
 
 
-def _worth(network, data, seed):
-    """Share of test images that a logistic regression classifies wrongly, by what it sees."""
+def _worth(network: BinaryDeepBeliefNetwork, data: DataSet, seed: int) -> dict[str, dict[str, float]]:
+    """Fraction of test images that a logistic regression classifies wrongly, by what it sees."""
 
-    def untrained(layer, number):
+    def untrained(layer: Parameters, number: int) -> Parameters:
         noise = make_generator([seed, _UNTRAINED, number]).normal(scale=0.01, size=layer.interaction_weight.shape)
         return Parameters(
             *(mx.nd.array(array) for array in (np.zeros(layer.num_visible), np.zeros(layer.num_hidden), noise))
@@ -121,18 +130,27 @@ def _worth(network, data, seed):
            for depth in range(1, len(network.layers) + 1)},
         "top layer, untrained": random.features,
     }  # fmt: skip
+    labels = data.train_labels
+    assert labels is not None  # checked before anything was trained
     errors = {}
     for name, features in sights.items():
         train, test = (features(images, data.maximum) for images in (data.train_images, data.test_images))
-        trained = classifier.train_classifier(train, data.train_labels, "logistic")
+        trained: Any = classifier.train_classifier(train, labels, "logistic")
         error = float((trained.predict(test) != data.test_labels).mean())
         errors[name] = {"error": error, "standard_error": float(np.sqrt(error * (1 - error) / len(test)))}
-        print("logistic regression on %s: %.2f +- %.2f %% of the test images wrong"
-              % (name, 100 * error, 100 * errors[name]["standard_error"]), flush=True)  # fmt: skip
+        said = name, 100 * error, 100 * errors[name]["standard_error"]
+        logger.info("logistic regression on %s: %.2f +- %.2f %% of the test images wrong", *said)
     return errors
 
 
-def _write(args, training, network, data, arrays, figures):
+def _write(
+    args: argparse.Namespace,
+    training: BinarySettings,
+    network: BinaryDeepBeliefNetwork,
+    data: DataSet,
+    arrays: Mapping[str, np.ndarray],
+    figures: Mapping[str, Any],
+) -> None:
     arguments = {**vars(training), **vars(args)}
     whole = {
         "arguments": {name: value for name, value in arguments.items() if name not in _LAYERS_OWN},
@@ -149,7 +167,5 @@ def _write(args, training, network, data, arrays, figures):
             plots.save(figure, temporary)
     with write_whole(os.path.join(args.output_dir, "samples.npz")) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    with write_whole(os.path.join(args.output_dir, "deep.json")) as temporary, open(temporary, "w") as file:
-        json.dump(whole, file, indent=2, allow_nan=False)
-        file.write("\n")
-    print("Done: %s" % args.output_dir, flush=True)
+    write_json(os.path.join(args.output_dir, "deep.json"), whole, "--output-dir")
+    logger.info("Done: %s", args.output_dir)

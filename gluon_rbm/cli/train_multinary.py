@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import Any, Callable
 
 from gluon_rbm.cli import options
+from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.models import networks
 from gluon_rbm.training import network
 from gluon_rbm.training.network_settings import NetworkSettings
@@ -17,7 +17,7 @@ ABOUT = "train a stack of multinary RBMs, convolutional and dense, by backpropag
 PRESETS = networks.PRESETS
 
 
-def add_arguments(add: Callable[..., Any]) -> None:
+def add_arguments(add: AddArgument) -> None:
     """Give the command's parser its flags; add : its `add_argument`."""
     options.add_fields(add, NetworkSettings)
 

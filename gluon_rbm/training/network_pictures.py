@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class NetworkPictures:
         self,
         settings: NetworkSettings,
         network: DeepBeliefNetwork,
-        description: Mapping[str, Any],
+        description: networks.Description,
         data: DataSet,
         watched_images: np.ndarray,
         values: Callable[[np.ndarray], NDArray],

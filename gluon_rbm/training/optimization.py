@@ -1,23 +1,21 @@
 """How the parameters follow the gradient over a run: optimizer, schedules, averaged parameters, early stopping.
 
-A learner is a `gluon_rbm.training.state.Learner`; its `updater` holds an optimizer and its state.
+A learner's `updater` holds an optimizer and its state.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Protocol
 
 import numpy as np
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import NDArray
 
-if TYPE_CHECKING:
-    from gluon_rbm.training.state import Learner
-
 __all__ = [
     "OPTIMIZERS",
+    "Optimized",
     "SCHEDULES",
     "EarlyStopping",
     "ParameterAverage",
@@ -36,6 +34,24 @@ SCHEDULES = ("constant", "linear")
 # same in both APIs; adamax, which divides by zero where a gradient is zero; dcasgd and lars, which fail with a momentum
 # and with arrays one by one; groupadagrad, for embeddings; ccsgd, another name of sgd; and one of MXNet's tests.
 OPTIMIZERS = ("sgd", "nag", "signum", "lbsgd", "adagrad", "adadelta", "adam", "ftml", "ftrl", "lamb", "rmsprop")
+
+
+class Optimized(Protocol):
+    """Parameters with an optimizer: any learner."""
+
+    @property
+    def updater(self) -> Any:
+        """MXNet's `Updater`: the optimizer and its state."""
+        ...
+
+    @property
+    def parameter_names(self) -> Mapping[int, str]:
+        """The parameter that each of the updater's indices means."""
+        ...
+
+    def arrays(self) -> Mapping[str, NDArray]:
+        """Live parameters, among others."""
+        ...
 
 
 # --- Optimizer --------------------------------------------------------------------------------------------------------
@@ -69,19 +85,19 @@ def _leaves(state: Any) -> list[NDArray]:
     return [leaf for part in state for leaf in _leaves(part)]
 
 
-def _named_leaves(learner: Learner) -> Iterator[tuple[str, NDArray]]:
+def _named_leaves(learner: Optimized) -> Iterator[tuple[str, NDArray]]:
     """(name, NDArray) of everything in the optimizer's state: parameter, parameter/1, parameter/2, ..."""
     for index, parameter in learner.parameter_names.items():
         for number, leaf in enumerate(_leaves(learner.updater.states.get(index))):
             yield (parameter if number == 0 else "%s/%d" % (parameter, number)), leaf
 
 
-def optimizer_state(learner: Learner) -> dict[str, np.ndarray]:
+def optimizer_state(learner: Optimized) -> dict[str, np.ndarray]:
     """The state of a learner's optimizer: name -> NumPy array."""
     return {name: leaf.asnumpy() for name, leaf in _named_leaves(learner)}
 
 
-def restore_optimizer(learner: Learner, state: Mapping[str, np.ndarray], updates: int) -> None:
+def restore_optimizer(learner: Optimized, state: Mapping[str, np.ndarray], updates: int) -> None:
     """Give a learner's optimizer a state that `optimizer_state` returned after so many updates."""
     optimizer, updater, arrays = learner.updater.optimizer, learner.updater, learner.arrays()
     optimizer.begin_num_update = optimizer.num_update = updates

@@ -205,7 +205,7 @@ class ProcessGroup:
             return
         digest = hashlib.sha256()
         for array in arrays.values():
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).tobytes())
         digests = self.all_gather("digest", np.frombuffer(digest.digest(), np.uint8))
         others = [str(rank) for rank, row in enumerate(digests) if (row != digests[self.chief]).any()]
         if others:

@@ -15,7 +15,7 @@ import filelock
 import numpy as np
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.backend.files import write_whole
+from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm.training.checkpoint import Checkpoint
@@ -113,9 +113,7 @@ class RunFolder:
         """Record a run's arguments; a resumed run must have the same ones, but for the names in `resumable`."""
         if self.resuming:
             self._check_arguments({name: value for name, value in arguments.items() if name not in resumable})
-        with write_whole(self.file(ARGUMENTS)) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump({"arguments": arguments, "versions": versions}, file, indent=2, sort_keys=True)
-            file.write("\n")
+        write_json(self.file(ARGUMENTS), {"arguments": arguments, "versions": versions}, sort_keys=True)
 
     def _check_arguments(self, arguments: Mapping[str, Any]) -> None:
         path = self.file(ARGUMENTS)

@@ -53,8 +53,9 @@ class TensorBoardWriter:
         arrays: Mapping[str, np.ndarray],
     ) -> None:
         from tensorboardX import event_file_writer, summary
-        from tensorboardX.proto import event_pb2
+        from tensorboardX.proto import event_pb2 as generated
 
+        event_pb2: Any = generated  # its classes are made at run time
         self._path, self._summary, self._make_event = os.path.abspath(path), summary, event_pb2.Event
         with self._errors():
             os.makedirs(self._path, exist_ok=True)
