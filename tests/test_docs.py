@@ -9,7 +9,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["estimators.md", "how-to.md", "multinary.md"])
+@pytest.mark.parametrize("page", [pytest.param("estimators.md", marks=pytest.mark.slow), "how-to.md", "multinary.md"])
 def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks
