@@ -217,6 +217,7 @@ def test_a_layer_learns_the_hidden_probabilities_below(tmp_path, capsys):
     assert_same(tmp_path / "upper", tmp_path / "array")
 
 
+@pytest.mark.slow
 def test_resuming_upon_another_layer_is_refused(tmp_path, capsys):
     for name, seed in (("one", 1), ("two", 2)):
         assert train(tmp_path / name, "--num-hidden", 6, "--num-epoch", 1, "--seed", seed) == 0
@@ -263,6 +264,7 @@ def test_train_deep(tmp_path, capsys):
         assert_same(whole / name, parts / name)
 
 
+@pytest.mark.slow
 def test_features_are_of_use(tmp_path):
     """With labels of 100 images, a logistic regression does better on the features than on those of an untrained stack.
 

@@ -521,7 +521,7 @@ def test_errors(monkeypatch):
         {"group_start": 1},
     ],
 )
-def test_the_library_refuses_sizes_that_overflow_before_it_touches_an_array(sizes):
+def test_the_library_refuses_sizes_that_overflow_first(sizes):
     call = native._Gibbs(**dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes))
     library = native._library()
     for function in (library.mxnet_rbm_gibbs_run, library.mxnet_rbm_gibbs_anneal):
