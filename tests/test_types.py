@@ -1,4 +1,4 @@
-"""Every signature of the package and of the modules beside it is typed; `python tests/test_types.py` says how many are."""
+"""Every signature of the package and of the modules beside it is typed; run as a script, it counts them."""
 
 import ast
 
