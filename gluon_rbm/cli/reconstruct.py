@@ -41,7 +41,10 @@ def run(args: Namespace) -> None:
     data = inputs.data_from(args, parameters.num_visible)
     images = inputs.images_from(args, data, args.count)
     chains = gibbs.run_chains(
-        parameters, from_host(images, parameters.interaction_weight.context), key=[args.seed], engine=args.engine
+        parameters,
+        visible=from_host(images, parameters.interaction_weight.context),
+        key=[args.seed],
+        engine=args.engine,
     )
     samples, probabilities = to_numpy(chains.visible_sample), to_numpy(chains.visible_prob_1)
     figures = {
