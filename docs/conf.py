@@ -1,8 +1,8 @@
 """The documentation site: `python -m sphinx -nW -c docs . build/site`, from the root of the repository.
 
 The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. What it needs besides is made
-here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules on
-the pages of their rooms, and links from the names of functions to their entries.
+here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules
+on the pages of their rooms, and links from the names of functions to their entries.
 """
 
 import importlib
