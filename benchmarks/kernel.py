@@ -72,7 +72,7 @@ def limit(instruction_set: str, repeats: int) -> float:
             return np.nan
         run = ctypes.CDLL(library).run
         run.argtypes, run.restype = [ctypes.c_long], ctypes.c_float
-        return rounds * 4096 / np.median(seconds(lambda: run(rounds), repeats))
+        return rounds * 4096 / float(np.median(seconds(lambda: run(rounds), repeats)))
 
 
 def additions(chains: int) -> float:
