@@ -51,18 +51,18 @@ print(json.dumps([native.path(), features["instruction_sets"], digest.hexdigest(
 """
 
 
-def compile_source(compiler: list[str], *options: str) -> subprocess.CompletedProcess[str]:
+def compile_source(compiler: list[str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the compiler; skip the test where it is missing or cannot compile for its target at all."""
     if compiler[:3] == ZIG[:3] and not importlib.util.find_spec("ziglang"):
         pytest.skip("Zig's compiler is not installed (pip install ziglang)")
     if not shutil.which(compiler[0]):
         pytest.skip("%s is not installed" % compiler[0])
-    probe = subprocess.run(
-        [*compiler, "-x", "c", "-c", "-", "-o", os.devnull], input=PROBE, capture_output=True, text=True
-    )
+    (folder / "probe.c").write_text(PROBE)
+    probe = subprocess.run([*compiler, "-c", "probe.c"], cwd=folder, capture_output=True, text=True)
     if probe.returncode:
         pytest.skip("%s cannot compile for its target: %s" % (" ".join(compiler), probe.stderr.strip()[:200]))
-    return subprocess.run([*compiler, "-pthread", "-fPIC", str(SOURCE), *options], capture_output=True, text=True)
+    command = [*compiler, "-pthread", "-fPIC", str(SOURCE), *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 def report(folder: Path) -> list:
@@ -86,7 +86,7 @@ def installed() -> list:
 
 @pytest.mark.parametrize("name", CROSS)
 def test_it_compiles_without_warnings(name: str, tmp_path: Path) -> None:
-    result = compile_source(CROSS[name], "-O1", *WARNINGS, "-c", "-o", str(tmp_path / "gibbs.o"))
+    result = compile_source(CROSS[name], tmp_path, "-O1", *WARNINGS, "-c")
     assert result.returncode == 0 and not result.stderr, result.stderr[:4000]
 
 
@@ -95,7 +95,7 @@ def test_it_compiles_without_warnings(name: str, tmp_path: Path) -> None:
 def test_compilers_warn_of_nothing_and_agree(name: str, installed: list, tmp_path: Path) -> None:
     """On the instruction sets that there are here, and on what is drawn with each."""
     library = tmp_path / "_mxnet_rbm_native.so"
-    result = compile_source(NATIVE[name], "-O1", *WARNINGS, "-shared", "-o", str(library), "-lm")
+    result = compile_source(NATIVE[name], tmp_path, "-O1", *WARNINGS, "-shared", "-o", str(library), "-lm")
     assert result.returncode == 0 and not result.stderr, result.stderr[:4000]
     assert report(tmp_path) == [str(library), *installed[1:]]
 
@@ -114,8 +114,8 @@ def test_the_processor_is_asked_aright() -> None:
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_other_machines_are_refused_in_one_line(name: str) -> None:
-    result = compile_source(NATIVE[name], *ELSEWHERE, "-c", "-o", os.devnull)
+def test_other_machines_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    result = compile_source(NATIVE[name], tmp_path, *ELSEWHERE, "-c")
     errors = [line for line in result.stderr.splitlines() if "error:" in line]
     assert result.returncode != 0 and len(errors) == 1, result.stderr[:4000]
     assert "The native Gibbs engine is for GNU C" in errors[0]

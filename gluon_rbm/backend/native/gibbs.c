@@ -87,7 +87,7 @@ static __attribute__((noinline)) void keep_group_input(const struct draw *d, int
 }
 
 #include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
-#include "gibbs_memory.inc"  /* a call's memory: what it takes, packs and gives back */
+#include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
 
 /* Turns on one unit of the softmax group: where the cumulated softmax passes the group's one uniform number, which is
  * the noise of its first unit. */
@@ -107,7 +107,8 @@ static void draw_group(struct work *work, const struct draw *d)
             largest = unnormalized[i] > largest ? unnormalized[i] : largest;
         for (int64_t i = 0; i < size; i++)
             total += unnormalized[i] = (float)exp(unnormalized[i] - largest);
-        kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream, noise);
+        kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream,
+                                                      noise);
         const double passed = (uint32_t)noise[start % BLOCK] * 0x1p-32 * total;
         while (on + 1 < size && !((sum += unnormalized[on]) > passed)) /* which ends before units of probability 0 */
             on++;
