@@ -138,6 +138,7 @@ def leader(processes):
 LONG = ["--num-epoch", "20", "--monitor-every", "20", "--learning-rate", "1", "--num-devices", "2"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_ends_all_others_and_the_run_goes_on(tmp_path):
     """Killed in one epoch, interrupted in another, it ends as a run that was never stopped, bit for bit."""
     with cluster(tmp_path / "0", "gluon", *LONG, "--output-dir", str(tmp_path / "whole")) as processes:
@@ -178,6 +179,7 @@ with ProcessGroup("dist_sync", cuda=False) as workers:
 """
 
 
+@pytest.mark.slow
 def test_two_workers_learn_as_well_as_one(generator, tmp_path, monkeypatch):
     """With the batch of one: 8 images in each step, of which each worker has 4."""
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
@@ -205,6 +207,7 @@ def assert_all_end(processes, name, what):
         assert what in last and "has ended" in last
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("MXNET_RBM_FAULTS" not in os.environ, reason="set MXNET_RBM_FAULTS, as .ci/full does")
 @pytest.mark.parametrize("victim", ["server", "scheduler", "leader"])
 def test_whoever_is_killed_all_others_end(tmp_path, victim):
@@ -312,6 +315,7 @@ with ProcessGroup("dist_sync", cuda=False) as worker:
 """
 
 
+@pytest.mark.slow
 def test_the_server_runs_no_program_of_a_stranger(tmp_path):
     """It refuses the message, and goes on adding."""
     port, command = free_port(), [sys.executable, "-c", STRANGER, str(tmp_path / "made by the program")]
@@ -387,6 +391,7 @@ def test_workers_that_are_no_longer_equal(monkeypatch):
 PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PAGE.exists(), reason="the tests stand alone, without docs/")
 def test_the_lines_of_the_page(tmp_path):
     """As they are written there, but for the port, which may be taken here, and where Python is."""

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from scipy import sparse
 from sklearn import neural_network
 from sklearn.base import clone
@@ -64,7 +65,7 @@ def assert_same(one, other):
 # --- scikit-learn's contract ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(KINDS, BinaryRBM))
 def test_scikit_learn_finds_nothing_wrong(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its data are no images
@@ -130,6 +131,7 @@ def test_divergence_is_an_error():
         BinaryRBM(5, momentum=3.0, n_iter=30, random_state=0).fit(np.eye(40))
 
 
+@pytest.mark.slow
 def test_a_grid_search_over_a_pipeline_in_two_processes(digits):
     images, _, labels, _ = digits
     images = 16 * images  # the scaler's business
@@ -237,6 +239,7 @@ def test_features_and_free_energies_are_theirs(generator):
     np.testing.assert_allclose(fitted(machine).free_energy(visible), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generator):
     machine = reference.random_machine(5, 3, generator)
     ours, other, visible = fitted(machine), theirs(machine), reference.states(5)
@@ -259,6 +262,7 @@ def test_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generato
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_recovered(engine, seed, generator):
     w = np.array([[3, 0], [3, 0], [-3, 3], [0, 3], [0, -3]], float)
     teacher = -w.sum(axis=1) / 2, -w.sum(axis=0) / 2, w  # every unit is on half of the time
@@ -340,6 +344,7 @@ def test_class_probabilities_are_those_of_enumeration(generator):
     np.testing.assert_array_equal(classifier.predict(images), np.array(["a", "b", "c"])[expected.argmax(axis=1)])
 
 
+@pytest.mark.slow
 def test_a_joint_machine_is_the_enumerated_one_whose_label_is_on_once(generator, engine, seed):
     a, b, w = machine = reference.random_machine(6, 3, generator, scale=0.7)  # four pixels, two classes
     joint = reference.joint(*machine)
@@ -411,7 +416,7 @@ def loss_gradients(machine, images, numbers, step=1e-5):
     return gradients
 
 
-@pytest.mark.parametrize("objective", ["hybrid", "discriminative", "generative"])
+@pytest.mark.parametrize("objective", slow_but(["hybrid", "discriminative", "generative"], "discriminative"))
 def test_digits_are_classified_and_drawn(objective, digits):
     train, test, train_labels, test_labels = digits
     names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])

@@ -130,6 +130,7 @@ def test_shares_of_chains_and_back(generator):
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--chains", "tempered", "--num-temperatures", "3"]])
 def test_two_devices_give_the_same_in_both_apis_and_over_both_stores(tmp_path, auto_engine, arguments):
     arguments = ["--num-epoch", "2", "--num-devices", "2", "--monitor-every", "2", *arguments]
@@ -152,6 +153,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
     """Its chains are divided anew."""
     for epochs, devices in ((1, 2), (2, 4), (3, 1)):
@@ -168,6 +170,7 @@ def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_devices_learn_as_well_as_one(generator):
     one, two = (
         list(likelihoods(parse("--learning-rate", "2", "--num-devices", devices), generator.integers(2**31, size=12)))

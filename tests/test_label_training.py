@@ -1,6 +1,7 @@
 """Training with labels by the two scripts, as a user runs them."""
 
 import csv
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from training_runs import SCRIPTS, assert_same_arrays, learned, one_line
 
 import ais
@@ -36,7 +38,7 @@ def metrics(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("objective", label_rbm.OBJECTIVES)
+@pytest.mark.parametrize("objective", slow_but(label_rbm.OBJECTIVES, "hybrid"))
 def test_both_apis_and_resumed_runs_give_the_same(tmp_path, objective):
     """30 images in batches of 8: the last batch is short."""
     arguments = ["--objective", objective, "--binarize", "sample", "--held-out", "6"]
@@ -111,6 +113,7 @@ def test_without_labels_nothing_is_different(tmp_path):
     assert "test_log_likelihood" in metrics(tmp_path / "run")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", label_rbm.OBJECTIVES)
 def test_digits_are_learned(tmp_path, objective):
     """Chance gets 90 of 100 wrong; each objective at most 15, in a few epochs."""
@@ -171,9 +174,9 @@ def test_number_of_classes(tmp_path):
 
 def test_label_biases_of_the_data():
     """Without weights p(y) = softmax(d) is the share of each class, smoothed."""
-    args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     plain = datasets.load("bars-and-stripes")
-    args.num_classes = plain.num_classes
+    args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
+    args = dataclasses.replace(args, num_classes=plain.num_classes)
     bias = initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
     images = to_visible(plain.train_images, 1)
     np.testing.assert_allclose(bias[:16], ais.smoothed_visible_bias(images.mean(axis=0), 30), rtol=1e-6)

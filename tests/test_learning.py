@@ -215,6 +215,7 @@ def test_tempered_chains_stay_where_they_belong(ctx, seed, generator):
     assert rbm.num_chains == count
 
 
+@pytest.mark.slow
 def test_tempered_chains_cross_between_modes_that_others_do_not(ctx, seed, generator):
     """Two modes far apart, all chains started in the one of less weight."""
     a, b, w = np.full(6, -8.9), np.full(6, -9.0), np.full((6, 6), 3.0)  # all off, or all on
@@ -252,6 +253,7 @@ def test_the_rate_of_swaps_is_followed(ctx, seed, generator):
         assert value(rbm, learning.SWAP_RATE)[pair] == pytest.approx(expected, abs=0.01 * 5 * 0.5 / np.sqrt(count))
 
 
+@pytest.mark.slow
 def test_bars_and_stripes_are_learned_nearly_as_well_as_can_be(seed):
     """The exact mean log-likelihood, by enumeration over 2^12 hidden states; no model of 30 patterns has more."""
     patterns = to_visible(datasets.load("bars-and-stripes").train_images, 1)

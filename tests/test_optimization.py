@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from training_runs import LEARNED, SCRIPTS, assert_same, learned, one_line, run, run_interrupted
 
 import ais
@@ -85,7 +86,7 @@ def interrupt_and_resume(api, then, folder, *arguments):
     assert run(SCRIPTS[then], folder, *arguments, "--resume") == 0
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", slow_but(OPTIONS, "centered"))
 def test_both_apis_resumed_or_not_learn_the_same(tmp_path, options):
     gluon, module, arguments = SCRIPTS["gluon"], SCRIPTS["module"], OPTIONS[options].split()
     assert run(gluon, tmp_path / "gluon", *arguments) == 0
@@ -97,7 +98,7 @@ def test_both_apis_resumed_or_not_learn_the_same(tmp_path, options):
             np.testing.assert_array_equal(array, learned(tmp_path / other)[name], err_msg=name)
 
 
-@pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", slow_but(optimization.OPTIMIZERS, "sgd", "adam"))
 def test_every_optimizer_does_the_same_in_both_apis_resumed_or_not(tmp_path, optimizer):
     arguments = ["--optimizer", optimizer, "--num-epoch", "3", "--monitor-every", "3", "--learning-rate", "0.05"]
     assert run(SCRIPTS["gluon"], tmp_path / "whole", *arguments) == 0

@@ -8,6 +8,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
+from marks import slow_but
 from PIL import Image
 
 from gluon_rbm import __main__
@@ -99,15 +100,18 @@ def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["--sampled"],
-        ["--sampled", "--chains", "persistent", "--k", 2],
+    slow_but(
+        [
+            ["--sampled"],
+            ["--sampled", "--chains", "persistent", "--k", 2],
+            ["--training", "greedy"],
+            ["--training", "greedy", "--sampled", "--chains", "persistent"],
+            ["--no-detach", "--hidden-units", "relu"],
+            ["--visible-units", "gaussian", "--maximum", 1, "--optimizer", "sgd", "--learning-rate", "0.001"],
+            ["--random-crop", 1, "--mirror", "--learning-rate-schedule", "linear", "--weight-decay", 0.1],
+        ],
         ["--training", "greedy"],
-        ["--training", "greedy", "--sampled", "--chains", "persistent"],
-        ["--no-detach", "--hidden-units", "relu"],
-        ["--visible-units", "gaussian", "--maximum", 1, "--optimizer", "sgd", "--learning-rate", "0.001"],
-        ["--random-crop", 1, "--mirror", "--learning-rate-schedule", "linear", "--weight-decay", 0.1],
-    ],
+    ),
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, arguments):

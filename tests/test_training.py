@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from training_runs import SCRIPTS, SMALL, assert_same, learned, one_line, run
 
 import ais
@@ -172,8 +173,7 @@ def test_the_same_command_gives_the_same_parameters_in_both_apis(tmp_path):
         assert_same(tmp_path / "a", tmp_path / "d")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("binarize", ["none", "sample", "threshold"])
+@pytest.mark.parametrize("binarize", slow_but(["none", "sample", "threshold"], "sample"))
 def test_options_mean_the_same_in_both_apis(tmp_path, binarize):
     arguments = ["--dataset", "digits", "--num-epoch", "1", "--binarize", binarize, "--weight-decay", "0.1"]
     arguments += ["--initial-visible-bias", "data", "--learning-rate", "2", "--data-loader-num-worker", "0"]
@@ -182,7 +182,14 @@ def test_options_mean_the_same_in_both_apis(tmp_path, binarize):
     assert_same(tmp_path / "gluon", tmp_path / "module")
 
 
-@pytest.mark.parametrize("first, then", [("gluon", "gluon"), ("module", "module"), ("gluon", "module")])
+@pytest.mark.parametrize(
+    "first, then",
+    [
+        pytest.param("gluon", "gluon", marks=pytest.mark.slow),
+        pytest.param("module", "module", marks=pytest.mark.slow),
+        ("gluon", "module"),
+    ],
+)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, capsys, first, then):
     assert run(SCRIPTS[first], tmp_path / "whole", "--num-epoch", "4") == 0
     assert run(SCRIPTS[first], tmp_path / "parts", "--num-epoch", "2") == 0
