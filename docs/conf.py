@@ -1,8 +1,8 @@
 """The documentation site: `python -m sphinx -nW -c docs . build/site`, from the root of the repository.
 
 The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. What it needs besides is made
-here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules on
-the pages of their rooms, and links from the names of functions to their entries.
+here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules
+on the pages of their rooms, and links from the names of functions to their entries.
 """
 
 import importlib
@@ -62,6 +62,7 @@ def setup(app):
     app.connect("source-read", add_contents)
     app.connect("source-read", add_modules)
     app.connect("autodoc-process-docstring", to_restructured_text)
+    app.connect("autodoc-process-signature", shorten_types)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("missing-reference", leave_type)
     app.connect("doctree-resolved", link_names)
@@ -159,6 +160,16 @@ def _listed(lines, in_section):
         else:
             yield "  " * in_list + line.strip()
         before = line
+
+
+def shorten_types(app, what, name, obj, options, signature, returned):
+    """The names of types by themselves, as links; those in unions come as calls of a class of Sphinx's."""
+
+    def shortened(text):
+        text = re.sub(r"TypeAliasForwardRef\('([\w.]+)'\)", r"\1", text or "")
+        return re.sub(r"(?<![\w.~])(?=%s)" % re.escape(TYPES), "~", text) or None
+
+    return shortened(signature), shortened(returned)
 
 
 def skip_foreign(app, what, name, obj, skip, options):

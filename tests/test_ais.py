@@ -47,6 +47,7 @@ def test_the_estimate_of_z_is_unbiased_for_any_base_rate(ctx, seed, generator, b
     assert abs(ratio.mean() - 1) < 5 * ratio.std(ddof=1) / np.sqrt(REPEATS)
 
 
+@pytest.mark.slow
 def test_the_error_shrinks_with_the_number_of_distributions(ctx, seed, generator):
     machine = reference.random_machine(6, 5, np.random.default_rng(1), scale=1.5)
     exact, errors = reference.log_z(*machine), []
@@ -152,6 +153,7 @@ def repeated_bracket(machine, ctx, seed, chains, repeats, **settings):
     ]
 
 
+@pytest.mark.slow
 def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, generator):
     """Of log Z; Z and 1 / Z have no bias at all. Within five standard errors over 200 runs of 10 chains.
 
@@ -177,6 +179,7 @@ def standard_error(values):
     return values.std(ddof=1) / np.sqrt(len(values))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
     """In 95 % of 200 runs of 100 chains, wherever the effective sample size is at least half the chains.
 
@@ -193,6 +196,7 @@ def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
     assert min(shares) >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
 
 
+@pytest.mark.slow
 def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, seed, generator):
     a, b, w = machine = reference.random_machine(8, 6, generator, scale=0.7)
     exact = exact_log_z(machine)
@@ -208,7 +212,9 @@ def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, se
                 assert abs(side.log_z + shift - exact) < side.high - side.low
 
 
-@pytest.mark.parametrize("num_distributions, tolerance", [(100, 0.5), (1000, 0.05), (10000, 0.005)])
+@pytest.mark.parametrize(
+    "num_distributions, tolerance", [(100, 0.5), (1000, 0.05), pytest.param(10000, 0.005, marks=pytest.mark.slow)]
+)
 def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distributions, tolerance):
     """Root mean square error of 8 runs of 100 chains, from the data's means, which are 1/2."""
     if num_distributions > 100 and engine == "mxnet":
@@ -225,6 +231,7 @@ def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distribut
         assert error < tolerance
 
 
+@pytest.mark.slow
 def test_chains_start_reverse_ais_from_samples_of_the_machine(ctx, seed, generator):
     """Two far modes of unequal weight, which no chain at beta = 1 leaves: the forward run's weights put them right."""
     machine = (np.full(4, -8.0), np.array([-32.7]), np.full((4, 1), 16.0))
@@ -276,6 +283,7 @@ def test_reverse_is_the_mirror_of_forward(generator):
     np.testing.assert_array_equal(reverse.log_weights, log_weights)
 
 
+@pytest.mark.slow
 def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator, monkeypatch, tmp_path):
     machine, path = arrays(reference.random_machine(6, 5, generator)), tmp_path / "state"
     settings = dict(num_chains=30, chains_at_once=20, num_distributions=50, schedule="adaptive", key=[seed])

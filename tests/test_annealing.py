@@ -109,6 +109,7 @@ def test_an_annealing_gives_every_chain_a_weight(anneal, which):
     assert (anneal(which)[1] != 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [0, 1, 3, 6])
 def test_an_annealing_that_was_killed_goes_on_with_the_same_result(anneal, monkeypatch, tmp_path, calls):
     expected = [anneal("up"), anneal("down")]

@@ -17,6 +17,7 @@ from gluon_rbm.models import binary_deep_belief
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_parameters
+from gluon_rbm.sampling.deep_belief import generate
 from gluon_rbm.training import binary_pictures
 
 DRAWS = 50000
@@ -56,29 +57,28 @@ def visible_distribution(machines):
 @pytest.mark.parametrize("sizes", [(4, 3), (4, 3, 3), (3, 4, 2, 3)])
 def test_images_have_the_exact_distribution(ctx, engine, seed, generator, sizes):
     machines = [reference.random_machine(*pair, generator) for pair in zip(sizes, sizes[1:])]
-    drawn = network(machines, ctx).generate(DRAWS, 60, [seed], engine=engine)
+    drawn = generate(network(machines, ctx), DRAWS, 60, [seed], engine=engine)
     assert_distribution(drawn.visible_sample, visible_distribution(machines))
 
 
-def test_the_top_pair_stays_at_its_distribution_and_the_pass_down_is_exact(ctx, engine, seed, generator):
+def test_the_top_pair_keeps_its_distribution_and_the_way_down_is_exact(ctx, engine, seed, generator):
     """From exact samples of the top pair's visible layer, one sweep: nothing has to converge."""
     bottom, top = reference.random_machine(4, 3, generator, 2.0), reference.random_machine(3, 3, generator, 2.0)
     # A bottom layer of certain units copies images upwards, so that these start the top pair where they should.
     copy = -20.0 * np.ones(3), -20.0 * np.ones(3), 40.0 * np.eye(3)
     start, _ = reference.draw(reference.joint(*top), DRAWS, generator)
-    drawn = network([copy, top], ctx).generate(DRAWS, 1, [seed], images=start, engine=engine)
+    drawn = generate(network([copy, top], ctx), DRAWS, 1, [seed], images=start, engine=engine)
     assert_distribution(drawn.visible_sample, visible_distribution([top]))
     # And the same state of the top pair's visible layer below every chain: p(v | h) is all that is drawn.
     state = reference.states(3)[int(generator.integers(8))]
     fixed = 40 * state - 20, np.zeros(2), np.zeros((3, 2))
-    drawn = network([bottom, fixed], ctx).generate(DRAWS, 1, [seed], engine=engine)
+    drawn = generate(network([bottom, fixed], ctx), DRAWS, 1, [seed], engine=engine)
     assert_distribution(drawn.visible_sample, given_hidden(bottom)[reference.state_index(state[None])[0]])
 
 
 def test_probabilities_are_those_of_the_samples(ctx, engine, seed, generator):
-    drawn = network(
-        [reference.random_machine(5, 3, generator), reference.random_machine(3, 4, generator)], ctx
-    ).generate(DRAWS, 3, [seed], engine=engine)
+    machines = [reference.random_machine(5, 3, generator), reference.random_machine(3, 4, generator)]
+    drawn = generate(network(machines, ctx), DRAWS, 3, [seed], engine=engine)
     samples, probabilities = (array.asnumpy().astype(np.float64) for array in drawn)
     error = np.sqrt((probabilities * (1 - probabilities)).sum(axis=0))
     assert (np.abs((samples - probabilities).sum(axis=0)) < 5.5 * error).all()
@@ -87,7 +87,7 @@ def test_probabilities_are_those_of_the_samples(ctx, engine, seed, generator):
 def test_the_key_fixes_what_is_drawn(engine, seed, generator):
     stack = network([reference.random_machine(20, 15, generator), reference.random_machine(15, 10, generator)])
     first, again, other = (
-        stack.generate(8, 5, [seed, word], engine=engine).visible_sample.asnumpy() for word in (1, 1, 2)
+        generate(stack, 8, 5, [seed, word], engine=engine).visible_sample.asnumpy() for word in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
@@ -217,6 +217,7 @@ def test_a_layer_learns_the_hidden_probabilities_below(tmp_path, capsys):
     assert_same(tmp_path / "upper", tmp_path / "array")
 
 
+@pytest.mark.slow
 def test_resuming_upon_another_layer_is_refused(tmp_path, capsys):
     for name, seed in (("one", 1), ("two", 2)):
         assert train(tmp_path / name, "--num-hidden", 6, "--num-epoch", 1, "--seed", seed) == 0
@@ -243,7 +244,7 @@ def test_train_deep(tmp_path, capsys):
     stack = BinaryDeepBeliefNetwork.load(whole)
     with np.load(whole / "samples.npz") as archive:
         assert archive["samples"].shape == archive["probabilities"].shape == (70, 64)
-        expected = stack.generate(70, 5, [0, 2]).visible_prob_1.asnumpy()
+        expected = generate(stack, 70, 5, [0, 2]).visible_prob_1.asnumpy()
         np.testing.assert_array_equal(archive["probabilities"], expected)
     for name in ("samples.png", "filters.png"):
         with Image.open(whole / name) as picture:
@@ -263,6 +264,7 @@ def test_train_deep(tmp_path, capsys):
         assert_same(whole / name, parts / name)
 
 
+@pytest.mark.slow
 def test_features_are_of_use(tmp_path):
     """With labels of 100 images, a logistic regression does better on the features than on those of an untrained stack.
 

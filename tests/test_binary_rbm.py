@@ -123,7 +123,7 @@ def test_without_training_chains_start_at_the_data(ctx, generator, mode):
     assert (np.abs(visible_prob_1.mean(axis=0, dtype=float) - mean) < 5.5 * standard_error + 1e-6).all()
 
 
-def test_a_training_block_outside_record_starts_at_the_data_and_leaves_its_chains_alone(ctx, generator):
+def test_outside_record_a_training_block_starts_at_the_data(ctx, generator):
     machine = reference.random_machine(4, 3, generator)
     rbm = block(machine, ctx, k=1)
     data = mx.nd.array(generator.integers(0, 2, (5, 4)), ctx=ctx)
@@ -160,6 +160,7 @@ def test_gradient_with_respect_to_the_data_is_that_of_the_free_energy(ctx, gener
     np.testing.assert_allclose(data.grad.asnumpy(), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_recovered(ctx, generator):
     teacher = reference.random_machine(5, 3, np.random.default_rng(1), scale=1.5)  # one that can be learned in seconds
     sample, _ = reference.draw_joint(*teacher, 20000, generator)
@@ -367,6 +368,7 @@ def fresh_noise(rbm, data, calls):
     return [output.asnumpy() for output in [rbm(data)[0] for _ in range(calls)]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_no_two_of_hundreds_of_concurrent_calls_share_noise(ctx, seed, generator, mode):
     rbm = block(reference.random_machine(40, 30, generator, scale=0.5), ctx, k=1, for_training=False, mode=mode)
@@ -379,6 +381,7 @@ def test_no_two_of_hundreds_of_concurrent_calls_share_noise(ctx, seed, generator
         np.testing.assert_array_equal(ours, again)
 
 
+@pytest.mark.slow
 def test_calls_in_different_threads_do_not_share_noise(ctx, seed, generator):
     """MXNet's generators start alike in every thread, so the keys drawn there do too."""
     rbm = block(reference.random_machine(40, 30, generator, scale=0.5), ctx, k=1, for_training=False)
@@ -400,6 +403,7 @@ os._exit(os.wait()[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", FORK], ids=["ends", "forks"])
 def test_a_program_may_end_or_fork_while_calls_are_under_way(end):
     """MXNet waits for an operator that waits for an interpreter that is no more, unless somebody waits before."""
@@ -415,6 +419,7 @@ for _ in range(3):
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_operator_without_a_key_input(ctx, seed, generator):
     """As in graphs of the original example: four inputs, the key drawn when the operator is created."""
     machine = reference.random_machine(40, 30, generator, scale=0.5)

@@ -87,7 +87,16 @@ def test_sample_from_every_start(run, results, tmp_path, start):
     assert np.isin(arrays["samples"], (0, 1)).all() and found["pixels_on"] == pytest.approx(arrays["samples"].mean())
 
 
-@pytest.mark.parametrize("way", [[], ["--anneal"], ["--anneal", "0.5"], ["--temperatures", "3"], ["--animate"]])
+@pytest.mark.parametrize(
+    "way",
+    [
+        [],
+        ["--anneal"],
+        ["--anneal", "0.5"],
+        ["--temperatures", "3"],
+        pytest.param(["--animate"], marks=pytest.mark.slow),
+    ],
+)
 def test_samples_have_the_distribution_of_the_machine(run, results, machine, tmp_path, way):
     """The mean of every pixel over 4,000 chains against enumeration of the hidden states."""
     status, text, errors = run("sample", "--start", "random", "--sweeps", 60, "--count", 4000, *way)
@@ -365,12 +374,14 @@ def test_score_of_a_single_image(run, results, tmp_path):
     assert results("score")[0]["gap"] == {"mean": 0, "standard_error": None}
 
 
+@pytest.mark.slow
 def test_score_of_pixels_that_are_drawn(run, results):
     assert run("score", "--binarize", "threshold", "--count", 50)[0] == 0
     found = results("score")[0]["free_energy"]["digits, test"]
     assert found["num_images"] == 50 and found["standard_error"] > 0
 
 
+@pytest.mark.slow
 def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
     from gluon_rbm.cli import score
     from gluon_rbm.training.run_folder import read_metrics
@@ -388,6 +399,7 @@ def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
 # --- exercise ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
     folder = tmp_path / "exercise"

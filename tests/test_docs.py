@@ -1,5 +1,6 @@
 """What the pages show is what runs."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,9 +9,19 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["estimators.md"])
+@pytest.mark.parametrize("page", [pytest.param("estimators.md", marks=pytest.mark.slow), "how-to.md", "multinary.md"])
 def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(DOCS)  # models that the pages read
     exec(compile("\n".join(blocks), page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted("docs/" + path.name for path in DOCS.glob("*.md"))])
+def test_what_a_page_imports_is_there(page):
+    text = (DOCS.parent / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for node in (node for block in blocks for node in ast.parse(block).body):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            exec(compile(ast.Module([node], []), "<%s>" % page, "exec"), {})

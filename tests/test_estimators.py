@@ -178,7 +178,7 @@ def test_pandas_frames(digits):
     assert classifier.predict(frame).shape == (30,)
 
 
-def test_the_same_number_gives_the_same_machine_and_no_generator_is_touched(digits):
+def test_the_same_number_gives_the_same_rbm_and_touches_no_generator(digits):
     images, _, labels, _ = digits
     mx.random.seed(11)
     expected = mx.nd.random.uniform(shape=3).asnumpy()
@@ -237,7 +237,7 @@ def test_features_and_free_energies_are_theirs(generator):
     np.testing.assert_allclose(fitted(machine).free_energy(visible), expected, rtol=1e-12)
 
 
-def test_the_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generator):
+def test_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generator):
     machine = reference.random_machine(5, 3, generator)
     ours, other, visible = fitted(machine), theirs(machine), reference.states(5)
     terms = np.empty((32, 5))  # 5 log p(v_i | all other v)

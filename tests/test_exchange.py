@@ -67,9 +67,9 @@ def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
     learner, devices = replicas(api, args)
     before = {name: array.asnumpy() for name, array in learner.arrays().items()}
     batch = generator.integers(0, 2, (8, 16)).astype("float32")
-    learner.step(devices.scatter(batch) if devices.parts > 1 else [mx.nd.array(batch)])
+    learner.step(devices.scatter(batch))
     mx.nd.waitall()
-    after = learner.gathered()
+    after = learner.gather()
     a, b, w = (before[name] for name in LEARNED)
     chain = after["aux_visible_layer_sample"]  # of all parts
     assert chain.shape == (8, 16)
@@ -88,7 +88,7 @@ def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
 def test_all_devices_stay_equal_but_for_their_chains(api, rule, generator):
     learner, devices = replicas(api, parse("--num-devices", "2", "--learning-rate", "2", *rule))
     for _ in range(5):
-        learner.step(devices.place(generator.integers(0, 2, (8, 16)).astype("float32")))
+        learner.step(devices.scatter(generator.integers(0, 2, (8, 16)).astype("float32")))
     mx.nd.waitall()
     first, second = ({n: a.asnumpy() for n, a in one.arrays().items()} for one in learner.learners)
     assert sorted(first) == sorted(second)
@@ -115,17 +115,15 @@ def test_shares_of_chains_and_back(generator):
     """Of tempered chains, whose replicas lie one after the other, those of each chain stay together."""
     args = parse("--num-devices", "2", "--chains", "tempered", "--num-temperatures", "3", "--num-chains", "4")
     learner, _ = replicas("gluon", args)
-    whole = learner.gathered()
+    whole = learner.gather()
     for name in learning.SAMPLES:
         whole[name] = generator.random(whole[name].shape).astype("float32")
-    parts = list(learner.shares(whole))
+    learner.scatter(whole)
+    parts = [{name: array.asnumpy() for name, array in one.arrays().items()} for one in learner.learners]
     visible = whole[learning.SAMPLES[0]].reshape((3, 4, -1))
     for part, rows in enumerate([slice(0, 2), slice(2, 4)]):
         np.testing.assert_array_equal(parts[part][learning.SAMPLES[0]], visible[:, rows].reshape((6, -1)))
-    for one, arrays in zip(learner.learners, parts):
-        for name, array in one.arrays().items():
-            array[:] = mx.nd.array(arrays[name], ctx=array.context)
-    for name, array in learner.gathered().items():
+    for name, array in learner.gather().items():
         np.testing.assert_array_equal(array, whole[name], err_msg=name)
 
 
@@ -133,7 +131,7 @@ def test_shares_of_chains_and_back(generator):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--chains", "tempered", "--num-temperatures", "3"]])
-def test_runs_on_two_devices_are_the_same_in_both_apis_and_over_both_stores(tmp_path, auto_engine, arguments):
+def test_two_devices_give_the_same_in_both_apis_and_over_both_stores(tmp_path, auto_engine, arguments):
     arguments = ["--num-epoch", "2", "--num-devices", "2", "--monitor-every", "2", *arguments]
     for name, script, kind in (("a", "gluon", "device"), ("b", "gluon", "local"), ("c", "module", "device")):
         assert run(SCRIPTS[script], tmp_path / name, *arguments, "--kv-store", kind) == 0

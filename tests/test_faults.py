@@ -11,6 +11,7 @@ import pytest
 ROWS = ["kill", "disk-full", "read-only", "two-runs", "flips", "truncated", "foreign", "no-code", "images"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forks")
 def test_faults(seed):
     """In a process of its own, which has not run MXNet before it forks."""

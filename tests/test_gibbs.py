@@ -89,9 +89,7 @@ def test_beta_of_each_chain_equals_one_beta_for_all(ctx, seed, generator):
 
 
 @pytest.mark.parametrize("start", ["visible", "hidden"])
-def test_it_does_not_matter_how_many_sweeps_the_native_engine_is_given_at_a_time(
-    ctx, engine, seed, generator, start, monkeypatch
-):
+def test_sweeps_given_to_the_native_engine_at_once_do_not_matter(ctx, engine, seed, generator, start, monkeypatch):
     machine = parameters(reference.random_machine(6, 5, generator), ctx)
     layer = mx.nd.ones((4, 6 if start == "visible" else 5), ctx=ctx)
     clamp = mx.nd.array([1, 0, 0, 0, 0, 1], ctx=ctx), mx.nd.array([1, 0, 0, 0, 0, 0], ctx=ctx)

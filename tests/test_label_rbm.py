@@ -191,7 +191,7 @@ def test_arrays_of_a_gpu_are_served(machine, generator, monkeypatch):
     """There `operand`s are arrays of `mx.np`, which a CPU can hold, too."""
     data = mx.nd.array(labelled(generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)), dtype="float64")
     expected = label_rbm.discriminative_gradients(parameters(machine), data, NUM_CLASSES)
-    monkeypatch.setattr(label_rbm, "operand", lambda array: array.as_np_ndarray())
+    monkeypatch.setattr(label_rbm, "as_operand", lambda array: array.as_np_ndarray())
     for ours, theirs in zip(label_rbm.discriminative_gradients(parameters(machine), data, NUM_CLASSES), expected):
         assert isinstance(ours, mx.np.ndarray)
         np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-10, atol=1e-13)
@@ -226,7 +226,7 @@ def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, machi
 
 
 @pytest.mark.parametrize("objective, alpha", [("generative", 0.01), ("hybrid", 0.3)])
-def test_the_joint_gradient_equals_enumeration_within_the_monte_carlo_error(
+def test_the_joint_gradient_is_that_of_enumeration_within_its_error(
     ctx, auto_engine, seed, machine, generator, objective, alpha
 ):
     """Chains that start as exact draws of the joint distribution, with one label unit on in each state, stay so."""

@@ -155,7 +155,7 @@ def test_derivative_of_the_mean_free_energy(ctx, generator, units):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_the_derivative_of_the_log_likelihood_is_a_difference_of_those_of_free_energies(ctx, generator, units):
+def test_the_likelihood_gradient_is_a_difference_of_free_energy_gradients(ctx, generator, units):
     """d/dtheta of the mean of -log p is <dF>_data - <dF>_model."""
     parameters = reference.random_machine(2, 2, generator, scale=0.7)
     visible, hidden = map(Layer, units)

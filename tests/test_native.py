@@ -521,7 +521,7 @@ def test_errors(monkeypatch):
         {"group_start": 1},
     ],
 )
-def test_the_library_refuses_sizes_that_overflow_before_it_touches_an_array(sizes):
+def test_the_library_refuses_sizes_that_overflow_first(sizes):
     call = native._Gibbs(**dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes))
     library = native._library()
     for function in (library.mxnet_rbm_gibbs_run, library.mxnet_rbm_gibbs_anneal):
@@ -552,7 +552,7 @@ def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
 
 def test_threads_survive_a_fork(seed):
     code = (
-        "import os, numpy as np; from gluon_rbm import native\n"
+        "import os, numpy as np; from gluon_rbm.backend import native\n"
         "def run(): return native.run(np.ones((90, 90)), np.zeros(90), np.zeros(90), hidden=np.zeros((90, 90)),"
         " key=[%d], num_threads=2)[0]\n"
         "first = run(); child = os.fork()\n"

@@ -93,6 +93,23 @@ def test_what_is_saved_is_read_back(tmp_path, ctx, generator):
         )
 
 
+@pytest.mark.parametrize("quantized", [False, True])
+def test_descriptions_of_earlier_versions_are_read(quantized, tmp_path, generator):
+    """They say `whole` for `quantized`, or nothing."""
+    today = {**COLOUR, "quantized": quantized}
+    earlier = {name: value for name, value in today.items() if name != "quantized"}
+    network, images = made(COLOUR), bytes_of(generator, (3, 8, 8, 3))
+    kinds = [{**earlier, "whole": quantized}] + [earlier] * (not quantized)
+    for description in kinds:
+        networks.save(str(tmp_path / "rbm.params"), network, description)
+        again, found = networks.read(str(tmp_path / "rbm.params"))
+        assert found == today and list(found) == list(today)
+        np.testing.assert_array_equal(
+            networks.features(again, found, images), networks.features(network, today, images)
+        )
+        assert len(networks.build(description).rbms) == len(network.rbms)
+
+
 def test_files_that_hold_no_network_are_refused(tmp_path):
     network, whole = made(COLOUR), tmp_path / "rbm.params"
     networks.save(str(whole), network, COLOUR)

@@ -135,7 +135,7 @@ def test_averaged_parameters_are_what_is_saved_and_monitored(tmp_path, monkeypat
     assert metrics[-1]["test_log_likelihood"] == pytest.approx(score, abs=1e-5)
 
 
-def test_held_out_images_are_not_learned_and_the_test_images_looked_at_once(tmp_path, monkeypatch):
+def test_held_out_images_are_not_learned_and_test_images_seen_once(tmp_path, monkeypatch):
     trained = []
 
     def spy(images, *arguments, **settings):

@@ -348,6 +348,17 @@ def test_folders_without_a_readable_image(tmp_path, capsys, generator):
     assert_refused(capsys, tmp_path / "run", ["--data-dir", tmp_path / "half"], "no test image", FOLDER)
 
 
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
+    """It calls `whole` what is `quantized` now."""
+    assert run(tmp_path / "run", "--num-epoch", 1) == 0
+    record = json.loads((tmp_path / "run" / "arguments.json").read_text())
+    for names in (record["arguments"], record["arguments"]["network"]):
+        names["whole"] = names.pop("quantized")
+    (tmp_path / "run" / "arguments.json").write_text(json.dumps(record))
+    assert run(tmp_path / "run", "--num-epoch", 2, "--resume") == 0
+    assert len(read_metrics(tmp_path / "run")) == 2
+
+
 def test_resuming_with_other_images_or_another_network(tmp_path, capsys, generator):
     write_images(tmp_path / "colour", generator, 12)
     write_images(tmp_path / "grey", generator, 12, (8, 8))

@@ -172,6 +172,7 @@ def test_the_same_command_gives_the_same_parameters_in_both_apis(tmp_path):
         assert_same(tmp_path / "a", tmp_path / "d")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarize", ["none", "sample", "threshold"])
 def test_options_mean_the_same_in_both_apis(tmp_path, binarize):
     arguments = ["--dataset", "digits", "--num-epoch", "1", "--binarize", binarize, "--weight-decay", "0.1"]
@@ -202,6 +203,7 @@ def test_resume_without_a_run_starts_one(tmp_path, capsys):
     assert "nothing to resume" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_default_folders_are_numbered_and_the_last_one_is_resumed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments in (
@@ -261,6 +263,7 @@ def test_initial_visible_bias_of_the_data():
     np.testing.assert_allclose(bias, ais.smoothed_visible_bias(mean, len(data.train_images)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_learns(tmp_path):
     """Bars and stripes: the exact mean log-likelihood after training, by enumeration over 2^6 hidden states."""
     arguments = ["--num-epoch", "300", "--learning-rate", "2", "--monitor-every", "300", "--k", "5"]

@@ -24,6 +24,7 @@ def pictures(cell):
     return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
 
 
+@pytest.mark.slow
 def test_it_runs_on_the_digits(notebook, monkeypatch):
     monkeypatch.setenv("TUTORIAL_DATASET", "digits")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))

@@ -40,8 +40,17 @@ def run(args: Namespace) -> None:
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
     images = inputs.images_from(args, data, args.count)
+<<<<<<< HEAD
     visible = from_host(images, parameters.interaction_weight.context)
     chains = gibbs.run_chains(parameters, visible=visible, key=[args.seed], engine=args.engine)
+=======
+    chains = gibbs.run_chains(
+        parameters,
+        visible=from_host(images, parameters.interaction_weight.context),
+        key=[args.seed],
+        engine=args.engine,
+    )
+>>>>>>> sampling
     samples, probabilities = to_numpy(chains.visible_sample), to_numpy(chains.visible_prob_1)
     figures = {
         "num_images": len(images),

@@ -24,7 +24,8 @@ import os
 from typing import Any, Mapping
 
 import numpy as np
-import safetensors.numpy
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
 from sklearn.neural_network import BernoulliRBM
 
 from gluon_rbm.backend import array_files
@@ -237,7 +238,7 @@ def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     try:
         array_files.check_ordinary(path)
         with open(path, "rb") as file:
-            return safetensors.numpy.load(file.read())
+            return load_safetensors(file.read())
     except OSError as error:
         raise InputError("%s cannot be read (%s); name another file" % (path, error.strerror or error)) from error
     except Exception as error:  # the library's own for a file that is torn, and KeyError for types that NumPy has not
@@ -262,7 +263,7 @@ def write(path: str | os.PathLike[str], parameters: Parameters, num_classes: int
 
 def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
     # The library takes the memory of an array for its elements in order, whatever its strides.
-    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return save_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _npz_bytes(arrays: Mapping[str, HostArray]) -> bytes:

@@ -358,14 +358,14 @@ def _run_native(
             first_sweep=first,
             sweeps=min(_NATIVE_SWEEPS, sweeps - first),
             beta=as_host(conditions.beta),
-            clamp=None if clamp is None else [as_host(array) for array in clamp],
+            clamp=None if clamp is None else (as_host(clamp[0]), as_host(clamp[1])),
             softmax_group=conditions.softmax_group,
         )
         start = {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
 
 
-def _native_parameters(parameters: Parameters, base_visible_bias: Array | None) -> dict[str, HostArray | None]:
+def _native_parameters(parameters: Parameters, base_visible_bias: Array | None) -> dict[str, Any]:
     return {
         "weight": as_host(parameters.interaction_weight),
         "visible_bias": as_host(parameters.visible_layer_bias),

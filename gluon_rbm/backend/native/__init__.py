@@ -1,17 +1,22 @@
-"""The native engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling and annealing on a CPU, in float32, over NumPy arrays.
+"""The native engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling and annealing on a CPU, over NumPy arrays.
 
-The library is built by setup.py from gibbs.c where there is a compiler, and lies next to the package under a name of
-its own, so that a checkout on `sys.path` does not hide the library of the installed distribution. `available()` says
-whether it is there. Nothing here needs MXNet. Calls release the GIL.
+It computes in float32. The library is built by setup.py from gibbs.c where there is a compiler, and lies next to the
+package under a name of its own, so that a checkout on `sys.path` does not hide the library of the installed
+distribution. `available()` says whether it is there. Nothing here needs MXNet. Calls release the GIL.
 """
+
+from __future__ import annotations
 
 import ctypes
 import functools
 import importlib.util
+import itertools
 import os
+from typing import Any, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
 from gluon_rbm.errors import InputError
 
 __all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
@@ -19,101 +24,151 @@ __all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", 
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-_ABI_VERSION = 2
+_ABI_VERSION = 3  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
+def _pointer(name: str) -> type[ctypes.c_void_p]:
+    """Make a type of pointers; ctypes checks none of them, so they serve to tell a structure's fields apart."""
+    return type(name, (ctypes.c_void_p,), {})
+
+
+_Int64 = ctypes.c_int64
+_ConstUint8s = _pointer("_ConstUint8s")
+_ConstFloat32s = _pointer("_ConstFloat32s")
+_Float32s = _pointer("_Float32s")
+_ConstFloat64s = _pointer("_ConstFloat64s")
+_Float64s = _pointer("_Float64s")
+_TYPE_NAMES = {  # as in gibbs.c
+    _Int64: "int64",
+    _ConstUint8s: "const uint8 *",
+    _ConstFloat32s: "const float32 *",
+    _Float32s: "float32 *",
+    _ConstFloat64s: "const float64 *",
+    _Float64s: "float64 *",
+}
+
+
 class _Gibbs(ctypes.Structure):
-    """struct gibbs of gibbs.c."""
+    """struct gibbs of gibbs.h, where the fields are described."""
 
     _fields_ = [
-        (name, ctypes.c_int64)
-        for name in (
-            "chains",
-            "num_visible",
-            "num_hidden",
-            "sweeps",
-            "first_sweep",
-            "num_betas",
-            "start_visible",
-            "clamp_per_chain",
-            "finish",
-            "key_0",
-            "key_1",
-            "num_threads",
-            "instruction_set",
-            "group_start",
-            "group_stop",
-        )
-    ] + [
-        (name, ctypes.c_void_p)
-        for name in (
-            "weight",
-            "visible_bias",
-            "hidden_bias",
-            "base",
-            "beta",
-            "clamp",
-            "clamp_value",
-            "visible",
-            "hidden",
-            "visible_probability",
-            "hidden_probability",
-            "log_weight",
-        )
+        ("chains", _Int64),
+        ("num_visible", _Int64),
+        ("num_hidden", _Int64),
+        ("sweeps", _Int64),
+        ("first_sweep", _Int64),
+        ("num_betas", _Int64),
+        ("start_visible", _Int64),
+        ("clamp_per_chain", _Int64),
+        ("finish", _Int64),
+        ("key_0", _Int64),
+        ("key_1", _Int64),
+        ("num_threads", _Int64),
+        ("instruction_set", _Int64),
+        ("group_start", _Int64),
+        ("group_stop", _Int64),
+        ("weight", _ConstFloat32s),
+        ("visible_bias", _ConstFloat32s),
+        ("hidden_bias", _ConstFloat32s),
+        ("base", _ConstFloat32s),
+        ("beta", _ConstFloat64s),
+        ("clamp", _ConstUint8s),
+        ("clamp_value", _ConstFloat32s),
+        ("visible", _Float32s),
+        ("hidden", _Float32s),
+        ("visible_probability", _Float32s),
+        ("hidden_probability", _Float32s),
+        ("log_weight", _Float64s),
+    ]
+
+
+class _Field(ctypes.Structure):
+    """struct gibbs_field of gibbs.h: what the library says of a field of struct gibbs."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("type", ctypes.c_char_p),
+        ("offset", ctypes.c_int64),
+        ("size", ctypes.c_int64),
     ]
 
 
 class Availability:
     """True where the native engine can be used; otherwise `reason` says why not."""
 
-    def __init__(self, reason=None):
+    def __init__(self, reason: str | None = None) -> None:
         self.reason = reason
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.reason is None
 
-    def __repr__(self):
-        return "available" if self else "not available: " + self.reason
+    def __repr__(self) -> str:
+        return "available" if self.reason is None else "not available: " + self.reason
 
 
 @functools.lru_cache(maxsize=None)
-def _load():
-    """The library, or None and the reason."""
+def _load() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library and None, or None and the reason."""
     origin = path()
     if not origin:
         return None, "it is not built; install the distribution from source where there is a C compiler"
     try:
         library = ctypes.CDLL(origin)
-        for name in ("abi", "has", "noise", "run", "anneal"):
+        if library.mxnet_rbm_gibbs_abi() != _ABI_VERSION:
+            return None, "%s is of another version; install the distribution again" % origin
+        for name in ("has", "noise", "run", "anneal"):
             getattr(library, "mxnet_rbm_gibbs_" + name).restype = ctypes.c_int64
+        library.mxnet_rbm_gibbs_has.argtypes = [ctypes.c_int64]
+        library.mxnet_rbm_gibbs_fields.restype = ctypes.POINTER(_Field)
     except (OSError, AttributeError) as error:
         return None, "%s cannot be loaded: %s" % (origin, error)
-    library.mxnet_rbm_gibbs_has.argtypes = [ctypes.c_int64]
-    if library.mxnet_rbm_gibbs_abi() != _ABI_VERSION * 1000 + ctypes.sizeof(_Gibbs):
-        return None, "%s is of another version; install the distribution again" % origin
+    difference = _layout_difference(_library_layout(library), _layout(_Gibbs))
+    if difference:
+        return None, "%s is of another version (%s); install the distribution again" % (origin, difference)
     return library, None
 
 
-def available():
+def _layout(structure: type[ctypes.Structure]) -> list[str]:
+    """One line for each field of a structure of `_TYPE_NAMES`, in their order in memory."""
+    fields = [(getattr(structure, name), _TYPE_NAMES[kind], name) for name, kind in structure._fields_]  # pyright: ignore[reportAssignmentType] (a bit field has three)
+    return ["%s %s: bytes %d to %d" % (kind, name, f.offset, f.offset + f.size) for f, kind, name in fields]
+
+
+def _library_layout(library: ctypes.CDLL) -> list[str]:
+    """The same of struct gibbs as the compiler laid it out."""
+    table = library.mxnet_rbm_gibbs_fields()
+    fields = itertools.takewhile(lambda field: field.name, (table[i] for i in itertools.count()))
+    return ["%s %s: bytes %d to %d" % (f.type.decode(), f.name.decode(), f.offset, f.offset + f.size) for f in fields]
+
+
+def _layout_difference(theirs: list[str], ours: list[str]) -> str | None:
+    """The first field that differs between the library and this module, in words; None where none does."""
+    for left, right in itertools.zip_longest(theirs, ours, fillvalue="nothing"):
+        if left != right:
+            return "it has %s where %s is expected" % (left, right)
+    return None
+
+
+def available() -> Availability:
     """Whether the library is built, of this version and loads: an `Availability`."""
     return Availability(_load()[1])
 
 
-def path():
+def path() -> str | None:
     """The file of the library; None where there is none."""
     spec = importlib.util.find_spec(_LIBRARY)
     return spec.origin if spec else None
 
 
-def _library():
+def _library() -> ctypes.CDLL:
     library, reason = _load()
     if library is None:
-        raise InputError("the native Gibbs engine is not available: " + reason)
+        raise InputError("the native Gibbs engine is not available: %s" % reason)
     return library
 
 
-def features():
+def features() -> dict[str, Any]:
     """What the library uses here: instruction_sets (worst first; the last is used) and threads."""
     library = _library()
     return {
@@ -122,7 +177,7 @@ def features():
     }
 
 
-def _num_threads():
+def _num_threads() -> int:
     """OMP_NUM_THREADS, which MXNet obeys too, else the processors of this process."""
     number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if number.isdigit() and int(number) > 0:
@@ -131,33 +186,38 @@ def _num_threads():
 
 
 def run(
-    weight,
-    visible_bias,
-    hidden_bias,
+    weight: HostArray,
+    visible_bias: HostArray,
+    hidden_bias: HostArray,
     *,
-    key,
-    visible=None,
-    hidden=None,
-    sweeps=1,
-    beta=1.0,
-    base=None,
-    clamp=None,
-    softmax_group=None,
-    first_sweep=0,
-    num_threads=None,
-    instruction_set=None,
-):
-    """Block Gibbs chains as `gluon_rbm.sampling.gibbs.run_chains` runs them, in float32.
+    key: Key,
+    visible: HostArray | None = None,
+    hidden: HostArray | None = None,
+    sweeps: int = 1,
+    beta: float | HostArray = 1.0,
+    base: HostArray | None = None,
+    clamp: Clamp | None = None,
+    softmax_group: SoftmaxGroup | None = None,
+    first_sweep: int = 0,
+    num_threads: int | None = None,
+    instruction_set: str | None = None,
+) -> tuple[HostArray, HostArray, HostArray, HostArray]:
+    """Run block Gibbs chains as `gluon_rbm.sampling.gibbs.run_chains` does, in float32.
 
     Parameters
     ----------
-    weight : array (num_visible, num_hidden); visible_bias, hidden_bias : arrays of one number a unit
+    weight : array (num_visible, num_hidden)
+        Of the interactions.
+    visible_bias, hidden_bias : array (num_visible,), array (num_hidden,)
     key : sequence of int
         Fixes the noise, which is a function of key, chain, sweep and unit alone.
     visible : array (chains, num_visible) in [0, 1], or None
     hidden : array (chains, num_hidden) in {0, 1}, or None
         Exactly one of them is given: the start.
+    sweeps : int
+        One sweep draws the visible and then the hidden layer.
     beta : number, or array (chains,)
+        The inverse temperature.
     base : array (num_visible,), or None for zeros
         The visible bias at beta = 0.
     clamp : (mask, values), or None
@@ -168,71 +228,114 @@ def run(
     first_sweep : int
         The sweeps are numbered from here: n sweeps and then, with first_sweep = n, m sweeps from the hidden sample are
         the same as n + m.
-    num_threads : int, or None for as many as find work, up to OMP_NUM_THREADS or else all
-        processors; results do not depend on it
-    instruction_set : one of `INSTRUCTION_SETS`, or None for the best
+    num_threads : int or None
+        None: as many as find work, up to OMP_NUM_THREADS or else all processors. Results do not depend on it.
+    instruction_set : str or None
+        One of `INSTRUCTION_SETS`; None for the best.
 
-    Returns visible sample, hidden sample, visible probability (what the sample was drawn from; the value of clamped
-    units) and hidden probability (given the visible sample). Raises InputError.
+    Returns
+    -------
+    visible, hidden : float32 arrays (chains, num_visible), (chains, num_hidden)
+        The samples.
+    visible_probability : float32 array (chains, num_visible)
+        What the visible sample was drawn from; the value of clamped units.
+    hidden_probability : float32 array (chains, num_hidden)
+        Given the visible sample.
+
+    Raises
+    ------
+    InputError
+        The library is not there, or an argument does not suit it.
     """
-    call = _call(weight, visible_bias, hidden_bias, base, key, sweeps, first_sweep, num_threads, instruction_set)
-    if (visible is None) == (hidden is None):
-        raise InputError("chains start from the visible or from the hidden layer: give exactly one of them")
-    _group(call, softmax_group)
-    start, width = (hidden, call.num_hidden) if visible is None else (visible, call.num_visible)
-    start = _array("the start", start, np.float32, (None, width), copy=True)
-    call.chains = len(start)
+    call = _new_call(
+        weight,
+        visible_bias,
+        hidden_bias,
+        base=base,
+        key=key,
+        softmax_group=softmax_group,
+        sweeps=sweeps,
+        first_sweep=first_sweep,
+        num_threads=num_threads,
+        instruction_set=instruction_set,
+    )
+    start = _start(call, visible, hidden)
     beta = np.asarray(beta, np.float64)
-    beta = _array("beta", beta, np.float64, (call.chains,) if beta.ndim else (), copy=False).reshape(-1)
+    beta = _array("beta", beta, np.float64, (call.chains,) if beta.ndim else ()).reshape(-1)
     if clamp is not None:
-        start = _clamp(call, clamp, start, visible is not None)
+        start = _clamp(call, clamp, start)
     if not len(beta):  # no chains, and so nothing to do
         beta = np.ones(1)
-    visible = np.empty((call.chains, call.num_visible), np.float32) if visible is None else start
-    hidden = np.empty((call.chains, call.num_hidden), np.float32) if hidden is None else start
-    visible_probability, hidden_probability = np.empty_like(visible), np.empty_like(hidden)
-    call.start_visible = start is visible
     call.num_betas = len(beta)
-    _point(
-        call,
-        beta=beta,
-        visible=visible,
-        hidden=hidden,
-        visible_probability=visible_probability,
-        hidden_probability=hidden_probability,
-    )
+    visible = start if call.start_visible else np.empty((call.chains, call.num_visible), np.float32)
+    hidden = np.empty((call.chains, call.num_hidden), np.float32) if call.start_visible else start
+    results = (visible, hidden, np.empty_like(visible), np.empty_like(hidden))
+    _point(call, beta=beta, **dict(zip(("visible", "hidden", "visible_probability", "hidden_probability"), results)))
     _call_library("run", call, "a hidden start")
-    return visible, hidden, visible_probability, hidden_probability
+    return results
 
 
 def anneal(
-    weight,
-    visible_bias,
-    hidden_bias,
+    weight: HostArray,
+    visible_bias: HostArray,
+    hidden_bias: HostArray,
     *,
-    key,
-    visible,
-    betas,
-    sweeps=1,
-    base=None,
-    softmax_group=None,
-    log_weight=None,
-    first_sweep=0,
-    finish=True,
-    num_threads=None,
-    instruction_set=None,
-):
-    """The inner loop of annealed importance sampling, along betas (two or more, not negative).
+    key: Key,
+    visible: HostArray,
+    betas: Sequence[float] | HostArray,
+    sweeps: int = 1,
+    base: HostArray | None = None,
+    softmax_group: SoftmaxGroup | None = None,
+    log_weight: HostArray | None = None,
+    first_sweep: int = 0,
+    finish: bool = True,
+    num_threads: int | None = None,
+    instruction_set: str | None = None,
+) -> tuple[HostArray, HostArray]:
+    """Run the inner loop of annealed importance sampling along a schedule of inverse temperatures.
 
-    visible (chains, num_visible) in {0, 1} comes from the distribution at betas[0]. For each later beta the log-weights
-    grow by log p*_beta(v) - log p*_{beta before}(v), and then `sweeps` sweeps at beta follow; none after the last beta
-    if `finish`. A ladder may be climbed in parts: betas[:k + 1] with finish=False, then betas[k:] from what that
-    returned, with first_sweep = k * sweeps, give the same as betas at once.
+    For each beta but the first, a chain's log-weight grows by log p*_beta(v) - log p*_{beta before}(v), and then
+    `sweeps` sweeps at beta follow; none after the last beta if `finish`. A schedule may be followed in sections:
+    betas[:k + 1] with finish=False, then betas[k:] from what that returned, with first_sweep = k * sweeps, give the
+    same as betas at once.
 
-    Returns visible (float32) and the log-weights (float64). Other parameters as in `run`. Raises InputError.
+    Parameters
+    ----------
+    weight, visible_bias, hidden_bias, key, base, softmax_group, first_sweep, num_threads, instruction_set
+        As in `run`.
+    visible : array (chains, num_visible) in {0, 1}
+        Drawn from the distribution at betas[0].
+    betas : array (two or more,)
+        The schedule; not negative.
+    sweeps : int
+        At each beta.
+    log_weight : array (chains,), or None for zeros
+        The logs of the chains' importance weights so far.
+    finish : bool
+        The last beta ends the schedule.
+
+    Returns
+    -------
+    visible : float32 array (chains, num_visible)
+    log_weight : float64 array (chains,)
+
+    Raises
+    ------
+    InputError
+        The library is not there, or an argument does not suit it.
     """
-    call = _call(weight, visible_bias, hidden_bias, base, key, sweeps, first_sweep, num_threads, instruction_set)
-    _group(call, softmax_group)
+    call = _new_call(
+        weight,
+        visible_bias,
+        hidden_bias,
+        base=base,
+        key=key,
+        softmax_group=softmax_group,
+        sweeps=sweeps,
+        first_sweep=first_sweep,
+        num_threads=num_threads,
+        instruction_set=instruction_set,
+    )
     visible = _array("visible", visible, np.float32, (None, call.num_visible), copy=True)
     call.chains = len(visible)
     log_weight = (
@@ -249,46 +352,73 @@ def anneal(
     return visible, log_weight
 
 
-def _call(weight, visible_bias, hidden_bias, base, key, sweeps, first_sweep, num_threads, instruction_set):
+def _new_call(
+    weight: HostArray,
+    visible_bias: HostArray,
+    hidden_bias: HostArray,
+    *,
+    base: HostArray | None,
+    key: Key,
+    softmax_group: SoftmaxGroup | None,
+    sweeps: int,
+    first_sweep: int,
+    num_threads: int | None,
+    instruction_set: str | None,
+) -> _Gibbs:
     """A `_Gibbs` with what both functions share. It keeps the arrays that it points to alive."""
     weight = _array("weight", weight, np.float32, (None, None))
     visible_bias = _array("visible_bias", visible_bias, np.float32, weight.shape[:1])
     hidden_bias = _array("hidden_bias", hidden_bias, np.float32, weight.shape[1:])
     base = None if base is None else _array("base", base, np.float32, weight.shape[:1])
-    if instruction_set is not None and instruction_set not in features()["instruction_sets"]:
-        raise InputError(
-            "instruction set %r is not one of those here, %s"
-            % (instruction_set, ", ".join(features()["instruction_sets"]))
-        )
-    for name, value, smallest in (
-        ("sweeps", sweeps, 1),
-        ("first_sweep", first_sweep, 0),
-        ("num_threads", num_threads or 1, 1),
-    ):
-        if not smallest <= value < 2**32:
-            raise InputError("%s is %s; it must be at least %d and less than 2^32" % (name, value, smallest))
+    _check_range("sweeps", sweeps, 1)
+    _check_range("first_sweep", first_sweep, 0)
+    _check_range("num_threads", num_threads or 1, 1)
     call = _Gibbs(num_visible=weight.shape[0], num_hidden=weight.shape[1], sweeps=sweeps, first_sweep=first_sweep)
     call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
     call.num_threads = num_threads or 0
-    call.instruction_set = -1 if instruction_set is None else INSTRUCTION_SETS.index(instruction_set)
-    call.kept = []
+    call.instruction_set = _instruction_set_number(instruction_set)
+    if softmax_group is not None:
+        call.group_start, call.group_stop = softmax_group
+    call.arrays = []
     _point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
     return call
 
 
-def _group(call, softmax_group):
-    if softmax_group is not None:
-        call.group_start, call.group_stop = softmax_group
+def _check_range(name: str, value: int, smallest: int) -> None:
+    if not smallest <= value < 2**32:
+        raise InputError("%s is %s; it must be at least %d and less than 2^32" % (name, value, smallest))
 
 
-def _clamp(call, clamp, start, start_is_visible):
+def _instruction_set_number(name: str | None) -> int:
+    """What the library calls it; -1, for the best, where it is None."""
+    if name is None:
+        return -1
+    if name not in features()["instruction_sets"]:
+        raise InputError(
+            "instruction set %r is not one of those here, %s" % (name, ", ".join(features()["instruction_sets"]))
+        )
+    return INSTRUCTION_SETS.index(name)
+
+
+def _start(call: _Gibbs, visible: HostArray | None, hidden: HostArray | None) -> HostArray:
+    """A copy of the start; sets `call`'s chains and start_visible."""
+    if (visible is None) == (hidden is None):
+        raise InputError("chains start from the visible or from the hidden layer: give exactly one of them")
+    call.start_visible = hidden is None
+    start, width = (visible, call.num_visible) if call.start_visible else (hidden, call.num_hidden)
+    start = _array("the start", start, np.float32, (None, width), copy=True)
+    call.chains = len(start)
+    return start
+
+
+def _clamp(call: _Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
     """Points `call` to mask and values; returns the start, with the values in it if it is visible."""
-    mask, value = (np.asarray(part) for part in clamp)
+    mask, value = (np.asarray(array) for array in clamp)
     shape = (call.chains, call.num_visible)
-    for name, part in (("mask", mask), ("values", value)):
-        if part.shape not in (shape, shape[1:]):
+    for name, array in (("mask", mask), ("values", value)):
+        if array.shape not in (shape, shape[1:]):
             raise InputError(
-                "the clamp's %s have shape %s; they must be %s or %s" % (name, part.shape, shape[1:], shape)
+                "the clamp's %s have shape %s; they must be %s or %s" % (name, array.shape, shape[1:], shape)
             )
     mask, value = np.broadcast_arrays(mask != 0, value)
     if not np.isin(value[mask], (0, 1)).all():
@@ -296,12 +426,14 @@ def _clamp(call, clamp, start, start_is_visible):
     call.clamp_per_chain = mask.ndim == 2
     mask = np.ascontiguousarray(mask, np.uint8)
     _point(call, clamp=mask, clamp_value=np.ascontiguousarray(value, np.float32))
-    return np.where(mask, value, start).astype(np.float32) if start_is_visible else start
+    return np.where(mask, value, start).astype(np.float32) if call.start_visible else start
 
 
-def _array(name, array, dtype, shape, copy=False):
+def _array(
+    name: str, values: Any, dtype: type[np.generic], shape: tuple[int | None, ...], copy: bool = False
+) -> HostArray:
     """The array in C order with that dtype; InputError unless it has the shape, where None stands for any size."""
-    array = np.asarray(array)
+    array = np.asarray(values)
     if array.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, array.shape)):
         raise InputError(
             "%s has shape %s; it must be (%s)"
@@ -310,14 +442,15 @@ def _array(name, array, dtype, shape, copy=False):
     return np.array(array, dtype, order="C") if copy else np.asarray(array, dtype, order="C")
 
 
-def _point(call, **arrays):
+def _point(call: _Gibbs, **arrays: HostArray | None) -> None:
+    """Points fields of `call` to arrays, and keeps these alive."""
     for name, array in arrays.items():
         if array is not None:
-            call.kept.append(array)
+            call.arrays.append(array)
             setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
 
 
-def _call_library(name, call, what):
+def _call_library(name: str, call: _Gibbs, what: str) -> None:
     if not call.num_threads:
         # Below some ten microseconds a layer and thread, meeting costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
@@ -325,7 +458,7 @@ def _call_library(name, call, what):
     _check(getattr(_library(), "mxnet_rbm_gibbs_" + name)(ctypes.byref(call)), what)
 
 
-def _check(code, what):
+def _check(code: int, what: str) -> None:
     if code == _BAD_SIZE:
         raise InputError("sizes or the number of sweeps are too large for the native Gibbs engine")
     if code == _NO_MEMORY:

@@ -1,4 +1,4 @@
-/* Block Gibbs sampling of the binary RBM on a CPU; __init__.py is its interface, gibbs_kernel.h its heart.
+/* Block Gibbs sampling of the binary RBM on a CPU; __init__.py is its interface, gibbs.h has its structures, gibbs_kernel.inc is its heart.
  *
  * - States are bits, 32 units a word, word-major: words[w * chains + chain].
  * - Weights are copied once a call into panels: the weights of 32 units (a block) to all units of the other layer lie
@@ -12,10 +12,14 @@
  *   next, and hang in a forked child.)
  */
 
+#if !defined __GNUC__ || !(defined __x86_64__ || defined __aarch64__) || !defined __LP64__ || \
+    __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "The native Gibbs engine is for GNU C (gcc, clang) on 64-bit x86 and ARM, little-endian, not Windows."
+#else /* all the rest, so that this is the only error */
+
+#include "gibbs.h"
+
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined __x86_64__ && defined __GLIBC__
@@ -24,125 +28,50 @@ __asm__(".symver exp,exp@GLIBC_2.2.5");
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
 __asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
 #endif
-#if defined __x86_64__ || defined __i386__
+#ifdef __x86_64__
+#include <cpuid.h>
 #include <immintrin.h>
 #define PAUSE() _mm_pause()
 #else
 #define PAUSE() ((void)0)
 #endif
 
-#define INLINE static inline __attribute__((always_inline))
-#define TO_TEXT(x) #x
-#define PRAGMA(x) _Pragma(TO_TEXT(x))
-#define UNROLL(n) PRAGMA(GCC unroll n)
-
-enum {
-    ABI_VERSION = 2, /* changes with any change of struct gibbs or of a function's meaning */
-    BLOCK = 32,      /* units of a word */
-    FEW = 12,        /* up to so many chains, adding rows beats tables */
-    MANY = 192,      /* from so many chains on, larger tables pay */
-    TILE = 1024,     /* chains whose sums (128 bytes each) stay in the second-level cache */
-    TABLE = 4096,    /* floats */
-    SLICE = 64,      /* chains that a thread takes at once where it goes by chains */
-    SPINS = 1000,    /* some ten microseconds */
-    MAX_THREADS = 256,
-};
-
-enum { OK = 0, BAD_SIZE = -1, NO_MEMORY = -2, NOT_BINARY = -3, BAD_ARGUMENT = -4 };
-
-/* All that a call needs; the same fields stand in __init__.py. */
-struct gibbs {
-    int64_t chains, num_visible, num_hidden;
-    int64_t sweeps;          /* anneal: at each beta */
-    int64_t first_sweep;     /* number of the first sweep, which its noise is drawn with */
-    int64_t num_betas;       /* run: 1, or `chains` for one each; anneal: steps + 1 */
-    int64_t start_visible;   /* run: start from `visible`, else from `hidden` */
-    int64_t clamp_per_chain; /* clamp and clamp_value are (chains, num_visible), else (num_visible,) */
-    int64_t finish;          /* anneal: the last beta is the end of the ladder, so no sweep follows */
-    int64_t key[2];
-    int64_t num_threads;
-    int64_t instruction_set;
-    int64_t group_start, group_stop; /* of these visible units exactly one is on; equal where there is no such group */
-    const float *weight, *visible_bias, *hidden_bias, *base; /* base: or NULL */
-    const double *beta;
-    const uint8_t *clamp; /* or NULL */
-    const float *clamp_value;
-    float *visible, *hidden;                         /* in and out; anneal: no hidden */
-    float *visible_probability, *hidden_probability; /* or NULL */
-    double *log_weight;                              /* anneal: added to */
-};
-
-/* Threads that work on one call. */
-struct team {
-    int threads;
-    atomic_int_least64_t claimed; /* parts of the present task */
-    atomic_int arrived;
-    atomic_uint meetings;
-    pthread_mutex_t mutex; /* for `met`, and for the start */
-    pthread_cond_t met;
-};
-
-/* The next part of a task: for (int64_t part; (part = claim(team)) < parts;) ...; meet(team); */
+/* The next chunk of a task: for (int64_t chunk; (chunk = claim(team)) < chunks;) ...; wait_for_team(team); */
 static int64_t claim(struct team *team) { return atomic_fetch_add_explicit(&team->claimed, 1, memory_order_relaxed); }
 
-/* Returns when all threads have come: what they wrote before is seen after. */
-static void meet(struct team *team)
+/* A barrier, which returns when all threads have come: what they wrote before is seen after. */
+static void wait_for_team(struct team *team)
 {
-    const unsigned meetings = atomic_load(&team->meetings);
+    const unsigned generation = atomic_load(&team->generation);
     if (atomic_fetch_add(&team->arrived, 1) + 1 == team->threads) {
         atomic_store(&team->arrived, 0);
         atomic_store(&team->claimed, 0);
         pthread_mutex_lock(&team->mutex);
-        atomic_store(&team->meetings, meetings + 1);
-        pthread_cond_broadcast(&team->met);
+        atomic_store(&team->generation, generation + 1);
+        pthread_cond_broadcast(&team->opened);
         pthread_mutex_unlock(&team->mutex);
         return;
     }
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&team->meetings, memory_order_acquire) != meetings)
+        if (atomic_load_explicit(&team->generation, memory_order_acquire) != generation)
             return;
         PAUSE();
     }
     pthread_mutex_lock(&team->mutex);
-    while (atomic_load(&team->meetings) == meetings)
-        pthread_cond_wait(&team->met, &team->mutex);
+    while (atomic_load(&team->generation) == generation)
+        pthread_cond_wait(&team->opened, &team->mutex);
     pthread_mutex_unlock(&team->mutex);
 }
-
-struct layer {
-    int64_t units, num_words;
-    uint32_t stream;    /* tells the layers' noise apart */
-    float *bias, *base; /* a unit is on with probability sigmoid(base + beta (bias + its weighted sum)) */
-    float *panels;      /* (num_words, 32 x the other layer's num_words, 32) */
-    uint32_t *words;    /* (num_words, chains): the state */
-    uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
-    int held_per_chain;
-    int64_t group_start, group_stop; /* the softmax group */
-    float *group_input;              /* (chains, units of the group): what its softmax is taken of */
-};
-
-struct draw {
-    struct team *team;
-    const struct layer *from, *to;
-    const uint32_t *key;
-    int64_t chains;
-    uint32_t sweep;
-    const float *beta; /* one for all chains or one each */
-    int beta_per_chain;
-    int sample;
-    const float *grey;   /* (chains, units) if `from` is not binary, else NULL */
-    float *probability;  /* (chains, units), or NULL */
-    double *weight;      /* (num_words, chains), or NULL: log weights of a step of annealing */
-    float weight_beta, weight_step;
-};
 
 static int64_t units_of_word(const struct layer *layer, int64_t w)
 {
     return layer->units - w * BLOCK < BLOCK ? layer->units - w * BLOCK : BLOCK;
 }
 
-/* Keeps the inputs of those units of the softmax group that are in this block, for chains first..first + count. */
-static void keep_group_input(const struct draw *d, int64_t block, int64_t first, int64_t count, const float *sums)
+/* Keeps the inputs of those units of the softmax group that are in this block, for chains first..first + count.
+ * It is never inlined, so that it rounds in the same way for every instruction set. */
+static __attribute__((noinline)) void keep_group_input(const struct draw *d, int64_t block, int64_t first,
+                                                       int64_t count, const float *sums)
 {
     const struct layer *to = d->to;
     const int64_t size = to->group_stop - to->group_start;
@@ -156,8 +85,8 @@ static void keep_group_input(const struct draw *d, int64_t block, int64_t first,
                 to->base[i] + d->beta[d->beta_per_chain ? c : 0] * sums[i - block * BLOCK];
 }
 
-#include "gibbs_targets.h" /* half_sweep and noise_of_block for each instruction set */
-#include "gibbs_memory.h"  /* a call's memory: what it takes, packs and gives back */
+#include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
+#include "gibbs_memory.inc"  /* a call's memory: what it takes, packs and gives back */
 
 /* Turns on one unit of the softmax group: where the cumulated softmax passes the group's one uniform number, which is
  * the noise of its first unit. */
@@ -169,27 +98,27 @@ static void draw_group(struct work *work, const struct draw *d)
         const uint32_t keep = to->keep[to->held_per_chain ? block * d->chains + c : block];
         if (!(keep >> start % BLOCK & 1))
             continue; /* clamped, as all of the group is then */
-        float *weight = to->group_input + c * size, largest = weight[0];
+        float *unnormalized = to->group_input + c * size, largest = unnormalized[0];
         double total = 0, sum = 0;
         int32_t noise[BLOCK];
         int64_t on = 0;
         for (int64_t i = 1; i < size; i++)
-            largest = weight[i] > largest ? weight[i] : largest;
+            largest = unnormalized[i] > largest ? unnormalized[i] : largest;
         for (int64_t i = 0; i < size; i++)
-            total += weight[i] = (float)exp(weight[i] - largest);
+            total += unnormalized[i] = (float)exp(unnormalized[i] - largest);
         kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream, noise);
         const double passed = (uint32_t)noise[start % BLOCK] * 0x1p-32 * total;
-        while (on + 1 < size && !((sum += weight[on]) > passed)) /* which ends before units of probability 0 */
+        while (on + 1 < size && !((sum += unnormalized[on]) > passed)) /* which ends before units of probability 0 */
             on++;
         for (int64_t i = 0; i < size; i++) {
             uint32_t *word = to->words + (start + i) / BLOCK * d->chains + c;
             const uint32_t bit = 1u << (start + i) % BLOCK;
             *word = i == on ? *word | bit : *word & ~bit;
             if (d->probability)
-                d->probability[c * to->units + start + i] = (float)(weight[i] / total);
+                d->probability[c * to->units + start + i] = (float)(unnormalized[i] / total);
         }
     }
-    meet(&work->team);
+    wait_for_team(&work->team);
 }
 
 /* Draws layer `to` given the other one. */
@@ -198,7 +127,7 @@ static void draw(struct work *work, struct draw *d, struct layer *to, float *sum
     d->to = to;
     d->from = to == &work->hidden ? &work->visible : &work->hidden;
     kernels[work->instruction_set].half_sweep(d, sums, table);
-    meet(&work->team);
+    wait_for_team(&work->team);
     if (d->sample && to->group_input)
         draw_group(work, d);
 }
@@ -220,7 +149,7 @@ static void run_team(struct work *work, void (*body)(struct work *, float *sums,
     int others = 0;
     work->body = body;
     pthread_mutex_init(&work->team.mutex, NULL);
-    pthread_cond_init(&work->team.met, NULL);
+    pthread_cond_init(&work->team.opened, NULL);
     pthread_mutex_lock(&work->team.mutex);
     while (others + 1 < work->team.threads && !pthread_create(&threads[others], NULL, run_thread, work))
         others++;
@@ -229,7 +158,7 @@ static void run_team(struct work *work, void (*body)(struct work *, float *sums,
     run_thread(work);
     while (others)
         pthread_join(threads[--others], NULL);
-    pthread_cond_destroy(&work->team.met);
+    pthread_cond_destroy(&work->team.opened);
     pthread_mutex_destroy(&work->team.mutex);
 }
 
@@ -239,17 +168,17 @@ static void run_body(struct work *work, float *sums, float *table)
     struct layer *visible = &work->visible, *hidden = &work->hidden;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = work->beta, .beta_per_chain = g->num_betas != 1, .sample = 1};
-    pack_weights(work, g);
+    pack_weight(work, g);
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
     if (g->start_visible) {
         pack_state(work, visible, g->visible, g->chains);
-        d.grey = work->grey ? g->visible : NULL;
+        d.grey_state = work->start_is_grey ? g->visible : NULL;
         draw(work, &d, hidden, sums, table);
-        d.grey = NULL;
+        d.grey_state = NULL;
     } else {
         pack_state(work, hidden, g->hidden, g->chains);
-        if (work->grey)
+        if (work->start_is_grey)
             return;
     }
     for (int64_t sweep = 1; sweep <= g->sweeps; sweep++) {
@@ -270,7 +199,7 @@ int64_t mxnet_rbm_gibbs_run(const struct gibbs *g)
     struct work *work = prepare(g, 1, &error);
     if (!work)
         return error;
-    work->beta = take(work, g->num_betas, sizeof *work->beta);
+    work->beta = allocate(work, g->num_betas, sizeof *work->beta);
     if (!work->beta)
         error = NO_MEMORY;
     else if (g->num_betas != 1 && g->num_betas != g->chains)
@@ -279,9 +208,9 @@ int64_t mxnet_rbm_gibbs_run(const struct gibbs *g)
         for (int64_t i = 0; i < g->num_betas; i++)
             work->beta[i] = (float)g->beta[i];
         run_team(work, run_body);
-        error = work->grey && !g->start_visible ? NOT_BINARY : OK;
+        error = work->start_is_grey && !g->start_visible ? NOT_BINARY : OK;
     }
-    give_back(work);
+    release(work);
     return error;
 }
 
@@ -299,7 +228,7 @@ static void tabulate_visible_steps(struct work *work)
         }
 }
 
-static void add_weights(struct work *work, double step)
+static void add_log_weights(struct work *work, double step)
 {
     const struct gibbs *g = work->g;
     FOR_CHAINS(&work->team, c, g->chains) {
@@ -310,10 +239,10 @@ static void add_weights(struct work *work, double step)
                 visible += work->visible_steps[16 * (8 * w + k) + (word >> 4 * k & 15)];
         }
         for (int64_t w = 0; w < work->hidden.num_words; w++)
-            hidden += work->weights[w * g->chains + c];
+            hidden += work->hidden_log_weight[w * g->chains + c];
         g->log_weight[c] += step * visible + (step < 0 ? -hidden : hidden);
     }
-    meet(&work->team);
+    wait_for_team(&work->team);
 }
 
 static void anneal_body(struct work *work, float *sums, float *table)
@@ -323,23 +252,23 @@ static void anneal_body(struct work *work, float *sums, float *table)
     float beta;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = &beta};
-    pack_weights(work, g);
+    pack_weight(work, g);
     pack_state(work, visible, g->visible, g->chains);
-    if (work->grey)
+    if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
         /* softplus(beta' x) - softplus(beta x) is taken from the smaller beta to the larger. */
         const double step = g->beta[n] - g->beta[n - 1];
-        d.weight_beta = (float)(step < 0 ? g->beta[n] : g->beta[n - 1]);
-        d.weight_step = (float)(step < 0 ? -step : step);
+        d.log_weight_beta = (float)(step < 0 ? g->beta[n] : g->beta[n - 1]);
+        d.log_weight_step = (float)(step < 0 ? -step : step);
         beta = (float)g->beta[n];
         d.sample = n + 1 < g->num_betas || !g->finish;
         for (int64_t sweep = 0; sweep < (d.sample ? g->sweeps : 1); sweep++, d.sweep++) {
-            d.weight = sweep ? NULL : work->weights;
+            d.log_weight = sweep ? NULL : work->hidden_log_weight;
             draw(work, &d, hidden, sums, table);
-            if (d.weight)
-                add_weights(work, step);
-            d.weight = NULL;
+            if (d.log_weight)
+                add_log_weights(work, step);
+            d.log_weight = NULL;
             if (d.sample)
                 draw(work, &d, visible, sums, table);
         }
@@ -353,20 +282,41 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
     struct work *work = prepare(g, g->num_betas > 0 ? g->num_betas : 1, &error);
     if (!work)
         return error;
-    work->weights = take(work, work->hidden.num_words * g->chains, sizeof *work->weights);
-    work->visible_steps = take(work, work->visible.num_words * 8 * 16, sizeof *work->visible_steps);
-    if (!work->weights || !work->visible_steps)
+    work->hidden_log_weight = allocate(work, work->hidden.num_words * g->chains, sizeof *work->hidden_log_weight);
+    work->visible_steps = allocate(work, work->visible.num_words * 8 * 16, sizeof *work->visible_steps);
+    if (!work->hidden_log_weight || !work->visible_steps)
         error = NO_MEMORY;
     else {
         tabulate_visible_steps(work);
         run_team(work, anneal_body);
-        error = work->grey ? NOT_BINARY : OK;
+        error = work->start_is_grey ? NOT_BINARY : OK;
     }
-    give_back(work);
+    release(work);
     return error;
 }
 
-int64_t mxnet_rbm_gibbs_abi(void) { return ABI_VERSION * 1000 + (int64_t)sizeof(struct gibbs); }
+int64_t mxnet_rbm_gibbs_abi(void) { return ABI_VERSION; }
+
+#define MEMBER(name) (((struct gibbs *)0)->name)
+#define TYPE(name)                                                                                      \
+    _Generic(MEMBER(name), int64_t: "int64", float *: "float32 *", const float *: "const float32 *",     \
+        double *: "float64 *", const double *: "const float64 *", const uint8_t *: "const uint8 *")
+#define FIELD(name) {#name, TYPE(name), offsetof(struct gibbs, name), sizeof MEMBER(name)}
+
+const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
+{
+    static const struct gibbs_field fields[] = {
+        FIELD(chains),             FIELD(num_visible),   FIELD(num_hidden),         FIELD(sweeps),
+        FIELD(first_sweep),        FIELD(num_betas),     FIELD(start_visible),      FIELD(clamp_per_chain),
+        FIELD(finish),             FIELD(key_0),         FIELD(key_1),              FIELD(num_threads),
+        FIELD(instruction_set),    FIELD(group_start),   FIELD(group_stop),         FIELD(weight),
+        FIELD(visible_bias),       FIELD(hidden_bias),   FIELD(base),               FIELD(beta),
+        FIELD(clamp),              FIELD(clamp_value),   FIELD(visible),            FIELD(hidden),
+        FIELD(visible_probability), FIELD(hidden_probability), FIELD(log_weight),  {NULL, NULL, 0, 0},
+    };
+    _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field of struct gibbs is missing");
+    return fields;
+}
 
 int64_t mxnet_rbm_gibbs_has(int64_t instruction_set) { return has(instruction_set); }
 
@@ -382,3 +332,5 @@ int64_t mxnet_rbm_gibbs_noise(int64_t instruction_set, const uint32_t *key, uint
 
 /* setuptools links this as a Python module, which finds a place for it; Python never imports it. */
 void *PyInit__mxnet_rbm_native(void) { return NULL; }
+
+#endif
