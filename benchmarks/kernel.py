@@ -2,11 +2,13 @@
 
     python benchmarks/kernel.py [--repeats 15] [--instruction-sets avx2 avx512]
 
-Sweeps of a 784x500 machine, with half of all units on (as at initial weights) and with 14 % / 34 % (as when trained),
+Sweeps of a 784x500 RBM, with half of all units on (as at initial weights) and with 14 % / 34 % (as when trained),
 and annealing. "limit" is a loop, compiled here, that adds rows of a 16 KB array in the first-level cache to
 accumulators in registers: what a table lookup does, and nothing else. "adds" are the kernel's additions to tables and
-from tables; their rate over a whole call, noise and sigmoids included, is given as a share of the limit.
+from tables; their rate over a whole call, noise and sigmoids included, is given as a fraction of the limit.
 """
+
+from __future__ import annotations
 
 import argparse
 import ctypes
@@ -14,6 +16,7 @@ import functools
 import os
 import subprocess
 import tempfile
+from typing import Callable
 
 import numpy as np
 from common import seconds  # first: it puts the checkout on the path
@@ -22,7 +25,7 @@ from common import seconds  # first: it puts the checkout on the path
 from gluon_rbm.backend import native
 
 NUM_VISIBLE, NUM_HIDDEN = 784, 500
-FEW, MANY = 12, 192  # as in gibbs.c
+ROWS_UP_TO, LARGE_TABLES_FROM = 12, 192  # as in gibbs.h
 
 LIMIT = r"""
 typedef float row __attribute__((vector_size(4 * LANES)));
@@ -42,7 +45,7 @@ float run(long rounds)
 LIMIT_FLAGS = {"plain": ["-DLANES=4"], "avx2": ["-DLANES=8", "-mavx2"], "avx512": ["-DLANES=16", "-mavx512f"]}
 
 
-def limit(instruction_set, repeats):
+def limit(instruction_set: str, repeats: int) -> float:
     """Additions a second in one thread, or NaN without a compiler."""
     rounds = 20000
     with tempfile.TemporaryDirectory() as folder:
@@ -69,20 +72,20 @@ def limit(instruction_set, repeats):
             return np.nan
         run = ctypes.CDLL(library).run
         run.argtypes, run.restype = [ctypes.c_long], ctypes.c_float
-        return rounds * 4096 / np.median(seconds(lambda: run(rounds), repeats))
+        return rounds * 4096 / float(np.median(seconds(lambda: run(rounds), repeats)))
 
 
-def additions(chains):
+def additions(chains: int) -> float:
     """Of one sweep: each unit of either layer (padded to 32) takes 2^g / g for its table and 1 / g a chain."""
     pairs = -(-NUM_VISIBLE // 32) * 32 * (-(-NUM_HIDDEN // 32) * 32)
-    if chains <= FEW:
+    if chains <= ROWS_UP_TO:
         return np.nan  # depends on the states
-    per_pair = (16 / 4 + chains / 4) if chains < MANY else (256 + 6 * chains) / 32
+    per_pair = (16 / 4 + chains / 4) if chains < LARGE_TABLES_FROM else (256 + 6 * chains) / 32
     return 2 * pairs * per_pair
 
 
-def machine(visible_on, hidden_on):
-    """A machine whose layers stay near those shares of units on."""
+def machine(visible_on: float, hidden_on: float) -> tuple[np.ndarray, ...]:
+    """Weight and biases of an RBM whose layers stay near those fractions of units on."""
     weight = np.random.default_rng(0).normal(scale=0.01, size=(NUM_VISIBLE, NUM_HIDDEN)).astype(np.float32)
     return weight, *(
         np.full(size, np.log(on / (1 - on)), np.float32)
@@ -90,7 +93,7 @@ def machine(visible_on, hidden_on):
     )
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--instruction-sets", nargs="+", choices=native.INSTRUCTION_SETS)
@@ -103,7 +106,9 @@ def main():
         peak = limit(name, args.repeats)
         print("| %s | limit | | 1 | | | %.1f | |" % (name, peak / 1e9))
 
-        def report(work, on, number, function, adds, name=name, peak=peak):
+        def report(
+            work: str, on: str, number: int, function: Callable, adds: float, name: str = name, peak: float = peak
+        ) -> None:
             times = seconds(function, args.repeats)
             median, least = np.median(times), min(times)
             rate = adds / median
@@ -114,7 +119,7 @@ def main():
             )
 
         for on in ((0.5, 0.5), (0.14, 0.34)):
-            parameters, share = machine(*on), "%.0f %% / %.0f %%" % (100 * on[0], 100 * on[1])
+            parameters, units_on = machine(*on), "%.0f %% / %.0f %%" % (100 * on[0], 100 * on[1])
             for chains, sweeps in ((80, 30), (80, 1), (1, 300), (1000, 3)):
                 hidden = (generator.random((chains, NUM_HIDDEN)) < on[1]).astype(np.float32)
                 for number in threads:
@@ -127,7 +132,9 @@ def main():
                         num_threads=number,
                         instruction_set=name,
                     )
-                    report("%d sweeps, %d chains" % (sweeps, chains), share, number, sweep, sweeps * additions(chains))
+                    report(
+                        "%d sweeps, %d chains" % (sweeps, chains), units_on, number, sweep, sweeps * additions(chains)
+                    )
         parameters, visible = machine(0.5, 0.5), generator.integers(0, 2, size=(1000, NUM_VISIBLE)).astype(np.float32)
         for number in threads:
             anneal = functools.partial(

@@ -10,8 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from gluon_rbm.backend import import_hook
-
-__version__ = "0.1.0"
+from gluon_rbm.backend.version import __version__ as __version__
 
 __all__ = [
     # Gluon blocks and networks

@@ -55,8 +55,8 @@ def imported_names(path):
 
 
 def used_by(module):
-    """The modules of this project that a module imports. (`gluon_rbm.__version__` is there before anything else.)"""
-    names = set(imported_names(SOURCES[module])) - {"gluon_rbm.__version__"}
+    """The modules of this project that a module imports."""
+    names = imported_names(SOURCES[module])
     return {owner for name in names for owner in [name, name.rpartition(".")[0]] if owner in SOURCES} - {"gluon_rbm"}
 
 

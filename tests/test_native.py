@@ -396,7 +396,7 @@ def test_many_small_steps_add_up(instruction_set, seed, generator):
 
 @pytest.mark.parametrize("sweeps", [1, 2])
 def test_annealing_estimates_log_z(instruction_set, seed, generator, sweeps):
-    """E[w] = Z / Z_0, for a ladder so short that it is the annealing that makes it so."""
+    """E[w] = Z / Z_0, for a schedule so short that it is the annealing that makes it so."""
     a, b, w = machine = reference.random_machine(5, 4, generator)
     base = generator.normal(size=5)
     visible = (generator.random((DRAWS, 5)) < reference.sigmoid(base)).astype(float)
@@ -404,9 +404,9 @@ def test_annealing_estimates_log_z(instruction_set, seed, generator, sweeps):
     _, log_weight = native.anneal(
         w, a, b, visible=visible, betas=betas, base=base, sweeps=sweeps, key=[seed], instruction_set=instruction_set
     )
-    weight = np.exp(log_weight)
+    importance_weight = np.exp(log_weight)
     exact = np.exp(reference.log_z(*machine) - np.logaddexp(0, base).sum() - 4 * np.log(2))
-    assert abs(weight.mean() - exact) < 5 * weight.std() / np.sqrt(DRAWS)
+    assert abs(importance_weight.mean() - exact) < 5 * importance_weight.std() / np.sqrt(DRAWS)
 
 
 def test_annealing_in_parts(instruction_set, seed, generator):
@@ -528,6 +528,52 @@ def test_the_library_refuses_sizes_that_overflow_first(sizes):
         code = function(native.ctypes.byref(call))
         with pytest.raises((InputError, MemoryError)):
             native._check(code, "")
+
+
+def swapped(fields):
+    """Two fields of one type in each other's place."""
+    fields[15:17] = fields[16], fields[15]
+
+
+def retyped(fields):
+    """As many bytes, but single numbers for double ones."""
+    fields[19] = (fields[19][0], native._ConstFloat32s)
+
+
+def writable(fields):
+    fields[15] = (fields[15][0], native._Float32s)
+
+
+def shortened(fields):
+    del fields[-1]
+
+
+def lengthened(fields):
+    fields.append(("more", native._Int64))
+
+
+@pytest.mark.parametrize(
+    "change, difference",
+    [
+        (swapped, "it has const float32 * weight: bytes 120 to 128 where const float32 * visible_bias: bytes 120 to"),
+        (retyped, "it has const float64 * beta: bytes 152 to 160 where const float32 * beta"),
+        (writable, "it has const float32 * weight: bytes 120 to 128 where float32 * weight"),
+        (shortened, "it has float64 * log_weight: bytes 208 to 216 where nothing is expected"),
+        (lengthened, "it has nothing where int64 more: bytes 216 to 224 is expected"),
+    ],
+)
+def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):
+    fields = list(native._Gibbs._fields_)
+    change(fields)
+    monkeypatch.setattr(native, "_Gibbs", type("_Gibbs", (native.ctypes.Structure,), {"_fields_": fields}))
+    library, reason = native._load.__wrapped__()
+    assert library is None and reason.startswith(native.path() + " is of another version (" + difference)
+
+
+def test_a_library_of_another_version_is_refused(monkeypatch):
+    monkeypatch.setattr(native, "_ABI_VERSION", native._ABI_VERSION + 1)
+    library, reason = native._load.__wrapped__()
+    assert library is None and reason.endswith("is of another version; install the distribution again")
 
 
 def test_inputs_are_left_alone(seed, generator):

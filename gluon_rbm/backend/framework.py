@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gluon_rbm import __version__
 from gluon_rbm.backend import import_hook, shutdown
+from gluon_rbm.backend.version import __version__
 from gluon_rbm.backend.wheels import cuda_libraries, installed_wheels
 
 __all__ = [

@@ -11,8 +11,8 @@ from typing import Any
 import jinja2
 import markupsafe
 
-import gluon_rbm
 from gluon_rbm.backend.files import check_writable, write_whole
+from gluon_rbm.backend.version import __version__
 from gluon_rbm.cli import run_pictures, run_summary
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.errors import InputError, one_line
@@ -50,7 +50,7 @@ def run(args: Namespace) -> None:
     page = _template().render(
         title=os.path.basename(os.path.abspath(folder)),
         folder=folder,
-        version=gluon_rbm.__version__,
+        version=__version__,
         sections=[_section(path) for path in [folder, *layers]],
     )
     with write_whole(output, "--output") as temporary, open(temporary, "wb") as file:

@@ -169,8 +169,8 @@ def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArra
 def _whitened(train: HostArray, test: HostArray, count: int, seed: int) -> tuple[HostArray, HostArray, float]:
     """The first principal components of features, each divided by the root of its variance and their mean variance.
 
-    What they all agree on, such as how bright an image is, weighs less then. Also returns the fraction of the variance
-    that they keep.
+    What they all agree on, such as how bright an image is, weighs less then. Returns the components of training and
+    test images, and the fraction of the variance that they keep.
     """
     from sklearn.decomposition import PCA
 

@@ -131,15 +131,22 @@ def _load() -> tuple[ctypes.CDLL | None, str | None]:
 
 def _layout(structure: type[ctypes.Structure]) -> list[str]:
     """One line for each field of a structure of `_TYPE_NAMES`, in their order in memory."""
-    fields = [(getattr(structure, name), _TYPE_NAMES[kind], name) for name, kind in structure._fields_]  # pyright: ignore[reportAssignmentType] (a bit field has three)
-    return ["%s %s: bytes %d to %d" % (kind, name, f.offset, f.offset + f.size) for f, kind, name in fields]
+    lines = []
+    for name, kind, *_ in structure._fields_:
+        field = getattr(structure, name)
+        lines.append(_field_line(_TYPE_NAMES[kind], name, field.offset, field.size))
+    return lines
 
 
 def _library_layout(library: ctypes.CDLL) -> list[str]:
     """The same of struct gibbs as the compiler laid it out."""
     table = library.mxnet_rbm_gibbs_fields()
     fields = itertools.takewhile(lambda field: field.name, (table[i] for i in itertools.count()))
-    return ["%s %s: bytes %d to %d" % (f.type.decode(), f.name.decode(), f.offset, f.offset + f.size) for f in fields]
+    return [_field_line(field.type.decode(), field.name.decode(), field.offset, field.size) for field in fields]
+
+
+def _field_line(kind: str, name: str, offset: int, size: int) -> str:
+    return "%s %s: bytes %d to %d" % (kind, name, offset, offset + size)
 
 
 def _layout_difference(theirs: list[str], ours: list[str]) -> str | None:

@@ -1,4 +1,5 @@
-/* Block Gibbs sampling of the binary RBM on a CPU; __init__.py is its interface, gibbs.h has its structures, gibbs_kernel.inc is its heart.
+/* Block Gibbs sampling of the binary RBM on a CPU. __init__.py is its interface; gibbs.h holds the structures,
+ * gibbs_kernel.inc the computation, gibbs_targets.inc its instruction sets, gibbs_memory.inc a call's memory.
  *
  * - States are bits, 32 units a word, word-major: words[w * chains + chain].
  * - Weights are copied once a call into panels: the weights of 32 units (a block) to all units of the other layer lie
@@ -86,7 +87,7 @@ static __attribute__((noinline)) void keep_group_input(const struct draw *d, int
 }
 
 #include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
-#include "gibbs_memory.inc"  /* a call's memory: what it takes, packs and gives back */
+#include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
 
 /* Turns on one unit of the softmax group: where the cumulated softmax passes the group's one uniform number, which is
  * the noise of its first unit. */
@@ -106,7 +107,8 @@ static void draw_group(struct work *work, const struct draw *d)
             largest = unnormalized[i] > largest ? unnormalized[i] : largest;
         for (int64_t i = 0; i < size; i++)
             total += unnormalized[i] = (float)exp(unnormalized[i] - largest);
-        kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream, noise);
+        kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream,
+                                                      noise);
         const double passed = (uint32_t)noise[start % BLOCK] * 0x1p-32 * total;
         while (on + 1 < size && !((sum += unnormalized[on]) > passed)) /* which ends before units of probability 0 */
             on++;
@@ -298,23 +300,22 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
 int64_t mxnet_rbm_gibbs_abi(void) { return ABI_VERSION; }
 
 #define MEMBER(name) (((struct gibbs *)0)->name)
-#define TYPE(name)                                                                                      \
-    _Generic(MEMBER(name), int64_t: "int64", float *: "float32 *", const float *: "const float32 *",     \
+#define TYPE(name)                                                                                   \
+    _Generic(MEMBER(name), int64_t: "int64", float *: "float32 *", const float *: "const float32 *", \
         double *: "float64 *", const double *: "const float64 *", const uint8_t *: "const uint8 *")
 #define FIELD(name) {#name, TYPE(name), offsetof(struct gibbs, name), sizeof MEMBER(name)}
 
 const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
 {
     static const struct gibbs_field fields[] = {
-        FIELD(chains),             FIELD(num_visible),   FIELD(num_hidden),         FIELD(sweeps),
-        FIELD(first_sweep),        FIELD(num_betas),     FIELD(start_visible),      FIELD(clamp_per_chain),
-        FIELD(finish),             FIELD(key_0),         FIELD(key_1),              FIELD(num_threads),
-        FIELD(instruction_set),    FIELD(group_start),   FIELD(group_stop),         FIELD(weight),
-        FIELD(visible_bias),       FIELD(hidden_bias),   FIELD(base),               FIELD(beta),
-        FIELD(clamp),              FIELD(clamp_value),   FIELD(visible),            FIELD(hidden),
-        FIELD(visible_probability), FIELD(hidden_probability), FIELD(log_weight),  {NULL, NULL, 0, 0},
+        FIELD(chains), FIELD(num_visible), FIELD(num_hidden), FIELD(sweeps), FIELD(first_sweep), FIELD(num_betas),
+        FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(num_threads),
+        FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight), FIELD(visible_bias),
+        FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value), FIELD(visible), FIELD(hidden),
+        FIELD(visible_probability), FIELD(hidden_probability), FIELD(log_weight),
+        {NULL, NULL, 0, 0},
     };
-    _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field of struct gibbs is missing");
+    _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field is missing above");
     return fields;
 }
 

@@ -81,11 +81,11 @@ struct team {
 
 struct layer {
     int64_t units, num_words;
-    uint32_t stream;                /* tells the layers' noise apart */
-    float *bias, *base;             /* a unit is on with probability sigmoid(base + beta (bias + its weighted sum)) */
-    float *panels;                  /* the interaction weights, (num_words, 32 x the other layer's num_words, 32) */
-    uint32_t *words;                /* (num_words, chains): the state */
-    uint32_t *keep, *set;           /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
+    uint32_t stream;      /* tells the layers' noise apart */
+    float *bias, *base;   /* a unit is on with probability sigmoid(base + beta (bias + its weighted sum)) */
+    float *panels;        /* the interaction weights, (num_words, 32 x the other layer's num_words, 32) */
+    uint32_t *words;      /* (num_words, chains): the state */
+    uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
     int held_per_chain;
     int64_t group_start, group_stop; /* the softmax group */
     float *group_input;              /* (chains, units of the group): what its softmax is taken of */
@@ -116,9 +116,9 @@ struct work {
     struct layer visible, hidden;
     uint32_t key[2];
     int64_t instruction_set;
-    float *beta;                /* as float, for run */
-    double *hidden_log_weight;  /* (num_words, chains), for anneal: of each block of hidden units */
-    double *visible_steps;      /* for anneal: sums of a - base over the units of each value of each 4 bits of a state */
+    float *beta;               /* as float, for run */
+    double *hidden_log_weight; /* (num_words, chains), for anneal: of each block of hidden units */
+    double *visible_steps;     /* for anneal: sums of a - base over the units of each value of each 4 bits of a state */
     float *sums[MAX_THREADS], *tables[MAX_THREADS];
     atomic_int start_is_grey; /* some value is neither 0 nor 1 */
     void *allocations[24 + 2 * MAX_THREADS];

@@ -1,0 +1,130 @@
+"""How the polynomials of the native Gibbs engine were made, and how far off they are.
+
+    python benchmarks/polynomials.py
+
+Each polynomial is the Chebyshev series of its function over an interval, cut off at a degree, which is close to the
+best polynomial of that degree (Trefethen, Approximation Theory and Approximation Practice, 2013). Its coefficients are
+rounded to float32. The table sets them beside those in gibbs_kernel.inc; the exit status is 1 where any differs. Below
+it stand the largest relative errors of what the kernel computes with them, without rounding (float64) and with it
+(float32).
+
+e^y = 2^n e^r, where r = y - n log 2, takes log 2 in two parts as Cody & Waite do (Software Manual for the Elementary
+Functions, 1980): 355/512, of which any multiple that occurs is exact, and the rest. The parts are those of Cephes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# isort: split
+from gluon_rbm.backend import native
+
+KERNEL = Path(native.__file__).parent / "gibbs_kernel.inc"
+
+
+class Fit(NamedTuple):
+    """A polynomial of the kernel."""
+
+    what: str
+    series: Polynomial  #: the function by its power series, with terms enough for float64
+    interval: tuple[float, float]
+    degree: int
+
+
+FITS = (
+    # |r| <= log(2) / 2 = 0.3466, and a little more where rounding chose the other integer.
+    Fit(
+        "(e^r - 1 - r) / r^2",
+        Polynomial([1 / math.factorial(k + 2) for k in range(20)]),
+        (-0.3475, 0.3475),
+        4,
+    ),
+    # z = t / (2 + t) for t in (-1/2, 0], and so s = z^2 <= 1/9. (The function is 0 / 0 at 0, which the fit left out.)
+    Fit(
+        "(atanh(z) - z) / z^3, s = z^2",
+        Polynomial([1 / (2 * k + 3) for k in range(40)]),
+        (1e-6, 1 / 9),
+        3,
+    ),
+)
+
+
+def coefficients(fit: Fit) -> np.ndarray:
+    """The polynomial's coefficients, float32, that of the constant first."""
+    series = Chebyshev.interpolate(fit.series, 32, domain=list(fit.interval))
+    return series.truncate(fit.degree + 1).convert(kind=Polynomial).coef.astype(np.float32)
+
+
+def kernel_coefficients() -> list[np.ndarray]:
+    """What gibbs_kernel.inc has: the highest two in `q = x * A + B;`, then one in each `q = q * x + C;`."""
+    found: list[list[str]] = []
+    for first, second, next_one in re.findall(
+        r"q = [rs] \* ([\d.]+)f \+ ([\d.]+)f;|q = q \* [rs] \+ ([\d.]+)f;", KERNEL.read_text()
+    ):
+        if first:
+            found.append([first, second])
+        else:
+            found[-1].append(next_one)
+    return [np.array(polynomial[::-1], np.float32) for polynomial in found]
+
+
+def kernel_constant(pattern: str) -> np.float32:
+    """The one constant of gibbs_kernel.inc that the pattern's group finds."""
+    (constant,) = re.findall(pattern, KERNEL.read_text())
+    return np.float32(constant)
+
+
+def horner(polynomial: np.ndarray, x: np.ndarray) -> np.ndarray:
+    value = np.zeros_like(x)
+    for coefficient in polynomial[::-1].astype(x.dtype):
+        value = value * x + coefficient
+    return value
+
+
+def errors(kind: type[np.floating]) -> tuple[float, float]:
+    """The largest relative errors of e^r - 1 and of atanh(z) as the kernel computes them (without FMA) in that type."""
+    exponential, arctangent = kernel_coefficients()
+    half = np.linspace(0, math.log(2) / 2, 1000001)[1:]
+    r = np.concatenate([-half[::-1], half]).astype(kind)
+    z = np.linspace(0, 1 / 3, 1000001)[1:].astype(kind)
+    s = z * z
+    results = (horner(exponential, r) * (r * r) + r, (z * s) * horner(arctangent, s) + z)
+    exact = (np.expm1(r.astype(float)), np.arctanh(z.astype(float)))
+    largest = [float(np.abs(result / true - 1).max()) for result, true in zip(results, exact)]
+    return largest[0], largest[1]
+
+
+def main() -> int:
+    rows = [
+        (fit.what, "x^%d" % power, derived, used)
+        for fit, kernel in zip(FITS, kernel_coefficients())
+        for power, (derived, used) in enumerate(zip(coefficients(fit), kernel))
+    ]
+    high = kernel_constant(r"\(y - n \* ([\d.]+)f\)")
+    rows += [
+        ("log2(e)", "", np.float32(1 / math.log(2)), kernel_constant(r"y \* ([\d.]+)f \+ round")),
+        ("log 2, high part", "", np.float32(355 / 512), high),
+        ("high part - log 2", "", np.float32(355 / 512 - math.log(2)), kernel_constant(r"\+ n \* ([\d.e-]+)f;")),
+    ]
+    print("| of | coefficient | derived | gibbs_kernel.inc |")
+    print("| --- | --- | --- | --- |")
+    for what, power, derived, used in rows:
+        print("| %s | %s | %.9g | %.9g%s |" % (what, power, derived, used, "" if derived == used else " DIFFERS"))
+    print("\n| largest relative error | e^r - 1 | atanh(z) |")
+    print("| --- | --- | --- |")
+    for name, kind in (("of the polynomial", np.float64), ("in float32", np.float32)):
+        print("| %s | %.1e | %.1e |" % (name, *errors(kind)))
+    return int(any(derived != used for _, _, derived, used in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
