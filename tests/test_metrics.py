@@ -150,6 +150,7 @@ def test_fit_with_stock_callbacks(tmp_path, seed, caplog, auto_engine, contexts)
         assert set(np.unique(executor.aux_dict["aux_visible_layer_sample"].asnumpy())) <= {0, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Optimizer created manually")
 def test_two_devices_fit_as_well_as_one(generator):
     """Exact log-likelihoods of four images after training, over 10 seeds each: equal within 4.5 standard errors."""

@@ -93,6 +93,7 @@ def test_samples_at_other_temperatures(ctx, engine, seed, generator):
         reference.assert_drawn_from(half, reference.joint(*machine, beta, base).ravel())
 
 
+@pytest.mark.slow
 def test_tempering_and_annealing_cross_to_modes_that_plain_chains_do_not(ctx, engine, seed):
     exact = reference.joint(*TWO_MODES).sum(axis=1)
     assert exact[0] + exact[-1] > 0.8 and 0.2 < exact[-1] < 0.8

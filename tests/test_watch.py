@@ -123,6 +123,7 @@ def test_filters_and_chains_are_those_of_the_machine(tmp_path):
     np.testing.assert_allclose(found, 0.5 + strongest / (2 * np.abs(weight).max()), atol=0.51 / 255)
 
 
+@pytest.mark.slow
 def test_a_run_with_labels(tmp_path):
     labels = ["--dataset", "digits", "--labels", "--num-epoch", "2", "--monitor-every", "2", "--tensorboard"]
     assert run(tmp_path / "generative", *labels) == 0
@@ -133,6 +134,7 @@ def test_a_run_with_labels(tmp_path):
     assert "pictures/chains" not in shown(tmp_path / "discriminative")  # nothing draws them
 
 
+@pytest.mark.slow
 def test_the_score_of_the_test_images_that_comes_last(tmp_path):
     arguments = ["--dataset", "digits", "--held-out", "200", "--early-stopping", "1", "--num-epoch", "20"]
     assert run(tmp_path, *arguments, "--learning-rate", "30", "--tensorboard") == 0
@@ -181,6 +183,7 @@ def test_watching_changes_nothing(tmp_path, name):
     assert not (tmp_path / "not" / tensorboard.FOLDER).exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
     """Killed when an epoch was shown and not yet in the checkpoint, and then when it was."""
     assert run(tmp_path / "whole", "--num-epoch", "4", "--tensorboard") == 0
