@@ -103,6 +103,7 @@ def test_makes_distutils_and_numpy_aliases_there_for_mxnet(tmp_path):
     assert done.stdout == "fake\n", done.stderr
 
 
+@pytest.mark.slow
 def test_import_is_silent_even_where_warnings_are_errors():
     code = "from gluon_rbm.backend.framework import mx; mx.nd.ones((1,)).wait_to_read()"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)

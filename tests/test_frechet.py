@@ -109,6 +109,7 @@ def test_what_cannot_be_compared(first, second, message):
         frechet.distance(first, second)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_repetitions(generator):
     """Over 300 pairs of samples: their scatter, against the root of the mean squared jackknife error."""
     deviations, estimates, errors = np.array([1.0, 2.0, 0.5]), [], []
@@ -188,6 +189,7 @@ def test_a_network_needs_labels_of_two_classes():
             frechet.train_network(replace(digits, train_labels=labels), seed=0)
 
 
+@pytest.mark.slow
 def test_the_default_network(digits, perceptron):
     """It knows the digits; its features are those that its own last layer classifies by; a seed fixes it."""
     assert perceptron.accuracy > 0.85

@@ -124,6 +124,7 @@ def learn(machine, data, generator, epochs, batch_size, rate):
             trainer.step(1)
 
 
+@pytest.mark.slow
 def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
     """PCD from the samples of a machine: the likelihood of others comes near that of the machine itself."""
     data, others = teacher.draw(5000, generator), teacher.draw(5000, generator)
@@ -157,6 +158,7 @@ def digits():
     return (train[:, used] - mean) / deviation, (test[:, used] - mean) / deviation
 
 
+@pytest.mark.slow
 def test_it_learns_standardised_digits(digits, generator):
     """The exact likelihood grows beyond that of unit variance around the mean; reconstructions beat the mean."""
     train, test = digits

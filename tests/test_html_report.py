@@ -240,6 +240,7 @@ def test_files_that_never_end(capsys, run, name, content):
         make(run)  # what is no file is no report
 
 
+@pytest.mark.slow
 def test_pictures_that_are_none(capsys, run, tmp_path):
     (run / "a.png").mkdir()
     (run / "b.png").symlink_to(tmp_path / "nowhere")

@@ -90,7 +90,7 @@ def test_a_file_of_another_kind_is_no_state_and_stays(likelihood, model, tmp_pat
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("start", ["exact", "chains"])
+@pytest.mark.parametrize("start", ["exact", pytest.param("chains", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("schedule", ["linear", "adaptive"])
 def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, start, schedule):
     file, settings = tmp_path / "report.json", ("--schedule", schedule, "--reverse-start", start)
@@ -129,6 +129,7 @@ def test_too_few_chains_for_an_interval(likelihood, model):
     assert "NOT CONVERGED: forward: only 1 chains, too few for an interval" in text
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tmp_path):
     steps = 30000 if native.available() else 600  # half a second a climb
     arguments = [model, *BARS, *AIS, "--reverse-start", "chains", "--distributions", steps, "--chains", 10]

@@ -122,6 +122,7 @@ def test_another_model_is_refused(run, tmp_path):
     assert status == 2 and errors.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_means_over_squares_and_whitened_components(run, machines, model):
     status, _, errors = run(model, *DIGITS, "--pool", 2, "--components", 20, "--kernels", "rbf")
     assert (status, errors) == (0, "")
