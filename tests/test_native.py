@@ -12,6 +12,7 @@ import reference
 from scipy import stats
 
 from gluon_rbm.backend import native
+from gluon_rbm.backend.native import binding
 from gluon_rbm.errors import InputError
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
@@ -340,11 +341,11 @@ def test_philox(instruction_set, counter, key, answer):
     assert philox(key, counter) == answer
     words = np.empty(32, np.uint32)
     block, q = divmod(counter[0], 8)
-    code = native._library().mxnet_rbm_gibbs_noise(
-        native.ctypes.c_int64(native.INSTRUCTION_SETS.index(instruction_set)),
-        (native.ctypes.c_uint32 * 2)(*key),
-        *map(native.ctypes.c_uint32, (block, *counter[1:])),
-        words.ctypes.data_as(native.ctypes.c_void_p),
+    code = binding.library().mxnet_rbm_gibbs_noise(
+        binding.ctypes.c_int64(native.INSTRUCTION_SETS.index(instruction_set)),
+        (binding.ctypes.c_uint32 * 2)(*key),
+        *map(binding.ctypes.c_uint32, (block, *counter[1:])),
+        words.ctypes.data_as(binding.ctypes.c_void_p),
     )
     assert code == 0
     assert tuple(words[[2 * q, 2 * q + 1, 16 + 2 * q, 17 + 2 * q]]) == answer
@@ -522,12 +523,12 @@ def test_errors(monkeypatch):
     ],
 )
 def test_the_library_refuses_sizes_that_overflow_first(sizes):
-    call = native._Gibbs(**dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes))
-    library = native._library()
-    for function in (library.mxnet_rbm_gibbs_run, library.mxnet_rbm_gibbs_anneal):
-        code = function(native.ctypes.byref(call))
+    call = binding.Gibbs(**dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes))
+    loaded = binding.library()
+    for function in (loaded.mxnet_rbm_gibbs_run, loaded.mxnet_rbm_gibbs_anneal):
+        code = function(binding.ctypes.byref(call))
         with pytest.raises((InputError, MemoryError)):
-            native._check(code, "")
+            binding.check(code, "")
 
 
 def swapped(fields):
@@ -537,11 +538,11 @@ def swapped(fields):
 
 def retyped(fields):
     """As many bytes, but single numbers for double ones."""
-    fields[19] = (fields[19][0], native._ConstFloat32s)
+    fields[19] = (fields[19][0], binding._ConstFloat32s)
 
 
 def writable(fields):
-    fields[15] = (fields[15][0], native._Float32s)
+    fields[15] = (fields[15][0], binding._Float32s)
 
 
 def shortened(fields):
@@ -549,7 +550,7 @@ def shortened(fields):
 
 
 def lengthened(fields):
-    fields.append(("more", native._Int64))
+    fields.append(("more", binding._Int64))
 
 
 @pytest.mark.parametrize(
@@ -563,17 +564,17 @@ def lengthened(fields):
     ],
 )
 def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):
-    fields = list(native._Gibbs._fields_)
+    fields = list(binding.Gibbs._fields_)
     change(fields)
-    monkeypatch.setattr(native, "_Gibbs", type("_Gibbs", (native.ctypes.Structure,), {"_fields_": fields}))
-    library, reason = native._load.__wrapped__()
-    assert library is None and reason.startswith(native.path() + " is of another version (" + difference)
+    monkeypatch.setattr(binding, "Gibbs", type("_Gibbs", (binding.ctypes.Structure,), {"_fields_": fields}))
+    loaded, reason = binding.load.__wrapped__()
+    assert loaded is None and reason.startswith(native.path() + " is of another version (" + difference)
 
 
 def test_a_library_of_another_version_is_refused(monkeypatch):
-    monkeypatch.setattr(native, "_ABI_VERSION", native._ABI_VERSION + 1)
-    library, reason = native._load.__wrapped__()
-    assert library is None and reason.endswith("is of another version; install the distribution again")
+    monkeypatch.setattr(binding, "ABI_VERSION", binding.ABI_VERSION + 1)
+    loaded, reason = binding.load.__wrapped__()
+    assert loaded is None and reason.endswith("is of another version; install the distribution again")
 
 
 def test_inputs_are_left_alone(seed, generator):

@@ -1,195 +1,31 @@
 """The native engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling and annealing on a CPU, over NumPy arrays.
 
-It computes in float32. The library is built by setup.py from gibbs.c where there is a compiler, and lies next to the
-package under a name of its own, so that a checkout on `sys.path` does not hide the library of the installed
-distribution. `available()` says whether it is there. Nothing here needs MXNet. Calls release the GIL.
+It computes in float32. `available()` says whether the library is there. Nothing here needs MXNet. Calls release the
+GIL.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import importlib.util
-import itertools
-import os
 from typing import Any, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend.native.binding import (
+    INSTRUCTION_SETS,
+    Availability,
+    Gibbs,
+    available,
+    check,
+    default_num_threads,
+    features,
+    library,
+    path,
+)
 from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
 from gluon_rbm.errors import InputError
 
 __all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
-
-INSTRUCTION_SETS = ("plain", "avx2", "avx512")
-
-_LIBRARY = "_mxnet_rbm_native"
-_ABI_VERSION = 3  # as in gibbs.h
-_OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
-
-
-def _pointer(name: str) -> type[ctypes.c_void_p]:
-    """Make a type of pointers; ctypes checks none of them, so they serve to tell a structure's fields apart."""
-    return type(name, (ctypes.c_void_p,), {})
-
-
-_Int64 = ctypes.c_int64
-_ConstUint8s = _pointer("_ConstUint8s")
-_ConstFloat32s = _pointer("_ConstFloat32s")
-_Float32s = _pointer("_Float32s")
-_ConstFloat64s = _pointer("_ConstFloat64s")
-_Float64s = _pointer("_Float64s")
-_TYPE_NAMES = {  # as in gibbs.c
-    _Int64: "int64",
-    _ConstUint8s: "const uint8 *",
-    _ConstFloat32s: "const float32 *",
-    _Float32s: "float32 *",
-    _ConstFloat64s: "const float64 *",
-    _Float64s: "float64 *",
-}
-
-
-class _Gibbs(ctypes.Structure):
-    """struct gibbs of gibbs.h, where the fields are described."""
-
-    _fields_ = [
-        ("chains", _Int64),
-        ("num_visible", _Int64),
-        ("num_hidden", _Int64),
-        ("sweeps", _Int64),
-        ("first_sweep", _Int64),
-        ("num_betas", _Int64),
-        ("start_visible", _Int64),
-        ("clamp_per_chain", _Int64),
-        ("finish", _Int64),
-        ("key_0", _Int64),
-        ("key_1", _Int64),
-        ("num_threads", _Int64),
-        ("instruction_set", _Int64),
-        ("group_start", _Int64),
-        ("group_stop", _Int64),
-        ("weight", _ConstFloat32s),
-        ("visible_bias", _ConstFloat32s),
-        ("hidden_bias", _ConstFloat32s),
-        ("base", _ConstFloat32s),
-        ("beta", _ConstFloat64s),
-        ("clamp", _ConstUint8s),
-        ("clamp_value", _ConstFloat32s),
-        ("visible", _Float32s),
-        ("hidden", _Float32s),
-        ("visible_probability", _Float32s),
-        ("hidden_probability", _Float32s),
-        ("log_weight", _Float64s),
-    ]
-
-
-class _Field(ctypes.Structure):
-    """struct gibbs_field of gibbs.h: what the library says of a field of struct gibbs."""
-
-    _fields_ = [
-        ("name", ctypes.c_char_p),
-        ("type", ctypes.c_char_p),
-        ("offset", ctypes.c_int64),
-        ("size", ctypes.c_int64),
-    ]
-
-
-class Availability:
-    """True where the native engine can be used; otherwise `reason` says why not."""
-
-    def __init__(self, reason: str | None = None) -> None:
-        self.reason = reason
-
-    def __bool__(self) -> bool:
-        return self.reason is None
-
-    def __repr__(self) -> str:
-        return "available" if self.reason is None else "not available: " + self.reason
-
-
-@functools.lru_cache(maxsize=None)
-def _load() -> tuple[ctypes.CDLL | None, str | None]:
-    """The library and None, or None and the reason."""
-    origin = path()
-    if not origin:
-        return None, "it is not built; install the distribution from source where there is a C compiler"
-    try:
-        library = ctypes.CDLL(origin)
-        if library.mxnet_rbm_gibbs_abi() != _ABI_VERSION:
-            return None, "%s is of another version; install the distribution again" % origin
-        for name in ("has", "noise", "run", "anneal"):
-            getattr(library, "mxnet_rbm_gibbs_" + name).restype = ctypes.c_int64
-        library.mxnet_rbm_gibbs_has.argtypes = [ctypes.c_int64]
-        library.mxnet_rbm_gibbs_fields.restype = ctypes.POINTER(_Field)
-    except (OSError, AttributeError) as error:
-        return None, "%s cannot be loaded: %s" % (origin, error)
-    difference = _layout_difference(_library_layout(library), _layout(_Gibbs))
-    if difference:
-        return None, "%s is of another version (%s); install the distribution again" % (origin, difference)
-    return library, None
-
-
-def _layout(structure: type[ctypes.Structure]) -> list[str]:
-    """One line for each field of a structure of `_TYPE_NAMES`, in their order in memory."""
-    lines = []
-    for name, kind, *_ in structure._fields_:
-        field = getattr(structure, name)
-        lines.append(_field_line(_TYPE_NAMES[kind], name, field.offset, field.size))
-    return lines
-
-
-def _library_layout(library: ctypes.CDLL) -> list[str]:
-    """The same of struct gibbs as the compiler laid it out."""
-    table = library.mxnet_rbm_gibbs_fields()
-    fields = itertools.takewhile(lambda field: field.name, (table[i] for i in itertools.count()))
-    return [_field_line(field.type.decode(), field.name.decode(), field.offset, field.size) for field in fields]
-
-
-def _field_line(kind: str, name: str, offset: int, size: int) -> str:
-    return "%s %s: bytes %d to %d" % (kind, name, offset, offset + size)
-
-
-def _layout_difference(theirs: list[str], ours: list[str]) -> str | None:
-    """The first field that differs between the library and this module, in words; None where none does."""
-    for left, right in itertools.zip_longest(theirs, ours, fillvalue="nothing"):
-        if left != right:
-            return "it has %s where %s is expected" % (left, right)
-    return None
-
-
-def available() -> Availability:
-    """Whether the library is built, of this version and loads: an `Availability`."""
-    return Availability(_load()[1])
-
-
-def path() -> str | None:
-    """The file of the library; None where there is none."""
-    spec = importlib.util.find_spec(_LIBRARY)
-    return spec.origin if spec else None
-
-
-def _library() -> ctypes.CDLL:
-    library, reason = _load()
-    if library is None:
-        raise InputError("the native Gibbs engine is not available: %s" % reason)
-    return library
-
-
-def features() -> dict[str, Any]:
-    """What the library uses here: instruction_sets (worst first; the last is used) and threads."""
-    library = _library()
-    return {
-        "instruction_sets": [name for i, name in enumerate(INSTRUCTION_SETS) if library.mxnet_rbm_gibbs_has(i)],
-        "threads": _num_threads(),
-    }
-
-
-def _num_threads() -> int:
-    """OMP_NUM_THREADS, which MXNet obeys too, else the processors of this process."""
-    number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if number.isdigit() and int(number) > 0:
-        return int(number)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(
@@ -371,8 +207,8 @@ def _new_call(
     first_sweep: int,
     num_threads: int | None,
     instruction_set: str | None,
-) -> _Gibbs:
-    """A `_Gibbs` with what both functions share. It keeps the arrays that it points to alive."""
+) -> Gibbs:
+    """A `Gibbs` with what both functions share. It keeps the arrays that it points to alive."""
     weight = _array("weight", weight, np.float32, (None, None))
     visible_bias = _array("visible_bias", visible_bias, np.float32, weight.shape[:1])
     hidden_bias = _array("hidden_bias", hidden_bias, np.float32, weight.shape[1:])
@@ -380,7 +216,7 @@ def _new_call(
     _check_range("sweeps", sweeps, 1)
     _check_range("first_sweep", first_sweep, 0)
     _check_range("num_threads", num_threads or 1, 1)
-    call = _Gibbs(num_visible=weight.shape[0], num_hidden=weight.shape[1], sweeps=sweeps, first_sweep=first_sweep)
+    call = Gibbs(num_visible=weight.shape[0], num_hidden=weight.shape[1], sweeps=sweeps, first_sweep=first_sweep)
     call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
     call.num_threads = num_threads or 0
     call.instruction_set = _instruction_set_number(instruction_set)
@@ -407,7 +243,7 @@ def _instruction_set_number(name: str | None) -> int:
     return INSTRUCTION_SETS.index(name)
 
 
-def _start(call: _Gibbs, visible: HostArray | None, hidden: HostArray | None) -> HostArray:
+def _start(call: Gibbs, visible: HostArray | None, hidden: HostArray | None) -> HostArray:
     """A copy of the start; sets `call`'s chains and start_visible."""
     if (visible is None) == (hidden is None):
         raise InputError("chains start from the visible or from the hidden layer: give exactly one of them")
@@ -418,7 +254,7 @@ def _start(call: _Gibbs, visible: HostArray | None, hidden: HostArray | None) ->
     return start
 
 
-def _clamp(call: _Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
+def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
     """Points `call` to mask and values; returns the start, with the values in it if it is visible."""
     mask, value = (np.asarray(array) for array in clamp)
     shape = (call.chains, call.num_visible)
@@ -449,7 +285,7 @@ def _array(
     return np.array(array, dtype, order="C") if copy else np.asarray(array, dtype, order="C")
 
 
-def _point(call: _Gibbs, **arrays: HostArray | None) -> None:
+def _point(call: Gibbs, **arrays: HostArray | None) -> None:
     """Points fields of `call` to arrays, and keeps these alive."""
     for name, array in arrays.items():
         if array is not None:
@@ -457,22 +293,9 @@ def _point(call: _Gibbs, **arrays: HostArray | None) -> None:
             setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
 
 
-def _call_library(name: str, call: _Gibbs, what: str) -> None:
+def _call_library(name: str, call: Gibbs, what: str) -> None:
     if not call.num_threads:
         # Below some ten microseconds a layer and thread, meeting costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
-        call.num_threads = max(1, min(_num_threads(), int(additions / 500000)))
-    _check(getattr(_library(), "mxnet_rbm_gibbs_" + name)(ctypes.byref(call)), what)
-
-
-def _check(code: int, what: str) -> None:
-    if code == _BAD_SIZE:
-        raise InputError("sizes or the number of sweeps are too large for the native Gibbs engine")
-    if code == _NO_MEMORY:
-        raise MemoryError("the native Gibbs engine needs more memory than there is")
-    if code == _NOT_BINARY:
-        raise InputError("%s must be binary: every value 0 or 1" % what)
-    if code == _BAD_ARGUMENT:
-        raise InputError("an argument does not suit the native Gibbs engine")
-    if code != _OK:
-        raise RuntimeError("the native Gibbs engine failed with code %d" % code)
+        call.num_threads = max(1, min(default_num_threads(), int(additions / 500000)))
+    check(getattr(library(), "mxnet_rbm_gibbs_" + name)(ctypes.byref(call)), what)
