@@ -54,6 +54,7 @@ autodoc_inherit_docstrings = False  # MXNet's own are written for its own site
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {name: TYPES + name for name in importlib.import_module(TYPES[:-1]).__all__}
+suppress_warnings = ["ref.python"]  # two entries for one class: `ais` shows again what users look for there
 nitpick_ignore_regex = [("py:class", r"(numpy|os)\..*")]  # "alias of", in gluon_rbm.backend.types
 
 
