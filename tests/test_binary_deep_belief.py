@@ -235,6 +235,7 @@ def test_a_layer_with_labels_at_the_top(tmp_path):
     assert read_parameters(tmp_path / "top").num_visible == 12 + 10
 
 
+@pytest.mark.slow
 def test_train_deep(tmp_path, capsys):
     """What it writes; and that --resume trains what is missing, bit for bit, and nothing else."""
     whole = tmp_path / "whole"

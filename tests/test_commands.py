@@ -350,6 +350,7 @@ def test_weights_and_dead_units(run, results, machine, tmp_path):
 # --- score ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_score_compares_free_energies(run, results, machine, tmp_path):
     status, text, errors = run("score", "--against", "bars-and-stripes", "--resize")
     assert (status, errors) == (0, "")

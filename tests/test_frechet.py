@@ -205,6 +205,7 @@ def test_the_default_network(digits, perceptron):
     assert (again.classifier.coefs_[0] != other.classifier.coefs_[0]).any()
 
 
+@pytest.mark.slow
 def test_worse_images_are_farther(digits, perceptron, generator):
     """Real images, the same with noise, and noise alone; beyond the standard errors."""
     real, other = (to_visible(images, 16) for images in (digits.train_images[:720], digits.train_images[720:]))
@@ -232,6 +233,7 @@ def run(capsys):
     return call
 
 
+@pytest.mark.slow
 def test_the_command(run, digits, generator, tmp_path):
     images = to_visible(digits.test_images, 16)[:100]
     np.savez(tmp_path / "drawn.npz", samples=1 - images, probabilities=images)

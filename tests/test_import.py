@@ -55,6 +55,7 @@ def test_names_are_imported_when_they_are_used():
     assert output_of(code) == "False True\n"
 
 
+@pytest.mark.slow
 def test_from_imports_work():
     code = "from gluon_rbm import BinaryRBMBlock, free_energy; print(BinaryRBMBlock.__module__, free_energy.__module__)"
     assert output_of(code) == "binary_rbm gluon_rbm.models.energy\n"
@@ -83,11 +84,13 @@ def test_a_plain_import_of_mxnet_works():
     assert output_of(code, "-W", "error") == "[1.0, 1.0]\n"
 
 
+@pytest.mark.slow
 def test_a_module_of_mxnet_may_be_imported_first():
     code = "import gluon_rbm; from mxnet import gluon; print(gluon.nn.Dense(2).__class__.__module__)"
     assert output_of(code) == "mxnet.gluon.nn.basic_layers\n"
 
 
+@pytest.mark.slow
 def test_mxnet_has_its_own_loader():
     code = """
 import gluon_rbm, importlib.util, sys
@@ -113,6 +116,7 @@ print(mx is mxnet)
     assert output_of(code) == "True\n"
 
 
+@pytest.mark.slow
 def test_mxnet_may_be_imported_before_the_package():
     code = """
 import numpy
@@ -219,6 +223,7 @@ mx.nd.waitall = lambda: print("waited")
     assert output_of(code) == "waited\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(shutdown.os, "fork"), reason="this system does not fork")
 def test_mxnet_finishes_its_calls_once_before_a_fork():
     code = """

@@ -127,6 +127,7 @@ def test_different_betas_side_by_side(instruction_set, seed, generator):
         assert_distribution(index[i::3], reference.joint(*machine, beta, base))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["visible", "hidden"])
 @pytest.mark.parametrize("per_chain", [False, True])
 def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, generator, start, per_chain):
@@ -499,7 +500,7 @@ def test_errors(monkeypatch):
         with pytest.raises(InputError, match=message):
             native.anneal(*machine, visible=visible, betas=betas, key=[1])
     with monkeypatch.context() as patch:
-        patch.setattr(native, "_load", lambda: (None, "it is not built"))
+        patch.setattr(binding, "load", lambda: (None, "it is not built"))
         assert not native.available() and "not built" in repr(native.available())
         with pytest.raises(InputError, match="not built"):
             native.run(*machine, hidden=hidden, key=[1])
@@ -614,6 +615,7 @@ def test_threads_survive_a_fork(seed):
     )
 
 
+@pytest.mark.slow
 def test_fuzz_under_sanitizers(seed, tmp_path):
     """Sizes, threads and clamps at random, under AddressSanitizer and UndefinedBehaviorSanitizer."""
     compiler = os.environ.get("CC", "gcc")
