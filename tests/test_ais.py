@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 
 import ais
 from gluon_rbm.backend.framework import mx
@@ -213,7 +214,12 @@ def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, se
 
 
 @pytest.mark.parametrize(
-    "num_distributions, tolerance", [(100, 0.5), (1000, 0.05), pytest.param(10000, 0.005, marks=pytest.mark.slow)]
+    "num_distributions, tolerance",
+    [
+        (100, 0.5),
+        pytest.param(1000, 0.05, marks=pytest.mark.slow),
+        pytest.param(10000, 0.005, marks=pytest.mark.slow),
+    ],
 )
 def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distributions, tolerance):
     """Root mean square error of 8 runs of 100 chains, from the data's means, which are 1/2."""
@@ -361,7 +367,7 @@ def sources(images, ctx):
 SOURCES = ("numpy", "ndarray", "DataLoader", "DataLoader of images only", "NDArrayIter", "list")
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", slow_but(SOURCES, "numpy", "ndarray", "NDArrayIter", "list"))
 def test_mean_log_likelihood_equals_enumeration_over_every_source(ctx, generator, source):
     machine = reference.random_machine(6, 5, generator)
     images = generator.integers(0, 2, (10, 1, 2, 3)).astype("float32")

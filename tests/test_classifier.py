@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from marks import slow_but
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
@@ -67,7 +68,7 @@ def test_images_without_labels(tmp_path):
 # --- Of features ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", classifier.KINDS)
+@pytest.mark.parametrize("kind", slow_but(classifier.KINDS, "pca-svm", "linear-svm", "logistic"))
 def test_every_kind_classifies_and_repeats_itself(features, kind):
     (train, labels), (test, test_labels) = features
     first, second = (classifier.train_classifier(train, labels, kind, seed=3).predict(test) for _ in range(2))

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from marks import slow_but
 from parallel_learning import assert_equally_good, likelihoods, parse
 from training_runs import SMALL, learned, one_line
 
@@ -247,7 +248,7 @@ def watched(folder, timeout=30, names=("scheduler", "server", "worker-a", "worke
 
 
 @pytest.mark.parametrize("victim", ["scheduler", "server", "worker-b"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", slow_but([signal.SIGKILL, signal.SIGSTOP], signal.SIGKILL))
 def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
     with watched(tmp_path, timeout=30 if number == signal.SIGKILL else 2) as processes:
         for name in ("worker-a", "worker-b"):
@@ -261,6 +262,7 @@ def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
             assert victim.partition("-")[0] in processes.said(name).splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_no_false_alarm(tmp_path):
     """Workers that say nothing for three times as long as one may be silent: their threads say that they are alive."""
     with watched(tmp_path, timeout=2, working=6) as processes:

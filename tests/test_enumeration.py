@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from scipy import stats
 
 from gluon_rbm.backend.framework import mx
@@ -30,7 +31,7 @@ def test_log_z_equals_the_sum_over_both_layers(generator, size):
         assert enumeration.log_partition(parameters(machine)) == pytest.approx(reference.log_z(*machine), rel=1e-12)
 
 
-@pytest.mark.parametrize("size", [(20, 30), (784, 13), (17, 500)])
+@pytest.mark.parametrize("size", slow_but([(20, 30), (784, 13), (17, 500)], (784, 13)))
 def test_a_machine_whose_units_are_independent(generator, size):
     """Without interactions log Z is a sum over units, for machines that no loop can go through."""
     a, b = generator.normal(size=size[0]), generator.normal(size=size[1])

@@ -206,6 +206,7 @@ def test_the_default_network(digits, perceptron):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_worse_images_are_farther(digits, perceptron, generator):
     """Real images, the same with noise, and noise alone; beyond the standard errors."""
     real, other = (to_visible(images, 16) for images in (digits.train_images[:720], digits.train_images[720:]))

@@ -3,6 +3,7 @@ import threading
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from scipy import stats
 
 from gluon_rbm.backend import native
@@ -243,7 +244,7 @@ CLAMPS = {
 }
 
 
-@pytest.mark.parametrize("betas", [(1.0,), (0.6,), (0.3, 1.0)], ids=str)
+@pytest.mark.parametrize("betas", slow_but([(1.0,), (0.6,), (0.3, 1.0)], (0.6,)), ids=str)
 @pytest.mark.parametrize("clamped", CLAMPS)
 def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
     """Two sweeps leave the distribution as it is, and one from a hidden state has the exact transition probabilities.

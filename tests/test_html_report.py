@@ -9,6 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from marks import slow_but
 from PIL import Image
 
 import binary_rbm_gluon
@@ -146,7 +147,7 @@ def test_labels(tmp_path, monkeypatch, objective):
     assert len(page.having("img")) == 2 and "Optimistic" not in page.text
 
 
-@pytest.mark.parametrize("unfinished", [False, True])
+@pytest.mark.parametrize("unfinished", slow_but([False, True], True))
 def test_a_network(tmp_path, unfinished):
     arguments = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--num-epoch", "2"]
     assert __main__.main(["train-multinary", *arguments, "--output-dir", str(tmp_path / "run")]) == 0

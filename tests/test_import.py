@@ -107,6 +107,7 @@ print(type(mxnet.__loader__).__name__)
     assert output_of(code) == "SourceFileLoader\n"
 
 
+@pytest.mark.slow
 def test_the_framework_and_a_plain_import_give_one_module():
     code = """
 import gluon_rbm, mxnet
@@ -212,6 +213,7 @@ print("never")
 # --- The end of a process ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_mxnet_finishes_its_calls_once_before_the_end():
     code = """
 from gluon_rbm.backend.framework import mx
@@ -239,5 +241,6 @@ os.write(1, b"forked ")
     assert output_of(code, "-W", "ignore") == "waited forked waited "
 
 
+@pytest.mark.slow
 def test_the_device_is_chosen_by_the_name_of_the_package():
     assert gluon_rbm.choose_context is devices.choose_context

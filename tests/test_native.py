@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 from scipy import stats
 
 from gluon_rbm.backend import native
@@ -25,7 +26,10 @@ HERE = Path(__file__).parent
 CHAIN_COUNTS = [1, 12, 13, 80, 255, 256, 1030]
 
 
-@pytest.fixture(params=native.features()["instruction_sets"] if native.available() else [None])
+_SETS = native.features()["instruction_sets"] if native.available() else [None]
+
+
+@pytest.fixture(params=slow_but(_SETS, _SETS[-1]))  # the last one is what is used
 def instruction_set(request):
     return request.param
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from marks import slow_but
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
@@ -59,7 +60,7 @@ def tempered(machine, visible, key, **more):
 
 
 @pytest.mark.parametrize("held", HELD)
-@pytest.mark.parametrize("sampler", [plain, in_parts, annealed, tempered])
+@pytest.mark.parametrize("sampler", slow_but([plain, in_parts, annealed, tempered], plain, tempered))
 def test_samplers_are_exact(ctx, engine, seed, generator, sampler, held):
     """From zeros, to what is exact given what is held."""
     machine = reference.random_machine(6, 3, generator, scale=0.7)

@@ -46,6 +46,7 @@ def machines(tmp_path):
     return read
 
 
+@pytest.mark.slow
 def test_features_beside_pixels_and_an_untrained_network(run, machines, model):
     status, text, errors = run(model, *DIGITS)
     assert (status, errors) == (0, "")

@@ -77,7 +77,7 @@ def test_what_a_run_leaves(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")])
-@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("colour", slow_but([False, True], True))
 def test_networks_of_dense_machines_only(tmp_path, generator, arguments, colour):
     np.save(tmp_path / "images.npy", generator.integers(0, 256, (20, 4, 6, 3)[: 3 + colour], np.uint8))
     small = ["--dataset", tmp_path / "images.npy", "--no-cuda", "--dense", 5, 3, "--batch-size", 7, "--num-epoch", 1]

@@ -28,7 +28,7 @@ from gluon_rbm.training.learners import LEARNERS, DataParallelLearner
 pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
-@pytest.fixture(params=SCRIPTS)
+@pytest.fixture(params=slow_but(list(SCRIPTS), "gluon"))
 def script(request):
     return SCRIPTS[request.param]
 

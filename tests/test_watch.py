@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from marks import slow_but
 from PIL import Image
 from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned, run_interrupted
 
@@ -143,7 +144,9 @@ def test_the_score_of_the_test_images_that_comes_last(tmp_path):
     assert step == rows[0]["epoch"] and value.simple_value == pytest.approx(rows[0]["test_log_likelihood"], rel=1e-6)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")])
+@pytest.mark.parametrize(
+    "arguments", slow_but([(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")], ())
+)
 def test_a_network(tmp_path, arguments):
     greedy = "greedy" in arguments
     assert train_network(tmp_path / "watched", "--num-epoch", "2", "--tensorboard", *arguments) == 0
