@@ -304,3 +304,12 @@ def test_unknown_formats_are_refused(machine, tmp_path):
     with pytest.raises(InputError, match="unknown format 'joblib'; choose params, npz, sklearn, pydeep, safetensors"):
         interchange.write(tmp_path / "rbm", machine, form="joblib")
     assert not (tmp_path / "rbm").exists()
+
+
+def test_the_suffix_of_safetensors_says_the_format(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", **interchange.to_arrays(Parameters(np.ones(3), np.zeros(2), np.ones((3, 2)))))
+    target = tmp_path / "b.safetensors"
+    assert main(["convert", str(tmp_path / "a.npz"), str(target), "--format", "npz"]) == 2
+    assert "is of --format safetensors, not npz" in capsys.readouterr().err and not target.exists()
+    assert main(["convert", str(tmp_path / "a.npz"), str(target)]) == 0
+    assert safetensors.numpy.load_file(target)["interaction_weight"].tolist() == [[1, 1]] * 3

@@ -28,8 +28,8 @@ def add_arguments(add: AddArgument) -> None:
     add(
         "--format",
         choices=interchange.FORMATS,
-        default="npz",
-        help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library",
+        help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library; "
+        "by default safetensors for a TARGET of that suffix, else npz",
     )
 
 
@@ -40,10 +40,14 @@ def run(args: Namespace) -> None:
     """
     if os.path.realpath(parameter_file(args.source)) == os.path.realpath(args.target):
         raise InputError("%s is the source, too; choose another TARGET" % args.target)
-    if os.path.basename(args.target) == PARAMETERS and args.format != "params":
-        raise InputError("a file %s is of --format params, not %s; choose another TARGET" % (PARAMETERS, args.format))
+    is_safetensors = args.target.endswith(".safetensors")
+    form = args.format or ("safetensors" if is_safetensors else "npz")
+    if os.path.basename(args.target) == PARAMETERS and form != "params":
+        raise InputError("a file %s is of --format params, not %s; choose another TARGET" % (PARAMETERS, form))
+    if is_safetensors and form != "safetensors":
+        raise InputError("a file .safetensors is of --format safetensors, not %s; choose another TARGET" % form)
     parameters, num_classes = interchange.read(args.source)
-    interchange.write(args.target, parameters, num_classes, args.format)
+    interchange.write(args.target, parameters, num_classes, form)
     label = ", of which %d are a label" % num_classes if num_classes else ""
     logger.info("%d visible%s, %d hidden units", parameters.num_visible, label, parameters.num_hidden)
     logger.info("written: %s", one_line(args.target))
