@@ -88,7 +88,7 @@ class TensorBoard:
     """
 
     def __init__(self, folder: RunFolder, state: TrainState, pictures: Pictures) -> None:
-        self._names, self._pictures = list(state.learner.parameter_names.values()), pictures
+        self._pictures = pictures
         # What an epoch changes is not known of one that was done in part before.
         before = {} if state.step else {name: array.asnumpy() for name, array in state.learned().items()}
         self._writer = TensorBoardWriter(folder.file(FOLDER), state.epoch, state.metrics, before)
