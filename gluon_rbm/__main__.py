@@ -14,6 +14,7 @@ if __name__ == "__main__":
     interruption.quiet()
 
 from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.errors import InputError
 
 _PROG = "python -m gluon_rbm"
 
@@ -76,7 +77,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsers = _add_commands(parser, modules)
     args, others = parser.parse_known_args(argv)
     command = str(args.command)
-    module = modules[_OLD_NAMES.get(command, command)]
+    module, prog = modules[_OLD_NAMES.get(command, command)], "%s %s" % (_PROG, command)
+    if getattr(args, "resume", False):  # the run knows how it was started
+        argv = list(argv)
+        at = argv.index(command) + 1
+        try:
+            argv[at:] = module.completed(argv[at:], prog)
+        except InputError as error:
+            parser.exit(error.exit_status, "%s: error: %s\n" % (prog, error))
+        args, others = parser.parse_known_args(argv)
     if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
         parsers[command].set_defaults(**module.PRESETS[args.preset])
         args, others = parser.parse_known_args(argv)
@@ -87,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return module.run(args)
     from gluon_rbm.cli.command import exit_status
 
-    return exit_status("%s %s" % (_PROG, command), lambda: module.run(args))
+    return exit_status(prog, lambda: module.run(args))
 
 
 if __name__ == "__main__":
