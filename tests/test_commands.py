@@ -12,6 +12,7 @@ from gluon_rbm import __main__
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
+from gluon_rbm.evaluation import plots
 from gluon_rbm.sampling import diagnostics
 from gluon_rbm.training import binary_pictures
 
@@ -128,6 +129,10 @@ def test_sample_has_a_classifier(run, results):
     found = results("sample")[0]
     assert status == 0 and sum(found["class_shares"]) == pytest.approx(1) and found["judge"]["accuracy"] > 0.95
     assert "classes, by the classifier: %.3f" % found["class_shares"][0] in text
+    # What is classified, and by what.
+    assert found["classified"] == "probabilities" and found["judge"]["kind"] == "pca-svm"
+    assert "probabilities of pixels, by a support vector machine on 50 principal components, trained on 1437" in text
+    assert "%.1f %% of 360 test images right" % (100 * found["judge"]["accuracy"]) in text
 
 
 @pytest.fixture
@@ -155,6 +160,60 @@ def test_sample_of_a_chosen_class(run, joint_model, tmp_path):
         if not more or more == ["--judge"]:  # hot chains find other rows, too, and keep them
             assert (rows.sum(axis=1) == 1).all()
     assert 0 <= found["as_asked"]["share"] <= 1 and "carry the class asked for" in whole[1]
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that commands save, the last one last."""
+    saved, save_figure = [], plots.save
+    monkeypatch.setattr(plots, "save", lambda figure, path: (saved.append(figure), save_figure(figure, path)))
+    return saved
+
+
+@pytest.mark.parametrize("count", [1, 10, 64, 305])
+def test_drawn_classes_have_a_labelled_row_each(run, joint_model, figures, tmp_path, count):
+    arguments = ["--class", *range(9, -1, -1), "--count", count, "--sweeps", 2]
+    assert run("sample", *arguments, model=joint_model)[0] == 0
+    figure = figures[-1]
+    rows, columns = min(count, 10), {1: 8, 10: 1, 64: 6, 305: 10}[count]
+    with np.load(tmp_path / "sample.npz") as archive:
+        samples = archive["samples"].reshape((-1, 8, 8))
+    for axes in figure.axes:
+        assert "after 2 sweeps" in axes.get_title()
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        shape = np.shape(axes.images[0].get_array())
+        assert shape == (9 * rows - 1, 9 * columns - 1)
+        if count > 1:
+            assert labels == [str(number) for number in range(9, 9 - rows, -1)]
+    if count > 1:
+        assert figure._suptitle.get_text() == "drawn as the class beside each row"
+        shown = np.asarray(figure.axes[0].images[0].get_array())
+        for row, column in ((0, 0), (rows - 1, columns - 1)):
+            tile = shown[9 * row : 9 * row + 8, 9 * column : 9 * column + 8]
+            np.testing.assert_array_equal(tile, samples[row + 10 * column])  # classes in turn
+
+
+def test_classes_by_their_names(run, joint_model, figures, tmp_path, monkeypatch):
+    """As a run on a folder of images records them; drawing neither loads nor guesses anything."""
+    names = ["airplane", "2", *"abcdefg", "truck $1"]
+    record = {"labels": True, "class_names": names, "image_shape": [4, 16]}
+    (tmp_path / "arguments.json").write_text(json.dumps({"arguments": record}))
+    joint_model.rename(tmp_path / "rbm.params")
+    monkeypatch.setattr(datasets, "load", None)
+    by_name = ["--class", "airplane", "truck $1", "2", "--count", 6, "--sweeps", 3]
+    for model in (tmp_path, tmp_path / "rbm.params"):
+        assert run("sample", *by_name, model=model)[0] == 0
+        figure = figures[-1]
+        assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["airplane", "truck $1", "2"]
+        assert np.shape(figure.axes[0].images[0].get_array()) == (3 * 5 - 1, 2 * 17 - 1)  # 4x16, not 8x8
+        with np.load(tmp_path / "sample.npz") as archive:
+            samples = archive["samples"]
+        assert run("sample", "--class", 0, 9, "2", *by_name[4:], model=model)[0] == 0
+        with np.load(tmp_path / "sample.npz") as archive:
+            np.testing.assert_array_equal(archive["samples"], samples)  # 0, 9 by number, and 2 by its name
+    status, _, errors = run("sample", "--class", "airplan", model=tmp_path)
+    assert status == 2 and "no class airplan; the model's classes are airplane, 2, a, " in errors
+    assert "(or 0 to 9)" in errors
 
 
 def test_models_with_labels_elsewhere(run, joint_model, tmp_path):

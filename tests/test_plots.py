@@ -1,5 +1,7 @@
 """Pictures by their content: panels, shapes, ranges, titles."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,8 +71,39 @@ def test_filters_share_a_scale_and_the_strongest_come_first():
     weight = np.zeros((12, 3))
     weight[0] = 1, -4, 2
     axes = plots.filters(weight, SHAPE, side=2).axes[0]
-    assert [pixels(axes)[top, left] for top, left in ((0, 0), (0, 5), (4, 0))] == [0, 0.75, 0.625]
-    assert "3 of 3 hidden units" in axes.get_title() and "-4" in axes.get_title()
+    limit = np.percentile(np.abs(weight), 99)
+    expected = [0, 0.5 + 2 / (2 * limit), 0.5 + 1 / (2 * limit)]  # -4 is beyond the scale
+    assert [pixels(axes)[top, left] for top, left in ((0, 0), (0, 5), (4, 0))] == pytest.approx(expected)
+    assert pixels(axes)[0, 1] == 0.5
+    title = axes.get_title()
+    assert "3 of 3 hidden units, the strongest first" in title
+    assert "black: %.2g and below, white: %+.2g and above" % (-limit, limit) in title
+
+
+def test_one_large_weight_does_not_hide_the_filters(generator):
+    """Filters of ordinary weights keep their contrast beside one that is a hundred times as large."""
+    weight = generator.normal(size=(784, 100))
+    contrast = pixels(plots.filters(weight, (28, 28)).axes[0]).std()
+    weight[400, 3] = 500
+    assert pixels(plots.filters(weight, (28, 28)).axes[0]).std() == pytest.approx(contrast, rel=0.05)
+
+
+def test_weights_that_are_nearly_all_zero():
+    weight = np.zeros((784, 100))
+    assert (pixels(plots.filters(weight, (28, 28)).axes[0]) == 0.5).all()
+    weight[0, 0] = -3
+    assert pixels(plots.filters(weight, (28, 28)).axes[0])[0, 0] == 0
+
+
+def test_rows_have_labels(generator):
+    """Each label stands in the middle of its row, whatever it is made of."""
+    images = generator.random((6, 12))
+    figure = plots.grids({"a": images, "b": images}, SHAPE, 2, title="all $", row_labels=["cat", "$dog", "x_$y$"])
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "$dog", "x_$y$"]
+        np.testing.assert_array_equal(axes.get_yticks(), [1, 5, 9])  # rows of 3 pixels, 1 between them
+    assert figure._suptitle.get_text() == "all $"
+    plots.save(figure, io.BytesIO())
 
 
 def test_visible_biases_are_an_image_with_a_scale(generator):

@@ -12,13 +12,13 @@ from PIL import Image
 
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.cli.run_summary import Metrics, files_with_suffix, likelihood_kind
-from gluon_rbm.data import datasets
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models import label_rbm, networks
 from gluon_rbm.models.files import PARAMETERS, read_arrays, read_model
 from gluon_rbm.sampling import gibbs
+from gluon_rbm.training.run_folder import image_shape_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ def _draw_filters(folder: str, arguments: Mapping[str, Any]) -> Figure:
     if "network" in arguments:
         return plots.filters(*networks.filters(*networks.read(folder)))
     parameters, num_classes = read_model(folder)
-    shape = _image_shape(arguments, parameters.num_visible - num_classes)
+    shape = image_shape_of(arguments, parameters.num_visible - num_classes)
     return plots.filters(to_numpy(parameters.interaction_weight)[: math.prod(shape)], shape)
 
 
@@ -114,17 +114,8 @@ def _draw_chains(folder: str, arguments: Mapping[str, Any]) -> Figure | None:
     if "network" in arguments or learning.SAMPLES[1] not in read_arrays(os.path.join(folder, PARAMETERS)):
         return None
     parameters, num_classes = read_model(folder)
-    shape = _image_shape(arguments, parameters.num_visible - num_classes)
+    shape = image_shape_of(arguments, parameters.num_visible - num_classes)
     hidden = read_arrays(os.path.join(folder, PARAMETERS))[learning.SAMPLES[1]][:_CHAINS]
     group = label_rbm.softmax_group(parameters.num_visible, num_classes)
     pixels = to_numpy(gibbs.run_chains(parameters, hidden=hidden, softmax_group=group).visible_prob_1)
     return plots.grid(pixels[:, : math.prod(shape)], shape, "chains")
-
-
-def _image_shape(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, ...]:
-    """Of the run's record, where there is one."""
-    shape: Any = arguments.get("image_shape")
-    is_shape = isinstance(shape, list) and len(shape) in (2, 3) and all(type(side) is int for side in shape)
-    if is_shape and min(shape) > 0 and math.prod(shape) == num_pixels:
-        return tuple(shape)
-    return datasets.guess_shape(num_pixels)

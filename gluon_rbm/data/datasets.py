@@ -33,6 +33,14 @@ __all__ = [
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 SPLITS = ("test", "train", "held-out")
 
+# What the labels of published data sets mean (CIFAR-10: batches.meta.txt; Fashion-MNIST: its README).
+_CLASS_NAMES = {
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "fashion-mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+}  # fmt: skip
+
 _HELD_OUT = 10000
 
 
@@ -46,6 +54,7 @@ class DataSet:
     test_images: HostArray
     test_labels: HostArray | None
     maximum: int  #: the pixel value that means 1.0
+    class_names: tuple[str, ...] | None = None  #: what the labels 0, 1, ... mean; None: numbers, or unknown
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -108,7 +117,8 @@ def load(
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) -> DataSet:
     if name in downloads.SOURCES:
-        return DataSet(name, *downloads.read_published(name, data_dir, progress), maximum=255)
+        arrays = downloads.read_published(name, data_dir, progress)
+        return DataSet(name, *arrays, maximum=255, class_names=_CLASS_NAMES.get(name))
     if name == "digits":
         return _digits()
     if name == "bars-and-stripes":
@@ -227,7 +237,8 @@ def _bars_and_stripes(size: int = 4) -> DataSet:
     stripes = np.repeat(lines[1:-1, :, None], size, axis=2)
     images = np.concatenate([bars, stripes]).astype(np.uint8)
     labels = np.repeat(np.array([0, 1], np.int32), [len(bars), len(stripes)])
-    return DataSet("bars-and-stripes", images, labels, images, labels, maximum=1)
+    names = ("bars", "stripes")
+    return DataSet("bars-and-stripes", images, labels, images, labels, maximum=1, class_names=names)
 
 
 def _array_file(path: str) -> DataSet:
@@ -297,7 +308,8 @@ def _image_folder(
         images.append(pixels)
         numbers = [classes.index(split[place][1]) for place in places]
         labels.append(None if classes == [""] else np.array(numbers, np.int32))
-    return DataSet("image-folder", images[0], labels[0], images[1], labels[1], maximum=255)
+    names = None if classes == [""] else tuple(classes)
+    return DataSet("image-folder", images[0], labels[0], images[1], labels[1], maximum=255, class_names=names)
 
 
 def _every_tenth(root: Path, skipped: list[Path] | None) -> list[list[tuple[Path, str]]]:

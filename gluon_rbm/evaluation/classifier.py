@@ -43,6 +43,14 @@ GRIDS: dict[str, list[dict[str, float]]] = {
     "rbf": [{"C": cost, "gamma": gamma} for cost in (2.0, 10.0) for gamma in (0.5, 1.0, 2.0, 4.0)],
 }
 
+_DESCRIPTIONS = {
+    "pca-svm": "a support vector machine on 50 principal components",
+    "linear-svm": "a linear support vector machine",
+    "rbf-svm": "a support vector machine with a Gaussian kernel",
+    "logistic": "logistic regression",
+    "perceptron": "a perceptron of two hidden layers",
+}
+
 _COMPONENTS = 50  # of the kind "pca-svm"
 _UNITS = (128, 64)  # hidden units of the kind "perceptron"
 _UPDATES, _BATCH = 4000, 100  # of its training, at most; it stops where the loss does
@@ -216,15 +224,28 @@ class IndependentClassifier(NamedTuple):
     accuracy: float  #: fraction of the test images that it classifies as they are labelled
     num_training_images: int
     num_test_images: int
+    kind: str  #: one of `KINDS`
+    data_set: str  #: the name of the data set
+
+    @property
+    def description(self) -> str:
+        """What it is, what it learned, and how far it can be trusted: a line."""
+        return "%s, trained on %d images of %s (%.1f %% of %d test images right)" % (
+            _DESCRIPTIONS[self.kind],
+            self.num_training_images,
+            self.data_set,
+            100 * self.accuracy,
+            self.num_test_images,
+        )
 
     @property
     def num_classes(self) -> int:
         """Number of classes that it knows."""
         return len(self.classifier.classes_)
 
-    def record(self) -> dict[str, dict[str, float]]:
+    def record(self) -> dict[str, dict[str, float | str]]:
         """What the JSON of a command says of it."""
-        names = ("accuracy", "num_training_images", "num_test_images")
+        names = ("kind", "data_set", "accuracy", "num_training_images", "num_test_images")
         return {"judge": {name: getattr(self, name) for name in names}}  # the name that published results have
 
     def classes(self, images: HostArray) -> HostArray:
@@ -255,9 +276,10 @@ def train_independent_classifier(data: DataSet, num_images: int = 20000) -> Inde
 
     Raises InputError where images have no labels.
     """
+    kind = "pca-svm"
     labels = check_labels(data)[:num_images]
     images = to_visible(data.train_images[:num_images], data.maximum)
     test = to_visible(data.test_images, data.maximum)
-    classifier = train_classifier(images, labels)
+    classifier = train_classifier(images, labels, kind)
     accuracy = float((classifier.predict(test) == data.test_labels).mean())
-    return IndependentClassifier(classifier, accuracy, len(images), len(test))
+    return IndependentClassifier(classifier, accuracy, len(images), len(test), kind, data.name)

@@ -97,19 +97,48 @@ def _draw(axes: Any, picture: HostArray, title: str) -> Figure:
     return axes.figure
 
 
-def grid(images: HostArray, image_shape: Shape, title: str, columns: int = 8, axes: Axes | None = None) -> Figure:
-    """Images in rows of `columns`."""
+def grid(
+    images: HostArray,
+    image_shape: Shape,
+    title: str,
+    columns: int = 8,
+    axes: Axes | None = None,
+    row_labels: Sequence[str] = (),
+) -> Figure:
+    """Images in rows of `columns`; row_labels : what stands beside each row."""
     rows = -(-len(images) // columns)
     axes = _axes(axes, 4.6, 4.6 * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
-    return _draw(axes, canvas(images, image_shape, rows, columns), title)
+    _draw(axes, canvas(images, image_shape, rows, columns), title)
+    if row_labels:
+        axes.set_axis_on()
+        axes.set_frame_on(False)
+        axes.set_xticks([])
+        axes.set_yticks(np.arange(rows) * (image_shape[0] + 1) + (image_shape[0] - 1) / 2, row_labels, parse_math=False)
+        axes.tick_params(left=False)
+    return _figure_of(axes)
 
 
-def grids(sets: Mapping[str, HostArray], image_shape: Shape, columns: int = 8, size: float = 4.2) -> Figure:
-    """Grids side by side; sets : title -> images; size : inches of each."""
+def grids(
+    sets: Mapping[str, HostArray],
+    image_shape: Shape,
+    columns: int = 8,
+    size: float = 4.2,
+    *,
+    title: str | None = None,
+    row_labels: Sequence[str] = (),
+) -> Figure:
+    """Grids side by side.
+
+    sets : title -> images; size : inches of each grid; title : of all; row_labels : what stands beside each row of all
+    """
     rows = max(-(-len(images) // columns) for images in sets.values())
-    figure, places = panels(len(sets), 1, size, size * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
-    for axes, (title, images) in zip(places, sets.items()):
-        _draw(axes, canvas(images, image_shape, rows, columns), title)
+    cell = size / max(columns, 8)  # few columns of many rows would be a tower
+    height = cell * rows * image_shape[0] / image_shape[1] + 0.3
+    figure, places = panels(len(sets), 1, size, height + (0.4 if title else 0))
+    for axes, (name, images) in zip(places, sets.items()):
+        grid(images, image_shape, name, columns, axes, row_labels)
+    if title:
+        figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -147,13 +176,15 @@ def animation(
     title: str,
     columns: int = 8,
     frames_a_second: float = 10,
+    row_labels: Sequence[str] = (),
 ) -> FuncAnimation:
     """A moving picture of chains: a Matplotlib `FuncAnimation`, which `save` writes as GIF.
 
-    moments : sequence of (num_chains, num_visible), a frame each; names : their sweeps, for the title
+    moments : sequence of (num_chains, num_visible), a frame each; names : their sweeps, for the title; row_labels : as
+    in `grid`
     """
     rows = -(-len(moments[0]) // columns)
-    figure = grid(moments[0], image_shape, title, columns)
+    figure = grid(moments[0], image_shape, title, columns, row_labels=row_labels)
     axes: Any = figure.axes[0]
 
     def show_frame(index: int) -> None:
@@ -167,16 +198,14 @@ def animation(
 
 
 def filters(interaction_weight: HostArray, image_shape: Shape, side: int = 10, axes: Axes | None = None) -> Figure:
-    """The weights of up to side * side hidden units, as `strongest_filters` has them."""
+    """The weights of up to side * side hidden units, as `strongest_filters` has them; the title says their scale."""
     images, limit = strongest_filters(interaction_weight, side * side)
     columns = min(side, len(images))
     rows = -(-len(images) // columns)
-    return _draw(
-        _axes(axes, 6.3, 6.3 * rows / columns + 0.4),
-        canvas(images, image_shape, rows, columns),
-        "weights of %d of %d hidden units (black %.2g, white %+.2g)"
-        % (len(images), interaction_weight.shape[1], -limit, limit),
-    )
+    height = 6.3 * rows * image_shape[0] / (columns * image_shape[1])
+    title = "weights of %d of %d hidden units, the strongest first\n" % (len(images), interaction_weight.shape[1])
+    title += "grey: 0, black: %.2g and below, white: %+.2g and above" % (-limit, limit)
+    return _draw(_axes(axes, 6.3, height + 0.6), canvas(images, image_shape, rows, columns), title)
 
 
 def visible_bias(bias: HostArray, image_shape: Shape, axes: Axes | None = None) -> Figure:

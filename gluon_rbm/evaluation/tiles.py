@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["canvas", "strongest_filters", "tiles"]
 
+_WHITE = 99  # percentile of the absolute weights
+
 
 def canvas(images: Any, image_shape: Sequence[int], rows: int, columns: int) -> HostArray:
     """Images side by side with a gap of one pixel: float (height, width[, 3]) in [0, 1]; missing images are grey."""
@@ -33,11 +35,25 @@ def tiles(images: HostArray, image_shape: Sequence[int]) -> HostArray:
 
 
 def strongest_filters(interaction_weight: HostArray, count: int) -> tuple[HostArray, float]:
-    """The weights of up to `count` hidden units as images, (count, num_visible) in [0, 1], and what 1 stands for.
+    """The weights of up to `count` hidden units as images, and the weight that is white.
 
-    interaction_weight : (num_visible, num_hidden). The strongest units (norm of the weights) come first; one scale for
-    all, 0.5 is zero.
+    The strongest units (norm of the weights) come first. All share one symmetric scale, so that 0.5 is zero: 1 stands
+    for the 99th percentile of the absolute weights shown, and what is beyond is clipped. (Weights have heavy tails. On
+    a scale up to the largest of them, nearly all filters are a uniform grey.)
+
+    Parameters
+    ----------
+    interaction_weight : ndarray (num_visible, num_hidden)
+    count : int
+
+    Returns
+    -------
+    images : ndarray (count, num_visible) in [0, 1]
+    limit : float
+        The weight that 1 stands for.
     """
     order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[:count]
-    limit = np.abs(interaction_weight[:, order]).max() or 1.0
-    return 0.5 + interaction_weight[:, order].T / (2 * limit), limit
+    weight = interaction_weight[:, order].T
+    size = np.abs(weight)
+    limit = float(np.percentile(size, _WHITE)) or float(size.max()) or 1.0  # where nearly all are zero
+    return np.clip(0.5 + weight / (2 * limit), 0, 1), limit

@@ -84,6 +84,7 @@ def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> di
         "device": group.contexts[0].device_type,  # noise and rounding depend on it
         "data_sha256": images.digest,
         "image_shape": list(images.image_shape),
+        "class_names": list(images.data.class_names or []) if given.labels else [],
         "num_workers": group.num_workers,
     }
 

@@ -277,7 +277,7 @@ class BinarySettings:
         names = settings.resumable(self)
         if self.early_stopping:
             bound += [name for name in names if name.startswith(("ais_", "monitor_"))]
-        return [*(name for name in names if name not in bound), "num_workers"]
+        return [*(name for name in names if name not in bound), "num_workers", "class_names"]
 
     def documented(self) -> argparse.Namespace:
         """Exactly the documented settings, which the original prints as a Namespace."""

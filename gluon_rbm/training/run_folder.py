@@ -16,6 +16,7 @@ import numpy as np
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.files import write_json, write_whole
+from gluon_rbm.data.datasets import guess_shape
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm.training.checkpoint import Checkpoint
@@ -24,8 +25,10 @@ __all__ = [
     "ARGUMENTS",
     "RunFolder",
     "check_same",
+    "class_names_of",
     "default_name",
     "has_checkpoint",
+    "image_shape_of",
     "newest_run",
     "read_arguments",
     "read_metrics",
@@ -69,6 +72,22 @@ def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError("%s cannot be read; delete it, or choose another folder" % file_path) from error
+
+
+def image_shape_of(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, ...]:
+    """(height, width) or (height, width, 3) of a run's images, or a guess where none that fits is recorded."""
+    shape: Any = arguments.get("image_shape")
+    is_shape = isinstance(shape, list) and len(shape) in (2, 3) and all(type(side) is int for side in shape)
+    if is_shape and min(shape) > 0 and math.prod(shape) == num_pixels:
+        return tuple(shape)
+    return guess_shape(num_pixels)
+
+
+def class_names_of(arguments: Mapping[str, Any], num_classes: int) -> list[str]:
+    """The name of each class of a run: the recorded ones, or else their numbers."""
+    names: Any = arguments.get("class_names")
+    is_names = isinstance(names, list) and len(names) == num_classes and all(isinstance(name, str) for name in names)
+    return names if is_names else [str(number) for number in range(num_classes)]
 
 
 def check_same(
