@@ -431,7 +431,8 @@ def test_score_compares_free_energies(run, results, machine, tmp_path):
 def test_score_of_a_single_image(run, results, tmp_path):
     np.save(tmp_path / "one.npy", np.zeros((3, 64), np.float32))  # two to train on, one to test
     assert run("score", "--dataset", tmp_path / "one.npy")[0] == 0
-    assert results("score")[0]["gap"] == {"mean": 0, "standard_error": None}
+    name = "test minus training images, computed here"
+    assert results("score")[0]["gap"] == {"name": name, "mean": 0, "standard_error": None}
 
 
 @pytest.mark.slow
@@ -442,15 +443,24 @@ def test_score_of_pixels_that_are_drawn(run, results):
 
 
 @pytest.mark.slow
-def test_the_gap_of_a_run_by_epoch(run, machine, tmp_path):
+def test_the_gap_of_a_run_by_epoch(run, results, figures, machine, tmp_path):
     from gluon_rbm.cli import score
     from gluon_rbm.training.run_folder import read_metrics
 
     save(machine, tmp_path / "rbm.params")
     columns = "epoch,train_log_likelihood,train_standard_error,test_log_likelihood,test_standard_error"
     (tmp_path / "metrics.csv").write_text(columns + "\n1,-5,0.3,-6,0.4\n2,,,,\n3,-4,0.3,-6.5,0.4\n")
-    assert score._gap_by_epoch(read_metrics(tmp_path)) == [(1, 1, 0.5), (3, 2.5, 0.5)]
-    assert run("score", model=tmp_path)[0] == 0
+    assert score._gap_by_epoch(read_metrics(tmp_path)) == ("test", [(1, 1, 0.5), (3, 2.5, 0.5)])
+    for part in ("test", "train"):
+        status, text, _ = run("score", "--part", part, model=tmp_path)
+        assert status == 0
+        # The gap that is printed is the one that is plotted, and says what it is.
+        name = "test minus training images, as the run monitored them, epoch 3 (metrics.csv)"
+        assert results("score")[0]["gap"] == {"name": name, "mean": 2.5, "standard_error": 0.5}
+        assert "free-energy gap, %s: 2.50 +- 0.50 nats per image" % name in text
+        (line, *_) = figures[-1].axes[2].lines
+        assert line.get_xydata().tolist() == [[1, 1], [3, 2.5]]
+        assert figures[-1].axes[2].get_ylabel() == "F(test) - F(training) (nats per image)"
     (tmp_path / "metrics.csv").write_text("epoch\nfirst\n")
     status, _, errors = run("score", model=tmp_path)
     assert status == 2 and "metrics.csv in" in errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.energy import free_energy
+from gluon_rbm.models.files import parameter_file
 from gluon_rbm.training.run_folder import read_metrics
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def run(args: Namespace) -> None:
     results = Results(args, "png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
-    metrics = read_metrics(args.model)
+    name, by_epoch = _gap_by_epoch(read_metrics(os.path.dirname(parameter_file(args.model))))
     energies = {name: _free_energies(args, parameters, images) for name, images in _sets(args, data).items()}
     own = next(iter(energies))
     curves = {name: _roc(energies[own], others) for name, others in energies.items() if name != own}
@@ -72,10 +74,11 @@ def run(args: Namespace) -> None:
     figures = {
         "free_energy": summaries,
         "auc": {name: auc for name, (_, _, auc) in curves.items()},
-        "gap": None if args.part == "train" else _gap(summaries["training images"], summaries[own]),
+        "gap": _last_gap(name, by_epoch) if by_epoch else _gap(args, summaries["training images"], summaries[own]),
     }
     _tell(figures, own)
-    results.write(parameters, figures, {"png": _picture(energies, curves, metrics)}, _named(energies, train))
+    picture = _picture(energies, curves, name, by_epoch)
+    results.write(parameters, figures, {"png": picture}, _named(energies, train))
 
 
 def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
@@ -143,12 +146,25 @@ def _summary(values: HostArray) -> dict[str, Any]:
     }
 
 
-def _gap(train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, float | None]:
+def _gap(args: Namespace, train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | None:
     """Mean F of images not trained on, minus that of training images, of summaries: log p differs by as much."""
+    if args.part == "train":
+        return None
     errors = [summary["standard_error"] for summary in (train, own)]
     return {
+        "name": "%s minus training images, computed here" % args.part,
         "mean": own["mean"] - train["mean"],
         "standard_error": None if None in errors else float(np.hypot(*errors)),
+    }
+
+
+def _last_gap(name: str, by_epoch: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    """The end of the curve that is plotted."""
+    epoch, mean, error = by_epoch[-1]
+    return {
+        "name": "%s minus training images, as the run monitored them, epoch %d (metrics.csv)" % (name, epoch),
+        "mean": mean,
+        "standard_error": error,
     }
 
 
@@ -161,7 +177,8 @@ def _tell(figures: Mapping[str, Any], own: str) -> None:
     if figures["gap"]:
         error = figures["gap"]["standard_error"]
         logger.info(
-            "free-energy gap to the training images: %.2f +- %s nats per image",
+            "free-energy gap, %s: %.2f +- %s nats per image",
+            figures["gap"]["name"],
             figures["gap"]["mean"],
             "unknown" if error is None else "%.2f" % error,
         )
@@ -170,28 +187,31 @@ def _tell(figures: Mapping[str, Any], own: str) -> None:
 def _picture(
     energies: Mapping[str, HostArray],
     curves: Mapping[str, tuple[HostArray, HostArray, float]],
-    metrics: Sequence[Mapping[str, float]],
+    name: str,
+    by_epoch: Sequence[tuple[float, float, float]],
 ) -> Figure:
-    by_epoch = _gap_by_epoch(metrics)
     figure, axes = plots.panels(3 if by_epoch else 2)
     plots.histograms(energies, "free energy of images", "F (nats)", axes=axes[0])
     plots.roc_curves(curves, axes=axes[1])
     if by_epoch:
-        plots.free_energy_gap(*zip(*by_epoch), axes=axes[2])
+        plots.free_energy_gap(*zip(*by_epoch), name=name, axes=axes[2])
     return figure
 
 
-def _gap_by_epoch(metrics: Sequence[Mapping[str, float]]) -> list[tuple[float, float, float]]:
-    """(epoch, gap, standard error) of a run. The gap of log-likelihoods is that of free energies: log Z cancels."""
-    name = "held_out" if any("held_out_log_likelihood" in row for row in metrics) else "test"
-    return [
+def _gap_by_epoch(metrics: Sequence[Mapping[str, float]]) -> tuple[str, list[tuple[float, float, float]]]:
+    """Whose gap to the training images a run monitored, and (epoch, gap, standard error).
+
+    The gap of log-likelihoods is that of free energies: log Z cancels.
+    """
+    column = "held_out" if any("held_out_log_likelihood" in row for row in metrics) else "test"
+    return column.replace("_", "-"), [
         (
             row["epoch"],
-            row["train_log_likelihood"] - row[name + "_log_likelihood"],
-            np.hypot(row["train_standard_error"], row[name + "_standard_error"]),
+            row["train_log_likelihood"] - row[column + "_log_likelihood"],
+            float(np.hypot(row["train_standard_error"], row[column + "_standard_error"])),
         )
         for row in metrics
-        if "train_log_likelihood" in row and name + "_log_likelihood" in row
+        if "train_log_likelihood" in row and column + "_log_likelihood" in row
     ]
 
 

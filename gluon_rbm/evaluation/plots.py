@@ -328,15 +328,22 @@ def curves(metrics: Metrics, columns: Mapping[str, str], title: str, ylabel: str
 
 
 def free_energy_gap(
-    epochs: Sequence[float], gaps: Sequence[float], standard_errors: Sequence[float], axes: Axes | None = None
+    epochs: Sequence[float],
+    gaps: Sequence[float],
+    standard_errors: Sequence[float],
+    name: str = "other",
+    axes: Axes | None = None,
 ) -> Figure:
-    """The overfitting monitor: mean F of images not trained on, minus mean F of training images, by epoch."""
+    """The overfitting monitor: mean F of images not trained on, minus mean F of training images, by epoch.
+
+    name : of the images that were not trained on
+    """
     axes, middle, error = _axes(axes), np.array(gaps), np.array(standard_errors)
     axes.plot(epochs, middle, "o-", markersize=3)
     axes.fill_between(epochs, middle - error, middle + error, alpha=0.3, label="standard error")
     axes.axhline(0, color="k", linewidth=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _finish(axes, "overfitting: free-energy gap", "epoch", "F(others) - F(training) (nats per image)", "best")
+    return _finish(axes, "overfitting: free-energy gap", "epoch", "F(%s) - F(training) (nats per image)" % name, "best")
 
 
 # --- Files and windows ------------------------------------------------------------------------------------------------
