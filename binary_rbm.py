@@ -269,9 +269,27 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     (batch, num_hidden). Call `backward()` on either one of them: the gradient is that of the mean negative
     log-likelihood in nats, whatever the output's own gradient.
 
+    The gradient is a mean over the batch already. `trainer.step(1)` follows it at the learning rate as it is given;
+    `trainer.step(batch_size)`, as the original example has it, divides by the batch size a second time, so that its
+    rate of 0.1 with batches of 80 acts as 0.00125.
+
     The chains, and the states that the rule needs, are parameters that are not trained (`grad_req="null"`):
     `gluon.Trainer(rbm.collect_params(), ...)` leaves them alone, `save_parameters` keeps them. Weight decay leaves the
     biases alone.
+
+    Examples
+    --------
+    >>> rbm = BinaryRBMBlock(num_hidden=500, k=30, for_training=True)
+    >>> rbm.initialize(mx.init.Normal(sigma=0.01))
+    >>> batch = mx.nd.random.uniform(shape=(80, 784))  # images in [0, 1], a row each
+    >>> output = rbm(batch)  # the first batch says how many pixels there are
+    >>> trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": 0.1 / 80})
+    >>> with mx.autograd.record():
+    ...     visible_prob_1, hidden_prob_1 = rbm(batch)
+    >>> visible_prob_1.backward()
+    >>> trainer.step(1)  # the gradient is a mean over the batch already
+    >>> print(rbm)
+    BinaryRBMBlock(784 visible, 500 hidden units, PCD-30 with 80 chains, for training)
     """
 
     def __init__(
@@ -314,6 +332,15 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
     def _states(self, num_chains: int, num_visible: int) -> dict[str, tuple[int, ...]]:
         return learning.states(self.rule, num_chains, num_visible, self.num_hidden) if self.for_training else {}
+
+    def __repr__(self) -> str:
+        num_visible, num_chains = self.interaction_weight.shape[0], self.num_chains
+        units = "%s visible, %d hidden units" % (num_visible or "as the first batch has", self.num_hidden)
+        if not self.for_training:
+            return "BinaryRBMBlock(%s, %d Gibbs sweeps a call, not for training)" % (units, self.k)
+        how = {"persistent": "PCD-%d", "data": "CD-%d", "tempered": "PCD-%d by parallel tempering"}[self.rule.chains]
+        chains = " with %d chains" % num_chains if num_chains else ""
+        return "BinaryRBMBlock(%s, %s%s, for training)" % (units, how % self.k, chains)
 
     @property
     def num_chains(self) -> int:

@@ -1,7 +1,34 @@
-"""Restricted Boltzmann machines on Apache MXNet: what a user needs, under one name each (see docs/design.md).
+"""Restricted Boltzmann machines (RBMs) on Apache MXNet.
 
-A name is imported from its module when it is first used. Importing this package imports neither NumPy nor MXNet; it
-only installs the hook that lets a plain `import mxnet` work (see `gluon_rbm.backend.import_hook`).
+An RBM is a model of binary images. It learns without labels, draws images like those it has seen, fills in missing
+pixels, and says how probable an image is. Train one from the command line, and use it here:
+
+    python binary_rbm_gluon.py --dataset digits          # writes the run folder runs/gluon-digits-1
+    python -m gluon_rbm --help                           # commands: sample, reconstruct, inpaint, score, ...
+
+    >>> import gluon_rbm, numpy as np
+    >>> parameters, num_classes = gluon_rbm.load_model("runs/gluon-digits-1")
+    >>> chains = gluon_rbm.simulated_annealing(parameters, np.zeros((10, 64)), sweeps=1000, key=[0])
+    >>> images = chains.visible_prob_1.asnumpy()  # (10, 64), probabilities of pixels
+
+or by scikit-learn's interface, in one process:
+
+    >>> rbm = gluon_rbm.BinaryRBM(n_components=100).fit(images)
+    >>> features = rbm.transform(images)
+
+What there is (`help(gluon_rbm.NAME)` says more of each):
+
+    blocks of Gluon      BinaryRBMBlock, MultinaryRBMBlock, ConvolutionalRBMBlock, DeepBeliefNetwork
+    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM
+    files and data       load_model, load_dataset, Parameters, BinaryDeepBeliefNetwork
+    sampling             sample_chains, simulated_annealing, parallel_tempering, draw_classes, inpaint, run_chains
+    scores               free_energy, pseudo_log_likelihood, log_partition
+    for the blocks       LearningRule; units: Multinary, OffsetSigmoids, NoisyReLU, Gaussian
+    the rest             choose_context (CPU or GPU), InputError, DivergenceError
+
+The documentation begins with README.md and docs/index.md. A name is imported from its module when it is first used:
+importing this package imports neither NumPy nor MXNet. It installs the hook that lets a plain `import mxnet` work on
+today's NumPy (see `gluon_rbm.backend.import_hook`).
 """
 
 from __future__ import annotations

@@ -60,6 +60,10 @@ class BinaryDeepBeliefNetwork:
                     % (number, above.num_visible, below.num_hidden)
                 )
 
+    def __repr__(self) -> str:
+        sizes = [self.layers[0].num_visible, *(layer.num_hidden for layer in self.layers)]
+        return "BinaryDeepBeliefNetwork(%s units, from the images up)" % "-".join(map(str, sizes))
+
     @classmethod
     def load(
         cls, models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], context: Any = None

@@ -50,6 +50,9 @@ class DeepBeliefNetwork(FeatureBlock):
         for rbm in rbms:
             self.register_child(rbm)
 
+    def __repr__(self) -> str:
+        return "DeepBeliefNetwork(from the images up:%s)" % "".join("\n  %r" % rbm for rbm in self.rbms)
+
     def up(self, visible: Any, depth: int | None = None, sampled: bool = False) -> Any:
         """Values of the layer above `depth` RBMs (all), in the shape of the hidden layer of the last of them."""
         for rbm in self.rbms[:depth]:

@@ -36,15 +36,42 @@ __all__ = [
 
 
 class Parameters(NamedTuple):
-    """The three learned arrays of a binary RBM.
+    """The three learned arrays of a binary RBM, E(v, h) = -a.v - b.h - v W h.
 
-    visible_layer_bias a (num_visible,), hidden_layer_bias b (num_hidden,), interaction_weight W (num_visible,
-    num_hidden).
+    Parameters
+    ----------
+    visible_layer_bias : array (num_visible,)
+        a, of the pixels.
+    hidden_layer_bias : array (num_hidden,)
+        b, of the hidden units.
+    interaction_weight : array (num_visible, num_hidden)
+        W. A column is the filter of a hidden unit.
+
+    All are NDArrays on one device, or all are NumPy arrays. `gluon_rbm.load_model` reads them from a run folder, and
+    `BinaryRBMBlock.rbm_parameters` has those of a block.
+
+    Examples
+    --------
+    >>> parameters = Parameters(np.zeros(784), np.zeros(500), np.zeros((784, 500)))
+    >>> parameters
+    Parameters(784 visible, 500 hidden units; float64, NumPy)
+    >>> parameters.interaction_weight.shape
+    (784, 500)
     """
 
     visible_layer_bias: Array
     hidden_layer_bias: Array
     interaction_weight: Array
+
+    def __repr__(self) -> str:
+        shapes = [getattr(array, "shape", None) for array in self]
+        units = "shapes %s, %s, %s" % tuple(shapes)
+        if shapes[2] is not None and len(shapes[2]) == 2 and shapes[:2] == [shapes[2][:1], shapes[2][1:]]:
+            units = "%d visible, %d hidden units" % shapes[2]
+        weight = self.interaction_weight
+        where = getattr(weight, "context", "NumPy" if isinstance(weight, np.ndarray) else type(weight).__name__)
+        dtype = getattr(weight, "dtype", None)
+        return "Parameters(%s; %s%s)" % (units, "" if dtype is None else "%s, " % np.dtype(dtype), where)
 
     @classmethod
     def from_arrays(cls, *arrays: Array) -> Parameters:

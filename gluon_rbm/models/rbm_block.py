@@ -67,6 +67,11 @@ class RBMBlock(FeatureBlock):
         super().__init__(**kwargs)
         self.visible_units, self.hidden_units = visible_units, hidden_units
 
+    def __repr__(self) -> str:
+        layers = ((self.visible_shape, self.visible_units), (self.hidden_shape, self.hidden_units))
+        visible, hidden = ("%s %r" % ("x".join(map(str, shape)), units) for shape, units in layers)
+        return "%s(visible units: %s, hidden units: %s)" % (type(self).__name__, visible, hidden)
+
     def _make_parameters(
         self,
         visible_bias_shape: Sequence[int],

@@ -58,6 +58,9 @@ class UnitFamily(abc.ABC):
     maximum: Any  #: int, the largest value; None: values have no upper end
     slope: float = 1.0
 
+    def __repr__(self) -> str:
+        return "%s(%s)" % (type(self).__name__, "" if self.maximum is None else "0 to %s" % self.maximum)
+
     @property
     def standard(self) -> UnitFamily:
         """These units with a slope of 1."""
