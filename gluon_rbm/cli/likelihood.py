@@ -31,10 +31,10 @@ def add_arguments(add: AddArgument) -> None:
     inputs.add_data(add)
     add(
         "--binarize",
-        default="none",
         metavar="HOW",
         help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5; or "
-        "a file of the same images with pixels 0 and 1 (.npy, or the text of a fixed binarization)",
+        "a file of the same images with pixels 0 and 1 (.npy, or the text of a fixed binarization); by default as the "
+        "run did",
     )
     add("--binarize-seed", type=at_least(0, int), default=0, help="what the drawn pixels follow from")
     add(
