@@ -138,7 +138,7 @@ def test_a_mistyped_name(mistyped, meant, capsys):
         (["--output-dir", ""], "argument --output-dir: it is empty"),
         (["--dataset", ""], "argument --dataset: it is empty"),
         (["--momentum", "2"], "argument --momentum: 2 is not a number of at least 0 and below 1"),
-        (["--learning-rate", "1e300"], "1e300 is not a number of at least 0 and below 3.4e+38"),
+        (["--learning-rate", "1e300"], "1e300 is not a number below 3.4e+38 and at least 0.0"),
         (["--dataset", "image-folder"], "image-folder needs a folder of images; name it with --data-dir"),
         (["--dataset", "image-folder", "--data-dir", "/nosuch"], "/nosuch is no folder; name the folder of images"),
     ],

@@ -35,7 +35,7 @@ def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[
 def at_least(lowest: float, kind: type) -> Callable[[str], Any]:
     """A `type`: an int below 2^31, or a float below 3.4e38, the largest float32; of at least `lowest`."""
     limit, noun = (2**31, "a whole number") if kind is int else (_FLOAT32_MAX, "a number")
-    expected = "%s of at least %g and below %s" % (noun, lowest, "2^31" if kind is int else "%g" % limit)
+    expected = "%s below %s and at least %s" % (noun, "2^31" if kind is int else "%g" % limit, lowest)
     return number(kind, lambda value: lowest <= value < limit, expected)
 
 

@@ -81,7 +81,7 @@ def _make_pictures(args: argparse.Namespace, folder: str) -> None:
     for module, arguments in own.items():
         name = module.__name__.rpartition(".")[2]
         logger.info("%s:", name)
-        output = ["--part", args.part, "--output", os.path.join(folder, name)]
+        output = ["--part", args.part, "--output", os.path.join(folder, name), "--overwrite"]
         command.call(module, [folder, *_shared(args), *output, *arguments])
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.files import check_writable, write_json
+from gluon_rbm.backend.files import write_json
 from gluon_rbm.cli import inputs, recorded
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import frechet
@@ -45,12 +46,13 @@ def add_arguments(add: AddArgument) -> None:
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     inputs.add_device(add)
     add("--json", metavar="FILE", help="write the figures there, too")
+    add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
     """Print the distance and its floor in one line, and write them as JSON where asked to."""
     if args.json is not None:
-        check_writable(args.json, "--json")
+        check_target(args, args.json, "--json")
     context, _ = choose_context(args.cuda, args.device_id)
     image_files.check_exists(args.drawn)  # before anything is loaded that takes longer
     given = None if args.network is None else frechet.load_network(args.network, context)

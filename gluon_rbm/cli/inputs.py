@@ -11,6 +11,7 @@ from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.arguments import at_least, path
+from gluon_rbm.cli.results import add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
@@ -48,7 +49,7 @@ def add_common(add: AddArgument, output: str) -> None:
     add_data(add)
     add_noise(add)
     add_device(add)
-    add("--output", metavar="PATH", default=output, help="what the files of the results are called, before their dot")
+    add_output(add, output)
 
 
 def add_model(add: AddArgument) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gluon_rbm.backend.files import check_writable, write_json
 from gluon_rbm.cli import inputs, report
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.schedules import SCHEDULES
 from gluon_rbm.likelihood.state_file import StateFile
@@ -46,6 +47,7 @@ def add_arguments(add: AddArgument) -> None:
     _add_log_z(add)
     inputs.add_device(add)
     add("--json", metavar="FILE", help="write the report there, too")
+    add_overwrite(add)
 
 
 def _add_log_z(add: AddArgument) -> None:
@@ -84,6 +86,7 @@ def run(args: Namespace) -> None:
         check_writable(args.json, "--json")
         if os.path.abspath(args.json) in (os.path.abspath(path) for path in (args.model, args.state or os.curdir)):
             raise InputError("--json %s is the model, or --state, too; choose another --json" % args.json)
+        check_target(args, args.json, "--json")
     if args.state is not None:
         check_writable(args.state, "--state")
         StateFile(args.state)

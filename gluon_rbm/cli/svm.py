@@ -15,7 +15,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import inputs, options, recorded
 from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.results import Results
+from gluon_rbm.cli.results import Results, add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
@@ -74,7 +74,7 @@ def add_arguments(add: AddArgument) -> None:
     add("--threads", type=at_least(1, int), default=1, help="settings of C and gamma that are tried at once")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     inputs.add_device(add)
-    add("--output", metavar="PATH", default="svm", help="what the files of the results are called, before their dot")
+    add_output(add, "svm")
 
 
 def run(args: Namespace) -> None:

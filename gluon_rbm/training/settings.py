@@ -103,7 +103,8 @@ def seed(group: str | None = None) -> Any:
 
 
 def output_dir(group: str | None = None) -> Any:
-    return setting(None, "run folder; by default a new one under runs/", group=group, resumable=True)
+    text = "run folder; by default a new one under runs/, or with --resume the one that was trained last"
+    return setting(None, text, number="path", group=group, resumable=True)
 
 
 def resume(group: str | None = None) -> Any:
