@@ -115,8 +115,8 @@ def bracket(
         Sweeps at beta = 1 before chains start; as many as the forward run took, unless given.
     check : bool
         Where reverse AIS starts from chains, estimate log Z in other ways, too: by importance sampling, by forward AIS
-        from fair coins and, where these agree with nothing, from the model's own visible bias. The bracket is that of the
-        base rate that finds the most. This takes at most 1.7 times as long.
+        from fair coins and, where these agree with nothing, from the model's own visible bias. The bracket is that of
+        the base rate that finds the most. This takes at most 1.7 times as long.
     num_chains : as in `log_partition`
     settings
         As in `AnnealingSettings`.
