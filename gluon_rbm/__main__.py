@@ -51,7 +51,7 @@ def _import_commands(argv: Sequence[str]) -> dict[str, ModuleType]:
 
 
 def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict[str, OneLineParser]:
-    """Name, old or new -> parser of its own. Files of results are called as the command is, by default."""
+    """Name, old or new -> parser of its own."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in modules.items():
         old_names = [old for old, new in _OLD_NAMES.items() if new == name]
@@ -61,8 +61,6 @@ def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict
             formatter = argparse.ArgumentDefaultsHelpFormatter
             own = commands.add_parser(called, description=module.ABOUT + remark, formatter_class=formatter, **shown)
             module.add_arguments(own.add_argument)
-            if own.get_default("output") == name:
-                own.set_defaults(output=called)
     return commands.choices
 
 

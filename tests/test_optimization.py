@@ -281,7 +281,8 @@ def test_a_preset_is_a_set_of_defaults():
 
 def options_of(settings):
     """The command line that gives these settings."""
-    return [part for name, item in settings.items() for part in ("--" + name.replace("_", "-"), str(item))]
+    flags = {"--" + name.replace("_", "-"): item for name, item in settings.items()}
+    return [part for flag, item in flags.items() for part in ([flag] if item is True else [flag, str(item)])]
 
 
 @pytest.mark.parametrize(
@@ -291,8 +292,8 @@ def options_of(settings):
         (["--optimizer", "adam", "--initial-momentum-epochs", "2"], "adam has no momentum"),
         (["--optimizer", "nadam"], "invalid choice: 'nadam'"),
         (["--preset", "worst"], "invalid choice: 'worst'"),
-        (["--initial-momentum", "0"], "not a finite number above 0"),
-        (["--initial-hidden-bias", "nan"], "not a finite number"),
+        (["--initial-momentum", "0"], "not a number above 0 and below 1"),
+        (["--initial-hidden-bias", "nan"], "nan is not a number between"),
         (["--num-temperatures", "1"], "at least 2"),
         (["--chains", "loose"], "invalid choice: 'loose'"),
         (["--num-chains", "-1"], "at least 0"),

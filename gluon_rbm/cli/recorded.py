@@ -4,24 +4,90 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import os
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
+from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.cli import options
 from gluon_rbm.cli.arguments import OneLineParser
-from gluon_rbm.data import downloads
+from gluon_rbm.data import datasets, downloads
+from gluon_rbm.data.batches import BINARIZE
+from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint, newest_run, read_arguments
 
-__all__ = ["check_flags", "existing_data_dir", "flags_of", "resumed", "run_folder_of"]
+__all__ = ["DEEP", "Learned", "check_flags", "flags_of", "resumed", "settle"]
 
+logger = logging.getLogger(__name__)
+
+DEEP = "deep.json"  # what a deep belief network has for arguments.json
 _OF_EACH_CALL = ("output_dir", "resume")
+_UNRECORDED = {"dataset": "mnist", "binarize": "none"}
 
 
-def run_folder_of(path: str) -> str | None:
-    """The run folder that a path names, or that the file it names lies in; None where no run was recorded."""
-    folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
-    return folder if os.path.exists(os.path.join(folder, ARGUMENTS)) else None
+# --- What a model learned ---------------------------------------------------------------------------------------------
+
+
+class Learned(NamedTuple):
+    """What a run recorded of the images that its model learned."""
+
+    run: str  #: the run folder
+    arguments: Mapping[str, Any]  #: {} where no run is known
+
+    @classmethod
+    def of(cls, path: str | None) -> Learned:
+        """Of the run whose folder `path` is, or lies in; path : a folder, a file, or None."""
+        if path is None:
+            return cls("", {})
+        folder = path if os.path.isdir(path) else os.path.dirname(path) or os.curdir
+        return cls(folder, read_arguments(folder) or read_arguments(folder, DEEP))
+
+    def warn_of_others(self, data: DataSet) -> None:
+        """Say in a line that these are not the images that were learned, where they are known not to be."""
+        digest = self.arguments.get("data_sha256")
+        if digest is None or self.arguments.get("below"):
+            return
+        if self.arguments.get("labels") and data.num_classes:
+            data = datasets.with_label_units(data)
+        if digest != sha256([data.train_images]):
+            told = self.run, self.arguments.get("dataset"), data.name
+            logger.warning("note: %s learned the training images of %s, and others are used here: %s", *told)
+
+
+def settle(args: argparse.Namespace, path: str | None) -> Learned:
+    """Take the data set, its folder, size and binarization from the run that a model comes from, unless they are given.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        `dataset`, `data_dir`, `image_size` and, of commands that have it, `binarize`: None where they are not given.
+        They are set.
+    path : str, optional
+        The model, or another file in the run's folder. Where no run is known the data set is MNIST, with grey pixels.
+
+    Raises
+    ------
+    InputError
+        Where the images are no longer where the run found them, or arguments.json is not what a run writes.
+    """
+    learned = Learned.of(path)
+    arguments = {**_UNRECORDED, **learned.arguments}
+    if args.dataset is None:
+        args.dataset = str(arguments["dataset"])
+    if args.data_dir is None and args.dataset == arguments["dataset"]:
+        args.data_dir = existing_data_dir(learned.run, arguments)
+    if args.image_size is None:
+        args.image_size = arguments.get("image_size")
+    binarize = arguments["binarize"]
+    if "binarize" not in args or binarize not in BINARIZE:
+        return learned
+    if args.binarize is None:
+        args.binarize = binarize
+    elif learned.arguments and args.binarize in BINARIZE and args.binarize != binarize:
+        told = learned.run, binarize, args.binarize
+        logger.warning("note: %s learned pixels with --binarize %s, and they are used with %s here", *told)
+    return learned
 
 
 def existing_data_dir(run: str, recorded: Mapping[str, Any]) -> str | None:

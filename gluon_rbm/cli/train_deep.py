@@ -37,7 +37,6 @@ ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes eve
 TAKES_OTHERS = True  # flags that are not known here come as args.others
 
 _PROG = "python -m gluon_rbm train-deep"
-_RECORD = "deep.json"
 _SHOWN = 64
 # What the trainer's arguments say of a single layer, or nothing.
 _LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "command", "others")
@@ -64,11 +63,11 @@ def completed(argv: Sequence[str], prog: str) -> list[str]:
     parser = OneLineParser(prog=prog, add_help=False)
     add_arguments(parser.add_argument)
     args, _ = parser.parse_known_args(argv)
-    arguments = read_arguments(args.output_dir, _RECORD) if args.resume else {}
+    arguments = read_arguments(args.output_dir, recorded.DEEP) if args.resume else {}
     if not arguments:
         return list(argv)
     flags = recorded.flags_of(BinarySettings, arguments)
-    recorded.check_flags(os.path.join(args.output_dir, _RECORD), flags, BinarySettings)
+    recorded.check_flags(os.path.join(args.output_dir, recorded.DEEP), flags, BinarySettings)
     own = ["--classify"] * bool(arguments.get("classify"))
     for name in ("layers", "count", "sweeps"):
         own += ["--" + name, *map(str, np.atleast_1d(arguments.get(name, [])).tolist())]
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
     training = _training_settings(args)
     _check_folder(args, training)
-    data = datasets.load(training.dataset, training.data_dir)
+    data = datasets.load(training.dataset, training.data_dir, image_size=training.image_size)
     if args.classify and (data.train_labels is None or len(np.unique(data.train_labels)) < 2):
         reason = "have no labels" if data.train_labels is None else "to learn from are all of one class"
         raise InputError("images of %s %s; leave --classify out" % (training.dataset, reason))
@@ -113,7 +112,7 @@ def _training_settings(args: argparse.Namespace) -> BinarySettings:
 
 def _check_folder(args: argparse.Namespace, training: BinarySettings) -> None:
     """InputError where the folder holds another network, or one that is not to be resumed."""
-    arguments = read_arguments(args.output_dir, _RECORD)
+    arguments = read_arguments(args.output_dir, recorded.DEEP)
     if not args.resume and (arguments or has_checkpoint(layer_folder(args.output_dir, 1))):
         raise InputError(
             "%s already holds a run: continue it with --resume, or choose another --output-dir" % args.output_dir
@@ -136,7 +135,7 @@ def _record(args: argparse.Namespace, training: BinarySettings, **results: Any) 
         raise InputError(
             "cannot create %s (%s); choose another --output-dir" % (args.output_dir, error.strerror)
         ) from error
-    write_json(os.path.join(args.output_dir, _RECORD), whole)
+    write_json(os.path.join(args.output_dir, recorded.DEEP), whole)
 
 
 def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_hidden: int) -> None:

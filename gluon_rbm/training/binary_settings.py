@@ -39,6 +39,26 @@ PRESETS = {
         "ais_intermediate_steps": 10000,
         "ais_burn_in_steps": 1,
     },
+    # Pixels and labels together: draws a chosen class, and classifies.
+    "labels": {
+        "labels": True,
+        "objective": "hybrid",
+        "generative_weight": 1.0,
+        "num_hidden": 500,
+        "binarize": "sample",
+        "batch_size": 100,
+        "k": 5,
+        "centering": 0.01,
+        "initial_visible_bias": "data",
+        "learning_rate": 24.0,
+        "momentum": 0.0,
+        "weight_decay": 1e-4,
+        "learning_rate_schedule": "linear",
+        "hold": 0.3,
+        "average": 0.2,
+        "num_epoch": 24,
+        "monitor_every": 8,
+    },
     # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
     "exercise": {
         "binarize": "sample",
@@ -84,7 +104,7 @@ class BinarySettings:
     num_epoch: int = setting(130, "number of epochs", number="count", resumable=True)
     # The gradient is a mean over the batch, and the optimizer divides by the batch size once more, as in the original.
     learning_rate: float = setting(0.1, "learning rate for stochastic gradient descent", number="amount")
-    momentum: float = setting(0.3, "momentum for the stochastic gradient descent", number="amount")
+    momentum: float = setting(0.3, "momentum for the stochastic gradient descent", number="fraction")
     ais_batch_size: int = setting(
         100, "batch size for AIS to estimate the log-likelihood", number="count", resumable=True
     )
@@ -116,6 +136,7 @@ class BinarySettings:
 
     dataset: str = settings.dataset(_NEW)
     data_dir: str | None = settings.data_dir(_NEW)
+    image_size: list[int] | None = settings.image_size(_NEW)
     # A resumed run compares the content of the layers instead.
     below: list[str] = setting(
         [],
@@ -242,7 +263,7 @@ class BinarySettings:
     initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
     optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
     initial_momentum: float = setting(
-        0.5, "momentum in the first --initial-momentum-epochs", number="positive", group=_LEARNING
+        0.5, "momentum in the first --initial-momentum-epochs", number="positive fraction", group=_LEARNING
     )
     initial_momentum_epochs: int = setting(0, "epochs before --momentum counts", number="natural", group=_LEARNING)
     learning_rate_schedule: str = settings.learning_rate_schedule(_LEARNING)

@@ -82,8 +82,7 @@ def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
 
 def _load(given: NetworkSettings) -> DataSet:
     skipped: list[Path] | None = None if given.strict else []
-    size = None if given.image_size is None else (given.image_size[0], given.image_size[1])
-    data = datasets.load(given.dataset, given.data_dir, image_size=size, skipped=skipped)
+    data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size, skipped=skipped)
     for path in skipped or ():
         logger.info("cannot be read as an image: %s", one_line(path))
     if skipped:
