@@ -135,6 +135,19 @@ def test_sample_has_a_classifier(run, results):
     assert "%.1f %% of 360 test images right" % (100 * found["judge"]["accuracy"]) in text
 
 
+def test_blank_images_say_why_and_what_to_do(run, results, figures, tmp_path):
+    """A model that gives the empty image nearly all probability, and one that draws."""
+    for bias, blank in ((-9.0, True), (0.0, False)):
+        model = save((np.full(64, bias), np.zeros(2), np.zeros((64, 2))), tmp_path / "some.params")
+        for command in (["sample"], ["resample"]):
+            status, text, _ = run(*command, "--sweeps", 4, "--count", 20, "--overwrite", model=model)
+            assert status == 0
+            assert ("of 20 drawn images are blank" in text and "--chains persistent" in text) == blank
+            if command == ["sample"]:
+                assert (figures[-1]._suptitle is not None) == blank
+                assert (results("sample")[0]["blank_images"] > 15) == blank
+
+
 @pytest.fixture
 def joint_model(tmp_path):
     """Of 64 pixels and 10 classes: class k turns the pixels of row k % 8 on, by a hidden unit of its own."""
@@ -486,6 +499,16 @@ def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
         assert_pictures(run, *(name + ".png" for name in COMMANDS), "weights.units.png", "resample.chains.png")
         assert report[str(num_hidden)]["seconds_an_epoch"] > 0 and report[str(num_hidden)]["last_epoch"]["epoch"] == 2
     text, before = capsys.readouterr().out, (run / "rbm.params").read_bytes()
+    # The rate is the homework's, on the mean gradient of a batch.
+    assert "3 hidden units: CD-1, batches of 64, learning rate 0.1 on the mean gradient of a batch" in text
+    assert "native engine, learning rate 0.1 on the mean gradient of a batch (6.4 / 64)" in text or "mxnet" in text
+    table = report["4"]["table"]
+    found = {name: json.loads((run / (name + ".json")).read_text())["results"] for name in COMMANDS}
+    assert table["mean squared error of a reconstructed pixel"] == found["reconstruct"]["mean_squared_error"]
+    assert table["AUC against letters"] == found["score"]["auc"]["letters"]
+    as_before = found["resample"]["as_at_the_start"]["after 20 sweeps"]
+    assert table["classes after 20 sweeps that are as at the start"] == "%.0f %%" % (100 * as_before)
+    assert all("    %s: " % name in text for name in table)
     assert "4 hidden units: %.2f s an epoch" % report["4"]["seconds_an_epoch"] in text
     assert __main__.main(arguments) == 0  # what is trained is not trained again
     assert (run / "rbm.params").read_bytes() == before

@@ -105,12 +105,25 @@ def test_a_finished_run(finished, tmp_path):
     assert all("%.6g" % float(row[names.index("train_log_likelihood")]) in page.text for row in rows)
     record = json.loads((finished / "arguments.json").read_text())
     assert record["arguments"]["data_sha256"] in page.text and record["versions"]["mxnet"] in page.text
+    assert "learning rate on the mean gradient of a batch0.00125 (0.1 / 80)" in page.text
+    # The table fits the page: a row for each quantity, a column for each of at most six epochs.
+    numbers = re.search(r'<table class="numbers">(.*?)</table>', page.content, re.DOTALL).group(1)
+    assert re.findall(r'<th scope="col">(.*?)</th>', numbers) == ["epoch", "1", "2", "3"]
+    assert re.findall(r'<th scope="row">(.*?)</th>', numbers) == [name.replace("_", " ") for name in names[1:]]
     given = re.findall(r'<th scope="row">(--[\w-]+)</th><td class="value">([^<]*)<', page.content)
     assert {"--num-hidden": "6", "--held-out": "100", "--early-stopping": "3"}.items() <= dict(given).items()
     assert "--momentum" not in dict(given)
     report = json.loads((finished / "likelihood.json").read_text())
     assert "%.2f +- %.2f" % (report["log_likelihood"]["mean"], report["log_likelihood"]["standard_error"]) in page.text
     assert "log Z is exact" in page.text  # six hidden units are enumerated
+
+
+def test_a_long_run_has_a_table_of_its_last_epochs(run):
+    with open(run / "metrics.csv", "w") as file:
+        file.write("epoch,seconds\n" + "".join("%d,%d.5\n" % (epoch, epoch) for epoch in range(1, 131)))
+    numbers = re.search(r'<table class="numbers">(.*?)</table>', make(run).content, re.DOTALL).group(1)
+    assert re.findall(r'<th scope="col">(.*?)</th>', numbers) == ["epoch", *map(str, range(125, 131))]
+    assert re.findall(r"<td>(.*?)</td>", numbers) == ["%d.5" % epoch for epoch in range(125, 131)]
 
 
 def test_a_run_that_is_not_finished(run):

@@ -51,6 +51,14 @@ def test_grids_side_by_side(generator):
     assert all(pixels(axes).shape == (8 * 4 - 1, 8 * 5 - 1) for axes in figure.axes)
 
 
+def test_a_showcase_of_blank_images_says_so(generator):
+    images = generator.random((9, 12))
+    assert plots.showcase(images, images, SHAPE, 5, side=3)._suptitle is None
+    blank = np.where(np.arange(9)[:, None] < 6, 0.001, images)
+    title = plots.showcase(images, blank, SHAPE, 5, side=3)._suptitle.get_text()
+    assert title == "6 of 9 are blank: the chains are in the empty image"
+
+
 def test_a_strip_has_a_row_a_chain_and_a_column_a_moment(generator):
     moments = generator.random((6, 2, 12))
     axes = plots.strip(moments, SHAPE, ["0", "1", "2", "5", "10", "20"], "chains").axes[0]

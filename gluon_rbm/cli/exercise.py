@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import statistics
+from typing import Any
 
 from gluon_rbm.backend.files import write_json
 from gluon_rbm.cli import (
@@ -24,6 +26,7 @@ from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
+from gluon_rbm.training.binary_settings import PRESETS
 from gluon_rbm.training.run_folder import read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -56,13 +59,46 @@ def run(args: argparse.Namespace) -> None:
         report[num_hidden] = {
             "seconds_an_epoch": statistics.median(row["seconds"] for row in metrics),
             "last_epoch": metrics[-1],
+            "table": _figures(folder, args.sweeps[-1]),
         }
     write_json(os.path.join(args.output_dir, "exercise.json"), report, "--output-dir")
     for num_hidden, found in report.items():
         logger.info("%d hidden units: %.2f s an epoch (median)", num_hidden, found["seconds_an_epoch"])
+        for name, value in found["table"].items():
+            logger.info("    %s: %s", name, value if isinstance(value, str) else "%.4f" % value)
+
+
+def _figures(folder: str, sweeps: int) -> dict[str, float | str]:
+    """What the commands have found, in the words and the order of the table in docs/commands.md."""
+
+    def results(command: str) -> dict[str, Any]:
+        with open(os.path.join(folder, command + ".json"), encoding="utf-8") as file:
+            return json.load(file)["results"]
+
+    end = "after %d sweeps" % sweeps
+    sampled, missing, resampled = results("sample"), results("inpaint")["mean_squared_error"], results("resample")
+    letters = results("score")["auc"].get("letters")
+    shares = resampled["class_shares"][end]
+    return {
+        "mean squared error of a reconstructed pixel": results("reconstruct")["mean_squared_error"],
+        "mean squared error of a missing pixel": missing["visible_mean"],
+        "that of the training images' mean": missing["data_mean"],
+        **({} if letters is None else {"AUC against letters": letters}),
+        "classes %s that are as at the start" % end: "%.0f %%" % (100 * resampled["as_at_the_start"][end]),
+        "largest share of a class %s" % end: "%d: %.0f %%" % (shares.index(max(shares)), 100 * max(shares)),
+        "blank images of those drawn from nothing": "%.0f %%" % (100 * sampled["blank_images"] / sampled["num_images"]),
+    }
 
 
 def _train(args: argparse.Namespace, num_hidden: int, folder: str) -> None:
+    recipe = PRESETS["exercise"]
+    logger.info(
+        "%d hidden units: CD-%d, batches of %d, learning rate %g on the mean gradient of a batch",
+        num_hidden,
+        recipe["k"],
+        recipe["batch_size"],
+        recipe["learning_rate"] / recipe["batch_size"],
+    )
     own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
     status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "binary_rbm_gluon.py", "gluon")
     if status:  # it has said why

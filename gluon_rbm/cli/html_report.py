@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "a run folder as one page of HTML: curves, filters, samples, likelihood reports, arguments"
 
-_ROWS = 10  # of the table of metrics
+_EPOCHS = 6  # in the table of metrics: a column each, so that it fits the page
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -80,8 +80,8 @@ def _section(folder: str) -> dict[str, Any]:
     metrics = read_metrics(folder)
     if not all("epoch" in row for row in metrics):
         raise InputError("metrics.csv in %s is not what a run writes; move it away" % folder)
-    rows = metrics[-_ROWS:]
-    columns = list(dict.fromkeys(name for row in metrics for name in row))
+    last = metrics[-_EPOCHS:]
+    names = [name for name in dict.fromkeys(name for row in metrics for name in row) if name != "epoch"]
     reports = list(run_summary.likelihood_reports(folder))
     return {
         "name": os.path.basename(os.path.abspath(folder)) if arguments or metrics else "The network",
@@ -93,8 +93,8 @@ def _section(folder: str) -> dict[str, Any]:
             markupsafe.Markup(plots.svg(figure, caption, one_line(folder) + caption))
             for caption, figure in run_pictures.curves(metrics)
         ],
-        "columns": columns,
-        "rows": [[run_summary.number_text(row.get(name)) for name in columns] for row in rows],
+        "epochs": [run_summary.number_text(row["epoch"]) for row in last],
+        "rows": [(name, [run_summary.number_text(row.get(name)) for row in last]) for name in names],
         "reports": reports,
         "verdicts": list(map(run_summary.report_verdict, reports)),
         "arguments": run_summary.given_arguments(arguments),

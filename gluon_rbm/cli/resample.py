@@ -13,7 +13,7 @@ from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.cli.results import Results
 from gluon_rbm.errors import InputError
-from gluon_rbm.evaluation import classifier, plots
+from gluon_rbm.evaluation import blank, classifier, plots
 from gluon_rbm.models.energy import free_energy
 from gluon_rbm.sampling import diagnostics
 from gluon_rbm.sampling.chains import sample_chains
@@ -69,11 +69,14 @@ def run(args: Namespace) -> None:
     figures = {
         "class_shares": {name: fraction.tolist() for name, fraction in fractions.items()},
         "as_at_the_start": {name: float((found == classes["images"]).mean()) for name, found in classes.items()},
+        "classified": "probabilities",
         **trained.record(),
         "sweeps_a_step": every,
         "diagnostics": {name: _diagnosed(values, every) for name, values in recorded.items()},
     }
-    _tell(figures)
+    _tell(figures, trained)
+    if blank.explanation(states[args.sweeps[-1]][0]):
+        logger.info("%s", blank.explanation(states[args.sweeps[-1]][0]))
     samples, probabilities = states[args.sweeps[-1]]
     end = "after %d sweeps" % args.sweeps[-1]
     shown = {"images": images, "samples " + end: samples, "probabilities " + end: probabilities}
@@ -114,7 +117,8 @@ def _diagnosed(values: HostArray, every: int) -> dict[str, Any]:
     return {**figures, "doubt": warning}
 
 
-def _tell(figures: Mapping[str, Any]) -> None:
+def _tell(figures: Mapping[str, Any], trained: classifier.IndependentClassifier) -> None:
+    logger.info("classes of images, and of the chains' probabilities of pixels, by %s:", trained.description)
     for name, fractions in figures["class_shares"].items():
         stay = "" if name == "images" else "; %.3f are as at the start" % figures["as_at_the_start"][name]
         logger.info("%-20s classes %s%s", name, " ".join("%.3f" % fraction for fraction in fractions), stay)

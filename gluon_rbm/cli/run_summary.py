@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from gluon_rbm.cli import options, report, train_multinary
 from gluon_rbm.cli.arguments import OneLineParser
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import estimates
+from gluon_rbm.training import optimization
 from gluon_rbm.training.monitoring import LikelihoodMonitor
 from gluon_rbm.training.run_folder import ARGUMENTS
 
@@ -78,7 +80,17 @@ def environment_facts(arguments: Mapping[str, Any], versions: Mapping[str, Any])
     """(name, value) of what else a run recorded: seed, device, engine, digest of the data, versions."""
     names = {"seed": "seed", "device": "device", "engine": "engine", "data_sha256": "SHA-256 of the training images"}
     facts = [(meaning, _text(arguments[name])) for name, meaning in names.items() if name in arguments]
+    if arguments and "network" not in arguments:
+        facts = [("learning rate on the mean gradient of a batch", rate) for rate in _effective_rate(arguments)] + facts
     return facts + [(name, _text(value)) for name, value in sorted(versions.items())]
+
+
+def _effective_rate(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The rate on a batch's mean gradient, where the optimizer has such a rate: --learning-rate / --batch-size."""
+    if optimization.follows_gradient(arguments.get("optimizer")):
+        with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):
+            rate, batch_size = arguments["learning_rate"], arguments["batch_size"]
+            yield "%g (%g / %g)" % (rate / batch_size, rate, batch_size)
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
@@ -12,16 +11,16 @@ import numpy as np
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least, share
+from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.evaluation import classifier, plots
+from gluon_rbm.evaluation import blank, classifier, plots
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.files import parameter_file
 from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
 from gluon_rbm.sampling.classes import hold_classes
-from gluon_rbm.training.run_folder import class_names_of, image_shape_of, read_arguments
+from gluon_rbm.training.run_folder import class_names_of, image_shape_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -106,7 +105,7 @@ def run(args: Namespace) -> None:
     results = Results(args, "png", "json", "npz", *(["gif"] if args.animate else []))
     parameters, num_classes = inputs.joint_model_from(args)
     num_pixels = parameters.num_visible - num_classes
-    arguments = read_arguments(os.path.dirname(parameter_file(args.model)))
+    arguments = Learned.of(args.model).arguments
     names = class_names_of(arguments, num_classes)
     classes = None if args.classes is None else np.resize(_numbers(args.classes, names), args.count)
     needs_data = args.classifier or args.start in ("base", "images")
@@ -115,6 +114,8 @@ def run(args: Namespace) -> None:
     chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
     arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
     arrays = {name: to_numpy(array)[:, :num_pixels] for name, array in arrays.items()}
+    figures["num_images"] = args.count
+    figures["blank_images"] = blank.num_blank(arrays["samples"])
     figures["pixels_on"] = float(arrays["samples"].mean(dtype=np.float64))
     if trained:
         figures.update(_classified(trained, arrays["probabilities"], classes))
@@ -125,6 +126,8 @@ def run(args: Namespace) -> None:
     if args.animate:
         pictures["gif"] = layout.animation(moments, shape, "from %s" % args.start)
     results.write(parameters, figures, pictures, arrays)
+    if blank.explanation(arrays["samples"]):
+        logger.info("%s", blank.explanation(arrays["samples"]))
 
 
 def _numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
@@ -145,13 +148,13 @@ class _Layout(NamedTuple):
     chains: HostArray  #: their numbers, row after row
     columns: int
     row_labels: Sequence[str]  #: none, or the class of each row
-    title: str | None  #: of the whole picture
+    title: str  #: of the whole picture
 
     @classmethod
     def of(cls, count: int, classes: HostArray | None, names: Sequence[str]) -> _Layout:
         """A row of each class, or a square of what is of one class or none; classes : (count,), of each chain."""
         if classes is None:
-            return cls(np.arange(min(count, _SHOWN)), _COLUMNS, [], None)
+            return cls(np.arange(min(count, _SHOWN)), _COLUMNS, [], "")
         asked, names = list(dict.fromkeys(classes.tolist())), [one_line(name) for name in names]
         if len(asked) == 1:
             return cls(np.arange(min(count, _SHOWN)), _COLUMNS, [], "drawn as class %s" % names[asked[0]])
@@ -163,13 +166,14 @@ class _Layout(NamedTuple):
     def grids(self, arrays: Mapping[str, HostArray], shape: tuple[int, ...], title: str) -> Figure:
         """Samples and probabilities side by side."""
         shown = {"%s %s" % (name, title): rows[self.chains] for name, rows in arrays.items()}
-        return plots.grids(shown, shape, self.columns, title=self.title, row_labels=self.row_labels)
+        title = "; ".join(filter(None, (self.title, blank.note(arrays["samples"]))))
+        return plots.grids(shown, shape, self.columns, title=title, row_labels=self.row_labels)
 
     def animation(self, moments: Sequence[tuple[int, HostArray]], shape: tuple[int, ...], title: str) -> FuncAnimation:
         """The chains on their way; moments : (sweeps, visible units of every chain)."""
         sweeps, states = zip(*moments)
         frames = [state[self.chains, : math.prod(shape)] for state in states]
-        title = title if self.title is None else "%s\n%s" % (self.title, title)
+        title = title if not self.title else "%s\n%s" % (self.title, title)
         return plots.animation(frames, shape, sweeps, title, self.columns, row_labels=self.row_labels)
 
 

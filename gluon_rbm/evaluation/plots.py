@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from gluon_rbm.evaluation import blank
 from gluon_rbm.evaluation.tiles import canvas, strongest_filters
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def grids(
     columns: int = 8,
     size: float = 4.2,
     *,
-    title: str | None = None,
+    title: str = "",
     row_labels: Sequence[str] = (),
 ) -> Figure:
     """Grids side by side.
@@ -147,8 +148,9 @@ def showcase(originals: HostArray, samples: HostArray, image_shape: Shape, sweep
 
     originals, samples : (side * side, num_visible) in [0, 1]; samples are shown as probabilities.
     """
-    sets = {"training images": originals, "samples after %d Gibbs sweeps" % sweeps: samples}
-    return grids(sets, image_shape, side, size=6)
+    title = "samples after %d Gibbs sweeps" % sweeps
+    sets = {"training images": originals, title: samples}
+    return grids(sets, image_shape, side, size=6, title=blank.note(samples))
 
 
 def strip(

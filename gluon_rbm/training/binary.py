@@ -136,7 +136,7 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
         # No unit has an input of this size that means anything; float32 gives up soon after.
         limit=1e6,
         remedy="lower --learning-rate, --momentum or --weight-decay",
-        remark=", %s engine" % given.engine,
+        remark=", %s engine%s" % (given.engine, optimization.rate_remark(given)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation import blank, plots
 from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models import label_rbm
@@ -70,6 +70,8 @@ class BinaryPictures:
         save("filters.png", plots.filters(weight[self._images.pixels], shape))
         logger.info("Preparing showcase: %d Gibbs sweeps", SHOWCASE_SWEEPS)
         originals, samples = self._showcase(state)
+        if blank.explanation(samples):
+            logger.info("%s", blank.explanation(samples))
         save("showcase.png", plots.showcase(originals, samples, shape, SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
 
     def _showcase(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:

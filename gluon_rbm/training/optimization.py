@@ -19,10 +19,12 @@ __all__ = [
     "SCHEDULES",
     "EarlyStopping",
     "ParameterAverage",
+    "follows_gradient",
     "has_momentum",
     "make_optimizer",
     "momentum_at",
     "optimizer_state",
+    "rate_remark",
     "rate_factor",
     "restore_optimizer",
     "set_pace",
@@ -60,6 +62,19 @@ class Optimized(Protocol):
 def has_momentum(name: str) -> bool:
     """Whether the optimizer of that name takes a momentum."""
     return "momentum" in inspect.signature(mx.optimizer.Optimizer.opt_registry[name].__init__).parameters
+
+
+def follows_gradient(name: Any) -> bool:
+    """Whether the optimizer of that name steps by its rate times the gradient; others divide by the gradient's size."""
+    return name in ("sgd", "nag")
+
+
+def rate_remark(settings: Any) -> str:
+    """What a run says of its learning rate: the one on a batch's mean gradient, where the optimizer has such a rate."""
+    if not follows_gradient(settings.optimizer):
+        return ""
+    rate, batch_size = settings.learning_rate, settings.batch_size
+    return ", learning rate %g on the mean gradient of a batch (%g / %d)" % (rate / batch_size, rate, batch_size)
 
 
 def make_optimizer(args: Any, **settings: Any) -> Any:

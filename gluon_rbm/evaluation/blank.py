@@ -1,0 +1,39 @@
+"""Drawn images with nothing on them: how many there are, why, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray
+
+__all__ = ["explanation", "note", "num_blank"]
+
+_MEAN = 0.01  # of the pixels of a blank image, at most
+
+
+def num_blank(images: HostArray) -> int:
+    """How many images are black: the mean of their pixels is at most 0.01. images : (n, num_visible) in [0, 1]."""
+    return int((images.mean(axis=1) <= _MEAN).sum())
+
+
+def note(images: HostArray) -> str:
+    """What the title of drawn images adds: nothing, where fewer than half of them are blank."""
+    blank = num_blank(images)
+    return "%d of %d are blank: the chains are in the empty image" % (blank, len(images)) * _tells(blank, images)
+
+
+def explanation(images: HostArray) -> str:
+    """Why drawn images are blank, and what to do, in a line; nothing, where fewer than half of them are."""
+    blank = num_blank(images)
+    line = (
+        "%d of %d drawn images are blank: the model gives the empty image much probability, and chains stay there. "
+        "This is no fault of the pictures. CD-k never draws so far from the data that it would see the empty image and "
+        "unlearn it: train with chains that go on from step to step (--chains persistent) and with --centering. Of "
+        "this model, --start images shows what chains near the data look like" % (blank, len(images))
+    )
+    return line * _tells(blank, images)
+
+
+def _tells(blank: int, images: HostArray) -> bool:
+    return 0 < len(images) <= 2 * blank
