@@ -27,8 +27,8 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids", "UnitFamily", "times"]
 
-# Up to so many copies are drawn one by one; of more, the sum is as good as normal.
-_MOST_COPIES = 32
+_ONE_BY_ONE = 32  # up to so many copies are drawn one by one; of more, half at a time
+_MOST_COPIES = 4096  # of more than these, the sum is drawn as normal: its mean is off by at most N / 37,000
 
 
 def _sigmoid(F: Any, x: Any) -> Any:
@@ -41,6 +41,28 @@ def _softplus(F: Any, x: Any) -> Any:
 
 def _bernoulli(F: Any, prob_1: Any) -> Any:
     return F.broadcast_lesser(F.random.uniform_like(prob_1), prob_1)
+
+
+def _binomial(F: Any, count: int, prob_1: Any) -> Any:
+    """How many of `count` uniform numbers are below each prob_1, exactly: of a binomial distribution.
+
+    Their median is drawn first, from Beta((count + 1) / 2, (count + 1) / 2). It says on which side of prob_1 all numbers
+    beyond it lie, and those before it are uniform, too: half as many are left to count. (Devroye, Non-Uniform Random
+    Variate Generation, 1986, section X.4.3; a symmetric beta from two uniform numbers, section IX.4.3.)
+    """
+    ones = F.zeros_like(prob_1)
+    while count > _ONE_BY_ONE:
+        if count % 2 == 0:
+            ones, count = ones + _bernoulli(F, prob_1), count - 1
+        half = (count + 1) // 2
+        radius = F.sqrt(-F.expm1(F.log1p(-F.random.uniform_like(prob_1)) * (2 / (2 * half - 1))))
+        offset = radius * F.cos(2 * math.pi * F.random.uniform_like(prob_1))
+        median, above = (1 + offset) / 2, (1 - offset) / 2
+        is_below = F.broadcast_lesser(median, prob_1)  # and so are the half - 1 numbers before it
+        ones = ones + half * is_below
+        prob_1 = F.where(is_below, 1 - (1 - prob_1) / above, prob_1 / median)
+        count = half - 1
+    return ones + sum(_bernoulli(F, prob_1) for _ in range(count))
 
 
 def times(factor: float, x: Any) -> Any:
@@ -144,11 +166,10 @@ class Multinary(UnitFamily):
         return self.maximum**2 / self.copies * prob_1 * (1 - prob_1)
 
     def sample(self, F: Any, x: Any) -> Any:
-        """Exact where M is whole and at most 32; else normal with this mean and variance, cut off at 0 and N."""
+        """Exact where M is whole and at most 4,096; else normal with this mean and variance, cut off at 0 and N."""
         prob_1 = self._prob_1(F, x)
         if self.copies == round(self.copies) <= _MOST_COPIES:
-            ones = sum(_bernoulli(F, prob_1) for _ in range(round(self.copies)))
-            return times(self.maximum / self.copies, ones)
+            return times(self.maximum / self.copies, _binomial(F, round(self.copies), prob_1))
         deviation = F.sqrt(self.maximum**2 / self.copies * prob_1 * (1 - prob_1))
         return F.clip(self.maximum * prob_1 + deviation * F.random.normal_like(prob_1), 0, self.maximum)
 
