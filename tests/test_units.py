@@ -207,8 +207,8 @@ def test_copies_that_are_certain(ctx, seed, copies):
 @pytest.mark.parametrize("x", [-4.0, -0.5, 0.0, 0.7, 4.0])
 @pytest.mark.parametrize("name", ["8 bits", "not whole", "noisy ReLU", "Gaussian"])
 def test_samples_that_are_normal(ctx, generator, name, x):
-    """More copies than 4,096, or no whole number of them: normal with mean f and variance f', cut off at 0 and N. Noisy rectified units: normal around x with
-    variance sigma(x), cut off at 0. Gaussian ones are what they are called."""
+    """More copies than 4,096, or no whole number of them: normal with mean f and variance f', cut off at 0 and N. Noisy
+    rectified units: normal around x with variance sigma(x), cut off at 0. Gaussian ones are what they are called."""
     units, mean = FAMILIES[name]
     x, count = x / units.slope, 20000
     variance = {"noisy ReLU": special.expit(x), "Gaussian": 1.0}.get(name)

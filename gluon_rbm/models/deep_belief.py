@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate, in_dtype_of
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 
@@ -128,6 +128,9 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
         self._losses = [ContrastiveFreeEnergy(rbm, sweeps, sampled) for rbm in network.rbms]
         for loss in self._losses:
             self.register_child(loss)
+
+    def forward(self, visible: Any, *model_visible: Any) -> Any:
+        return super().forward(*(in_dtype_of(self.network, values) for values in (visible, *model_visible)))
 
     def hybrid_forward(self, F: Any, visible: Any, *model_visible: Any) -> Any:
         total = 0

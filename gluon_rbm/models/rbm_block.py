@@ -13,12 +13,14 @@ from __future__ import annotations
 import warnings
 from typing import Any, Sequence
 
+import numpy as np
+
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import KeyedOperators
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.units import UnitFamily, times
 
-__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate"]
+__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate", "in_dtype_of"]
 
 
 def _operators(x: Any) -> Any:
@@ -26,8 +28,21 @@ def _operators(x: Any) -> Any:
     return mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
 
 
+def in_dtype_of(block: Any, x: Any) -> Any:
+    """An array, such as images of 8 bits, in the dtype of a block's parameters; anything else as it is."""
+    if not isinstance(x, mx.nd.NDArray):
+        return x
+    return x.astype(np.dtype(next(iter(block.collect_params().values())).dtype), copy=False)
+
+
 class FeatureBlock(mx.gluon.HybridBlock):
-    """A block whose forward leaves some parameters to its other methods and to its loss."""
+    """A block whose forward leaves some parameters to its other methods and to its loss.
+
+    It takes arrays of any dtype, and computes in that of its parameters.
+    """
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        return super().forward(in_dtype_of(self, x), *args)
 
     def _build_cache(self, *args: Any) -> None:
         with warnings.catch_warnings():
@@ -42,7 +57,8 @@ class RBMBlock(FeatureBlock):
 
     Its forward is E[h | v]. Every method takes arrays or symbols: visible (batch, *visible_shape), hidden
     (batch, *hidden_shape), with values from 0 to the `maximum` of their units. An array of another shape is an
-    InputError. Arrays are computed on their own device.
+    InputError. Arrays may have any dtype, such as images of 8 bits; what is computed is on their own device, in the
+    dtype of the parameters.
 
     A subclass makes the parameters (`_make_parameters`), sets `visible_shape` and `hidden_shape`, and says what the
     products v W, h W^T and a.v are (`_hidden_input`, `_visible_input`, `_weighted`).
@@ -89,7 +105,7 @@ class RBMBlock(FeatureBlock):
         if F is mx.sym:
             values = x, *(parameter.var() for parameter in parameters)
         elif x.shape[1:] == shape:
-            values = x, *(parameter.data(x.context) for parameter in parameters)
+            values = in_dtype_of(self, x), *(parameter.data(x.context) for parameter in parameters)
         else:
             raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
         return (F, *(map(F.BlockGrad, values) if constant else values))
@@ -224,6 +240,9 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
     ) -> None:
         super().__init__(weight, batch_axis, **kwargs)
         self.rbm, self._sweeps, self._sampled = rbm, sweeps, sampled
+
+    def forward(self, visible: Any, *model_visible: Any) -> Any:
+        return super().forward(*(in_dtype_of(self.rbm, values) for values in (visible, *model_visible)))
 
     def hybrid_forward(self, F: Any, visible: Any, model_visible: Any = None) -> Any:
         return self.of(F, visible, model_visible)[0]

@@ -46,9 +46,9 @@ def _bernoulli(F: Any, prob_1: Any) -> Any:
 def _binomial(F: Any, count: int, prob_1: Any) -> Any:
     """How many of `count` uniform numbers are below each prob_1, exactly: of a binomial distribution.
 
-    Their median is drawn first, from Beta((count + 1) / 2, (count + 1) / 2). It says on which side of prob_1 all numbers
-    beyond it lie, and those before it are uniform, too: half as many are left to count. (Devroye, Non-Uniform Random
-    Variate Generation, 1986, section X.4.3; a symmetric beta from two uniform numbers, section IX.4.3.)
+    Their median is drawn first, from Beta((count + 1) / 2, (count + 1) / 2). Where it is below prob_1, so are those
+    smaller than it; else those larger are above. The others are uniform, too, on what is left. (Devroye, Non-Uniform
+    Random Variate Generation, 1986, section X.4.3; a symmetric beta from two uniform numbers, section IX.4.3.)
     """
     ones = F.zeros_like(prob_1)
     while count > _ONE_BY_ONE:
