@@ -109,6 +109,7 @@ class MultinaryRBM(Transformer):
             self._take(learner)
 
         self._epochs(X.shape[0], generator, True, learn, lambda: "reconstruction error = %.5f" % self._error(X))
+        self._warn_if_saturated(X)
         return self
 
     def partial_fit(self, X: Matrix, y: Any = None) -> MultinaryRBM:
@@ -125,6 +126,7 @@ class MultinaryRBM(Transformer):
 
     def _check_settings(self) -> None:
         super()._check_settings()
+        Multinary(self.maximum, self.slope)  # checks both
         if self.optimizer not in optimization.OPTIMIZERS:
             raise InputError("optimizer is %r; choose one of %s" % (self.optimizer, ", ".join(optimization.OPTIMIZERS)))
 
@@ -178,10 +180,8 @@ class MultinaryRBM(Transformer):
     def _error(self, X: Matrix) -> float:
         return np.square(self._of(X, lambda block, v: (block.reconstruct(v) - v) / self.maximum)).mean()
 
-    def transform(self, X: Matrix) -> HostArray:
-        """E[h | v] / N of each image: (n_samples, n_components), in the dtype of X."""
-        check_is_fitted(self)
-        return self._of(self._checked(X), lambda block, v: block.mean_hidden(v) / self.maximum)
+    def _features(self, X: Matrix) -> HostArray:
+        return self._of(X, lambda block, v: block.mean_hidden(v) / self.maximum)
 
     def free_energy(self, X: Matrix) -> HostArray:
         """F(v) = -a.v - sum_j A(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""

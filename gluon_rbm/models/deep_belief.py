@@ -50,6 +50,13 @@ class DeepBeliefNetwork(FeatureBlock):
         for rbm in rbms:
             self.register_child(rbm)
 
+    def as_visible(self, visible: Any) -> Any:
+        """Images in the shape and dtype of the lowest RBM; InputError for an array that is not so large."""
+        return in_dtype_of(self, _reshaped(visible, self.rbms[0].visible_shape))
+
+    def forward(self, visible: Any, *args: Any) -> Any:
+        return super().forward(self.as_visible(visible), *args)
+
     def up(self, visible: Any, depth: int | None = None, sampled: bool = False) -> Any:
         """Values of the layer above `depth` RBMs (all), in the shape of the hidden layer of the last of them."""
         for rbm in self.rbms[:depth]:
@@ -130,7 +137,8 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
             self.register_child(loss)
 
     def forward(self, visible: Any, *model_visible: Any) -> Any:
-        return super().forward(*(in_dtype_of(self.network, values) for values in (visible, *model_visible)))
+        layers = [rbm.as_visible(values) for rbm, values in zip(self.network.rbms, model_visible)]
+        return super().forward(self.network.as_visible(visible), *layers)
 
     def hybrid_forward(self, F: Any, visible: Any, *model_visible: Any) -> Any:
         total = 0

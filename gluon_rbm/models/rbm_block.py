@@ -36,13 +36,7 @@ def in_dtype_of(block: Any, x: Any) -> Any:
 
 
 class FeatureBlock(mx.gluon.HybridBlock):
-    """A block whose forward leaves some parameters to its other methods and to its loss.
-
-    It takes arrays of any dtype, and computes in that of its parameters.
-    """
-
-    def forward(self, x: Any, *args: Any) -> Any:
-        return super().forward(in_dtype_of(self, x), *args)
+    """A block whose forward leaves some parameters to its other methods and to its loss."""
 
     def _build_cache(self, *args: Any) -> None:
         with warnings.catch_warnings():
@@ -99,15 +93,25 @@ class RBMBlock(FeatureBlock):
             self.hidden_layer_bias = bias("hidden_layer_bias", hidden_bias_shape, self.hidden_units)
             self.interaction_weight = self.params.get("interaction_weight", shape=weight_shape, init=initializer)
 
+    def as_visible(self, x: Any) -> Any:
+        """An array in the dtype of the parameters, or a symbol; InputError unless it is (batch, *visible_shape)."""
+        return self._layer(x, self.visible_shape)
+
+    def _layer(self, x: Any, shape: tuple[int, ...]) -> Any:
+        if isinstance(x, mx.nd.NDArray) and x.shape[1:] != shape:
+            raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
+        return in_dtype_of(self, x)
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        return super().forward(self.as_visible(x), *args)
+
     def _with(self, x: Any, shape: tuple[int, ...], constant: bool = False) -> tuple[Any, ...]:
         """F, x (batch, *shape) and the parameters, `constant` or not: symbols, or arrays on the device of x."""
         F, parameters = _operators(x), (self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight)
         if F is mx.sym:
             values = x, *(parameter.var() for parameter in parameters)
-        elif x.shape[1:] == shape:
-            values = in_dtype_of(self, x), *(parameter.data(x.context) for parameter in parameters)
         else:
-            raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
+            values = self._layer(x, shape), *(parameter.data(x.context) for parameter in parameters)
         return (F, *(map(F.BlockGrad, values) if constant else values))
 
     def _hidden_input(self, F: Any, visible: Any, hidden_layer_bias: Any, interaction_weight: Any) -> Any:
@@ -242,7 +246,7 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
         self.rbm, self._sweeps, self._sampled = rbm, sweeps, sampled
 
     def forward(self, visible: Any, *model_visible: Any) -> Any:
-        return super().forward(*(in_dtype_of(self.rbm, values) for values in (visible, *model_visible)))
+        return super().forward(*map(self.rbm.as_visible, (visible, *model_visible)))
 
     def hybrid_forward(self, F: Any, visible: Any, model_visible: Any = None) -> Any:
         return self.of(F, visible, model_visible)[0]

@@ -18,6 +18,7 @@ from __future__ import annotations
 import abc
 import copy
 import math
+from numbers import Real
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -138,8 +139,8 @@ class Multinary(UnitFamily):
         if not (isinstance(maximum, (int, np.integer)) and maximum >= 1):
             raise InputError("multinary units have whole values from 0 to N with N >= 1; %r is no such N" % (maximum,))
         slope = 1 / maximum if slope is None else slope
-        if not 0 < slope < math.inf:
-            raise InputError("the slope of multinary units is %s; it must be above 0" % slope)
+        if not (isinstance(slope, Real) and 0 < slope < math.inf):
+            raise InputError("the slope of multinary units is %s; it must be a number above 0" % (slope,))
         self.maximum, self.slope = int(maximum), float(slope)
         self.copies = self.maximum / self.slope  # M = N / k
 
