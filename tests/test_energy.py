@@ -1,3 +1,7 @@
+import ctypes
+import errno
+import sys
+
 import numpy as np
 import pytest
 import reference
@@ -145,3 +149,13 @@ def test_an_rbm_without_units_is_none(sizes):
     machine = np.zeros(sizes[0]), np.zeros(sizes[1]), np.zeros(sizes)
     with pytest.raises(InputError, match="give 1 or more of each"):
         energy.Parameters(*machine).checked()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="errno is found where glibc keeps it")
+def test_finite_parameters_are_finite_whatever_failed_before(generator):
+    """MXNet reads "inf" with `strtod` and looks at errno, which NumPy leaves at ERANGE after an underflow."""
+    location = ctypes.CDLL(None).__errno_location
+    location.restype = ctypes.POINTER(ctypes.c_int)
+    found = parameters(reference.random_machine(3, 2, generator))
+    location()[0] = errno.ERANGE
+    assert found.checked() is found

@@ -114,6 +114,12 @@ def likelihood_kind(metrics: Metrics) -> str:
     return LikelihoodMonitor.curve(metrics)[1].partition(" (")[0]
 
 
+_NOT_USABLE = (
+    "%s, %s images: not usable, as log Z has an effective sample size of %.1f chains (it would be %s, epoch %d); "
+    "python -m gluon_rbm likelihood has a better one"
+)
+
+
 def last_scores(metrics: Metrics) -> list[str]:
     """The last scores, in a line each."""
     kinds = (
@@ -129,6 +135,9 @@ def last_scores(metrics: Metrics) -> list[str]:
                 row, name = rows[-1], part.replace("_", "-")
                 uncertainty = row.get("%s_%s" % (part, error))
                 score = "%.4g" % row["%s_%s" % (part, column)]
+                if column == "log_likelihood" and row.get("log_z_usable") == 0:
+                    lines.append(_NOT_USABLE % (kind, name, row["effective_sample_size"], score, row["epoch"]))
+                    continue
                 if uncertainty is not None:
                     score = "%.2f ± %.2f" % (row["%s_%s" % (part, column)], uncertainty)
                 lines.append("%s, %s images: %s %s (epoch %d)" % (kind, name, score, unit, row["epoch"]))
