@@ -204,7 +204,8 @@ class BinaryRBM(Transformer, PersistentLearning):
     feature_names_in_.
 
     X may be grey, as elsewhere here. Raises ValueError in scikit-learn's words for bad input, and
-    `gluon_rbm.errors.InputError`, which is one, for settings that cannot be.
+    `gluon_rbm.errors.InputError`, which is one, for settings that cannot be. `fit` warns
+    (`sklearn.exceptions.ConvergenceWarning`) where training left hidden units that do not depend on the image.
     """
 
     def __init__(
