@@ -235,6 +235,22 @@ def test_features_take_no_more_than_their_own_memory(generator):
     assert peak < 1.5 * features.nbytes
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [0, -1, 2.5, np.nan, "many", None])
+def test_numbers_of_sweeps_and_samples_that_are_none(kind, number, digits):
+    images, _, labels, _ = digits
+    rbm = kind(3, n_iter=0, random_state=0).fit(images, labels)
+    some = [labels[:2]] if kind is LabelRBMClassifier else [2]
+    for call in (lambda: rbm.gibbs(images[:2], sweeps=number), lambda: rbm.sample(*some, sweeps=number)):
+        with pytest.raises(InputError, match="the number of Gibbs sweeps is .* at least 1$"):
+            call()
+    with pytest.raises(InputError, match="is .*at least 1$"):
+        rbm.sample([] if kind is LabelRBMClassifier else number, sweeps=1)
+    if kind is LabelRBMClassifier:
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            rbm.free_energy(images, labels[:3])
+
+
 @pytest.mark.parametrize("kind", [BinaryRBM, LabelRBMClassifier])
 def test_an_rbm_of_parameters_that_cannot_be(kind):
     a, b, w = np.zeros(6), np.zeros(4), np.zeros((6, 4))

@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.estimators.binary import PersistentLearning
 from gluon_rbm.estimators.common import (
     Matrix,
@@ -212,6 +212,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         energies = self._in_chunks(X, lambda rows: label_rbm.free_energies(parameters, rows, num_classes))
         if y is None:
             return -np.logaddexp.reduce(-energies, axis=1)
+        check_consistent_length(X, y)
         return energies[np.arange(X.shape[0]), self._numbers(column_or_1d(y), self.classes_)]
 
     def score_samples(self, X: Matrix) -> HostArray:
@@ -275,6 +276,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         """
         check_is_fitted(self)
         classes = self._numbers(np.atleast_1d(labels), self.classes_)
+        check_count("the number of labels", len(classes))
         parameters, key = Parameters(*map(from_host, self._parameters())), key_from(self._continued())
         chains = draw_classes(parameters, classes, len(self.classes_), sweeps, key=key, engine=self.engine)
         return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)

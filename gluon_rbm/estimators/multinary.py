@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import KeyedOperators, make_generator
-from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.errors import DivergenceError, InputError, check_count
 from gluon_rbm.estimators.common import Matrix, RandomSeed, Rows, Transformer, dense, float32, key_from
 from gluon_rbm.likelihood import ais
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock, binary_parameters
@@ -207,11 +207,12 @@ class MultinaryRBM(Transformer):
     def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:
         """Draw images from nothing: float32 (n_samples, n_features) in [0, 1], by sweeps from values at random."""
         check_is_fitted(self)
-        key = key_from(self._continued())
+        n_samples, key = check_count("n_samples", n_samples), key_from(self._continued())
         start = make_generator([*key, 1])
         return self._alternate(start.random((n_samples, self.n_features_in_), np.float32), sweeps, [*key, 0])
 
     def _alternate(self, start: HostArray, sweeps: int, key: list[int]) -> HostArray:
+        sweeps = check_count("the number of Gibbs sweeps", sweeps)
         block, visible = self._block(start.dtype), from_host(self.maximum * start)
         values = to_numpy(alternate(block, visible, sweeps, operators=KeyedOperators(key)))
         return values / start.dtype.type(self.maximum)

@@ -153,7 +153,7 @@ def run_chains(
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
-    check_count("the number of Gibbs sweeps", sweeps)
+    sweeps = check_count("the number of Gibbs sweeps", sweeps)
     visible, hidden = (_as_start(*layer) for layer in ((visible, parameters, 0), (hidden, parameters, 1)))
     start: Array = hidden if visible is None else visible
     _check_beta(beta, len(start))
