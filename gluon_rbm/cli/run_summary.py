@@ -115,7 +115,7 @@ def likelihood_kind(metrics: Metrics) -> str:
 
 
 _NOT_USABLE = (
-    "%s, %s images: not usable, as log Z has an effective sample size of %.1f chains (it would be %s, epoch %d); "
+    "%s, %s images: not usable, as a few chains carry log Z (it would be %.2f, epoch %d); "
     "python -m gluon_rbm likelihood has a better one"
 )
 
@@ -133,14 +133,12 @@ def last_scores(metrics: Metrics) -> list[str]:
             rows = [row for row in metrics if "%s_%s" % (part, column) in row]
             if rows:
                 row, name = rows[-1], part.replace("_", "-")
-                uncertainty = row.get("%s_%s" % (part, error))
-                score = "%.4g" % row["%s_%s" % (part, column)]
+                value, uncertainty = (row.get("%s_%s" % (part, figure)) for figure in (column, error))
+                score = "%.4g" % value if uncertainty is None else "%.2f ± %.2f" % (value, uncertainty)
+                text = "%s, %s images: %s %s (epoch %d)" % (kind, name, score, unit, row["epoch"])
                 if column == "log_likelihood" and row.get("log_z_usable") == 0:
-                    lines.append(_NOT_USABLE % (kind, name, row["effective_sample_size"], score, row["epoch"]))
-                    continue
-                if uncertainty is not None:
-                    score = "%.2f ± %.2f" % (row["%s_%s" % (part, column)], uncertainty)
-                lines.append("%s, %s images: %s %s (epoch %d)" % (kind, name, score, unit, row["epoch"]))
+                    text = _NOT_USABLE % (kind, name, value, row["epoch"])
+                lines.append(text)
     return lines
 
 
@@ -151,6 +149,8 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         return
     if likelihood_kind(metrics) == "grey-pixel score":
         yield "Pixels are grey: -F(v) - log Z is a score to compare runs by, not the logarithm of a probability."
+    elif any(value and value > 0 for name, value in scored[-1].items() if name.endswith("_log_likelihood")):
+        yield "A mean log-likelihood of binary images above zero is impossible: log Z is too low."
     try:
         num_chains = arguments["ais_batch_size"] * arguments["ais_num_batch"]
         warning = estimates.reasons_for_warning(

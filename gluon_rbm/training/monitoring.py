@@ -121,7 +121,7 @@ class LikelihoodMonitor:
             log_z_low=_finite(partition.low),
             log_z_high=_finite(partition.high),
             effective_sample_size=_finite(partition.effective_sample_size),
-            log_z_usable=int(self._usable),
+            log_z_usable=int(self._usable and not _impossible(scores)),
         )
         return row
 
@@ -131,7 +131,7 @@ class LikelihoodMonitor:
         remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
         if self._partition.warning:
             remarks.append("%s: %s" % ("optimistic" if self._usable else "not usable", self._partition.warning))
-        remarks += sorted({score.warning for score in scores.values() if score.binary and score.warning})
+        remarks += _impossible(scores)
         return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
     @property
@@ -235,6 +235,11 @@ class Measurement:
             (row if of["epoch"] == end.number else of).update(monitor.columns("test", score))
             message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (end.number, message)
+
+
+def _impossible(scores: Mapping[str, LogLikelihood]) -> list[str]:
+    """What is said of binary images that have a positive log-likelihood."""
+    return sorted({score.warning for score in scores.values() if score.binary and score.warning})
 
 
 def _joined(monitor: ImageMonitor, scores: Scores) -> Row:
