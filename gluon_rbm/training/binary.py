@@ -75,6 +75,8 @@ def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
     logger.info("%s", given.added())
     if group.note:
         logger.info("%s", group.note)
+    if given.num_devices > 1 and group.contexts[0].device_type == "cpu":
+        logger.info("--num-devices %d on a CPU: it computes that many parts of each batch", given.num_devices)
 
 
 def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> dict[str, Any]:
