@@ -184,3 +184,9 @@ def test_what_no_run_recorded(run, broken, capsys):
     (run / "arguments.json").write_text(broken)
     assert __main__.main(["reconstruct", str(run)]) == 2
     one_line(capsys)
+
+
+def test_parts_of_a_batch_on_a_cpu_are_said(capsys):
+    flags = ["--dataset", "bars-and-stripes", "--batch-size", "8", "--num-devices", "2"]
+    assert SCRIPTS["gluon"].main([*FLAGS, *flags]) == 0
+    assert "--num-devices 2 on a CPU: it computes that many parts of each batch" in capsys.readouterr().out
