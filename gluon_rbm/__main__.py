@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import difflib
 import importlib
 import sys
 from types import ModuleType
@@ -13,7 +13,8 @@ if __name__ == "__main__":
 
     interruption.quiet()
 
-from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.cli.arguments import DefaultsFormatter, OneLineParser
+from gluon_rbm.errors import InputError
 
 _PROG = "python -m gluon_rbm"
 
@@ -50,25 +51,34 @@ def _import_commands(argv: Sequence[str]) -> dict[str, ModuleType]:
 
 
 def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict[str, OneLineParser]:
-    """Name, old or new -> parser of its own. Files of results are called as the command is, by default."""
+    """Name, old or new -> parser of its own."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in modules.items():
         old_names = [old for old, new in _OLD_NAMES.items() if new == name]
         remark = " (formerly: %s)" % ", ".join(old_names) if old_names else ""
         for called in (name, *old_names):
             shown = {"help": module.ABOUT + remark} if called == name else {}  # the list has the new name only
-            formatter = argparse.ArgumentDefaultsHelpFormatter
-            own = commands.add_parser(called, description=module.ABOUT + remark, formatter_class=formatter, **shown)
+            description = module.ABOUT + remark
+            own = commands.add_parser(called, description=description, formatter_class=DefaultsFormatter, **shown)
             module.add_arguments(own.add_argument)
-            if own.get_default("output") == name:
-                own.set_defaults(output=called)
     return commands.choices
+
+
+def _check_command(parser: OneLineParser, first: str) -> None:
+    """Exit with one line where the first argument is neither a command nor a call for help."""
+    if first in (*_COMMANDS, *_OLD_NAMES, "-h", "--help"):
+        return
+    if first.startswith("-"):
+        parser.error("%s stands where a command is needed; its flags come after it" % first)
+    meant = difflib.get_close_matches(first, _COMMANDS, 1)
+    parser.error("there is no command %r%s" % (first, "; did you mean %s?" % meant[0] if meant else ""))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: bad input; 130, 143: interrupted)."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = list(sys.argv[1:] if argv is None else argv)
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
+    _check_command(parser, argv[0] if argv else "--help")
     try:
         modules = _import_commands(argv)
     except ImportError as error:  # what is missing, and how to install it
@@ -76,7 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsers = _add_commands(parser, modules)
     args, others = parser.parse_known_args(argv)
     command = str(args.command)
-    module = modules[_OLD_NAMES.get(command, command)]
+    module, prog = modules[_OLD_NAMES.get(command, command)], "%s %s" % (_PROG, command)
+    if getattr(args, "resume", False):  # the run knows how it was started
+        at = argv.index(command) + 1
+        try:
+            argv[at:] = module.completed(argv[at:], prog)
+        except InputError as error:
+            parser.exit(error.exit_status, "%s: error: %s\n" % (prog, error))
+        args, others = parser.parse_known_args(argv)
     if getattr(args, "preset", None) and hasattr(module, "PRESETS"):
         parsers[command].set_defaults(**module.PRESETS[args.preset])
         args, others = parser.parse_known_args(argv)
@@ -87,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return module.run(args)
     from gluon_rbm.cli.command import exit_status
 
-    return exit_status("%s %s" % (_PROG, command), lambda: module.run(args))
+    return exit_status(prog, lambda: module.run(args))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def run(capsys, model, tmp_path):
     """Run a command on the model: its exit status, what it printed, its errors."""
 
     def call(command, *arguments, model=model):
-        arguments = [command, model, *DIGITS, "--output", tmp_path / command, *arguments]
+        arguments = [command, model, *DIGITS, "--output", tmp_path / command, "--overwrite", *arguments]
         capsys.readouterr()
         return (__main__.main([str(argument) for argument in arguments]), *capsys.readouterr())
 

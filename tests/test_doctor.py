@@ -2,11 +2,14 @@
 
 import gzip
 
+import numpy as np
 import pytest
+from published_files import IDX_NAMES, idx_bytes, sha256
 from sites import fails_to_load, make_site, run_python
 
 from gluon_rbm import __main__
 from gluon_rbm.backend import native
+from gluon_rbm.data import downloads
 
 PACKAGES = ("numpy", "numpy.libs", "setuptools", "_distutils_hack")
 
@@ -105,3 +108,28 @@ def test_libraries_that_are_missing(tmp_path):
     status, lines = elsewhere(make_site(tmp_path, PACKAGES))
     assert status == 1
     assert any("pip install jinja2 matplotlib pillow requests scikit-learn tqdm" in line for line in lines)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_plain_folder_of_mnist_is_as_it_should_be(doctor, tmp_path, monkeypatch, packed):
+    """The four files lie in the folder itself. Fashion-MNIST has the same names, and is not said to be there."""
+    images, labels = idx_bytes(np.zeros((3, 4, 4), np.uint8)), idx_bytes(np.zeros(3, np.uint8))
+    contents = dict(zip(IDX_NAMES, (images, labels, images, labels)))
+    files = []
+    (tmp_path / "plain" / "fashion-mnist").mkdir(parents=True)
+    for name, content in contents.items():
+        archive = gzip.compress(content)
+        files.append(downloads.RemoteFile(name, (), sha256(archive), sha256(content)))
+        path = tmp_path / "plain" / (name if packed else name[: -len(".gz")])
+        path.write_bytes(archive if packed else content)
+    monkeypatch.setitem(downloads.SOURCES, "mnist", files)
+    status, lines = doctor("--data-dir", tmp_path / "plain")
+    found = {line.partition(" ")[0]: line for line in lines}
+    assert "3 training images in %s, verified" % (tmp_path / "plain") in found["mnist"]
+    assert "not here" in found["fashion-mnist"] and not any("mnist" in line for line in lines if "WRONG" in line)
+    assert status == (0 if native.available() else 1)
+    for path in (tmp_path / "plain").iterdir():
+        if path.is_file():
+            path.rename(tmp_path / "plain" / "fashion-mnist" / path.name)
+    status, lines = doctor("--data-dir", tmp_path / "plain")
+    assert status == 1 and any("WRONG" in line and "belongs to another data set, mnist" in line for line in lines)

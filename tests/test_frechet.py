@@ -270,7 +270,7 @@ def test_the_command_with_a_network_and_a_folder(run, digits, exported, tmp_path
     "arguments, message",
     [
         ([], "--drawn"),
-        (["--drawn", "nothing.npz"], "cannot be read"),
+        (["--drawn", "nothing.npz"], "there is no nothing.npz"),
         (["--drawn", "drawn.npz", "--array", "x"], "holds no array x; it has probabilities"),
         (["--drawn", "drawn.npz", "--network", "nothing"], "no network can be read"),
         (["--drawn", "drawn.npz", "--json", "no/folder/x.json"], "choose another --json"),

@@ -182,7 +182,7 @@ def test_grey_pixels_are_a_score_and_drawn_ones_follow_their_seed(likelihood, ge
     file = tmp_path / "report.json"
 
     def score(*arguments):
-        status, text, _ = likelihood(model, "--dataset", "digits", "--json", file, *arguments)
+        status, text, _ = likelihood(model, "--dataset", "digits", "--json", file, "--overwrite", *arguments)
         assert status == 0
         return text, json.loads(file.read_text())["log_likelihood"]
 

@@ -26,7 +26,7 @@ def model(seed, tmp_path):
 @pytest.fixture
 def run(capsys, tmp_path):
     def call(*arguments):
-        arguments = ["svm", *map(str, arguments), "--output", str(tmp_path / "svm")]
+        arguments = ["svm", *map(str, arguments), "--output", str(tmp_path / "svm"), "--overwrite"]
         capsys.readouterr()
         return (__main__.main(arguments), *capsys.readouterr())
 

@@ -7,7 +7,17 @@ from typing import Any, Callable, NoReturn
 
 from gluon_rbm.errors import one_line
 
-__all__ = ["OneLineParser", "above_zero", "at_least", "finite", "number", "share"]
+__all__ = [
+    "DefaultsFormatter",
+    "OneLineParser",
+    "above_zero",
+    "at_least",
+    "finite",
+    "number",
+    "path",
+    "positive_share",
+    "share",
+]
 
 _FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
 
@@ -17,6 +27,14 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, one_line("%s: error: %s (see --help)" % (self.prog, message)) + "\n")
+
+
+class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help texts with the defaults that say something: no None, no empty list, nothing for a switch."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.default is None or action.default == [] or isinstance(action.default, bool)
+        return action.help if says_nothing else super()._get_help_string(action)
 
 
 def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
@@ -33,11 +51,20 @@ def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[
 
 
 def at_least(lowest: float, kind: type) -> Callable[[str], Any]:
-    """A `type`: an int below 2^31, or a finite float, of at least `lowest`."""
-    limit, noun = (2**31, "a whole number below 2^31") if kind is int else (_FLOAT32_MAX, "a finite number")
-    return number(kind, lambda value: lowest <= value < limit, "%s and at least %s" % (noun, lowest))
+    """A `type`: an int below 2^31, or a float below 3.4e38, the largest float32; of at least `lowest`."""
+    limit, noun = (2**31, "a whole number") if kind is int else (_FLOAT32_MAX, "a number")
+    expected = "%s below %s and at least %s" % (noun, "2^31" if kind is int else "%g" % limit, lowest)
+    return number(kind, lambda value: lowest <= value < limit, expected)
+
+
+def path(text: str) -> str:
+    """A `type`: a path, or a name, that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give a path, or leave it out")
+    return text
 
 
 share = number(float, lambda value: 0 <= value < 1, "a number of at least 0 and below 1")
-above_zero = number(float, lambda value: 0 < value < _FLOAT32_MAX, "a finite number above 0")
-finite = number(float, lambda value: abs(value) < _FLOAT32_MAX, "a finite number")
+positive_share = number(float, lambda value: 0 < value < 1, "a number above 0 and below 1")
+above_zero = number(float, lambda value: 0 < value < _FLOAT32_MAX, "a number above 0 and below %g" % _FLOAT32_MAX)
+finite = number(float, lambda value: abs(value) < _FLOAT32_MAX, "a number between -%g and %g" % (2 * (_FLOAT32_MAX,)))

@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.models import interchange
 from gluon_rbm.models.files import PARAMETERS, parameter_file
@@ -31,6 +32,7 @@ def add_arguments(add: AddArgument) -> None:
         help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library; "
         "by default safetensors for a TARGET of that suffix, else npz",
     )
+    add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
@@ -47,6 +49,7 @@ def run(args: Namespace) -> None:
     if is_safetensors and form != "safetensors":
         raise InputError("a file .safetensors is of --format safetensors, not %s; choose another TARGET" % form)
     parameters, num_classes = interchange.read(args.source)
+    check_target(args, args.target, "TARGET")
     interchange.write(args.target, parameters, num_classes, form)
     label = ", of which %d are a label" % num_classes if num_classes else ""
     logger.info("%d visible%s, %d hidden units", parameters.num_visible, label, parameters.num_hidden)

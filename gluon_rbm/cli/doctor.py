@@ -28,7 +28,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong"
+ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong (then the exit status is 1)"
 
 _LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "tqdm")
 _INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")  # what the native engine has code for
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
-    add("--data-dir", help="folder of data sets, looked into before $MXNET_RBM_DATA and the cache")
+    add("--data-dir", metavar="FOLDER", help="folder of data sets, looked into before $MXNET_RBM_DATA and the cache")
 
 
 def run(args: Namespace) -> int:
@@ -254,5 +254,10 @@ def _data_sets(data_dir: str | None) -> Iterator[Finding]:
             try:
                 train_images = downloads.read_published(name, data_dir, progress=False)[0]
                 yield Finding(name, "%d training images in %s, verified" % (len(train_images), ", ".join(folders)))
+            except downloads.OtherDataSet as error:
+                # MNIST in a plain folder is as it should be, and no Fashion-MNIST; in a folder of that name it is not.
+                is_misplaced = any(Path(folder).name == name for folder in folders)
+                found = "not here: %s has another data set in files of the same names" % ", ".join(folders)
+                yield Finding(name, found, str(error) if is_misplaced else None)
             except InputError as error:
                 yield Finding(name, "in %s" % ", ".join(folders), str(error))

@@ -8,7 +8,18 @@ import os
 import statistics
 
 from gluon_rbm.backend.files import write_json
-from gluon_rbm.cli import command, inpaint, inputs, reconstruct, resample, sample, score, train_binary, weights
+from gluon_rbm.cli import (
+    command,
+    inpaint,
+    inputs,
+    reconstruct,
+    recorded,
+    resample,
+    sample,
+    score,
+    train_binary,
+    weights,
+)
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
@@ -34,7 +45,8 @@ def add_arguments(add: AddArgument) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train each machine, and run every command on it; the times of the epochs go into exercise.json."""
-    classifier.check_labels(datasets.load(args.dataset, args.data_dir))
+    recorded.settle(args, None)
+    classifier.check_labels(datasets.load(args.dataset, args.data_dir, image_size=args.image_size))
     report = {}
     for num_hidden in args.hidden:
         folder = os.path.join(args.output_dir, "hidden-%d" % num_hidden)
@@ -52,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace, num_hidden: int, folder: str) -> None:
     own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
-    status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "binary_rbm_gluon.py", "gluon")
+    status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "python -m gluon_rbm exercise", "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 
@@ -64,12 +76,12 @@ def _make_pictures(args: argparse.Namespace, folder: str) -> None:
         inpaint: [],
         resample: ["--sweeps", *map(str, args.sweeps)],
         weights: [],
-        score: [],
+        score: ["--binarize", "none"],
     }
     for module, arguments in own.items():
         name = module.__name__.rpartition(".")[2]
         logger.info("%s:", name)
-        output = ["--part", args.part, "--output", os.path.join(folder, name)]
+        output = ["--part", args.part, "--output", os.path.join(folder, name), "--overwrite"]
         command.call(module, [folder, *_shared(args), *output, *arguments])
 
 
@@ -77,5 +89,6 @@ def _shared(args: argparse.Namespace) -> list[str]:
     """What training and all commands are given alike."""
     flags = ["--dataset", args.dataset, "--seed", str(args.seed), "--engine", args.engine]
     flags += ["--data-dir", args.data_dir] if args.data_dir else []
+    flags += ["--image-size", *map(str, args.image_size)] if args.image_size else []
     flags += ["--device-id", str(args.device_id)]
     return flags + ([] if args.cuda is None else ["--cuda" if args.cuda else "--no-cuda"])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
-from gluon_rbm.backend.files import check_writable, write_json
-from gluon_rbm.cli import inputs
+from gluon_rbm.backend.files import write_json
+from gluon_rbm.cli import inputs, recorded
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import frechet
@@ -45,17 +46,21 @@ def add_arguments(add: AddArgument) -> None:
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     inputs.add_device(add)
     add("--json", metavar="FILE", help="write the figures there, too")
+    add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
     """Print the distance and its floor in one line, and write them as JSON where asked to."""
     if args.json is not None:
-        check_writable(args.json, "--json")
+        check_target(args, args.json, "--json")
     context, _ = choose_context(args.cuda, args.device_id)
-    data = datasets.load(args.dataset, args.data_dir)
+    image_files.check_exists(args.drawn)  # before anything is loaded that takes longer
+    given = None if args.network is None else frechet.load_network(args.network, context)
+    recorded.settle(args, args.drawn)
+    data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     drawn = image_files.read_images(args.drawn, data.image_shape, args.resize, array=args.array)
     real = to_visible(datasets.split_of(data, args.part)[0], data.maximum)
-    network, name = _network(args, data, context)
+    network, name = (given, args.network) if given else _perceptron(args, data)
     seen, drawn_seen = (frechet.features(network, images, data.image_shape, context) for images in (real, drawn))
     found = {"features": name, **frechet.compare(seen, drawn_seen, [args.seed])._asdict()}
     logger.info(
@@ -76,10 +81,8 @@ def run(args: Namespace) -> None:
     write_json(args.json, report, "--json")
 
 
-def _network(args: Namespace, data: DataSet, context: Any) -> tuple[Network, str]:
-    """The network, and what a report calls it."""
-    if args.network is not None:
-        return frechet.load_network(args.network, context), args.network
+def _perceptron(args: Namespace, data: DataSet) -> tuple[Network, str]:
+    """A network trained on the data set, and what a report calls it."""
     network = frechet.train_network(data, args.seed)
     width = len(network.classifier.intercepts_[-2])
     return network, "%d units of a perceptron trained on %s, %.2f %% right" % (width, data.name, 100 * network.accuracy)

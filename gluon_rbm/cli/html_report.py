@@ -15,6 +15,7 @@ from gluon_rbm.backend.files import check_writable, write_whole
 from gluon_rbm.backend.version import __version__
 from gluon_rbm.cli import run_pictures, run_summary
 from gluon_rbm.cli.inputs import AddArgument
+from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.binary_deep_belief import layer_folder
@@ -32,7 +33,8 @@ _ROWS = 10  # of the table of metrics
 def add_arguments(add: AddArgument) -> None:
     """Add the arguments of the command."""
     add("run", metavar="RUN", help="the folder of a run, of a training script, train-multinary or train-deep")
-    add("--output", metavar="FILE", help="where the page goes; by default page.html in the folder")
+    add("--output", metavar="FILE", help="where the page goes; by default page.html in the folder, each time anew")
+    add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
@@ -42,11 +44,15 @@ def run(args: Namespace) -> None:
     run, and for files in it that are not what they should be.
     """
     folder = args.run.rstrip(os.sep) or os.sep
-    output = os.path.join(folder, "page.html") if args.output is None else args.output
+    is_own = args.output is None  # which is the page of this run, each time
+    output = os.path.join(folder, "page.html") if is_own else args.output
     layers = [*itertools.takewhile(os.path.isdir, (layer_folder(folder, number) for number in itertools.count(1)))]
     if not layers and not any(os.path.exists(os.path.join(folder, name)) for name in (ARGUMENTS, "metrics.csv")):
         raise InputError("%s holds no run; name the folder that a training run wrote" % folder)
-    check_writable(output, "--output")
+    if is_own:
+        check_writable(output, "--output")
+    else:
+        check_target(args, output, "--output")
     page = _template().render(
         title=os.path.basename(os.path.abspath(folder)),
         folder=folder,

@@ -62,6 +62,8 @@ def run(args: Namespace) -> None:
     Missing pixels start on as often as in the training images.
     """
     results = Results(args, "png", "json", "npz")
+    if args.images:
+        image_files.check_exists(args.images)  # before anything is loaded that takes longer
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
     images, given = _given(args, data)

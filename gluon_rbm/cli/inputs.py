@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import options
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli import options, recorded
+from gluon_rbm.cli.arguments import at_least, path
+from gluon_rbm.cli.results import add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
@@ -47,17 +49,17 @@ def add_common(add: AddArgument, output: str) -> None:
     add_data(add)
     add_noise(add)
     add_device(add)
-    add("--output", metavar="PATH", default=output, help="what the files of the results are called, before their dot")
+    add_output(add, output)
 
 
 def add_model(add: AddArgument) -> None:
     """Add MODEL."""
-    add("model", metavar="MODEL", help="a run folder, or a file rbm.params")
+    add("model", type=path, metavar="MODEL", help="a run folder, or a file rbm.params")
 
 
 def add_data(add: AddArgument) -> None:
     """Add the data set, and which of its images."""
-    options.add_dataset(add)
+    options.add_dataset_of_run(add)
     add(
         "--part",
         choices=datasets.SPLITS,
@@ -101,14 +103,38 @@ def model_from(args: Namespace) -> Parameters:
 
 
 def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:
-    """The data set that is asked for. Raises InputError if its images have another number of pixels."""
-    data = datasets.load(args.dataset, args.data_dir)
-    if data.num_visible != num_pixels:
+    """The data set that is asked for, or that the model learned.
+
+    Raises InputError if its images have another number of pixels: where that is known, before they are loaded.
+    """
+    is_given = args.dataset is not None
+    learned = recorded.settle(args, args.model)
+    if learned.arguments.get("below") and not is_given:
         raise InputError(
-            "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
-            % (args.dataset, data.num_visible, num_pixels)
+            "%s learned the hidden probabilities of the layers below it, and no images; name the lowest layer"
+            % learned.run
         )
+    shape = datasets.known_shape(args.dataset, args.image_size)
+    if shape is not None:
+        _check_pixels(args, math.prod(shape), num_pixels, is_given or bool(learned.arguments))
+    data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
+    _check_pixels(args, data.num_visible, num_pixels, True)
+    learned.warn_of_others(data)
     return data
+
+
+def _check_pixels(args: Namespace, found: int, num_pixels: int, is_known: bool) -> None:
+    if found == num_pixels:
+        return
+    if not is_known:
+        raise InputError(
+            "nothing beside %s says which images it learned: name them with --dataset; it has %d visible units, and "
+            "images of %s have %d pixels" % (args.model, num_pixels, args.dataset, found)
+        )
+    raise InputError(
+        "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
+        % (args.dataset, found, num_pixels)
+    )
 
 
 def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArray:

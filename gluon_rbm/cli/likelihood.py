@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gluon_rbm.backend.files import check_writable, write_json
 from gluon_rbm.cli import inputs, report
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.schedules import SCHEDULES
 from gluon_rbm.likelihood.state_file import StateFile
@@ -31,10 +32,10 @@ def add_arguments(add: AddArgument) -> None:
     inputs.add_data(add)
     add(
         "--binarize",
-        default="none",
         metavar="HOW",
         help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5; or "
-        "a file of the same images with pixels 0 and 1 (.npy, or the text of a fixed binarization)",
+        "a file of the same images with pixels 0 and 1 (.npy, or the text of a fixed binarization); by default as the "
+        "run did",
     )
     add("--binarize-seed", type=at_least(0, int), default=0, help="what the drawn pixels follow from")
     add(
@@ -46,6 +47,7 @@ def add_arguments(add: AddArgument) -> None:
     _add_log_z(add)
     inputs.add_device(add)
     add("--json", metavar="FILE", help="write the report there, too")
+    add_overwrite(add)
 
 
 def _add_log_z(add: AddArgument) -> None:
@@ -84,6 +86,7 @@ def run(args: Namespace) -> None:
         check_writable(args.json, "--json")
         if os.path.abspath(args.json) in (os.path.abspath(path) for path in (args.model, args.state or os.curdir)):
             raise InputError("--json %s is the model, or --state, too; choose another --json" % args.json)
+        check_target(args, args.json, "--json")
     if args.state is not None:
         check_writable(args.state, "--state")
         StateFile(args.state)

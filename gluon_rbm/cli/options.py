@@ -6,12 +6,21 @@ import argparse
 import dataclasses
 from typing import Any, Callable, Mapping, Sequence, TypeVar
 
-from gluon_rbm.cli.arguments import OneLineParser, above_zero, at_least, finite, share
+from gluon_rbm.cli.arguments import (
+    DefaultsFormatter,
+    OneLineParser,
+    above_zero,
+    at_least,
+    finite,
+    path,
+    positive_share,
+    share,
+)
+from gluon_rbm.data.datasets import NAMES
 from gluon_rbm.training import optimization
 from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
-from gluon_rbm.training.network_settings import NetworkSettings
 
-__all__ = ["NUMBERS", "add_dataset", "add_fields", "add_image_size", "add_settings", "parse", "settings_of"]
+__all__ = ["NUMBERS", "add_dataset_of_run", "add_fields", "add_settings", "parse", "settings_of"]
 
 #: The `type` of a flag, by what `settings.setting` calls its numbers.
 NUMBERS: Mapping[str, Callable[[str], Any]] = {
@@ -22,6 +31,8 @@ NUMBERS: Mapping[str, Callable[[str], Any]] = {
     "fraction": share,
     "positive": above_zero,
     "finite": finite,
+    "positive fraction": positive_share,
+    "path": path,
 }
 
 _Settings = TypeVar("_Settings")
@@ -77,13 +88,14 @@ def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
         add(flag, action=_Switch, dest=field.name, const=value, default=default, help=text, asked=asked)
     if switches:
         return
-    flag, settings = "--" + field.name.replace("_", "-"), {"help": field.metadata["help"], "default": default}
+    given = {"dest": field.name, "default": default, **field.metadata["argument"]}
     if default is False:
-        add(flag, *field.metadata["aliases"], action="store_true", **settings)
-        return
-    if field.metadata["number"]:
-        settings["type"] = NUMBERS[field.metadata["number"]]
-    add(flag, *field.metadata["aliases"], **settings, **field.metadata["argument"])
+        given["action"] = "store_true"
+    elif field.metadata["number"]:
+        given["type"] = NUMBERS[field.metadata["number"]]
+    add("--" + field.name.replace("_", "-"), help=field.metadata["help"], **given)
+    if field.metadata["aliases"]:  # old names, which serve as before
+        add(*field.metadata["aliases"], help=argparse.SUPPRESS, **given)
 
 
 def settings_of(kind: type[_Settings], namespace: argparse.Namespace) -> _Settings:
@@ -92,14 +104,26 @@ def settings_of(kind: type[_Settings], namespace: argparse.Namespace) -> _Settin
     return kind(**{name: getattr(namespace, name) for name in names})
 
 
-def add_dataset(add: Callable[..., Any]) -> None:
-    """The flags that name a data set; add : a parser's `add_argument`."""
-    add_fields(add, BinarySettings, "dataset", "data_dir")
+def add_dataset_of_run(add: Callable[..., Any]) -> None:
+    """The flags of commands that name a data set, by default the run's; add : a parser's `add_argument`.
 
-
-def add_image_size(add: Callable[..., Any]) -> None:
-    """The flag of commands that resize the images of the data set."""
-    add_fields(add, NetworkSettings, "image_size")
+    `recorded.settle` sees to the defaults.
+    """
+    names = ", ".join(NAMES)
+    add(
+        "--dataset",
+        type=path,
+        metavar="NAME",
+        help="%s, or a .npy file; by default what the run learned, else mnist" % names,
+    )
+    add("--data-dir", type=path, metavar="FOLDER", help="folder of the data set; by default the run's")
+    add(
+        "--image-size",
+        type=at_least(1, int),
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="bring all images to this size; by default the run's",
+    )
 
 
 # --- The two scripts --------------------------------------------------------------------------------------------------
@@ -110,7 +134,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:
     parser = OneLineParser(
         prog=prog,
         description="Restricted Boltzmann machine learning MNIST",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
     )
     add_settings(parser, BinarySettings)
     args = parser.parse_args(argv)

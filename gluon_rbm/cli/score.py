@@ -53,8 +53,8 @@ def add_arguments(add: AddArgument) -> None:
     add(
         "--binarize",
         choices=BINARIZE,
-        default="none",
-        help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5",
+        help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5; "
+        "by default as the run did",
     )
 
 
@@ -98,7 +98,7 @@ def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
 def _others(args: Namespace, name: str, image_shape: tuple[int, ...]) -> HostArray:
     if name not in datasets.NAMES:
         return image_files.read_images(name, image_shape, args.resize)
-    data = datasets.load(name, args.data_dir)
+    data = datasets.load(name, args.data_dir if name in (args.dataset, "image-folder") else None)
     if data.image_shape != image_shape and not args.resize:
         raise InputError(
             "images of %s have the shape %s where %s is needed; give --resize" % (name, data.image_shape, image_shape)

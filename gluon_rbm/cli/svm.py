@@ -13,9 +13,9 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import inputs, options
+from gluon_rbm.cli import inputs, options, recorded
 from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.results import Results
+from gluon_rbm.cli.results import Results, add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
@@ -44,8 +44,7 @@ _COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
 
 def add_arguments(add: AddArgument) -> None:
     add("model", metavar="MODEL", nargs="?", help="a run folder of train-multinary, or its file; without, pixels only")
-    options.add_dataset(add)
-    options.add_image_size(add)
+    options.add_dataset_of_run(add)
     add(
         "--kernels",
         nargs="+",
@@ -75,7 +74,7 @@ def add_arguments(add: AddArgument) -> None:
     add("--threads", type=at_least(1, int), default=1, help="settings of C and gamma that are tried at once")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     inputs.add_device(add)
-    add("--output", metavar="PATH", default="svm", help="what the files of the results are called, before their dot")
+    add_output(add, "svm")
 
 
 def run(args: Namespace) -> None:
@@ -99,7 +98,9 @@ def run(args: Namespace) -> None:
 
 def _data(args: Namespace) -> tuple[DataSet, HostArray]:
     """The `DataSet`, and the rows of the training images to learn from."""
+    learned = recorded.settle(args, args.model)
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
+    learned.warn_of_others(data)
     if data.train_labels is None:
         raise InputError("images of %s have no labels to learn; name a data set that has" % data.name)
     rows, count = np.arange(len(data.train_images)), args.train_images

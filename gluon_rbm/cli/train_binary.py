@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Sequence
 
 from gluon_rbm.backend import heartbeat
-from gluon_rbm.cli import options
+from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.command import exit_status
 from gluon_rbm.training import binary
+from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.loop import OnStep
 
 __all__ = ["main"]
@@ -32,7 +34,11 @@ def main(argv: Sequence[str] | None, prog: str, api: str, on_step: Sequence[OnSt
     int
         The exit status: as of `gluon_rbm.cli.command.exit_status`, or 4 where another worker has ended.
     """
-    settings = options.parse(argv, prog)
-    status = exit_status(prog, lambda: binary.train(settings, api, on_step))
+
+    def train() -> None:
+        given = recorded.resumed(sys.argv[1:] if argv is None else argv, prog, api, BinarySettings)
+        binary.train(options.parse(given, prog), api, on_step)
+
+    status = exit_status(prog, train)
     heartbeat.finish(status)
     return status

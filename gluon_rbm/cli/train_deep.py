@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.cli import options, train_binary
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli import options, recorded, train_binary
+from gluon_rbm.cli.arguments import OneLineParser, at_least
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
@@ -25,15 +25,18 @@ from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import deep_belief
+from gluon_rbm.training import settings
 from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.run_folder import check_same, has_checkpoint, read_arguments
 
-__all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "run"]
+__all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "completed", "run"]
 
 logger = logging.getLogger(__name__)
 
 ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes every flag of binary_rbm_gluon.py, too"
 TAKES_OTHERS = True  # flags that are not known here come as args.others
 
+_PROG = "python -m gluon_rbm train-deep"
 _SHOWN = 64
 # What the trainer's arguments say of a single layer, or nothing.
 _LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "command", "others")
@@ -55,13 +58,31 @@ def add_arguments(add: AddArgument) -> None:
     add("--classify", action="store_true", help="have a logistic regression say what the features are worth")
 
 
+def completed(argv: Sequence[str], prog: str) -> list[str]:
+    """The command line, with --resume, after what its network recorded when it began."""
+    parser = OneLineParser(prog=prog, add_help=False)
+    add_arguments(parser.add_argument)
+    args, _ = parser.parse_known_args(argv)
+    arguments = read_arguments(args.output_dir, recorded.DEEP) if args.resume else {}
+    if not arguments:
+        return list(argv)
+    flags = recorded.flags_of(BinarySettings, arguments)
+    recorded.check_flags(os.path.join(args.output_dir, recorded.DEEP), flags, BinarySettings)
+    own = ["--classify"] * bool(arguments.get("classify"))
+    for name in ("layers", "count", "sweeps"):
+        own += ["--" + name, *map(str, np.atleast_1d(arguments.get(name, [])).tolist())]
+    return [*flags, *own, *argv]
+
+
 def run(args: argparse.Namespace) -> None:
     """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
     training = _training_settings(args)
-    data = datasets.load(training.dataset, training.data_dir)
+    _check_folder(args, training)
+    data = datasets.load(training.dataset, training.data_dir, image_size=training.image_size)
     if args.classify and (data.train_labels is None or len(np.unique(data.train_labels)) < 2):
         reason = "have no labels" if data.train_labels is None else "to learn from are all of one class"
         raise InputError("images of %s %s; leave --classify out" % (training.dataset, reason))
+    _record(args, training)
     for number, num_hidden in enumerate(args.layers, 1):
         logger.info("layer %d of %d:", number, len(args.layers))
         _train(args, training, number, num_hidden)
@@ -80,13 +101,41 @@ def run(args: argparse.Namespace) -> None:
 
 def _training_settings(args: argparse.Namespace) -> BinarySettings:
     """The flags that are the trainer's, checked before anything is trained."""
-    given = options.parse(args.others, "python -m gluon_rbm train-deep")
+    given = options.parse(args.others, _PROG)
     if given.labels or given.below:
         raise InputError(
             "train-deep has images at the bottom and no labels: leave --labels and --below out, and train a top layer "
             "with labels by binary_rbm_gluon.py --below"
         )
     return given
+
+
+def _check_folder(args: argparse.Namespace, training: BinarySettings) -> None:
+    """InputError where the folder holds another network, or one that is not to be resumed."""
+    arguments = read_arguments(args.output_dir, recorded.DEEP)
+    if not args.resume and (arguments or has_checkpoint(layer_folder(args.output_dir, 1))):
+        raise InputError(
+            "%s already holds a run: continue it with --resume, or choose another --output-dir" % args.output_dir
+        )
+    resumable = [*training.resumable(), *_LAYERS_OWN, "engine"]
+    check_same(args.output_dir, arguments, {**settings.record(training), "layers": args.layers}, resumable)
+
+
+def _record(args: argparse.Namespace, training: BinarySettings, **results: Any) -> None:
+    """Write down what was asked for, and at the end what was found."""
+    arguments = {**settings.record(training), **vars(args)}
+    whole = {
+        "arguments": {name: value for name, value in arguments.items() if name not in _LAYERS_OWN},
+        "versions": framework.versions(),
+        **results,
+    }
+    try:
+        os.makedirs(args.output_dir, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            "cannot create %s (%s); choose another --output-dir" % (args.output_dir, error.strerror)
+        ) from error
+    write_json(os.path.join(args.output_dir, recorded.DEEP), whole)
 
 
 def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_hidden: int) -> None:
@@ -100,7 +149,7 @@ def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_
         *(["--below", *below] if below else []),
         *(["--resume"] if args.resume else []),
     ]
-    status = train_binary.main(given, "binary_rbm_gluon.py", "gluon")
+    status = train_binary.main(given, _PROG, "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 
@@ -151,12 +200,6 @@ def _write(
     arrays: Mapping[str, np.ndarray],
     figures: Mapping[str, Any],
 ) -> None:
-    arguments = {**vars(training), **vars(args)}
-    whole = {
-        "arguments": {name: value for name, value in arguments.items() if name not in _LAYERS_OWN},
-        "results": figures,
-        "versions": framework.versions(),
-    }
     shown = {"%s after %d sweeps" % (name, args.sweeps): rows[:_SHOWN] for name, rows in arrays.items()}
     pictures = {
         "samples.png": plots.grids(shown, data.image_shape),
@@ -167,5 +210,5 @@ def _write(
             plots.save(figure, temporary)
     with write_whole(os.path.join(args.output_dir, "samples.npz")) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
-    write_json(os.path.join(args.output_dir, "deep.json"), whole, "--output-dir")
+    _record(args, training, results=figures)
     logger.info("Done: %s", args.output_dir)

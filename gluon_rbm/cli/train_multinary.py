@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Sequence
 
-from gluon_rbm.cli import options
+from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.models import networks
 from gluon_rbm.training import network
 from gluon_rbm.training.network_settings import NetworkSettings
 
-__all__ = ["ABOUT", "PRESETS", "add_arguments", "run"]
+__all__ = ["ABOUT", "PRESETS", "add_arguments", "completed", "run"]
 
 ABOUT = "train a stack of multinary RBMs, convolutional and dense, by backpropagation"
 PRESETS = networks.PRESETS
@@ -20,6 +21,11 @@ PRESETS = networks.PRESETS
 def add_arguments(add: AddArgument) -> None:
     """Give the command's parser its flags; add : its `add_argument`."""
     options.add_fields(add, NetworkSettings)
+
+
+def completed(argv: Sequence[str], prog: str) -> list[str]:
+    """The command line, with --resume, after what its run recorded."""
+    return recorded.resumed(argv, prog, "multinary", NetworkSettings)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = [
     "DataSet",
     "guess_shape",
     "hold_out",
+    "known_shape",
     "load",
     "load_binarized",
     "split_of",
@@ -34,6 +36,14 @@ NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-an
 SPLITS = ("test", "train", "held-out")
 
 _HELD_OUT = 10000
+# Of data sets whose images need not be loaded to know their shape.
+_SHAPES = {
+    "mnist": (28, 28),
+    "fashion-mnist": (28, 28),
+    "cifar10": (32, 32, 3),
+    "digits": (8, 8),
+    "bars-and-stripes": (4, 4),
+}
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
@@ -69,7 +79,7 @@ def load(
     name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
-    image_size: tuple[int, int] | None = None,
+    image_size: Sequence[int] | None = None,
     skipped: list[Path] | None = None,
 ) -> DataSet:
     """Load a data set by its name, or the images of a `.npy` file by its path.
@@ -90,7 +100,8 @@ def load(
     progress
         Show bars, on a terminal only.
     image_size
-        (height, width): images of any other size are brought to it by `transforms.resize_and_crop`.
+        (height, width): images of any other size are brought to it by `transforms.resize_and_crop`. Without it, the
+        images of a folder must be of one size.
     skipped
         A list to which the files of a folder are added that cannot be read as images; without it they are refused.
 
@@ -102,8 +113,16 @@ def load(
     name = os.fspath(name)
     if name == "image-folder":
         return _image_folder(data_dir, progress, image_size, skipped)
+    if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.endswith(".npy")):
+        raise InputError(f"{name} is not looked for in a folder; leave --data-dir {data_dir} out")
     data = _load(name, data_dir, progress)
     return data if image_size is None or data.image_shape[:2] == tuple(image_size) else _resized(data, image_size)
+
+
+def known_shape(name: str, image_size: Sequence[int] | None = None) -> tuple[int, ...] | None:
+    """The shape of a data set's images, at a size that they are brought to; None where only the images say it."""
+    shape = _SHAPES.get(name)
+    return shape and (*(image_size or shape[:2]), *shape[2:])
 
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) -> DataSet:
@@ -115,10 +134,12 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
         return _bars_and_stripes()
     if name.endswith(".npy"):
         return _array_file(name)
-    raise InputError(f"unknown data set {name!r}; choose {', '.join(NAMES)} or the path of a .npy file")
+    meant = difflib.get_close_matches(name.lower(), NAMES, 1)
+    guess = f" (did you mean {meant[0]}?)" if meant else ""
+    raise InputError(f"unknown data set {name!r}{guess}; choose {', '.join(NAMES)} or the path of a .npy file")
 
 
-def _resized(data: DataSet, size: tuple[int, int]) -> DataSet:
+def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
     if data.train_images.dtype != np.uint8:
         raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
     train, test = (
@@ -272,10 +293,12 @@ def _checked_images(path: str, array: HostArray) -> tuple[HostArray, int]:
 
 
 def _image_folder(
-    folder: str | os.PathLike[str] | None, progress: bool, size: tuple[int, int] | None, skipped: list[Path] | None
+    folder: str | os.PathLike[str] | None, progress: bool, size: Sequence[int] | None, skipped: list[Path] | None
 ) -> DataSet:
-    if folder is None or not os.path.isdir(os.path.expanduser(folder)):
-        raise InputError(f"image-folder needs a folder of images ({folder} is none); name one with --data-dir")
+    if folder is None:
+        raise InputError("image-folder needs a folder of images; name it with --data-dir")
+    if not os.path.isdir(os.path.expanduser(folder)):
+        raise InputError(f"{folder} is no folder; name the folder of images with --data-dir")
     root = Path(os.path.expanduser(folder))
     is_split = (root / "train").is_dir() and (root / "test").is_dir()
     if is_split:

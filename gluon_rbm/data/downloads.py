@@ -20,11 +20,15 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
-__all__ = ["SOURCES", "RemoteFile", "read_published", "search_folders"]
+__all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "read_published", "search_folders"]
 
 _CONNECT_AND_READ_SECONDS = (10, 60)
 _SLOWEST, _GRACE_SECONDS = 10000, 30  # bytes a second, and when they are counted first
 _LARGEST = 1 << 28  # bytes: more than any of these files has, packed or unpacked
+
+
+class OtherDataSet(InputError):
+    """A file of one data set lies where another is looked for: some name their files alike."""
 
 
 class RemoteFile(NamedTuple):
@@ -276,7 +280,7 @@ def _verify(path: Path, file: RemoteFile, archive: bytes, content: bytes) -> Non
     for name, files in SOURCES.items():  # MNIST and Fashion-MNIST name their files alike
         for other in files:
             if other.name == file.name and found & {other.archive_sha256, other.content_sha256}:
-                raise InputError(f"{path} belongs to another data set, {name}; move it to a subfolder named {name}")
+                raise OtherDataSet(f"{path} belongs to another data set, {name}; move it to a subfolder named {name}")
     if file.content_sha256:
         raise _damaged(path, f"has the content hash (SHA-256) of something else than {file.name}")
     raise _damaged(path, f"is not the published archive {file.name}, the only form whose hash (SHA-256) is known")

@@ -15,7 +15,7 @@ from gluon_rbm.backend.types import HostArray
 from gluon_rbm.data import transforms
 from gluon_rbm.errors import InputError
 
-__all__ = ["UnreadableImage", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
+__all__ = ["UnreadableImage", "check_exists", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # by content; of others some start programs
@@ -123,7 +123,7 @@ def read_files(
         if resize:
             pixels = transforms.resize_and_crop(pixels, shape[:2])
         else:
-            _check_size(path, pixels, shape, "the first image has", "; resize it")
+            _check_size(path, pixels, shape, "the first image has", "; bring all to one size with --image-size")
         images[len(places)] = pixels
         places.append(place)
     return images[: len(places)], places
@@ -164,8 +164,7 @@ def read_images(
     place = Path(os.path.expanduser(os.fspath(path)))
     if place.suffix == ".npy" or place.suffix == ".npz" and array is not None:
         return _from_array_file(place, image_shape, resize, missing, array)
-    if not (place.is_file() or place.is_dir()):  # a pipe might never end
-        raise InputError(f"there is no {path}; name a picture, a folder of pictures or a .npy file")
+    check_exists(path)
     files = [file for file, _ in labelled_files(place)] if place.is_dir() else [place]
     pictures = []
     for file in files:
@@ -176,6 +175,13 @@ def read_images(
             pixels = transforms.resize(pixels, image_shape[:2])
         pictures.append(pixels)
     return np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / 255
+
+
+def check_exists(path: str | os.PathLike[str]) -> None:
+    """InputError where `read_images` would find neither a file nor a folder."""
+    place = Path(os.path.expanduser(os.fspath(path)))
+    if not (place.is_file() or place.is_dir()):  # a pipe might never end
+        raise InputError(f"there is no {path}; name a picture, a folder of pictures, a .npy or a .npz file")
 
 
 def _from_array_file(

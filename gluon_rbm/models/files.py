@@ -69,9 +69,10 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
         arrays = array_files.load(path)
     except (OSError, array_files.BrokenFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
-        ) from error
+        advice = "name a run folder or a file %s" % PARAMETERS
+        if os.path.exists(path) and os.fspath(path).endswith((".npz", ".safetensors")):
+            advice += "; `python -m gluon_rbm convert` makes one of parameters in other formats"
+        raise InputError("%s cannot be read (%s); %s" % (path, reason, advice)) from error
     return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
 
 

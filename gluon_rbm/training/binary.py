@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from dataclasses import replace
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -31,7 +30,7 @@ from gluon_rbm.training.loop import EpochEnd, OnStep, Step
 from gluon_rbm.training.optimization import EarlyStopping
 from gluon_rbm.training.process_group import ProcessGroup
 from gluon_rbm.training.run import Plan, carry_out, open_folder
-from gluon_rbm.training.run_folder import has_checkpoint
+from gluon_rbm.training.run_folder import default_name, has_checkpoint
 from gluon_rbm.training.state import Lengths, TrainState
 
 __all__ = ["train"]
@@ -56,8 +55,7 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
     """
     asked = given.kv_store, given.cuda_asked, given.device_id, given.num_devices
     with ProcessGroup(*asked) as group, contextlib.ExitStack() as stack:
-        default_name = "%s-%s" % (api, os.path.splitext(os.path.basename(os.path.normpath(given.dataset)))[0])
-        group.choose_chief(given.resume and has_checkpoint(given.output_dir, default_name))
+        group.choose_chief(given.resume and has_checkpoint(given.output_dir))
         if group.is_chief:
             _say_settings(given, group)
         tensorboard.check(given.tensorboard)
@@ -67,7 +65,7 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
         arrays = initial_arrays(given, images.data, group.contexts[0])
         # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
         given = replace(given, engine=gibbs.choose_engine(given.engine, arrays["interaction_weight"]))
-        folder = open_folder(given, default_name, _arguments(given, images, group), group, stack)
+        folder = open_folder(given, default_name(api, given.dataset), _arguments(given, images, group), group, stack)
         state = _init(given, api, images, arrays, group)
         carry_out(state, _plan(given, images, group, state), given, folder, group, on_step)
 
@@ -77,6 +75,8 @@ def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
     logger.info("%s", given.added())
     if group.note:
         logger.info("%s", group.note)
+    if given.num_devices > 1 and group.contexts[0].device_type == "cpu":
+        logger.info("--num-devices %d on a CPU: it computes that many parts of each batch", given.num_devices)
 
 
 def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class BinarySettings:
     num_epoch: int = setting(130, "number of epochs", number="count", resumable=True)
     # The gradient is a mean over the batch, and the optimizer divides by the batch size once more, as in the original.
     learning_rate: float = setting(0.1, "learning rate for stochastic gradient descent", number="amount")
-    momentum: float = setting(0.3, "momentum for the stochastic gradient descent", number="amount")
+    momentum: float = setting(0.3, "momentum for the stochastic gradient descent", number="fraction")
     ais_batch_size: int = setting(
         100, "batch size for AIS to estimate the log-likelihood", number="count", resumable=True
     )
@@ -136,6 +136,7 @@ class BinarySettings:
 
     dataset: str = settings.dataset(_NEW)
     data_dir: str | None = settings.data_dir(_NEW)
+    image_size: list[int] | None = settings.image_size(_NEW)
     # A resumed run compares the content of the layers instead.
     below: list[str] = setting(
         [],
@@ -262,7 +263,7 @@ class BinarySettings:
     initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
     optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
     initial_momentum: float = setting(
-        0.5, "momentum in the first --initial-momentum-epochs", number="positive", group=_LEARNING
+        0.5, "momentum in the first --initial-momentum-epochs", number="positive fraction", group=_LEARNING
     )
     initial_momentum_epochs: int = setting(0, "epochs before --momentum counts", number="natural", group=_LEARNING)
     learning_rate_schedule: str = settings.learning_rate_schedule(_LEARNING)

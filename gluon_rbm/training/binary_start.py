@@ -54,7 +54,7 @@ def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
     InputError
         Where they cannot be had, have no labels and are to have, or do not fit the layers below.
     """
-    data, num_classes = datasets.load(settings.dataset, settings.data_dir), 0
+    data, num_classes = datasets.load(settings.dataset, settings.data_dir, image_size=settings.image_size), 0
     image_shape = data.image_shape
     if settings.labels:
         num_classes, data = data.num_classes, datasets.with_label_units(data)

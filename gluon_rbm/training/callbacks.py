@@ -165,8 +165,9 @@ def _described(checkpoint: Checkpoint, lengths: Lengths) -> str:
 
 
 def report(state: TrainState, end: EpochEnd) -> None:
-    """Say the line of an epoch: an `OnEpoch` callback."""
-    logger.info("%s (%.1f s)", end.message, end.row["seconds"])
+    """Say the line of an epoch that was monitored; of another there is no news. An `OnEpoch` callback."""
+    if end.monitored:
+        logger.info("%s (%.1f s)", end.message, end.row["seconds"])
 
 
 def save_picture(folder: RunFolder, name: str, figure: Any) -> None:

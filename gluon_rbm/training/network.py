@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -31,6 +30,7 @@ from gluon_rbm.training.network_pictures import NetworkPictures
 from gluon_rbm.training.network_settings import NetworkSettings
 from gluon_rbm.training.process_group import ProcessGroup
 from gluon_rbm.training.run import Plan, carry_out, check_batch_size, open_folder
+from gluon_rbm.training.run_folder import default_name
 from gluon_rbm.training.state import Lengths, TrainState
 
 __all__ = ["train"]
@@ -69,22 +69,20 @@ def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
         if given.random_crop >= min(data.image_shape[:2]):
             raise InputError("--random-crop %d is larger than the images; choose less" % given.random_crop)
         training = _Training(given, data, held_out, group.contexts[0])
-        name = os.path.splitext(os.path.basename(os.path.normpath(given.dataset)))[0]
         arguments = {
             **settings.record(given),
             "device": group.contexts[0].device_type,  # noise and rounding depend on it
             "data_sha256": digest,
             "network": training.description,
         }
-        folder = open_folder(given, "multinary-%s" % name, arguments, group, stack)
+        folder = open_folder(given, default_name("multinary", given.dataset), arguments, group, stack)
         state = training.init()
         carry_out(state, training.plan(state), given, folder, group, on_step)
 
 
 def _load(given: NetworkSettings) -> DataSet:
     skipped: list[Path] | None = None if given.strict else []
-    size = None if given.image_size is None else (given.image_size[0], given.image_size[1])
-    data = datasets.load(given.dataset, given.data_dir, image_size=size, skipped=skipped)
+    data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size, skipped=skipped)
     for path in skipped or ():
         logger.info("cannot be read as an image: %s", one_line(path))
     if skipped:

@@ -76,7 +76,7 @@ class NetworkSettings:
     batch_size: int = setting(128, "batch size", number="count")
     optimizer: str = setting("adam", "MXNet's optimizer of that name", choices=optimization.OPTIMIZERS)
     learning_rate: float = setting(0.003, "learning rate on the mean loss of a batch", number="amount")
-    momentum: float = setting(0.9, "momentum, of optimizers that have one", number="amount")
+    momentum: float = setting(0.9, "momentum, of optimizers that have one", number="fraction")
     learning_rate_schedule: str = settings.learning_rate_schedule()
     hold: float = settings.hold()
     weight_decay: float = setting(0.0, "lambda in lambda/2 |W|^2, added to the mean loss", number="amount")

@@ -23,7 +23,11 @@ from gluon_rbm.training.checkpoint import Checkpoint
 __all__ = [
     "ARGUMENTS",
     "RunFolder",
+    "check_same",
+    "default_name",
     "has_checkpoint",
+    "newest_run",
+    "read_arguments",
     "read_metrics",
 ]
 
@@ -51,6 +55,40 @@ def read_metrics(path: str) -> list[dict[str, float]]:
         raise InputError("%s in %s cannot be read; move it away" % (_METRICS, path)) from error
 
 
+def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
+    """What the run in a folder recorded as its arguments: name -> value; {} where nothing is recorded.
+
+    Raises InputError for a file of that name that is not what a run writes.
+    """
+    file_path = os.path.join(path, name)
+    try:
+        array_files.check_ordinary(file_path)
+        with open(file_path, encoding="utf-8") as file:
+            return dict(json.load(file)["arguments"])
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError("%s cannot be read; delete it, or choose another folder" % file_path) from error
+
+
+def check_same(
+    path: str, recorded: Mapping[str, Any], arguments: Mapping[str, Any], resumable: Sequence[str] = ()
+) -> None:
+    """InputError if the run in a folder recorded other values than these, except under the names in `resumable`."""
+    for name, value in arguments.items():
+        if name in resumable or name not in recorded or recorded[name] == value:
+            continue
+        if name == "data_sha256":
+            raise InputError(
+                "the run in %s was trained on other data (--dataset %s); resume it with the same"
+                % (path, recorded.get("dataset"))
+            )
+        raise InputError(
+            "the run in %s has --%s %s, not %s; resume it with the same arguments and data, or leave them out"
+            % (path, name.replace("_", "-"), recorded[name], value)
+        )
+
+
 class RunFolder:
     """A folder under one training run's control, until it is closed.
 
@@ -59,7 +97,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | None, default_name: str, resume: bool) -> None:
-        self.path = self._create(path, default_name, resume)
+        self.path = self._create(path, default_name)
         self._lock = self._hold()
         self.resuming = resume and os.path.exists(self.file(_CHECKPOINT))
         if not self.resuming and any(os.path.exists(self.file(name)) for name in _RESULTS):
@@ -69,12 +107,12 @@ class RunFolder:
         self._remove_unfinished()
 
     @staticmethod
-    def _create(path: str | None, default_name: str, resume: bool) -> str:
+    def _create(path: str | None, default_name: str) -> str:
         try:
             if path:
                 os.makedirs(path, exist_ok=True)
                 return path
-            return _default_path(default_name, resume)
+            return _new_path(default_name)
         except OSError as error:
             raise InputError(
                 "cannot create the run folder %s (%s); choose another --output-dir" % (error.filename, error.strerror)
@@ -112,30 +150,9 @@ class RunFolder:
     ) -> None:
         """Record a run's arguments; a resumed run must have the same ones, but for the names in `resumable`."""
         if self.resuming:
-            self._check_arguments({name: value for name, value in arguments.items() if name not in resumable})
+            # Where nothing is recorded, the shapes in the checkpoint are all there is to check.
+            check_same(self.path, read_arguments(self.path), arguments, resumable)
         write_json(self.file(ARGUMENTS), {"arguments": arguments, "versions": versions}, sort_keys=True)
-
-    def _check_arguments(self, arguments: Mapping[str, Any]) -> None:
-        path = self.file(ARGUMENTS)
-        if not os.path.exists(path):
-            return  # then the shapes in the checkpoint are all there is to check
-        try:
-            array_files.check_ordinary(path)
-            with open(path, encoding="utf-8") as file:
-                recorded = dict(json.load(file)["arguments"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError("%s cannot be read; delete it, or choose another --output-dir" % path) from error
-        for name, value in arguments.items():
-            if name in recorded and recorded[name] != value:
-                if name == "data_sha256":
-                    raise InputError(
-                        "the run in %s was trained on other data (--dataset %s); resume it with the same"
-                        % (self.path, recorded.get("dataset"))
-                    )
-                raise InputError(
-                    "the run in %s has --%s %s, not %s; resume it with the same arguments and data"
-                    % (self.path, name.replace("_", "-"), recorded[name], value)
-                )
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write checkpoint.npz."""
@@ -161,35 +178,45 @@ class RunFolder:
             file.write(text.getvalue())
 
 
-def has_checkpoint(path: str | None, default_name: str) -> bool:
-    """Whether there is a run to resume in the folder `path`, or without a path under runs/."""
-    return os.path.exists(os.path.join(path, _CHECKPOINT)) if path else _last_path(default_name) is not None
+def has_checkpoint(path: str | None) -> bool:
+    """Whether there is a run to resume in a folder."""
+    return path is not None and os.path.exists(os.path.join(path, _CHECKPOINT))
 
 
-def _taken(default_name: str) -> list[int]:
-    """The numbers N of all runs/NAME-N."""
-    with contextlib.suppress(FileNotFoundError):
-        matches = (re.fullmatch(re.escape(default_name) + r"-(\d+)", name) for name in os.listdir("runs"))
-        return [int(match.group(1)) for match in matches if match]
-    return []
+def default_name(kind: str, dataset: str) -> str:
+    """NAME of the default run folders runs/NAME-1, runs/NAME-2 and so on.
+
+    Parameters
+    ----------
+    kind : str
+        Of the run: gluon, module or multinary.
+    dataset : str
+        The name of its data set, or the path of a file.
+    """
+    return "%s-%s" % (kind, os.path.splitext(os.path.basename(os.path.normpath(dataset)))[0])
 
 
-def _last_path(default_name: str) -> str | None:
-    """The last runs/NAME-N with a checkpoint, or None."""
-    paths = (os.path.join("runs", "%s-%d" % (default_name, number)) for number in sorted(_taken(default_name))[::-1])
-    return next((path for path in paths if os.path.exists(os.path.join(path, _CHECKPOINT))), None)
+def newest_run(kind: str, dataset: str | None = None) -> str | None:
+    """The run folder under runs/ with the newest checkpoint, of a kind and, where it is given, a data set; or None."""
+    name = re.escape(kind) + "-.+" if dataset is None else re.escape(default_name(kind, dataset))
+    newest: tuple[int, int, str] | None = None
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for folder in os.listdir("runs"):
+            match, path = re.fullmatch(name + r"-(\d+)", folder), os.path.join("runs", folder)
+            if match and has_checkpoint(path):
+                when = os.stat(os.path.join(path, _CHECKPOINT)).st_mtime_ns
+                newest = max(newest or (when, 0, ""), (when, int(match.group(1)), path))
+    return newest[2] if newest else None
 
 
-def _default_path(default_name: str, resume: bool) -> str:
-    """runs/NAME-N: a new N, or to resume the last one with a checkpoint."""
-    last = _last_path(default_name) if resume else None
-    if last:
-        return last
-    last = max(_taken(default_name), default=0)
+def _new_path(default_name: str) -> str:
+    """Make runs/NAME-N with a new N."""
     os.makedirs("runs", exist_ok=True)
+    matches = (re.fullmatch(re.escape(default_name) + r"-(\d+)", name) for name in os.listdir("runs"))
+    number = max((int(match.group(1)) for match in matches if match), default=0)
     while True:
-        last += 1
-        path = os.path.join("runs", "%s-%d" % (default_name, last))
+        number += 1
+        path = os.path.join("runs", "%s-%d" % (default_name, number))
         with contextlib.suppress(FileExistsError):  # another run was faster
             os.mkdir(path)
             return path

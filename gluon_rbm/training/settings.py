@@ -36,7 +36,7 @@ def setting(
     help
         The help text of the flag; None: the field is no flag.
     number
-        Which numbers are sound: a name in `gluon_rbm.cli.options.NUMBERS`; None: not a number, or any text.
+        Which values are sound: a name in `gluon_rbm.cli.options.NUMBERS`; None: any text.
     group
         The heading in the help text that the flag stands under; None: the first.
     resumable
@@ -85,17 +85,17 @@ def resumable(settings: Any) -> list[str]:
 def dataset(group: str | None = None) -> Any:
     # A resumed run compares the content of the data set instead.
     names = "%s, or a .npy file of images in [0, 1]" % ", ".join(NAMES)
-    return setting("mnist", names, group=group, resumable=True)
+    return setting("mnist", names, number="path", group=group, resumable=True)
 
 
 def data_dir(group: str | None = None) -> Any:
     text = "folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded"
-    return setting(None, text, group=group, resumable=True)
+    return setting(None, text, number="path", group=group, resumable=True)
 
 
-def image_size() -> Any:
+def image_size(group: str | None = None) -> Any:
     text = "bring all images to this size: resized to cover it, and cropped around the middle"
-    return setting(None, text, number="count", nargs=2, metavar=("HEIGHT", "WIDTH"))
+    return setting(None, text, number="count", group=group, nargs=2, metavar=("HEIGHT", "WIDTH"))
 
 
 def seed(group: str | None = None) -> Any:
@@ -103,11 +103,12 @@ def seed(group: str | None = None) -> Any:
 
 
 def output_dir(group: str | None = None) -> Any:
-    return setting(None, "run folder; by default a new one under runs/", group=group, resumable=True)
+    text = "run folder; by default a new one under runs/, or with --resume the one that was trained last"
+    return setting(None, text, number="path", group=group, resumable=True)
 
 
 def resume(group: str | None = None) -> Any:
-    text = "continue the run in the run folder from its checkpoint"
+    text = "continue the run in the run folder from its checkpoint, with its settings: no other flag is needed"
     return setting(False, text, group=group, resumable=True)
 
 

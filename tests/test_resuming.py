@@ -1,0 +1,138 @@
+"""`--resume` without other flags: a run has its settings from what it recorded."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+from training_runs import SCRIPTS, SMALL, assert_same_arrays, one_line
+
+from gluon_rbm import __main__
+from gluon_rbm.cli import options, recorded
+from gluon_rbm.training import binary_pictures, settings
+from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
+from gluon_rbm.training.network_settings import NetworkSettings
+from gluon_rbm.training.run_folder import newest_run, read_arguments, read_metrics
+
+NETWORK = ["train-multinary", "--dataset", "digits", "--no-cuda", "--channels", "3", "--kernel", "2", "--seed", "4"]
+DEEP = ["train-deep", "--dataset", "digits", "--no-cuda", "--layers", "5", "4", "--k", "1", "--batch-size", "200"]
+DEEP += ["--ais-batch-size", "20", "--ais-num-batch", "1", "--ais-burn-in-steps", "1"]
+
+
+@pytest.fixture(autouse=True)
+def short_showcase(monkeypatch, tmp_path):
+    monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 5)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("api", SCRIPTS)
+def test_a_run_needs_no_flag_to_go_on(api, tmp_path):
+    main = SCRIPTS[api].main
+    given = [*SMALL, "--centering", "--seed", "3", "--preset", "exercise", "--optimizer", "adam", "--no-cuda"]
+    assert main([*given, "--num-epoch", "3", "--output-dir", "whole"]) == 0
+    assert main([*given, "--num-epoch", "2", "--output-dir", "parts"]) == 0
+    assert main(["--output-dir", "parts", "--resume"]) == 0  # nothing is left to do
+    assert len(read_metrics("parts")) == 2
+    assert main(["--resume", "--output-dir", "parts", "--num-epoch", "3"]) == 0
+    assert_same_arrays(tmp_path / "whole", tmp_path / "parts")
+    whole, parts = read_arguments("whole"), read_arguments("parts")
+    of_each_call = {"output_dir": None, "resume": None, "cuda": None}
+    assert {**whole, **of_each_call} == {**parts, **of_each_call}
+
+
+def test_a_network_needs_no_flag_to_go_on(tmp_path):
+    assert __main__.main([*NETWORK, "--num-epoch", "2", "--output-dir", "whole"]) == 0
+    assert __main__.main([*NETWORK, "--num-epoch", "1", "--output-dir", "parts"]) == 0
+    assert __main__.main(["train-multinary", "--output-dir", "parts", "--resume", "--num-epoch", "2"]) == 0
+    assert_same_arrays(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_deep_network_needs_no_flag_to_go_on(tmp_path, capsys):
+    assert __main__.main([*DEEP, "--num-epoch", "1", "--classify"]) == 0
+    record = json.loads((tmp_path / "deep" / "deep.json").read_text())
+    before = (tmp_path / "deep" / "samples.npz").read_bytes()
+    for name in ("samples.npz", "layer-2/rbm.params", "layer-2/checkpoint.npz", "layer-2/metrics.csv"):
+        os.remove(tmp_path / "deep" / name)  # as if it had been stopped there
+    assert __main__.main(["train-deep", "--resume"]) == 0
+    assert (tmp_path / "deep" / "samples.npz").read_bytes() == before
+    again = json.loads((tmp_path / "deep" / "deep.json").read_text())
+    assert again["results"] == record["results"] and again["arguments"]["layers"] == [5, 4]
+    capsys.readouterr()
+    for flags, said in ((["--layers", "5"], "--layers [5, 4], not [5]"), (["--k", "2"], "--k 1, not 2")):
+        assert __main__.main(["train-deep", "--resume", *flags]) == 2
+        assert said in one_line(capsys)
+    assert __main__.main(["train-deep", "--layers", "3"]) == 2
+    assert "continue it with --resume" in one_line(capsys)
+
+
+def test_the_newest_run_is_resumed(tmp_path, capsys):
+    main = SCRIPTS["gluon"].main
+    for flags in (["--num-hidden", "3"], ["--num-hidden", "4"], ["--dataset", "digits", "--batch-size", "500"]):
+        assert main([*SMALL, "--num-epoch", "1", *flags]) == 0
+    capsys.readouterr()
+    assert main(["--resume"]) == 0
+    assert "resuming runs/gluon-digits-1 after epoch 1" in capsys.readouterr().out
+    assert main(["--resume", "--dataset", "bars-and-stripes", "--num-epoch", "2"]) == 0
+    assert "resuming runs/gluon-bars-and-stripes-2 after epoch 1" in capsys.readouterr().out
+    assert newest_run("gluon") == os.path.join("runs", "gluon-bars-and-stripes-2")  # it has the newest checkpoint
+    assert newest_run("module") is None and newest_run("gluon", "mnist") is None
+
+
+def test_given_flags_agree_or_are_refused(tmp_path, capsys):
+    main = SCRIPTS["gluon"].main
+    assert main([*SMALL, "--num-epoch", "1", "--output-dir", "run"]) == 0
+    assert main(["--output-dir", "run", "--resume", "--k", "2", "--monitor-every", "7"]) == 0
+    capsys.readouterr()
+    assert main(["--output-dir", "run", "--resume", "--preset", "best"]) == 2
+    assert "has --preset None, not best" in one_line(capsys)
+
+
+def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
+    main, own = SCRIPTS["gluon"].main, ["--batch-size", "2", "--num-hidden", "3", "--k", "1", "--no-cuda"]
+    own += ["--ais-batch-size", "5", "--ais-num-batch", "1", "--num-epoch", "1"]
+    (tmp_path / "images").mkdir()
+    for name in range(5):
+        pixels = generator.integers(0, 256, (4, 4)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / ("%d.png" % name))
+    assert main([*own, "--dataset", "image-folder", "--data-dir", "images", "--output-dir", "one"]) == 0
+    (tmp_path / "images").rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["--output-dir", "one", "--resume"]) == 2
+    assert (
+        "one learned image-folder in images, which is no folder now; say where the images are with --data-dir"
+        in one_line(capsys)
+    )
+    assert main(["--output-dir", "one", "--resume", "--data-dir", "moved"]) == 0
+    assert main(["--output-dir", "one", "--resume"]) == 0  # it knows
+
+    np.save("images.npy", generator.random((20, 4)).astype("float32"))
+    assert main([*own, "--dataset", "images.npy", "--output-dir", "two"]) == 0
+    os.rename("images.npy", "moved.npy")
+    capsys.readouterr()
+    assert main(["--output-dir", "two", "--resume"]) == 2
+    assert "two learned images.npy, which is not there now; say where it is with --dataset" in one_line(capsys)
+    assert main(["--output-dir", "two", "--resume", "--dataset", "moved.npy"]) == 0
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"arguments": 3}', '{"arguments": {"k": "many"}}'])
+def test_what_no_run_recorded(tmp_path, capsys, broken):
+    assert SCRIPTS["gluon"].main([*SMALL, "--num-epoch", "1", "--output-dir", "run"]) == 0
+    (tmp_path / "run" / "arguments.json").write_text(broken)
+    capsys.readouterr()
+    try:
+        status = SCRIPTS["gluon"].main(["--output-dir", "run", "--resume"])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2 and os.path.join("run", "arguments.json") in one_line(capsys)
+
+
+def test_flags_mean_what_was_recorded():
+    """Flags of a record give the record again: of the defaults and of every preset."""
+    for name in (None, *PRESETS):
+        given = options.parse(["--preset", name] if name else [], "x")
+        record = {**json.loads(json.dumps(settings.record(given))), "device": "gpu"}
+        again = options.parse(recorded.flags_of(BinarySettings, record), "x")
+        assert settings.record(again) == settings.record(given)
+    flags = recorded.flags_of(NetworkSettings, {"channels": [3, 4], "dense": [], "detach": False, "whole": True})
+    assert flags == ["--channels", "3", "4", "--quantized", "--no-detach"]
