@@ -102,12 +102,19 @@ def attend() -> None:
         sys.exit(error.exit_status)
 
 
+def _exit(status: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # it is closed, or nobody reads it
+            stream.flush()
+    os._exit(status)
+
+
 def _end_process(line: str) -> NoReturn:
     """The main thread may be waiting inside MXNet, where nothing reaches it."""
-    print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", one_line(line)), file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(ENDED)
+    try:
+        print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", one_line(line)), file=sys.stderr)
+    finally:
+        _exit(ENDED)
 
 
 # --- In the scheduler -------------------------------------------------------------------------------------------------
@@ -353,6 +360,4 @@ class Heartbeat:
 def finish(status: int) -> None:
     """End this process at once if it failed: at its exit MXNet would wait for the others."""
     if Heartbeat.failed:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _exit(status)

@@ -9,7 +9,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
-from gluon_rbm.backend import framework
+from gluon_rbm.backend import framework, logs
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.backend.framework import mx
@@ -55,6 +55,7 @@ def add_arguments(add: AddArgument) -> None:
     add("--classify", action="store_true", help="have a logistic regression say what the features are worth")
 
 
+@logs.unheard_lines_allowed()
 def run(args: argparse.Namespace) -> None:
     """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
     training = _training_settings(args)
