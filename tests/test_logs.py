@@ -79,7 +79,8 @@ def test_the_library_alone_says_nothing():
 FULL = "/dev/full"
 RUN = [
     "binary_rbm_gluon.py", "--dataset", "digits", "--no-cuda", "--num-hidden", "4", "--k", "1", "--batch-size", "500",
-    "--num-epoch", "2", "--monitor-every", "2", "--ais-batch-size", "2", "--ais-num-batch", "2", "--ais-burn-in-steps", "1",
+    "--num-epoch", "2", "--monitor-every", "2", "--ais-batch-size", "2", "--ais-num-batch", "2", "--ais-burn-in-steps",
+    "1",
 ]  # fmt: skip
 ROOT = Path(__file__).parents[1]
 
