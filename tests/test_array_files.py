@@ -178,7 +178,7 @@ def test_floats_of_another_size_become_float32_everywhere(tmp_path, generator, d
     arrays = dict(zip(Parameters._fields, values))
     array_files.save(tmp_path / "rbm.params", arrays)
     np.savez(tmp_path / "rbm.npz", **arrays)
-    block = BinaryRBMBlock(num_hidden=3)
+    block = BinaryRBMBlock(num_hidden=3, k=1, for_training=False)
     block.load_parameters(str(tmp_path / "rbm.params"))
     found = [
         files.read_parameters(tmp_path / "rbm.params"),
