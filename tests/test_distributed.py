@@ -507,6 +507,22 @@ def test_workers_with_other_arguments():
         open_folder(settings, "x", {"k": 2, "seed": 1}, Theirs, None)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b"3", 10**5 * b"[", b"{}"])
+def test_arguments_that_a_stranger_pushed(content):
+    theirs = SimpleNamespace(is_chief=False, rank=1, chief=0, broadcast=lambda _: content)
+    with pytest.raises(InputError, match="worker 0"):
+        open_folder(SimpleNamespace(resumable=list), "x", {"k": 3}, theirs, None)
+
+
+@pytest.mark.parametrize("size", [[np.nan, 0], [-1, 5], [1e9, 0], [np.inf, 0]])
+def test_sizes_that_a_stranger_pushed(monkeypatch, size):
+    one = ProcessGroup("device", cuda=False)
+    monkeypatch.setattr(one, "num_workers", 2)
+    monkeypatch.setattr(one, "all_gather", lambda name, row: np.array([size, size], np.float32))
+    with pytest.raises(InputError, match="what worker 0 says is garbled"):
+        one.broadcast(b"x")
+
+
 def test_workers_that_are_no_longer_equal(monkeypatch):
     one = ProcessGroup("device", cuda=False)
     one.check_equal({"w": np.ones(3)})

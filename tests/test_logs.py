@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import tqdm
+from marks import slow_but
 
 from gluon_rbm.backend import logs
 from gluon_rbm.training.run_folder import read_metrics
@@ -114,20 +115,21 @@ ONE_LINE = "say: error: standard output: No space left on device\n"
 ON = "standard output: No space left on device; it goes on without its lines\n"
 
 
+CASES = [
+    (">&-", (0, ""), (0, "")),
+    (">&- 2>&-", (0, ""), (0, "")),
+    ("> /dev/full", (0, ON), (2, ONE_LINE)),
+    ("> /dev/full 2>&1", (0, ""), (2, "")),
+    ("| head -n 0", (0, ""), (141, "")),
+    ("| cat", (0, ""), (0, "")),
+]
+
+
 @pytest.mark.skipif(not os.path.exists(FULL), reason="there is no /dev/full")
-@pytest.mark.parametrize(
-    "redirection, of_run, of_command",
-    [
-        (">&-", (0, ""), (0, "")),
-        (">&- 2>&-", (0, ""), (0, "")),
-        ("> /dev/full", (0, ON), (2, ONE_LINE)),
-        ("> /dev/full 2>&1", (0, ""), (2, "")),
-        ("| head -n 0", (0, ""), (141, "")),
-        ("| cat", (0, ""), (0, "")),
-    ],
-)
+@pytest.mark.parametrize("case", slow_but(CASES, CASES[0], CASES[2]))
 @pytest.mark.parametrize("kind", ["run", "command"])
-def test_a_run_goes_on_without_its_lines_and_a_command_ends_with_one(tmp_path, kind, redirection, of_run, of_command):
+def test_a_run_goes_on_without_its_lines_and_a_command_ends_with_one(tmp_path, kind, case):
+    redirection, of_run, of_command = case
     found = shell(tmp_path, ["-c", SAY, kind], redirection, PYTHONIOENCODING="ascii")
     assert found == (of_run if kind == "run" else of_command)
     assert (tmp_path / "done").exists() == (found[0] == 0)

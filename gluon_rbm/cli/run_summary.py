@@ -151,7 +151,7 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         warning = estimates.reasons_for_warning(
             arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"]
         )
-    except (KeyError, TypeError):
+    except (ArithmeticError, KeyError, TypeError):
         return
     if warning:
         yield (
