@@ -27,6 +27,7 @@ from gluon_rbm.likelihood.learning import BinaryStates, LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability
 from gluon_rbm.models.files import correct_chain_names, read_arrays
+from gluon_rbm.models.rbm_block import in_dtype_of
 from gluon_rbm.sampling import gibbs
 
 __all__ = [
@@ -261,7 +262,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     rule : gluon_rbm.likelihood.learning.LearningRule
         What bends the gradient; by default nothing.
 
-    Inputs: data (batch, num_visible) in [0, 1].
+    Inputs: data (batch, num_visible) in [0, 1], of any dtype.
 
     Outputs: visible_layer_prob_1, the probabilities of the visible units after k sweeps, (num_chains, num_visible) of
     the persistent chains inside `autograd.record()`, else (batch, num_visible), where a block made for training takes
@@ -325,6 +326,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             self._fix_shapes(data)
             if self.for_training and not mx.autograd.is_training():
                 _check_start(data.shape[0], self.num_chains)
+            data = in_dtype_of(self, data)
         return super().forward(data, *args)
 
     def _fix_shapes(self, data: NDArray) -> None:

@@ -113,11 +113,15 @@ def test_the_key_and_mxnets_seed_rule_the_noise(ctx, seed, generator):
 
 
 def test_warnings():
-    good = estimates.summarize_log_weights(np.zeros(100), 1000)
-    few = estimates.summarize_log_weights(np.zeros(100), 10)
+    spread = 0.1 * np.tile([-1.0, 1.0], 50)
+    good = estimates.summarize_log_weights(spread, 1000)
+    few = estimates.summarize_log_weights(spread, 10)
+    alike = estimates.summarize_log_weights(np.full(100, 5.0), 1000)
     carried_by_one = estimates.summarize_log_weights(np.r_[50.0, np.zeros(99)], 1000)
     assert good.warning == ""
-    assert estimates.summarize_log_weights(np.zeros(3), 1000).warning == "only 3 chains, too few for an interval"
+    assert alike.warning == "all chains have the same weight, which says nothing of modes that none of them has met"
+    assert alike.reasons(confirmed=True) == ""
+    assert estimates.summarize_log_weights(spread[:3], 1000).warning == "only 3 chains, too few for an interval"
     assert few.warning == "only 10 intermediate distributions"
     assert carried_by_one.warning == "effective sample size 1.0 of 100 chains"
     assert estimates.summarize_log_weights(np.zeros(1), 1000)[1:3] == (-np.inf, np.inf)
@@ -273,7 +277,7 @@ def test_warnings_of_a_bracket():
         "the bracket is upside down: forward AIS, which should lie below,"
     )
     assert warning(result(5, num_distributions=10), result(5)) == "forward: only 10 intermediate distributions"
-    assert warning(result(5), estimates.summarize_reverse(np.full(5, 5.0), 1000)) == (
+    assert warning(result(5), estimates.summarize_reverse(5 + 0.001 * np.arange(5.0), 1000)) == (
         "reverse: only 5 chains, too few for an interval"
     )
     assert warning(estimates.summarize_log_weights([5.0], 1000), result(5)).endswith(

@@ -38,7 +38,16 @@ def test_a_machine_whose_units_are_independent(generator, size):
     exact = np.logaddexp(0, a).sum() + np.logaddexp(0, b).sum()
     machine = parameters((a, b, np.zeros(size)))
     assert enumeration.log_partition(machine) == pytest.approx(exact, rel=1e-12)
-    assert enumeration.can_enumerate(machine) and not enumeration.can_enumerate(machine, min(size) - 1)
+    assert enumeration.can_enumerate(machine) and enumeration.is_quick(machine)
+
+
+@pytest.mark.parametrize(
+    "size, can, quick",
+    [((784, 20), True, True), ((25, 25), True, True), ((21, 784), True, False), ((26, 26), False, False)],
+)
+def test_what_can_be_enumerated_and_what_is_quick(size, can, quick):
+    machine = parameters((np.zeros(size[0]), np.zeros(size[1]), np.zeros(size)))
+    assert (enumeration.can_enumerate(machine), enumeration.is_quick(machine)) == (can, quick)
 
 
 def test_log_z_does_not_know_which_unit_is_which_nor_which_state_is_on(generator):

@@ -281,7 +281,8 @@ def test_a_preset_is_a_set_of_defaults():
 
 def options_of(settings):
     """The command line that gives these settings."""
-    return [part for name, item in settings.items() for part in ("--" + name.replace("_", "-"), str(item))]
+    flags = {"--" + name.replace("_", "-"): item for name, item in settings.items()}
+    return [part for flag, item in flags.items() for part in ([flag] if item is True else [flag, str(item)])]
 
 
 @pytest.mark.parametrize(

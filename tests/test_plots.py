@@ -141,3 +141,22 @@ def test_confusion_counts_every_pair():
     assert axes.images[0].get_array().shape == (2, 2)
     assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]  # nothing where nothing is
     assert axes.get_title() == "title" and axes.get_xlabel() == "class by the model"
+
+
+def test_a_learning_curve_has_the_interval_of_log_z_and_hollow_points_that_are_not_usable():
+    log_z = {"log_z": 100.0, "log_z_low": 99.0, "log_z_high": 103.0}
+    rows = [
+        {"epoch": 1, "train_log_likelihood": -80.0, **log_z, "log_z_usable": 1},
+        {"epoch": 2},
+        {"epoch": 3, "train_log_likelihood": -70.0, **log_z, "log_z_low": None, "log_z_usable": 0},
+    ]
+    axes = plots.learning_curve(rows, "log_likelihood", "nats").axes[0]
+    (band,) = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert {(1.0, -83.0), (1.0, -79.0), (3.0, -73.0), (3.0, -70.0)} <= corners
+    assert axes.lines[1].get_xydata().tolist() == [[3, -70]] and axes.lines[1].get_markerfacecolor() == "white"
+    assert axes.get_title() == (
+        "learning curve\nshaded: three standard errors of log Z\nhollow: not usable, as a few chains carry log Z"
+    )
+    errors = plots.learning_curve([{"epoch": 1, "train_error_percent": 3.0}], "error_percent", "%").axes[0]
+    assert errors.get_title() == "learning curve" and not errors.collections

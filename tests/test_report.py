@@ -134,8 +134,8 @@ from gluon_rbm import __main__
 from gluon_rbm.likelihood.state_file import StateFile
 keep = StateFile.keep
 
-def keep_and_stop(self, *arguments):
-    keep(self, *arguments)
+def keep_and_stop(self, *arguments, **done):
+    keep(self, *arguments, **done)
     if os.path.exists(self.path):
         print("it is on disk", flush=True)
         time.sleep(1000)

@@ -54,7 +54,7 @@ def _add_log_z(add: AddArgument) -> None:
         "--method",
         choices=report.METHODS,
         default="auto",
-        help="what gives log Z; auto enumerates where a layer has at most 20 units",
+        help="what gives log Z; auto enumerates where that takes seconds, as with 20 units beside 784",
     )
     add("--distributions", type=count, default=10000, help="intermediate distributions of AIS")
     add("--chains", type=count, default=100, help="chains of AIS")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from gluon_rbm.data.batches import BINARIZE, iterate_batches
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, enumeration
+from gluon_rbm.likelihood.estimates import GIVEN_BASE
 from gluon_rbm.sampling import gibbs
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.data.datasets import DataSet
-    from gluon_rbm.likelihood.estimates import LogPartition
+    from gluon_rbm.likelihood.estimates import Bracket, LogPartition
+    from gluon_rbm.likelihood.scores import LogLikelihood
     from gluon_rbm.models.energy import Parameters
 
 __all__ = [
@@ -36,7 +39,7 @@ __all__ = [
     "likelihood_report",
 ]
 
-BASE_RATES = ("data", "model")
+BASE_RATES = {"data": "the means of the training images", "model": "the model's own visible bias"}
 METHODS = ("auto", "enumeration", "ais")
 PSEUDO_LIKELIHOODS = ("none", "stochastic", "exact")
 REVERSE_STARTS = ("auto", "exact", "chains", "data")
@@ -56,6 +59,7 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
     images, pixels = _images(args, data)
     score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
     method, log_z = _log_z(args, parameters, data, pixels)
+    _doubt_what_cannot_be(log_z, score)
     pseudo = None
     if args.pseudo_likelihood != "none" and score.binary:
         key = [args.binarize_seed, _ONE_PIXEL] if args.pseudo_likelihood == "stochastic" else None
@@ -90,6 +94,13 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
     }
 
 
+def _doubt_what_cannot_be(log_z: dict[str, Any], score: LogLikelihood) -> None:
+    """Add to the reasons for doubt that binary data have a positive log-likelihood, if so."""
+    likelihood = score._replace(mean=score.mean - log_z["estimate"])
+    if likelihood.binary and likelihood.warning:
+        log_z.update(doubt="; ".join(filter(None, [log_z["doubt"], likelihood.warning])), converged=False)
+
+
 # --- The data ---------------------------------------------------------------------------------------------------------
 
 
@@ -109,12 +120,12 @@ def _log_z(
     args: Namespace, parameters: Parameters, data: DataSet, pixels: Batches
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """How log Z was found, and what it is: two parts of the report."""
-    quick = args.method == "auto" and enumeration.can_enumerate(parameters, enumeration.QUICK_UNITS)
+    quick = args.method == "auto" and enumeration.is_quick(parameters)
     if not quick and args.method != "enumeration":
         return _annealed(args, parameters, data, pixels)
     value = enumeration.log_partition(parameters, progress=True)
-    sides = {"forward": None, "reverse": None}
-    return {"name": "enumeration"}, _found(value, value, value, sides, [], converged=True)
+    log_z = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None}
+    return {"name": "enumeration"}, {**log_z, "doubt": "", "converged": True}
 
 
 def _annealed(
@@ -147,29 +158,35 @@ def _annealed(
     }
     if not args.reverse:
         forward = ais.log_partition(*parameters, **settings)
-        sides = {"forward": _side(forward), "reverse": None}
-        return method, _found(forward.log_z, forward.low, forward.high, sides, [forward.warning], converged=None)
+        log_z = {**_side(forward), "forward": _side(forward), "reverse": None, "doubt": forward.warning}
+        return method, {**log_z, "converged": False if forward.warning else None}
     bracket = ais.bracket(*parameters, reverse_start=start, **settings)
     method["reverse_start"] = "data" if from_images else bracket.reverse_start
-    sides = {"forward": _side(bracket.forward), "reverse": _side(bracket.reverse)}
-    warnings = [bracket.warning]
+    warning = bracket.warning
     if from_images:
-        warnings.append("reverse AIS started from the images, which is a diagnostic and no bracket")
-    return method, _found(bracket.forward.log_z, bracket.low, bracket.high, sides, warnings, converged=True)
+        diagnostic = "reverse AIS started from the images, which is a diagnostic and no bracket"
+        warning = "; ".join(filter(None, [warning, diagnostic]))
+    return method, {**_bracketed(bracket, method["base_rate"]), "doubt": warning, "converged": not warning}
 
 
-def _found(
-    estimate: float,
-    low: float,
-    high: float,
-    sides: Mapping[str, Any],
-    warnings: Sequence[str | None],
-    converged: bool | None,
-) -> dict[str, Any]:
-    """converged : what to say of it if there is no warning."""
-    warning = "; ".join(filter(None, warnings))
-    interval = {"estimate": _finite(estimate), "low": _finite(low), "high": _finite(high)}
-    return {**interval, **sides, "doubt": warning, "converged": False if warning else converged}
+def _bracketed(bracket: Bracket, base_rate: str) -> dict[str, Any]:
+    """What a bracket says of log Z."""
+
+    def named(name: str) -> str:
+        return name.replace(GIVEN_BASE, BASE_RATES[base_rate])
+
+    return {
+        "estimate": _finite(bracket.estimate.log_z),
+        "low": _finite(bracket.low),
+        "high": _finite(bracket.high),
+        "forward": _side(bracket.forward),
+        "reverse": _side(bracket.reverse),
+        "base": named(bracket.base),
+        "bases": {named(check.name): _side(check.estimate) for check in bracket.bases},
+        "mixture": None if bracket.mixture is None else _side(bracket.mixture),
+        "mixture_counts": bracket.estimate is bracket.mixture,
+        "confirmed_by": {named(name): difference for name, difference in bracket.confirmations.items()},
+    }
 
 
 def _some(batches: Iterable[HostArray], count: int) -> HostArray:
@@ -186,7 +203,8 @@ def _some(batches: Iterable[HostArray], count: int) -> HostArray:
 
 def _side(partition: LogPartition) -> dict[str, float | None]:
     names = ("log_z", "low", "high", "effective_sample_size")
-    return {"estimate" if name == "log_z" else name: _finite(getattr(partition, name)) for name in names}
+    side = {"estimate" if name == "log_z" else name: _finite(getattr(partition, name)) for name in names}
+    return {**side, "chains": len(partition.log_weights)}
 
 
 def _finite(value: float) -> float | None:
@@ -224,30 +242,38 @@ def _data_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tuple[str, str]]:
     if method["name"] == "enumeration":
         return [("method", "enumeration: log Z is exact"), ("log Z", _number(log_z["estimate"]))]
-    base = {"data": "the means of the training images", "model": "the model's own visible bias"}[method["base_rate"]]
-    starts: dict[str | None, str] = {
-        "exact": "from exact samples: an upper bound on average",
-        "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
-        "data": "from the images: a diagnostic, neither estimate nor bound",
-    }
     settings = "%(name)s: %(distributions)d distributions (%(schedule)s), %(chains)d chains, sweeps at each: %(sweeps)d"
-    rows = [
+    base = log_z.get("base", BASE_RATES[method["base_rate"]])
+    return [
         ("method", settings % method),
         ("", "base rate: %s; seed %d; %s engine on %s" % (base, method["seed"], method["engine"], method["device"])),
+        *_estimate_rows("forward", log_z["forward"], method, "a lower bound on average"),
+        *_estimate_rows("reverse", log_z["reverse"], method, _MEANING_OF_REVERSE.get(method["reverse_start"], "")),
+        *chain.from_iterable(
+            _estimate_rows("check", side, method, "forward AIS from %s: a lower bound on average" % name)
+            for name, side in log_z.get("bases", {}).items()
+        ),
+        *_estimate_rows("check", log_z.get("mixture"), method, "importance sampling: a lower bound on average"),
     ]
-    for name, meaning in (
-        ("forward", "a lower bound on average"),
-        ("reverse", starts.get(method["reverse_start"], "")),
-    ):
-        side = log_z[name]
-        if side:
-            interval = tuple(_number(side[part]) for part in ("estimate", "low", "high"))
-            size = (side["effective_sample_size"], method["chains"])
-            rows.append(
-                ("log Z, " + name, "%s, within 3 sigma %s to %s, effective sample size %.1f of %d" % (*interval, *size))
-            )
-            rows.append(("", meaning))
-    return rows
+
+
+_MEANING_OF_REVERSE: dict[str | None, str] = {
+    "exact": "from exact samples: an upper bound on average",
+    "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
+    "data": "from the images: a diagnostic, neither estimate nor bound",
+}
+
+
+def _estimate_rows(
+    name: str, side: Mapping[str, Any] | None, method: Mapping[str, Any], meaning: str
+) -> list[tuple[str, str]]:
+    """An estimate of log Z, and what it means; nothing where there is none."""
+    if not side:
+        return []
+    interval = tuple(_number(side[part]) for part in ("estimate", "low", "high"))
+    size = (side["effective_sample_size"], side.get("chains", method["chains"]))
+    found = "%s, within 3 sigma %s to %s, effective sample size %.1f of %d" % (*interval, *size)
+    return [("log Z, " + name, found), ("", meaning)]
 
 
 def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -259,15 +285,21 @@ def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("", "pixels are not binary: a score to compare runs by, not the logarithm of a probability"))
     if pseudo:
         rows.append(("pseudo-likelihood", "%s, %s" % (_with_error(pseudo), pseudo["kind"])))
+    return [*rows, ("verdict", _verdict(log_z))]
+
+
+def _verdict(log_z: Mapping[str, Any]) -> str:
     if log_z["doubt"]:
-        verdict = "NOT CONVERGED: " + log_z["doubt"]
-    elif log_z["reverse"]:
-        verdict = "converged: forward and reverse AIS agree within %.2f nats" % (log_z["high"] - log_z["low"])
-    elif log_z["forward"]:
-        verdict = "nothing speaks against it; but forward AIS alone is optimistic, on average"
-    else:
-        verdict = "exact"
-    return [*rows, ("verdict", verdict)]
+        return "NOT CONVERGED: " + log_z["doubt"]
+    if not log_z["forward"]:
+        return "exact"
+    if not log_z["reverse"]:
+        return "nothing speaks against it; but forward AIS alone is optimistic, on average"
+    basis = "forward and reverse AIS agree within %.2f nats" % (log_z["high"] - log_z["low"])
+    if log_z.get("mixture_counts"):
+        basis = "importance sampling gives log Z within %.2f nats" % (log_z["high"] - log_z["low"])
+    confirmed = ["%s (%+.2f)" % item for item in log_z.get("confirmed_by", {}).items()]
+    return "converged: " + basis + ("; confirmed by " + ", ".join(confirmed) if confirmed else "")
 
 
 def _with_error(score: Mapping[str, Any]) -> str:

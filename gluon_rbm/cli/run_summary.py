@@ -118,6 +118,12 @@ def likelihood_kind(metrics: Metrics) -> str:
     return LikelihoodMonitor.curve(metrics)[1].partition(" (")[0]
 
 
+_NOT_USABLE = (
+    "%s, %s images: not usable, as a few chains carry log Z (it would be %.2f, epoch %d); "
+    "python -m gluon_rbm likelihood has a better one"
+)
+
+
 def last_scores(metrics: Metrics) -> list[str]:
     """The last scores, in a line each."""
     kinds = (
@@ -131,11 +137,12 @@ def last_scores(metrics: Metrics) -> list[str]:
             rows = [row for row in metrics if "%s_%s" % (part, column) in row]
             if rows:
                 row, name = rows[-1], part.replace("_", "-")
-                uncertainty = row.get("%s_%s" % (part, error))
-                score = "%.4g" % row["%s_%s" % (part, column)]
-                if uncertainty is not None:
-                    score = "%.2f ± %.2f" % (row["%s_%s" % (part, column)], uncertainty)
-                lines.append("%s, %s images: %s %s (epoch %d)" % (kind, name, score, unit, row["epoch"]))
+                value, uncertainty = (row.get("%s_%s" % (part, figure)) for figure in (column, error))
+                score = "%.4g" % value if uncertainty is None else "%.2f ± %.2f" % (value, uncertainty)
+                text = "%s, %s images: %s %s (epoch %d)" % (kind, name, score, unit, row["epoch"])
+                if column == "log_likelihood" and row.get("log_z_usable") == 0:
+                    text = _NOT_USABLE % (kind, name, value, row["epoch"])
+                lines.append(text)
     return lines
 
 
@@ -146,6 +153,8 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         return
     if likelihood_kind(metrics) == "grey-pixel score":
         yield "Pixels are grey: -F(v) - log Z is a score to compare runs by, not the logarithm of a probability."
+    elif any(value and value > 0 for name, value in scored[-1].items() if name.endswith("_log_likelihood")):
+        yield "A mean log-likelihood of binary images above zero is impossible: log Z is too low."
     try:
         num_chains = arguments["ais_batch_size"] * arguments["ais_num_batch"]
         warning = estimates.reasons_for_warning(

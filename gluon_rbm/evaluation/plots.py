@@ -281,6 +281,8 @@ def learning_curve(metrics: Metrics, column: str, meaning: str, axes: Axes | Non
 
     metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
     meaning : what the values are, for the axis.
+
+    Log-likelihoods have the interval of log Z around them; hollow points are of a log Z that too few chains carry.
     """
     parts = {name.replace("_", "-"): "%s_%s" % (name, column) for name in ("train", "held_out", "test")}
     return curves(metrics, parts, "learning curve", meaning, axes)
@@ -288,14 +290,37 @@ def learning_curve(metrics: Metrics, column: str, meaning: str, axes: Axes | Non
 
 def curves(metrics: Metrics, columns: Mapping[str, str], title: str, ylabel: str, axes: Axes | None = None) -> Figure:
     """Columns of metrics by epoch; columns : label -> column (those that no row has are left out)."""
-    axes = _axes(axes, 7, 4.5)
+    axes, notes = _axes(axes, 7, 4.5), set()
     for (label, column), style in zip(columns.items(), ("o-", "d--", "s--")):
         rows = [row for row in metrics if column in row]
         if rows:
             epochs, values = zip(*((row["epoch"], row[column]) for row in rows))
-            axes.plot(epochs, values, style, markersize=3, label=label)
+            (line,) = axes.plot(epochs, values, style, markersize=3, label=label)
+            if column.endswith("_log_likelihood"):
+                notes |= _draw_uncertainty(line, rows, np.array(epochs), np.array(values))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    title = "\n".join([title, *sorted(notes, reverse=True)])
     return _finish(axes, title, "epoch", ylabel, legend="best" if axes.lines and len(columns) > 1 else None)
+
+
+def _draw_uncertainty(line: Any, rows: Metrics, epochs: HostArray, values: HostArray) -> set[str]:
+    """Shade three standard errors of log Z, and make points hollow that are not usable; returns what to say of it.
+
+    An end that is unbounded is not drawn.
+    """
+    color, log_z = line.get_color(), {name: _column(rows, name) for name in ("log_z", "log_z_low", "log_z_high")}
+    ends = [values + log_z["log_z"] - log_z[name] for name in ("log_z_high", "log_z_low")]
+    low, high = (np.where(np.isfinite(end), end, values) for end in ends)
+    line.axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
+    hollow = _column(rows, "log_z_usable") == 0
+    line.axes.plot(epochs[hollow], values[hollow], "o", markersize=5, markerfacecolor="white", markeredgecolor=color)
+    notes = {"hollow: not usable, as a few chains carry log Z"} if hollow.any() else set()
+    return notes | ({"shaded: three standard errors of log Z"} if np.isfinite(ends).any() else set())
+
+
+def _column(rows: Metrics, name: str) -> HostArray:
+    """A column of metrics, NaN where a row has no number."""
+    return np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
 
 
 def free_energy_gap(

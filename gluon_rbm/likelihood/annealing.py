@@ -33,6 +33,7 @@ __all__ = [
     "checked_start",
     "exact_samples",
     "forward",
+    "from_base",
     "inverse_temperatures",
     "prepare",
     "resample",
@@ -43,7 +44,7 @@ _MOST_DISTRIBUTIONS = 10**7
 _STEPS_AT_ONCE = 20  # between two looks at the progress bar
 
 # Everything random has a key (key, first chain of the block, purpose) of its own.
-_START, _FORWARD, _ADVANCE, _REVERSE, _PILOT, _RESAMPLE, _EXACT = range(7)
+_START, _FORWARD, _ADVANCE, _REVERSE, _PILOT, _RESAMPLE, _EXACT, _BASE = range(8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Run(NamedTuple):
     key: list[int]
     engine: str
     state: StateFile | None
+    label: str = ""  #: what tells its chains from those of another run in the state file
 
 
 def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings) -> Run:
@@ -128,6 +130,12 @@ def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings
         base_visible_bias=_base_visible_bias(parameters, settings.training_data, settings.base_visible_bias),
         state=None if settings.state is None else StateFile(settings.state),
     )
+
+
+def from_base(run: Run, name: str, base_visible_bias: NDArray) -> Run:
+    """A run like this one from another base rate, with noise of its own."""
+    key = [*run.key, 0, _BASE, *name.encode()]
+    return run._replace(base_visible_bias=base_visible_bias, key=key, label=" from %s" % name)
 
 
 def _base_visible_bias(parameters: Parameters, training_data: Array | None, base_visible_bias: Array | None) -> NDArray:
@@ -246,7 +254,7 @@ def _anneal_all(
     for first in range(0, run.num_chains, chains_at_once):
         visible = start(first, min(chains_at_once, run.num_chains - first))
         no_bar = None if run.settings.progress else True
-        with tqdm(total=len(betas) - 1, desc=name, unit="step", leave=False, disable=no_bar) as bar:
+        with tqdm(total=len(betas) - 1, desc=name + run.label, unit="step", leave=False, disable=no_bar) as bar:
             blocks.append(
                 anneal_chains(
                     run.parameters,
@@ -258,7 +266,7 @@ def _anneal_all(
                     engine=run.engine,
                     bar=bar,
                     state=run.state,
-                    name="%s-%d" % (name, first),
+                    name="%s%s-%d" % (name, run.label, first),
                 )
             )
     samples, log_weights = zip(*blocks)

@@ -19,16 +19,22 @@ from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 
-__all__ = ["MAX_UNITS", "QUICK_UNITS", "can_enumerate", "draw_visible", "log_partition"]
+__all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "is_quick", "log_partition"]
 
 MAX_UNITS = 25
-QUICK_UNITS = 20  # a matter of seconds
+_QUICK_ENTRIES = 2**20 * 800  # of the larger layer's inputs, in all: a matter of ten seconds
 _ENTRIES_AT_ONCE = 2**16  # of the larger layer's inputs: 512 KiB, which stays in a cache
 
 
-def can_enumerate(parameters: Parameters, max_units: int = MAX_UNITS) -> bool:
-    """Whether the smaller layer has at most max_units units."""
-    return min(parameters.num_visible, parameters.num_hidden) <= max_units
+def can_enumerate(parameters: Parameters) -> bool:
+    """Whether the smaller layer has at most 25 units."""
+    return min(parameters.num_visible, parameters.num_hidden) <= MAX_UNITS
+
+
+def is_quick(parameters: Parameters) -> bool:
+    """Whether enumeration takes about ten seconds at most: 20 units beside 800, 24 beside 50, 25 beside 25."""
+    small, large = sorted((parameters.num_visible, parameters.num_hidden))
+    return small <= MAX_UNITS and 2**small * large <= _QUICK_ENTRIES
 
 
 def log_partition(parameters: Parameters, progress: bool = False) -> float:

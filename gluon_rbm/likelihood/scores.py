@@ -26,6 +26,15 @@ class LogLikelihood(NamedTuple):
     num_images: int
     binary: bool  #: every pixel was 0 or 1
 
+    @property
+    def warning(self) -> str:
+        """What the value is not; empty for a possible mean of log-probabilities."""
+        if not self.binary:
+            return "pixels are not binary: the value is a grey-pixel score, not a log-likelihood"
+        if self.mean > 0:
+            return "a mean log-likelihood above zero is impossible: log Z is too low by %.2f nats at least" % self.mean
+        return ""
+
     @classmethod
     def of(cls, values: HostArray, binary: bool) -> LogLikelihood:
         """Of the values of all images, NumPy (n,)."""

@@ -39,6 +39,26 @@ PRESETS = {
         "ais_intermediate_steps": 10000,
         "ais_burn_in_steps": 1,
     },
+    # Pixels and labels together: draws a chosen class, and classifies.
+    "labels": {
+        "labels": True,
+        "objective": "hybrid",
+        "generative_weight": 1.0,
+        "num_hidden": 500,
+        "binarize": "sample",
+        "batch_size": 100,
+        "k": 5,
+        "centering": 0.01,
+        "initial_visible_bias": "data",
+        "learning_rate": 24.0,
+        "momentum": 0.0,
+        "weight_decay": 1e-4,
+        "learning_rate_schedule": "linear",
+        "hold": 0.3,
+        "average": 0.2,
+        "num_epoch": 24,
+        "monitor_every": 8,
+    },
     # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
     "exercise": {
         "binarize": "sample",

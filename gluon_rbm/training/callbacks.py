@@ -30,13 +30,13 @@ Pictures = Callable[[TrainState, Checkpoint], Dict[str, Tuple[np.ndarray, Tuple[
 class Progress:
     """A progress bar on a terminal: an `OnStep` callback, and a context."""
 
-    def __init__(self, state: TrainState, is_shown: bool) -> None:
+    def __init__(self, state: TrainState) -> None:
         lengths = state.lengths
         self._bar = tqdm(
             total=lengths.epochs * lengths.steps,
             initial=state.epoch * lengths.steps + state.step,
             unit="batch",
-            disable=None if is_shown else True,
+            disable=None,  # where there is no terminal
             dynamic_ncols=True,
         )
 

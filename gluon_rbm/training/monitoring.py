@@ -10,6 +10,7 @@ import numpy as np
 from gluon_rbm.backend.types import Key, NDArray
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.likelihood import ais
+from gluon_rbm.likelihood.estimates import is_usable
 from gluon_rbm.likelihood.scores import LogLikelihood
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
@@ -120,6 +121,7 @@ class LikelihoodMonitor:
             log_z_low=_finite(partition.low),
             log_z_high=_finite(partition.high),
             effective_sample_size=_finite(partition.effective_sample_size),
+            log_z_usable=int(self._usable and not _impossible(scores)),
         )
         return row
 
@@ -127,8 +129,15 @@ class LikelihoodMonitor:
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks = ["log Z %.2f" % self._partition.log_z]
         remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
-        remarks += ["optimistic: %s" % self._partition.warning] if self._partition.warning else []
+        if self._partition.warning:
+            remarks.append("%s: %s" % ("optimistic" if self._usable else "not usable", self._partition.warning))
+        remarks += _impossible(scores)
         return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
+
+    @property
+    def _usable(self) -> bool:
+        """Whether more than a few chains carry log Z."""
+        return is_usable(len(self._partition.log_weights), self._partition.effective_sample_size)
 
     def columns(self, name: str, score: LogLikelihood) -> Row:
         return _columns(name, log_likelihood=score.mean, standard_error=score.standard_error)
@@ -226,6 +235,11 @@ class Measurement:
             (row if of["epoch"] == end.number else of).update(monitor.columns("test", score))
             message += "; %s after epoch %d" % (monitor.brief("test", score), of["epoch"])
         return row, "Epoch %d completed with %s" % (end.number, message)
+
+
+def _impossible(scores: Mapping[str, LogLikelihood]) -> list[str]:
+    """What is said of binary images that have a positive log-likelihood."""
+    return sorted({score.warning for score in scores.values() if score.binary and score.warning})
 
 
 def _joined(monitor: ImageMonitor, scores: Scores) -> Row:

@@ -151,7 +151,7 @@ def _fit_as_chief(
     with contextlib.ExitStack() as stack:
         if settings.tensorboard:
             on_epoch.append(stack.enter_context(contextlib.closing(TensorBoard(folder, state, plan.watched))))
-        progress = stack.enter_context(Progress(state, group.is_chief))
+        progress = stack.enter_context(Progress(state))
         return fit(
             state,
             plan.step,

@@ -1,0 +1,89 @@
+"""Whether "converged" is true: AIS with its checks on RBMs whose modes are hard to find, and whose log Z is known.
+
+    python benchmarks/verdicts.py                          # the 200 RBMs that the checks were developed on
+    python benchmarks/verdicts.py --seed 1 --count 100     # others, which they have never seen
+
+The settings of `python -m gluon_rbm likelihood --method ais`: 10,000 even distributions, 100 chains; the base rate
+is in turn that of images which know of one mode at most, and the model's own visible bias. A value is right within half
+a nat.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+from common import ROOT
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+from hard_rbms import hard_rbm  # noqa: E402
+
+import ais  # noqa: E402
+
+_RIGHT = 0.5  # nats
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("count", 200), ("seed", 0), ("chains", 100), ("distributions", 10000)):
+        parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="write every RBM's figures there")
+    return parser.parse_args(argv)
+
+
+def examine(number, args):
+    """What the bracket alone and the bracket with its checks say of one RBM."""
+    rbm = hard_rbm(args.seed, number)
+    settings = dict(num_chains=args.chains, num_distributions=args.distributions, reverse_start="chains")
+    settings.update(key=[args.seed, number], training_data=None if number // 6 % 2 else rbm.images)
+    found = {"number": number, "kind": rbm.kind, "shape": rbm.machine[2].shape, "log_z": rbm.log_z}
+    for name, check in (("bracket", False), ("checked", True)):
+        begin = time.perf_counter()
+        bracket = ais.bracket(*rbm.machine, check=check, **settings)
+        found[name] = {
+            "error": bracket.estimate.log_z - rbm.log_z,
+            "warning": bracket.warning,
+            "confirmed_by": sorted(bracket.confirmations),
+            "seconds": time.perf_counter() - begin,
+        }
+    return found
+
+
+def table(results):
+    """Lines of a table: how many values are right, converged, and both."""
+    yield "| kind | RBMs | | right | converged, right | converged, wrong | converged of the right |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    kinds = sorted({result["kind"] for result in results})
+    for kind in [*kinds, "all"]:
+        rows = [result for result in results if kind in (result["kind"], "all")]
+        for name in ("bracket", "checked"):
+            counts = Counter((abs(row[name]["error"]) <= _RIGHT, not row[name]["warning"]) for row in rows)
+            right = counts[True, True] + counts[True, False]
+            figures = (kind, len(rows), name, right, counts[True, True], counts[False, True])
+            yield "| %s | %d | %s | %d | %d | %d | %.0f %% |" % (*figures, 100 * counts[True, True] / max(right, 1))
+
+
+def main(argv=None):
+    args, results = _parse(argv), []
+    for number in range(args.count):
+        results.append(examine(number, args))
+        row = results[-1]
+        told = [
+            "%s %+.2f %s" % (name, row[name]["error"], row[name]["warning"] or "converged")
+            for name in ("bracket", "checked")
+        ]
+        print("%3d %-9s %s: %s" % (number, row["kind"], row["shape"], " | ".join(told)), file=sys.stderr, flush=True)
+    print("\n".join(table(results)))
+    ratio = np.median([row["checked"]["seconds"] / row["bracket"]["seconds"] for row in results])
+    print("time with the checks: %.2f times that of the bracket alone (median)" % ratio)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(results, file, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
