@@ -2,8 +2,10 @@
 
 import copy
 import io
+import os
 import struct
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import pytest
 from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import inpaint
+from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import frechet
 from gluon_rbm.models import files, interchange
 from gluon_rbm.models.energy import Parameters
 
@@ -213,3 +218,15 @@ def test_no_pickle_is_read(tmp_path):
         archive.writestr("a.npy", content.getvalue())
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
         array_files.load_npz(tmp_path / "file.npz")
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    """As masks and as networks: one line, at once."""
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe-symbol.json")
+    with pytest.raises(InputError, match="cannot be read as an array"):
+        inpaint._mask(SimpleNamespace(mask=str(tmp_path / "pipe")), (2, 2), 1)
+    with pytest.raises(InputError, match="it is no ordinary file"):
+        frechet.load_network(str(tmp_path / "pipe"))
+    with pytest.raises(InputError, match="it is no ordinary file"):
+        files.read_arrays(tmp_path / "pipe")
