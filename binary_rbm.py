@@ -368,8 +368,10 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
 
         What the original's Module script wrote loads, too, although it has wrong names for the chains. Raises
-        InputError for a file that is torn, changed, not finite, or not of this block.
+        InputError for a file that is torn, changed, not finite, or not of this block. Floats of another size than the
+        block's are converted, unless `cast_dtype=False` is given.
         """
+        casting.setdefault("cast_dtype", True)
         ignore_extra = ignore_extra or not self.for_training
         corrected = correct_chain_names(read_arrays(filename))  # read in any case, as MXNet trusts what it reads
         try:

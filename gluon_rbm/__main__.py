@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Sequence
 
 if __name__ == "__main__":
-    from gluon_rbm.backend import interruption
+    from gluon_rbm.backend import interruption, streams
 
     interruption.quiet()
+    streams.prepare()
 
+from gluon_rbm.backend import logs
 from gluon_rbm.cli.arguments import DefaultsFormatter, OneLineParser
 from gluon_rbm.errors import InputError
 
@@ -100,8 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
         parser.error("unrecognized arguments: " + " ".join(others))
+    prog = "%s %s" % (_PROG, command)
     if command == "doctor":
-        return module.run(args)
+        try:
+            return module.run(args)
+        except OSError as error:
+            return logs.report_system_error(prog, error)
     from gluon_rbm.cli.command import exit_status
 
     return exit_status(prog, lambda: module.run(args))
