@@ -27,6 +27,7 @@ from gluon_rbm.likelihood.learning import BinaryStates, LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability
 from gluon_rbm.models.files import correct_chain_names, read_arrays
+from gluon_rbm.models.rbm_block import in_dtype_of
 from gluon_rbm.sampling import gibbs
 
 __all__ = [
@@ -261,7 +262,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     rule : gluon_rbm.likelihood.learning.LearningRule
         What bends the gradient; by default nothing.
 
-    Inputs: data (batch, num_visible) in [0, 1].
+    Inputs: data (batch, num_visible) in [0, 1], of any dtype.
 
     Outputs: visible_layer_prob_1, the probabilities of the visible units after k sweeps, (num_chains, num_visible) of
     the persistent chains inside `autograd.record()`, else (batch, num_visible), where a block made for training takes
@@ -352,6 +353,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             self._fix_shapes(data)
             if self.for_training and not mx.autograd.is_training():
                 _check_start(data.shape[0], self.num_chains)
+            data = in_dtype_of(self, data)
         return super().forward(data, *args)
 
     def _fix_shapes(self, data: NDArray) -> None:
@@ -393,8 +395,10 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
 
         What the original's Module script wrote loads, too, although it has wrong names for the chains. Raises
-        InputError for a file that is torn, changed, not finite, or not of this block.
+        InputError for a file that is torn, changed, not finite, or not of this block. Floats of another size than the
+        block's are converted, unless `cast_dtype=False` is given.
         """
+        casting.setdefault("cast_dtype", True)
         ignore_extra = ignore_extra or not self.for_training
         corrected = correct_chain_names(read_arrays(filename))  # read in any case, as MXNet trusts what it reads
         try:

@@ -7,9 +7,10 @@ import sys
 from typing import Sequence
 
 if __name__ == "__main__":
-    from gluon_rbm.backend import interruption
+    from gluon_rbm.backend import interruption, streams
 
     interruption.quiet()
+    streams.prepare()
 
 from gluon_rbm.cli import train_binary
 

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -103,7 +104,9 @@ def measure(num_workers, arguments):
     if num_workers > 1:
         roles = ["scheduler", "server"] + num_workers * roles
         environment.update(DMLC_PS_ROOT_URI="127.0.0.1", DMLC_NODE_HOST="127.0.0.1", DMLC_PS_ROOT_PORT=str(port))
-        environment.update(DMLC_NUM_SERVER="1", DMLC_NUM_WORKER=str(num_workers))
+        environment.update(
+            DMLC_NUM_SERVER="1", DMLC_NUM_WORKER=str(num_workers), MXNET_RBM_SECRET=secrets.token_hex(16)
+        )
     command, processes = [sys.executable, __file__, "--worker", *arguments], []
     try:
         for role in roles:

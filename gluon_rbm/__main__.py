@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
+import difflib
 import importlib
 import sys
 from types import ModuleType
 from typing import Sequence
 
 if __name__ == "__main__":
-    from gluon_rbm.backend import interruption
+    from gluon_rbm.backend import interruption, streams
 
     interruption.quiet()
+    streams.prepare()
 
-from gluon_rbm.cli.arguments import OneLineParser
+from gluon_rbm.backend import logs
+from gluon_rbm.cli.arguments import DefaultsFormatter, OneLineParser
 from gluon_rbm.errors import InputError
 
 _PROG = "python -m gluon_rbm"
@@ -58,16 +60,27 @@ def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict
         remark = " (formerly: %s)" % ", ".join(old_names) if old_names else ""
         for called in (name, *old_names):
             shown = {"help": module.ABOUT + remark} if called == name else {}  # the list has the new name only
-            formatter = argparse.ArgumentDefaultsHelpFormatter
-            own = commands.add_parser(called, description=module.ABOUT + remark, formatter_class=formatter, **shown)
+            description = module.ABOUT + remark
+            own = commands.add_parser(called, description=description, formatter_class=DefaultsFormatter, **shown)
             module.add_arguments(own.add_argument)
     return commands.choices
 
 
+def _check_command(parser: OneLineParser, first: str) -> None:
+    """Exit with one line where the first argument is neither a command nor a call for help."""
+    if first in (*_COMMANDS, *_OLD_NAMES, "-h", "--help"):
+        return
+    if first.startswith("-"):
+        parser.error("%s stands where a command is needed; its flags come after it" % first)
+    meant = difflib.get_close_matches(first, _COMMANDS, 1)
+    parser.error("there is no command %r%s" % (first, "; did you mean %s?" % meant[0] if meant else ""))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: bad input; 130, 143: interrupted)."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = list(sys.argv[1:] if argv is None else argv)
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
+    _check_command(parser, argv[0] if argv else "--help")
     try:
         modules = _import_commands(argv)
     except ImportError as error:  # what is missing, and how to install it
@@ -77,7 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = str(args.command)
     module, prog = modules[_OLD_NAMES.get(command, command)], "%s %s" % (_PROG, command)
     if getattr(args, "resume", False):  # the run knows how it was started
-        argv = list(argv)
         at = argv.index(command) + 1
         try:
             argv[at:] = module.completed(argv[at:], prog)
@@ -90,8 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
         parser.error("unrecognized arguments: " + " ".join(others))
+    prog = "%s %s" % (_PROG, command)
     if command == "doctor":
-        return module.run(args)
+        try:
+            return module.run(args)
+        except OSError as error:
+            return logs.report_system_error(prog, error)
     from gluon_rbm.cli.command import exit_status
 
     return exit_status(prog, lambda: module.run(args))

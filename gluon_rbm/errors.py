@@ -28,8 +28,14 @@ class DivergenceError(InputError):
 
 
 def check_count(name: str, value: Any, lowest: int = 1) -> int:
-    """A whole number, or the text of one, that was given as `name`; InputError where it is less than `lowest`."""
-    number = int(value)
+    """A whole number, or the text of one, that was given as `name`; InputError where it is none, or below `lowest`."""
+    try:
+        number = int(value)
+        is_whole = isinstance(value, str) or number == value
+    except (TypeError, ValueError, OverflowError):
+        number, is_whole = lowest, False
+    if not is_whole:
+        raise InputError("%s is %r; it must be a whole number of at least %d" % (name, value, lowest))
     if number < lowest:
         raise InputError("%s is %s; it must be at least %d" % (name, value, lowest))
     return number

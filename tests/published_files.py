@@ -53,6 +53,8 @@ class Server:
     def __init__(self):
         self.folders, self.cut, self.requests = {}, set(), []
         self.redirected, self.endless, self.slow = set(), set(), set()
+        self.locations = {}  # of a folder that redirects elsewhere
+        self.slow_answers = 0  # that have begun
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -60,17 +62,20 @@ class Server:
                 _, folder, name = self.path.split("/")
                 server.requests.append((folder, name))
                 content = server.folders.get(folder, {}).get(name)
-                if folder in server.redirected:
+                if folder in server.redirected or folder in server.locations:
                     self.send_response(302)
-                    self.send_header("Location", self.path)
+                    self.send_header("Location", server.locations.get(folder, self.path))
                     self.end_headers()
                     return
                 if folder in server.slow | server.endless:
                     self.send_response(200)
                     self.end_headers()
+                    number = folder in server.slow
                     with contextlib.suppress(OSError):  # until the client has enough
                         while not server.closed:
                             self.wfile.write(bytes(1 << 16) if folder in server.endless else b"x")
+                            server.slow_answers += number
+                            number = 0
                             time.sleep(0.02 if folder in server.slow else 0)
                     return
                 self.send_response(404 if content is None else 200)

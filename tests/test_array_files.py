@@ -1,14 +1,23 @@
 """Files of arrays: MXNet reads what is written, what MXNet wrote is read, and nothing else is."""
 
+import copy
 import io
+import os
 import struct
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import inpaint
+from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import frechet
+from gluon_rbm.models import files, interchange
+from gluon_rbm.models.energy import Parameters
 
 DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
 
@@ -129,6 +138,65 @@ def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
     assert array_files.load_npz(tmp_path / "large.npz")["large"].shape == (10**6,)
 
 
+def test_archives_whose_arrays_overlap(tmp_path):
+    """1.5 MB that would be read as 1.2 GB: 800 members that are all the same place of the file."""
+    path = tmp_path / "bomb.npz"
+    content = io.BytesIO()
+    np.save(content, np.zeros(3 * 2**16))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", content.getvalue())
+        for number in range(800):
+            info = copy.copy(archive.infolist()[0])
+            info.filename = "%d.npy" % number
+            archive.filelist.append(info)
+            archive.NameToInfo[info.filename] = info
+        archive._didModify = True
+    assert path.stat().st_size < 1.7e6
+    with pytest.raises(array_files.BrokenFile, match="its arrays overlap"):
+        array_files.load_npz(path)
+
+
+def test_archives_with_two_arrays_of_one_name(tmp_path):
+    content = io.BytesIO()
+    np.save(content, np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a.npy", content.getvalue())
+        archive.writestr("a.npy", content.getvalue())
+    with pytest.raises(array_files.BrokenFile, match="two arrays of one name"):
+        array_files.load_npz(tmp_path / "file.npz")
+
+
+@pytest.mark.parametrize("load", [array_files.load, array_files.load_npy, array_files.load_npz])
+def test_files_larger_than_the_memory_are_not_read(tmp_path, load):
+    """A file with a hole takes no room on the disk, but would in the memory."""
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+        file.truncate(1 << 42)
+    with pytest.raises(OSError, match="it has more than"):
+        load(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_floats_of_another_size_become_float32_everywhere(tmp_path, generator, dtype):
+    values = [generator.normal(size=shape).astype(dtype) for shape in (4, 3, (4, 3))]
+    arrays = dict(zip(Parameters._fields, values))
+    array_files.save(tmp_path / "rbm.params", arrays)
+    np.savez(tmp_path / "rbm.npz", **arrays)
+    block = BinaryRBMBlock(num_hidden=3, k=1, for_training=False)
+    block.load_parameters(str(tmp_path / "rbm.params"))
+    found = [
+        files.read_parameters(tmp_path / "rbm.params"),
+        interchange.read(tmp_path / "rbm.params")[0],
+        interchange.read(tmp_path / "rbm.npz")[0],
+        block.rbm_parameters,
+    ]
+    for parameters in found:
+        for array, value in zip(parameters, values):
+            assert array.dtype == np.float32
+            np.testing.assert_array_equal(array.asnumpy(), value.astype(np.float32))
+
+
 @pytest.mark.parametrize("shape", ["(10000000000000,)", "(3000000000, 3000000000)", "(-1,)", "(2,)"])
 def test_archives_whose_headers_lie(tmp_path, shape):
     text = "{'descr': '<f8', 'fortran_order': False, 'shape': %s}\n" % shape
@@ -150,3 +218,15 @@ def test_no_pickle_is_read(tmp_path):
         archive.writestr("a.npy", content.getvalue())
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
         array_files.load_npz(tmp_path / "file.npz")
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    """As masks and as networks: one line, at once."""
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe-symbol.json")
+    with pytest.raises(InputError, match="cannot be read as an array"):
+        inpaint._mask(SimpleNamespace(mask=str(tmp_path / "pipe")), (2, 2), 1)
+    with pytest.raises(InputError, match="it is no ordinary file"):
+        frechet.load_network(str(tmp_path / "pipe"))
+    with pytest.raises(InputError, match="it is no ordinary file"):
+        files.read_arrays(tmp_path / "pipe")

@@ -577,6 +577,24 @@ def test_data_of_another_width_than_the_model(ctx, generator):
         rbm(mx.nd.zeros((6, 6), ctx=ctx))
 
 
+@pytest.mark.parametrize("hybridized", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
+def test_data_of_another_dtype_are_taken_as_they_are(ctx, generator, dtype, hybridized):
+    machine, pixels = reference.random_machine(5, 4, generator), generator.integers(2, size=(6, 5))
+    gradients = []
+    for kind in ("float32", dtype):
+        rbm = block(machine, ctx)
+        if hybridized:
+            rbm.hybridize()
+        mx.random.seed(3)
+        step(rbm, mx.nd.array(pixels, ctx=ctx, dtype=kind))
+        gradients.append(rbm.interaction_weight.grad(ctx).asnumpy())
+    np.testing.assert_array_equal(*gradients)
+    if dtype == "uint8" and ctx == mx.cpu():
+        with pytest.raises(ValueError, match="scale the images first"):
+            rbm(mx.nd.array(255 * pixels, ctx=ctx, dtype=dtype))
+
+
 @pytest.mark.parametrize("value", [np.nan, -0.1, 255])
 def test_pixels_that_cannot_be(ctx, generator, value):
     if ctx != mx.cpu():

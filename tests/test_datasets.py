@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -282,8 +283,10 @@ def test_only_missing_files_are_downloaded(published, server, tmp_path):
 
 @pytest.mark.parametrize("kind", ["redirected", "endless", "slow"])
 def test_mirrors_that_would_go_on_for_ever(published, server, tmp_path, monkeypatch, kind):
+    """The clock goes on by a hundred seconds with each answer that a slow mirror begins, and else as it does."""
     monkeypatch.setattr(downloads, "_LARGEST", 10**6)
-    monkeypatch.setattr(downloads, "_GRACE_SECONDS", 0.3)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 100 * server.slow_answers)
+    monkeypatch.setattr(downloads, "time", clock)
     server.folders["good"] = published.archives
     getattr(server, kind).add(kind)
     (tmp_path / "new").mkdir()
@@ -294,6 +297,26 @@ def test_mirrors_that_would_go_on_for_ever(published, server, tmp_path, monkeypa
     (tmp_path / "other").mkdir()
     fails(lambda: datasets.load("mnist", tmp_path / "other"), server.mirror(kind), "failed with")
     assert os.listdir(tmp_path / "other") == []
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://[::1", "http://:80:80/", "http://host:many/", "http://" + "a" * 300 + "/", "http://\u0130..x/", "file:///etc/passwd",
+     "http://*/", "//", "http:///"],
+)  # fmt: skip
+def test_a_redirect_to_what_is_no_address(published, server, tmp_path, location):
+    """The next mirror is tried, as after any other failure."""
+    server.folders["good"] = published.archives
+    server.locations["astray"] = location.encode("utf-8").decode("latin-1")  # as `send_header` encodes
+    (tmp_path / "new").mkdir()
+    published.list_at(server.mirror("astray"), server.mirror("good"))
+    published.check(datasets.load("mnist", tmp_path / "new"))
+    assert sorted(os.listdir(tmp_path / "new")) == sorted(IDX_NAMES)
+
+
+def test_all_mirrors_are_encrypted():
+    for files in downloads.SOURCES.values():
+        assert all(mirror.startswith("https://") for file in files for mirror in file.mirrors)
 
 
 def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):

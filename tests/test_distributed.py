@@ -19,7 +19,7 @@ from parallel_learning import assert_equally_good, likelihoods, parse
 from training_runs import SMALL, learned, one_line
 
 import binary_rbm_gluon
-from gluon_rbm.backend import heartbeat
+from gluon_rbm.backend import heartbeat, messages
 from gluon_rbm.errors import InputError
 from gluon_rbm.training.process_group import ProcessGroup
 from gluon_rbm.training.run import open_folder
@@ -61,6 +61,7 @@ def variables(role, port, num_workers=2, timeout=30):
     return {
         "DMLC_ROLE": role, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NUM_SERVER": "1",
         "DMLC_NUM_WORKER": str(num_workers), "DMLC_NODE_HOST": "127.0.0.1", "MXNET_RBM_TIMEOUT": str(timeout),
+        "MXNET_RBM_SECRET": "the secret of the tests",
     }  # fmt: skip
 
 
@@ -231,6 +232,9 @@ try:
 except InputError as error:
     sys.exit(str(error))
 print("all are there", flush=True)
+if sys.argv[1] == "fail":
+    one.fail("a \\x1b[2J\\nlong reason" + 10000 * "!")
+    time.sleep(100)
 time.sleep(float(sys.argv[1]))
 one.leave()
 """
@@ -287,18 +291,140 @@ def test_who_does_not_come_or_is_too_many(tmp_path, names, said):
             time.sleep(0.05)
 
 
+def connected(processes, content):
+    """A connection to the watch of a run, on which something was sent."""
+    connection = socket.create_connection(("127.0.0.1", int(processes.environment["DMLC_PS_ROOT_PORT"]) + 1), PATIENCE)
+    with contextlib.suppress(OSError):  # it is closed before all is sent
+        connection.sendall(content)
+    return connection
+
+
+def is_closed(connection):
+    """Waits for the other side to say no more."""
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(4096):
+            pass
+    return True
+
+
+DIGITS = 32 * b"0" + b"\n"
+STRANGE = {
+    "another protocol": b"GET / HTTP/1.0\r\n\r\n",
+    "no message": b'["role"]\n',
+    "no text": b"\xff\n",
+    "a failure": b'{"failed": "x"}\n',
+    "a failure behind digits": DIGITS + b'{"failed": "x"}\n',
+    "a role": DIGITS + 64 * b"0" + b' {"role": "worker", "name": "w"}\n' + 64 * b"0" + b' {"failed": "x"}\n',
+    "escape codes": DIGITS + b'\x1b]0;x\x07\x1b[2J {"failed": "\\u001b[2J"}\n',
+    "deep": DIGITS + 64 * b"0" + b" " + 4000 * b"[" + b"\n",
+    "deeper": 200000 * b"[" + b"\n",
+    "long": 10**6 * b"x",
+    "empty lines": 1000 * b"\n",
+}
+
+
 def test_a_stranger_at_the_door_is_left_alone(tmp_path):
-    with watched(tmp_path, names=("scheduler",)) as processes:
-        port = int(processes.environment["DMLC_PS_ROOT_PORT"])
-        for content in (b"GET / HTTP/1.0\r\n\r\n", b'["role"]\n', b"", b"\xff\n"):
-            until = time.monotonic() + PATIENCE
-            while True:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port + 1)) as connection:
-                    connection.sendall(content)
-                    break
-                assert time.monotonic() < until
-        time.sleep(0.2)
+    """Nothing that is sent without the secret is heard; and the watch goes on, as is seen when a worker is killed."""
+    with watched(tmp_path) as processes:
+        for name in ("worker-a", "worker-b"):
+            processes.wait_until_said(name, "all are there")
+        connected(processes, b"").close()
+        for what, content in STRANGE.items():
+            with connected(processes, content) as connection:
+                assert is_closed(connection), what
+        with contextlib.ExitStack() as stack:  # of those who say nothing some are left
+            connections = [stack.enter_context(connected(processes, DIGITS)) for _ in range(200)]
+            assert all(map(is_closed, connections[: 200 - heartbeat._STRANGERS]))
+            assert all(process.poll() is None for process in processes.running.values())
+            processes.running["worker-b"].kill()
+            for name in ("scheduler", "server", "worker-a"):
+                assert processes.running[name].wait(PATIENCE) == heartbeat.ENDED
+                last = processes.said(name).splitlines()[-1]
+                assert "worker (process %d" % processes.running["worker-b"].pid in last and "has ended" in last
+                assert "\x1b" not in processes.said(name)
+
+
+def test_another_secret(tmp_path):
+    """Whoever has it does not come in, and says so at once."""
+    port = free_port()
+    with Processes(tmp_path) as processes:
+        processes.start("scheduler", [sys.executable, "-c", ATTEND], variables("scheduler", port))
+        given = {**variables("worker", port), "MXNET_RBM_SECRET": "the secret of others"}
+        processes.start("worker", [sys.executable, "-c", WORK, "100"], given)
+        assert processes.running["worker"].wait(PATIENCE) == 1
+        said = processes.said("worker")
+        assert "is no scheduler of this program, or has another MXNET_RBM_SECRET" in said and said.count("\n") == 1
         assert processes.running["scheduler"].poll() is None
+
+
+def test_a_reason_is_one_line_at_all_others(tmp_path):
+    """Whatever is in it, and however long it is."""
+    with watched(tmp_path, working="fail") as processes:
+        for name in ("scheduler", "server"):
+            assert processes.running[name].wait(PATIENCE) == heartbeat.ENDED
+            said = processes.said(name).strip()
+            assert "has ended: a \\x1b[2J\\nlong reason!" in said and "\n" not in said and len(said) < 1000
+
+
+class Sides:
+    """The two ends of a connection, and what one of them writes, to be changed on its way."""
+
+    def __init__(self, monkeypatch, secrets=("0123456789abcdef",) * 2):
+        pairs = [socket.socketpair() for _ in range(2)]
+        self.sides = []
+        for (one, _), secret, names in zip(pairs, secrets, ((b"a", b"b"), (b"b", b"a"))):
+            monkeypatch.setenv(messages.SECRET, secret)
+            self.sides.append(messages.Connection(one, *names))
+        self.between = [other for _, other in pairs]
+        for index in range(2):
+            self.hand_on(index)
+            assert self.sides[1 - index].receive() == []
+
+    def taken(self, index):
+        return self.between[index].recv(10**6)
+
+    def hand_on(self, index):
+        self.between[1 - index].sendall(self.taken(index))
+
+    def give(self, index, content):
+        self.between[index].sendall(content)
+        return self.sides[index].receive()
+
+
+def test_messages_arrive(monkeypatch):
+    one = Sides(monkeypatch)
+    for index in (0, 1, 1, 0):
+        one.sides[index].send()
+        one.sides[index].send(name="\n\x1b")
+        one.sides[index].send(done=True)
+        assert one.give(1 - index, one.taken(index)) == [{"name": "\n\x1b"}, {"done": True}]
+    assert all(side.is_trusted and not side.is_foreign for side in one.sides)
+
+
+@pytest.mark.parametrize(
+    "kind", ["changed", "repeated", "left out", "sent back", "of another connection", "another secret"]
+)
+def test_lines_that_others_made(monkeypatch, kind):
+    """They are not heard, nor is anything after them."""
+    given = ("0123456789abcdef", "fedcba9876543210") if kind == "another secret" else ("0123456789abcdef",) * 2
+    one = Sides(monkeypatch, given)
+    one.sides[0].send(done=True)
+    line = one.taken(0)
+    assert b"0123456789abcdef" not in line
+    one.sides[0].send(done=True)
+    second = one.taken(0)
+    one.sides[1].send(done=True)
+    attack = {
+        "changed": line.replace(b"true", b"null"),
+        "repeated": line + line,
+        "left out": second,
+        "sent back": one.taken(1),
+        "of another connection": line,
+        "another secret": line,
+    }[kind]
+    if kind == "of another connection":
+        one = Sides(monkeypatch)
+    assert one.give(1, attack) is None and one.sides[1].is_foreign
 
 
 # What reaches the controller of MXNet's server that MXNet itself unpickles: a program.
@@ -340,6 +466,8 @@ def test_the_server_runs_no_program_of_a_stranger(tmp_path):
         ({"DMLC_ROLE": "boss"}, "DMLC_ROLE is 'boss'; it must be scheduler, server or worker"),
         ({"DMLC_PS_ROOT_PORT": "²"}, "DMLC_PS_ROOT_PORT is '²'; it must be"),
         ({"DMLC_PS_ROOT_PORT": "many"}, "DMLC_PS_ROOT_PORT is 'many'; it must be a whole number from 1 to 65534"),
+        ({"MXNET_RBM_SECRET": None}, "set MXNET_RBM_SECRET (see docs/distributed.md)"),
+        ({"MXNET_RBM_SECRET": "short"}, "MXNET_RBM_SECRET is too short; set it to one text of at least 16 characters"),
         ({"DMLC_NUM_WORKER": "0"}, "DMLC_NUM_WORKER is '0'; it must be a whole number from 1 to 1000"),
         ({"MXNET_RBM_TIMEOUT": "x"}, "MXNET_RBM_TIMEOUT is 'x'"),
         ({}, "no scheduler answers at 127.0.0.1"),
@@ -377,6 +505,22 @@ def test_workers_with_other_arguments():
     assert open_folder(settings, "x", {"k": 3, "seed": 1}, Theirs, None) is None
     with pytest.raises(InputError, match="worker 1 has --k 2, worker 0 has 3"):
         open_folder(settings, "x", {"k": 2, "seed": 1}, Theirs, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b"3", 10**5 * b"[", b"{}"])
+def test_arguments_that_a_stranger_pushed(content):
+    theirs = SimpleNamespace(is_chief=False, rank=1, chief=0, broadcast=lambda _: content)
+    with pytest.raises(InputError, match="worker 0"):
+        open_folder(SimpleNamespace(resumable=list), "x", {"k": 3}, theirs, None)
+
+
+@pytest.mark.parametrize("size", [[np.nan, 0], [-1, 5], [1e9, 0], [np.inf, 0]])
+def test_sizes_that_a_stranger_pushed(monkeypatch, size):
+    one = ProcessGroup("device", cuda=False)
+    monkeypatch.setattr(one, "num_workers", 2)
+    monkeypatch.setattr(one, "all_gather", lambda name, row: np.array([size, size], np.float32))
+    with pytest.raises(InputError, match="what worker 0 says is garbled"):
+        one.broadcast(b"x")
 
 
 def test_workers_that_are_no_longer_equal(monkeypatch):

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import reference
 
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import energy
+from gluon_rbm.models import energy, label_rbm
 
 
 def parameters(machine, ctx=None, dtype="float64"):
@@ -99,6 +100,55 @@ def test_pseudo_log_likelihood_equals_the_conditionals(ctx, generator):
     np.testing.assert_allclose(
         energy.pseudo_log_likelihood(ours, images, mixed).asnumpy(), np.array(single)[mixed, np.arange(32)], rtol=1e-12
     )
+
+
+OF_ONE_LAYER = {
+    "free_energy": energy.free_energy,
+    "free_energy_difference": lambda rbm, visible: energy.free_energy_difference(rbm, visible, 0.2, 0.7),
+    "hidden_probability": energy.hidden_probability,
+    "pseudo_log_likelihood": energy.pseudo_log_likelihood,
+    "class_log_posterior": lambda rbm, visible: label_rbm.class_log_posterior(rbm, visible[:, :3], 2),
+    "hidden_probability of pixels": lambda rbm, visible: label_rbm.hidden_probability(rbm, visible[:, :3], 2),
+    "free_energies": lambda rbm, visible: label_rbm.free_energies(rbm, visible[:, :3], 2),
+}
+
+
+@pytest.mark.parametrize("name", OF_ONE_LAYER)
+@pytest.mark.parametrize("on_host", [True, False])
+def test_integers_and_booleans_count_as_the_numbers_they_are(generator, name, on_host):
+    """1 - 2 v of a uint8 would be 255."""
+    machine = [array.astype("float32") for array in reference.random_machine(5, 4, generator)]
+    rbm = energy.Parameters(*machine) if on_host else parameters(machine, dtype="float32")
+    visible = reference.states(5)
+
+    def of(dtype):
+        rows = visible.astype(dtype)
+        return to_numpy(OF_ONE_LAYER[name](rbm, rows if on_host else mx.nd.array(rows, dtype=dtype)))
+
+    for dtype in ("uint8", "int32", "int64", *(["bool"] if on_host else [])):
+        assert of(dtype).dtype == of("float32").dtype
+        np.testing.assert_array_equal(of(dtype), of("float32"))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 6), (5,), (1, 3, 5)])
+@pytest.mark.parametrize("on_host", [True, False])
+def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
+    machine = reference.random_machine(5, 4, generator)
+    rbm = energy.Parameters(*machine) if on_host else parameters(machine)
+    visible = np.ones(shape) if on_host else mx.nd.ones(shape, dtype="float64")
+    for name in ("free_energy", "free_energy_difference", "hidden_probability", "pseudo_log_likelihood"):
+        with pytest.raises(InputError, match=r"they must be \(batch, 5\)"):
+            OF_ONE_LAYER[name](rbm, visible)
+    for function in (label_rbm.class_log_posterior, label_rbm.hidden_probability, label_rbm.free_energies):
+        with pytest.raises(InputError, match=r"they must be \(batch, 3\)|images have \d pixels, the model 3"):
+            function(rbm, visible, 2)
+
+
+@pytest.mark.parametrize("sizes", [(5, 0), (0, 4), (0, 0)])
+def test_an_rbm_without_units_is_none(sizes):
+    machine = np.zeros(sizes[0]), np.zeros(sizes[1]), np.zeros(sizes)
+    with pytest.raises(InputError, match="give 1 or more of each"):
+        energy.Parameters(*machine).checked()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="errno is found where glibc keeps it")

@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import tracemalloc
 import warnings
 
 import joblib
@@ -14,10 +15,11 @@ from scipy import sparse
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -93,6 +95,46 @@ def test_what_is_no_number_is_an_error(bad):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
+def test_missing_values_are_refused_with_a_way_on(kind, make):
+    """One line, which names what fills them in; and that does."""
+    images = np.array([[0, 1.0], [np.nan, 0], [1, 1], [0, 1]])
+    with pytest.raises(InputError, match="^X holds NaN: fill in .*SimpleImputer does, or leave their rows out$"):
+        kind(3).fit(make(images), [0, 1, 0, 1])
+    pipeline = make_pipeline(SimpleImputer(), kind(3, n_iter=1))
+    assert pipeline.fit(make(images), [0, 1, 0, 1])[-1].components_.shape[0] == 3
+
+
+@pytest.mark.parametrize("code, spins", [(-1.0, True), (-9.0, False)])
+def test_one_negative_number_is_taken_for_a_code(code, spins, generator):
+    """It is not met with advice to scale, which would make a grey pixel of it."""
+    images = (generator.random((20, 5)) < 0.5).astype(float)
+    images[3, 2] = images[5, 1] = code
+    for make in (np.asarray, sparse.csr_matrix):
+        with pytest.warns(PixelRangeWarning, match=r"SimpleImputer\(missing_values=%g\)" % code) as caught:
+            rbm = BinaryRBM(3, n_iter=1, random_state=0).fit(make(images))
+        assert "scale" not in str(caught[0].message) and ("-1 and 1" in str(caught[0].message)) == spins
+        assert_same(rbm, BinaryRBM(3, n_iter=1, random_state=0).fit(images.clip(0, 1)))
+    images[4, 4] = 2 * code
+    with pytest.warns(PixelRangeWarning, match="MinMaxScaler"):
+        BinaryRBM(3, n_iter=1).fit(images)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_of_a_sparse_matrix_that_are_given_twice_are_added_first(kind):
+    """0.7 and 0.7 are 1.4, and cut off at 1; 1.5 and -1 are 0.5. What was given stays as it is."""
+    columns, values = np.array([0, 0, 1, 1, 0, 1]), np.array([0.7, 0.7, 1.5, -1.0, 0.2, 0.3])
+    doubled = sparse.csr_matrix((values.copy(), columns, [0, 2, 4, 6]), shape=(3, 2))
+    dense = np.array([[1, 0], [0, 0.5], [0.2, 0.3]])
+    with pytest.warns(PixelRangeWarning):
+        rbm = kind(3, n_iter=2, random_state=0).fit(doubled, [0, 1, 0])
+    assert_same(rbm, kind(3, n_iter=2, random_state=0).fit(dense, [0, 1, 0]))
+    with pytest.warns(PixelRangeWarning):
+        np.testing.assert_array_equal(rbm.transform(doubled), rbm.transform(dense))
+    np.testing.assert_array_equal(doubled.data, values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_goes_before_fit(kind):
     for name in ("transform", "free_energy", "gibbs", "score_samples", "predict", "predict_proba", "sample"):
         if hasattr(kind, name):
@@ -124,6 +166,126 @@ def test_settings_of_multinary_machines_that_cannot_be():
     ):
         with pytest.raises(InputError, match=message):
             MultinaryRBM(**settings).fit(np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, "many"])
+def test_no_number_of_any_setting_is_let_through(kind, value):
+    """Before anything is learned, and in one line that names the setting."""
+    settings = [name for name, default in kind().get_params().items() if isinstance(default, (int, float))]
+    for name in {*settings, *({"slope"} if kind is MultinaryRBM else ())} - {"verbose"}:
+        if (name, value) == ("initial_hidden_bias", -1.0):
+            continue  # which may be below 0
+        estimator = kind(2).set_params(**{name: value})
+        for learn in (estimator.fit, estimator.partial_fit):
+            with pytest.raises(
+                (ValueError, TypeError), match="maximum|N >= 1" if name == "maximum" else name
+            ) as caught:
+                learn(np.eye(4), [0, 1, 0, 1])
+            assert not isinstance(caught.value, DivergenceError) and "\n" not in str(caught.value)
+        assert not hasattr(estimator, "components_")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_divergence_that_stays_finite_is_warned_of(kind, digits):
+    images, _, labels, _ = digits
+    with pytest.warns(ConvergenceWarning, match="20 of 20 hidden units are on, or off, .* lower learning_rate"):
+        kind(20, learning_rate=1e3, n_iter=1, random_state=0).fit(images, labels)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_that_goes_well_is_not_warned_of(kind, digits):
+    images, _, labels, _ = digits
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kind(50, batch_size=50, random_state=0).fit(images, labels)
+        kind(20, n_iter=0, random_state=0).fit(images, labels)
+
+
+def test_wide_sparse_input_that_saturates_units_is_met_with_centering():
+    """Thousands of pixels, one in a hundred on: all at once push a hidden unit the same way; their offsets do not."""
+    wide = sparse.random(300, 20136, 0.01, "csr", random_state=0)
+    wide.data[:] = 1
+    with pytest.warns(ConvergenceWarning, match="centering=0.01"):
+        BinaryRBM(20, learning_rate=0.3, n_iter=5, random_state=0).fit(wide)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BinaryRBM(20, learning_rate=0.3, n_iter=5, random_state=0, centering=0.01).fit(wide)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_may_be_larger_than_all_images(kind, digits):
+    images, _, labels, _ = digits
+    rbm = kind(5, batch_size=10**9, n_iter=2, random_state=0).fit(images[:40], labels[:40])
+    assert_same(rbm, kind(5, batch_size=40, n_iter=2, random_state=0).fit(images[:40], labels[:40]))
+    if kind is not MultinaryRBM:  # which has no chains
+        rest = {"classes": range(10)} if kind is LabelRBMClassifier else {}
+        with pytest.raises(InputError, match="batch_size is 1000000000, and as many chains do not fit"):
+            kind(5, batch_size=10**9).partial_fit(images[:40], labels[:40], **rest)
+
+
+def test_features_take_no_more_than_their_own_memory(generator):
+    """And what a chunk takes: joined at the end they took twice as much."""
+    images = (generator.random((20000, 8)) < 0.5).astype(np.float32)
+    rbm = BinaryRBM(256, n_iter=0, random_state=0).fit(images)
+    tracemalloc.start()
+    features = rbm.transform(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * features.nbytes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("number", [0, -1, 2.5, np.nan, "many", None])
+def test_numbers_of_sweeps_and_samples_that_are_none(kind, number, digits):
+    images, _, labels, _ = digits
+    rbm = kind(3, n_iter=0, random_state=0).fit(images, labels)
+    some = [labels[:2]] if kind is LabelRBMClassifier else [2]
+    for call in (lambda: rbm.gibbs(images[:2], sweeps=number), lambda: rbm.sample(*some, sweeps=number)):
+        with pytest.raises(InputError, match="the number of Gibbs sweeps is .* at least 1$"):
+            call()
+    with pytest.raises(InputError, match="is .*at least 1$"):
+        rbm.sample([] if kind is LabelRBMClassifier else number, sweeps=1)
+    if kind is LabelRBMClassifier:
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            rbm.free_energy(images, labels[:3])
+
+
+@pytest.mark.parametrize("kind", [BinaryRBM, LabelRBMClassifier])
+def test_an_rbm_of_parameters_that_cannot_be(kind):
+    a, b, w = np.zeros(6), np.zeros(4), np.zeros((6, 4))
+    rest = [["one", "other"]] if kind is LabelRBMClassifier else []
+    for parameters, message in (
+        ((a[:5], b, w), "have shapes"),
+        ((a, b, w.T), "have shapes"),
+        ((a, b, w[0]), "have shapes"),
+        ((a + np.nan, b, w), "visible_layer_bias holds values that are not finite"),
+        ((a, b, w + np.inf), "interaction_weight holds values that are not finite"),
+        ((a, b.astype(int), w), "hidden_layer_bias holds int64 numbers"),
+        ((a, b[:0], w[:, :0]), "6 visible and 0 hidden units"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            kind.of(Parameters(*parameters), *rest)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="momentum"):
+        kind.of(Parameters(a, b, w), *rest, momentum=np.nan)
+
+
+@pytest.mark.parametrize("classes", [[], ["a", "a"], list("abcdef"), [["a", "b"]], "a"])
+def test_classes_that_no_label_has(classes):
+    with pytest.raises(InputError, match="classes are .* all different"):
+        LabelRBMClassifier.of(Parameters(np.zeros(6), np.zeros(4), np.zeros((6, 4))), classes)
+
+
+def test_images_of_8_bits_are_learned_from(generator):
+    """Of 0 and 1 as they are; of more they are out of range, and cut off with a warning."""
+    images = (generator.random((30, 6)) < 0.5).astype(np.uint8)
+    for kind in KINDS:
+        one, other = (kind(3, n_iter=2, random_state=0).fit(x, images[:, 0]) for x in (images, images.astype(float)))
+        assert_same(one, other)
+        np.testing.assert_array_equal(one.transform(images), other.transform(images.astype(float)))
+    with pytest.warns(PixelRangeWarning, match="MinMaxScaler"):
+        BinaryRBM(3, n_iter=1).fit(255 * images)
 
 
 def test_divergence_is_an_error():

@@ -7,6 +7,7 @@ from marks import slow_but
 from scipy import stats
 
 from gluon_rbm.backend import native
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.errors import InputError
@@ -440,3 +441,32 @@ def test_numpy_states_that_are_not_binary_are_drawn_anew(seed):
     assert isinstance(redrawn, np.ndarray) and np.isin(redrawn, (0, 1)).all()
     np.testing.assert_array_equal(redrawn[:, [0, 1, 5]], sample[:, [0, 1, 5]])
     assert np.abs(redrawn[:, 2:5].mean(axis=0) - 0.5).max() < 6 * 0.5 / np.sqrt(5000)
+
+
+@pytest.mark.parametrize("on_host", [True, False])
+def test_starts_of_another_width_or_dtype(engine, ctx, generator, on_host):
+    if on_host and ctx != mx.cpu():
+        pytest.skip("NumPy's arrays are on the host")
+    machine = [array.astype(np.float32) for array in reference.random_machine(5, 3, generator)]
+
+    def array(values, dtype="float32"):
+        return np.asarray(values, dtype) if on_host else mx.nd.array(values, ctx=ctx, dtype=dtype)
+
+    rbm, visible, hidden = Parameters(*map(array, machine)), np.eye(5), np.eye(3)
+    for layer, start in (("visible", visible), ("hidden", hidden)):
+        chains = [
+            gibbs.run_chains(rbm, **{layer: array(start, dtype)}, key=[1], engine=engine)
+            for dtype in ("float32", "uint8", "int32", "float64")
+        ]
+        for other in chains[1:]:
+            np.testing.assert_array_equal(to_numpy(other.visible_prob_1), to_numpy(chains[0].visible_prob_1))
+        for shape in ((4, 6), (5,), (2, 2, 5)):
+            with pytest.raises(InputError, match="the start of the %s layer has shape" % layer):
+                gibbs.run_chains(rbm, **{layer: array(np.ones(shape))}, engine=engine)
+    for wrong in (
+        {"base_visible_bias": array(np.ones(4))},
+        {"clamp": (array(np.ones(4)), array(np.ones(5)))},
+        {"clamp": (array(np.ones(5)), array(np.ones((4, 5))))},
+    ):
+        with pytest.raises(InputError, match=r"must have shape \(5,\)"):
+            gibbs.run_chains(rbm, visible=array(visible), engine=engine, **wrong)

@@ -14,6 +14,7 @@ from PIL import Image
 
 import binary_rbm_gluon
 from gluon_rbm import __main__
+from gluon_rbm.cli import run_pictures
 from gluon_rbm.training import binary_pictures
 
 VOID = {"br", "hr", "img", "input", "link", "meta"}
@@ -226,6 +227,8 @@ def test_folders_that_cannot_be(capsys, tmp_path, run):
         ("metrics.csv", "epoch\nx\n"),
         ("metrics.csv", "train_loss\n1\n2\n"),
         ("metrics.csv", "epoch,train_loss\n1,2,3\n"),
+        ("metrics.csv", "epoch,train_loss\n1,nan\n"),
+        ("metrics.csv", "epoch,train_loss\n1,2\n,3\n"),
         ("likelihood.json", "no JSON"),
         ("likelihood.json", '{"method": {}, "log_z": {}, "log_likelihood": {}}'),
         ("filters.png", "no picture"),
@@ -252,6 +255,62 @@ def test_files_that_never_end(capsys, run, name, content):
         assert "arguments.json" in refused(capsys, run)
     else:
         make(run)  # what is no file is no report
+
+
+def test_a_file_larger_than_any_table(capsys, run):
+    with open(run / "metrics.csv", "r+b") as file:
+        file.truncate(60 << 30)  # with a hole: it takes no room on the disk
+    assert "metrics.csv" in refused(capsys, run)
+
+
+HOSTILE = ["1" + 400 * "0", "1e999", "NaN", "-1", "null", '"x"', "[]", "{}", "true", '"\\u001b[2J\\n"']
+
+
+@pytest.mark.parametrize("value", slow_but(HOSTILE, HOSTILE[0], "NaN"))
+def test_fields_of_any_value(capsys, run, value, monkeypatch):
+    """One field after the other of both JSON files: the page is written, or refused in one line."""
+    for name in ("curves", "saved_pictures", "drawn_pictures"):  # which take their time
+        monkeypatch.setattr(run_pictures, name, lambda *arguments: [])
+    for name in ("arguments.json", "likelihood.json"):
+        text = (run / name).read_text()
+        for path in paths_in(json.loads(text)):
+            changed = json.loads(text)
+            place = changed
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = "the value"
+            (run / name).write_text(json.dumps(changed).replace('"the value"', value))
+            capsys.readouterr()
+            assert __main__.main(["html-report", str(run), "--output", str(run / "out.html")]) in (0, 2), path
+            captured = capsys.readouterr()
+            assert (captured.out + captured.err).count("\n") == 1 and "\x1b" not in captured.out + captured.err
+        (run / name).write_text(text)
+
+
+def paths_in(content):
+    """The keys that lead to each value."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield (key,)
+        yield from ((key, *rest) for rest in paths_in(value))
+
+
+@pytest.mark.parametrize("name", ["arguments.json", "metrics.csv", "rbm.params"])
+def test_links_out_of_the_folder_are_not_followed(capsys, run, tmp_path, name):
+    (run / name).rename(tmp_path / name)
+    (run / name).symlink_to(tmp_path / name)
+    assert "%s is a link out of its folder" % name in refused(capsys, run)
+
+
+def test_pictures_of_others_are_not_shown(capsys, run, tmp_path):
+    """Links out of the folder are passed over; what is no PNG is refused, as Pillow would run a program for EPS."""
+    Image.new("L", (3, 3)).save(tmp_path / "secret.png")
+    (tmp_path / "secret.json").write_text((run / "likelihood.json").read_text())
+    for suffix in (".png", ".json"):
+        (run / ("secret" + suffix)).symlink_to(tmp_path / ("secret" + suffix))
+    assert "secret" not in make(run).content
+    (run / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    assert "a.png is no whole picture" in refused(capsys, run)
 
 
 @pytest.mark.slow

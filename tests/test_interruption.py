@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gluon_rbm import __main__
-from gluon_rbm.backend import interruption
+from gluon_rbm.backend import interruption, native
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import train_binary
 from gluon_rbm.cli.command import exit_status
@@ -282,3 +282,51 @@ def test_ctrl_c_while_a_script_is_imported(command):
     output, rest = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT
     assert "Traceback" not in rest and not output
+
+
+# --- A call that returns only when it is done -------------------------------------------------------------------------
+
+LONG_CALL = """
+import signal
+import numpy as np
+from gluon_rbm.backend import interruption, native
+for number in (signal.SIGINT, signal.SIGTERM):  # it may be ignored here, as in the background of a shell
+    signal.signal(number, signal.default_int_handler)
+with interruption.handled(), interruption.held():  # as in a step of a training
+    print("it begins", flush=True)
+    native.run(np.zeros((9, 9)), np.zeros(9), np.zeros(9), key=[0], hidden=np.zeros((99, 9)), sweeps=2**32 - 1)
+"""
+
+
+@pytest.mark.skipif(not native.available(), reason="the native engine is not there")
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize("second", SIGNALS)
+def test_the_second_signal_ends_a_call_that_does_not_return(first, second):
+    """Python acts on no signal within the call, which takes hours."""
+    command = [sys.executable, "-c", LONG_CALL]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "it begins\n"
+            process.send_signal(first)
+            for _ in range(600):  # two of one kind that come too soon after each other are one
+                process.send_signal(second)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+                    break
+        finally:
+            process.kill()
+        assert process.returncode in (128 + first, 128 + second, -first, -second)
+
+
+def test_a_child_process_does_not_count_for_its_parent(number):
+    """As with the workers of a data loader, whom Ctrl-C reaches, too."""
+    with interruption.handled(), interruption.held():
+        child = os.fork()
+        if child == 0:
+            for _ in range(3):
+                os.kill(os.getpid(), number)
+                signal.signal(number, interruption._receive)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert not interruption.pending()

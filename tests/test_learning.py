@@ -332,6 +332,9 @@ def test_the_symbol_starts_what_a_rule_needs_as_the_block_does(ctx, generator):
     [
         ("chains", "loose", "one of persistent, data, tempered"),
         ("num_temperatures", 1, "at least 2"),
+        ("num_temperatures", 2.5, "a whole number"),
+        ("centering", "much", "a number"),
+        ("centering", None, "a number"),
         ("centering", 1.5, "a rate in"),
         ("centering", float("nan"), "a rate in"),
         ("sparsity_target", -0.1, "a probability in"),

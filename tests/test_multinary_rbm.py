@@ -392,3 +392,30 @@ def test_arrays_of_other_shapes_are_refused(ctx):
         for shape in ((2, 5), (4,), (2, 2, 2)):
             with pytest.raises(InputError, match="without the batch it must be"):
                 getattr(machine, verb)(mx.nd.zeros(shape, ctx=ctx))
+
+
+@pytest.mark.parametrize("hybridized", [False, True])
+def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
+    """By the block, its methods and its loss; and arrays of another width are refused in graphs, too."""
+    machine = MultinaryRBMBlock(4, 3)
+    machine.initialize(ctx=ctx)
+    loss = ContrastiveFreeEnergy(machine)
+    if hybridized:
+        machine.hybridize()
+        loss.hybridize()
+    pixels = generator.integers(256, size=(6, 4))
+    outputs = []
+    for dtype in ("float32", "uint8", "int32", "float64"):
+        images = mx.nd.array(pixels, ctx=ctx, dtype=dtype)
+        with mx.autograd.record():
+            value = loss(images)
+        value.backward()
+        gradient = machine.interaction_weight.grad(ctx).asnumpy()
+        methods = (machine.free_energy(images), machine.reconstruct(images), machine(images))
+        outputs.append([value.asnumpy(), gradient, *(array.asnumpy() for array in methods)])
+        for one, other in zip(outputs[-1], outputs[0]):
+            assert one.dtype == np.float32
+            np.testing.assert_array_equal(one, other)
+    for call in (machine, loss):
+        with pytest.raises(InputError, match="without the batch it must be"):
+            call(mx.nd.zeros((6, 5), ctx=ctx))

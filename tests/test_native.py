@@ -592,6 +592,50 @@ def test_inputs_are_left_alone(seed, generator):
         np.testing.assert_array_equal(left, right)
 
 
+def misaligned(array):
+    """A copy that begins at an odd address."""
+    memory = np.empty(array.nbytes + 8, np.uint8)
+    start = 1 - memory.ctypes.data % 2
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    assert copy.ctypes.data % 2 == 1 and copy.flags.c_contiguous and not copy.flags.aligned
+    return copy
+
+
+def test_misaligned_arrays_never_reach_the_library(seed, generator, monkeypatch):
+    """C may not read a number at an address that is no multiple of its size; some processors fault, most are lucky."""
+    pointed = {}
+
+    def spy(call, **arrays):
+        pointed.update((name, array) for name, array in arrays.items() if array is not None)
+        return point(call, **arrays)
+
+    point = native._point
+    monkeypatch.setattr(native, "_point", spy)
+    machine = ordered(tuple(array.astype(np.float32) for array in reference.random_machine(5, 3, generator)))
+    visible, base = generator.integers(2, size=(6, 5)).astype(np.float32), np.zeros(5, np.float32)
+    mask, values = np.array([1, 0, 0, 0, 1], np.float32), np.tile(np.float32(1), (6, 5))
+    betas, log_weight = np.linspace(0, 1, 6), np.zeros(6)
+    for change in (np.array, misaligned):
+        pointed.clear()
+        arrays = [change(array) for array in machine]
+        clamp = change(np.tile(mask, (6, 1))), change(values)
+        drawn = native.run(
+            *arrays, visible=change(visible), base=change(base), beta=change(betas), clamp=clamp, key=[1]
+        )
+        hidden = native.run(*arrays, hidden=change(drawn[1]), key=[1])
+        annealed = native.anneal(
+            *arrays, visible=change(visible), betas=change(betas), log_weight=change(log_weight), key=[2]
+        )
+        results = [*drawn, *hidden, *annealed]
+        if change is np.array:
+            expected = results
+        assert {"weight", "clamp_value", "beta", "log_weight"} <= set(pointed)
+        assert all(array.flags.aligned and array.flags.c_contiguous for array in pointed.values())
+        for one, other in zip(results, expected):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
     for value in (np.nan, np.inf, -np.inf):
         machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))

@@ -101,6 +101,24 @@ def test_the_folder_and_the_size_are_the_runs(tmp_path, generator, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_published_data_set_whose_folder_has_moved(run, capsys, monkeypatch):
+    """It is found elsewhere, or fetched if one names it; else a line says so."""
+    record = json.loads((run / "arguments.json").read_text())
+    record["arguments"].update(dataset="mnist", data_dir="/nosuch")
+    (run / "arguments.json").write_text(json.dumps(record))
+    loaded, read_digits = [], datasets._digits
+    monkeypatch.setattr(datasets, "known_shape", lambda *arguments: None)
+    monkeypatch.setattr(datasets, "load", lambda *arguments, **more: loaded.append(arguments) or read_digits())
+    assert __main__.main(["reconstruct", str(run)]) == 2
+    error = one_line(capsys)
+    assert "learned mnist in /nosuch, which is no folder now; say where the images are with --data-dir" in error
+    assert "or give --dataset mnist to fetch it" in error and not loaded
+    assert __main__.main(["reconstruct", str(run), "--dataset", "mnist"]) == 0
+    monkeypatch.setattr(downloads, "located", lambda *arguments: {"a file": "its place"})
+    assert __main__.main(["reconstruct", str(run)]) == 0
+    assert loaded == 2 * [("mnist", None)]
+
+
 def test_labels_and_layers(tmp_path, capsys):
     assert SCRIPTS["gluon"].main([*FLAGS, "--dataset", "digits", "--labels", "--output-dir", "joint"]) == 0
     below = ["--dataset", "digits", "--output-dir"]
@@ -166,3 +184,9 @@ def test_what_no_run_recorded(run, broken, capsys):
     (run / "arguments.json").write_text(broken)
     assert __main__.main(["reconstruct", str(run)]) == 2
     one_line(capsys)
+
+
+def test_parts_of_a_batch_on_a_cpu_are_said(capsys):
+    flags = ["--dataset", "bars-and-stripes", "--batch-size", "8", "--num-devices", "2"]
+    assert SCRIPTS["gluon"].main([*FLAGS, *flags]) == 0
+    assert "--num-devices 2 on a CPU: it computes that many parts of each batch" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import reference
 from scipy import integrate, special, stats
 
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import KeyedOperators
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
@@ -17,6 +18,7 @@ FAMILIES = {
     "steep": (Multinary(4, slope=2), lambda x: 4 / (1 + np.exp(-2 * x))),
     "8 bits": (Multinary(255), lambda x: 255 / (1 + np.exp(-x / 255))),
     "255 copies": (Multinary(255, slope=1), lambda x: 255 / (1 + np.exp(-x))),
+    "not whole": (Multinary(255, slope=0.7), lambda x: 255 / (1 + np.exp(-0.7 * x))),
     "offsets": (OffsetSigmoids(OFFSETS), lambda x: sum(1 / (1 + np.exp(offset - x)) for offset in OFFSETS)),
     "noisy ReLU": (NoisyReLU(), lambda x: np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)),
     "Gaussian": (Gaussian(), lambda x: x),
@@ -174,11 +176,39 @@ def test_samples_of_few_copies_are_exact(ctx, seed, name, dtype, F):
         reference.assert_drawn_from(index.astype(int), probabilities(units, x))
 
 
+@pytest.mark.parametrize("how", ["arrays", "symbols", "keyed"])
+@pytest.mark.parametrize("copies", [33, 34, 64, 255, 1000, 4096])
+def test_samples_of_many_copies_are_binomial(ctx, seed, copies, how):
+    """Near 0 and near N, too, where a normal number that is cut off has another mean."""
+    F = {"arrays": mx.nd, "symbols": mx.sym, "keyed": KeyedOperators([seed])}[how]
+    units = Multinary(copies, slope=1)
+    for prob_1 in (0.001, 1.5 / copies, 0.3, 0.97, 1 - 1 / copies):
+        x = np.float32(special.logit(prob_1))
+        index = draw(units, x, 20000, ctx, F=F)
+        binomial = stats.binom(copies, special.expit(np.float64(x)))
+        assert (index == index.round()).all()
+        reference.assert_drawn_from(index.astype(int), binomial.pmf(np.arange(copies + 1)))
+        assert abs(index.mean() - binomial.mean()) < 5 * binomial.std() / np.sqrt(20000)
+
+
+def test_the_mean_of_255_copies_near_zero(ctx, seed):
+    """0.255 at p = 0.001, within five standard errors of 10^6 samples (0.0025); a normal sample, cut off, has 0.354."""
+    sample = draw(Multinary(255, slope=1), special.logit(0.001), 10**6, ctx)
+    assert abs(sample.mean() - 0.255) < 5 * np.sqrt(0.255 * 0.999 / 10**6)
+
+
+@pytest.mark.parametrize("copies", [3, 33, 255])
+def test_copies_that_are_certain(ctx, seed, copies):
+    units = Multinary(copies, slope=1)
+    for x, value in ((-200.0, 0), (200.0, copies)):
+        assert (draw(units, x, 10000, ctx) == value).all()
+
+
 @pytest.mark.parametrize("x", [-4.0, -0.5, 0.0, 0.7, 4.0])
-@pytest.mark.parametrize("name", ["8 bits", "255 copies", "noisy ReLU", "Gaussian"])
+@pytest.mark.parametrize("name", ["8 bits", "not whole", "noisy ReLU", "Gaussian"])
 def test_samples_that_are_normal(ctx, generator, name, x):
-    """Many copies: normal with mean f and variance f', cut off at 0 and N. Noisy rectified units: normal around x with
-    variance sigma(x), cut off at 0. Gaussian ones are what they are called."""
+    """More copies than 4,096, or no whole number of them: normal with mean f and variance f', cut off at 0 and N. Noisy
+    rectified units: normal around x with variance sigma(x), cut off at 0. Gaussian ones are what they are called."""
     units, mean = FAMILIES[name]
     x, count = x / units.slope, 20000
     variance = {"noisy ReLU": special.expit(x), "Gaussian": 1.0}.get(name)

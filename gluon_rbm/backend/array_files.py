@@ -25,22 +25,41 @@ import numpy as np
 
 from gluon_rbm.backend.types import HostArray, Path
 
-__all__ = ["BrokenFile", "check_ordinary", "load", "load_npy", "load_npz", "save", "sha256"]
+__all__ = ["LARGEST_TEXT", "BrokenFile", "check_ordinary", "load", "load_npy", "load_npz", "save", "sha256"]
 
 _MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # the last by MXNet's NumPy interface
 _DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]  # by their numbers in MXNet
 _SEAL = b"\nsha256 %s\n"
 _UNPACKED = 1 << 31  # bytes of a compressed .npz
+LARGEST_TEXT = 1 << 26  #: bytes of a file that people could read, such as metrics.csv
 
 
 class BrokenFile(ValueError):
     """The content of a file is not what it should be; the message is an end of a sentence about the file."""
 
 
-def check_ordinary(path: Path) -> None:
-    """OSError where to read would be to wait, maybe for ever: for a pipe or a device."""
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+def check_ordinary(path: Path, largest: int | None = None) -> None:
+    """OSError where to read would be to wait, maybe for ever, or to fill the memory.
+
+    So it is for a pipe or a device, and for a file of more than `largest` bytes (by default, than this computer has
+    memory), which may take no room on the disk.
+    """
+    if not os.path.exists(path) or os.path.isdir(path):
+        return  # to open it says why it cannot be read
+    if not os.path.isfile(path):
         raise OSError(errno.EINVAL, "it is no ordinary file", path)
+    if largest is None:
+        largest = _memory()
+    if os.path.getsize(path) > largest:
+        raise OSError(errno.EFBIG, "it has more than %d MiB" % (largest >> 20), path)
+
+
+def _memory() -> int:
+    """Bytes of this computer's memory; where it is not known, of any."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has no such function
+        return 1 << 62
 
 
 class _Reader:
@@ -173,7 +192,7 @@ def load_npz(path: Path | IO[bytes], only: str | None = None) -> dict[str, HostA
         check_ordinary(path)
     arrays = {}
     with zipfile.ZipFile(path) as archive:
-        members = {info.filename.rpartition(".npy")[0]: info for info in archive.infolist()}
+        members = _members(archive)
         if only is not None:
             if only not in members:
                 raise BrokenFile("it holds no array %s; it has %s" % (only, ", ".join(members)))
@@ -183,6 +202,20 @@ def load_npz(path: Path | IO[bytes], only: str | None = None) -> dict[str, HostA
         for name, info in members.items():
             arrays[name] = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
     return arrays
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members of an archive by the names of their arrays; BrokenFile where they are more than the file holds."""
+    infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+    ends = [info.header_offset + info.compress_size for info in infos]
+    if any(end > other.header_offset for end, other in zip(ends, infos[1:])):
+        raise BrokenFile("its arrays overlap")
+    if any(info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size for info in infos):
+        raise BrokenFile("the sizes of its arrays make no sense")
+    members = {info.filename.rpartition(".npy")[0]: info for info in archive.infolist()}
+    if len(members) < len(infos):
+        raise BrokenFile("it holds two arrays of one name")
+    return members
 
 
 def sha256(arrays: Iterable[HostArray]) -> str:

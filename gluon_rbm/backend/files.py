@@ -45,7 +45,7 @@ def write_whole(path: Path, option: str = "--output-dir") -> Iterator[str]:
         reason = error.strerror or error
         raise InputError("cannot write %s (%s); see to it, or choose another %s" % (path, reason, option)) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it has its place, or is no longer ours
             os.remove(temporary)
 
 

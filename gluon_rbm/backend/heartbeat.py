@@ -6,6 +6,9 @@ port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at o
 stands still, says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or
 wait for as long as it likes.
 
+All processes of a run share a secret, $MXNET_RBM_SECRET (`gluon_rbm.backend.messages`). No message is read of anyone
+who connects without it, and nothing that such a one sends ends the watch.
+
 This module uses the standard library only: schedulers and servers call `attend` before they import MXNet.
 """
 
@@ -13,7 +16,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import selectors
 import socket
@@ -22,12 +24,15 @@ import threading
 import time
 from typing import Any, NamedTuple, NoReturn
 
-from gluon_rbm.errors import InputError
+from gluon_rbm.backend.messages import SECRET, Connection, shared_secret
+from gluon_rbm.errors import InputError, one_line
 
 __all__ = ["ENDED", "Address", "Heartbeat", "address", "attend", "finish", "seconds_to_wait"]
 
 ENDED = 4  # exit status: another process of the run has ended
 _GRACE = 10  # seconds
+_STRANGERS = 64  # connections of those who have not shown that they know the secret
+_SCHEDULER, _OTHER = b"scheduler", b"other"  # the sides of a connection
 _ROLES = ("scheduler", "server", "worker")
 _VARIABLES = ("DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_SERVER", "DMLC_NUM_WORKER")
 
@@ -48,11 +53,12 @@ def address() -> Address:
     Raises
     ------
     InputError
-        A variable DMLC_* is missing, or cannot have its value.
+        A variable is missing, or cannot have its value.
     """
-    missing = [name for name in _VARIABLES if not os.environ.get(name)]
+    missing = [name for name in (*_VARIABLES, SECRET) if not os.environ.get(name)]
     if missing:
         raise InputError("set %s (see docs/distributed.md)" % ", ".join(missing))
+    shared_secret()
     role, host, port, *numbers = (os.environ[name] for name in _VARIABLES)
     if role not in _ROLES:
         raise InputError("DMLC_ROLE is %r; it must be scheduler, server or worker" % role)
@@ -96,61 +102,29 @@ def attend() -> None:
         sys.exit(error.exit_status)
 
 
+def _exit(status: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # it is closed, or nobody reads it
+            stream.flush()
+    os._exit(status)
+
+
 def _end_process(line: str) -> NoReturn:
     """The main thread may be waiting inside MXNet, where nothing reaches it."""
-    print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", line), file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(ENDED)
-
-
-# --- Messages: JSON, a line each; an empty line says no more than that its sender is alive ---------------------------
-
-
-class _Lines:
-    """A connection, and what has come of it."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection, self._rest, self._heard = connection, b"", time.monotonic()
-        connection.settimeout(5)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def send(self, **message: Any) -> None:
-        with contextlib.suppress(OSError):  # whoever reads from it next will see
-            self.connection.sendall((json.dumps(message) if message else "").encode() + b"\n")
-
-    def receive(self) -> list[dict[str, Any]] | None:
-        """The messages of what has come, dicts; None where the connection is closed."""
-        try:
-            content = self.connection.recv(4096)
-        except socket.timeout:
-            return []
-        except OSError:
-            return None
-        if not content:
-            return None
-        self._heard = time.monotonic()
-        *lines, self._rest = (self._rest + content).split(b"\n")
-        try:
-            messages = [json.loads(line) for line in lines if line]
-        except ValueError:  # somebody else's
-            return None
-        return messages if all(isinstance(message, dict) for message in messages) else None
-
-    @property
-    def silence(self) -> float:
-        """Seconds since something came."""
-        return time.monotonic() - self._heard
+    try:
+        print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", one_line(line)), file=sys.stderr)
+    finally:
+        _exit(ENDED)
 
 
 # --- In the scheduler -------------------------------------------------------------------------------------------------
 
 
-class _Peer(_Lines):
+class _Peer(Connection):
     """The connection of another process. role, name : None until it has said who it is; done : it may end."""
 
     def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
+        super().__init__(connection, _SCHEDULER, _OTHER)
         self.role: str | None = None
         self.name: str | None = None
         self.done = False
@@ -164,6 +138,7 @@ class _Monitor(threading.Thread):
         self._expected = {"server": where.num_servers, "worker": where.num_workers}
         self._patience = seconds_to_wait()
         self._peers: list[_Peer] = []  # of known roles
+        self._strangers: list[_Peer] = []  # of whom nothing is known yet, the last one last
         self._first_came: float | None = None  # when the first worker came
         self._selector = selectors.DefaultSelector()
         try:
@@ -203,26 +178,48 @@ class _Monitor(threading.Thread):
         return len(workers) == self._expected["worker"] and all(peer.done for peer in workers)
 
     def _accept(self, listener: Any) -> None:
-        peer = _Peer(listener.accept()[0])
+        try:
+            peer = _Peer(listener.accept()[0])
+        except OSError:  # it was closed meanwhile
+            return
         self._selector.register(peer.connection, selectors.EVENT_READ, peer)
+        self._strangers.append(peer)
+        if len(self._strangers) > _STRANGERS:
+            self._drop(self._strangers[0])
+
+    def _drop(self, peer: _Peer) -> None:
+        self._selector.unregister(peer.connection)
+        peer.connection.close()
+        if peer in self._strangers:
+            self._strangers.remove(peer)
 
     def _listen(self, peer: _Peer) -> None:
+        if peer.connection.fileno() < 0:  # dropped meanwhile
+            return
+        was_greeted = peer.is_greeted
         messages = peer.receive()
         if messages is None:
-            self._selector.unregister(peer.connection)
+            self._drop(peer)
             if peer.role and not peer.done:
                 self._end("%s has ended" % peer.name)
             return
+        if peer.is_greeted and not was_greeted:
+            peer.send()  # by whose code the other one sees that this is its scheduler
+        if peer.is_trusted and peer in self._strangers:
+            self._strangers.remove(peer)
         for message in messages:
-            if "role" in message:
-                self._welcome(peer, str(message["role"]), str(message.get("name")))
-            elif "name" in message:
-                peer.name = str(message["name"])
-            elif "failed" in message:
-                peer.done = True
-                self._end("%s has ended: %s" % (peer.name, message["failed"]))
-            elif "done" in message:
-                peer.done = True
+            self._hear(peer, message)
+
+    def _hear(self, peer: _Peer, message: dict[str, Any]) -> None:
+        if "role" in message:
+            self._welcome(peer, str(message["role"]), str(message.get("name")))
+        elif "name" in message:
+            peer.name = str(message["name"])
+        elif "failed" in message:
+            peer.done = True
+            self._end("%s has ended: %s" % (peer.name, message["failed"]))
+        elif "done" in message:
+            peer.done = True
 
     def _welcome(self, peer: _Peer, role: str, name: str) -> None:
         expected = self._expected.get(role, 0)
@@ -260,7 +257,8 @@ class _Monitor(threading.Thread):
         self._tell(ended=reason)
         until = time.monotonic() + 1
         for peer in self._peers:  # until they have read it: to close a connection with unread content takes it back
-            peer.connection.settimeout(0.1)
+            with contextlib.suppress(OSError):  # it is closed
+                peer.connection.settimeout(0.1)
             while time.monotonic() < until and peer.receive() is not None:
                 pass
         _end_process(reason)
@@ -280,20 +278,35 @@ class Heartbeat:
     def __init__(self, where: Address) -> None:
         self._where, self._patience, self._left = where, seconds_to_wait(), False
         name = "%s (process %d on %s)" % (where.role, os.getpid(), socket.gethostname())
-        self._lines = _Lines(self._connect())
+        self._lines = self._connect()
         self._lines.send(role=where.role, name=name)
         if where.role == "worker":  # a server has all the time that its scheduler has
             self._wait_for_all()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Connection:
+        """A connection to the scheduler, which has shown that it knows the secret."""
         where, started, said = self._where, time.monotonic(), None
         while time.monotonic() - started < self._patience:
             try:
-                return socket.create_connection((where.host, where.port + 1), timeout=self._patience)
+                found = socket.create_connection((where.host, where.port + 1), timeout=self._patience)
             except OSError as error:
                 said = error.strerror or str(error)
                 time.sleep(0.1)
+                continue
+            lines, said = Connection(found, _OTHER, _SCHEDULER), "it says nothing"
+            while time.monotonic() - started < self._patience:
+                if lines.receive() is None:
+                    said = "it closes the connection"
+                    break
+                if lines.is_trusted:
+                    return lines
+            if lines.is_foreign:
+                raise InputError(
+                    "what answers at %s:%d is no scheduler of this program, or has another %s; see to it and to "
+                    "DMLC_PS_ROOT_PORT" % (where.host, where.port + 1, SECRET)
+                )
+            time.sleep(0.1)
         raise InputError(
             "no scheduler answers at %s:%d (%s); start this program with DMLC_ROLE=scheduler there, or see to "
             "DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT" % (where.host, where.port + 1, said)
@@ -305,17 +318,14 @@ class Heartbeat:
         while time.monotonic() - started < self._patience + 5:
             messages = self._lines.receive()
             if messages is None:
-                raise InputError("the scheduler closed the connection; see what it says, and start all anew")
+                break
             for message in messages:
                 if "ended" in message:
                     raise InputError("%s; start all processes of a run" % message["ended"])
                 if "all" in message:
                     return
             self._lines.send()
-        raise InputError(
-            "what answers at %s:%d is no scheduler of this program; see to DMLC_PS_ROOT_PORT"
-            % (self._where.host, self._where.port + 1)
-        )
+        raise InputError("the scheduler closed the connection; see what it says, and start all anew")
 
     def _listen(self) -> None:
         self._lines.connection.settimeout(min(5, self._patience / 4))
@@ -344,12 +354,10 @@ class Heartbeat:
     def fail(self, reason: str) -> None:
         """End the others, for a reason in one line. This process is to end by itself, soon: see `finish`."""
         Heartbeat.failed = True
-        self._lines.send(failed=reason)
+        self._lines.send(failed=one_line(reason)[:500])
 
 
 def finish(status: int) -> None:
     """End this process at once if it failed: at its exit MXNet would wait for the others."""
     if Heartbeat.failed:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _exit(status)

@@ -6,7 +6,9 @@ Only command lines enter `handled`; nothing else here touches a signal's handler
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import socket
 import threading
 from types import FrameType
 from typing import Iterator
@@ -38,6 +40,48 @@ class Interrupted(KeyboardInterrupt):
 class _State:
     received: int | None = None
     held = False
+    is_counted = False  # `_counted` is at work
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    """In the block a second signal ends the process even where the first one was not yet acted upon.
+
+    Python acts on a signal in its main thread, between two of its own instructions; MXNet and the native engine may
+    compute for hours in one call. But the number of each signal is written at once to a socket, where a thread counts.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    thread = threading.Thread(target=_count, args=(reader,), daemon=True)
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    thread.start()
+    _State.is_counted = True
+    try:
+        yield
+    finally:
+        _State.is_counted = False
+        signal.set_wakeup_fd(before)
+        writer.close()
+        thread.join()
+        reader.close()
+
+
+def _count(reader: socket.socket) -> None:
+    count = 0
+    for number in iter(lambda: reader.recv(1), b""):
+        count += number[0] in _SIGNALS
+        if count == 2:
+            os._exit(128 + number[0])
+
+
+def _forget_in_child() -> None:
+    """The signals of a child process are not those of its parent, whose socket it has."""
+    if _State.is_counted:
+        signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
@@ -70,7 +114,8 @@ def handled() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, _receive)
-        yield
+        with _counted():
+            yield
     finally:
         for number, handler in before.items():
             if handler is not None:  # not one of Python's, which it cannot put back

@@ -7,7 +7,17 @@ from typing import Any, Callable, NoReturn
 
 from gluon_rbm.errors import one_line
 
-__all__ = ["OneLineParser", "above_zero", "at_least", "finite", "number", "path", "positive_share", "share"]
+__all__ = [
+    "DefaultsFormatter",
+    "OneLineParser",
+    "above_zero",
+    "at_least",
+    "finite",
+    "number",
+    "path",
+    "positive_share",
+    "share",
+]
 
 _FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
 
@@ -17,6 +27,14 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, one_line("%s: error: %s (see --help)" % (self.prog, message)) + "\n")
+
+
+class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help texts with the defaults that say something: no None, no empty list, nothing for a switch."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.default is None or action.default == [] or isinstance(action.default, bool)
+        return action.help if says_nothing else super()._get_help_string(action)
 
 
 def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:

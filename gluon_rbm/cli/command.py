@@ -24,7 +24,8 @@ def call(module: ModuleType, argv: Sequence[str]) -> None:
 
 
 def exit_status(prog: str, action: Callable[[], object]) -> int:
-    """Call action() and return the process's exit status: 0; 2: bad input; 3: divergence; 130, 143: interrupted.
+    """Call action() and return the process's exit status: 0; 2: bad input; 3: divergence; 130, 143: interrupted;
+    141: nobody reads the output.
 
     The package's messages appear on the console (`gluon_rbm.backend.logs`).
     """
@@ -35,6 +36,8 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     except InputError as error:
         logger.error("%s: error: %s", prog, error)
         return error.exit_status
+    except OSError as error:
+        return logs.report_system_error(prog, error)
     except (MemoryError, RuntimeError) as error:  # MXNet's are among them
         reason = _what_is_lacking(error)
         if reason is None:

@@ -100,7 +100,7 @@ def _train(args: argparse.Namespace, num_hidden: int, folder: str) -> None:
         recipe["learning_rate"] / recipe["batch_size"],
     )
     own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
-    status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "binary_rbm_gluon.py", "gluon")
+    status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "python -m gluon_rbm exercise", "gluon")
     if status:  # it has said why
         raise SystemExit(status)
 

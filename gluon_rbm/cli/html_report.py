@@ -19,7 +19,8 @@ from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.binary_deep_belief import layer_folder
-from gluon_rbm.training.run_folder import ARGUMENTS, read_metrics
+from gluon_rbm.models.files import PARAMETERS
+from gluon_rbm.training.run_folder import ARGUMENTS, METRICS, read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -46,8 +47,14 @@ def run(args: Namespace) -> None:
     folder = args.run.rstrip(os.sep) or os.sep
     is_own = args.output is None  # which is the page of this run, each time
     output = os.path.join(folder, "page.html") if is_own else args.output
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise InputError(
+            "%s holds no run that can be read (%s); name the folder of one" % (folder, error.strerror)
+        ) from error
     layers = [*itertools.takewhile(os.path.isdir, (layer_folder(folder, number) for number in itertools.count(1)))]
-    if not layers and not any(os.path.exists(os.path.join(folder, name)) for name in (ARGUMENTS, "metrics.csv")):
+    if not layers and not any(os.path.exists(os.path.join(folder, name)) for name in (ARGUMENTS, METRICS)):
         raise InputError("%s holds no run; name the folder that a training run wrote" % folder)
     if is_own:
         check_writable(output, "--output")
@@ -76,10 +83,10 @@ def _template() -> jinja2.Template:
 
 def _section(folder: str) -> dict[str, Any]:
     """What the page says of one folder."""
+    for name in ("", METRICS, PARAMETERS):
+        run_summary.check_inside(os.path.join(folder, name))
     arguments, versions = run_summary.read_record(folder)
     metrics = read_metrics(folder)
-    if not all("epoch" in row for row in metrics):
-        raise InputError("metrics.csv in %s is not what a run writes; move it away" % folder)
     last = metrics[-_EPOCHS:]
     names = [name for name in dict.fromkeys(name for row in metrics for name in row) if name != "epoch"]
     reports = list(run_summary.likelihood_reports(folder))

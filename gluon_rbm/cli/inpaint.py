@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gluon_rbm.backend.array_files import load_npy
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least, number
@@ -62,6 +63,8 @@ def run(args: Namespace) -> None:
     Missing pixels start on as often as in the training images.
     """
     results = Results(args, "png", "json", "npz")
+    if args.images:
+        image_files.check_exists(args.images)  # before anything is loaded that takes longer
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
     images, given = _given(args, data)
@@ -112,7 +115,7 @@ def _mask(args: Namespace, image_shape: tuple[int, ...], count: int) -> HostArra
     if not args.mask:
         return make_mask(args.drop, image_shape, args.share, key=[args.seed, _MASK]) > 0
     try:
-        mask = np.load(os.path.expanduser(args.mask), allow_pickle=False)
+        mask = load_npy(os.path.expanduser(args.mask))
         shape = mask.shape
     except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
         raise InputError("%s cannot be read as an array; write it with numpy.save" % args.mask) from error

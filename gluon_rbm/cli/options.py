@@ -6,7 +6,16 @@ import argparse
 import dataclasses
 from typing import Any, Callable, Mapping, Sequence, TypeVar
 
-from gluon_rbm.cli.arguments import OneLineParser, above_zero, at_least, finite, path, positive_share, share
+from gluon_rbm.cli.arguments import (
+    DefaultsFormatter,
+    OneLineParser,
+    above_zero,
+    at_least,
+    finite,
+    path,
+    positive_share,
+    share,
+)
 from gluon_rbm.data.datasets import NAMES
 from gluon_rbm.training import optimization
 from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
@@ -79,13 +88,14 @@ def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
         add(flag, action=_Switch, dest=field.name, const=value, default=default, help=text, asked=asked)
     if switches:
         return
-    flag, settings = "--" + field.name.replace("_", "-"), {"help": field.metadata["help"], "default": default}
+    given = {"dest": field.name, "default": default, **field.metadata["argument"]}
     if default is False:
-        add(flag, *field.metadata["aliases"], action="store_true", **settings)
-        return
-    if field.metadata["number"]:
-        settings["type"] = NUMBERS[field.metadata["number"]]
-    add(flag, *field.metadata["aliases"], **settings, **field.metadata["argument"])
+        given["action"] = "store_true"
+    elif field.metadata["number"]:
+        given["type"] = NUMBERS[field.metadata["number"]]
+    add("--" + field.name.replace("_", "-"), help=field.metadata["help"], **given)
+    if field.metadata["aliases"]:  # old names, which serve as before
+        add(*field.metadata["aliases"], help=argparse.SUPPRESS, **given)
 
 
 def settings_of(kind: type[_Settings], namespace: argparse.Namespace) -> _Settings:
@@ -124,7 +134,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:
     parser = OneLineParser(
         prog=prog,
         description="Restricted Boltzmann machine learning MNIST",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
     )
     add_settings(parser, BinarySettings)
     args = parser.parse_args(argv)

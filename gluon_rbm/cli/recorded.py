@@ -71,12 +71,12 @@ def settle(args: argparse.Namespace, path: str | None) -> Learned:
     InputError
         Where the images are no longer where the run found them, or arguments.json is not what a run writes.
     """
-    learned = Learned.of(path)
+    learned, is_named = Learned.of(path), args.dataset is not None
     arguments = {**_UNRECORDED, **learned.arguments}
-    if args.dataset is None:
+    if not is_named:
         args.dataset = str(arguments["dataset"])
     if args.data_dir is None and args.dataset == arguments["dataset"]:
-        args.data_dir = existing_data_dir(learned.run, arguments)
+        args.data_dir = existing_data_dir(learned.run, arguments, is_named)
     if args.image_size is None:
         args.image_size = arguments.get("image_size")
     binarize = arguments["binarize"]
@@ -90,7 +90,7 @@ def settle(args: argparse.Namespace, path: str | None) -> Learned:
     return learned
 
 
-def existing_data_dir(run: str, recorded: Mapping[str, Any]) -> str | None:
+def existing_data_dir(run: str, recorded: Mapping[str, Any], is_named: bool = False) -> str | None:
     """The folder of the data set that a run learned, if one has to be named.
 
     Parameters
@@ -99,6 +99,8 @@ def existing_data_dir(run: str, recorded: Mapping[str, Any]) -> str | None:
         The run folder, for messages.
     recorded : mapping
         `dataset` and `data_dir`, as the run recorded them.
+    is_named : bool
+        Whether the user names the data set, and so agrees that a published one is fetched.
 
     Raises
     ------
@@ -112,11 +114,12 @@ def existing_data_dir(run: str, recorded: Mapping[str, Any]) -> str | None:
         return None
     if os.path.isdir(os.path.expanduser(data_dir)):
         return data_dir
-    if dataset in downloads.SOURCES and None not in downloads.located(dataset).values():
+    can_fetch = dataset in downloads.SOURCES
+    if can_fetch and (is_named or None not in downloads.located(dataset).values()):
         return None  # it is found elsewhere, and its content is verified
     raise InputError(
-        "%s learned %s in %s, which is no folder now; say where the images are with --data-dir"
-        % (run, dataset, data_dir)
+        "%s learned %s in %s, which is no folder now; say where the images are with --data-dir%s"
+        % (run, dataset, data_dir, ", or give --dataset %s to fetch it" % dataset if can_fetch else "")
     )
 
 
@@ -155,10 +158,10 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
     if not recorded:
         return [*argv, "--output-dir", folder]
     check_flags(os.path.join(folder, ARGUMENTS), flags_of(settings, recorded), settings)
-    if not given.keys() & {"dataset", "data_dir"}:
-        recorded["data_dir"] = existing_data_dir(folder, recorded)
-    elif given.get("dataset", recorded.get("dataset")) != recorded.get("dataset"):
+    if "data_dir" in given or given.get("dataset", recorded.get("dataset")) != recorded.get("dataset"):
         recorded["data_dir"] = None
+    else:
+        recorded["data_dir"] = existing_data_dir(folder, recorded, "dataset" in given)
     return [*flags_of(settings, recorded), "--output-dir", folder, *argv]
 
 

@@ -280,7 +280,7 @@ def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     score, pseudo, log_z = report["log_likelihood"], report["pseudo_log_likelihood"], report["log_z"]
     rows = [(score["kind"], _with_error(score))]
     if log_z["forward"]:
-        rows.append(("", "%s by the pessimistic end of log Z" % _number(score["pessimistic"])))
+        rows.append(("", "%s at worst: with the largest log Z of its intervals" % _number(score["pessimistic"])))
     if not report["data"]["binary"]:
         rows.append(("", "pixels are not binary: a score to compare runs by, not the logarithm of a probability"))
     if pseudo:

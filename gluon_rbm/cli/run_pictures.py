@@ -89,7 +89,7 @@ def drawn_pictures(folder: str, arguments: Mapping[str, Any]) -> Iterator[dict[s
 def _picture(name: str, content: bytes, path: str) -> dict[str, Any]:
     """What an <img> needs."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # of others some start programs
             width, height = image.size
             image.verify()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all

@@ -17,6 +17,7 @@ from gluon_rbm.training.monitoring import LikelihoodMonitor
 from gluon_rbm.training.run_folder import ARGUMENTS
 
 __all__ = [
+    "check_inside",
     "describe",
     "environment_facts",
     "files_with_suffix",
@@ -39,9 +40,12 @@ Rows = Sequence["tuple[str, str]"]
 
 def _read_json(path: str) -> Any:
     try:
-        array_files.check_ordinary(path)
+        check_inside(path)
+        array_files.check_ordinary(path, array_files.LARGEST_TEXT)
         with open(path, encoding="utf-8") as file:
             return json.load(file)
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError("%s cannot be read as JSON; move it away" % path) from error
 
@@ -51,8 +55,8 @@ def read_record(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     path = os.path.join(folder, ARGUMENTS)
     if not os.path.exists(path):
         return {}, {}
+    record = _read_json(path)
     try:
-        record = _read_json(path)
         return dict(record["arguments"]), dict(record.get("versions", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError("%s is not what a run writes; move it away" % path) from error
@@ -168,7 +172,7 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         warning = estimates.reasons_for_warning(
             arguments["ais_intermediate_steps"], num_chains, scored[-1]["effective_sample_size"]
         )
-    except (KeyError, TypeError):
+    except (ArithmeticError, KeyError, TypeError):
         return
     if warning:
         yield (
@@ -181,8 +185,21 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
 
 
 def files_with_suffix(folder: str, suffix: str) -> list[str]:
-    """Names of the ordinary files of a folder that end so."""
-    return [name for name in os.listdir(folder) if name.endswith(suffix) and os.path.isfile(os.path.join(folder, name))]
+    """Names of the ordinary files of a folder that end so, but for links out of it."""
+    paths = {name: os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(suffix)}
+    return [name for name, path in paths.items() if os.path.isfile(path) and _is_inside(path)]
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a file or folder is where its path says, or a link to another place in the same folder."""
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    return os.path.commonpath([folder, os.path.realpath(path)]) == folder
+
+
+def check_inside(path: str) -> None:
+    """InputError for a link out of its folder: a page is for others to read, and shows what the run wrote."""
+    if not _is_inside(path):
+        raise InputError("%s is a link out of its folder; put there what it means, or move it away" % path)
 
 
 def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
@@ -195,7 +212,7 @@ def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
         if isinstance(content, dict) and {"method", "log_z", "log_likelihood"} <= set(content):
             try:
                 yield name, _joined(report.as_rows(content))
-            except (KeyError, TypeError, ValueError) as error:
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise InputError("%s is no whole likelihood report; move it away" % path) from error
 
 

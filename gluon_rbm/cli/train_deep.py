@@ -9,7 +9,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from gluon_rbm.backend import framework
+from gluon_rbm.backend import framework, logs
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.backend.framework import mx
@@ -74,6 +74,7 @@ def completed(argv: Sequence[str], prog: str) -> list[str]:
     return [*flags, *own, *argv]
 
 
+@logs.unheard_lines_allowed()
 def run(args: argparse.Namespace) -> None:
     """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
     training = _training_settings(args)

@@ -78,10 +78,7 @@ SOURCES: dict[str, list[RemoteFile]] = {
         ),
     ),
     "fashion-mnist": _idx_files(
-        (
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",  # no https there; the hash protects
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-        ),
+        ("https://storage.googleapis.com/tensorflow/tf-keras-datasets/",),
         archives=(
             "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
             "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
@@ -204,6 +201,8 @@ def _download(
         except OSError as error:  # of the disk: those of the network were caught above
             reason = error.strerror or error
             raise InputError(f"cannot write {file.name} into {folder} ({reason}); name another --data-dir") from error
+        except ValueError as error:  # of Python's own parser, where a mirror redirects to what is no address
+            failures.append(f"{mirror} failed with {type(error).__name__}")
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()

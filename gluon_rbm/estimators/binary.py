@@ -7,6 +7,7 @@ of the mean loss is stored, and plain gradient descent follows. It is computed i
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
 _WRITE = ("write",) * 3
+_MOST_STATES = 2**31  # values of all chains: 8 GB
 
 
 class PersistentLearning(Estimator):
@@ -77,29 +79,36 @@ class PersistentLearning(Estimator):
         return self._parameters()
 
     def _adopt(self, parameters: Parameters) -> None:
-        """Become the RBM of these `energy.Parameters`, of NumPy arrays or NDArrays; chains start anew."""
-        arrays = map(to_numpy, parameters)
-        self.intercept_visible_, self.intercept_hidden_, weight = (np.array(a, np.float32, order="C") for a in arrays)
+        """Become the RBM of these `energy.Parameters`, of NumPy arrays; chains start anew."""
+        self._check_settings()
+        arrays = (np.array(array, np.float32, order="C") for array in parameters)
+        self.intercept_visible_, self.intercept_hidden_, weight = arrays
         self.components_ = weight.T
         mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
-        self._start_chains(mean, 1, self._continued())
+        self._start_chains(mean, 1, self._continued(), self.batch_size)
 
     def _begin(
-        self, num_visible: int, mean: HostArray, num_rows: int, dtype: Any, generator: np.random.RandomState
+        self, mean: HostArray, num_rows: int, dtype: Any, generator: np.random.RandomState, num_chains: int
     ) -> None:
         """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
 
         mean : of the visible units over num_rows images
         """
+        num_visible = len(mean)
         shape = (self.n_components, num_visible)
         self.components_ = np.asarray(generator.normal(0, self._initial_deviation, shape), dtype, order="F")
         self.intercept_visible_ = np.zeros(num_visible, dtype)
         self.intercept_hidden_ = np.zeros(self.n_components, dtype)
-        self._start_chains(mean, num_rows, generator)
+        self._start_chains(mean, num_rows, generator, num_chains)
 
-    def _start_chains(self, mean: HostArray, num_rows: int, generator: np.random.RandomState) -> None:
+    def _start_chains(self, mean: HostArray, num_rows: int, generator: np.random.RandomState, num_chains: int) -> None:
         num_hidden, num_visible = self.components_.shape
-        states: Any = learning.states(self._rule(), self.batch_size, num_visible, num_hidden)
+        states: Any = learning.states(self._rule(), num_chains, num_visible, num_hidden)
+        if sum(map(math.prod, states.values())) > _MOST_STATES:
+            raise InputError(
+                "batch_size is %d, and as many chains do not fit into memory; give as many as images of a batch"
+                % num_chains
+            )
         self._aux_states = {name: np.ones(shape, np.float32) for name, shape in states.items()}
         for name in learning.SAMPLES:
             self._aux_states[name] = generator.randint(2, size=states[name]).astype(np.float32)
@@ -170,7 +179,7 @@ class BinaryRBM(Transformer, PersistentLearning):
     learning_rate : float, default 0.1
         On the mean gradient of a batch (the scripts divide by the batch size once more).
     batch_size : int, default 10
-        Images of a step; also the number of chains.
+        Images of a step; also the number of chains (`fit` has no more of them than images).
     n_iter : int, default 10
         Passes through X, which is taken in its order.
     verbose : int, default 0
@@ -191,11 +200,12 @@ class BinaryRBM(Transformer, PersistentLearning):
         What runs the chains.
 
     Attributes: components_ (n_components, n_features), intercept_hidden_ (n_components,) and intercept_visible_
-    (n_features,) in the dtype of X; h_samples_ (batch_size, n_components), the chains; n_features_in_,
+    (n_features,) in the dtype of X; h_samples_ (chains, n_components), their states; n_features_in_,
     feature_names_in_.
 
     X may be grey, as elsewhere here. Raises ValueError in scikit-learn's words for bad input, and
-    `gluon_rbm.errors.InputError`, which is one, for settings that cannot be.
+    `gluon_rbm.errors.InputError`, which is one, for settings that cannot be. `fit` warns
+    (`sklearn.exceptions.ConvergenceWarning`) where training left hidden units that do not depend on the image.
     """
 
     def __init__(
@@ -235,16 +245,18 @@ class BinaryRBM(Transformer, PersistentLearning):
     def of(cls, parameters: Parameters, **settings: Any) -> BinaryRBM:
         """An estimator with these `energy.Parameters`, such as `run_folder.read_parameters` reads of a run.
 
-        settings : parameters of the estimator. What it learns from now on starts with new chains.
+        settings : parameters of the estimator. What it learns from now on starts with new chains. Raises InputError for
+        parameters whose shapes do not belong together, or that are not finite.
         """
+        parameters = Parameters(*map(to_numpy, parameters)).checked()
         estimator = cls(parameters.num_hidden, **settings)
-        estimator.n_features_in_ = parameters.num_visible
         estimator._adopt(parameters)
+        estimator.n_features_in_ = parameters.num_visible
         return estimator
 
     @property
     def h_samples_(self) -> HostArray:
-        """The chains' hidden units, 0 or 1: float32 (batch_size, n_components)."""
+        """The chains' hidden units, 0 or 1: float32 (chains, n_components)."""
         return self._aux_states[learning.SAMPLES[1]]
 
     def fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
@@ -252,7 +264,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         self._check_settings()
         X = self._checked(X, reset=True)
         generator = self.random_state_ = check_random_state(self.random_state)
-        self._begin_at(X, generator)
+        self._begin_at(X, generator, min(self.batch_size, X.shape[0]))
 
         def learn(batches: Iterable[Rows]) -> None:
             self._learn((float32(dense(X[rows])) for rows in batches), key_from(generator))
@@ -260,6 +272,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         self._epochs(
             X.shape[0], generator, False, learn, lambda: "pseudo-likelihood = %.2f" % self.score_samples(X).mean()
         )
+        self._warn_if_saturated(X)
         return self
 
     def partial_fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
@@ -268,19 +281,16 @@ class BinaryRBM(Transformer, PersistentLearning):
         first = not hasattr(self, "components_")
         X, generator = self._checked(X, reset=first), self._continued()
         if first:
-            self._begin_at(X, generator)
+            self._begin_at(X, generator, self.batch_size)
         self._learn([float32(dense(X))], key_from(generator))
         return self
 
-    def _begin_at(self, X: Matrix, generator: np.random.RandomState) -> None:
-        self._begin(X.shape[1], mean_image(X), X.shape[0], X.dtype, generator)
+    def _begin_at(self, X: Matrix, generator: np.random.RandomState, num_chains: int) -> None:
+        self._begin(mean_image(X), X.shape[0], X.dtype, generator, num_chains)
 
     # --- What a fitted RBM does -----------------------------------------------------------------------------------
 
-    def transform(self, X: Matrix) -> HostArray:
-        """p(h = 1 | v) of each image: (n_samples, n_components), in the dtype of X."""
-        check_is_fitted(self)
-        X = self._checked(X)
+    def _features(self, X: Matrix) -> HostArray:
         parameters = self._parameters(X.dtype)
         return self._in_chunks(X, lambda rows: energy.hidden_probability(parameters, rows))
 

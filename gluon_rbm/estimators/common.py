@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable, Iterable, Union
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar, gen_batches
+from sklearn.utils.validation import check_is_fitted
 
 try:
     from sklearn.utils.validation import validate_data
@@ -21,6 +23,7 @@ except ImportError:  # scikit-learn < 1.6
 
 
 from gluon_rbm.data.statistics import smoothed_visible_bias
+from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais
 from gluon_rbm.likelihood.scores import LogLikelihood
 
@@ -36,6 +39,21 @@ Rows = Any  #: a slice, or row numbers
 
 _ROWS_AT_ONCE = 1000
 _FLOATS = (np.float64, np.float32)
+_SETTINGS = {  # numbers: their kind, and what they are at least, or above ("neither")
+    "n_components": (Integral, 1, "left"),
+    "batch_size": (Integral, 1, "left"),
+    "n_iter": (Integral, 0, "left"),
+    "k": (Integral, 1, "left"),
+    "learning_rate": (Real, 0, "neither"),
+    "momentum": (Real, 0, "left"),
+    "weight_decay": (Real, 0, "left"),
+    "centering": (Real, 0, "left"),
+    "sparsity_target": (Real, 0, "left"),
+    "sparsity_cost": (Real, 0, "left"),
+    "generative_weight": (Real, 0, "neither"),
+    "initial_deviation": (Real, 0, "left"),
+    "initial_hidden_bias": (Real, -np.inf, "left"),
+}
 
 
 class PixelRangeWarning(UserWarning):
@@ -67,6 +85,18 @@ def key_from(random_state: np.random.RandomState) -> list[int]:
     return random_state.randint(2**31 - 1, size=4).tolist()
 
 
+def _range_advice(values: HostArray) -> str:
+    """What to do about values of which some are outside [0, 1]."""
+    outside = values[(values < 0) | (values > 1)]
+    lowest = outside.min()
+    if lowest < 0 and (outside == lowest).all():  # one and the same: it stands for something
+        return (
+            "X holds %g, which is cut off to 0; if it stands for missing values, fill them in first, as "
+            "sklearn.impute.SimpleImputer(missing_values=%g) does, or leave their rows out" % (lowest, lowest)
+        ) + ("; if pixels are -1 and 1, give (X + 1) / 2" if lowest == -1 else "")
+    return "X holds values outside [0, 1], which are cut off there; scale it first, as MinMaxScaler does"
+
+
 class Estimator(BaseEstimator):
     """What any of the estimators is; a subclass has parameters n_components, learning_rate, batch_size, n_iter, ..."""
 
@@ -79,28 +109,31 @@ class Estimator(BaseEstimator):
         n_features_in_: int
 
     def _check_settings(self) -> None:
-        for name, kind, lowest, included in (
-            ("n_components", Integral, 1, "left"),
-            ("learning_rate", Real, 0, "neither"),
-            ("batch_size", Integral, 1, "left"),
-            ("n_iter", Integral, 0, "left"),
-            ("k", Integral, 1, "left"),
-            ("momentum", Real, 0, "left"),
-            ("weight_decay", Real, 0, "left"),
-        ):
-            check_scalar(getattr(self, name), name, kind, min_val=lowest, include_boundaries=included)
+        for name, value in self.get_params(deep=False).items():
+            if name not in _SETTINGS:
+                continue
+            kind, lowest, included = _SETTINGS[name]
+            check_scalar(value, name, kind, min_val=lowest, include_boundaries=included)
+            if not np.isfinite(value):  # NaN is within any limits
+                raise InputError("%s is %s; it must be a finite number" % (name, value))
 
     def _checked(self, X: Matrix, *y: Any, reset: bool = False) -> Any:
-        """X (and y), as they should be: CSR or C order, float32 or float64, in [0, 1]."""
-        checked = validate_data(self, X, *y, accept_sparse="csr", dtype=_FLOATS, order="C", reset=reset)
+        """X (and y), as they should be: CSR without duplicates or C order, float32 or float64, in [0, 1]."""
+        try:
+            checked = validate_data(self, X, *y, accept_sparse="csr", dtype=_FLOATS, order="C", reset=reset)
+        except ValueError as error:
+            if not str(error).startswith("Input X contains NaN"):
+                raise
+            raise InputError(
+                "X holds NaN: fill in missing values, as sklearn.impute.SimpleImputer does, or leave their rows out"
+            ) from error
         X, rest = (checked[0], checked[1:]) if y else (checked, ())
+        if sparse.issparse(X) and not X.has_canonical_format:
+            X = X.copy()  # what was given stays as it is
+            X.sum_duplicates()
         values = X.data if sparse.issparse(X) else X
         if values.size and (values.min() < 0 or values.max() > 1):
-            warnings.warn(
-                "X holds values outside [0, 1], which are cut off there; scale it first, as MinMaxScaler does",
-                PixelRangeWarning,
-                stacklevel=3,
-            )
+            warnings.warn(_range_advice(values), PixelRangeWarning, stacklevel=3)
             X = X.copy()
             values = X.data if sparse.issparse(X) else X
             np.clip(values, 0, 1, out=values)
@@ -114,7 +147,13 @@ class Estimator(BaseEstimator):
 
     def _in_chunks(self, X: Matrix, function: Callable[[HostArray], HostArray]) -> HostArray:
         """function(rows) of all rows of X, 1,000 at a time: sparse ones are made dense chunk by chunk."""
-        return np.concatenate([function(dense(X[rows])) for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE)])
+        result: Any = None
+        for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE):
+            chunk = function(dense(X[rows]))
+            if result is None:  # filled chunk by chunk: to join chunks at the end would take twice the memory
+                result = np.empty((X.shape[0], *chunk.shape[1:]), chunk.dtype)
+            result[rows] = chunk
+        return result
 
     def _likelihood(self, X: Matrix, scores: HostArray, partition: LogPartition, copies: float = 1) -> LogLikelihood:
         """`LogLikelihood` of scores - log Z; warns. copies : units' values are whole numbers of 1 / copies."""
@@ -155,6 +194,39 @@ class Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     if TYPE_CHECKING:  # what a fitted subclass has
         components_: HostArray
+
+    def transform(self, X: Matrix) -> HostArray:
+        """E[h | v] of each image, as a fraction of its maximum: (n_samples, n_components), in the dtype of X.
+
+        Of binary units p(h = 1 | v); of a classifier's whatever the label, p(h = 1 | x).
+        """
+        check_is_fitted(self)
+        return self._features(self._checked(X))
+
+    def _features(self, X: Matrix) -> HostArray:
+        raise NotImplementedError
+
+    def _warn_if_saturated(self, X: Matrix) -> None:
+        """Warn of hidden units that do not depend on the image, as steps that are too large leave them behind.
+
+        A unit is such a one if it is on in all of (up to 1,000) images, or off in all, with a probability of 99 %. Of
+        an RBM that learns there are next to none; of one that diverges, all.
+        """
+        if not self.n_iter:
+            return
+        rows = np.unique(np.linspace(0, X.shape[0] - 1, _ROWS_AT_ONCE).astype(int))
+        features = self._features(X[rows])
+        num_saturated = int(((features.min(axis=0) > 0.99) | (features.max(axis=0) < 0.01)).sum())
+        if num_saturated <= features.shape[1] / 4:
+            return
+        has_centering = not getattr(self, "centering", 1) and getattr(self, "objective", "") != "discriminative"
+        warnings.warn(
+            "training went astray: %d of %d hidden units are on, or off, for all images, and tell nothing of them; "
+            "lower learning_rate%s"
+            % (num_saturated, features.shape[1], ", or try centering=0.01" if has_centering else ""),
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
     @property
     def _n_features_out(self) -> int:

@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.estimators.binary import PersistentLearning
 from gluon_rbm.estimators.common import (
     Matrix,
@@ -105,10 +105,17 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
 
         classes : what the label units mean, in their order. settings : parameters of the estimator.
         """
+        parameters = Parameters(*map(to_numpy, parameters)).checked()
         estimator = cls(parameters.num_hidden, **settings)
-        estimator.classes_ = np.asarray(classes)
-        estimator.n_features_in_ = parameters.num_visible - len(estimator.classes_)
+        estimator.classes_ = classes = np.asarray(classes)
+        num_different = len(set(classes.ravel().tolist()))
+        if classes.ndim != 1 or num_different != classes.size or not 0 < num_different < parameters.num_visible:
+            raise InputError(
+                "classes are %s; give one for each label unit, all different, and fewer than the %d visible units"
+                % (classes.tolist(), parameters.num_visible)
+            )
         estimator._adopt(parameters)
+        estimator.n_features_in_ = parameters.num_visible - len(classes)
         return estimator
 
     def _rule(self) -> learning.LearningRule:
@@ -123,7 +130,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         generator = self.random_state_ = check_random_state(self.random_state)
-        self._begin_at(X, numbers, generator)
+        self._begin_at(X, numbers, generator, min(self.batch_size, X.shape[0]))
 
         def learn(batches: Iterable[Rows]) -> None:
             self._learn((self._joint(X, numbers, rows) for rows in batches), key_from(generator))
@@ -133,6 +140,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             return "log p(label | pixels) = %.4f" % log_posterior.mean()
 
         self._epochs(X.shape[0], generator, True, learn, score)
+        self._warn_if_saturated(X)
         return self
 
     def partial_fit(self, X: Matrix, y: Any, classes: Any = None) -> LabelRBMClassifier:
@@ -151,13 +159,13 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         numbers = self._numbers(y, known)
         self.classes_, generator = known, self._continued()
         if first:
-            self._begin_at(X, numbers, generator)
+            self._begin_at(X, numbers, generator, self.batch_size)
         self._learn([self._joint(X, numbers, slice(None))], key_from(generator))
         return self
 
-    def _begin_at(self, X: Matrix, numbers: HostArray, generator: np.random.RandomState) -> None:
+    def _begin_at(self, X: Matrix, numbers: HostArray, generator: np.random.RandomState, num_chains: int) -> None:
         mean = np.concatenate([mean_image(X), np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)])
-        self._begin(len(mean), mean, len(numbers), X.dtype, generator)
+        self._begin(mean, len(numbers), X.dtype, generator, num_chains)
 
     def _joint(self, X: Matrix, numbers: HostArray, rows: Rows) -> HostArray:
         label = np.eye(len(self.classes_), dtype=np.float32)[numbers[rows]]
@@ -192,10 +200,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         chosen = self.predict_log_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
-    def transform(self, X: Matrix) -> HostArray:
-        """p(h = 1 | x) of each image, whatever its label: (n_samples, n_components), in the dtype of X."""
-        check_is_fitted(self)
-        X = self._checked(X)
+    def _features(self, X: Matrix) -> HostArray:
         parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
         return self._in_chunks(X, lambda rows: label_rbm.hidden_probability(parameters, rows, num_classes))
 
@@ -207,6 +212,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         energies = self._in_chunks(X, lambda rows: label_rbm.free_energies(parameters, rows, num_classes))
         if y is None:
             return -np.logaddexp.reduce(-energies, axis=1)
+        check_consistent_length(X, y)
         return energies[np.arange(X.shape[0]), self._numbers(column_or_1d(y), self.classes_)]
 
     def score_samples(self, X: Matrix) -> HostArray:
@@ -270,6 +276,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         """
         check_is_fitted(self)
         classes = self._numbers(np.atleast_1d(labels), self.classes_)
+        check_count("the number of labels", len(classes))
         parameters, key = Parameters(*map(from_host, self._parameters())), key_from(self._continued())
         chains = draw_classes(parameters, classes, len(self.classes_), sweeps, key=key, engine=self.engine)
         return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import KeyedOperators, make_generator
-from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.errors import DivergenceError, InputError, check_count
 from gluon_rbm.estimators.common import Matrix, RandomSeed, Rows, Transformer, dense, float32, key_from
 from gluon_rbm.likelihood import ais
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock, binary_parameters
@@ -109,6 +109,7 @@ class MultinaryRBM(Transformer):
             self._take(learner)
 
         self._epochs(X.shape[0], generator, True, learn, lambda: "reconstruction error = %.5f" % self._error(X))
+        self._warn_if_saturated(X)
         return self
 
     def partial_fit(self, X: Matrix, y: Any = None) -> MultinaryRBM:
@@ -125,6 +126,7 @@ class MultinaryRBM(Transformer):
 
     def _check_settings(self) -> None:
         super()._check_settings()
+        Multinary(self.maximum, self.slope)  # checks both
         if self.optimizer not in optimization.OPTIMIZERS:
             raise InputError("optimizer is %r; choose one of %s" % (self.optimizer, ", ".join(optimization.OPTIMIZERS)))
 
@@ -178,10 +180,8 @@ class MultinaryRBM(Transformer):
     def _error(self, X: Matrix) -> float:
         return np.square(self._of(X, lambda block, v: (block.reconstruct(v) - v) / self.maximum)).mean()
 
-    def transform(self, X: Matrix) -> HostArray:
-        """E[h | v] / N of each image: (n_samples, n_components), in the dtype of X."""
-        check_is_fitted(self)
-        return self._of(self._checked(X), lambda block, v: block.mean_hidden(v) / self.maximum)
+    def _features(self, X: Matrix) -> HostArray:
+        return self._of(X, lambda block, v: block.mean_hidden(v) / self.maximum)
 
     def free_energy(self, X: Matrix) -> HostArray:
         """F(v) = -a.v - sum_j A(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""
@@ -207,11 +207,12 @@ class MultinaryRBM(Transformer):
     def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:
         """Draw images from nothing: float32 (n_samples, n_features) in [0, 1], by sweeps from values at random."""
         check_is_fitted(self)
-        key = key_from(self._continued())
+        n_samples, key = check_count("n_samples", n_samples), key_from(self._continued())
         start = make_generator([*key, 1])
         return self._alternate(start.random((n_samples, self.n_features_in_), np.float32), sweeps, [*key, 0])
 
     def _alternate(self, start: HostArray, sweeps: int, key: list[int]) -> HostArray:
+        sweeps = check_count("the number of Gibbs sweeps", sweeps)
         block, visible = self._block(start.dtype), from_host(self.maximum * start)
         values = to_numpy(alternate(block, visible, sweeps, operators=KeyedOperators(key)))
         return values / start.dtype.type(self.maximum)

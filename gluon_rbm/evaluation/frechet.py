@@ -161,12 +161,13 @@ def load_network(path: str, context: Any = None) -> Network:
     """
     symbol, parameters = path + "-symbol.json", path + "-0000.params"
     try:
+        array_files.check_ordinary(symbol, array_files.LARGEST_TEXT)
         with open(symbol, encoding="utf-8") as file:
             json.load(file)
         array_files.load(parameters)  # MXNet trusts what it reads
         return mx.gluon.SymbolBlock.imports(symbol, ["data"], parameters, ctx=context or mx.cpu())
     except Exception as error:  # MXNet raises this and that
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        reason = getattr(error, "strerror", None) or next(iter(str(error).split("\n")), "") or type(error).__name__
         raise InputError(
             "no network can be read from %s and %s (%s); write them by HybridBlock.export"
             % (symbol, parameters, reason)

@@ -35,7 +35,7 @@ from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_pr
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.backend.types import Array, Arrays, Key, NDArray
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES
@@ -110,7 +110,7 @@ class LearningRule(NamedTuple):
         unknown = sorted(set(attributes) - set(cls._fields))
         if unknown:
             raise InputError("a learning rule has no %s; it has %s" % (unknown[0], ", ".join(cls._fields)))
-        rule = cls(**{name: type(cls._field_defaults[name])(value) for name, value in attributes.items()})
+        rule = cls(**{name: _like(cls._field_defaults[name], name, value) for name, value in attributes.items()})
         for name, sound, remedy in (
             ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
             ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
@@ -145,6 +145,16 @@ class LearningRule(NamedTuple):
     def generative_factor(self) -> float:
         """What the generative gradient is multiplied with."""
         return {"generative": 1.0, "discriminative": 0.0, "hybrid": self.generative_weight}[self.objective]
+
+
+def _like(default: Any, name: str, value: Any) -> Any:
+    """The value, or the text of it, in the type of the default; InputError where it is no such number."""
+    if isinstance(default, int):
+        return check_count(name, value, 0)
+    try:
+        return type(default)(value)
+    except (TypeError, ValueError):
+        raise InputError("%s is %s; it must be a number" % (name, value)) from None
 
 
 PLAIN = LearningRule()

@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate, in_dtype_of
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 
@@ -52,6 +52,13 @@ class DeepBeliefNetwork(FeatureBlock):
 
     def __repr__(self) -> str:
         return "DeepBeliefNetwork(from the images up:%s)" % "".join("\n  %r" % rbm for rbm in self.rbms)
+
+    def as_visible(self, visible: Any) -> Any:
+        """Images in the shape and dtype of the lowest RBM; InputError for an array that is not so large."""
+        return in_dtype_of(self, _reshaped(visible, self.rbms[0].visible_shape))
+
+    def forward(self, visible: Any, *args: Any) -> Any:
+        return super().forward(self.as_visible(visible), *args)
 
     def up(self, visible: Any, depth: int | None = None, sampled: bool = False) -> Any:
         """Values of the layer above `depth` RBMs (all), in the shape of the hidden layer of the last of them."""
@@ -131,6 +138,10 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
         self._losses = [ContrastiveFreeEnergy(rbm, sweeps, sampled) for rbm in network.rbms]
         for loss in self._losses:
             self.register_child(loss)
+
+    def forward(self, visible: Any, *model_visible: Any) -> Any:
+        layers = [rbm.as_visible(values) for rbm, values in zip(self.network.rbms, model_visible)]
+        return super().forward(self.network.as_visible(visible), *layers)
 
     def hybrid_forward(self, F: Any, visible: Any, *model_visible: Any) -> Any:
         total = 0

@@ -32,6 +32,7 @@ __all__ = [
     "free_energy_difference",
     "pseudo_log_likelihood",
     "softplus",
+    "visible_operand",
 ]
 
 
@@ -91,13 +92,18 @@ class Parameters(NamedTuple):
         return Parameters(*(array.as_in_context(context) for array in self))
 
     def checked(self) -> Parameters:
-        """These parameters, or InputError if shapes do not belong together, or values are no floats or not finite."""
+        """These parameters, or InputError if shapes do not belong together, or values are no floats or not finite.
+
+        Arrays are NDArrays, or NumPy's.
+        """
         shapes = tuple(array.shape for array in self)
         if len(shapes[2]) != 2 or shapes[0] != (shapes[2][0],) or shapes[1] != (shapes[2][1],):
             raise InputError(
                 "visible_layer_bias, hidden_layer_bias and interaction_weight have shapes %s, %s and %s; they must be "
                 "(num_visible,), (num_hidden,) and (num_visible, num_hidden)" % shapes
             )
+        if 0 in shapes[2]:
+            raise InputError("an RBM of %d visible and %d hidden units is none; give 1 or more of each" % shapes[2])
         for name, array in zip(self._fields, self):
             if not np.issubdtype(array.dtype, np.floating):
                 raise InputError("%s holds %s numbers; save floats" % (name, np.dtype(array.dtype)))
@@ -107,6 +113,8 @@ class Parameters(NamedTuple):
 
 
 def _all_finite(array: Array) -> bool:
+    if isinstance(array, np.ndarray):
+        return bool(np.isfinite(array).all())
     # MXNet's own `isfinite` fails by chance: it calls "inf" out of range where errno is still ERANGE, as NumPy
     # leaves it after an underflow.
     return bool((array * 0 == 0).min().asscalar())
@@ -133,6 +141,19 @@ def check_visible(visible: NDArray, num_visible: int) -> None:
         )
 
 
+def visible_operand(visible: Array, num_visible: int, dtype: Any = np.float32) -> Any:
+    """A visible layer as an `operand` of floats: itself, or in that dtype where it holds integers or booleans.
+
+    Raises InputError unless it is (batch, num_visible).
+    """
+    if visible.ndim != 2 or visible.shape[1] != num_visible:
+        raise InputError(
+            "visible units have shape %s; they must be (batch, %d), a row for each image" % (visible.shape, num_visible)
+        )
+    operand = as_operand(visible)
+    return operand if np.issubdtype(operand.dtype, np.floating) else operand.astype(dtype)
+
+
 def visible_bias_at(parameters: Parameters, beta: float, base_visible_bias: Array | None = None) -> Array:
     """Bias of the visible layer at inverse temperature beta: (1 - beta) a0 + beta a; a0 = 0 if not given."""
     bias = beta * parameters.visible_layer_bias
@@ -142,7 +163,7 @@ def visible_bias_at(parameters: Parameters, beta: float, base_visible_bias: Arra
 def hidden_probability(parameters: Parameters, visible: Array) -> Array:
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
     with _quiet():
-        return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, visible))), visible)
+        return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, _rows(parameters, visible)))), visible)
 
 
 def free_energy(parameters: Parameters, visible: Array) -> Array:
@@ -150,9 +171,10 @@ def free_energy(parameters: Parameters, visible: Array) -> Array:
 
     visible may be grey (values in [0, 1]); then -F is a score, not a log-probability.
     """
+    rows = _rows(parameters, visible)
     with _quiet():
-        hidden_part = softplus(_hidden_input(parameters, visible)).sum(axis=1, dtype="float64")
-        return restore_kind(-(_weighted_sum(visible, parameters.visible_layer_bias) + hidden_part), visible)
+        hidden_part = softplus(_hidden_input(parameters, rows)).sum(axis=1, dtype="float64")
+        return restore_kind(-(_weighted_sum(rows, parameters.visible_layer_bias) + hidden_part), visible)
 
 
 def free_energy_difference(
@@ -166,10 +188,11 @@ def free_energy_difference(
     bias_step = visible_bias_at(parameters, beta_to, base_visible_bias) - visible_bias_at(
         parameters, beta_from, base_visible_bias
     )
+    rows = _rows(parameters, visible)
     with _quiet():
-        x = _hidden_input(parameters, visible)
+        x = _hidden_input(parameters, rows)
         hidden_part = (softplus(beta_to * x) - softplus(beta_from * x)).sum(axis=1, dtype="float64")
-        return restore_kind(_weighted_sum(visible, bias_step) + hidden_part, visible)
+        return restore_kind(_weighted_sum(rows, bias_step) + hidden_part, visible)
 
 
 def pseudo_log_likelihood(parameters: Parameters, visible: Array, units: HostArray | None = None) -> Array:
@@ -179,7 +202,8 @@ def pseudo_log_likelihood(parameters: Parameters, visible: Array, units: HostArr
     units, an int array (batch,), it is num_visible times the term of that one unit in each row: unbiased where the
     units are drawn uniformly. (Besag, The Statistician 24, 1975.)
     """
-    v, x = as_operand(visible), _hidden_input(parameters, visible)
+    v = _rows(parameters, visible)
+    x = _hidden_input(parameters, v)
     weight, bias = (
         as_operand(parameters.interaction_weight),
         as_operand(parameters.visible_layer_bias).astype("float64"),
@@ -210,14 +234,16 @@ def _quiet() -> ContextManager[None]:
     return np.errstate(all="ignore")
 
 
-def _hidden_input(parameters: Parameters, visible: Array) -> Any:
+def _rows(parameters: Parameters, visible: Array) -> Any:
+    return visible_operand(visible, parameters.num_visible, parameters.interaction_weight.dtype)
+
+
+def _hidden_input(parameters: Parameters, rows: Any) -> Any:
     """Total input of the hidden units, b + v W, as an `operand`: (batch, num_hidden)."""
     with _quiet():
-        return as_operand(visible) @ as_operand(parameters.interaction_weight) + as_operand(
-            parameters.hidden_layer_bias
-        )
+        return rows @ as_operand(parameters.interaction_weight) + as_operand(parameters.hidden_layer_bias)
 
 
-def _weighted_sum(x: Array, weight: Array) -> Any:
-    """x.weight of each row, in float64, as an `operand`."""
-    return as_operand(x).astype("float64") @ as_operand(weight).astype("float64")
+def _weighted_sum(rows: Any, weight: Array) -> Any:
+    """v.weight of each row, in float64, as an `operand`."""
+    return rows.astype("float64") @ as_operand(weight).astype("float64")

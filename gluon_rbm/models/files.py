@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host
-from gluon_rbm.backend.types import NDArray
+from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 
@@ -64,15 +66,24 @@ def parameter_file(path: str | os.PathLike[str]) -> str:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
-    """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError."""
+    """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError.
+
+    Floats of another size (float16, float64) become float32, in which all is computed.
+    """
     try:
         arrays = array_files.load(path)
     except (OSError, array_files.BrokenFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            "%s cannot be read (%s); name a run folder or a file %s" % (path, reason, PARAMETERS)
-        ) from error
-    return {name.rpartition(":")[2]: from_host(array) for name, array in arrays.items()}
+        advice = "name a run folder or a file %s" % PARAMETERS
+        if os.path.exists(path) and os.fspath(path).endswith((".npz", ".safetensors")):
+            advice += "; `python -m gluon_rbm convert` makes one of parameters in other formats"
+        raise InputError("%s cannot be read (%s); %s" % (path, reason, advice)) from error
+    return {name.rpartition(":")[2]: from_host(_as_single(array)) for name, array in arrays.items()}
+
+
+def _as_single(array: HostArray) -> HostArray:
+    with np.errstate(over="ignore"):  # what is too large is found where it is used
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None:

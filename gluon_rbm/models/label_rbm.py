@@ -34,7 +34,7 @@ from gluon_rbm.backend.arrays import as_operand, restore_kind, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import Array, Clamp, HostArray, NDArray, SoftmaxGroup
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, softplus
+from gluon_rbm.models.energy import Parameters, softplus, visible_operand
 
 __all__ = [
     "OBJECTIVES",
@@ -102,25 +102,26 @@ def class_log_posterior(parameters: Parameters, images: Array, num_classes: int)
     """
     if not 0 < num_classes < parameters.num_visible:
         raise InputError("the model has no labels; train one with --labels")
-    if images.shape[1] != parameters.num_visible - num_classes:
+    if images.ndim == 2 and images.shape[1] != parameters.num_visible - num_classes:
         raise InputError(
             "images have %d pixels, the model %d and %d classes; use the data set that it was trained on"
             % (images.shape[1], parameters.num_visible - num_classes, num_classes)
         )
-    scores, _ = _class_scores(parameters, as_operand(images), num_classes)
+    scores, _ = _class_scores(parameters, _pixels(parameters, images, num_classes), num_classes)
     return restore_kind(_log_softmax(scores), images)
 
 
 def hidden_probability(parameters: Parameters, images: Array, num_classes: int) -> Array:
     """p(h_j = 1 | x) = sum_y p(y | x) sigmoid(o_yj), where no label is given: (batch, num_hidden)."""
-    scores, hidden = _class_scores(parameters, as_operand(images), num_classes, with_hidden=True)
+    scores, hidden = _class_scores(parameters, _pixels(parameters, images, num_classes), num_classes, with_hidden=True)
     posterior = np.exp(_log_softmax(scores)).astype(hidden[0].dtype)
     return restore_kind(sum(posterior[:, y : y + 1] * hidden[y] for y in range(num_classes)), images)
 
 
 def free_energies(parameters: Parameters, images: Array, num_classes: int) -> Array:
     """F(x, y) of every class: float64 (batch, num_classes), in nats; log p(x, y) = -F(x, y) - log Z."""
-    pixels, bias = as_operand(images), as_operand(parameters.visible_layer_bias)[:-num_classes]
+    pixels = _pixels(parameters, images, num_classes)
+    bias = as_operand(parameters.visible_layer_bias)[:-num_classes]
     scores, _ = _class_scores(parameters, pixels, num_classes)
     return restore_kind(-(scores + (pixels.astype("float64") @ bias.astype("float64"))[:, None]), images)
 
@@ -128,6 +129,10 @@ def free_energies(parameters: Parameters, images: Array, num_classes: int) -> Ar
 def classify(parameters: Parameters, images: Array, num_classes: int) -> Array:
     """The most probable class of each image: int32 (batch,). Raises InputError as `class_log_posterior`."""
     return class_log_posterior(parameters, images, num_classes).argmax(axis=1).astype("int32")
+
+
+def _pixels(parameters: Parameters, images: Array, num_classes: int) -> Any:
+    return visible_operand(images, parameters.num_visible - num_classes, parameters.interaction_weight.dtype)
 
 
 def _class_scores(

@@ -240,7 +240,14 @@ def read(path: str | os.PathLike[str], context: Any = None) -> tuple[DeepBeliefN
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
             raise ValueError("the arrays are not those of the description")
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # InputError is a ValueError
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:  # InputError is a ValueError
         raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
     network.initialize(ctx=context or mx.cpu())
     for name, array in found.items():

@@ -13,17 +13,26 @@ from __future__ import annotations
 import warnings
 from typing import Any, Sequence
 
+import numpy as np
+
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import KeyedOperators
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.units import UnitFamily, times
 
-__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate"]
+__all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate", "in_dtype_of"]
 
 
 def _operators(x: Any) -> Any:
     """F: `mx.sym` beside a symbol, else `mx.nd`."""
     return mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
+
+
+def in_dtype_of(block: Any, x: Any) -> Any:
+    """An array, such as images of 8 bits, in the dtype of a block's parameters; anything else as it is."""
+    if not isinstance(x, mx.nd.NDArray):
+        return x
+    return x.astype(np.dtype(next(iter(block.collect_params().values())).dtype), copy=False)
 
 
 class FeatureBlock(mx.gluon.HybridBlock):
@@ -42,7 +51,8 @@ class RBMBlock(FeatureBlock):
 
     Its forward is E[h | v]. Every method takes arrays or symbols: visible (batch, *visible_shape), hidden
     (batch, *hidden_shape), with values from 0 to the `maximum` of their units. An array of another shape is an
-    InputError. Arrays are computed on their own device.
+    InputError. Arrays may have any dtype, such as images of 8 bits; what is computed is on their own device, in the
+    dtype of the parameters.
 
     A subclass makes the parameters (`_make_parameters`), sets `visible_shape` and `hidden_shape`, and says what the
     products v W, h W^T and a.v are (`_hidden_input`, `_visible_input`, `_weighted`).
@@ -88,15 +98,25 @@ class RBMBlock(FeatureBlock):
             self.hidden_layer_bias = bias("hidden_layer_bias", hidden_bias_shape, self.hidden_units)
             self.interaction_weight = self.params.get("interaction_weight", shape=weight_shape, init=initializer)
 
+    def as_visible(self, x: Any) -> Any:
+        """An array in the dtype of the parameters, or a symbol; InputError unless it is (batch, *visible_shape)."""
+        return self._layer(x, self.visible_shape)
+
+    def _layer(self, x: Any, shape: tuple[int, ...]) -> Any:
+        if isinstance(x, mx.nd.NDArray) and x.shape[1:] != shape:
+            raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
+        return in_dtype_of(self, x)
+
+    def forward(self, x: Any, *args: Any) -> Any:
+        return super().forward(self.as_visible(x), *args)
+
     def _with(self, x: Any, shape: tuple[int, ...], constant: bool = False) -> tuple[Any, ...]:
         """F, x (batch, *shape) and the parameters, `constant` or not: symbols, or arrays on the device of x."""
         F, parameters = _operators(x), (self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight)
         if F is mx.sym:
             values = x, *(parameter.var() for parameter in parameters)
-        elif x.shape[1:] == shape:
-            values = x, *(parameter.data(x.context) for parameter in parameters)
         else:
-            raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
+            values = self._layer(x, shape), *(parameter.data(x.context) for parameter in parameters)
         return (F, *(map(F.BlockGrad, values) if constant else values))
 
     def _hidden_input(self, F: Any, visible: Any, hidden_layer_bias: Any, interaction_weight: Any) -> Any:
@@ -229,6 +249,9 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
     ) -> None:
         super().__init__(weight, batch_axis, **kwargs)
         self.rbm, self._sweeps, self._sampled = rbm, sweeps, sampled
+
+    def forward(self, visible: Any, *model_visible: Any) -> Any:
+        return super().forward(*map(self.rbm.as_visible, (visible, *model_visible)))
 
     def hybrid_forward(self, F: Any, visible: Any, model_visible: Any = None) -> Any:
         return self.of(F, visible, model_visible)[0]

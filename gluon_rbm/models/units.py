@@ -18,6 +18,7 @@ from __future__ import annotations
 import abc
 import copy
 import math
+from numbers import Real
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -27,8 +28,8 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids", "UnitFamily", "times"]
 
-# Up to so many copies are drawn one by one; of more, the sum is as good as normal.
-_MOST_COPIES = 32
+_ONE_BY_ONE = 32  # up to so many copies are drawn one by one; of more, half at a time
+_MOST_COPIES = 4096  # of more than these, the sum is drawn as normal: its mean is off by at most N / 37,000
 
 
 def _sigmoid(F: Any, x: Any) -> Any:
@@ -41,6 +42,28 @@ def _softplus(F: Any, x: Any) -> Any:
 
 def _bernoulli(F: Any, prob_1: Any) -> Any:
     return F.broadcast_lesser(F.random.uniform_like(prob_1), prob_1)
+
+
+def _binomial(F: Any, count: int, prob_1: Any) -> Any:
+    """How many of `count` uniform numbers are below each prob_1, exactly: of a binomial distribution.
+
+    Their median is drawn first, from Beta((count + 1) / 2, (count + 1) / 2). Where it is below prob_1, so are those
+    smaller than it; else those larger are above. The others are uniform, too, on what is left. (Devroye, Non-Uniform
+    Random Variate Generation, 1986, section X.4.3; a symmetric beta from two uniform numbers, section IX.4.3.)
+    """
+    ones = F.zeros_like(prob_1)
+    while count > _ONE_BY_ONE:
+        if count % 2 == 0:
+            ones, count = ones + _bernoulli(F, prob_1), count - 1
+        half = (count + 1) // 2
+        radius = F.sqrt(-F.expm1(F.log1p(-F.random.uniform_like(prob_1)) * (2 / (2 * half - 1))))
+        offset = radius * F.cos(2 * math.pi * F.random.uniform_like(prob_1))
+        median, above = (1 + offset) / 2, (1 - offset) / 2
+        is_below = F.broadcast_lesser(median, prob_1)  # and so are the half - 1 numbers before it
+        ones = ones + half * is_below
+        prob_1 = F.where(is_below, 1 - (1 - prob_1) / above, prob_1 / median)
+        count = half - 1
+    return ones + sum(_bernoulli(F, prob_1) for _ in range(count))
 
 
 def times(factor: float, x: Any) -> Any:
@@ -119,8 +142,8 @@ class Multinary(UnitFamily):
         if not (isinstance(maximum, (int, np.integer)) and maximum >= 1):
             raise InputError("multinary units have whole values from 0 to N with N >= 1; %r is no such N" % (maximum,))
         slope = 1 / maximum if slope is None else slope
-        if not 0 < slope < math.inf:
-            raise InputError("the slope of multinary units is %s; it must be above 0" % slope)
+        if not (isinstance(slope, Real) and 0 < slope < math.inf):
+            raise InputError("the slope of multinary units is %s; it must be a number above 0" % (slope,))
         self.maximum, self.slope = int(maximum), float(slope)
         self.copies = self.maximum / self.slope  # M = N / k
 
@@ -147,11 +170,10 @@ class Multinary(UnitFamily):
         return self.maximum**2 / self.copies * prob_1 * (1 - prob_1)
 
     def sample(self, F: Any, x: Any) -> Any:
-        """Exact where M is whole and at most 32; else normal with this mean and variance, cut off at 0 and N."""
+        """Exact where M is whole and at most 4,096; else normal with this mean and variance, cut off at 0 and N."""
         prob_1 = self._prob_1(F, x)
         if self.copies == round(self.copies) <= _MOST_COPIES:
-            ones = sum(_bernoulli(F, prob_1) for _ in range(round(self.copies)))
-            return times(self.maximum / self.copies, ones)
+            return times(self.maximum / self.copies, _binomial(F, round(self.copies), prob_1))
         deviation = F.sqrt(self.maximum**2 / self.copies * prob_1 * (1 - prob_1))
         return F.clip(self.maximum * prob_1 + deviation * F.random.normal_like(prob_1), 0, self.maximum)
 

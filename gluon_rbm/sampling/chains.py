@@ -81,7 +81,7 @@ def initial_visible(
     """
     if kind not in STARTS:
         raise InputError("chains do not start from %r; choose one of %s" % (kind, ", ".join(STARTS)))
-    check_count("the number of chains", num_chains)
+    num_chains = check_count("the number of chains", num_chains)
     if (kind == "images" and images is None) or (kind == "base" and base_visible_bias is None):
         raise InputError("a start from %r needs %s" % (kind, {"base": "the base rate's bias"}.get(kind, "images")))
     if kind == "images":
@@ -148,8 +148,8 @@ def sample_chains(
 
 def _lengths(sweeps: int, every: int) -> list[int]:
     """Sweeps of each section, as many as that or, in the last, what is left."""
-    check_count("the number of Gibbs sweeps", sweeps)
-    check_count("the number of sweeps of a part", every)
+    sweeps = check_count("the number of Gibbs sweeps", sweeps)
+    every = check_count("the number of sweeps of a part", every)
     return [min(every, sweeps - done) for done in range(0, sweeps, every)]
 
 

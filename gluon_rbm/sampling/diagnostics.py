@@ -1,13 +1,15 @@
 """How much a quantity that was followed along chains says about its mean, and when to warn of it.
 
 A series is an array (chains, steps): the free energy of each chain's state, how many pixels are on, ... after every
-sweep, or after every so many, which then are the unit of time. With s_t the chains' mean autocovariance at lag t, W the
-mean and B / n the variance of their means' estimates (Gelman et al., Bayesian Data Analysis, 3rd ed. 2013, section
-11.4; Vehtari et al., Bayesian Analysis 16, 2021, equations 1-4 and 10):
+sweep, or after every so many, which then are the unit of time. With s_t the chains' mean autocovariance at lag t, a sum
+over n - t steps divided by n (Gelman et al., Bayesian Data Analysis, 3rd ed. 2013, section 11.4; Vehtari, Gelman,
+Simpson, Carpenter & Buerkner, Bayesian Analysis 16, 2021, equations 1-4):
 
     W = mean over chains of the variance along it          B / n = variance over chains of its mean
-    var+ = (n - 1) / n W + B / n                           rho_t = 1 - (W - s_t) / var+
+    var+ = (n - 1) / n W + B / n = s_0 + B / n             rho_t = (s_t + B / n) / var+
     tau = 1 + 2 sum_t rho_t                                R-hat = sqrt(var+ / W)
+
+(rho_t is theirs, equation 10, plus 1 / n: their bias, which counts where tau is far below 1.)
 
 So chains that stay in modes of their own are as good as no samples, however still each is within its mode.
 """
@@ -30,9 +32,8 @@ __all__ = [
     "split_r_hat",
 ]
 
-_WINDOW = 5  # autocorrelation times (Sokal 1996)
 _LONG_ENOUGH = 50  # autocorrelation times (emcee's rule of thumb)
-_SMALL_R_HAT = 1.01  # Vehtari et al., section 5
+_SMALL_R_HAT = 1.01  # Vehtari et al., section 4: of the rank-normalised, folded one
 _LEAST_STEPS = 4
 
 
@@ -55,17 +56,28 @@ def diagnose(series: HostArray) -> Diagnosis:
 def autocorrelation_time(series: HostArray) -> float:
     """tau, the steps between independent samples: float, in steps; infinite where nothing varies.
 
-    The sum ends at the first lag that is five times the tau up to there (Sokal, Monte Carlo Methods in Statistical
-    Mechanics, 1996, section 3; as in emcee), as what follows is noise; but not before lag 5, as chains that alternate
-    have tau < 1. A chain much shorter than 50 tau makes it too small.
+    The sum goes by pairs, P_t = rho_2t + rho_(2t+1), which are positive and fall where a chain is reversible, even one
+    that alternates and so has tau < 1. It ends before the first pair that is not positive, and no pair counts for more
+    than one before it (Geyer's initial monotone sequence, Statistical Science 7, 1992, section 3.3). Where chains
+    alternate, half of the next even lag is the rest of the sum, and the pairs, small differences of large numbers,
+    count as they are. tau is at least 1 / n, as the mean of n steps that alternate for ever is unsure by about 1 / n of
+    a deviation.
+
+    A chain much shorter than 50 tau makes it too small.
     """
     values = _checked(series)
-    within, total = _variances(values)
+    _, total = _variances(values)
     if not total > 0:
         return np.inf
-    tau = 2 * np.cumsum(1 - (within - _autocovariance(values)) / total) - 1  # lag 0 counts once
-    long_enough = np.flatnonzero(np.arange(len(tau)) >= _WINDOW * np.maximum(tau, 1))
-    return float(tau[long_enough[0] if len(long_enough) else -1])
+    covariance = _autocovariance(values)
+    correlation = 1 - (covariance[0] - covariance) / total
+    pairs = correlation[: len(correlation) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    count = int(np.argmin(np.append(pairs > 0, False)))
+    if correlation[1] < 0:
+        tau = 2 * pairs[:count].sum() - 1 + correlation[2 * count : 2 * count + 1].sum()
+    else:
+        tau = 2 * np.minimum.accumulate(pairs[:count]).sum() - 1
+    return max(float(tau), 1 / values.shape[1])
 
 
 def effective_sample_size(series: HostArray) -> float:
@@ -74,13 +86,26 @@ def effective_sample_size(series: HostArray) -> float:
 
 
 def split_r_hat(series: HostArray) -> float:
-    """R-hat of the halves of the chains: float, 1 where they agree; infinite where they only differ from each other.
+    """The rank-normalised, folded split-R-hat: float, 1 where chains agree; infinite where each stands still apart.
 
-    Halves, so that a chain that drifts disagrees with itself. (Gelman et al. 2013, section 11.4.)
+    The larger of two values of R-hat, of the halves of the chains: of the normal scores of all values' ranks, which
+    shows chains that differ in place, and of those of their distances from the median, which shows chains that differ
+    in spread. Ranks make both meaningful where a variance is not finite; halves make a chain that drifts disagree with
+    itself. (Vehtari et al. 2021, section 4. Where all distances are equal the second one says nothing.)
     """
     values = _checked(series)
     half = values.shape[1] // 2
-    within, total = _variances(np.concatenate([values[:, :half], values[:, -half:]]))
+    halves = np.concatenate([values[:, :half], values[:, -half:]])
+    return float(np.fmax(_r_hat_of_ranks(halves), _r_hat_of_ranks(np.abs(halves - np.median(halves)))))
+
+
+def _r_hat_of_ranks(values: HostArray) -> float:
+    """R-hat of z = Phi^-1((r - 3/8) / (S + 1/4)), r the ranks among all S values; NaN where all values are equal."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values).reshape(values.shape)  # ties share their mean rank
+    within, total = _variances(ndtri((ranks - 3 / 8) / (values.size + 1 / 4)))
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.sqrt(np.divide(total, within)))
 
@@ -123,7 +148,7 @@ def _variances(values: HostArray) -> tuple[float, float]:
 
 
 def _autocovariance(values: HostArray) -> HostArray:
-    """s_t, the chains' mean, for all lags t: (steps,); with n / (n - 1), so that s_0 = W."""
+    """s_t, the chains' mean, for all lags t: (steps,)."""
     steps = values.shape[1]
     spectrum = np.fft.rfft(values - values.mean(axis=1, keepdims=True), 2 * steps)  # padded: no lag wraps around
-    return np.fft.irfft((np.abs(spectrum) ** 2).mean(axis=0), 2 * steps)[:steps] / (steps - 1)
+    return np.fft.irfft((np.abs(spectrum) ** 2).mean(axis=0), 2 * steps)[:steps] / steps

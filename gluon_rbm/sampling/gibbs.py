@@ -153,9 +153,15 @@ def run_chains(
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
-    check_count("the number of Gibbs sweeps", sweeps)
+    sweeps = check_count("the number of Gibbs sweeps", sweeps)
+    visible, hidden = (_as_start(*layer) for layer in ((visible, parameters, 0), (hidden, parameters, 1)))
     start: Array = hidden if visible is None else visible
     _check_beta(beta, len(start))
+    shapes = (parameters.num_visible,), (len(start), parameters.num_visible)
+    for name, array in zip(("mask", "values"), clamp or ()):
+        _check_shape("the clamp's " + name, array, shapes)
+    if base_visible_bias is not None:
+        _check_shape("base_visible_bias", base_visible_bias, shapes[:1])
     if softmax_group is not None:
         _check_group(softmax_group, parameters.num_visible, clamp)
     run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
@@ -163,6 +169,24 @@ def run_chains(
         run = _run_native
     conditions = _Conditions(beta, base_visible_bias, clamp, softmax_group)
     return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
+
+
+def _check_shape(name: str, array: Array, shapes: tuple[tuple[int, ...], ...]) -> None:
+    if array.shape not in shapes:
+        raise InputError("%s must have shape %s, not %s" % (name, " or ".join(map(str, shapes)), array.shape))
+
+
+def _as_start(layer: Array | None, parameters: Parameters, number: int) -> Array | None:
+    """Layer 0 (visible) or 1 (hidden) in the dtype of the weights; InputError unless it is (chains, units)."""
+    if layer is None:
+        return None
+    weight = parameters.interaction_weight
+    if layer.ndim != 2 or layer.shape[1] != weight.shape[number]:
+        raise InputError(
+            "the start of the %s layer has shape %s; it must be (chains, %d)"
+            % (("visible", "hidden")[number], layer.shape, weight.shape[number])
+        )
+    return layer.astype(weight.dtype, copy=False)
 
 
 def _is_grey(clamp: Clamp | None) -> bool:

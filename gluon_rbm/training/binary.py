@@ -15,6 +15,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend import logs
 from gluon_rbm.backend.random import draw_key, seed_mxnet
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.data.batches import iterate_batches
@@ -38,6 +39,7 @@ __all__ = ["train"]
 logger = logging.getLogger(__name__)
 
 
+@logs.unheard_lines_allowed()
 def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> None:
     """Train a binary RBM, and leave its run folder.
 
@@ -75,6 +77,8 @@ def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
     logger.info("%s", given.added())
     if group.note:
         logger.info("%s", group.note)
+    if given.num_devices > 1 and group.contexts[0].device_type == "cpu":
+        logger.info("--num-devices %d on a CPU: it computes that many parts of each batch", given.num_devices)
 
 
 def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> dict[str, Any]:

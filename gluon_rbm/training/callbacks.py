@@ -30,13 +30,13 @@ Pictures = Callable[[TrainState, Checkpoint], Dict[str, Tuple[np.ndarray, Tuple[
 class Progress:
     """A progress bar on a terminal: an `OnStep` callback, and a context."""
 
-    def __init__(self, state: TrainState, is_shown: bool) -> None:
+    def __init__(self, state: TrainState) -> None:
         lengths = state.lengths
         self._bar = tqdm(
             total=lengths.epochs * lengths.steps,
             initial=state.epoch * lengths.steps + state.step,
             unit="batch",
-            disable=None if is_shown else True,
+            disable=None,  # where there is no terminal
             dynamic_ncols=True,
         )
 
@@ -165,8 +165,9 @@ def _described(checkpoint: Checkpoint, lengths: Lengths) -> str:
 
 
 def report(state: TrainState, end: EpochEnd) -> None:
-    """Say the line of an epoch: an `OnEpoch` callback."""
-    logger.info("%s (%.1f s)", end.message, end.row["seconds"])
+    """Say the line of an epoch that was monitored; of another there is no news. An `OnEpoch` callback."""
+    if end.monitored:
+        logger.info("%s (%.1f s)", end.message, end.row["seconds"])
 
 
 def save_picture(folder: RunFolder, name: str, figure: Any) -> None:

@@ -79,10 +79,12 @@ class Checkpoint:
             values = [value for row in checkpoint.metrics for value in row.values() if value is not None]
             if min(checkpoint.epoch, checkpoint.steps) < 0 or not all(map(math.isfinite, values)):
                 raise ValueError("its numbers make no sense")
+            if not all("epoch" in row for row in checkpoint.metrics):
+                raise ValueError("its metrics lack an epoch")
             return checkpoint
         except Exception as error:  # a torn archive can raise nearly anything
             raise InputError(
-                "%s is not a whole checkpoint (%s: %s); delete it to train from the beginning"
+                "%s is not a whole checkpoint (%s: %s), and the run cannot go on: train anew with another --output-dir"
                 % (path, type(error).__name__, str(error).replace("\n", " "))
             ) from error
 

@@ -10,6 +10,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend import logs
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.random import seed_mxnet
@@ -43,6 +44,7 @@ _WEIGHTS, _SHUFFLE, _SWEEPS = 0, 2, 3
 logger = logging.getLogger(__name__)
 
 
+@logs.unheard_lines_allowed()
 def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
     """Train a network, and leave its run folder.
 

@@ -150,6 +150,8 @@ class ProcessGroup:
         if self.num_workers == 1:
             return content
         size = self.all_gather("size", np.array(divmod(len(content), 2**16)))[self.chief]  # float32: exact up to 2^24
+        if not (0 <= size).all() or not (size <= 2**16).all():  # NaN is to fail, too
+            raise InputError("what worker %d says is garbled; start all anew" % self.chief)
         length = int(size[0]) * 2**16 + int(size[1])
         if not length:
             return b""

@@ -82,12 +82,15 @@ def open_folder(
         folder = RunFolder(settings.output_dir, default_name, settings.resume)
         stack.enter_context(contextlib.closing(folder))
         folder.write_arguments(arguments, versions(), resumable)
-    theirs = json.loads(group.broadcast(json.dumps(arguments).encode()).decode())
+    try:  # what comes over the network may be a stranger's
+        theirs = dict(json.loads(group.broadcast(json.dumps(arguments).encode()).decode()))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise InputError("what worker %d says of its arguments is garbled; start all anew" % group.chief) from error
     for name, value in json.loads(json.dumps(arguments)).items():
-        if name not in _WORKERS_OWN and value != theirs[name]:
+        if name not in _WORKERS_OWN and value != theirs.get(name):
             raise InputError(
                 "worker %d has --%s %s, worker %d has %s; start all with the same arguments and data"
-                % (group.rank, name.replace("_", "-"), value, group.chief, theirs[name])
+                % (group.rank, name.replace("_", "-"), value, group.chief, theirs.get(name))
             )
     return folder
 
@@ -148,7 +151,7 @@ def _fit_as_chief(
     with contextlib.ExitStack() as stack:
         if settings.tensorboard:
             on_epoch.append(stack.enter_context(contextlib.closing(TensorBoard(folder, state, plan.watched))))
-        progress = stack.enter_context(Progress(state, group.is_chief))
+        progress = stack.enter_context(Progress(state))
         return fit(
             state,
             plan.step,

@@ -23,6 +23,7 @@ from gluon_rbm.training.checkpoint import Checkpoint
 
 __all__ = [
     "ARGUMENTS",
+    "METRICS",
     "RunFolder",
     "check_same",
     "class_names_of",
@@ -36,26 +37,28 @@ __all__ = [
 
 _CHECKPOINT = "checkpoint.npz"
 ARGUMENTS = "arguments.json"
-_METRICS = "metrics.csv"
+METRICS = "metrics.csv"
 _LOCK = ".lock"
-_RESULTS = (_CHECKPOINT, _METRICS, PARAMETERS)
+_RESULTS = (_CHECKPOINT, METRICS, PARAMETERS)
 _FILES = (*_RESULTS, ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
 
 
 def read_metrics(path: str) -> list[dict[str, float]]:
     """The rows of metrics.csv of a run folder, as dicts of float (what is empty is left out); [] if there is none."""
     try:
-        array_files.check_ordinary(os.path.join(path, _METRICS))
-        with open(os.path.join(path, _METRICS), encoding="utf-8", newline="") as file:
+        array_files.check_ordinary(os.path.join(path, METRICS), array_files.LARGEST_TEXT)
+        with open(os.path.join(path, METRICS), encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         rows = [{name: float(value) for name, value in row.items() if value} for row in rows]
         if not all(math.isfinite(value) for row in rows for value in row.values()):
             raise ValueError("not finite")
+        if not all("epoch" in row for row in rows):
+            raise ValueError("rows without an epoch")
         return rows
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise InputError("%s in %s cannot be read; move it away" % (_METRICS, path)) from error
+        raise InputError("%s in %s cannot be read; move it away" % (METRICS, path)) from error
 
 
 def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
     """
     file_path = os.path.join(path, name)
     try:
-        array_files.check_ordinary(file_path)
+        array_files.check_ordinary(file_path, array_files.LARGEST_TEXT)
         with open(file_path, encoding="utf-8") as file:
             return dict(json.load(file)["arguments"])
     except (FileNotFoundError, NotADirectoryError):
@@ -162,7 +165,8 @@ class RunFolder:
         """What a killed run was writing."""
         for name in os.listdir(self.path):
             if re.fullmatch(r"\.(%s)\..*\.part" % "|".join(map(re.escape, _FILES)), name):
-                os.remove(self.file(name))
+                with contextlib.suppress(OSError):  # a folder of that name is somebody else's
+                    os.remove(self.file(name))
 
     def write_arguments(
         self, arguments: Mapping[str, Any], versions: Mapping[str, str], resumable: Sequence[str] = ()
@@ -178,8 +182,17 @@ class RunFolder:
         checkpoint.save(self.file(_CHECKPOINT))
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The `Checkpoint` to resume from, or None."""
-        return Checkpoint.load(self.file(_CHECKPOINT)) if self.resuming else None
+        """The `Checkpoint` to resume from, or None. InputError for a damaged one says what is still good."""
+        if not self.resuming:
+            return None
+        try:
+            return Checkpoint.load(self.file(_CHECKPOINT))
+        except InputError as error:
+            path, kept = self.file(PARAMETERS), ""
+            with contextlib.suppress(OSError, array_files.BrokenFile):
+                array_files.load(path)
+                kept = "; %s is whole: keep it, the commands read it" % path
+            raise InputError(str(error) + kept) from error
 
     def write_parameters(self, arrays: Mapping[str, np.ndarray]) -> None:
         """rbm.params, as `BinaryRBMBlock.load_parameters` reads it; arrays : name -> NumPy array."""
@@ -193,7 +206,7 @@ class RunFolder:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        with write_whole(self.file(_METRICS)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        with write_whole(self.file(METRICS)) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.write(text.getvalue())
 
 

@@ -20,7 +20,8 @@ def mirrors(times, generator):
     contents = {name: idx_bytes(array) for name, array in zip(IDX_NAMES, arrays)}
     archives = {name: gzip.compress(content) for name, content in contents.items()}
     server = Server()
-    kinds = ("absent", "cut", "wrong", "bomb", "redirected", "endless", "slow")
+    kinds = ("absent", "cut", "wrong", "bomb", "redirected", "astray", "endless", "slow")
+    server.locations = {"astray": "http://[::1"}
     server.folders = {"good": archives, "cut": archives}
     server.folders["wrong"] = dict.fromkeys(archives, gzip.compress(b"something else"))
     server.folders["bomb"] = dict.fromkeys(archives, gzip.compress(bytes(1 << 29)))

@@ -50,7 +50,7 @@ ROWS = {
     "no-code": ("code in files", "pickles that would leave a trace, alone, in `.npy` and in `.npz`, in the place of "
                 "each kind of file", "one clear line; nothing runs", files.no_code, 1),
     "mirrors": ("downloads that fail", "a server on this machine that has no file, cuts it off, sends another or a "
-                "bomb, redirects for ever, sends without end, or slowly",
+                "bomb, redirects for ever or to what is no address, sends without end, or slowly",
                 "the next mirror is tried; without one, " + ONE_LINE + "; nothing half is left", outside.mirrors, 1),
     "images": ("hostile folders of images", "bombs, links out of the folder, pipes, devices, circles, line breaks and "
                "undecodable bytes in names, empty files, PostScript, a folder that may not be read",

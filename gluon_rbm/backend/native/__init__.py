@@ -27,6 +27,8 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
 
+_LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
+
 
 def run(
     weight: HostArray,
@@ -268,21 +270,21 @@ def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
         raise InputError("clamped visible units must be held at 0 or 1")
     call.clamp_per_chain = mask.ndim == 2
     mask = np.ascontiguousarray(mask, np.uint8)
-    _point(call, clamp=mask, clamp_value=np.ascontiguousarray(value, np.float32))
+    _point(call, clamp=mask, clamp_value=np.require(value, np.float32, _LAYOUT))
     return np.where(mask, value, start).astype(np.float32) if call.start_visible else start
 
 
 def _array(
     name: str, values: Any, dtype: type[np.generic], shape: tuple[int | None, ...], copy: bool = False
 ) -> HostArray:
-    """The array in C order with that dtype; InputError unless it has the shape, where None stands for any size."""
+    """The array with that dtype, aligned and in C order; InputError unless it has the shape (None: any size)."""
     array = np.asarray(values)
     if array.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, array.shape)):
         raise InputError(
             "%s has shape %s; it must be (%s)"
             % (name, array.shape, ", ".join("any" if size is None else str(size) for size in shape))
         )
-    return np.array(array, dtype, order="C") if copy else np.asarray(array, dtype, order="C")
+    return np.array(array, dtype, order="C") if copy else np.require(array, dtype, _LAYOUT)
 
 
 def _point(call: Gibbs, **arrays: HostArray | None) -> None:
