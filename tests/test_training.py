@@ -548,7 +548,7 @@ def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
 
 
 def test_divergence_from_a_setting(script, tmp_path, capsys):
-    assert run(script, tmp_path / "run", "--num-epoch", "20", "--momentum", "20") == 3
+    assert run(script, tmp_path / "run", "--num-epoch", "20", "--weight-decay", "1e3") == 3
     assert "diverged in epoch" in one_line(capsys)
 
 
