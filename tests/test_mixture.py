@@ -82,6 +82,14 @@ def test_the_largest_estimate_counts():
     )
 
 
+def test_what_nothing_confirms_has_all_intervals():
+    found = estimates.Bracket(estimate(4), estimate(9), "chains", "here", [], estimate(6))
+    assert found.estimate is found.mixture and not found.confirmations
+    assert (found.low, found.high) == (found.forward.low, found.reverse.high)
+    confirmed = estimates.Bracket(estimate(5.9), estimate(9), "chains", "here", [], estimate(6))
+    assert (confirmed.low, confirmed.high) == (confirmed.mixture.low, confirmed.mixture.high)
+
+
 def test_an_exact_run_is_not_upside_down():
     """Both sides to 1e-7, with hardly any spread: what separates them is rounding."""
     sides = estimate(5 + 1e-7, spread=2e-6), estimate(5 - 1e-7, spread=2e-6)

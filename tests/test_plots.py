@@ -177,11 +177,12 @@ def test_letters_are_centered_as_digits_are(shape):
 
 
 def test_confusion_counts_every_pair():
-    figure = plots.confusion(np.array([[5, 0], [1, 4]]), "title")
+    figure = plots.confusion(np.array([[5, 0], [1, 4]]), "title", ["cat", "dog"])
     (axes,) = figure.axes
     assert axes.images[0].get_array().shape == (2, 2)
     assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]  # nothing where nothing is
     assert axes.get_title() == "title" and axes.get_xlabel() == "class by the model"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
 
 
 def test_a_learning_curve_has_the_interval_of_log_z_and_hollow_points_that_are_not_usable():

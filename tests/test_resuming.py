@@ -88,6 +88,19 @@ def test_given_flags_agree_or_are_refused(tmp_path, capsys):
     assert "has --preset None, not best" in one_line(capsys)
 
 
+def test_a_folder_that_holds_no_run(tmp_path, capsys):
+    main = SCRIPTS["gluon"].main
+    assert main(["--output-dir", "nope", "--resume"]) == 2
+    assert "nope holds no run to resume; name another --output-dir" in one_line(capsys)
+    assert not (tmp_path / "nope").exists()
+    assert main([*SMALL, "--num-epoch", "1", "--output-dir", "new", "--resume"]) == 0  # as a queue may start it
+
+    (tmp_path / "new" / "checkpoint.npz").unlink()  # as a run that was killed in its first epoch left it
+    capsys.readouterr()
+    assert main(["--output-dir", "new", "--resume"]) == 0
+    assert "nothing to resume in new: training from the beginning" in capsys.readouterr().out
+
+
 def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
     main, own = SCRIPTS["gluon"].main, ["--batch-size", "2", "--num-hidden", "3", "--k", "1", "--no-cuda"]
     own += ["--ais-batch-size", "5", "--ais-num-batch", "1", "--num-epoch", "1"]

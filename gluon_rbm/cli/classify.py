@@ -9,12 +9,14 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.cli import inputs
+from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models import label_rbm
+from gluon_rbm.training.run_folder import class_names_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -60,5 +62,6 @@ def run(args: Namespace) -> None:
         figures,
     )
     title = "%s, %s: %.2f %% classified wrongly" % (args.dataset, args.part, 100 * figures["error"])
-    pictures = {"png": plots.confusion(counts, title)}
+    names = class_names_of(Learned.of(args.model).arguments, num_classes)
+    pictures = {"png": plots.confusion(counts, title, names)}
     results.write(parameters, figures, pictures, {"log_posterior": log_posterior, "labels": labels})

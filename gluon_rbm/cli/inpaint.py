@@ -54,7 +54,7 @@ def add_arguments(add: AddArgument) -> None:
     add("--resize", action="store_true", help="bring images of one's own that have another size to the model's")
     add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps")
     add("--annealed", action="store_true", help="start hot, and cool down on the way")
-    add("--count", type=at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
+    add("--count", type=at_least(1, int), help="number of images, at most 64 of them shown (default: 64, or all)")
 
 
 def run(args: Namespace) -> None:
@@ -101,11 +101,13 @@ def run(args: Namespace) -> None:
 def _given(args: Namespace, data: DataSet) -> tuple[HostArray, HostArray]:
     """Images, and the same with NaN where pixels are missing: float32 (n, num_visible)."""
     if args.images:
-        images = image_files.read_images(args.images, data.image_shape, args.resize, missing=True)[: args.count]
+        images = image_files.read_images(args.images, data.image_shape, args.resize, missing=True)[
+            : args.count or _SHOWN
+        ]
         if np.isnan(images).any() and not args.mask:
             return images, images
     else:
-        images = inputs.images_from(args, data, args.count)
+        images = inputs.images_from(args, data, inputs.count_from(args, data, _SHOWN))
     known = _mask(args, data.image_shape, len(images))
     return images, np.where(known, images, np.float32(np.nan))
 

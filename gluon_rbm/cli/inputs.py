@@ -32,6 +32,7 @@ __all__ = [
     "add_model",
     "add_noise",
     "data_from",
+    "count_from",
     "images_from",
     "joint_model_from",
     "model_from",
@@ -137,12 +138,18 @@ def _check_pixels(args: Namespace, found: int, num_pixels: int, is_known: bool) 
     )
 
 
+def count_from(args: Namespace, data: datasets.DataSet, default: int) -> int:
+    """What --count says; without it the default, or all images of --part where these are fewer."""
+    return args.count or min(default, len(datasets.split_of(data, args.part)[0]))
+
+
 def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArray:
     """`count` images of --part, chosen by --seed: float32 (count, num_visible). Raises InputError for too many."""
     images, _ = datasets.split_of(data, args.part)
     if count > len(images):
         raise InputError(
-            "%s has %d images in part %s; ask for at most so many" % (args.dataset, len(images), args.part)
+            "%s has %d images in part %s, not %d; ask for fewer with --count"
+            % (args.dataset, len(images), args.part, count)
         )
     rows = np.sort(make_generator([args.seed, 0]).choice(len(images), count, replace=False))
     return to_visible(images[rows], data.maximum)

@@ -31,7 +31,7 @@ _SHOWN = 64
 
 def add_arguments(add: AddArgument) -> None:
     inputs.add_common(add, "reconstruct")
-    add("--count", type=at_least(1, int), default=_SHOWN, help="number of images; at most 64 are shown")
+    add("--count", type=at_least(1, int), help="number of images, at most 64 of them shown (default: 64, or all)")
 
 
 def run(args: Namespace) -> None:
@@ -39,7 +39,7 @@ def run(args: Namespace) -> None:
     results = Results(args, "png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
-    images = inputs.images_from(args, data, args.count)
+    images = inputs.images_from(args, data, inputs.count_from(args, data, _SHOWN))
     visible = from_host(images, parameters.interaction_weight.context)
     chains = gibbs.run_chains(parameters, visible=visible, key=[args.seed], engine=args.engine)
     samples, probabilities = to_numpy(chains.visible_sample), to_numpy(chains.visible_prob_1)

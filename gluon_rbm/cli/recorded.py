@@ -152,10 +152,12 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
     args, _ = parser.parse_known_args(argv)
     given = _given(parser, args, argv)
     folder = args.output_dir or newest_run(kind, given.get("dataset"))
-    if not args.resume or folder is None or not has_checkpoint(folder):
+    if not args.resume or folder is None:
         return list(argv)
     recorded = read_arguments(folder)
     if not recorded:
+        if given.keys() == {"resume", "output_dir"} and not has_checkpoint(folder):  # a slip of the pen, most likely
+            raise InputError("%s holds no run to resume; name another --output-dir" % folder)
         return [*argv, "--output-dir", folder]
     check_flags(os.path.join(folder, ARGUMENTS), flags_of(settings, recorded), settings)
     if "data_dir" in given or given.get("dataset", recorded.get("dataset")) != recorded.get("dataset"):

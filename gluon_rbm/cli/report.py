@@ -298,7 +298,7 @@ def _verdict(log_z: Mapping[str, Any]) -> str:
     basis = "forward and reverse AIS agree within %.2f nats" % (log_z["high"] - log_z["low"])
     if log_z.get("mixture_counts"):
         basis = "importance sampling gives log Z within %.2f nats" % (log_z["high"] - log_z["low"])
-    confirmed = ["%s (%+.2f)" % item for item in log_z.get("confirmed_by", {}).items()]
+    confirmed = ["%s (%+.2f nats)" % item for item in log_z.get("confirmed_by", {}).items()]
     return "converged: " + basis + ("; confirmed by " + ", ".join(confirmed) if confirmed else "")
 
 

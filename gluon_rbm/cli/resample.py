@@ -48,7 +48,11 @@ def add_arguments(add: AddArgument) -> None:
         default=[100, 1000, 10000],
         help="after how many Gibbs sweeps the classes are counted; the last one is the end",
     )
-    add("--count", type=at_least(2, int), default=200, help="number of chains; at most 64 are shown")
+    add(
+        "--count",
+        type=at_least(2, int),
+        help="number of chains, at most 64 of them shown (default: 200, or all images)",
+    )
 
 
 def run(args: Namespace) -> None:
@@ -60,7 +64,7 @@ def run(args: Namespace) -> None:
     results = Results(args, "png", "chains.png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
-    images = inputs.images_from(args, data, args.count)
+    images = inputs.images_from(args, data, inputs.count_from(args, data, 200))
     trained = classifier.train_independent_classifier(data)
     states, recorded, every = _run(args, parameters, images)
     rows = {"images": images, **{"after %d sweeps" % sweep: state[1] for sweep, state in states.items()}}

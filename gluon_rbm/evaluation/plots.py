@@ -282,16 +282,22 @@ def class_fractions(distributions: Mapping[str, Any], title: str, axes: Axes | N
     return _finish(axes, title, "class", "fraction of images", legend="best")
 
 
-def confusion(counts: HostArray, title: str, axes: Axes | None = None) -> Figure:
-    """How often images of each class (rows) are taken for each class (columns); counts : int (classes, classes)."""
+def confusion(counts: HostArray, title: str, names: Sequence[str], axes: Axes | None = None) -> Figure:
+    """How often images of each class (rows) are taken for each class (columns).
+
+    counts : int (classes, classes). names : what the classes are called.
+    """
     axes = _axes(axes, 6.4, 6.0)
     axes.imshow(np.sqrt(counts), cmap="Blues")  # the root lets the few mistakes be seen
     for (row, column), count in np.ndenumerate(counts):
         if count:
             color = "white" if 2 * np.sqrt(count) > np.sqrt(counts.max()) else "black"
             axes.text(column, row, "%d" % count, ha="center", va="center", color=color, fontsize="small")
+    long = max(map(len, names)) > 2
     axes.set_xticks(np.arange(len(counts)))
+    axes.set_xticklabels(names, rotation=45 if long else 0, ha="right" if long else "center")
     axes.set_yticks(np.arange(len(counts)))
+    axes.set_yticklabels(names)
     figure = _finish(axes, title, "class by the model", "class")
     axes.grid(False)
     return figure

@@ -126,12 +126,17 @@ class Bracket(NamedTuple):
     @property
     def low(self) -> float:
         """The lower end: of all intervals of what counts."""
-        return min(estimate.low for estimate in self.counts)
+        return min(estimate.low for estimate in self._bounds)
 
     @property
     def high(self) -> float:
         """The upper end: of all intervals of what counts. The pessimistic side, for a likelihood."""
-        return max(estimate.high for estimate in self.counts)
+        return max(estimate.high for estimate in self._bounds)
+
+    @property
+    def _bounds(self) -> tuple[LogPartition, ...]:
+        """What counts; and forward and reverse AIS in any case where nothing confirms it."""
+        return self.counts if self.confirmations else (*self.counts, self.forward, self.reverse)
 
     @property
     def confirmations(self) -> dict[str, float]:
