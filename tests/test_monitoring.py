@@ -53,3 +53,11 @@ def test_a_positive_value_is_called_impossible_where_it_is(generator, seed, bina
     monitor, _ = monitored(0.1, generator, seed)
     message = monitor.message({"test": LogLikelihood(2.09, 0.1, 50, binary)})
     assert ("above zero is impossible: log Z is too low by 2.09 nats at least" in message) == binary
+
+
+def test_a_model_worse_than_coins_is_told_so(generator, seed):
+    monitor, _ = monitored(0.1, generator, seed)
+    bad, good = LogLikelihood(-3152.0, 5.0, 50, True), LogLikelihood(-8.0, 0.1, 50, True)  # coins: -12 log 2 = -8.32
+    assert "worse than fair coins (-8.32): try a lower learning rate" in monitor.message({"test": bad, "train": good})
+    assert "coins" not in monitor.message({"test": good})
+    assert "coins" not in monitor.message({"test": bad._replace(binary=False)})

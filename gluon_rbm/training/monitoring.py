@@ -89,9 +89,11 @@ class LikelihoodMonitor:
         self._settings, self._maximum, self._base_visible_bias = settings, maximum, base_visible_bias
         self._ais_key, self._pixels_key = ais_key, pixels_key
         self._partition: Any = None
+        self._fair_coins = -math.inf  # log-likelihood of an image under fair coins
 
     def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
         settings = self._settings
+        self._fair_coins = -len(parameters["visible_layer_bias"]) * math.log(2)
         self._partition = ais.log_partition(
             **parameters,
             num_chains=settings.ais_batch_size * settings.ais_num_batch,
@@ -132,6 +134,9 @@ class LikelihoodMonitor:
         if self._partition.warning:
             remarks.append("%s: %s" % ("optimistic" if self._usable else "not usable", self._partition.warning))
         remarks += _impossible(scores)
+        worst = min(score.mean + 3 * score.standard_error for score in scores.values())
+        if worst < self._fair_coins and all(score.binary for score in scores.values()):
+            remarks.append("worse than fair coins (%.2f): try a lower learning rate" % self._fair_coins)
         return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
     @property
