@@ -48,8 +48,8 @@ class Parameters(NamedTuple):
     interaction_weight : array (num_visible, num_hidden)
         W. A column is the filter of a hidden unit.
 
-    All are NDArrays on one device, or all are NumPy arrays. `gluon_rbm.load_model` reads them from a run folder, and
-    `BinaryRBMBlock.rbm_parameters` has those of a block.
+    All are NDArrays on one device, or all are NumPy arrays. `gluon_rbm.models.files.read_model` reads them from a run
+    folder, and `BinaryRBMBlock.rbm_parameters` has those of a block.
 
     Examples
     --------
