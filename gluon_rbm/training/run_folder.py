@@ -74,7 +74,8 @@ def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError("%s cannot be read; delete it, or choose another folder" % file_path) from error
+        reason = getattr(error, "strerror", None) or "it is not what a run writes"
+        raise InputError("%s cannot be read (%s); mend it, or choose another folder" % (file_path, reason)) from error
 
 
 def image_shape_of(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, ...]:
