@@ -247,3 +247,23 @@ def test_sampled_features_are_values_of_units(seed, generator):
     assert set(np.unique(drawn)) == {0, 1}
     error = np.sqrt((means * (1 - means)).sum()) / means.size
     assert abs(drawn.mean(dtype="float64") - means.mean(dtype="float64")) < 5 * error
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "[" * 100000 + "]" * 100000,
+        '{"dense": [%s]}' % ("9" * 5000),
+        "[1e999]",
+        "NaN",
+        "\ud800".encode("utf-8", "replace").decode(),
+    ],
+    ids=["deep", "huge", "infinite", "nan", "text"],
+)
+def test_hostile_descriptions_end_with_one_line(description, tmp_path):
+    file = str(tmp_path / "rbm.params")
+    text = np.frombuffer(description.encode(), np.uint8)
+    mx.nd.save(file, {"description": mx.nd.array(text, dtype="uint8")})
+    with pytest.raises(InputError, match="holds no network of train-multinary") as caught:
+        networks.read(file)
+    assert "\n" not in str(caught.value)
