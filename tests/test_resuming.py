@@ -103,6 +103,13 @@ def test_a_folder_that_holds_no_run(tmp_path, capsys):
     assert "nothing to resume in new: training from the beginning" in capsys.readouterr().out
 
 
+def test_a_folder_named_like_an_unfinished_file_stays(tmp_path):
+    (tmp_path / "run" / ".rbm.params.x.part").mkdir(parents=True)
+    (tmp_path / "run" / ".metrics.csv.y.part").write_text("torn")
+    assert SCRIPTS["gluon"].main([*SMALL, "--num-epoch", "1", "--output-dir", "run"]) == 0
+    assert sorted(name for name in os.listdir("run") if name.endswith(".part")) == [".rbm.params.x.part"]
+
+
 def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
     main, own = SCRIPTS["gluon"].main, ["--batch-size", "2", "--num-hidden", "3", "--k", "1", "--no-cuda"]
     own += ["--ais-batch-size", "5", "--ais-num-batch", "1", "--num-epoch", "1"]
