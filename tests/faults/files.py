@@ -154,7 +154,8 @@ class _Arguments(_File):
 
     def read(self, path):
         with contextlib.closing(run_folder.RunFolder(str(path.parent), "x", True)) as folder:
-            folder._check_arguments({"seed": 1, "k": 2, "dataset": "digits"})
+            recorded = run_folder.read_arguments(folder.path)
+            run_folder.check_same(folder.path, recorded, {"seed": 1, "k": 2, "dataset": "digits"})
 
 
 class _Images(_File):
