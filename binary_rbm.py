@@ -353,7 +353,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             self._fix_shapes(data)
             if self.for_training and not mx.autograd.is_training():
                 _check_start(data.shape[0], self.num_chains)
-            data = in_dtype_of(self, data)
+            data = in_dtype_of(self.interaction_weight, data)
         return super().forward(data, *args)
 
     def _fix_shapes(self, data: NDArray) -> None:

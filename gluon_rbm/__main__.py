@@ -102,7 +102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
         parser.error("unrecognized arguments: " + " ".join(others))
-    prog = "%s %s" % (_PROG, command)
     if command == "doctor":
         try:
             return module.run(args)

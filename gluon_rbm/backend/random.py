@@ -17,7 +17,15 @@ from gluon_rbm.backend.arrays import from_host, host_view
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import HostArray, Key, NDArray
 
-__all__ = ["KeyedOperators", "Noise", "caller_number", "draw_key", "make_generator", "seed_mxnet"]
+__all__ = [
+    "KeyedOperators",
+    "Noise",
+    "caller_number",
+    "draw_evenly",
+    "draw_key",
+    "make_generator",
+    "seed_mxnet",
+]
 
 
 def make_generator(key: Key) -> np.random.Generator:
@@ -29,6 +37,16 @@ def make_generator(key: Key) -> np.random.Generator:
         Non-negative integers of any size, which fix all that is drawn.
     """
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence([int(word) for word in key])))
+
+
+def draw_evenly(weights: HostArray, count: int, generator: np.random.Generator) -> HostArray:
+    """`count` indices, in order: index i comes round(count w_i / sum w) times or so, and no luck is added.
+
+    weights : (n,), at least 0. (Systematic resampling; Kitagawa, Journal of Computational and Graphical Statistics 5,
+    1996.)
+    """
+    wanted = (np.arange(count) + generator.random()) / count * weights.sum()
+    return np.minimum(np.searchsorted(np.cumsum(weights), wanted, side="right"), len(weights) - 1)
 
 
 def seed_mxnet(*key: int) -> None:

@@ -15,6 +15,7 @@ from gluon_rbm.data import datasets, downloads
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
+from gluon_rbm.models.files import folder_of
 from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint, newest_run, read_arguments
 
 __all__ = ["DEEP", "Learned", "check_flags", "flags_of", "resumed", "settle"]
@@ -40,7 +41,7 @@ class Learned(NamedTuple):
         """Of the run whose folder `path` is, or lies in; path : a folder, a file, or None."""
         if path is None:
             return cls("", {})
-        folder = path if os.path.isdir(path) else os.path.dirname(path) or os.curdir
+        folder = folder_of(path)
         return cls(folder, read_arguments(folder) or read_arguments(folder, DEEP))
 
     def warn_of_others(self, data: DataSet) -> None:

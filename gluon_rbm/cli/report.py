@@ -44,6 +44,12 @@ METHODS = ("auto", "enumeration", "ais")
 PSEUDO_LIKELIHOODS = ("none", "stochastic", "exact")
 REVERSE_STARTS = ("auto", "exact", "chains", "data")
 
+_MEANING_OF_REVERSE: dict[str | None, str] = {
+    "exact": "from exact samples: an upper bound on average",
+    "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
+    "data": "from the images: a diagnostic, neither estimate nor bound",
+}
+
 Batches = Callable[[], Iterator[Any]]  # gives the pixels in batches, float32 NumPy (n, num_visible), alike each time
 
 _PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
@@ -255,13 +261,6 @@ def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tup
         ),
         *_estimate_rows("check", log_z.get("mixture"), method, "importance sampling: a lower bound on average"),
     ]
-
-
-_MEANING_OF_REVERSE: dict[str | None, str] = {
-    "exact": "from exact samples: an upper bound on average",
-    "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
-    "data": "from the images: a diagnostic, neither estimate nor bound",
-}
 
 
 def _estimate_rows(

@@ -79,9 +79,8 @@ def run(args: Namespace) -> None:
         "diagnostics": {name: _diagnosed(values, every) for name, values in recorded.items()},
     }
     _tell(figures, trained)
-    if blank.explanation(states[args.sweeps[-1]][0]):
-        logger.info("%s", blank.explanation(states[args.sweeps[-1]][0]))
     samples, probabilities = states[args.sweeps[-1]]
+    blank.tell(samples)
     end = "after %d sweeps" % args.sweeps[-1]
     shown = {"images": images, "samples " + end: samples, "probabilities " + end: probabilities}
     pictures = {

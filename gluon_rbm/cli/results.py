@@ -16,6 +16,7 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.files import check_writable, dump_json, write_whole
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
+from gluon_rbm.models.files import folder_of
 from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _folder_of(model: str | None) -> str:
     """Where the results of a model go by default."""
     if model is None:
         return os.curdir
-    folder = model if os.path.isdir(model) else os.path.dirname(model) or os.curdir
+    folder = folder_of(model)
     is_copy = os.path.exists(os.path.join(folder, ARGUMENTS)) and not has_checkpoint(folder)
     return os.curdir if is_copy else folder
 

@@ -126,8 +126,7 @@ def run(args: Namespace) -> None:
     if args.animate:
         pictures["gif"] = layout.animation(moments, shape, "from %s" % args.start)
     results.write(parameters, figures, pictures, arrays)
-    if blank.explanation(arrays["samples"]):
-        logger.info("%s", blank.explanation(arrays["samples"]))
+    blank.tell(arrays["samples"])
 
 
 def _numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:

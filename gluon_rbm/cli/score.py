@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
@@ -18,7 +17,7 @@ from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.energy import free_energy
-from gluon_rbm.models.files import parameter_file
+from gluon_rbm.models.files import folder_of
 from gluon_rbm.training.run_folder import read_metrics
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def run(args: Namespace) -> None:
     results = Results(args, "png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
-    name, by_epoch = _gap_by_epoch(read_metrics(os.path.dirname(parameter_file(args.model))))
+    name, by_epoch = _gap_by_epoch(read_metrics(folder_of(args.model)))
     energies = {name: _free_energies(args, parameters, images) for name, images in _sets(args, data).items()}
     own = next(iter(energies))
     curves = {name: _roc(energies[own], others) for name, others in energies.items() if name != own}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
 
-__all__ = ["explanation", "note", "num_blank"]
+__all__ = ["note", "num_blank", "tell"]
+
+logger = logging.getLogger(__name__)
 
 _MEAN = 0.01  # of the pixels of a blank image, at most
 
@@ -23,16 +26,19 @@ def note(images: HostArray) -> str:
     return "%d of %d are blank: the chains are in the empty image" % (blank, len(images)) * _tells(blank, images)
 
 
-def explanation(images: HostArray) -> str:
-    """Why drawn images are blank, and what to do, in a line; nothing, where fewer than half of them are."""
+def tell(images: HostArray) -> None:
+    """Say in a line why drawn images are blank, and what to do; nothing, where fewer than half of them are."""
     blank = num_blank(images)
-    line = (
+    if not _tells(blank, images):
+        return
+    logger.info(
         "%d of %d drawn images are blank: the model gives the empty image much probability, and chains stay there. "
         "This is no fault of the pictures. CD-k never draws so far from the data that it would see the empty image and "
         "unlearn it: train with chains that go on from step to step (--chains persistent) and with --centering. Of "
-        "this model, --start images shows what chains near the data look like" % (blank, len(images))
+        "this model, --start images shows what chains near the data look like",
+        blank,
+        len(images),
     )
-    return line * _tells(blank, images)
 
 
 def _tells(blank: int, images: HostArray) -> bool:

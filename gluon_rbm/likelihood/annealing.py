@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from gluon_rbm.backend.arrays import as_operand, to_numpy
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import Noise, draw_key, make_generator
+from gluon_rbm.backend.random import Noise, draw_evenly, draw_key, make_generator
 from gluon_rbm.backend.types import Array, HostArray, Key, NDArray
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import InputError, check_count
@@ -221,12 +221,8 @@ def checked_start(run: Run, visible: Array) -> HostArray:
 
 def resample(run: Run, forward: LogPartition, visible: HostArray) -> HostArray:
     """The visible samples of the forward run, drawn anew by their weights: samples of the RBM, nearly."""
-    # Evenly spaced draws: a sample of weight w comes round(w) times or so, and no luck is added.
     weights = np.exp(forward.log_weights - forward.log_weights.max())
-    offset = make_generator([*run.key, 0, _RESAMPLE]).random()
-    wanted = (np.arange(run.num_chains) + offset) / run.num_chains * weights.sum()
-    chosen = np.minimum(np.searchsorted(np.cumsum(weights), wanted, side="right"), run.num_chains - 1)
-    return visible[chosen]
+    return visible[draw_evenly(weights, run.num_chains, make_generator([*run.key, 0, _RESAMPLE]))]
 
 
 def advance(run: Run, visible: HostArray, sweeps: int | None) -> HostArray:

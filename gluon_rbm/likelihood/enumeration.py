@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import Parameters, log_sum_exp
 
 __all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "is_quick", "log_partition"]
 
@@ -43,7 +43,7 @@ def log_partition(parameters: Parameters, progress: bool = False) -> float:
     Time doubles with each unit of the smaller layer: 20 units beside 784 take ten seconds, 25 five minutes; `progress`
     shows a bar on a terminal. Raises InputError when the smaller layer has more than 25 units.
     """
-    return float(_log_sum_exp(_chunk_sums(_Layers.of(parameters), progress)))
+    return float(log_sum_exp(_chunk_sums(_Layers.of(parameters), progress)))
 
 
 def draw_visible(parameters: Parameters, count: int, key: Key) -> HostArray:
@@ -117,12 +117,7 @@ def _bits(numbers: HostArray, width: int) -> HostArray:
 def _chunk_sums(layers: _Layers, progress: bool = False) -> HostArray:
     """log sum exp of g over each chunk."""
     chunks = tqdm(range(layers.num_chunks), "enumeration", leave=False, disable=None if progress else True)
-    return np.array([_log_sum_exp(layers.log_weights(chunk)) for chunk in chunks])
-
-
-def _log_sum_exp(x: HostArray) -> float:
-    largest = x.max()
-    return largest + np.log(np.exp(x - largest).sum())
+    return np.array([log_sum_exp(layers.log_weights(chunk)) for chunk in chunks])
 
 
 def _choose(log_weights: HostArray, count: int, generator: np.random.Generator) -> HostArray:

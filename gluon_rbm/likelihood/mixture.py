@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import to_numpy
-from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import HostArray, Key, NDArray
+from gluon_rbm.backend.arrays import asarray_like, to_numpy
+from gluon_rbm.backend.random import draw_evenly, make_generator
+from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights
-from gluon_rbm.models.energy import Parameters, softplus
+from gluon_rbm.models.energy import Parameters, log_sum_exp, softplus
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["dispersed_hidden", "mixture_log_partition"]
@@ -44,7 +43,7 @@ def dispersed_hidden(parameters: Parameters, visible: HostArray, key: Key, engin
     visible, hidden = np.concatenate([_patterns(weight, generator), visible]), _patterns(weight.T, generator)
     states = []
     for number, start in enumerate(({"visible": visible}, {"hidden": hidden}), 1):
-        arrays = {name: _beside(parameters, values) for name, values in start.items()}
+        arrays = {name: asarray_like(values, parameters.interaction_weight) for name, values in start.items()}
         chains = gibbs.run_chains(parameters, sweeps=_SWEEPS, key=[*key, number], engine=engine, **arrays)
         states.append(to_numpy(chains.hidden_sample))
     return np.concatenate(states).astype(np.float64)
@@ -58,11 +57,6 @@ def _patterns(weight: HostArray, generator: np.random.Generator) -> HostArray:
     combined = (chosen * generator.normal(size=chosen.shape)) @ weight.T > 0
     coins = generator.random((_STARTS, num_units)) < generator.random((_STARTS, 1))
     return np.concatenate([generator.permutation(single)[:_STARTS], combined, coins])
-
-
-def _beside(parameters: Parameters, states: HostArray) -> NDArray:
-    weight = parameters.interaction_weight
-    return mx.nd.array(states, ctx=weight.context, dtype=weight.dtype)
 
 
 def mixture_log_partition(parameters: Parameters, hidden: HostArray, key: Key) -> LogPartition:
@@ -84,12 +78,12 @@ def mixture_log_partition(parameters: Parameters, hidden: HostArray, key: Key) -
     proportion = 0.5 / len(mass) + 0.5 * mass / mass.sum()
     offsets = np.log(proportion) - softplus(inputs).sum(axis=1)
     log_weights = []
-    for components in np.array_split(_spread(proportion, generator), _DRAWS // _DRAWS_AT_ONCE):
+    for components in np.array_split(draw_evenly(proportion, _DRAWS, generator), _DRAWS // _DRAWS_AT_ONCE):
         with np.errstate(over="ignore"):
             probability = 1 / (1 + np.exp(-inputs[components]))
         visible = (generator.random(probability.shape) < probability).astype(np.float64)
         log_p = visible @ a + softplus(b + visible @ w).sum(axis=1)
-        log_weights.append(log_p - _log_sum_exp(visible @ inputs.T + offsets))
+        log_weights.append(log_p - log_sum_exp(visible @ inputs.T + offsets))
     return summarize_log_weights(np.concatenate(log_weights), 0)
 
 
@@ -98,15 +92,3 @@ def _choose(log_mass: HostArray, generator: np.random.Generator) -> HostArray:
     order = np.argsort(-log_mass)
     half = _MAX_COMPONENTS // 2
     return np.concatenate([order[:half], generator.permutation(order[half:])[:half]])
-
-
-def _spread(proportion: HostArray, generator: np.random.Generator) -> HostArray:
-    """10,000 numbers of components, evenly spaced draws by their proportions."""
-    wanted = (np.arange(_DRAWS) + generator.random()) / _DRAWS
-    return np.minimum(np.searchsorted(np.cumsum(proportion), wanted, side="right"), len(proportion) - 1)
-
-
-def _log_sum_exp(x: HostArray) -> HostArray:
-    """Of each row."""
-    largest = x.max(axis=1)
-    return largest + np.log(np.exp(x - largest[:, None]).sum(axis=1))

@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate, in_dtype_of
+from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 
@@ -55,7 +55,7 @@ class DeepBeliefNetwork(FeatureBlock):
 
     def as_visible(self, visible: Any) -> Any:
         """Images in the shape and dtype of the lowest RBM; InputError for an array that is not so large."""
-        return in_dtype_of(self, _reshaped(visible, self.rbms[0].visible_shape))
+        return self.rbms[0].as_visible(_reshaped(visible, self.rbms[0].visible_shape))
 
     def forward(self, visible: Any, *args: Any) -> Any:
         return super().forward(self.as_visible(visible), *args)

@@ -30,6 +30,7 @@ __all__ = [
     "hidden_probability",
     "free_energy",
     "free_energy_difference",
+    "log_sum_exp",
     "pseudo_log_likelihood",
     "softplus",
     "visible_operand",
@@ -227,6 +228,12 @@ def softplus(x: Any) -> Any:
     bias one can see. And its `exp` and `log1p` take thirty times as long as NumPy's, which are vector code.)
     """
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def log_sum_exp(x: HostArray) -> HostArray:
+    """log sum exp of a NumPy array along its last axis, without overflow."""
+    largest = x.max(axis=-1, keepdims=True)
+    return largest[..., 0] + np.log(np.exp(x - largest).sum(axis=-1))
 
 
 def _quiet() -> ContextManager[None]:

@@ -16,6 +16,7 @@ __all__ = [
     "CLASSES",
     "PARAMETERS",
     "correct_chain_names",
+    "folder_of",
     "parameter_file",
     "read_arrays",
     "read_model",
@@ -63,6 +64,11 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
 def parameter_file(path: str | os.PathLike[str]) -> str:
     """The file of parameters that `path` means: that of a run folder, or itself."""
     return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
+
+
+def folder_of(path: str | os.PathLike[str]) -> str:
+    """The folder that a model's file of parameters lies in: a run folder, where `path` means one."""
+    return os.path.dirname(parameter_file(path)) or os.curdir
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:

@@ -28,11 +28,9 @@ def _operators(x: Any) -> Any:
     return mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
 
 
-def in_dtype_of(block: Any, x: Any) -> Any:
-    """An array, such as images of 8 bits, in the dtype of a block's parameters; anything else as it is."""
-    if not isinstance(x, mx.nd.NDArray):
-        return x
-    return x.astype(np.dtype(next(iter(block.collect_params().values())).dtype), copy=False)
+def in_dtype_of(parameter: Any, x: Any) -> Any:
+    """An array, such as images of 8 bits, in the dtype of a Gluon parameter; anything else as it is."""
+    return x.astype(np.dtype(parameter.dtype), copy=False) if isinstance(x, mx.nd.NDArray) else x
 
 
 class FeatureBlock(mx.gluon.HybridBlock):
@@ -105,7 +103,7 @@ class RBMBlock(FeatureBlock):
     def _layer(self, x: Any, shape: tuple[int, ...]) -> Any:
         if isinstance(x, mx.nd.NDArray) and x.shape[1:] != shape:
             raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
-        return in_dtype_of(self, x)
+        return in_dtype_of(self.interaction_weight, x)
 
     def forward(self, x: Any, *args: Any) -> Any:
         return super().forward(self.as_visible(x), *args)

@@ -70,8 +70,7 @@ class BinaryPictures:
         save("filters.png", plots.filters(weight[self._images.pixels], shape))
         logger.info("Preparing showcase: %d Gibbs sweeps", SHOWCASE_SWEEPS)
         originals, samples = self._showcase(state)
-        if blank.explanation(samples):
-            logger.info("%s", blank.explanation(samples))
+        blank.tell(samples)
         save("showcase.png", plots.showcase(originals, samples, shape, SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
 
     def _showcase(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:

@@ -15,21 +15,26 @@ from gluon_rbm.training.settings import setting
 
 __all__ = ["DOCUMENTED", "PRESETS", "BinarySettings"]
 
+# What the presets of centered PCD have in common.
+_CENTERED_PCD = {
+    "num_hidden": 500,
+    "binarize": "sample",
+    "batch_size": 100,
+    "centering": 0.01,
+    "initial_visible_bias": "data",
+    "learning_rate": 24.0,
+    "momentum": 0.0,
+    "weight_decay": 1e-4,
+    "learning_rate_schedule": "linear",
+    "hold": 0.3,
+    "average": 0.2,
+}
+
 # Recipes by name: defaults of other settings. What was tried for them: docs/learning.md.
 PRESETS = {
     "best": {
-        "num_hidden": 500,
-        "binarize": "sample",
-        "batch_size": 100,
+        **_CENTERED_PCD,
         "k": 10,
-        "centering": 0.01,
-        "initial_visible_bias": "data",
-        "learning_rate": 24.0,
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-        "learning_rate_schedule": "linear",
-        "hold": 0.3,
-        "average": 0.2,
         "num_epoch": 300,
         # The test images are looked at once.
         "monitor_every": 300,
@@ -41,21 +46,11 @@ PRESETS = {
     },
     # Pixels and labels together: draws a chosen class, and classifies.
     "labels": {
+        **_CENTERED_PCD,
         "labels": True,
         "objective": "hybrid",
         "generative_weight": 1.0,
-        "num_hidden": 500,
-        "binarize": "sample",
-        "batch_size": 100,
         "k": 5,
-        "centering": 0.01,
-        "initial_visible_bias": "data",
-        "learning_rate": 24.0,
-        "momentum": 0.0,
-        "weight_decay": 1e-4,
-        "learning_rate_schedule": "linear",
-        "hold": 0.3,
-        "average": 0.2,
         "num_epoch": 24,
         "monitor_every": 8,
     },

@@ -129,13 +129,13 @@ class LikelihoodMonitor:
 
     def message(self, scores: Scores) -> str:
         likelihoods = [self.brief(*score) for score in scores.items()]
-        remarks = ["log Z %.2f" % self._partition.log_z]
-        remarks += [] if all(score.binary for score in scores.values()) else ["grey-pixel score"]
+        remarks, are_binary = ["log Z %.2f" % self._partition.log_z], all(score.binary for score in scores.values())
+        remarks += [] if are_binary else ["grey-pixel score"]
         if self._partition.warning:
             remarks.append("%s: %s" % ("optimistic" if self._usable else "not usable", self._partition.warning))
         remarks += _impossible(scores)
         worst = min(score.mean + 3 * score.standard_error for score in scores.values())
-        if worst < self._fair_coins and all(score.binary for score in scores.values()):
+        if worst < self._fair_coins and are_binary:
             remarks.append("worse than fair coins (%.2f): try a lower learning rate" % self._fair_coins)
         return "%s; %s" % (" and ".join(likelihoods), ", ".join(remarks))
 
