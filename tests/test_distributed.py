@@ -224,7 +224,7 @@ def test_whoever_is_killed_all_others_end(tmp_path, victim):
 
 ATTEND = "from gluon_rbm.backend import heartbeat; heartbeat.attend(); import time; time.sleep(100)"
 WORK = """
-import sys, time
+import contextlib, sys, time
 from gluon_rbm.backend import heartbeat
 from gluon_rbm.errors import InputError
 try:
@@ -235,7 +235,9 @@ print("all are there", flush=True)
 if sys.argv[1] == "fail":
     one.fail("a \\x1b[2J\\nlong reason" + 10000 * "!")
     time.sleep(100)
-time.sleep(float(sys.argv[1]))
+how, _, seconds = sys.argv[1].rpartition(" ")
+with one.waiting() if how == "wait" else contextlib.nullcontext():
+    time.sleep(float(seconds))
 one.leave()
 """
 
@@ -246,7 +248,8 @@ def watched(folder, timeout=30, names=("scheduler", "server", "worker-a", "worke
     with Processes(folder) as processes:
         for name in names:
             role = name.partition("-")[0]
-            command = [sys.executable, "-c", WORK if role == "worker" else ATTEND, str(working)]
+            how = working[name] if role == "worker" and isinstance(working, dict) else working
+            command = [sys.executable, "-c", WORK if role == "worker" else ATTEND, str(how)]
             processes.start(name, command, variables(role, port, timeout=timeout))
         yield processes
 
@@ -272,6 +275,16 @@ def test_no_false_alarm(tmp_path):
     with watched(tmp_path, timeout=2, working=6) as processes:
         statuses = {name: processes.running[name].wait(PATIENCE) for name in ("worker-a", "worker-b")}
         assert set(statuses.values()) == {0}
+
+
+@pytest.mark.parametrize("other", ["wait 100", pytest.param("compute 8", marks=pytest.mark.slow)])
+def test_the_run_ends_where_all_workers_wait(tmp_path, other):
+    """A worker waits as long as another one computes, and no longer."""
+    with watched(tmp_path, timeout=2, working={"worker-a": "wait 8", "worker-b": other}) as processes:
+        statuses = {processes.running[name].wait(PATIENCE) for name in ("worker-a", "worker-b")}
+        said = "all workers have waited for 2 seconds"
+        assert statuses == {heartbeat.ENDED if other == "wait 100" else 0}
+        assert all((said in processes.said(name)) == (other == "wait 100") for name in processes.running)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ MXNet's parameter server leaves the others waiting for ever: workers hear only w
 nobody acts upon that. So each server and worker holds one connection to the scheduler, where a thread listens at the
 port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose computer is gone, or that
 stands still, says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or
-wait for as long as it likes.
+wait for as long as it likes. But where all workers wait, nobody computes what they wait for: after as many seconds of
+that the run ends, too.
 
 All processes of a run share a secret, $MXNET_RBM_SECRET (`gluon_rbm.backend.messages`). No message is read of anyone
 who connects without it, and nothing that such a one sends ends the watch.
@@ -22,7 +23,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Iterator, NamedTuple, NoReturn
 
 from gluon_rbm.backend.messages import SECRET, Connection, shared_secret
 from gluon_rbm.errors import InputError, one_line
@@ -121,13 +122,25 @@ def _end_process(line: str) -> NoReturn:
 
 
 class _Peer(Connection):
-    """The connection of another process. role, name : None until it has said who it is; done : it may end."""
+    """The connection of another process.
+
+    role, name : None until it has said who it is. done : it may end. waiting : seconds since it computes nothing.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection, _SCHEDULER, _OTHER)
         self.role: str | None = None
         self.name: str | None = None
         self.done = False
+        self._waiting, self._said_at = 0.0, time.monotonic()
+
+    def hear_of_waiting(self, seconds: float) -> None:
+        self._waiting, self._said_at = seconds, time.monotonic()
+
+    @property
+    def waiting(self) -> float:
+        """As it said last; one that is done has waited since then."""
+        return time.monotonic() - self._said_at if self.done else self._waiting
 
 
 class _Monitor(threading.Thread):
@@ -220,6 +233,9 @@ class _Monitor(threading.Thread):
             self._end("%s has ended: %s" % (peer.name, message["failed"]))
         elif "done" in message:
             peer.done = True
+            peer.hear_of_waiting(0)
+        elif "waiting" in message:
+            peer.hear_of_waiting(float(message["waiting"]))
 
     def _welcome(self, peer: _Peer, role: str, name: str) -> None:
         expected = self._expected.get(role, 0)
@@ -244,6 +260,12 @@ class _Monitor(threading.Thread):
         for peer in self._peers:
             if not peer.done and peer.silence > self._patience:
                 self._end("nothing was heard of %s for %d seconds" % (peer.name, self._patience))
+        workers = [peer for peer in self._peers if peer.role == "worker"]
+        if not self._missing() and min(peer.waiting for peer in workers) > self._patience:
+            self._end(
+                "all workers have waited for %d seconds, and nobody answers: what they sent is lost; start all anew "
+                "with --resume" % self._patience
+            )
         # Before the first worker comes, nothing is known: they may not be ours.
         waited = time.monotonic() - (self._first_came or time.monotonic())
         if waited > self._patience and self._missing():
@@ -277,6 +299,7 @@ class Heartbeat:
 
     def __init__(self, where: Address) -> None:
         self._where, self._patience, self._left = where, seconds_to_wait(), False
+        self._waits_since: float | None = None
         name = "%s (process %d on %s)" % (where.role, os.getpid(), socket.gethostname())
         self._lines = self._connect()
         self._lines.send(role=where.role, name=name)
@@ -331,7 +354,8 @@ class Heartbeat:
         self._lines.connection.settimeout(min(5, self._patience / 4))
         while not self._left:
             messages = self._lines.receive()
-            self._lines.send()
+            since = self._waits_since
+            self._lines.send(waiting=time.monotonic() - since if since else 0.0)
             if messages is None or self._lines.silence > self._patience:
                 reason = "the scheduler has ended"
             else:
@@ -341,6 +365,15 @@ class Heartbeat:
                 time.sleep(_GRACE if messages is None and self._where.role == "server" or self.failed else 0)
                 if not self._left:
                     _end_process(reason)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Meanwhile this worker computes nothing, and waits for what others send."""
+        self._waits_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waits_since = None
 
     def rename(self, name: str) -> None:
         """What the others call this process from now on."""

@@ -131,6 +131,9 @@ def _train_epoch(
         state.step += 1
         if group.is_interrupted():
             break
-    mx.nd.waitall()
+    if before is not None:
+        before.wait_to_read()
+    with group.waiting():
+        mx.nd.waitall()
     state.seconds = time.perf_counter() - started
     return state

@@ -15,8 +15,9 @@ A group of one process is a group as any other; what would be told to others cos
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from typing import Any, Mapping, Sequence
+from typing import Any, ContextManager, Mapping, Sequence
 
 import numpy as np
 
@@ -83,7 +84,8 @@ class ProcessGroup:
         if where.role != "worker":
             raise InputError("DMLC_ROLE is %s, which this program was to see when it started" % where.role)
         self._heartbeat = heartbeat.Heartbeat(where)
-        self._kv = mx.kv.create("dist_sync")
+        with self.waiting():
+            self._kv = mx.kv.create("dist_sync")
         self.rank, self.num_workers = self._kv.rank, self._kv.num_workers
         self._heartbeat.rename("worker %d" % self.rank)
 
@@ -94,7 +96,7 @@ class ProcessGroup:
         if self._heartbeat is None:
             return
         if error is None or self._all_end:
-            self._kv._barrier()
+            self._barrier()
             self._heartbeat.leave()
             self._kv = None  # ends the servers and the scheduler
         else:
@@ -115,6 +117,14 @@ class ProcessGroup:
         """
         return [self.rank] if self.rank else []
 
+    def waiting(self) -> ContextManager[None]:
+        """Meanwhile this process waits for other workers, and computes nothing: where all do, the run ends."""
+        return self._heartbeat.waiting() if self._heartbeat else contextlib.nullcontext()
+
+    def _barrier(self) -> None:
+        with self.waiting():
+            self._kv._barrier()
+
     # --- Sums ---------------------------------------------------------------------------------------------------------
 
     def all_reduce(self, name: str, values: Sequence[NDArray]) -> None:
@@ -122,19 +132,25 @@ class ProcessGroup:
         if self._kv is None:
             return
         if name not in self._sums:
-            self._kv.init(name, values[0].zeros_like())
+            zeros = values[0].zeros_like()
+            zeros.wait_to_read()
+            with self.waiting():
+                self._kv.init(name, zeros)
             if self._heartbeat:
-                self._kv._barrier()  # nothing is pulled before it is there
+                self._barrier()  # nothing is pulled before it is there
         elif self._sums[name] is not values[0]:
             # MXNet orders the pushes of an array, not those of a name: two of one worker would count as of two.
-            self._sums[name].wait_to_read()
+            with self.waiting():
+                self._sums[name].wait_to_read()
         self._sums[name] = values[0]
         self._kv.push(name, values)
         self._kv.pull(name, out=values[0])
 
     def all_gather(self, name: str, array: Any) -> np.ndarray:
         """The arrays of all workers, of one shape, in order: float32 (num_workers, ...)."""
-        return self._begin_gather(name, array).asnumpy()
+        gathered = self._begin_gather(name, array)
+        with self.waiting():
+            return gathered.asnumpy()
 
     def _begin_gather(self, name: str, array: Any) -> NDArray:
         """As `all_gather`; an NDArray, which is there when it is read."""
@@ -158,7 +174,8 @@ class ProcessGroup:
         values = np.frombuffer(content, np.uint8) if self.is_chief else np.zeros(length)
         told = from_host(values.astype(np.float32))
         self.all_reduce("content of %d bytes" % length, [told])
-        return told.asnumpy().astype(np.uint8).tobytes()
+        with self.waiting():
+            return told.asnumpy().astype(np.uint8).tobytes()
 
     def scatter(self, batch: np.ndarray) -> list[NDArray]:
         """The shards of a batch (rows, num_visible) that belong to the devices here.
@@ -190,7 +207,8 @@ class ProcessGroup:
             return interruption.pending()
         if not self.is_agreed:
             before, self._signals = self._signals, self._begin_gather("signals", interruption.received())
-            number = 0 if before is None else int(before.asnumpy().max())
+            with self.waiting():
+                number = 0 if before is None else int(before.asnumpy().max())
             if number:
                 interruption.receive(number)
                 self.is_agreed = True
@@ -198,7 +216,7 @@ class ProcessGroup:
 
     def end_together(self) -> None:
         """Wait for all workers, who then end for a reason that all of them have."""
-        self._kv._barrier()
+        self._barrier()
         self._all_end = True
 
     def check_equal(self, arrays: Mapping[str, np.ndarray]) -> None:
