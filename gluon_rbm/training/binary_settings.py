@@ -51,8 +51,8 @@ PRESETS = {
         "objective": "hybrid",
         "generative_weight": 1.0,
         "k": 5,
-        "num_epoch": 24,
-        "monitor_every": 8,
+        "num_epoch": 20,
+        "monitor_every": 10,
     },
     # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
     "exercise": {
