@@ -157,7 +157,7 @@ def test_gradient_with_respect_to_the_data_is_that_of_the_free_energy(ctx, gener
     rbm = block((a, b, w), ctx, dtype="float64")
     step(rbm, data)
     expected = -(a + reference.sigmoid(b + data.asnumpy() @ w) @ w.T) / 3
-    np.testing.assert_allclose(data.grad.asnumpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(data.grad.asnumpy(), expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.slow
