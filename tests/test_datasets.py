@@ -697,3 +697,23 @@ def test_bad_arguments_of_batches():
     fails(lambda: iterate_batches(images, 1, 5, num_workers=-1), "-1 workers")
     fails(lambda: iterate_batches(images, 1, 5, binarize="round"), "'round'", "threshold")
     fails(lambda: iterate_batches(images, 1, 5, binarize="sample"), "key")
+
+
+def test_images_that_are_too_large():
+    with pytest.raises(InputError, match="1797 images of 3000 x 3000 pixels are 16 GB; choose a smaller --image-size"):
+        datasets.load("digits", image_size=(3000, 3000))
+
+
+def test_another_folder_than_the_named_one(published, server, tmp_path, monkeypatch, caplog):
+    server.folders["good"] = published.archives
+    published.list_at(server.mirror("good"))
+    for folder in ("named", "found"):
+        (tmp_path / folder).mkdir()
+    datasets.load("mnist", tmp_path / "found", progress=False)
+    monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "found"))
+    caplog.clear()
+    datasets.load("mnist", tmp_path / "found", progress=False)
+    assert not caplog.records
+    datasets.load("mnist", tmp_path / "named", progress=False)
+    (record,) = caplog.records
+    assert "is not in %s; it is read from %s" % (tmp_path / "named", tmp_path / "found") in record.getMessage()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,8 +53,10 @@ def test_a_deep_network_needs_no_flag_to_go_on(tmp_path, capsys):
     assert __main__.main([*DEEP, "--num-epoch", "1", "--classify"]) == 0
     record = json.loads((tmp_path / "deep" / "deep.json").read_text())
     before = (tmp_path / "deep" / "samples.npz").read_bytes()
-    for name in ("samples.npz", "layer-2/rbm.params", "layer-2/checkpoint.npz", "layer-2/metrics.csv"):
-        os.remove(tmp_path / "deep" / name)  # as if it had been stopped there
+    os.remove(tmp_path / "deep" / "samples.npz")  # as if it had been stopped there
+    for path in (tmp_path / "deep" / "layer-2").iterdir():
+        if path.name != "arguments.json":
+            path.unlink()
     assert __main__.main(["train-deep", "--resume"]) == 0
     assert (tmp_path / "deep" / "samples.npz").read_bytes() == before
     again = json.loads((tmp_path / "deep" / "deep.json").read_text())
@@ -101,6 +104,43 @@ def test_a_folder_that_holds_no_run(tmp_path, capsys):
     capsys.readouterr()
     assert main(["--output-dir", "new", "--resume"]) == 0
     assert "nothing to resume in new: training from the beginning" in capsys.readouterr().out
+
+
+def test_no_run_to_resume(tmp_path, capsys):
+    for main, kind in ((SCRIPTS["gluon"].main, "gluon"), (SCRIPTS["module"].main, "module")):
+        assert main([*SMALL, "--resume"]) == 2
+        assert "runs/ holds no %s run to resume" % kind in one_line(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fewer_epochs_than_were_learned(tmp_path, capsys):
+    main = SCRIPTS["gluon"].main
+    assert main([*SMALL, "--num-epoch", "3", "--output-dir", "run"]) == 0
+    before = (tmp_path / "run" / "arguments.json").read_bytes()
+    capsys.readouterr()
+    assert main(["--output-dir", "run", "--resume", "--num-epoch", "2"]) == 2
+    assert "the run in run has learned 3 epochs; give --num-epoch 3 or more" in one_line(capsys)
+    assert (tmp_path / "run" / "arguments.json").read_bytes() == before
+    assert main(["--output-dir", "run", "--resume", "--num-epoch", "3"]) == 0
+
+
+def test_a_run_of_another_kind(tmp_path, capsys):
+    binary, multinary = [
+        str(Path(__file__).parents[1] / "docs" / "reference-runs" / name) for name in ("gluon-mnist", "multinary-mnist")
+    ]
+    assert SCRIPTS["gluon"].main(["--resume", "--output-dir", multinary]) == 2
+    assert "is a run of python -m gluon_rbm train-multinary; resume it with that" in one_line(capsys)
+    with pytest.raises(SystemExit, match="2"):
+        __main__.main(["train-multinary", "--resume", "--output-dir", binary])
+    assert "is a run of binary_rbm_gluon.py or binary_rbm_module.py; resume it" in one_line(capsys)
+
+
+def test_pictures_of_somebody_else_stay(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "filters.png").write_text("mine")
+    assert SCRIPTS["gluon"].main([*SMALL, "--num-epoch", "1", "--output-dir", "mine"]) == 2
+    assert "mine already holds filters.png, which would be overwritten" in one_line(capsys)
+    assert (tmp_path / "mine" / "filters.png").read_text() == "mine"
 
 
 def test_a_folder_named_like_an_unfinished_file_stays(tmp_path):

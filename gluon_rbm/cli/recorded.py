@@ -146,16 +146,22 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
     Raises
     ------
     InputError
-        Where arguments.json is not what a run writes, or the run's data set has moved.
+        Where there is no run to resume, arguments.json is not what a run writes, or of another kind of run, or the
+        run's data set has moved.
     """
     parser = OneLineParser(prog=prog, add_help=False)
     options.add_settings(parser, settings)
     args, _ = parser.parse_known_args(argv)
     given = _given(parser, args, argv)
-    folder = args.output_dir or newest_run(kind, given.get("dataset"))
-    if not args.resume or folder is None:
+    if not args.resume:
         return list(argv)
+    folder = args.output_dir or newest_run(kind, given.get("dataset"))
+    if folder is None:
+        if getattr(args, "kv_store", "") == "dist_sync":  # the chief has the folder, perhaps on another machine
+            return list(argv)
+        raise InputError("runs/ holds no %s run to resume; name its folder with --output-dir" % kind)
     recorded = read_arguments(folder)
+    _check_kind(folder, recorded, kind)
     if not recorded:
         if given.keys() == {"resume", "output_dir"} and not has_checkpoint(folder):  # a slip of the pen, most likely
             raise InputError("%s holds no run to resume; name another --output-dir" % folder)
@@ -166,6 +172,15 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
     else:
         recorded["data_dir"] = existing_data_dir(folder, recorded, "dataset" in given)
     return [*flags_of(settings, recorded), "--output-dir", folder, *argv]
+
+
+def _check_kind(folder: str, recorded: Mapping[str, Any], kind: str) -> None:
+    if kind == "multinary":
+        others, program = "ais_num_batch", "binary_rbm_gluon.py or binary_rbm_module.py"
+    else:
+        others, program = "channels", "python -m gluon_rbm train-multinary"
+    if others in recorded:
+        raise InputError("%s is a run of %s; resume it with that" % (folder, program))
 
 
 def _given(parser: OneLineParser, args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gluon_rbm.backend.types import HostArray
 from gluon_rbm.data import downloads
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
-from gluon_rbm.data.transforms import resize_and_crop
+from gluon_rbm.data.transforms import check_memory, resize_and_crop
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -152,6 +152,8 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
 def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
     if data.train_images.dtype != np.uint8:
         raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
+    count = len(data.train_images) + len(data.test_images)
+    check_memory(count, (*size, *data.image_shape[2:]))
     train, test = (
         # Interpolation goes beyond the largest value beside an edge; that of bytes, 255, holds by itself.
         np.stack([resize_and_crop(image, size) for image in images]).clip(max=data.maximum)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import math
 import os
 import tarfile
@@ -21,6 +22,8 @@ from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
 __all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "read_published", "search_folders"]
+
+logger = logging.getLogger(__name__)
 
 _CONNECT_AND_READ_SECONDS = (10, 60)
 _SLOWEST, _GRACE_SECONDS = 10000, 30  # bytes a second, and when they are counted first
@@ -157,6 +160,9 @@ def _obtain(
     target = folders[0] if data_dir else folders[-1]
     if data_dir and not os.path.isdir(target):  # more likely mistyped than meant
         raise InputError(f"{target} is no folder; make it, to fetch {name} into it, or name another --data-dir")
+    elsewhere = [path for path in paths if path and data_dir and path.parent not in folders[:2]]
+    if elsewhere:
+        logger.warning("note: %s is not in %s; it is read from %s", elsewhere[0].name, target, elsewhere[0].parent)
     values = []
     for file, path in zip(files, paths):
         if path is not None:

@@ -111,6 +111,7 @@ def read_files(
     """
     from tqdm import tqdm
 
+    transforms.check_memory(len(paths), shape)
     images, places = np.empty((len(paths), *shape), np.uint8), []
     for place, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
         try:

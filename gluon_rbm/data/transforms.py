@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from typing import Sequence
 
 import numpy as np
 
 from gluon_rbm.backend.types import HostArray
+from gluon_rbm.errors import InputError
 
-__all__ = ["augment", "resize", "resize_and_crop"]
+__all__ = ["augment", "check_memory", "resize", "resize_and_crop"]
+
+_MOST_BYTES = 2**33
+
+
+def check_memory(count: int, shape: Sequence[int]) -> None:
+    """InputError where so many images of a shape, a byte a value, are more than 8 GB."""
+    size = count * math.prod(shape)
+    if size > _MOST_BYTES:
+        raise InputError(
+            "%d images of %d x %d pixels are %.0f GB; choose a smaller --image-size" % (count, *shape[:2], size / 1e9)
+        )
 
 
 def resize(image: HostArray, size: Sequence[int]) -> HostArray:

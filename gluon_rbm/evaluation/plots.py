@@ -146,9 +146,9 @@ def grids(
 def showcase(originals: HostArray, samples: HostArray, image_shape: Shape, sweeps: int, side: int = 15) -> Figure:
     """Training images on the left, the machine's own on the right.
 
-    originals, samples : (side * side, num_visible) in [0, 1]; samples are shown as probabilities.
+    originals, samples : (up to side * side, num_visible) in [0, 1]; samples are shown as probabilities.
     """
-    title = "samples after %d Gibbs sweeps" % sweeps
+    title = "probabilities after %d Gibbs sweeps" % sweeps
     sets = {"training images": originals, title: samples}
     return grids(sets, image_shape, side, size=6, title=blank.note(samples))
 

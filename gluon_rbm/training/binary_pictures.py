@@ -76,8 +76,9 @@ class BinaryPictures:
     def _showcase(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
         """Training images, and the probabilities of chains that started there: any memory of the start is long gone."""
         settings, data = self._settings, self._images.data
-        generator, count = make_generator([settings.seed, PURPOSES.SHOWCASE, 1]), _SHOWCASE_SIDE**2
-        chosen = generator.choice(len(data.train_images), count, replace=len(data.train_images) < count)
+        count = min(_SHOWCASE_SIDE**2, len(data.train_images))
+        generator = make_generator([settings.seed, PURPOSES.SHOWCASE, 1])
+        chosen = generator.choice(len(data.train_images), count, replace=False)
         originals = to_visible(data.train_images[np.sort(chosen)], data.maximum)
         chains = gibbs.run_chains(
             Parameters(**state.result()),

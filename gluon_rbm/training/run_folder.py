@@ -40,7 +40,8 @@ ARGUMENTS = "arguments.json"
 METRICS = "metrics.csv"
 _LOCK = ".lock"
 _RESULTS = (_CHECKPOINT, METRICS, PARAMETERS)
-_FILES = (*_RESULTS, ARGUMENTS, "learning-curve.png", "filters.png", "showcase.png")
+_PICTURES = ("learning-curve.png", "filters.png", "showcase.png")
+_FILES = (*_RESULTS, ARGUMENTS, *_PICTURES)
 
 
 def read_metrics(path: str) -> list[dict[str, float]]:
@@ -116,7 +117,7 @@ class RunFolder:
     """A folder under one training run's control, until it is closed.
 
     Raises InputError when the folder cannot be created or another run has it, when it holds a run and `resume` is
-    false, and when it holds a run with other arguments and `resume` is true.
+    false, when it holds a run with other arguments and `resume` is true, and when it holds pictures that are no run's.
     """
 
     def __init__(self, path: str | None, default_name: str, resume: bool) -> None:
@@ -127,6 +128,8 @@ class RunFolder:
             self.close()
             advice = "it has no %s to resume from" % _CHECKPOINT if resume else "continue it with --resume"
             raise InputError("%s already holds a run: %s, or choose another --output-dir" % (self.path, advice))
+        if not self.resuming:
+            self._check_pictures()
         self._remove_unfinished()
 
     @staticmethod
@@ -162,6 +165,15 @@ class RunFolder:
         """The path of a file in the folder."""
         return os.path.join(self.path, name)
 
+    def _check_pictures(self) -> None:
+        for name in _PICTURES:
+            if os.path.lexists(self.file(name)):
+                self.close()
+                raise InputError(
+                    "%s already holds %s, which would be overwritten; move it, or choose another "
+                    "--output-dir" % (self.path, name)
+                )
+
     def _remove_unfinished(self) -> None:
         """What a killed run was writing."""
         for name in os.listdir(self.path):
@@ -176,6 +188,11 @@ class RunFolder:
         if self.resuming:
             # Where nothing is recorded, the shapes in the checkpoint are all there is to check.
             check_same(self.path, read_arguments(self.path), arguments, resumable)
+            learned = max((int(row["epoch"]) for row in read_metrics(self.path)), default=0)
+            if arguments.get("num_epoch", learned) < learned:
+                raise InputError(
+                    "the run in %s has learned %d epochs; give --num-epoch %d or more" % (self.path, learned, learned)
+                )
         write_json(self.file(ARGUMENTS), {"arguments": arguments, "versions": versions}, sort_keys=True)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
