@@ -21,7 +21,10 @@ native = Extension(
     # At the top level, not inside gluon_rbm: so a checkout on sys.path does not hide the library that is installed.
     "_mxnet_rbm_native",
     ["gluon_rbm/backend/native/gibbs.c"],
-    depends=["gluon_rbm/backend/native/gibbs%s" % end for end in (".h", "_kernel.inc", "_memory.inc", "_targets.inc")],
+    depends=[
+        "gluon_rbm/backend/native/gibbs%s" % end
+        for end in (".h", "_gradient.inc", "_kernel.inc", "_learning.inc", "_memory.inc", "_targets.inc")
+    ],
     extra_compile_args=["-O3", "-pthread"],
     extra_link_args=["-pthread"],
     libraries=["m"],

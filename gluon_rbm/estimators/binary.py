@@ -11,10 +11,11 @@ import math
 from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host, to_numpy
+from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["BinaryRBM", "PersistentLearning"]
 
 _WRITE = ("write",) * 3
+_PRODUCTS_AT_ONCE = 2 * 10**9  # a tenth of a second or so
 _MOST_STATES = 2**31  # values of all chains: 8 GB
 
 
@@ -145,6 +147,38 @@ class PersistentLearning(Estimator):
                 aux_states=aux_states,
             )
             self._descend(parameters, gradients)
+        self._take(parameters)
+
+    def _learn_at_once(self, X: Matrix, key: list[int]) -> None:
+        """Plain PCD over X in the native engine, a step for each batch_size rows; few calls serve all of them."""
+        parameters, velocities = self._parameters(), self._velocity if self.momentum else None
+        chains = [self._aux_states[name] for name in learning.SAMPLES]
+        products = math.prod(parameters.interaction_weight.shape) * self.batch_size * (self.k + 1)
+        size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Python hears of Ctrl-C between calls
+        for number, rows in enumerate(gen_batches(X.shape[0], size)):
+            native_learning.learn(
+                **energy.native_parameters(parameters),
+                data=float32(dense(X[rows])),
+                chains=chains,
+                velocities=velocities and [velocities[index] for index in (2, 0, 1)],
+                batch_size=self.batch_size,
+                sweeps=self.k,
+                key=[*key, number],
+                rate=self.learning_rate,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                sparsity_target=self.sparsity_target,
+                sparsity_cost=self.sparsity_cost,
+            )
+        self._take(parameters)
+
+    def _can_learn_at_once(self) -> bool:
+        plain = self._rule()._replace(sparsity_target=learning.PLAIN.sparsity_target, sparsity_cost=0.0)
+        weight = self._parameters().interaction_weight
+        return plain == learning.PLAIN and gibbs.choose_engine(self.engine, weight) == "native"
+
+    def _take(self, parameters: Parameters) -> None:
+        """Have these parameters, unless they are not finite."""
         if not all(np.isfinite(array).all() for array in parameters):
             raise DivergenceError("training diverged: parameters are not finite; lower learning_rate or momentum")
         dtype = self.components_.dtype
@@ -153,7 +187,18 @@ class PersistentLearning(Estimator):
         self.intercept_hidden_ = parameters.hidden_layer_bias.astype(dtype, copy=False)
 
     def _descend(self, parameters: Parameters, gradients: list[HostArray]) -> None:
-        """v <- momentum v - rate (g + decay W), then W <- W + v; the gradients are used up."""
+        """v <- momentum v - rate (g + decay W), then W <- W + v; the gradients may be used up."""
+        if energy.native_serves(*parameters):
+            for index, (array, gradient, velocity) in enumerate(zip(parameters, gradients, self._velocity)):
+                native_learning.descend(
+                    array,
+                    gradient,
+                    velocity if self.momentum else None,
+                    rate=self.learning_rate,
+                    momentum=self.momentum,
+                    weight_decay=self.weight_decay if index == 2 else 0.0,
+                )
+            return
         if self.weight_decay:
             gradients[2] += np.float32(self.weight_decay) * parameters.interaction_weight
         for index, (array, gradient) in enumerate(zip(parameters, gradients)):
@@ -266,8 +311,13 @@ class BinaryRBM(Transformer, PersistentLearning):
         generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, generator, min(self.batch_size, X.shape[0]))
 
+        at_once = self._can_learn_at_once()
+
         def learn(batches: Iterable[Rows]) -> None:
-            self._learn((float32(dense(X[rows])) for rows in batches), key_from(generator))
+            if at_once:
+                self._learn_at_once(X, key_from(generator))
+            else:
+                self._learn((float32(dense(X[rows])) for rows in batches), key_from(generator))
 
         self._epochs(
             X.shape[0], generator, False, learn, lambda: "pseudo-likelihood = %.2f" % self.score_samples(X).mean()

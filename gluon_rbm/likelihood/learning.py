@@ -33,11 +33,12 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.backend.types import Array, Arrays, Key, NDArray
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import Parameters, native_serves
 from gluon_rbm.models.files import CLASSES
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
@@ -316,6 +317,20 @@ def store_gradients(
     """
     factor = rule.generative_factor
     offsets = [as_operand(aux_states[name]) for name in OFFSETS if name in aux_states]
+    if native_serves(weight, *chains, *data):
+        native_learning.store_gradient(
+            [as_operand(target) for target in targets],
+            how,
+            chains,
+            data,
+            weight=weight,
+            offsets=offsets,
+            factor=factor,
+            sparsity_target=rule.sparsity_target,
+            sparsity_cost=rule.sparsity_cost,
+            weight_decay_l1=rule.weight_decay_l1,
+        )
+        return
     data = data[0], _sparse(rule, data[1])
     visible_gradient, hidden_gradient = (factor * (_mean(chain) - _mean(datum)) for chain, datum in zip(chains, data))
     # Both means of v (x) p(h=1|v), and their difference, in one product over the rows of chains and data. To subtract

@@ -17,8 +17,10 @@ from typing import Any, ContextManager, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, from_host, host_view, restore_kind
+from gluon_rbm.backend import native
+from gluon_rbm.backend.arrays import as_host, as_operand, from_host, host_view, on_cpu, restore_kind
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.types import Array, HostArray, NDArray
 from gluon_rbm.errors import InputError
 
@@ -31,6 +33,8 @@ __all__ = [
     "free_energy",
     "free_energy_difference",
     "log_sum_exp",
+    "native_parameters",
+    "native_serves",
     "pseudo_log_likelihood",
     "softplus",
     "visible_operand",
@@ -161,10 +165,24 @@ def visible_bias_at(parameters: Parameters, beta: float, base_visible_bias: Arra
     return bias if base_visible_bias is None else bias + (1 - beta) * base_visible_bias
 
 
+def native_serves(*arrays: Array) -> bool:
+    """Whether the native engine is there and can compute with these arrays: all of them float32, on a CPU."""
+    return all(array.dtype == np.float32 and on_cpu(array) for array in arrays) and bool(native.available())
+
+
+def native_parameters(parameters: Parameters) -> dict[str, HostArray]:
+    """The parameters as the functions of the native engine take them."""
+    visible_bias, hidden_bias, weight = map(as_host, parameters)
+    return {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
+
+
 def hidden_probability(parameters: Parameters, visible: Array) -> Array:
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
+    rows = _rows(parameters, visible)
+    if native_serves(rows, parameters.interaction_weight):
+        return restore_kind(native_learning.hidden_probability(**native_parameters(parameters), visible=rows), visible)
     with _quiet():
-        return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, _rows(parameters, visible)))), visible)
+        return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, rows))), visible)
 
 
 def free_energy(parameters: Parameters, visible: Array) -> Array:
@@ -173,6 +191,8 @@ def free_energy(parameters: Parameters, visible: Array) -> Array:
     visible may be grey (values in [0, 1]); then -F is a score, not a log-probability.
     """
     rows = _rows(parameters, visible)
+    if native_serves(rows, parameters.interaction_weight):
+        return restore_kind(native_learning.free_energy(**native_parameters(parameters), visible=rows), visible)
     with _quiet():
         hidden_part = softplus(_hidden_input(parameters, rows)).sum(axis=1, dtype="float64")
         return restore_kind(-(_weighted_sum(rows, parameters.visible_layer_bias) + hidden_part), visible)

@@ -28,7 +28,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroup
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.models.energy import Parameters, free_energy_difference, visible_bias_at
+from gluon_rbm.models.energy import Parameters, free_energy_difference, native_parameters, visible_bias_at
 
 __all__ = [
     "ENGINES",
@@ -390,9 +390,4 @@ def _run_native(
 
 
 def _native_parameters(parameters: Parameters, base_visible_bias: Array | None) -> dict[str, Any]:
-    return {
-        "weight": as_host(parameters.interaction_weight),
-        "visible_bias": as_host(parameters.visible_layer_bias),
-        "hidden_bias": as_host(parameters.hidden_layer_bias),
-        "base": as_host(base_visible_bias),
-    }
+    return {**native_parameters(parameters), "base": as_host(base_visible_bias)}

@@ -6,28 +6,23 @@ GIL.
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any, Sequence
+from typing import Sequence
 
 import numpy as np
 
-from gluon_rbm.backend.native.binding import (
-    INSTRUCTION_SETS,
-    Availability,
-    Gibbs,
-    available,
-    check,
-    default_num_threads,
-    features,
-    library,
-    path,
+from gluon_rbm.backend.native.arguments import (
+    LAYOUT,
+    call_library,
+    check_range,
+    checked_array,
+    instruction_set_number,
+    point,
 )
+from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, features, path
 from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
 from gluon_rbm.errors import InputError
 
 __all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
-
-_LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
 
 
 def run(
@@ -106,7 +101,7 @@ def run(
     )
     start = _start(call, visible, hidden)
     beta = np.asarray(beta, np.float64)
-    beta = _array("beta", beta, np.float64, (call.chains,) if beta.ndim else ()).reshape(-1)
+    beta = checked_array("beta", beta, np.float64, (call.chains,) if beta.ndim else ()).reshape(-1)
     if clamp is not None:
         start = _clamp(call, clamp, start)
     if not len(beta):  # no chains, and so nothing to do
@@ -115,8 +110,8 @@ def run(
     visible = start if call.start_visible else np.empty((call.chains, call.num_visible), np.float32)
     hidden = np.empty((call.chains, call.num_hidden), np.float32) if call.start_visible else start
     results = (visible, hidden, np.empty_like(visible), np.empty_like(hidden))
-    _point(call, beta=beta, **dict(zip(("visible", "hidden", "visible_probability", "hidden_probability"), results)))
-    _call_library("run", call, "a hidden start")
+    point(call, beta=beta, **dict(zip(("visible", "hidden", "visible_probability", "hidden_probability"), results)))
+    call_library("run", call, "a hidden start")
     return results
 
 
@@ -181,19 +176,19 @@ def anneal(
         num_threads=num_threads,
         instruction_set=instruction_set,
     )
-    visible = _array("visible", visible, np.float32, (None, call.num_visible), copy=True)
+    visible = checked_array("visible", visible, np.float32, (None, call.num_visible), copy=True)
     call.chains = len(visible)
     log_weight = (
         np.zeros(call.chains)
         if log_weight is None
-        else _array("log_weight", log_weight, np.float64, (call.chains,), copy=True)
+        else checked_array("log_weight", log_weight, np.float64, (call.chains,), copy=True)
     )
-    betas = _array("betas", betas, np.float64, (None,))
+    betas = checked_array("betas", betas, np.float64, (None,))
     if len(betas) < 2 or not (np.isfinite(betas) & (betas >= 0)).all():
         raise InputError("annealing needs two inverse temperatures or more, finite and not negative")
     call.num_betas, call.finish = len(betas), bool(finish)
-    _point(call, beta=betas, visible=visible, log_weight=log_weight)
-    _call_library("anneal", call, "visible")
+    point(call, beta=betas, visible=visible, log_weight=log_weight)
+    call_library("anneal", call, "visible")
     return visible, log_weight
 
 
@@ -211,38 +206,22 @@ def _new_call(
     instruction_set: str | None,
 ) -> Gibbs:
     """A `Gibbs` with what both functions share. It keeps the arrays that it points to alive."""
-    weight = _array("weight", weight, np.float32, (None, None))
-    visible_bias = _array("visible_bias", visible_bias, np.float32, weight.shape[:1])
-    hidden_bias = _array("hidden_bias", hidden_bias, np.float32, weight.shape[1:])
-    base = None if base is None else _array("base", base, np.float32, weight.shape[:1])
-    _check_range("sweeps", sweeps, 1)
-    _check_range("first_sweep", first_sweep, 0)
-    _check_range("num_threads", num_threads or 1, 1)
+    weight = checked_array("weight", weight, np.float32, (None, None))
+    visible_bias = checked_array("visible_bias", visible_bias, np.float32, weight.shape[:1])
+    hidden_bias = checked_array("hidden_bias", hidden_bias, np.float32, weight.shape[1:])
+    base = None if base is None else checked_array("base", base, np.float32, weight.shape[:1])
+    check_range("sweeps", sweeps, 1)
+    check_range("first_sweep", first_sweep, 0)
+    check_range("num_threads", num_threads or 1, 1)
     call = Gibbs(num_visible=weight.shape[0], num_hidden=weight.shape[1], sweeps=sweeps, first_sweep=first_sweep)
     call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
     call.num_threads = num_threads or 0
-    call.instruction_set = _instruction_set_number(instruction_set)
+    call.instruction_set = instruction_set_number(instruction_set)
     if softmax_group is not None:
         call.group_start, call.group_stop = softmax_group
     call.arrays = []
-    _point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
+    point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
     return call
-
-
-def _check_range(name: str, value: int, smallest: int) -> None:
-    if not smallest <= value < 2**32:
-        raise InputError("%s is %s; it must be at least %d and less than 2^32" % (name, value, smallest))
-
-
-def _instruction_set_number(name: str | None) -> int:
-    """What the library calls it; -1, for the best, where it is None."""
-    if name is None:
-        return -1
-    if name not in features()["instruction_sets"]:
-        raise InputError(
-            "instruction set %r is not one of those here, %s" % (name, ", ".join(features()["instruction_sets"]))
-        )
-    return INSTRUCTION_SETS.index(name)
 
 
 def _start(call: Gibbs, visible: HostArray | None, hidden: HostArray | None) -> HostArray:
@@ -251,7 +230,7 @@ def _start(call: Gibbs, visible: HostArray | None, hidden: HostArray | None) -> 
         raise InputError("chains start from the visible or from the hidden layer: give exactly one of them")
     call.start_visible = hidden is None
     start, width = (visible, call.num_visible) if call.start_visible else (hidden, call.num_hidden)
-    start = _array("the start", start, np.float32, (None, width), copy=True)
+    start = checked_array("the start", start, np.float32, (None, width), copy=True)
     call.chains = len(start)
     return start
 
@@ -270,34 +249,5 @@ def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
         raise InputError("clamped visible units must be held at 0 or 1")
     call.clamp_per_chain = mask.ndim == 2
     mask = np.ascontiguousarray(mask, np.uint8)
-    _point(call, clamp=mask, clamp_value=np.require(value, np.float32, _LAYOUT))
+    point(call, clamp=mask, clamp_value=np.require(value, np.float32, LAYOUT))
     return np.where(mask, value, start).astype(np.float32) if call.start_visible else start
-
-
-def _array(
-    name: str, values: Any, dtype: type[np.generic], shape: tuple[int | None, ...], copy: bool = False
-) -> HostArray:
-    """The array with that dtype, aligned and in C order; InputError unless it has the shape (None: any size)."""
-    array = np.asarray(values)
-    if array.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, array.shape)):
-        raise InputError(
-            "%s has shape %s; it must be (%s)"
-            % (name, array.shape, ", ".join("any" if size is None else str(size) for size in shape))
-        )
-    return np.array(array, dtype, order="C") if copy else np.require(array, dtype, _LAYOUT)
-
-
-def _point(call: Gibbs, **arrays: HostArray | None) -> None:
-    """Points fields of `call` to arrays, and keeps these alive."""
-    for name, array in arrays.items():
-        if array is not None:
-            call.arrays.append(array)
-            setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
-
-
-def _call_library(name: str, call: Gibbs, what: str) -> None:
-    if not call.num_threads:
-        # Below some ten microseconds a layer and thread, meeting costs more than it gains.
-        additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
-        call.num_threads = max(1, min(default_num_threads(), int(additions / 500000)))
-    check(getattr(library(), "mxnet_rbm_gibbs_" + name)(ctypes.byref(call)), what)

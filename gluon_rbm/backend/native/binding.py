@@ -19,6 +19,7 @@ __all__ = [
     "INSTRUCTION_SETS",
     "Availability",
     "Gibbs",
+    "Learning",
     "available",
     "check",
     "default_num_threads",
@@ -31,7 +32,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 3  # as in gibbs.h
+ABI_VERSION = 4  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -40,7 +41,7 @@ def _pointer(name: str) -> type[ctypes.c_void_p]:
     return type(name, (ctypes.c_void_p,), {})
 
 
-_Int64 = ctypes.c_int64
+_Int64, _Float64 = ctypes.c_int64, ctypes.c_double
 _ConstUint8s = _pointer("_ConstUint8s")
 _ConstFloat32s = _pointer("_ConstFloat32s")
 _Float32s = _pointer("_Float32s")
@@ -48,6 +49,7 @@ _ConstFloat64s = _pointer("_ConstFloat64s")
 _Float64s = _pointer("_Float64s")
 _TYPE_NAMES = {  # as in gibbs.c
     _Int64: "int64",
+    _Float64: "float64",
     _ConstUint8s: "const uint8 *",
     _ConstFloat32s: "const float32 *",
     _Float32s: "float32 *",
@@ -90,8 +92,38 @@ class Gibbs(ctypes.Structure):
     ]
 
 
+class Learning(ctypes.Structure):
+    """struct learning of gibbs.h."""
+
+    _fields_ = [
+        ("rows", _Int64),
+        ("num_rows", _Int64),
+        ("add", _Int64),
+        ("factor", _Float64),
+        ("sparsity_target", _Float64),
+        ("sparsity_cost", _Float64),
+        ("weight_decay_l1", _Float64),
+        ("rate", _Float64),
+        ("momentum", _Float64),
+        ("weight_decay", _Float64),
+        ("data", _ConstFloat32s),
+        ("data_hidden", _ConstFloat32s),
+        ("visible_offset", _ConstFloat32s),
+        ("hidden_offset", _ConstFloat32s),
+        ("weight_gradient", _Float32s),
+        ("visible_gradient", _Float32s),
+        ("hidden_gradient", _Float32s),
+        ("weight", _Float32s),
+        ("visible_bias", _Float32s),
+        ("hidden_bias", _Float32s),
+        ("weight_velocity", _Float32s),
+        ("visible_velocity", _Float32s),
+        ("hidden_velocity", _Float32s),
+    ]
+
+
 class _Field(ctypes.Structure):
-    """struct gibbs_field of gibbs.h: what the library says of a field of struct gibbs."""
+    """struct gibbs_field of gibbs.h: what the library says of a field of a structure."""
 
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -99,6 +131,9 @@ class _Field(ctypes.Structure):
         ("offset", ctypes.c_int64),
         ("size", ctypes.c_int64),
     ]
+
+
+_STRUCTURES: dict[str, type[ctypes.Structure]] = {"gibbs": Gibbs, "learning": Learning}
 
 
 class Availability:
@@ -124,15 +159,17 @@ def load() -> tuple[ctypes.CDLL | None, str | None]:
         library = ctypes.CDLL(origin)
         if library.mxnet_rbm_gibbs_abi() != ABI_VERSION:
             return None, "%s is of another version; install the distribution again" % origin
-        for name in ("has", "noise", "run", "anneal"):
+        for name in ("has", "noise", "run", "anneal", "mean", "gradient", "descend", "learn"):
             getattr(library, "mxnet_rbm_gibbs_" + name).restype = ctypes.c_int64
         library.mxnet_rbm_gibbs_has.argtypes = [ctypes.c_int64]
-        library.mxnet_rbm_gibbs_fields.restype = ctypes.POINTER(_Field)
+        for structure in _STRUCTURES:
+            getattr(library, "mxnet_rbm_%s_fields" % structure).restype = ctypes.POINTER(_Field)
     except (OSError, AttributeError) as error:
         return None, "%s cannot be loaded: %s" % (origin, error)
-    difference = _layout_difference(_library_layout(library), _layout(Gibbs))
-    if difference:
-        return None, "%s is of another version (%s); install the distribution again" % (origin, difference)
+    for name, structure in _STRUCTURES.items():
+        difference = _layout_difference(_library_layout(library, name), _layout(structure))
+        if difference:
+            return None, "%s is of another version (%s); install the distribution again" % (origin, difference)
     return library, None
 
 
@@ -145,9 +182,9 @@ def _layout(structure: type[ctypes.Structure]) -> list[str]:
     return lines
 
 
-def _library_layout(library: ctypes.CDLL) -> list[str]:
-    """The same of struct gibbs as the compiler laid it out."""
-    table = library.mxnet_rbm_gibbs_fields()
+def _library_layout(library: ctypes.CDLL, name: str) -> list[str]:
+    """The same of the library's structure of that name as the compiler laid it out."""
+    table = getattr(library, "mxnet_rbm_%s_fields" % name)()
     fields = itertools.takewhile(lambda field: field.name, (table[i] for i in itertools.count()))
     return [_field_line(field.type.decode(), field.name.decode(), field.offset, field.size) for field in fields]
 

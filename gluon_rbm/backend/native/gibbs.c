@@ -124,11 +124,11 @@ static void draw_group(struct work *work, const struct draw *d)
 }
 
 /* Draws layer `to` given the other one. */
-static void draw(struct work *work, struct draw *d, struct layer *to, float *sums, float *table)
+static void draw(struct work *work, struct draw *d, struct layer *to, struct scratch *scratch)
 {
     d->to = to;
     d->from = to == &work->hidden ? &work->visible : &work->hidden;
-    kernels[work->instruction_set].half_sweep(d, sums, table);
+    kernels[work->instruction_set].half_sweep(d, scratch->sums, scratch->table);
     wait_for_team(&work->team);
     if (d->sample && to->group_input)
         draw_group(work, d);
@@ -140,12 +140,12 @@ static void *run_thread(void *argument)
     pthread_mutex_lock(&work->team.mutex); /* until it is known how many threads there are */
     pthread_mutex_unlock(&work->team.mutex);
     const int i = atomic_fetch_add(&work->started, 1);
-    work->body(work, work->sums[i], work->tables[i]);
+    work->body(work, &work->scratch[i]);
     return NULL;
 }
 
 /* Runs the body in all threads of the team: as many as can be started. */
-static void run_team(struct work *work, void (*body)(struct work *, float *sums, float *table))
+static void run_team(struct work *work, void (*body)(struct work *, struct scratch *))
 {
     pthread_t threads[MAX_THREADS];
     int others = 0;
@@ -164,7 +164,7 @@ static void run_team(struct work *work, void (*body)(struct work *, float *sums,
     pthread_mutex_destroy(&work->team.mutex);
 }
 
-static void run_body(struct work *work, float *sums, float *table)
+static void run_body(struct work *work, struct scratch *scratch)
 {
     const struct gibbs *g = work->g;
     struct layer *visible = &work->visible, *hidden = &work->hidden;
@@ -174,12 +174,12 @@ static void run_body(struct work *work, float *sums, float *table)
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
     if (g->start_visible) {
-        pack_state(work, visible, g->visible, g->chains);
+        pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
         d.grey_state = work->start_is_grey ? g->visible : NULL;
-        draw(work, &d, hidden, sums, table);
+        draw(work, &d, hidden, scratch);
         d.grey_state = NULL;
     } else {
-        pack_state(work, hidden, g->hidden, g->chains);
+        pack_state(work, hidden, g->hidden, g->chains, &work->start_is_grey);
         if (work->start_is_grey)
             return;
     }
@@ -187,9 +187,9 @@ static void run_body(struct work *work, float *sums, float *table)
         const int last = sweep == g->sweeps;
         d.sweep++;
         d.probability = last ? g->visible_probability : NULL;
-        draw(work, &d, visible, sums, table);
+        draw(work, &d, visible, scratch);
         d.probability = last ? g->hidden_probability : NULL;
-        draw(work, &d, hidden, sums, table);
+        draw(work, &d, hidden, scratch);
     }
     unpack_state(work, visible, g->visible, g->chains);
     unpack_state(work, hidden, g->hidden, g->chains);
@@ -198,7 +198,7 @@ static void run_body(struct work *work, float *sums, float *table)
 int64_t mxnet_rbm_gibbs_run(const struct gibbs *g)
 {
     int error;
-    struct work *work = prepare(g, 1, &error);
+    struct work *work = prepare(g, 1, g->chains, &error);
     if (!work)
         return error;
     work->beta = allocate(work, g->num_betas, sizeof *work->beta);
@@ -247,7 +247,7 @@ static void add_log_weights(struct work *work, double step)
     wait_for_team(&work->team);
 }
 
-static void anneal_body(struct work *work, float *sums, float *table)
+static void anneal_body(struct work *work, struct scratch *scratch)
 {
     const struct gibbs *g = work->g;
     struct layer *visible = &work->visible, *hidden = &work->hidden;
@@ -255,7 +255,7 @@ static void anneal_body(struct work *work, float *sums, float *table)
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = &beta};
     pack_weight(work, g);
-    pack_state(work, visible, g->visible, g->chains);
+    pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
     if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
@@ -267,12 +267,12 @@ static void anneal_body(struct work *work, float *sums, float *table)
         d.sample = n + 1 < g->num_betas || !g->finish;
         for (int64_t sweep = 0; sweep < (d.sample ? g->sweeps : 1); sweep++, d.sweep++) {
             d.log_weight = sweep ? NULL : work->hidden_log_weight;
-            draw(work, &d, hidden, sums, table);
+            draw(work, &d, hidden, scratch);
             if (d.log_weight)
                 add_log_weights(work, step);
             d.log_weight = NULL;
             if (d.sample)
-                draw(work, &d, visible, sums, table);
+                draw(work, &d, visible, scratch);
         }
     }
     unpack_state(work, visible, g->visible, g->chains);
@@ -281,7 +281,7 @@ static void anneal_body(struct work *work, float *sums, float *table)
 int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
 {
     int error;
-    struct work *work = prepare(g, g->num_betas > 0 ? g->num_betas : 1, &error);
+    struct work *work = prepare(g, g->num_betas > 0 ? g->num_betas : 1, g->chains, &error);
     if (!work)
         return error;
     work->hidden_log_weight = allocate(work, work->hidden.num_words * g->chains, sizeof *work->hidden_log_weight);
@@ -297,16 +297,20 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
     return error;
 }
 
+#include "gibbs_learning.inc" /* means, gradients, steps */
+
 int64_t mxnet_rbm_gibbs_abi(void) { return ABI_VERSION; }
 
-#define MEMBER(name) (((struct gibbs *)0)->name)
-#define TYPE(name)                                                                                   \
-    _Generic(MEMBER(name), int64_t: "int64", float *: "float32 *", const float *: "const float32 *", \
-        double *: "float64 *", const double *: "const float64 *", const uint8_t *: "const uint8 *")
-#define FIELD(name) {#name, TYPE(name), offsetof(struct gibbs, name), sizeof MEMBER(name)}
+#define TYPE(member)                                                                               \
+    _Generic(member, int64_t: "int64", double: "float64", float *: "float32 *",                     \
+        const float *: "const float32 *", double *: "float64 *", const double *: "const float64 *", \
+        const uint8_t *: "const uint8 *")
+#define FIELD_OF(structure, name) \
+    {#name, TYPE(((structure *)0)->name), offsetof(structure, name), sizeof ((structure *)0)->name}
 
 const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
 {
+#define FIELD(name) FIELD_OF(struct gibbs, name)
     static const struct gibbs_field fields[] = {
         FIELD(chains), FIELD(num_visible), FIELD(num_hidden), FIELD(sweeps), FIELD(first_sweep), FIELD(num_betas),
         FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(num_threads),
@@ -317,6 +321,23 @@ const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
     };
     _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field is missing above");
     return fields;
+#undef FIELD
+}
+
+const struct gibbs_field *mxnet_rbm_learning_fields(void)
+{
+#define FIELD(name) FIELD_OF(struct learning, name)
+    static const struct gibbs_field fields[] = {
+        FIELD(rows), FIELD(num_rows), FIELD(add), FIELD(factor), FIELD(sparsity_target), FIELD(sparsity_cost),
+        FIELD(weight_decay_l1), FIELD(rate), FIELD(momentum), FIELD(weight_decay), FIELD(data), FIELD(data_hidden),
+        FIELD(visible_offset), FIELD(hidden_offset), FIELD(weight_gradient), FIELD(visible_gradient),
+        FIELD(hidden_gradient), FIELD(weight), FIELD(visible_bias), FIELD(hidden_bias), FIELD(weight_velocity),
+        FIELD(visible_velocity), FIELD(hidden_velocity),
+        {NULL, NULL, 0, 0},
+    };
+    _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct learning), "a field is missing above");
+    return fields;
+#undef FIELD
 }
 
 int64_t mxnet_rbm_gibbs_has(int64_t instruction_set) { return has(instruction_set); }

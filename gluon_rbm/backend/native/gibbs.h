@@ -17,7 +17,7 @@
 #endif
 
 enum {
-    ABI_VERSION = 3,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    ABI_VERSION = 4,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
     BLOCK = 32,              /* units of a word */
     ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
     LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
@@ -26,6 +26,9 @@ enum {
     SLICE = 64,              /* chains that a thread takes at once where it goes by chains */
     SPINS = 1000,            /* some ten microseconds */
     MAX_THREADS = 256,
+    CHUNK = 64,     /* hidden units whose sums stay in registers while a gradient is summed */
+    LIST = 512,     /* rows of a gradient whose units that are on are listed at once */
+    PIECE = 16384,  /* numbers that a thread takes at once where it goes by numbers */
 };
 
 enum { OK = 0, BAD_SIZE = -1, NO_MEMORY = -2, NOT_BINARY = -3, BAD_ARGUMENT = -4 };
@@ -54,7 +57,23 @@ struct gibbs {
     double *log_weight; /* anneal: the logs of the chains' importance weights, (chains,), which are added to */
 };
 
-/* A field of struct gibbs; "const float32 *" and the like are the types' names. */
+/* What learning needs besides. `_Learning` in binding.py has the same fields. */
+struct learning {
+    int64_t rows;          /* of the data; learn: of each batch but the last */
+    int64_t num_rows;      /* learn: of all batches */
+    int64_t add; /* gradient: 1: the weights' is added to what is there; 2: the visible biases'; 4: the hidden's */
+    double factor; /* of the gradient */
+    double sparsity_target, sparsity_cost, weight_decay_l1;
+    double rate, momentum, weight_decay;
+    const float *data;        /* (rows, num_visible) */
+    const float *data_hidden; /* gradient: p(h = 1 | data) */
+    const float *visible_offset, *hidden_offset; /* of centering, or NULL */
+    float *weight_gradient, *visible_gradient, *hidden_gradient; /* or NULL */
+    float *weight, *visible_bias, *hidden_bias;                  /* learn: of struct gibbs, to be changed */
+    float *weight_velocity, *visible_velocity, *hidden_velocity; /* learn: or NULL where there is no momentum */
+};
+
+/* A field of a structure; "const float32 *" and the like are the types' names. */
 struct gibbs_field {
     const char *name, *type;
     int64_t offset, size; /* bytes */
@@ -62,11 +81,16 @@ struct gibbs_field {
 
 int64_t mxnet_rbm_gibbs_abi(void);
 const struct gibbs_field *mxnet_rbm_gibbs_fields(void); /* up to one without a name */
+const struct gibbs_field *mxnet_rbm_learning_fields(void);
 int64_t mxnet_rbm_gibbs_has(int64_t instruction_set);
 int64_t mxnet_rbm_gibbs_noise(int64_t instruction_set, const uint32_t *key, uint32_t block, uint32_t chain,
                               uint32_t sweep, uint32_t stream, int32_t *words);
 int64_t mxnet_rbm_gibbs_run(const struct gibbs *g);
 int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g);
+int64_t mxnet_rbm_gibbs_mean(const struct gibbs *g);
+int64_t mxnet_rbm_gibbs_gradient(const struct gibbs *g, const struct learning *l);
+int64_t mxnet_rbm_gibbs_descend(const struct gibbs *g, const struct learning *l);
+int64_t mxnet_rbm_gibbs_learn(const struct gibbs *g, const struct learning *l);
 void *PyInit__mxnet_rbm_native(void);
 
 /* Threads that work on one call. */
@@ -107,10 +131,29 @@ struct draw {
     float log_weight_beta, log_weight_step; /* ... from this beta to beta + step */
 };
 
+/* What a gradient is made of; its rows are those of the chains, and then those of the data. */
+struct gradient {
+    const struct learning *l;
+    int64_t chains, rows, num_visible, num_hidden, padded; /* the hidden units of whole chunks */
+    double chain_factor, data_factor;
+    const float *chain_visible, *chain_hidden, *data, *data_hidden, *weight;
+    float *scaled;       /* (padded / CHUNK, rows, CHUNK): hidden probabilities times their row's factor */
+    double *hidden_sum;  /* (padded,) of the scaled ones */
+    double *column_sums; /* (blocks of visible units, padded), or NULL: what centering takes of the hidden biases' */
+};
+
+/* The memory of a thread. */
+struct scratch {
+    float *sums, *table;
+    float *gradient; /* (BLOCK, padded) */
+    int32_t *list;   /* (BLOCK, LIST): rows in which a unit is on */
+    float *values;   /* and its values there */
+};
+
 /* A call's memory. Every array is its own, so that a sanitizer sees where it ends. */
 struct work {
     const struct gibbs *g;
-    void (*body)(struct work *, float *sums, float *table); /* what every thread runs */
+    void (*body)(struct work *, struct scratch *); /* what every thread runs */
     struct team team;
     atomic_int started; /* threads */
     struct layer visible, hidden;
@@ -119,9 +162,14 @@ struct work {
     float *beta;               /* as float, for run */
     double *hidden_log_weight; /* (num_words, chains), for anneal: of each block of hidden units */
     double *visible_steps;     /* for anneal: sums of a - base over the units of each value of each 4 bits of a state */
-    float *sums[MAX_THREADS], *tables[MAX_THREADS];
+    struct scratch scratch[MAX_THREADS];
+    const struct learning *learning;
+    struct gradient *gradient;
+    struct layer data;          /* learn: the visible layer, at the data */
+    float *data_hidden;         /* learn: p(h = 1 | data) */
+    atomic_int data_is_grey[2]; /* learn: in steps of even and of odd numbers */
     atomic_int start_is_grey; /* some value is neither 0 nor 1 */
-    void *allocations[24 + 2 * MAX_THREADS];
+    void *allocations[32 + 5 * MAX_THREADS];
     int num_allocations;
 };
 

@@ -1,0 +1,71 @@
+"""What the functions of the native engine take: checked, and pointed to."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from gluon_rbm.backend.native.binding import (
+    INSTRUCTION_SETS,
+    Gibbs,
+    Learning,
+    check,
+    default_num_threads,
+    features,
+    library,
+)
+from gluon_rbm.backend.types import HostArray
+from gluon_rbm.errors import InputError
+
+__all__ = ["LAYOUT", "call_library", "check_range", "checked_array", "instruction_set_number", "point"]
+
+LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
+
+
+def check_range(name: str, value: int, smallest: int) -> None:
+    if not smallest <= value < 2**32:
+        raise InputError("%s is %s; it must be at least %d and less than 2^32" % (name, value, smallest))
+
+
+def instruction_set_number(name: str | None) -> int:
+    """What the library calls it; -1, for the best, where it is None."""
+    if name is None:
+        return -1
+    if name not in features()["instruction_sets"]:
+        raise InputError(
+            "instruction set %r is not one of those here, %s" % (name, ", ".join(features()["instruction_sets"]))
+        )
+    return INSTRUCTION_SETS.index(name)
+
+
+def checked_array(
+    name: str, values: Any, dtype: type[np.generic], shape: tuple[int | None, ...], copy: bool = False
+) -> HostArray:
+    """The array with that dtype, aligned and in C order; InputError unless it has the shape (None: any size)."""
+    array = np.asarray(values)
+    if array.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, array.shape)):
+        raise InputError(
+            "%s has shape %s; it must be (%s)"
+            % (name, array.shape, ", ".join("any" if size is None else str(size) for size in shape))
+        )
+    return np.array(array, dtype, order="C") if copy else np.require(array, dtype, LAYOUT)
+
+
+def point(call: Gibbs | Learning, **arrays: HostArray | None) -> None:
+    """Points fields of `call` to arrays, and keeps these alive."""
+    for name, array in arrays.items():
+        if array is not None:
+            call.arrays.append(array)
+            setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
+
+
+def call_library(name: str, call: Gibbs, what: str = "", learning: Learning | None = None) -> None:
+    """Call a function of the library. Raises what its code means; what : the argument that must be binary."""
+    if not call.num_threads:
+        # Below some ten microseconds a layer and thread, meeting costs more than it gains.
+        additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
+        call.num_threads = max(1, min(default_num_threads(), int(additions / 500000)))
+    arguments = [ctypes.byref(call)] if learning is None else [ctypes.byref(call), ctypes.byref(learning)]
+    check(getattr(library(), "mxnet_rbm_gibbs_" + name)(*arguments), what)

@@ -1,0 +1,252 @@
+"""Means, gradients and steps of learning in the native engine's own threads, over NumPy arrays in float32.
+
+Every sum is made in one order, whichever thread makes it, so results do not depend on the number of threads. Nothing
+here calls a BLAS.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend.native.arguments import (
+    call_library,
+    check_range,
+    checked_array,
+    instruction_set_number,
+    point,
+)
+from gluon_rbm.backend.native.binding import Gibbs, Learning, default_num_threads
+from gluon_rbm.backend.types import HostArray, Key
+from gluon_rbm.errors import InputError
+
+__all__ = ["descend", "free_energy", "hidden_probability", "learn", "store_gradient"]
+
+_ADD = {"write": False, "inplace": False, "add": True}
+
+
+def hidden_probability(
+    weight: HostArray, visible_bias: HostArray, hidden_bias: HostArray, visible: HostArray, **how: Any
+) -> HostArray:
+    """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): float32 (rows, num_hidden).
+
+    visible : array (rows, num_visible) in [0, 1]. how : num_threads and instruction_set, as in `native.run`.
+    """
+    call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
+    result = np.empty((call.chains, call.num_hidden), np.float32)
+    point(call, hidden_probability=result)
+    call_library("mean", call)
+    return result
+
+
+def free_energy(
+    weight: HostArray, visible_bias: HostArray, hidden_bias: HostArray, visible: HostArray, **how: Any
+) -> HostArray:
+    """F(v) = -a.v - sum_j softplus(b_j + (v W)_j): float64 (rows,), in nats. Arguments as of `hidden_probability`."""
+    call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
+    result = np.empty(call.chains)
+    point(call, log_weight=result)
+    call_library("mean", call)
+    return result
+
+
+def _mean_call(
+    weight: HostArray,
+    visible_bias: HostArray,
+    hidden_bias: HostArray,
+    visible: HostArray,
+    *,
+    num_threads: int | None = None,
+    instruction_set: str | None = None,
+) -> Gibbs:
+    weight = checked_array("weight", weight, np.float32, (None, None))
+    visible = checked_array("visible", visible, np.float32, (None, weight.shape[0]))
+    call = _new_call(weight.shape, num_threads, instruction_set)
+    call.chains = len(visible)
+    point(
+        call,
+        weight=weight,
+        visible_bias=checked_array("visible_bias", visible_bias, np.float32, weight.shape[:1]),
+        hidden_bias=checked_array("hidden_bias", hidden_bias, np.float32, weight.shape[1:]),
+        visible=visible,
+    )
+    return call
+
+
+def _new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: str | None) -> Gibbs:
+    check_range("num_threads", num_threads or 1, 1)
+    call = Gibbs(num_visible=shape[0], num_hidden=shape[1], sweeps=1, num_betas=1)
+    call.num_threads, call.instruction_set = num_threads or 0, instruction_set_number(instruction_set)
+    call.arrays = []
+    return call
+
+
+def _new_learning(**numbers: float) -> Learning:
+    learning = Learning(**numbers)
+    learning.arrays = []
+    return learning
+
+
+def store_gradient(
+    targets: Sequence[HostArray],
+    how: Sequence[str],
+    chains: tuple[HostArray, HostArray],
+    data: tuple[HostArray, HostArray],
+    *,
+    weight: HostArray,
+    offsets: Sequence[HostArray] = (),
+    factor: float = 1.0,
+    sparsity_target: float = 0.0,
+    sparsity_cost: float = 0.0,
+    weight_decay_l1: float = 0.0,
+    num_threads: int | None = None,
+    instruction_set: str | None = None,
+) -> None:
+    """Store the gradients of `gluon_rbm.likelihood.learning.store_gradients`, whose arguments these are."""
+    (chain_visible, chain_hidden), (data_visible, data_hidden) = (
+        [checked_array("rows", array, np.float32, (None, size)) for array, size in zip(rows, weight.shape)]
+        for rows in (chains, data)
+    )
+    call = _new_call(weight.shape, num_threads, instruction_set)
+    call.chains = len(chain_visible)
+    if len(chain_hidden) != len(chain_visible) or len(data_hidden) != len(data_visible):
+        raise InputError("visible and hidden rows are not as many")
+    learning = _new_learning(
+        rows=len(data_visible),
+        add=sum(bit * _ADD[one] for bit, one in zip((2, 4, 1), how) if one != "null"),
+        factor=factor,
+        sparsity_target=sparsity_target,
+        sparsity_cost=sparsity_cost,
+        weight_decay_l1=weight_decay_l1,
+    )
+    names = ("visible_gradient", "hidden_gradient", "weight_gradient")
+    kept = {name: target for name, target, one in zip(names, targets, how) if one != "null"}
+    kept.setdefault("weight_gradient", np.empty(weight.shape, np.float32))
+    for name, target in kept.items():
+        _check_target(name, target)
+    point(call, weight=checked_array("weight", weight, np.float32, weight.shape))
+    point(call, visible=chain_visible, hidden_probability=chain_hidden)
+    point(learning, data=data_visible, data_hidden=data_hidden, **kept)
+    if offsets:
+        visible_offset, hidden_offset = (
+            checked_array("offset", array, np.float32, (size,)) for array, size in zip(offsets, weight.shape)
+        )
+        point(learning, visible_offset=visible_offset, hidden_offset=hidden_offset)
+    if not call.num_threads:  # a seventh of the products of images of digits is there
+        products = (call.chains + learning.rows) * weight.size
+        call.num_threads = max(1, min(default_num_threads(), int(products / 10**7)))
+    call_library("gradient", call, learning=learning)
+
+
+def _check_target(name: str, array: HostArray) -> None:
+    if array.dtype != np.float32 or not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+        raise InputError("%s must be a float32 array in C order that can be written" % name)
+
+
+def descend(
+    array: HostArray,
+    gradient: HostArray,
+    velocity: HostArray | None = None,
+    *,
+    rate: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    rescale: float = 1.0,
+    num_threads: int | None = None,
+    instruction_set: str | None = None,
+) -> None:
+    """Step along a gradient g, in place: velocity <- momentum velocity - rate (rescale g + decay x), x <- x + velocity.
+
+    array, gradient, velocity : float32 arrays of one size, in C order. Without a velocity there is no momentum.
+    """
+    gradient = checked_array("gradient", gradient, np.float32, array.shape)
+    for name, target in {"array": array, "velocity": velocity}.items():
+        if target is not None:
+            _check_target(name, target)
+            if target.shape != gradient.shape:
+                raise InputError("%s has shape %s, the gradient %s" % (name, target.shape, gradient.shape))
+    threads = num_threads or max(1, min(default_num_threads(), array.size // 100000))
+    call = _new_call((1, array.size), threads, instruction_set)
+    learning = _new_learning(factor=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
+    point(learning, weight=array, weight_gradient=gradient, weight_velocity=velocity)
+    call_library("descend", call, learning=learning)
+
+
+def learn(
+    weight: HostArray,
+    visible_bias: HostArray,
+    hidden_bias: HostArray,
+    data: HostArray,
+    chains: tuple[HostArray, HostArray],
+    velocities: tuple[HostArray, HostArray, HostArray] | None = None,
+    *,
+    batch_size: int,
+    sweeps: int,
+    key: Key,
+    rate: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    sparsity_target: float = 0.0,
+    sparsity_cost: float = 0.0,
+    num_threads: int | None = None,
+    instruction_set: str | None = None,
+) -> None:
+    """Learn by PCD, in place: a step for each batch of the data, in their order.
+
+    Parameters, chains and velocities change. Each step is that of `native.run`, `hidden_probability`, `store_gradient`
+    and `descend`.
+
+    Parameters
+    ----------
+    weight, visible_bias, hidden_bias : float32 arrays (num_visible, num_hidden), (num_visible,), (num_hidden,)
+    data : array (rows, num_visible) in [0, 1]
+    chains : float32 arrays (chains, num_visible), (chains, num_hidden)
+        Their samples; they go on from the hidden one, which must be binary.
+    velocities : three float32 arrays, or None
+        Of the parameters, in their order; None where there is no momentum.
+    batch_size, sweeps : int
+        The last batch may be smaller.
+    key : sequence of int
+        Fixes the noise of all steps.
+    rate, momentum, weight_decay, sparsity_target, sparsity_cost : float
+        The decay is of the weights only.
+    """
+    data = checked_array("data", data, np.float32, (None, weight.shape[0]))
+    call = _new_call(weight.shape, num_threads, instruction_set)
+    check_range("sweeps", sweeps, 1)
+    check_range("batch_size", batch_size, 1)
+    call.chains, call.sweeps = len(chains[0]), sweeps
+    call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
+    learning = _new_learning(
+        rows=batch_size,
+        num_rows=len(data),
+        factor=1.0,
+        rate=rate,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        sparsity_target=sparsity_target,
+        sparsity_cost=sparsity_cost,
+    )
+    parameters = dict(zip(("weight", "visible_bias", "hidden_bias"), (weight, visible_bias, hidden_bias)))
+    states = dict(zip(("visible", "hidden"), chains))
+    gradients = {name: np.empty_like(array) for name, array in parameters.items()}
+    moving = dict(zip(parameters, velocities)) if velocities else {}
+    for name, array in {**parameters, **states}.items():
+        _check_target(name, array)
+    for name, array in moving.items():
+        _check_target(name + "'s velocity", array)
+    for array, shape in zip((*states.values(), visible_bias, hidden_bias), _shapes(call)):
+        if array.shape != shape:
+            raise InputError("an array has shape %s; it must be %s" % (array.shape, shape))
+    point(call, **parameters, **states, hidden_probability=np.empty((call.chains, call.num_hidden), np.float32))
+    point(learning, data=data, **parameters)
+    names = {"weight": "weight", "visible_bias": "visible", "hidden_bias": "hidden"}
+    point(learning, **{names[name] + "_gradient": array for name, array in gradients.items()})
+    point(learning, **{names[name] + "_velocity": array for name, array in moving.items()})
+    call_library("learn", call, "a hidden sample", learning)
+
+
+def _shapes(call: Gibbs) -> tuple[tuple[int, ...], ...]:
+    chains, num_visible, num_hidden = call.chains, call.num_visible, call.num_hidden
+    return (chains, num_visible), (chains, num_hidden), (num_visible,), (num_hidden,)
