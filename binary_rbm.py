@@ -12,20 +12,20 @@ the first over persistent Gibbs chains that k more sweeps have advanced: PCD-k (
 from __future__ import annotations
 
 import itertools
-from typing import Any, List
+from typing import Any, List, Sequence
 
 import numpy as np
 
 from ais import estimate_log_likelihood
-from gluon_rbm.backend.arrays import as_operand, assign
+from gluon_rbm.backend.arrays import as_operand, assign, host_view
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import caller_number, draw_key
-from gluon_rbm.backend.types import NDArray
+from gluon_rbm.backend.types import Array, NDArray
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import learning
 from gluon_rbm.likelihood.learning import BinaryStates, LearningRule
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability
+from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability, native_serves
 from gluon_rbm.models.files import correct_chain_names, read_arrays
 from gluon_rbm.models.rbm_block import in_dtype_of
 from gluon_rbm.sampling import gibbs
@@ -63,12 +63,18 @@ class BinaryRBMOperator(mx.operator.CustomOp):
             return [self._caller, *in_data[4].asnumpy().tolist()]
         return [self._caller, *self._base_key, next(self._calls)]
 
-    def _aux_states(self, aux: _Arrays) -> dict[str, NDArray]:
+    def _at_hand(self, arrays: Sequence[NDArray]) -> Sequence[Array]:
+        """The arrays, as NumPy views of their memory where the native engine computes: it copies nothing then."""
+        native = self._engine != "mxnet" and native_serves(*arrays)
+        return [host_view(array) for array in arrays] if native else arrays
+
+    def _aux_states(self, aux: Sequence[Array]) -> dict[str, Array]:
         return dict(zip(learning.states(self._rule, 0, 0, 0), aux))
 
     def forward(self, is_train: bool, req: list[str], in_data: _Arrays, out_data: _Arrays, aux: _Arrays) -> None:
-        data, parameters, key = in_data[0], Parameters(*in_data[1:4]), self._next_key(in_data)
-        aux_states = self._aux_states(aux)
+        key = self._next_key(in_data)
+        data, *parameters = self._at_hand(in_data[:4])
+        parameters, aux_states = Parameters(*parameters), self._aux_states(self._at_hand(aux))
         if is_train and aux:
             visible_prob_1, self._chain_hidden_prob_1 = learning.advance_chains(
                 self._rule, parameters, aux_states, data, sweeps=self._k, key=key, engine=self._engine
@@ -98,7 +104,8 @@ class BinaryRBMOperator(mx.operator.CustomOp):
             raise InputError(
                 "BinaryRBM has no gradient of a forward that did not train: use autograd.record() or is_train"
             )
-        parameters, data, hidden_prob_1 = Parameters(*in_data[1:4]), in_data[0], out_data[1]
+        data, *parameters, hidden_prob_1 = self._at_hand([*in_data[:4], out_data[1]])
+        parameters = Parameters(*parameters)
         learning.store_objective_gradients(
             self._rule,
             in_grad[1:4],
@@ -107,7 +114,7 @@ class BinaryRBMOperator(mx.operator.CustomOp):
             data=data,
             hidden_prob_1=hidden_prob_1,
             chain_hidden_prob_1=self._chain_hidden_prob_1,
-            aux_states=self._aux_states(aux),
+            aux_states=self._aux_states(self._at_hand(aux)),
         )
         if req[0] != "null":
             learning.store_data_gradient(self._rule, in_grad[0], req[0], parameters, hidden_prob_1)

@@ -23,7 +23,15 @@ native = Extension(
     ["gluon_rbm/backend/native/gibbs.c"],
     depends=[
         "gluon_rbm/backend/native/gibbs%s" % end
-        for end in (".h", "_gradient.inc", "_kernel.inc", "_learning.inc", "_memory.inc", "_targets.inc")
+        for end in (
+            ".h",
+            "_gradient.inc",
+            "_kernel.inc",
+            "_learning.inc",
+            "_memory.inc",
+            "_targets.inc",
+            "_threads.inc",
+        )
     ],
     extra_compile_args=["-O3", "-pthread"],
     extra_link_args=["-pthread"],

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from gluon_rbm.backend import native
+from gluon_rbm.backend.native import learning
 
 SIZES = [0, 1, 2, 3, 5, 8, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257]
 
@@ -32,6 +33,8 @@ def once(generator):
         options["softmax_group"] = sorted(int(n) for n in generator.integers(0, num_visible + 1, size=2))
     visible = generator.integers(0, 2, size=(chains, num_visible))
     if generator.random() < 0.3:
+        return learn_once(generator, (weight, visible_bias, hidden_bias), chains, options)
+    if generator.random() < 0.3:
         betas = generator.random(int(generator.integers(2, 5))) * 3
         return native.anneal(
             weight, visible_bias, hidden_bias, visible=visible, betas=betas, finish=generator.random() < 0.5, **options
@@ -48,6 +51,44 @@ def once(generator):
     results = native.run(weight, visible_bias, hidden_bias, **options)
     assert all(np.isin(sample, (0, 1)).all() for sample in results[:2])
     return results
+
+
+def learn_once(generator, parameters, chains, options):
+    weight, rows, chains = parameters[0], int(generator.choice(SIZES[1:])), min(chains, 80) or 1
+    how = {name: options[name] for name in ("num_threads", "instruction_set")}
+    costs = {"sparsity_cost": 0.1, "sparsity_target": 0.2}
+    data = generator.random((rows, len(weight)))
+    data = data if generator.random() < 0.5 else data.round()
+    samples = [generator.integers(0, 2, (chains, size)).astype(np.float32) for size in weight.shape]
+    hidden = learning.hidden_probability(*parameters, data, **how)
+    energy = learning.free_energy(*parameters, data, **how)
+    targets = [np.zeros(shape, np.float32) for shape in (*weight.shape, weight.shape)]
+    learning.store_gradient(
+        targets,
+        generator.choice(["write", "add", "null"], size=3).tolist(),
+        samples,
+        (data, hidden),
+        weight=weight,
+        offsets=[np.full(size, 0.5, np.float32) for size in weight.shape] if generator.random() < 0.5 else (),
+        weight_decay_l1=float(generator.choice([0, 0.1])),
+        **costs,
+        **how,
+    )
+    learning.learn(
+        *parameters,
+        data,
+        samples,
+        [np.zeros_like(array) for array in parameters] if generator.random() < 0.5 else None,
+        batch_size=int(generator.choice(SIZES[1:])),
+        sweeps=options["sweeps"],
+        key=options["key"],
+        rate=0.1,
+        momentum=0.5,
+        **costs,
+        **how,
+    )
+    assert all(np.isin(sample, (0, 1)).all() for sample in samples)
+    return hidden, energy, *targets
 
 
 def main(seed, seconds):

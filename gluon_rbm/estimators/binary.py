@@ -151,7 +151,8 @@ class PersistentLearning(Estimator):
 
     def _learn_at_once(self, X: Matrix, key: list[int]) -> None:
         """Plain PCD over X in the native engine, a step for each batch_size rows; few calls serve all of them."""
-        parameters, velocities = self._parameters(), self._velocity if self.momentum else None
+        rule, parameters = self._rule(), self._parameters()
+        velocities = self._velocity if self.momentum else None
         chains = [self._aux_states[name] for name in learning.SAMPLES]
         products = math.prod(parameters.interaction_weight.shape) * self.batch_size * (self.k + 1)
         size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Python hears of Ctrl-C between calls
@@ -167,8 +168,8 @@ class PersistentLearning(Estimator):
                 rate=self.learning_rate,
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
-                sparsity_target=self.sparsity_target,
-                sparsity_cost=self.sparsity_cost,
+                sparsity_target=rule.sparsity_target,
+                sparsity_cost=rule.sparsity_cost,
             )
         self._take(parameters)
 

@@ -170,7 +170,7 @@ def native_serves(*arrays: Array) -> bool:
     return all(array.dtype == np.float32 and on_cpu(array) for array in arrays) and bool(native.available())
 
 
-def native_parameters(parameters: Parameters) -> dict[str, HostArray]:
+def native_parameters(parameters: Parameters) -> dict[str, Any]:
     """The parameters as the functions of the native engine take them."""
     visible_bias, hidden_bias, weight = map(as_host, parameters)
     return {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}

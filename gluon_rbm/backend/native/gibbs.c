@@ -7,10 +7,10 @@
  *   no edges.
  * - Threads share the blocks of a layer, and meet after each layer. Neither the order of a sum nor the noise depends on
  *   which thread works, so results do not depend on the number of threads.
- * - They are plain threads, started by each call, and wait by spinning for some microseconds only, then asleep. (OpenMP
- *   would take fewer lines, but GNU's spins for milliseconds: where anything else wants a processor, a call took ten
- *   times as long with two threads as with one. Its threads also spin on after a call, in the way of whatever comes
- *   next, and hang in a forked child.)
+ * - They are plain threads, which wait for each other by spinning for some microseconds only, then asleep, and for the
+ *   next call for a millisecond. (OpenMP would take fewer lines, but GNU's spins for milliseconds inside a call: where
+ *   anything else wants a processor, a call took ten times as long with two threads as with one. And its threads hang in
+ *   a forked child.)
  */
 
 #if !defined __GNUC__ || !(defined __x86_64__ || defined __aarch64__) || !defined __LP64__ || \
@@ -22,12 +22,15 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <sched.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 #if defined __x86_64__ && defined __GLIBC__
 /* Newer glibcs have newer versions of these, which would be all that keeps a built library from systems of 2014. */
 __asm__(".symver exp,exp@GLIBC_2.2.5");
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
-__asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
+__asm__(".symver pthread_detach,pthread_detach@GLIBC_2.2.5");
 #endif
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -37,32 +40,7 @@ __asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
 #define PAUSE() ((void)0)
 #endif
 
-/* The next chunk of a task: for (int64_t chunk; (chunk = claim(team)) < chunks;) ...; wait_for_team(team); */
-static int64_t claim(struct team *team) { return atomic_fetch_add_explicit(&team->claimed, 1, memory_order_relaxed); }
-
-/* A barrier, which returns when all threads have come: what they wrote before is seen after. */
-static void wait_for_team(struct team *team)
-{
-    const unsigned generation = atomic_load(&team->generation);
-    if (atomic_fetch_add(&team->arrived, 1) + 1 == team->threads) {
-        atomic_store(&team->arrived, 0);
-        atomic_store(&team->claimed, 0);
-        pthread_mutex_lock(&team->mutex);
-        atomic_store(&team->generation, generation + 1);
-        pthread_cond_broadcast(&team->opened);
-        pthread_mutex_unlock(&team->mutex);
-        return;
-    }
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&team->generation, memory_order_acquire) != generation)
-            return;
-        PAUSE();
-    }
-    pthread_mutex_lock(&team->mutex);
-    while (atomic_load(&team->generation) == generation)
-        pthread_cond_wait(&team->opened, &team->mutex);
-    pthread_mutex_unlock(&team->mutex);
-}
+#include "gibbs_threads.inc" /* the threads of a call */
 
 static int64_t units_of_word(const struct layer *layer, int64_t w)
 {
@@ -132,36 +110,6 @@ static void draw(struct work *work, struct draw *d, struct layer *to, struct scr
     wait_for_team(&work->team);
     if (d->sample && to->group_input)
         draw_group(work, d);
-}
-
-static void *run_thread(void *argument)
-{
-    struct work *work = argument;
-    pthread_mutex_lock(&work->team.mutex); /* until it is known how many threads there are */
-    pthread_mutex_unlock(&work->team.mutex);
-    const int i = atomic_fetch_add(&work->started, 1);
-    work->body(work, &work->scratch[i]);
-    return NULL;
-}
-
-/* Runs the body in all threads of the team: as many as can be started. */
-static void run_team(struct work *work, void (*body)(struct work *, struct scratch *))
-{
-    pthread_t threads[MAX_THREADS];
-    int others = 0;
-    work->body = body;
-    pthread_mutex_init(&work->team.mutex, NULL);
-    pthread_cond_init(&work->team.opened, NULL);
-    pthread_mutex_lock(&work->team.mutex);
-    while (others + 1 < work->team.threads && !pthread_create(&threads[others], NULL, run_thread, work))
-        others++;
-    work->team.threads = others + 1;
-    pthread_mutex_unlock(&work->team.mutex);
-    run_thread(work);
-    while (others)
-        pthread_join(threads[--others], NULL);
-    pthread_cond_destroy(&work->team.opened);
-    pthread_mutex_destroy(&work->team.mutex);
 }
 
 static void run_body(struct work *work, struct scratch *scratch)

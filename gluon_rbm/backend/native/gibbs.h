@@ -25,6 +25,7 @@ enum {
     TABLE = 4096,            /* floats */
     SLICE = 64,              /* chains that a thread takes at once where it goes by chains */
     SPINS = 1000,            /* some ten microseconds */
+    AWAKE = 1000000,         /* nanoseconds */
     MAX_THREADS = 256,
     CHUNK = 64,     /* hidden units whose sums stay in registers while a gradient is summed */
     LIST = 512,     /* rows of a gradient whose units that are on are listed at once */
