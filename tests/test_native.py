@@ -571,7 +571,8 @@ def lengthened(fields):
 def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):
     fields = list(binding.Gibbs._fields_)
     change(fields)
-    monkeypatch.setattr(binding, "Gibbs", type("_Gibbs", (binding.ctypes.Structure,), {"_fields_": fields}))
+    changed = type("_Gibbs", (binding.ctypes.Structure,), {"_fields_": fields})
+    monkeypatch.setitem(binding._STRUCTURES, "gibbs", changed)
     loaded, reason = binding.load.__wrapped__()
     assert loaded is None and reason.startswith(native.path() + " is of another version (" + difference)
 
@@ -610,8 +611,8 @@ def test_misaligned_arrays_never_reach_the_library(seed, generator, monkeypatch)
         pointed.update((name, array) for name, array in arrays.items() if array is not None)
         return point(call, **arrays)
 
-    point = native._point
-    monkeypatch.setattr(native, "_point", spy)
+    point = native.point
+    monkeypatch.setattr(native, "point", spy)
     machine = ordered(tuple(array.astype(np.float32) for array in reference.random_machine(5, 3, generator)))
     visible, base = generator.integers(2, size=(6, 5)).astype(np.float32), np.zeros(5, np.float32)
     mask, values = np.array([1, 0, 0, 0, 1], np.float32), np.tile(np.float32(1), (6, 5))
