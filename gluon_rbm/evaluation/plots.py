@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import os
 import re
 import tempfile
@@ -150,7 +151,8 @@ def showcase(originals: HostArray, samples: HostArray, image_shape: Shape, sweep
     """
     title = "probabilities after %d Gibbs sweeps" % sweeps
     sets = {"training images": originals, title: samples}
-    return grids(sets, image_shape, side, size=6, title=blank.note(samples))
+    columns = min(side, math.isqrt(max(len(originals), 1) - 1) + 1)  # a square, or all but
+    return grids(sets, image_shape, columns, size=6, title=blank.note(samples))
 
 
 def strip(
