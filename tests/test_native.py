@@ -665,12 +665,13 @@ def test_threads_survive_a_fork(seed):
 
 
 @pytest.mark.slow
-def test_fuzz_under_sanitizers(seed, tmp_path):
-    """Sizes, threads and clamps at random, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+@pytest.mark.parametrize("sanitizers, library", [("address,undefined", "libasan.so"), ("thread", "libtsan.so")])
+def test_fuzz_under_sanitizers(seed, tmp_path, sanitizers, library):
+    """Sizes, threads and clamps at random."""
     compiler = os.environ.get("CC", "gcc")
     try:
-        libasan = subprocess.run(
-            [compiler, "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+        runtime = subprocess.run(
+            [compiler, "-print-file-name=" + library], check=True, capture_output=True, text=True
         ).stdout
         subprocess.run(
             [
@@ -681,7 +682,7 @@ def test_fuzz_under_sanitizers(seed, tmp_path):
                 "-pthread",
                 "-fPIC",
                 "-shared",
-                "-fsanitize=address,undefined",
+                "-fsanitize=" + sanitizers,
                 "-fno-sanitize-recover=undefined",
                 str(Path(native.__file__).parent / "gibbs.c"),
                 "-o",
@@ -701,7 +702,7 @@ def test_fuzz_under_sanitizers(seed, tmp_path):
         text=True,
         env=dict(
             os.environ,
-            LD_PRELOAD=libasan.strip(),
+            LD_PRELOAD=runtime.strip(),
             ASAN_OPTIONS="detect_leaks=0",
             PYTHONPATH=os.pathsep.join([str(tmp_path)] + [path for path in sys.path if path]),
         ),
