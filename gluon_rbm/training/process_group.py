@@ -184,11 +184,11 @@ class ProcessGroup:
         first images serve twice.
         """
         if self.num_shards == 1:
-            return [mx.nd.array(batch, ctx=self.contexts[0])]
+            return [from_host(np.asarray(batch, np.float32), self.contexts[0])]
         size = -(-len(batch) // self.num_shards)
         starts = (size * (self.first_shard + index) for index in range(len(self.contexts)))
         shards = (batch[(start + np.arange(size)) % len(batch)] for start in starts)
-        return [mx.nd.array(shard, ctx=context) for shard, context in zip(shards, self.contexts)]
+        return [from_host(np.asarray(shard, np.float32), context) for shard, context in zip(shards, self.contexts)]
 
     # --- What the workers agree on ------------------------------------------------------------------------------------
 
