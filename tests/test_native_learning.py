@@ -204,6 +204,10 @@ def test_what_does_not_fit(generator):
         learning.learn(w, a, b[:4].copy(), rows, samples, **how)
     with pytest.raises(InputError, match="visible must be a float32 array in C order"):
         learning.learn(w, a, b, rows, [samples[0].astype(float), samples[1]], **how)
+    with pytest.raises(InputError, match="weight's velocity: an array has shape"):
+        learning.learn(w, a, b, rows, samples, [a.copy(), a.copy(), b.copy()], **how)
+    with pytest.raises(InputError, match="hidden_gradient: an array has shape"):
+        learning.store_gradient([a, b[:4].copy(), w], ("write",) * 3, samples, samples, weight=w)
     with pytest.raises(InputError, match="batch_size is 0"):
         learning.learn(w, a, b, rows, samples, **{**how, "batch_size": 0})
     with pytest.raises(InputError, match="gradient has shape"):

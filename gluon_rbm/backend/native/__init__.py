@@ -15,8 +15,9 @@ from gluon_rbm.backend.native.arguments import (
     call_library,
     check_range,
     checked_array,
-    instruction_set_number,
+    new_call,
     point,
+    set_key,
 )
 from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, features, path
 from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
@@ -212,14 +213,11 @@ def _new_call(
     base = None if base is None else checked_array("base", base, np.float32, weight.shape[:1])
     check_range("sweeps", sweeps, 1)
     check_range("first_sweep", first_sweep, 0)
-    check_range("num_threads", num_threads or 1, 1)
-    call = Gibbs(num_visible=weight.shape[0], num_hidden=weight.shape[1], sweeps=sweeps, first_sweep=first_sweep)
-    call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
-    call.num_threads = num_threads or 0
-    call.instruction_set = instruction_set_number(instruction_set)
+    call = new_call(weight.shape, num_threads, instruction_set)
+    call.sweeps, call.first_sweep = sweeps, first_sweep
+    set_key(call, key)
     if softmax_group is not None:
         call.group_start, call.group_stop = softmax_group
-    call.arrays = []
     point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
     return call
 

@@ -16,10 +16,10 @@ from gluon_rbm.backend.native.binding import (
     features,
     library,
 )
-from gluon_rbm.backend.types import HostArray
+from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
-__all__ = ["LAYOUT", "call_library", "check_range", "checked_array", "instruction_set_number", "point"]
+__all__ = ["LAYOUT", "call_library", "check_range", "checked_array", "new_call", "point", "set_key", "threads_for"]
 
 LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
 
@@ -29,7 +29,26 @@ def check_range(name: str, value: int, smallest: int) -> None:
         raise InputError("%s is %s; it must be at least %d and less than 2^32" % (name, value, smallest))
 
 
-def instruction_set_number(name: str | None) -> int:
+def new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: str | None) -> Gibbs:
+    """A `Gibbs` for weights of that shape, which keeps the arrays that it points to alive."""
+    check_range("num_threads", num_threads or 1, 1)
+    call = Gibbs(num_visible=shape[0], num_hidden=shape[1], sweeps=1, num_betas=1)
+    call.num_threads, call.instruction_set = num_threads or 0, _instruction_set_number(instruction_set)
+    call.arrays = []
+    return call
+
+
+def set_key(call: Gibbs, key: Key) -> None:
+    """Fix the noise of a call."""
+    call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
+
+
+def threads_for(chunks: float) -> int:
+    """As many threads as there are chunks of work that are worth one, up to `default_num_threads`."""
+    return max(1, min(default_num_threads(), int(chunks)))
+
+
+def _instruction_set_number(name: str | None) -> int:
     """What the library calls it; -1, for the best, where it is None."""
     if name is None:
         return -1
@@ -66,6 +85,6 @@ def call_library(name: str, call: Gibbs, what: str = "", learning: Learning | No
     if not call.num_threads:
         # Below some ten microseconds a layer and thread, meeting costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
-        call.num_threads = max(1, min(default_num_threads(), int(additions / 500000)))
+        call.num_threads = threads_for(additions / 500000)
     arguments = [ctypes.byref(call)] if learning is None else [ctypes.byref(call), ctypes.byref(learning)]
     check(getattr(library(), "mxnet_rbm_gibbs_" + name)(*arguments), what)

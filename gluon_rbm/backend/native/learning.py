@@ -14,16 +14,16 @@ from gluon_rbm.backend.native.arguments import (
     call_library,
     check_range,
     checked_array,
-    instruction_set_number,
+    new_call,
     point,
+    set_key,
+    threads_for,
 )
-from gluon_rbm.backend.native.binding import Gibbs, Learning, default_num_threads
+from gluon_rbm.backend.native.binding import Gibbs, Learning
 from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
 __all__ = ["descend", "free_energy", "hidden_probability", "learn", "store_gradient"]
-
-_ADD = {"write": False, "inplace": False, "add": True}
 
 
 def hidden_probability(
@@ -62,7 +62,7 @@ def _mean_call(
 ) -> Gibbs:
     weight = checked_array("weight", weight, np.float32, (None, None))
     visible = checked_array("visible", visible, np.float32, (None, weight.shape[0]))
-    call = _new_call(weight.shape, num_threads, instruction_set)
+    call = new_call(weight.shape, num_threads, instruction_set)
     call.chains = len(visible)
     point(
         call,
@@ -71,14 +71,6 @@ def _mean_call(
         hidden_bias=checked_array("hidden_bias", hidden_bias, np.float32, weight.shape[1:]),
         visible=visible,
     )
-    return call
-
-
-def _new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: str | None) -> Gibbs:
-    check_range("num_threads", num_threads or 1, 1)
-    call = Gibbs(num_visible=shape[0], num_hidden=shape[1], sweeps=1, num_betas=1)
-    call.num_threads, call.instruction_set = num_threads or 0, instruction_set_number(instruction_set)
-    call.arrays = []
     return call
 
 
@@ -108,13 +100,13 @@ def store_gradient(
         [checked_array("rows", array, np.float32, (None, size)) for array, size in zip(rows, weight.shape)]
         for rows in (chains, data)
     )
-    call = _new_call(weight.shape, num_threads, instruction_set)
+    call = new_call(weight.shape, num_threads, instruction_set)
     call.chains = len(chain_visible)
     if len(chain_hidden) != len(chain_visible) or len(data_hidden) != len(data_visible):
         raise InputError("visible and hidden rows are not as many")
     learning = _new_learning(
         rows=len(data_visible),
-        add=sum(bit * _ADD[one] for bit, one in zip((2, 4, 1), how) if one != "null"),
+        add=sum(bit for bit, one in zip((2, 4, 1), how) if one == "add"),
         factor=factor,
         sparsity_target=sparsity_target,
         sparsity_cost=sparsity_cost,
@@ -123,8 +115,9 @@ def store_gradient(
     names = ("visible_gradient", "hidden_gradient", "weight_gradient")
     kept = {name: target for name, target, one in zip(names, targets, how) if one != "null"}
     kept.setdefault("weight_gradient", np.empty(weight.shape, np.float32))
-    for name, target in kept.items():
-        _check_target(name, target)
+    for name, shape in zip(names, (weight.shape[:1], weight.shape[1:], weight.shape)):
+        if name in kept:
+            _check_target(name, kept[name], shape)
     point(call, weight=checked_array("weight", weight, np.float32, weight.shape))
     point(call, visible=chain_visible, hidden_probability=chain_hidden)
     point(learning, data=data_visible, data_hidden=data_hidden, **kept)
@@ -135,13 +128,15 @@ def store_gradient(
         point(learning, visible_offset=visible_offset, hidden_offset=hidden_offset)
     if not call.num_threads:  # a seventh of the products of images of digits is there
         products = (call.chains + learning.rows) * weight.size
-        call.num_threads = max(1, min(default_num_threads(), int(products / 10**7)))
+        call.num_threads = threads_for(products / 10**7)
     call_library("gradient", call, learning=learning)
 
 
-def _check_target(name: str, array: HostArray) -> None:
+def _check_target(name: str, array: HostArray, shape: tuple[int, ...]) -> None:
     if array.dtype != np.float32 or not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         raise InputError("%s must be a float32 array in C order that can be written" % name)
+    if array.shape != shape:
+        raise InputError("%s: an array has shape %s; it must be %s" % (name, array.shape, shape))
 
 
 def descend(
@@ -163,11 +158,8 @@ def descend(
     gradient = checked_array("gradient", gradient, np.float32, array.shape)
     for name, target in {"array": array, "velocity": velocity}.items():
         if target is not None:
-            _check_target(name, target)
-            if target.shape != gradient.shape:
-                raise InputError("%s has shape %s, the gradient %s" % (name, target.shape, gradient.shape))
-    threads = num_threads or max(1, min(default_num_threads(), array.size // 100000))
-    call = _new_call((1, array.size), threads, instruction_set)
+            _check_target(name, target, gradient.shape)
+    call = new_call((1, array.size), num_threads or threads_for(array.size / 100000), instruction_set)
     learning = _new_learning(factor=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
     point(learning, weight=array, weight_gradient=gradient, weight_velocity=velocity)
     call_library("descend", call, learning=learning)
@@ -213,11 +205,11 @@ def learn(
         The decay is of the weights only.
     """
     data = checked_array("data", data, np.float32, (None, weight.shape[0]))
-    call = _new_call(weight.shape, num_threads, instruction_set)
+    call = new_call(weight.shape, num_threads, instruction_set)
     check_range("sweeps", sweeps, 1)
     check_range("batch_size", batch_size, 1)
     call.chains, call.sweeps = len(chains[0]), sweeps
-    call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
+    set_key(call, key)
     learning = _new_learning(
         rows=batch_size,
         num_rows=len(data),
@@ -232,21 +224,16 @@ def learn(
     states = dict(zip(("visible", "hidden"), chains))
     gradients = {name: np.empty_like(array) for name, array in parameters.items()}
     moving = dict(zip(parameters, velocities)) if velocities else {}
-    for name, array in {**parameters, **states}.items():
-        _check_target(name, array)
-    for name, array in moving.items():
-        _check_target(name + "'s velocity", array)
-    for array, shape in zip((*states.values(), visible_bias, hidden_bias), _shapes(call)):
-        if array.shape != shape:
-            raise InputError("an array has shape %s; it must be %s" % (array.shape, shape))
+    shapes = weight.shape, weight.shape[:1], weight.shape[1:]
+    for (name, array), shape in zip(parameters.items(), shapes):
+        _check_target(name, array, shape)
+    for (name, array), size in zip(states.items(), weight.shape):
+        _check_target(name, array, (call.chains, size))
+    for (name, array), shape in zip(moving.items(), shapes):
+        _check_target(name + "'s velocity", array, shape)
     point(call, **parameters, **states, hidden_probability=np.empty((call.chains, call.num_hidden), np.float32))
     point(learning, data=data, **parameters)
     names = {"weight": "weight", "visible_bias": "visible", "hidden_bias": "hidden"}
     point(learning, **{names[name] + "_gradient": array for name, array in gradients.items()})
     point(learning, **{names[name] + "_velocity": array for name, array in moving.items()})
     call_library("learn", call, "a hidden sample", learning)
-
-
-def _shapes(call: Gibbs) -> tuple[tuple[int, ...], ...]:
-    chains, num_visible, num_hidden = call.chains, call.num_visible, call.num_hidden
-    return (chains, num_visible), (chains, num_hidden), (num_visible,), (num_hidden,)
