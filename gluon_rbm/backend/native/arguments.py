@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from typing import Any
 
 import numpy as np
@@ -86,5 +87,11 @@ def call_library(name: str, call: Gibbs, what: str = "", learning: Learning | No
         # Below some ten microseconds a layer and thread, meeting costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
         call.num_threads = threads_for(additions / 500000)
+    scale = ctypes.c_double()
+    call.scale = ctypes.addressof(scale)
     arguments = [ctypes.byref(call)] if learning is None else [ctypes.byref(call), ctypes.byref(learning)]
     check(getattr(library(), "mxnet_rbm_gibbs_" + name)(*arguments), what)
+    if call.fixed_point and scale.value < 0:
+        warnings.warn(
+            "16 bits are too coarse for weights as large as these: chains go on with 32", RuntimeWarning, stacklevel=4
+        )

@@ -32,7 +32,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 4  # as in gibbs.h
+ABI_VERSION = 5  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -73,6 +73,7 @@ class Gibbs(ctypes.Structure):
         ("finish", _Int64),
         ("key_0", _Int64),
         ("key_1", _Int64),
+        ("fixed_point", _Int64),
         ("num_threads", _Int64),
         ("instruction_set", _Int64),
         ("group_start", _Int64),
@@ -88,6 +89,7 @@ class Gibbs(ctypes.Structure):
         ("hidden", _Float32s),
         ("visible_probability", _Float32s),
         ("hidden_probability", _Float32s),
+        ("scale", _Float64s),
         ("log_weight", _Float64s),
     ]
 
@@ -100,6 +102,7 @@ class Learning(ctypes.Structure):
         ("num_rows", _Int64),
         ("add", _Int64),
         ("factor", _Float64),
+        ("rescale", _Float64),
         ("sparsity_target", _Float64),
         ("sparsity_cost", _Float64),
         ("weight_decay_l1", _Float64),

@@ -20,6 +20,7 @@
 
 #include "gibbs.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sched.h>
@@ -63,6 +64,9 @@ static __attribute__((noinline)) void keep_group_input(const struct draw *d, int
             to->group_input[c * size + i - to->group_start] =
                 to->base[i] + d->beta[d->beta_per_chain ? c : 0] * sums[i - block * BLOCK];
 }
+
+/* The larger one, NaN being the largest. */
+static float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
 #include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
 #include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
@@ -118,7 +122,7 @@ static void run_body(struct work *work, struct scratch *scratch)
     struct layer *visible = &work->visible, *hidden = &work->hidden;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = work->beta, .beta_per_chain = g->num_betas != 1, .sample = 1};
-    pack_weight(work, g);
+    d.scale = pack_weight(work, g, scratch, 1);
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
     if (g->start_visible) {
@@ -202,7 +206,7 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     float beta;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = &beta};
-    pack_weight(work, g);
+    pack_weight(work, g, scratch, 1);
     pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
     if (work->start_is_grey)
         return;
@@ -236,6 +240,8 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
     work->visible_steps = allocate(work, work->visible.num_words * 8 * 16, sizeof *work->visible_steps);
     if (!work->hidden_log_weight || !work->visible_steps)
         error = NO_MEMORY;
+    else if (g->fixed_point)
+        error = BAD_ARGUMENT;
     else {
         tabulate_visible_steps(work);
         run_team(work, anneal_body);
@@ -261,10 +267,11 @@ const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
 #define FIELD(name) FIELD_OF(struct gibbs, name)
     static const struct gibbs_field fields[] = {
         FIELD(chains), FIELD(num_visible), FIELD(num_hidden), FIELD(sweeps), FIELD(first_sweep), FIELD(num_betas),
-        FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(num_threads),
-        FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight), FIELD(visible_bias),
-        FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value), FIELD(visible), FIELD(hidden),
-        FIELD(visible_probability), FIELD(hidden_probability), FIELD(log_weight),
+        FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(fixed_point),
+        FIELD(num_threads), FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight),
+        FIELD(visible_bias), FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value),
+        FIELD(visible), FIELD(hidden), FIELD(visible_probability), FIELD(hidden_probability), FIELD(scale),
+        FIELD(log_weight),
         {NULL, NULL, 0, 0},
     };
     _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field is missing above");
@@ -276,7 +283,7 @@ const struct gibbs_field *mxnet_rbm_learning_fields(void)
 {
 #define FIELD(name) FIELD_OF(struct learning, name)
     static const struct gibbs_field fields[] = {
-        FIELD(rows), FIELD(num_rows), FIELD(add), FIELD(factor), FIELD(sparsity_target), FIELD(sparsity_cost),
+        FIELD(rows), FIELD(num_rows), FIELD(add), FIELD(factor), FIELD(rescale), FIELD(sparsity_target), FIELD(sparsity_cost),
         FIELD(weight_decay_l1), FIELD(rate), FIELD(momentum), FIELD(weight_decay), FIELD(data), FIELD(data_hidden),
         FIELD(visible_offset), FIELD(hidden_offset), FIELD(weight_gradient), FIELD(visible_gradient),
         FIELD(hidden_gradient), FIELD(weight), FIELD(visible_bias), FIELD(hidden_bias), FIELD(weight_velocity),

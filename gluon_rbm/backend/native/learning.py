@@ -31,7 +31,8 @@ def hidden_probability(
 ) -> HostArray:
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): float32 (rows, num_hidden).
 
-    visible : array (rows, num_visible) in [0, 1]. how : num_threads and instruction_set, as in `native.run`.
+    visible : array (rows, num_visible) in [0, 1]. how : fixed_point, num_threads and instruction_set, as in
+    `native.run`.
     """
     call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
     result = np.empty((call.chains, call.num_hidden), np.float32)
@@ -57,13 +58,14 @@ def _mean_call(
     hidden_bias: HostArray,
     visible: HostArray,
     *,
+    fixed_point: bool = False,
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> Gibbs:
     weight = checked_array("weight", weight, np.float32, (None, None))
     visible = checked_array("visible", visible, np.float32, (None, weight.shape[0]))
     call = new_call(weight.shape, num_threads, instruction_set)
-    call.chains = len(visible)
+    call.chains, call.fixed_point = len(visible), fixed_point
     point(
         call,
         weight=weight,
@@ -160,7 +162,7 @@ def descend(
         if target is not None:
             _check_target(name, target, gradient.shape)
     call = new_call((1, array.size), num_threads or threads_for(array.size / 100000), instruction_set)
-    learning = _new_learning(factor=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
+    learning = _new_learning(rescale=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
     point(learning, weight=array, weight_gradient=gradient, weight_velocity=velocity)
     call_library("descend", call, learning=learning)
 
@@ -179,8 +181,10 @@ def learn(
     rate: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    rescale: float = 1.0,
     sparsity_target: float = 0.0,
     sparsity_cost: float = 0.0,
+    fixed_point: bool = False,
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> None:
@@ -201,19 +205,22 @@ def learn(
         The last batch may be smaller.
     key : sequence of int
         Fixes the noise of all steps.
-    rate, momentum, weight_decay, sparsity_target, sparsity_cost : float
-        The decay is of the weights only.
+    rate, momentum, weight_decay, rescale, sparsity_target, sparsity_cost : float
+        The decay is of the weights only. A step is that of `descend`.
+    fixed_point : bool
+        As of `native.run`; the data's p(h = 1 | v) is that of the rounded weights, too.
     """
     data = checked_array("data", data, np.float32, (None, weight.shape[0]))
     call = new_call(weight.shape, num_threads, instruction_set)
     check_range("sweeps", sweeps, 1)
     check_range("batch_size", batch_size, 1)
-    call.chains, call.sweeps = len(chains[0]), sweeps
+    call.chains, call.sweeps, call.fixed_point = len(chains[0]), sweeps, fixed_point
     set_key(call, key)
     learning = _new_learning(
         rows=batch_size,
         num_rows=len(data),
         factor=1.0,
+        rescale=rescale,
         rate=rate,
         momentum=momentum,
         weight_decay=weight_decay,
