@@ -89,7 +89,10 @@ class BinaryRBMOperator(mx.operator.CustomOp):
                 key=[*key, 1],
                 engine=self._engine,
             ).visible_prob_1
-        hidden_prob_1 = hidden_probability(parameters, data)
+        if is_train and aux:
+            hidden_prob_1 = learning.data_probability(self._rule, parameters, aux_states, data)
+        else:
+            hidden_prob_1 = hidden_probability(parameters, data)
         if is_train:
             learning.update_offsets(self._rule, aux_states, data, hidden_prob_1)
         assign(out_data[0], req[0], as_operand(visible_prob_1))

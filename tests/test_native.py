@@ -538,16 +538,16 @@ def test_the_library_refuses_sizes_that_overflow_first(sizes):
 
 def swapped(fields):
     """Two fields of one type in each other's place."""
-    fields[15:17] = fields[16], fields[15]
+    fields[16:18] = fields[17], fields[16]
 
 
 def retyped(fields):
     """As many bytes, but single numbers for double ones."""
-    fields[19] = (fields[19][0], binding._ConstFloat32s)
+    fields[20] = (fields[20][0], binding._ConstFloat32s)
 
 
 def writable(fields):
-    fields[15] = (fields[15][0], binding._Float32s)
+    fields[16] = (fields[16][0], binding._Float32s)
 
 
 def shortened(fields):
@@ -561,11 +561,11 @@ def lengthened(fields):
 @pytest.mark.parametrize(
     "change, difference",
     [
-        (swapped, "it has const float32 * weight: bytes 120 to 128 where const float32 * visible_bias: bytes 120 to"),
-        (retyped, "it has const float64 * beta: bytes 152 to 160 where const float32 * beta"),
-        (writable, "it has const float32 * weight: bytes 120 to 128 where float32 * weight"),
-        (shortened, "it has float64 * log_weight: bytes 208 to 216 where nothing is expected"),
-        (lengthened, "it has nothing where int64 more: bytes 216 to 224 is expected"),
+        (swapped, "it has const float32 * weight: bytes 128 to 136 where const float32 * visible_bias: bytes 128 to"),
+        (retyped, "it has const float64 * beta: bytes 160 to 168 where const float32 * beta"),
+        (writable, "it has const float32 * weight: bytes 128 to 136 where float32 * weight"),
+        (shortened, "it has float64 * log_weight: bytes 224 to 232 where nothing is expected"),
+        (lengthened, "it has nothing where int64 more: bytes 232 to 240 is expected"),
     ],
 )
 def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):

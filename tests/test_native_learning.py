@@ -143,7 +143,8 @@ def test_a_step_along_it(instruction_set, generator, momentum):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 @pytest.mark.parametrize("grey", [False, True])
-def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
+@pytest.mark.parametrize("fixed_point", [False, True])
+def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed_point):
     """One call gives the same bits as a call for each thing, whatever the threads; the last batch is short."""
     rows, batch_size, num_chains, shape = 95, 30, 20, (100, 70)
     start, data = parameters_of(*shape, generator, 0.1), images(generator, grey, rows, shape[0])
@@ -164,6 +165,8 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
             rate=0.3,
             momentum=momentum,
             weight_decay=0.01,
+            rescale=0.5,
+            fixed_point=fixed_point,
             num_threads=num_threads,
             instruction_set=instruction_set,
             **costs,
@@ -175,9 +178,9 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
     for number, first in enumerate(range(0, rows, batch_size)):
         batch = data[first : first + batch_size]
         visible, hidden, _, chain_mean = native.run(
-            w, a, b, key=[7], hidden=hidden, sweeps=2, first_sweep=2 * number, **how
+            w, a, b, key=[7], hidden=hidden, sweeps=2, first_sweep=2 * number, fixed_point=fixed_point, **how
         )
-        mean = learning.hidden_probability(w, a, b, batch, **how)
+        mean = learning.hidden_probability(w, a, b, batch, fixed_point=fixed_point, **how)
         gradients = [np.empty_like(array) for array in (a, b, w)]
         rows_of = (visible, chain_mean), (batch, mean)
         learning.store_gradient(gradients, ("write",) * 3, *rows_of, weight=w, **costs, **how)
@@ -185,7 +188,8 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
             (a, b, w), gradients, (moving[1], moving[2], moving[0]), (0, 0, 0.01)
         ):
             velocity = velocity if momentum else None
-            learning.descend(array, gradient, velocity, rate=0.3, momentum=momentum, weight_decay=decay, **how)
+            pace = {"rate": 0.3, "momentum": momentum, "weight_decay": decay, "rescale": 0.5}
+            learning.descend(array, gradient, velocity, **pace, **how)
     assert same_bits([*results, [w, a, b, visible, hidden, *moving]])
     assert (w != start[0]).any()
 

@@ -131,20 +131,16 @@ class PersistentLearning(Estimator):
             raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
         gradients = [np.empty_like(array) for array in parameters]
         for number, batch in enumerate(batches):
-            _, chain_hidden = learning.advance_chains(
-                rule, parameters, aux_states, batch, sweeps=self.k, key=[*key, number], engine=self.engine
-            )
-            hidden = energy.hidden_probability(parameters, batch)
-            learning.update_offsets(rule, aux_states, batch, hidden)
-            learning.store_objective_gradients(
+            learning.store_step_gradients(
                 rule,
                 gradients,
                 _WRITE,
                 parameters,
                 data=batch,
-                hidden_prob_1=hidden,
-                chain_hidden_prob_1=chain_hidden,
                 aux_states=aux_states,
+                sweeps=self.k,
+                key=[*key, number],
+                engine=self.engine,
             )
             self._descend(parameters, gradients)
         self._take(parameters)
@@ -170,13 +166,13 @@ class PersistentLearning(Estimator):
                 weight_decay=self.weight_decay,
                 sparsity_target=rule.sparsity_target,
                 sparsity_cost=rule.sparsity_cost,
+                fixed_point=rule.has_fixed_point(len(chains[0])),
             )
         self._take(parameters)
 
     def _can_learn_at_once(self) -> bool:
-        plain = self._rule()._replace(sparsity_target=learning.PLAIN.sparsity_target, sparsity_cost=0.0)
         weight = self._parameters().interaction_weight
-        return plain == learning.PLAIN and gibbs.choose_engine(self.engine, weight) == "native"
+        return self._rule().is_plain and gibbs.choose_engine(self.engine, weight) == "native"
 
     def _take(self, parameters: Parameters) -> None:
         """Have these parameters, unless they are not finite."""

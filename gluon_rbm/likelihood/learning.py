@@ -38,7 +38,7 @@ from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.backend.types import Array, Arrays, Key, NDArray
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters, native_serves
+from gluon_rbm.models.energy import Parameters, hidden_probability, native_serves
 from gluon_rbm.models.files import CLASSES
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 CHAINS = ("persistent", "data", "tempered")
+WEIGHT_BITS = (16, 32)
 
 # What an RBM in training keeps beside its parameters: the last samples of its chains, and what its rule asks for.
 SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
@@ -69,6 +70,7 @@ OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
 BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
 
 _SWAP_RATE_DECAY = 0.01
+_FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain nothing
 
 
 class LearningRule(NamedTuple):
@@ -93,6 +95,10 @@ class LearningRule(NamedTuple):
         and their gradient above must then be left as it is. Centering bends the generative gradient only.
     generative_weight : float > 0
         That weight: alpha.
+    weight_bits : 16 or 32
+        Bits of a weight where the native engine sums weights for chains and for p(h|v) of the data: 16 are faster (see
+        `native.run`), and the gradient is that of the RBM with rounded weights. Tempered chains, and chains so few that
+        it gains nothing, have 32.
     """
 
     chains: str = "persistent"
@@ -104,6 +110,7 @@ class LearningRule(NamedTuple):
     num_classes: int = 0
     objective: str = "generative"
     generative_weight: float = 0.01
+    weight_bits: int = 32
 
     @classmethod
     def checked(cls, **attributes: Any) -> LearningRule:
@@ -121,6 +128,7 @@ class LearningRule(NamedTuple):
             ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),
             ("num_classes", rule.num_classes >= 0, "at least 0"),
             ("objective", rule.objective in label_rbm.OBJECTIVES, "one of " + ", ".join(label_rbm.OBJECTIVES)),
+            ("weight_bits", rule.weight_bits in WEIGHT_BITS, "16 or 32"),
             ("generative_weight", 0 < rule.generative_weight < np.inf, "finite and above 0"),
         ):
             if not sound:
@@ -141,6 +149,17 @@ class LearningRule(NamedTuple):
     def replicas(self) -> int:
         """Rows of the samples that belong to each chain."""
         return self.num_temperatures if self.chains == "tempered" else 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is PCD as `native_learning.learn` does it: with sparsity and either size of weights, or not."""
+        free = ("sparsity_target", "sparsity_cost", "weight_bits")
+        return self._replace(**{name: self._field_defaults[name] for name in free}) == PLAIN
+
+    def has_fixed_point(self, num_chains: int) -> bool:
+        """Whether that many chains follow weights of 16 bits."""
+        worth = self.chains != "tempered" and num_chains >= _FIXED_FROM and self.generative_factor > 0
+        return self.weight_bits == 16 and worth
 
     @property
     def generative_factor(self) -> float:
@@ -230,6 +249,7 @@ def advance_chains(
         return visible, hidden
     num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
     settings["softmax_group"] = label_rbm.softmax_group(visible.shape[1], rule.num_classes)
+    settings["fixed_point"] = rule.has_fixed_point(num_chains)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
     else:
@@ -261,6 +281,12 @@ def _exchange(
     step = as_operand(asarray_like(rates, swap_rate)) - as_operand(swap_rate)
     assign(swap_rate, "add", _SWAP_RATE_DECAY * step)
     return start, tempering.beta_of_rows(betas, hidden)
+
+
+def data_probability(rule: LearningRule, parameters: Parameters, aux_states: Arrays, data: Array) -> Array:
+    """p(h = 1 | v) of the data in a step, by the same weights as the chains'."""
+    num_chains = len(aux_states[SAMPLES[0]]) // rule.replicas
+    return hidden_probability(parameters, data, fixed_point=rule.has_fixed_point(num_chains))
 
 
 # --- Gradient ---------------------------------------------------------------------------------------------------------
@@ -296,6 +322,34 @@ def store_objective_gradients(
         exact = label_rbm.discriminative_gradients(parameters, data, rule.num_classes)
         for target, one, gradient in zip(targets, how, exact):
             assign(target, one, gradient)
+
+
+def store_step_gradients(
+    rule: LearningRule,
+    targets: Sequence[Array],
+    how: Sequence[str],
+    parameters: Parameters,
+    *,
+    data: Array,
+    aux_states: Arrays,
+    sweeps: int,
+    key: Key,
+    engine: str,
+) -> None:
+    """All of a step but the step itself: advance the chains, let offsets follow, and `store_objective_gradients`."""
+    _, chain_hidden = advance_chains(rule, parameters, aux_states, data, sweeps=sweeps, key=key, engine=engine)
+    hidden = data_probability(rule, parameters, aux_states, data)
+    update_offsets(rule, aux_states, data, hidden)
+    store_objective_gradients(
+        rule,
+        targets,
+        how,
+        parameters,
+        data=data,
+        hidden_prob_1=hidden,
+        chain_hidden_prob_1=chain_hidden,
+        aux_states=aux_states,
+    )
 
 
 def store_gradients(

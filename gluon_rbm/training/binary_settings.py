@@ -255,6 +255,12 @@ class BinarySettings:
     generative_weight: float = setting(
         _RULE.generative_weight, "that alpha", number="positive", group=_LEARNING, metavar="ALPHA"
     )
+    weight_bits: int = setting(
+        _RULE.weight_bits,
+        "bits of a weight where the C code adds weights up to draw chains: 16 are up to twice as fast, 32 are exact",
+        group=_LEARNING,
+        choices=learning.WEIGHT_BITS,
+    )
     initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
     optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
     initial_momentum: float = setting(

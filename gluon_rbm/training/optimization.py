@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping, Protocol
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.arrays import host_view, writable_view
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.types import NDArray
@@ -92,7 +92,9 @@ class NativeSGD(mx.optimizer.SGD):
             return
         self._update_count(index)
         native_learning.descend(
-            *map(host_view, arrays),
+            writable_view(weight),
+            host_view(grad),
+            None if state is None else writable_view(state),
             rate=self._get_lr(index),
             momentum=self.momentum,
             weight_decay=self._get_wd(index),
