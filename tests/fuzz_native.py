@@ -81,7 +81,7 @@ def learn_once(generator, parameters, chains, options):
         *parameters,
         data,
         samples,
-        [np.zeros_like(array) for array in parameters] if generator.random() < 0.5 else None,
+        [np.zeros_like(array) for array in parameters] if generator.random() < 0.5 else [None] * 3,
         batch_size=int(generator.choice(SIZES[1:])),
         sweeps=options["sweeps"],
         key=options["key"],

@@ -158,7 +158,7 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed
             *parameters,
             data,
             chains,
-            velocities if momentum else None,
+            velocities if momentum else [None] * 3,
             batch_size=batch_size,
             sweeps=2,
             key=[7],

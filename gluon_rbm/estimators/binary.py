@@ -30,7 +30,7 @@ from gluon_rbm.estimators.common import (
     key_from,
     mean_image,
 )
-from gluon_rbm.likelihood import ais, learning
+from gluon_rbm.likelihood import ais, learning, rules
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES
@@ -66,9 +66,9 @@ class PersistentLearning(Estimator):
         engine: str
         components_: HostArray
 
-    def _rule(self) -> learning.LearningRule:
+    def _rule(self) -> rules.LearningRule:
         names = ("chains", "centering", "sparsity_target", "sparsity_cost")
-        return learning.LearningRule.checked(**{name: getattr(self, name) for name in names})
+        return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     def _parameters(self, dtype: Any = np.float32) -> Parameters:
         """The fitted RBM as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
@@ -148,7 +148,7 @@ class PersistentLearning(Estimator):
     def _learn_at_once(self, X: Matrix, key: list[int]) -> None:
         """Plain PCD over X in the native engine, a step for each batch_size rows; few calls serve all of them."""
         rule, parameters = self._rule(), self._parameters()
-        velocities = self._velocity if self.momentum else None
+        visible, hidden, weight = self._velocity if self.momentum else [None] * 3
         chains = [self._aux_states[name] for name in learning.SAMPLES]
         products = math.prod(parameters.interaction_weight.shape) * self.batch_size * (self.k + 1)
         size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Python hears of Ctrl-C between calls
@@ -157,7 +157,7 @@ class PersistentLearning(Estimator):
                 **energy.native_parameters(parameters),
                 data=float32(dense(X[rows])),
                 chains=chains,
-                velocities=velocities and [velocities[index] for index in (2, 0, 1)],
+                velocities=(weight, visible, hidden),
                 batch_size=self.batch_size,
                 sweeps=self.k,
                 key=[*key, number],
@@ -232,7 +232,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         Gibbs sweeps in each step.
     chains : "persistent", "data" or "tempered", default "persistent"
         PCD-k, CD-k, or parallel tempering; this, and the next three, as in
-        `gluon_rbm.likelihood.learning.LearningRule`.
+        `gluon_rbm.likelihood.rules.LearningRule`.
     centering : float, default 0.0
     sparsity_target, sparsity_cost : float, default 0.1 and 0.0
     momentum : float, default 0.0

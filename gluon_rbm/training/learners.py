@@ -10,7 +10,7 @@ import numpy as np
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import NDArray
-from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood import learning, rules
 from gluon_rbm.training import optimization
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.native_step import native_step
@@ -189,7 +189,7 @@ class DataParallelLearner:
         make: Callable[[dict[str, NDArray], Any], DeviceLearner],
         arrays: Mapping[str, NDArray],
         group: ProcessGroup,
-        rule: learning.LearningRule,
+        rule: rules.LearningRule,
     ) -> None:
         self._group, self._rule = group, rule
         host = {name: array.asnumpy() for name, array in arrays.items()}

@@ -90,17 +90,17 @@ class _NativeStep:
         aux_states: Mapping[str, HostArray],
         data: HostArray,
         key: list[int],
-        pace: list[dict[str, float]],
+        pace: list[dict[str, Any]],
         velocities: list[HostArray | None],
     ) -> None:
         """The same in one call."""
         chains = [aux_states[name] for name in learning.SAMPLES]
-        by_weight = [velocities[2], velocities[0], velocities[1]]
+        visible, hidden, weight = velocities
         native_learning.learn(
             **native_parameters(parameters),
             data=data,
             chains=chains,
-            velocities=None if velocities[2] is None else by_weight,
+            velocities=(weight, visible, hidden),
             batch_size=len(data),
             sweeps=self._sweeps,
             key=[*key, 1],
@@ -110,7 +110,7 @@ class _NativeStep:
             **pace[2],
         )
 
-    def _pace(self, name: str) -> dict[str, float]:
+    def _pace(self, name: str) -> dict[str, Any]:
         """One more update of a parameter: rate, momentum and decay of it."""
         index, optimizer = self._indices[name], self._learner.updater.optimizer
         optimizer._update_count(index)

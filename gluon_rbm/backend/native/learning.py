@@ -173,7 +173,7 @@ def learn(
     hidden_bias: HostArray,
     data: HostArray,
     chains: Sequence[HostArray],
-    velocities: Sequence[HostArray] | None = None,
+    velocities: Sequence[HostArray | None] = (None, None, None),
     *,
     batch_size: int,
     sweeps: int,
@@ -199,7 +199,7 @@ def learn(
     data : array (rows, num_visible) in [0, 1]
     chains : float32 arrays (chains, num_visible), (chains, num_hidden)
         Their samples; they go on from the hidden one, which must be binary.
-    velocities : three float32 arrays, or None
+    velocities : three float32 arrays, or None in their place
         Of the parameters, in their order; None where there is no momentum.
     batch_size, sweeps : int
         The last batch may be smaller.
@@ -227,17 +227,17 @@ def learn(
         sparsity_target=sparsity_target,
         sparsity_cost=sparsity_cost,
     )
-    parameters = dict(zip(("weight", "visible_bias", "hidden_bias"), (weight, visible_bias, hidden_bias)))
+    parameters: dict[str, HostArray] = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
     states = dict(zip(("visible", "hidden"), chains))
     gradients = {name: np.empty_like(array) for name, array in parameters.items()}
-    moving = dict(zip(parameters, velocities)) if velocities else {}
+    moving = {name: array for name, array in zip(parameters, velocities) if array is not None}
     shapes = weight.shape, weight.shape[:1], weight.shape[1:]
     for (name, array), shape in zip(parameters.items(), shapes):
         _check_target(name, array, shape)
     for (name, array), size in zip(states.items(), weight.shape):
         _check_target(name, array, (call.chains, size))
-    for (name, array), shape in zip(moving.items(), shapes):
-        _check_target(name + "'s velocity", array, shape)
+    for name, array in moving.items():
+        _check_target(name + "'s velocity", array, parameters[name].shape)
     point(call, **parameters, **states, hidden_probability=np.empty((call.chains, call.num_hidden), np.float32))
     point(learning, data=data, **parameters)
     names = {"weight": "weight", "visible_bias": "visible", "hidden_bias": "hidden"}
