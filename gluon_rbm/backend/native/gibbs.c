@@ -65,6 +65,15 @@ static __attribute__((noinline)) void keep_group_input(const struct draw *d, int
                 to->base[i] + d->beta[d->beta_per_chain ? c : 0] * sums[i - block * BLOCK];
 }
 
+/* Whether any unit of a word is on, in any chain. Of images of digits the words at the border seldom have one. */
+static int any_on(const uint32_t *words, int64_t count)
+{
+    uint32_t any = 0;
+    for (int64_t c = 0; c < count; c++)
+        any |= words[c];
+    return any != 0;
+}
+
 /* The larger one, NaN being the largest. */
 static float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
