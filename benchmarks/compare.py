@@ -321,7 +321,7 @@ def result(row, measured):
     ratio = median(other) / median(ours)
     by_round = [median([theirs]) / median([mine]) for mine, theirs in zip(ours, other)]
     return {
-        "what": row.what,
+        "what": "%s: %s" % (row.what, row.ours),
         "ms": round(1e3 * median(ours), 2),
         "against": row.other,
         "its ms": round(1e3 * median(other), 2),

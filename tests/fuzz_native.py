@@ -87,6 +87,7 @@ def learn_once(generator, parameters, chains, options):
         key=options["key"],
         rate=0.1,
         momentum=0.5,
+        from_data=generator.random() < 0.5,
         fixed_point=fixed_point,
         **costs,
         **how,

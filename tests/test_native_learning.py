@@ -144,7 +144,8 @@ def test_a_step_along_it(instruction_set, generator, momentum):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("fixed_point", [False, True])
-def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed_point):
+@pytest.mark.parametrize("from_data", [False, True])
+def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed_point, from_data):
     """One call gives the same bits as a call for each thing, whatever the threads; the last batch is short."""
     rows, batch_size, num_chains, shape = 95, 30, 20, (100, 70)
     start, data = parameters_of(*shape, generator, 0.1), images(generator, grey, rows, shape[0])
@@ -161,6 +162,7 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed
             velocities if momentum else [None] * 3,
             batch_size=batch_size,
             sweeps=2,
+            from_data=from_data,
             key=[7],
             rate=0.3,
             momentum=momentum,
@@ -177,8 +179,11 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed
     how = {"instruction_set": instruction_set}
     for number, first in enumerate(range(0, rows, batch_size)):
         batch = data[first : first + batch_size]
+        begin = {"hidden": hidden, "first_sweep": 2 * number}
+        if from_data:
+            begin = {"visible": batch[np.arange(num_chains) % len(batch)], "first_sweep": 3 * number}
         visible, hidden, _, chain_mean = native.run(
-            w, a, b, key=[7], hidden=hidden, sweeps=2, first_sweep=2 * number, fixed_point=fixed_point, **how
+            w, a, b, key=[7], sweeps=2, fixed_point=fixed_point, **begin, **how
         )
         mean = learning.hidden_probability(w, a, b, batch, fixed_point=fixed_point, **how)
         gradients = [np.empty_like(array) for array in (a, b, w)]

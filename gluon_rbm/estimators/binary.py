@@ -160,6 +160,7 @@ class PersistentLearning(Estimator):
                 velocities=(weight, visible, hidden),
                 batch_size=self.batch_size,
                 sweeps=self.k,
+                from_data=rule.chains == "data",
                 key=[*key, number],
                 rate=self.learning_rate,
                 momentum=self.momentum,

@@ -99,9 +99,10 @@ class LearningRule(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is PCD as `native_learning.learn` does it: with sparsity and either size of weights, or not."""
-        free = ("sparsity_target", "sparsity_cost", "weight_bits")
-        return self._replace(**{name: self._field_defaults[name] for name in free}) == PLAIN
+        """Whether this is PCD or CD as `native_learning.learn` does it: with sparsity and either size of weights, or not."""
+        free = ("chains", "num_temperatures", "sparsity_target", "sparsity_cost", "weight_bits")
+        bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
+        return self.chains != "tempered" and not bent
 
     def has_fixed_point(self, num_chains: int) -> bool:
         """Whether that many chains follow weights of 16 bits."""

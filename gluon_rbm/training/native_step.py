@@ -103,6 +103,7 @@ class _NativeStep:
             velocities=(weight, visible, hidden),
             batch_size=len(data),
             sweeps=self._sweeps,
+            from_data=self._rule.chains == "data",
             key=[*key, 1],
             sparsity_target=self._rule.sparsity_target,
             sparsity_cost=self._rule.sparsity_cost,

@@ -100,6 +100,7 @@ class Learning(ctypes.Structure):
     _fields_ = [
         ("rows", _Int64),
         ("num_rows", _Int64),
+        ("from_data", _Int64),
         ("add", _Int64),
         ("factor", _Float64),
         ("rescale", _Float64),

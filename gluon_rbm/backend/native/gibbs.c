@@ -135,12 +135,13 @@ static void run_body(struct work *work, struct scratch *scratch)
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
     if (g->start_visible) {
-        pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
+        pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
         d.grey_state = work->start_is_grey ? g->visible : NULL;
+        d.grey_rows = g->chains;
         draw(work, &d, hidden, scratch);
         d.grey_state = NULL;
     } else {
-        pack_state(work, hidden, g->hidden, g->chains, &work->start_is_grey);
+        pack_state(work, hidden, g->hidden, g->chains, g->chains, &work->start_is_grey);
         if (work->start_is_grey)
             return;
     }
@@ -216,7 +217,7 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = &beta};
     pack_weight(work, g, scratch, 1);
-    pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
+    pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
     if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
@@ -292,7 +293,7 @@ const struct gibbs_field *mxnet_rbm_learning_fields(void)
 {
 #define FIELD(name) FIELD_OF(struct learning, name)
     static const struct gibbs_field fields[] = {
-        FIELD(rows), FIELD(num_rows), FIELD(add), FIELD(factor), FIELD(rescale), FIELD(sparsity_target), FIELD(sparsity_cost),
+        FIELD(rows), FIELD(num_rows), FIELD(from_data), FIELD(add), FIELD(factor), FIELD(rescale), FIELD(sparsity_target), FIELD(sparsity_cost),
         FIELD(weight_decay_l1), FIELD(rate), FIELD(momentum), FIELD(weight_decay), FIELD(data), FIELD(data_hidden),
         FIELD(visible_offset), FIELD(hidden_offset), FIELD(weight_gradient), FIELD(visible_gradient),
         FIELD(hidden_gradient), FIELD(weight), FIELD(visible_bias), FIELD(hidden_bias), FIELD(weight_velocity),

@@ -68,6 +68,7 @@ struct gibbs {
 struct learning {
     int64_t rows;          /* of the data; learn: of each batch but the last */
     int64_t num_rows;      /* learn: of all batches */
+    int64_t from_data;     /* learn: chain c starts each step at row c of its batch, modulo the batch, else it goes on */
     int64_t add; /* gradient: 1: the weights' is added to what is there; 2: the visible biases'; 4: the hidden's */
     double factor;  /* of the gradient */
     double rescale; /* what a step multiplies a gradient with */
@@ -134,7 +135,8 @@ struct draw {
     int beta_per_chain;
     int sample;
     float scale; /* of weights of 16 bits; not above 0 for float32 */
-    const float *grey_state; /* (chains, units) if `from` is not binary, else NULL */
+    const float *grey_state; /* (grey_rows, units) if `from` is not binary, else NULL */
+    int64_t grey_rows;       /* chain c is at row c modulo this */
     float *probability;      /* (chains, units), or NULL */
     double *log_weight;      /* (num_words, chains), or NULL: what each block adds to the log-weights ... */
     float log_weight_beta, log_weight_step; /* ... from this beta to beta + step */

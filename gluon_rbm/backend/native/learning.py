@@ -177,6 +177,7 @@ def learn(
     *,
     batch_size: int,
     sweeps: int,
+    from_data: bool = False,
     key: Key,
     rate: float,
     momentum: float = 0.0,
@@ -188,7 +189,7 @@ def learn(
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> None:
-    """Learn by PCD, in place: a step for each batch of the data, in their order.
+    """Learn by PCD or CD, in place: a step for each batch of the data, in their order.
 
     Parameters, chains and velocities change. Each step is that of `native.run`, `hidden_probability`, `store_gradient`
     and `descend`.
@@ -199,6 +200,8 @@ def learn(
     data : array (rows, num_visible) in [0, 1]
     chains : float32 arrays (chains, num_visible), (chains, num_hidden)
         Their samples; they go on from the hidden one, which must be binary.
+    from_data : bool
+        CD: in each step chain i starts at image i of the batch, modulo the batch.
     velocities : three float32 arrays, or None in their place
         Of the parameters, in their order; None where there is no momentum.
     batch_size, sweeps : int
@@ -219,6 +222,7 @@ def learn(
     learning = _new_learning(
         rows=batch_size,
         num_rows=len(data),
+        from_data=from_data,
         factor=1.0,
         rescale=rescale,
         rate=rate,
