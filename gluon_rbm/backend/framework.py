@@ -1,13 +1,20 @@
 """The one door to MXNet for the modules of this package: they write `from gluon_rbm.backend.framework import mx`.
 
-Importing this module raises `ImportError`, in one line that says what to do, where MXNet is missing or cannot be
-loaded. (What MXNet needs on today's Pythons and NumPys is in `gluon_rbm.backend.import_hook`.)
+MXNet takes seconds to import. So `mx` imports it when something of it is first used, and a module may import `mx` at
+its top and still serve a command line that only shows its help. A class derived from one of MXNet's is such a use: it
+stands in a module that is imported where it is needed.
+
+The first use raises `ImportError`, in one line that says what to do, where MXNet is missing or cannot be loaded. (What
+MXNet needs on today's Pythons and NumPys is in `gluon_rbm.backend.import_hook`.)
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
 import sys
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,8 +26,25 @@ from gluon_rbm.backend.wheels import cuda_libraries, installed_wheels
 __all__ = [
     "mx",
     "cuda_libraries",
+    "load",
     "versions",
 ]
+
+
+class _LazyMXNet(ModuleType):
+    """Stands for MXNet, and imports it when an attribute is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(load(), name)
+
+
+@functools.lru_cache(maxsize=None)
+def load() -> Any:
+    """MXNet itself, imported. Raises ImportError, in one line, where that fails."""
+    global mx
+    mx = _import_mxnet()  # whoever imports the name from now on has MXNet itself
+    shutdown.register(mx)
+    return mx
 
 
 def _import_mxnet() -> Any:
@@ -38,8 +62,9 @@ def _import_mxnet() -> Any:
     return mxnet
 
 
-mx: Any = _import_mxnet()
-shutdown.register(mx)
+mx: Any = _LazyMXNet("mxnet")
+if "mxnet" in sys.modules or "DMLC_ROLE" in os.environ:  # to import MXNet is all that a server does, and at once
+    load()
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,10 @@ choose. The wrapper prepares the process (`prepare`) just before the code of MXN
 in one line that says what to do, where MXNet cannot be loaded. `gluon_rbm.backend.framework` imports MXNet in the same
 way.
 
+MXNet's import would import scikit-learn, SciPy's statistics and pandas for nothing but the base class of
+`mxnet.model.FeedForward`, which is long deprecated: half of its time. Where scikit-learn is not
+there yet, MXNet is told that it is not installed.
+
 Installing the hook imports nothing. This module uses the standard library only, and little of it at import time.
 """
 
@@ -16,6 +20,7 @@ import functools
 import os
 import sys
 import warnings
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any, Iterator
 
 if TYPE_CHECKING:
@@ -35,9 +40,13 @@ def install() -> None:
 
 
 class _Finder:
-    """Finds MXNet as the other finders do, but with a loader that prepares for it."""
+    """Finds MXNet as the other finders do, but with a loader that prepares for it; hides scikit-learn from it."""
+
+    hides_in: int | None = None  # the thread that imports MXNet
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname == "sklearn" and self.hides_in == get_ident():
+            raise ModuleNotFoundError("MXNet does without scikit-learn", name=fullname)
         if fullname != "mxnet":
             return None
         for finder in sys.meta_path:
@@ -68,7 +77,7 @@ class _Loader:
         module.__spec__.loader = module.__loader__ = self._loader
         prepare()
         try:
-            with _as_a_worker(), warnings.catch_warnings():
+            with _as_a_worker(), _without_sklearn(), warnings.catch_warnings():
                 # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
                 warnings.simplefilter("ignore")
                 self._loader.exec_module(module)
@@ -77,6 +86,16 @@ class _Loader:
 
             raise ImportError(explain_load_error(error)) from None
         _serve(module)
+
+
+@contextlib.contextmanager
+def _without_sklearn() -> Iterator[None]:
+    """In the block, in this thread, scikit-learn cannot be imported, unless it has been."""
+    _Finder.hides_in = get_ident()
+    try:
+        yield
+    finally:
+        _Finder.hides_in = None
 
 
 # --- What MXNet needs -------------------------------------------------------------------------------------------------

@@ -135,10 +135,11 @@ def _mxnet() -> Iterator[Finding]:
         warnings.simplefilter("always", RuntimeWarning)
         try:
             from gluon_rbm.backend import framework
+
+            mx = framework.load()
         except Exception as error:  # MXNet's own import may fail with anything
             yield Finding("MXNet", "cannot be used", " ".join(str(error).split()))
             return
-    mx = framework.mx
     features = mx.runtime.Features()
     enabled = [name for name in _FEATURES if features.is_enabled(name)]
     two = [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
@@ -153,6 +154,8 @@ def _framework() -> ModuleType | None:
     """The door to MXNet, or None where it does not open: `_mxnet` has said why."""
     try:
         from gluon_rbm.backend import framework
+
+        framework.load()
     except Exception:
         return None
     return framework
