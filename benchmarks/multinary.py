@@ -2,9 +2,9 @@
 
     python benchmarks/multinary.py [--parts step full] [--threads N] [--json FILE]
 
-step: the "mnist" network of `gluon_rbm.training.network_settings`, N = 255, reconstructions by means, on MNIST or noise,
-against the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the same
-loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the
+step: the "mnist" network of `gluon_rbm.training.network_settings`, N = 255, reconstructions by means, on MNIST or
+noise, against the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the
+same loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the
 ratio is that of the medians, and in brackets stand the least and the largest that any one round would give.
 
 full: the networks for large images at full size, on noise: time of a step, memory, and from that the time of an epoch.

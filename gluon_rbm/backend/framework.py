@@ -14,12 +14,12 @@ import functools
 import os
 import platform
 import sys
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from gluon_rbm.backend import import_hook, shutdown
+from gluon_rbm.backend.lazy import LazyModule
 from gluon_rbm.backend.version import __version__
 from gluon_rbm.backend.wheels import cuda_libraries, installed_wheels
 
@@ -29,13 +29,6 @@ __all__ = [
     "load",
     "versions",
 ]
-
-
-class _LazyMXNet(ModuleType):
-    """Stands for MXNet, and imports it when an attribute is asked for."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(load(), name)
 
 
 @functools.lru_cache(maxsize=None)
@@ -62,7 +55,7 @@ def _import_mxnet() -> Any:
     return mxnet
 
 
-mx: Any = _LazyMXNet("mxnet")
+mx: Any = LazyModule("mxnet", load)
 if "mxnet" in sys.modules or "DMLC_ROLE" in os.environ:  # to import MXNet is all that a server does, and at once
     load()
 
