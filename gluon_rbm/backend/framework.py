@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gluon_rbm.backend import import_hook, shutdown
+from gluon_rbm.backend import blas, import_hook, native, shutdown
 from gluon_rbm.backend.lazy import LazyModule
 from gluon_rbm.backend.version import __version__
 from gluon_rbm.backend.wheels import cuda_libraries, installed_wheels
@@ -61,7 +61,9 @@ if "mxnet" in sys.modules or "DMLC_ROLE" in os.environ:  # to import MXNet is al
 
 
 def versions() -> dict[str, str]:
-    """What a report of a run should name: versions of this package, Python, MXNet (and its build), NumPy, platform."""
+    """What a report of a run should name: versions of this package, Python, MXNet (and its build), NumPy, platform;
+    and what last digits may depend on: the native engine's instruction set, and BLAS.
+    """
     builds = " and ".join(installed_wheels()) or "not installed by pip"
     return {
         "mxnet-rbm": __version__,
@@ -69,4 +71,6 @@ def versions() -> dict[str, str]:
         "mxnet": f"{mx.__version__} ({builds})",
         "numpy": np.__version__,
         "platform": platform.platform(),
+        "native engine": native.describe(),
+        "BLAS": blas.describe(),
     }
