@@ -1,8 +1,8 @@
 """The BLAS that multiplies NumPy's matrices: what it is, and whether its kernels are as new as the processor.
 
-OpenBLAS takes an x86 processor that is newer than itself for a Prescott of 2004, and then is three to five times as slow
-as it could be. The wheels of NumPy 1 bring OpenBLAS 0.3.23, of 2023. The environment variable OPENBLAS_CORETYPE says
-what to take the processor for; OpenBLAS reads it when it is loaded, which is when NumPy is imported.
+OpenBLAS takes an x86 processor that is newer than itself for a Prescott of 2004, and then is three to five times as
+slow as it could be. The wheels of NumPy 1 bring OpenBLAS 0.3.23, of 2023. The environment variable OPENBLAS_CORETYPE
+says what to take the processor for; OpenBLAS reads it when it is loaded, which is when NumPy is imported.
 
 This module uses the standard library only, but for `pools`.
 """
