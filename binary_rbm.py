@@ -23,7 +23,7 @@ from gluon_rbm.backend.random import caller_number, draw_key
 from gluon_rbm.backend.types import Array, NDArray
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import learning, rules
-from gluon_rbm.likelihood.learning import BinaryStates
+from gluon_rbm.likelihood.initializers import BinaryStates, initializer
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability, native_serves
@@ -243,7 +243,7 @@ def binary_rbm_symbol(
         draw_key(F=mx.sym),
     ]
     if for_training:
-        inputs += [mx.sym.var(state, init=learning.initializer(state)) for state in learning.states(rule, 0, 0, 0)]
+        inputs += [mx.sym.var(state, init=initializer(state)) for state in learning.states(rule, 0, 0, 0)]
     settings = dict(num_hidden=num_hidden, k=k, for_training=for_training, num_chains=num_chains, engine=engine)
     return mx.sym.Custom(data, *inputs, op_type="BinaryRBM", keyed=True, name=name, **settings, **rule._asdict())
 
@@ -335,7 +335,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
                 state = self.params.get(
                     name,
                     shape=shape,
-                    init=learning.initializer(name),
+                    init=initializer(name),
                     grad_req="null",
                     differentiable=False,
                     allow_deferred_init=True,

@@ -9,8 +9,9 @@ and a line says so.
 
 Every side runs in a process of its own, the sides of a comparison in turn, several rounds; a ratio is that of the
 medians, and in brackets stand the least and the largest that any one round would give. All compute in float32, after a
-warm-up, in as many threads as they take by themselves. A figure with a limit in place of another side is a median, too. "Others
-used" is the share of the processors that other programs had meanwhile: above a few percent the figures are not to be trusted. Twenty minutes on two cores.
+warm-up, in as many threads as they take by themselves. A figure with a limit in place of another side is a median, too.
+"Others used" is the share of the processors that other programs had meanwhile: above a few percent the figures are not
+to be trusted. Twenty minutes on two cores.
 """
 
 import argparse

@@ -182,9 +182,7 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed
         begin = {"hidden": hidden, "first_sweep": 2 * number}
         if from_data:
             begin = {"visible": batch[np.arange(num_chains) % len(batch)], "first_sweep": 3 * number}
-        visible, hidden, _, chain_mean = native.run(
-            w, a, b, key=[7], sweeps=2, fixed_point=fixed_point, **begin, **how
-        )
+        visible, hidden, _, chain_mean = native.run(w, a, b, key=[7], sweeps=2, fixed_point=fixed_point, **begin, **how)
         mean = learning.hidden_probability(w, a, b, batch, fixed_point=fixed_point, **how)
         gradients = [np.empty_like(array) for array in (a, b, w)]
         rows_of = (visible, chain_mean), (batch, mean)

@@ -27,15 +27,14 @@ p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Sequence
 
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
-from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.native import learning as native_learning
-from gluon_rbm.backend.random import Noise, draw_key
-from gluon_rbm.backend.types import Array, Arrays, Key, NDArray
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.backend.types import Array, Arrays, Key
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
@@ -49,9 +48,7 @@ __all__ = [
     "OFFSETS",
     "SAMPLES",
     "SWAP_RATE",
-    "BinaryStates",
     "advance_chains",
-    "initializer",
     "states",
     "store_data_gradient",
     "store_gradients",
@@ -85,31 +82,6 @@ def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: in
     if rule.num_classes:
         shapes[CLASSES] = (rule.num_classes,)
     return shapes
-
-
-@mx.init.register
-class BinaryStates(mx.init.Initializer):
-    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
-
-    def _init_weight(self, name: str, arr: NDArray) -> None:
-        noise = Noise(draw_key().asnumpy())
-        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
-
-
-@mx.init.register
-class ClassNumbers(mx.init.Initializer):
-    """0, 1, 2, ...: the class that each label unit means."""
-
-    def _init_weight(self, name: str, arr: NDArray) -> None:
-        arr[:] = mx.nd.arange(arr.size, ctx=arr.context)
-
-
-def initializer(state: str) -> Any:
-    """The `mx.init.Initializer` of one of the `states`."""
-    if state == CLASSES:
-        return ClassNumbers()
-    start = {**dict.fromkeys(OFFSETS, 0.5), BASE: 0.0, SWAP_RATE: 1.0}
-    return mx.init.Constant(start[state]) if state in start else BinaryStates()
 
 
 # --- Chains -----------------------------------------------------------------------------------------------------------

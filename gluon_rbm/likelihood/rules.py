@@ -99,7 +99,7 @@ class LearningRule(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is PCD or CD as `native_learning.learn` does it: with sparsity and either size of weights, or not."""
+        """Whether this is PCD or CD as `native_learning.learn` does it, with or without sparsity."""
         free = ("chains", "num_temperatures", "sparsity_target", "sparsity_cost", "weight_bits")
         bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
         return self.chains != "tempered" and not bent

@@ -11,7 +11,7 @@ from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.likelihood import learning, rules
-from gluon_rbm.training import optimization
+from gluon_rbm.training import optimizers
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.native_step import native_step
 from gluon_rbm.training.process_group import ProcessGroup
@@ -89,7 +89,7 @@ class GluonLearner:
         for name, array in arrays.items():
             self._parameters[name].set_data(array)
         self._rbm.hybridize()
-        self._trainer = mx.gluon.Trainer(self._parameters, optimization.make_optimizer(settings), kvstore=None)
+        self._trainer = mx.gluon.Trainer(self._parameters, optimizers.make_optimizer(settings), kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
         self.parameter_names = {
             index: parameter.name
@@ -134,7 +134,7 @@ class ModuleLearner:
         )
         learned = [name for name in symbol.list_arguments() if name in arrays]
         self.parameter_names = dict(enumerate(learned))
-        optimizer = optimization.make_optimizer(
+        optimizer = optimizers.make_optimizer(
             settings,
             rescale_grad=num_shards / settings.batch_size,
             sym=symbol,

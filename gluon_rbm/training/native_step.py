@@ -18,7 +18,7 @@ from gluon_rbm.likelihood import learning
 from gluon_rbm.models.energy import Parameters, native_parameters, native_serves
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.binary_settings import BinarySettings
-from gluon_rbm.training.optimization import NativeSGD
+from gluon_rbm.training.optimizers import NativeSGD
 
 __all__ = ["native_step"]
 

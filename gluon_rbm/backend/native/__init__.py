@@ -19,11 +19,11 @@ from gluon_rbm.backend.native.arguments import (
     point,
     set_key,
 )
-from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, features, path
+from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, describe, features, path
 from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
 from gluon_rbm.errors import InputError
 
-__all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
+__all__ = ["INSTRUCTION_SETS", "Availability", "available", "describe", "features", "path", "run", "anneal"]
 
 
 def run(

@@ -23,6 +23,7 @@ __all__ = [
     "available",
     "check",
     "default_num_threads",
+    "describe",
     "features",
     "library",
     "load",
@@ -231,6 +232,13 @@ def features() -> dict[str, Any]:
         "instruction_sets": [name for i, name in enumerate(INSTRUCTION_SETS) if loaded.mxnet_rbm_gibbs_has(i)],
         "threads": default_num_threads(),
     }
+
+
+def describe() -> str:
+    """The instruction set that the library uses here, and its threads; or why it cannot be used."""
+    if not available():
+        return repr(available())
+    return "%s, %d threads" % (features()["instruction_sets"][-1], features()["threads"])
 
 
 def default_num_threads() -> int:
