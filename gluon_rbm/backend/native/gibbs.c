@@ -37,7 +37,8 @@ __asm__(".symver pthread_detach,pthread_detach@GLIBC_2.2.5");
 #include <immintrin.h>
 #define PAUSE() _mm_pause()
 #else
-#define PAUSE() ((void)0)
+#include <arm_neon.h>
+#define PAUSE() __asm__ volatile("isb") /* waits for the pipeline; a yield does nothing on most processors */
 #endif
 
 #include "gibbs_threads.inc" /* the threads of a call */
