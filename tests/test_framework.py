@@ -93,6 +93,12 @@ def test_names_a_missing_library_of_the_system(tmp_path):
     assert "install the system's package that has libgomp.so.1" in message
 
 
+def test_says_where_arms_libraries_come_from(tmp_path):
+    reason = "libarmpl_lp64_mp.so: cannot open shared object file: No such file or directory"
+    message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))
+    assert "needs Arm's Performance Libraries on LD_LIBRARY_PATH, see docs/installing.md" in message
+
+
 def test_says_what_else_the_linker_says(tmp_path):
     reason = "libmxnet.so: invalid ELF header\nsecond line"
     message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))

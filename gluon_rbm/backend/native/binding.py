@@ -244,7 +244,7 @@ def describe() -> str:
 def default_num_threads() -> int:
     """OMP_NUM_THREADS, which MXNet obeys too, else the processors of this process."""
     number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if number.isdigit() and int(number) > 0:
+    if number.isdecimal() and int(number) > 0:
         return int(number)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

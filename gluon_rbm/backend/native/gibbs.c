@@ -27,18 +27,24 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#if defined __x86_64__ && defined __GLIBC__
+#ifdef __GLIBC__
 /* Newer glibcs have newer versions of these, which would be all that keeps a built library from systems of 2014. */
-__asm__(".symver exp,exp@GLIBC_2.2.5");
-__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
-__asm__(".symver pthread_detach,pthread_detach@GLIBC_2.2.5");
+#ifdef __x86_64__
+#define OLDEST "GLIBC_2.2.5"
+#else
+#define OLDEST "GLIBC_2.17"
+#endif
+__asm__(".symver exp,exp@" OLDEST);
+__asm__(".symver pthread_create,pthread_create@" OLDEST);
+__asm__(".symver pthread_detach,pthread_detach@" OLDEST);
 #endif
 #ifdef __x86_64__
 #include <cpuid.h>
 #include <immintrin.h>
 #define PAUSE() _mm_pause()
 #else
-#define PAUSE() ((void)0)
+#include <arm_neon.h>
+#define PAUSE() __asm__ volatile("isb") /* waits for the pipeline; a yield does nothing on most processors */
 #endif
 
 #include "gibbs_threads.inc" /* the threads of a call */

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluon_rbm.backend.native.arguments import (
     call_library,
+    check_apart,
     check_range,
     checked_array,
     new_call,
@@ -120,14 +121,17 @@ def store_gradient(
     for name, shape in zip(names, (weight.shape[:1], weight.shape[1:], weight.shape)):
         if name in kept:
             _check_target(name, kept[name], shape)
-    point(call, weight=checked_array("weight", weight, np.float32, weight.shape))
-    point(call, visible=chain_visible, hidden_probability=chain_hidden)
-    point(learning, data=data_visible, data_hidden=data_hidden, **kept)
-    if offsets:
-        visible_offset, hidden_offset = (
-            checked_array("offset", array, np.float32, (size,)) for array, size in zip(offsets, weight.shape)
-        )
-        point(learning, visible_offset=visible_offset, hidden_offset=hidden_offset)
+    of_call = {
+        "weight": checked_array("weight", weight, np.float32, weight.shape),
+        "visible": chain_visible,
+        "hidden_probability": chain_hidden,
+    }
+    of_learning = {"data": data_visible, "data_hidden": data_hidden}
+    for name, array, size in zip(("visible_offset", "hidden_offset"), offsets, weight.shape):
+        of_learning[name] = checked_array(name, array, np.float32, (size,))
+    check_apart(kept, {**of_call, **of_learning})
+    point(call, **of_call)
+    point(learning, **of_learning, **kept)
     if not call.num_threads:  # a seventh of the products of images of digits is there
         products = (call.chains + learning.rows) * weight.size
         call.num_threads = threads_for(products / 10**7)
@@ -161,7 +165,9 @@ def descend(
     for name, target in {"array": array, "velocity": velocity}.items():
         if target is not None:
             _check_target(name, target, gradient.shape)
-    call = new_call((1, array.size), num_threads or threads_for(array.size / 100000), instruction_set)
+    check_apart({"array": array, "velocity": velocity}, {"gradient": gradient})
+    call = new_call((1, array.size), num_threads, instruction_set)
+    call.num_threads = call.num_threads or threads_for(array.size / 100000)
     learning = _new_learning(rescale=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
     point(learning, weight=array, weight_gradient=gradient, weight_velocity=velocity)
     call_library("descend", call, learning=learning)
@@ -240,8 +246,10 @@ def learn(
         _check_target(name, array, shape)
     for (name, array), size in zip(states.items(), weight.shape):
         _check_target(name, array, (call.chains, size))
-    for name, array in moving.items():
-        _check_target(name + "'s velocity", array, parameters[name].shape)
+    named = {name + "'s velocity": array for name, array in moving.items()}
+    for (name, array), parameter in zip(named.items(), moving):
+        _check_target(name, array, parameters[parameter].shape)
+    check_apart({**parameters, **states, **named}, {"data": data})
     point(call, **parameters, **states, hidden_probability=np.empty((call.chains, call.num_hidden), np.float32))
     point(learning, data=data, **parameters)
     names = {"weight": "weight", "visible_bias": "visible", "hidden_bias": "hidden"}
