@@ -33,8 +33,7 @@ def _import_mxnet() -> Any:
         if error.name != "mxnet":
             raise
         raise ImportError(
-            f"MXNet is not installed: run `{install_command('cpu')}`, "
-            f"or for an NVIDIA GPU `{install_command('cu112')}`"
+            f"MXNet is not installed: run `{install_command('cpu')}`, or for an NVIDIA GPU `{install_command('cu112')}`"
         ) from None
     return mxnet
 

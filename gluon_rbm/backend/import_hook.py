@@ -94,7 +94,11 @@ def prepare() -> None:
     ImportError
         MXNet could not be loaded, or would end the process; the message is one line that says what to do.
     """
-    from gluon_rbm.backend import heartbeat, numpy_names, wheels  # here, because they would slow `import gluon_rbm` down
+    from gluon_rbm.backend import (
+        heartbeat,
+        numpy_names,
+        wheels,
+    )  # here, because they would slow `import gluon_rbm` down
 
     _check_address_space()
     numpy_names.restore()
