@@ -554,7 +554,7 @@ def test_unknown_name():
 
 def test_mxnet_is_not_imported():
     code = "import sys, gluon_rbm.data.datasets; sys.exit('mxnet' in sys.modules)"
-    root = os.path.dirname(os.path.dirname(downloads.__file__))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(downloads.__file__)))
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 

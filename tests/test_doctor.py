@@ -84,7 +84,7 @@ def test_a_role_in_a_run_of_several_is_not_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "setting, said",
     [
-        ({}, "pip install 'mxnet-rbm[cpu]'"),
+        ({}, "`pip install --no-deps mxnet==1.9.1`"),
         ({"mxnet": fails_to_load("libgomp.so.1: cannot open shared object file")}, "libgomp.so.1"),
         (
             {"wheels": ["mxnet-cu112"], "mxnet": fails_to_load("libcudnn.so.8: cannot open shared object file")},

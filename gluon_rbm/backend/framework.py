@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from gluon_rbm.backend import blas, import_hook, native, shutdown
+from gluon_rbm.backend import blas, import_hook, native, numpy_names, shutdown
 from gluon_rbm.backend.lazy import LazyModule
 from gluon_rbm.backend.version import __version__
-from gluon_rbm.backend.wheels import cuda_libraries, installed_wheels
+from gluon_rbm.backend.wheels import cuda_libraries, install_command, installed_wheels
 
 __all__ = [
     "mx",
@@ -43,14 +43,14 @@ def load() -> Any:
 def _import_mxnet() -> Any:
     if "mxnet" in sys.modules:  # it may have been imported before this package, and so without the hook
         import_hook.prepare()
+        numpy_names.write_scalars_plainly()
     try:
         import mxnet
     except ModuleNotFoundError as error:
         if error.name != "mxnet":
             raise
         raise ImportError(
-            "MXNet is not installed: run `pip install 'mxnet-rbm[cpu]'`, or `pip install 'mxnet-rbm[cu112]'` "
-            "for an NVIDIA GPU (from a checkout: `pip install '.[cpu]'`)"
+            f"MXNet is not installed: run `{install_command('cpu')}`, or for an NVIDIA GPU `{install_command('cu112')}`"
         ) from None
     return mxnet
 

@@ -85,6 +85,9 @@ class _Loader:
             from gluon_rbm.backend.wheels import explain_load_error
 
             raise ImportError(explain_load_error(error)) from None
+        from gluon_rbm.backend import numpy_names
+
+        numpy_names.write_scalars_plainly()
         _serve(module)
 
 
@@ -119,11 +122,14 @@ def prepare() -> None:
     ImportError
         MXNet could not be loaded, or would end the process; the message is one line that says what to do.
     """
-    from gluon_rbm.backend import heartbeat, wheels  # here, because they would slow `import gluon_rbm` down
+    from gluon_rbm.backend import (
+        heartbeat,
+        numpy_names,
+        wheels,
+    )  # here, because they would slow `import gluon_rbm` down
 
     _check_address_space()
-    _check_numpy()
-    _restore_numpy_aliases()
+    numpy_names.restore()
     _provide_distutils()
     # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
@@ -146,24 +152,6 @@ def _check_address_space() -> None:
             f"the address space is limited to {limit >> 20} MiB, and MXNet needs {needed >> 20} to begin with: "
             "raise that limit (ulimit -v), or limit the memory that is used by a control group"
         )
-
-
-def _check_numpy() -> None:
-    """pip only warns where it installs a NumPy that MXNet forbids."""
-    import numpy as np
-
-    if int(np.__version__.split(".")[0]) >= 2:
-        raise ImportError("MXNet needs NumPy below 2, and here is %s: run `pip install 'numpy<2'`" % np.__version__)
-
-
-def _restore_numpy_aliases() -> None:
-    """Put back the names that NumPy 1.24 removed and MXNet 1.9.1 uses, some of them long after its import."""
-    import numpy as np
-
-    # Not hasattr: it makes NumPy 1.20 to 1.26 warn about the very name.
-    for name, meaning in {"bool": np.bool_, "int": int}.items():
-        if name not in vars(np):
-            setattr(np, name, meaning)
 
 
 def _provide_distutils() -> None:

@@ -15,11 +15,13 @@ __all__ = [
     "cuda_libraries",
     "explain_load_error",
     "has_cuda_wheel",
+    "install_command",
     "installed_wheels",
     "preload_cuda_libraries",
     "replace_wheel",
 ]
 
+_VERSION = "1.9.1"
 _CPU_WHEEL = "mxnet"
 _CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
 
@@ -58,10 +60,20 @@ def has_cuda_wheel(wheels: list[str]) -> bool:
     return any(name in wheels for name in _CUDA_WHEELS)
 
 
+def install_command(extra: str) -> str:
+    """The command that installs the build of MXNet of an extra of this package, "cpu" or "cu112", on any Python.
+
+    Without what the wheel asks for: it forbids the NumPy that Python 3.13 needs, and the rest comes with this package.
+    """
+    if extra == "cpu":
+        return f"pip install --no-deps {_CPU_WHEEL}=={_VERSION}"
+    return f"pip install 'mxnet-rbm[{extra}]' && pip install --no-deps {_CPU_WHEEL}-{extra}=={_VERSION}"
+
+
 def replace_wheel(extra: str) -> str:
     """The commands that replace the installed build of MXNet by that of an extra of this package, "cpu" or "cu112"."""
     installed = " ".join(installed_wheels()) or _CPU_WHEEL
-    return f"`pip uninstall -y {installed}`, then `pip install 'mxnet-rbm[{extra}]'`"
+    return f"`pip uninstall -y {installed}`, then `{install_command(extra)}`"
 
 
 def cuda_libraries() -> dict[str, tuple[str, Path | None]]:
@@ -104,5 +116,5 @@ def explain_load_error(error: OSError) -> str:
     elif "cannot open shared object file" in reason:
         remedy = f"install the system's package that has {library}"
     else:
-        remedy = "is it built for this system? Install it anew: `pip install 'mxnet-rbm[cpu]'`"
+        remedy = "is it built for this system? Install it anew: " + replace_wheel("cpu")
     return f"MXNet cannot be loaded ({reason}): {remedy}"
