@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.estimators.binary import PersistentLearning
 from gluon_rbm.estimators.common import (
     Matrix,
     RandomSeed,
@@ -25,6 +24,7 @@ from gluon_rbm.estimators.common import (
     key_from,
     mean_image,
 )
+from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, rules
 from gluon_rbm.likelihood.estimates import summarize_log_weights
 from gluon_rbm.models import label_rbm
