@@ -580,6 +580,15 @@ def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, chang
     assert loaded is None and reason.startswith(native.path() + " is of another version (" + difference)
 
 
+@pytest.mark.parametrize("name", sorted(binding._STRUCTURES))
+def test_every_structure_is_compared(monkeypatch, name):
+    fields = [*binding._STRUCTURES[name]._fields_, ("more", binding._Int64)]
+    changed = type(name, (binding.ctypes.Structure,), {"_fields_": fields})
+    monkeypatch.setitem(binding._STRUCTURES, name, changed)
+    loaded, reason = binding.load.__wrapped__()
+    assert loaded is None and "it has nothing where int64 more" in reason
+
+
 def test_a_library_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(binding, "ABI_VERSION", binding.ABI_VERSION + 1)
     loaded, reason = binding.load.__wrapped__()
