@@ -124,7 +124,10 @@ def test_pseudo_likelihoods_are_not_cut_off(kind):
     np.testing.assert_allclose(rbm.score_samples(sparse.lil_matrix(X)), scores, rtol=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PixelRangeWarning)
-        assert rbm.score_samples([np.arange(1000.0) * 100]).shape == (1,)
+        scores = rbm.score_samples([np.arange(1000.0) * 100])
+    assert np.size(scores) == 1
+    if kind is BinaryRBM:  # scikit-learn 1.3, the newest for Python 3.8, gives a number for one image
+        assert scores.shape == (1,)
 
 
 @BOTH

@@ -319,7 +319,8 @@ def test_the_old_name_writes_what_it_wrote(run, results, tmp_path, capsys, model
     assert "written: recall.png, recall.json, recall.npz" in capsys.readouterr().out
     new, old = results("inpaint"), results("recall")
     assert new[0] == old[0]
-    assert all(np.array_equal(new[1][name], old[1][name], equal_nan=True) for name in new[1])
+    for name in new[1]:
+        np.testing.assert_array_equal(new[1][name], old[1][name], err_msg=name)
     assert __main__.main(["recall", "/nowhere"]) == 2
     assert capsys.readouterr().err.startswith("python -m gluon_rbm recall: error: ")
 
