@@ -28,14 +28,16 @@ int main(void)
                       .finish = 1, .key_0 = KEY_0, .key_1 = KEY_1, .num_threads = 3, .instruction_set = -1,
                       .weight = weight, .visible_bias = visible_bias, .hidden_bias = hidden_bias, .beta = beta,
                       .visible = annealed, .log_weight = log_weight, .hidden_probability = chain_mean};
-    struct learning l = {.rows = 20, .num_rows = ROWS, .factor = 1, .rate = 0.1, .momentum = 0.5, .weight_decay = 0.01,
-                         .data = data, .weight = weight, .visible_bias = visible_bias, .hidden_bias = hidden_bias,
+    struct learning l = {.rows = 20, .num_rows = ROWS, .factor = 1, .rescale = 1, .rate = 0.1, .momentum = 0.5,
+                         .weight_decay = 0.01, .data = data, .weight = weight, .visible_bias = visible_bias,
+                         .hidden_bias = hidden_bias,
                          .weight_gradient = gradients[0], .visible_gradient = gradients[1],
                          .hidden_gradient = gradients[2], .weight_velocity = velocities[0],
                          .visible_velocity = velocities[1], .hidden_velocity = velocities[2]};
     if (mxnet_rbm_gibbs_anneal(&g))
         return 1;
     g.visible = visible, g.hidden = hidden, g.log_weight = NULL, g.num_betas = 1, g.sweeps = 3;
+    g.fixed_point = FIXED_POINT;
     if (mxnet_rbm_gibbs_learn(&g, &l))
         return 2;
 #define PRINT(x) fwrite(x, sizeof x, 1, stdout)
@@ -61,12 +63,13 @@ def random_case(chains: int, num_visible: int, num_hidden: int, rows: int) -> di
     }
 
 
-def in_c(case: dict[str, np.ndarray], key: list[int]) -> str:
+def in_c(case: dict[str, np.ndarray], key: list[int], fixed_point: bool) -> str:
     """The program with those arrays."""
     call = binding.Gibbs()
     set_key(call, key)
     numbers = {"KEY_0": call.key_0, "KEY_1": call.key_1, "BETAS": len(case["beta"]), "ROWS": len(case["data"])}
     numbers.update(zip(("CHAINS", "VISIBLE", "HIDDEN"), (len(case["visible"]), *case["weight"].shape)))
+    numbers["FIXED_POINT"] = fixed_point
     lines = ["#define %s %d" % number for number in numbers.items()]
     for name, array in case.items():
         values = ",".join(float(value).hex() for value in array.ravel())
@@ -74,7 +77,7 @@ def in_c(case: dict[str, np.ndarray], key: list[int]) -> str:
     return "\n".join(lines) + PROGRAM
 
 
-def computed_here(case: dict[str, np.ndarray], key: list[int]) -> dict[str, np.ndarray]:
+def computed_here(case: dict[str, np.ndarray], key: list[int], fixed_point: bool) -> dict[str, np.ndarray]:
     found = {name: array.copy() for name, array in case.items()}
     parameters = [found[name] for name in ("weight", "visible_bias", "hidden_bias")]
     found["annealed"], found["log_weight"] = native.anneal(
@@ -92,6 +95,7 @@ def computed_here(case: dict[str, np.ndarray], key: list[int]) -> dict[str, np.n
         rate=0.1,
         momentum=0.5,
         weight_decay=0.01,
+        fixed_point=fixed_point,
     )
     return found
 
@@ -99,18 +103,18 @@ def computed_here(case: dict[str, np.ndarray], key: list[int]) -> dict[str, np.n
 @pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
 @pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="qemu-aarch64 is not installed")
 @pytest.mark.skipif(not LIBRARIES.exists(), reason="there is no C library for arm64 at %s" % LIBRARIES)
-@pytest.mark.parametrize("chains", [5, 20, 300])
+@pytest.mark.parametrize("chains, fixed_point", [(5, False), (20, False), (20, True), (300, False), (300, True)])
 @pytest.mark.parametrize("name", ["gcc for arm64", "clang for arm64"])
-def test_arm64_computes_the_same(name: str, chains: int, tmp_path: Path) -> None:
+def test_arm64_computes_the_same(name: str, chains: int, fixed_point: bool, tmp_path: Path) -> None:
     """Some sums have another order there, or are fused differently."""
     case, key = random_case(chains, 40, 70, 50), [7]
-    (tmp_path / "program.c").write_text(in_c(case, key))
+    (tmp_path / "program.c").write_text(in_c(case, key, fixed_point))
     options = ["-O3", "program.c", "-o", "program", "-lm", "-I", str(SOURCE.parent)]
     result = compile_source(CROSS[name], tmp_path, *options)
     assert result.returncode == 0, result.stderr[:4000]
     command = ["qemu-aarch64", "-L", str(LIBRARIES), "./program"]
     output = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60).stdout
-    expected = computed_here(case, key)
+    expected = computed_here(case, key, fixed_point)
     for field in SAMPLES + SUMS:
         array = expected[field]
         found, output = np.frombuffer(output[: array.nbytes], array.dtype).reshape(array.shape), output[array.nbytes :]
