@@ -6,7 +6,7 @@ means of -dE/dtheta,
     d/dW = <v^T p(h=1|v)>_chains - <v^T p(h=1|v)>_data     d/da = <v>_chains - <v>_data     d/db likewise with p(h=1|v),
 
 the first over persistent Gibbs chains that k more sweeps have advanced: PCD-k (Tieleman, ICML 2008). A
-`gluon_rbm.likelihood.learning.LearningRule` may bend it.
+`gluon_rbm.likelihood.rules.LearningRule` may bend it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import caller_number, draw_key
 from gluon_rbm.backend.types import Array, NDArray
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.likelihood import learning
-from gluon_rbm.likelihood.learning import BinaryStates, LearningRule
+from gluon_rbm.likelihood import learning, rules
+from gluon_rbm.likelihood.initializers import BinaryStates, initializer
+from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability, native_serves
 from gluon_rbm.models.files import correct_chain_names, read_arrays
@@ -89,7 +90,10 @@ class BinaryRBMOperator(mx.operator.CustomOp):
                 key=[*key, 1],
                 engine=self._engine,
             ).visible_prob_1
-        hidden_prob_1 = hidden_probability(parameters, data)
+        if is_train and aux:
+            hidden_prob_1 = learning.data_probability(self._rule, parameters, aux_states, data)
+        else:
+            hidden_prob_1 = hidden_probability(parameters, data)
         if is_train:
             learning.update_offsets(self._rule, aux_states, data, hidden_prob_1)
         assign(out_data[0], req[0], as_operand(visible_prob_1))
@@ -144,7 +148,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.backend.random.draw_key`). Without
         it the key is drawn from MXNet's generator when the operator is created: seed before you bind.
     **rule
-        The fields of a `gluon_rbm.likelihood.learning.LearningRule`.
+        The fields of a `gluon_rbm.likelihood.rules.LearningRule`.
 
     Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias`
     (num_hidden,), `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only:
@@ -223,7 +227,7 @@ def binary_rbm_symbol(
     data: Any = None,
     name: str = "rbm",
     engine: str = "auto",
-    rule: LearningRule = learning.PLAIN,
+    rule: LearningRule = rules.PLAIN,
 ) -> Any:
     """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`.
 
@@ -239,7 +243,7 @@ def binary_rbm_symbol(
         draw_key(F=mx.sym),
     ]
     if for_training:
-        inputs += [mx.sym.var(state, init=learning.initializer(state)) for state in learning.states(rule, 0, 0, 0)]
+        inputs += [mx.sym.var(state, init=initializer(state)) for state in learning.states(rule, 0, 0, 0)]
     settings = dict(num_hidden=num_hidden, k=k, for_training=for_training, num_chains=num_chains, engine=engine)
     return mx.sym.Custom(data, *inputs, op_type="BinaryRBM", keyed=True, name=name, **settings, **rule._asdict())
 
@@ -266,7 +270,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         and a later batch may be shorter).
     engine : "auto", "mxnet" or "native", default "auto"
         What runs the chains: the native engine on a CPU in float32 where it is built, else MXNet's operators.
-    rule : gluon_rbm.likelihood.learning.LearningRule
+    rule : gluon_rbm.likelihood.rules.LearningRule
         What bends the gradient; by default nothing.
 
     Inputs: data (batch, num_visible) in [0, 1], of any dtype.
@@ -309,7 +313,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         num_chains: int = 0,
         *,
         engine: str = "auto",
-        rule: LearningRule = learning.PLAIN,
+        rule: LearningRule = rules.PLAIN,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -331,7 +335,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
                 state = self.params.get(
                     name,
                     shape=shape,
-                    init=learning.initializer(name),
+                    init=initializer(name),
                     grad_req="null",
                     differentiable=False,
                     allow_deferred_init=True,

@@ -7,10 +7,11 @@ import sys
 from typing import Sequence
 
 if __name__ == "__main__":
-    from gluon_rbm.backend import interruption, streams
+    from gluon_rbm.backend import blas, interruption, streams
 
     interruption.quiet()
     streams.prepare()
+    blas.choose_kernels()
 
 from gluon_rbm.cli import train_binary
 

@@ -20,7 +20,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.likelihood import enumeration
-from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.training.optimization import rate_factor
 
 RULES = {

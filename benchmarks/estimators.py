@@ -55,6 +55,11 @@ def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, cloc
     return {"epoch": [time_of_one], "nats": [float(machine.score_samples(images).mean())]}
 
 
+def epoch(**settings):
+    """A side of `compare.py`: the seconds alone."""
+    return {"call": fit(**settings)["epoch"]}
+
+
 def main(argv=None):
     args = _parse(argv)
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)  # of the processes to come

@@ -2,9 +2,9 @@
 
     python benchmarks/multinary.py [--parts step full] [--threads N] [--json FILE]
 
-step: the "mnist" network of `gluon_rbm.models.networks.PRESETS`, N = 255, reconstructions by means, on MNIST or noise,
-against the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the same
-loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the
+step: the "mnist" network of `gluon_rbm.training.network_settings`, N = 255, reconstructions by means, on MNIST or
+noise, against the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the
+same loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the
 ratio is that of the medians, and in brackets stand the least and the largest that any one round would give.
 
 full: the networks for large images at full size, on noise: time of a step, memory, and from that the time of an epoch.
@@ -24,14 +24,15 @@ from common import Bystanders, in_turn, median, read_images
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import networks
+from gluon_rbm.training import network_settings
 
 TRAINING_IMAGES = {"celeba-64": 162770, "celeba-128": 162770, "caltech-101": 30 * 101}
 _MOST_APART = 1e-6
 
 
 def description(preset):
-    """Of the network of one of `networks.PRESETS`."""
-    flags = networks.PRESETS[preset]
+    """Of the network of one of those `PRESETS`."""
+    flags = network_settings.PRESETS[preset]
     size = flags.get("image_size") or {"mnist": (28, 28), "cifar10": (32, 32)}[preset]
     known = networks.describe((1, 1, 1))
     settings = {name: value for name, value in flags.items() if name in known}

@@ -8,8 +8,10 @@ an archive of what `common.settle` returns.
 Libraries are imported where they are used: threads and settings of one must not meet another's.
 """
 
+import dataclasses
 import importlib
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -78,10 +80,31 @@ def time_steps(mx, block, model, k, steps, **settings):
     return times
 
 
+def script_step(model, k, steps, **settings):
+    """Steps of the scripts' own learner, from the model's parameters and chains on."""
+    from gluon_rbm.backend.framework import mx
+    from gluon_rbm.training.binary_settings import BinarySettings
+    from gluon_rbm.training.learners import GluonLearner
+
+    model = {name: mx.nd.array(array) for name, array in np.load(model).items()}
+    arrays = {name: model[name] for name in LEARNED}
+    arrays.update({"aux_%s_layer_sample" % layer: model[layer] for layer in ("visible", "hidden")})
+    data = model["data"]
+    given = BinarySettings(num_hidden=len(model["hidden_layer_bias"]), k=k, batch_size=len(data), cuda=False)
+    learner = GluonLearner(dataclasses.replace(given, **settings), arrays, mx.cpu())
+
+    def run():
+        learner.step(data)
+        mx.nd.waitall()
+
+    run()
+    return {"call": seconds(run, steps)}
+
+
 # --- Gibbs sweeps -----------------------------------------------------------------------------------------------------
 
 
-def sweeps(model, number, repeats):
+def sweeps(model, number, repeats, fixed_point=False):
     """Sweeps of the model's chains, by `gibbs.run_chains`."""
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.models.energy import Parameters
@@ -91,7 +114,8 @@ def sweeps(model, number, repeats):
     parameters = Parameters(*(model[name] for name in LEARNED))
 
     def run():
-        gibbs.run_chains(parameters, hidden=model["hidden"], sweeps=number, key=[1]).hidden_sample.wait_to_read()
+        settings = {"sweeps": number, "fixed_point": fixed_point, "key": [1]}
+        gibbs.run_chains(parameters, hidden=model["hidden"], **settings).hidden_sample.wait_to_read()
 
     return {"call": seconds(run, repeats)}
 
@@ -150,6 +174,27 @@ def sweeps_torch(model, number, repeats, bernoulli):
             hidden = sample(torch.addmm(hidden_bias, visible, weight))
 
     return {"call": seconds(run, repeats)}
+
+
+# --- Commands -------------------------------------------------------------------------------------------------------
+
+
+def command(argv, repeats):
+    """Python with these arguments, from the start of its process to its end."""
+
+    def run():
+        subprocess.run([sys.executable, *argv], check=True, cwd=str(ROOT), stdout=subprocess.DEVNULL)
+
+    return {"call": seconds(run, repeats)}
+
+
+def peak_memory(argv):
+    """MB that `binary_rbm_gluon.py` takes at most."""
+    import training
+
+    with tempfile.TemporaryDirectory() as folder:
+        _, _, peak = training.train("binary_rbm_gluon.py", argv, Path(folder) / "run")
+    return {"call": [peak]}
 
 
 # --- Epoch ------------------------------------------------------------------------------------------------------------

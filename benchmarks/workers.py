@@ -48,7 +48,7 @@ def work(args):
     """Print seconds and bytes of a step, as JSON, if this worker leads."""
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.cli import options
-    from gluon_rbm.likelihood import learning
+    from gluon_rbm.likelihood import learning, rules
     from gluon_rbm.training.learners import DataParallelLearner, GluonLearner
     from gluon_rbm.training.process_group import ProcessGroup
 
@@ -56,7 +56,7 @@ def work(args):
     settings = [text for name in flags for text in ("--" + name.replace("_", "-"), str(getattr(args, name)))]
     arguments = options.parse(settings, "workers.py")
     arrays = {name: mx.nd.array(array) for name, array in initial_parameters(args.num_visible, args.num_hidden).items()}
-    shapes = learning.states(learning.PLAIN, args.batch_size, args.num_visible, args.num_hidden)
+    shapes = learning.states(rules.PLAIN, args.batch_size, args.num_visible, args.num_hidden)
     arrays.update({name: mx.nd.random.uniform(shape=shape) > 0.5 for name, shape in shapes.items()})
     images = read_images(args.batch_size, args.num_visible)
     kind = "dist_sync" if "DMLC_ROLE" in os.environ else "device"
@@ -65,7 +65,7 @@ def work(args):
             lambda arrays, context: GluonLearner(arguments, arrays, context, group.num_shards),
             arrays,
             group,
-            learning.PLAIN,
+            rules.PLAIN,
         )
         mx.random.seed(group.rank)
         times, before, computed = [], 0, 0

@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from gluon_rbm.errors import DivergenceError, InputError
     from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM
     from gluon_rbm.likelihood.ais import log_partition
-    from gluon_rbm.likelihood.learning import LearningRule
+    from gluon_rbm.likelihood.rules import LearningRule
     from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
     from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
     from gluon_rbm.models.deep_belief import DeepBeliefNetwork
@@ -113,7 +113,7 @@ _EXPORTS = {
     "LabelRBMClassifier": "gluon_rbm.estimators.LabelRBMClassifier",
     "MultinaryRBM": "gluon_rbm.estimators.MultinaryRBM",
     "Parameters": "gluon_rbm.models.energy.Parameters",
-    "LearningRule": "gluon_rbm.likelihood.learning.LearningRule",
+    "LearningRule": "gluon_rbm.likelihood.rules.LearningRule",
     "load_model": "gluon_rbm.models.files.read_model",
     "load_dataset": "gluon_rbm.data.datasets.load",
     "run_chains": "gluon_rbm.sampling.gibbs.run_chains",

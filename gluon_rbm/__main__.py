@@ -9,10 +9,11 @@ from types import ModuleType
 from typing import Sequence
 
 if __name__ == "__main__":
-    from gluon_rbm.backend import interruption, streams
+    from gluon_rbm.backend import blas, interruption, streams
 
     interruption.quiet()
     streams.prepare()
+    blas.choose_kernels()
 
 from gluon_rbm.backend import logs
 from gluon_rbm.cli.arguments import DefaultsFormatter, OneLineParser

@@ -3,6 +3,7 @@
 import itertools
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def once(generator):
         options["hidden"] = generator.integers(0, 2, size=(chains, num_hidden))
     else:
         options["visible"] = visible if generator.random() < 0.5 else generator.random((chains, num_visible))
+    options["fixed_point"] = generator.random() < 0.5
     results = native.run(weight, visible_bias, hidden_bias, **options)
     assert all(np.isin(sample, (0, 1)).all() for sample in results[:2])
     return results
@@ -60,7 +62,8 @@ def learn_once(generator, parameters, chains, options):
     data = generator.random((rows, len(weight)))
     data = data if generator.random() < 0.5 else data.round()
     samples = [generator.integers(0, 2, (chains, size)).astype(np.float32) for size in weight.shape]
-    hidden = learning.hidden_probability(*parameters, data, **how)
+    fixed_point = generator.random() < 0.5
+    hidden = learning.hidden_probability(*parameters, data, fixed_point=fixed_point, **how)
     energy = learning.free_energy(*parameters, data, **how)
     targets = [np.zeros(shape, np.float32) for shape in (*weight.shape, weight.shape)]
     learning.store_gradient(
@@ -78,12 +81,14 @@ def learn_once(generator, parameters, chains, options):
         *parameters,
         data,
         samples,
-        [np.zeros_like(array) for array in parameters] if generator.random() < 0.5 else None,
+        [np.zeros_like(array) for array in parameters] if generator.random() < 0.5 else [None] * 3,
         batch_size=int(generator.choice(SIZES[1:])),
         sweeps=options["sweeps"],
         key=options["key"],
         rate=0.1,
         momentum=0.5,
+        from_data=generator.random() < 0.5,
+        fixed_point=fixed_point,
         **costs,
         **how,
     )
@@ -93,6 +98,7 @@ def learn_once(generator, parameters, chains, options):
 
 def main(seed, seconds):
     assert native.available(), native.available()
+    warnings.simplefilter("ignore", RuntimeWarning)  # of weights that 16 bits do not hold
     generator = np.random.default_rng(seed)
     end = time.monotonic() + seconds
     for count in itertools.count():

@@ -107,7 +107,9 @@ def test_without_mxnet_the_rest_is_said(tmp_path, setting, said):
 def test_libraries_that_are_missing(tmp_path):
     status, lines = elsewhere(make_site(tmp_path, PACKAGES))
     assert status == 1
-    assert any("pip install jinja2 matplotlib pillow requests scikit-learn tqdm" in line for line in lines)
+    assert any(
+        "pip install jinja2 matplotlib pillow requests scikit-learn threadpoolctl tqdm" in line for line in lines
+    )
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -20,14 +20,37 @@ from gluon_rbm.errors import InputError
 # Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
 
 
+FIRST_USE = "from gluon_rbm.backend.framework import mx; mx.__file__"
+
+
 def import_error(site):
-    """The one line of the ImportError that importing the framework raises, with no other error behind it."""
-    done = run_python(site, "import gluon_rbm.backend.framework")
+    """The one line of the ImportError that the first use of MXNet raises, with no other error behind it."""
+    done = run_python(site, FIRST_USE)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr
     last_line = done.stderr.strip().splitlines()[-1]
     assert last_line.startswith("ImportError: "), done.stderr
     return last_line
+
+
+def test_mxnet_is_imported_at_its_first_use(tmp_path):
+    code = "import sys; from gluon_rbm.backend.framework import mx; print('mxnet' in sys.modules, mx.a, mx.b, {})"
+    again = "__import__('gluon_rbm.backend.framework').backend.framework.mx is sys.modules['mxnet']"
+    done = run_python(make_site(tmp_path, mxnet="print('imported'); a, b = 1, 2"), code.format(again))
+    assert done.stdout == "imported\nFalse 1 2 True\n", done.stderr
+
+
+def test_a_failed_import_is_said_again_at_the_next_use(tmp_path):
+    code = """
+from gluon_rbm.backend.framework import mx
+for _ in range(2):
+    try:
+        mx.nd
+    except ImportError as error:
+        print(error)
+"""
+    done = run_python(make_site(tmp_path, mxnet=fails_to_load("libgomp.so.1: no such file")), code)
+    assert len(done.stdout.splitlines()) == 2 and len(set(done.stdout.splitlines())) == 1, done.stderr
 
 
 def test_says_how_to_install_a_missing_mxnet(tmp_path):
@@ -65,6 +88,12 @@ def test_names_a_missing_library_of_the_system(tmp_path):
     assert "install the system's package that has libgomp.so.1" in message
 
 
+def test_says_where_arms_libraries_come_from(tmp_path):
+    reason = "libarmpl_lp64_mp.so: cannot open shared object file: No such file or directory"
+    message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))
+    assert "needs Arm's Performance Libraries on LD_LIBRARY_PATH, see docs/installing.md" in message
+
+
 def test_says_what_else_the_linker_says(tmp_path):
     reason = "libmxnet.so: invalid ELF header\nsecond line"
     message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))
@@ -78,13 +107,13 @@ def test_says_that_python_needs_setuptools(tmp_path):
 
 
 def test_other_missing_modules_keep_their_own_error(tmp_path):
-    done = run_python(make_site(tmp_path, mxnet="import graphviz_of_mxnet"), "import gluon_rbm.backend.framework")
+    done = run_python(make_site(tmp_path, mxnet="import graphviz_of_mxnet"), FIRST_USE)
     assert "ModuleNotFoundError: No module named 'graphviz_of_mxnet'" in done.stderr
 
 
 def test_warns_of_two_wheels_in_one_folder(tmp_path):
     site = make_site(tmp_path, wheels=["mxnet", "mxnet-cu112"], mxnet="")
-    done = run_python(site, "import gluon_rbm.backend.framework")
+    done = run_python(site, FIRST_USE)
     assert done.returncode == 0, done.stderr
     (line,) = (line for line in done.stderr.splitlines() if "RuntimeWarning" in line)
     assert "pip uninstall -y mxnet mxnet-cu112" in line

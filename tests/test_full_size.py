@@ -6,8 +6,9 @@ import pytest
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.models import networks
 from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
+from gluon_rbm.training import network_settings
 
-LARGE = {name: flags for name, flags in networks.PRESETS.items() if "image_size" in flags}
+LARGE = {name: flags for name, flags in network_settings.PRESETS.items() if "image_size" in flags}
 
 
 @pytest.mark.parametrize("preset", LARGE)

@@ -97,7 +97,7 @@ def test_sweeps_given_to_the_native_engine_at_once_do_not_matter(ctx, engine, se
     clamp = mx.nd.array([1, 0, 0, 0, 0, 1], ctx=ctx), mx.nd.array([1, 0, 0, 0, 0, 0], ctx=ctx)
     whole, parts = [], []
     for at_once, found in ((100, whole), (4, parts)):
-        monkeypatch.setattr(gibbs, "_NATIVE_SWEEPS", at_once)
+        monkeypatch.setattr(gibbs, "NATIVE_SWEEPS", at_once)
         found += gibbs.run_chains(machine, **{start: layer}, sweeps=13, clamp=clamp, key=[seed], engine=engine)
     for array, expected in zip(parts, whole):
         np.testing.assert_array_equal(array.asnumpy(), expected.asnumpy())

@@ -10,6 +10,7 @@ import pytest
 from sites import fails_to_load, make_site, run_python
 
 import gluon_rbm
+from gluon_rbm import __main__
 from gluon_rbm.backend import devices, import_hook, shutdown
 
 ROOT = Path(gluon_rbm.__file__).parents[1]
@@ -24,11 +25,39 @@ def output_of(code, *flags):
 # --- The package ------------------------------------------------------------------------------------------------------
 
 
+HEAVY = {"mxnet", "matplotlib", "sklearn", "scipy", "pandas", "PIL", "jinja2", "requests", "safetensors"}
+
+
 def test_the_package_alone_imports_nothing_heavy():
     code = "import sys, gluon_rbm; print(*{name.partition('.')[0] for name in sys.modules})"
     imported = set(output_of(code).split())
     assert "gluon_rbm" in imported
-    assert imported & {"numpy", "mxnet", "matplotlib", "sklearn", "scipy", "PIL", "tqdm", "jinja2", "requests"} == set()
+    assert imported & {*HEAVY, "numpy", "tqdm"} == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--nothing-like-it"]])
+def test_help_and_wrong_arguments_need_nothing_heavy(arguments):
+    """Of every command: each in turn, in one process."""
+    code = """
+import contextlib, io, sys
+import binary_rbm_gluon, binary_rbm_module
+from gluon_rbm import __main__
+mains = {(): __main__.main, ("g",): binary_rbm_gluon.main, ("m",): binary_rbm_module.main}
+mains.update({(name,): __main__.main for name in __main__._COMMANDS})
+for command, main in mains.items():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main([*(name for name in command if len(name) > 1), *%r])
+        except SystemExit as stop:
+            status = stop.code
+    print(status, *{name.partition(".")[0] for name in sys.modules})
+"""
+    lines = output_of(code % (arguments,)).splitlines()
+    assert len(lines) == len(__main__._COMMANDS) + 3
+    for line in lines:
+        status, *imported = line.split()
+        assert status == ("0" if arguments == ["--help"] else "2")
+        assert HEAVY & set(imported) == set()
 
 
 def test_the_package_alone_imports_few_modules_of_its_own():
@@ -82,6 +111,26 @@ def test_type_checkers_see_the_same_names():
 def test_a_plain_import_of_mxnet_works():
     code = "import gluon_rbm; import mxnet; print(mxnet.nd.ones((2,)).asnumpy().tolist())"
     assert output_of(code, "-W", "error") == "[1.0, 1.0]\n"
+
+
+@pytest.mark.slow
+def test_mxnet_is_imported_without_what_it_can_do_without():
+    code = """
+import gluon_rbm, mxnet, sys
+print("sklearn" in sys.modules, "scipy.stats" in sys.modules, "pandas" in sys.modules)
+print(mxnet.contrib.quantization.stats.entropy([1, 1], [1, 1]), mxnet.test_utils.ss.norm.cdf(0))
+import sklearn.base
+"""
+    assert output_of(code) == "False False False\n0.0 0.5\n"
+
+
+@pytest.mark.slow
+def test_mxnet_finds_what_is_imported_before_it():
+    code = """
+import sklearn.base, scipy.stats, gluon_rbm, mxnet
+print(issubclass(mxnet.model.FeedForward, sklearn.base.BaseEstimator), mxnet.contrib.quantization.stats is scipy.stats)
+"""
+    assert output_of(code) == "True True\n"
 
 
 @pytest.mark.slow
@@ -205,10 +254,10 @@ print("never")
 @pytest.mark.slow
 def test_mxnet_finishes_its_calls_once_before_the_end():
     code = """
-from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.framework import load, mx
 import binary_rbm
 from gluon_rbm.backend import shutdown
-shutdown.register(mx)
+shutdown.register(load())
 mx.nd.waitall = lambda: print("waited")
 """
     assert output_of(code) == "waited\n"

@@ -8,7 +8,7 @@ from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
-from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES, read_model

@@ -10,7 +10,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.likelihood import learning
-from gluon_rbm.likelihood.learning import LearningRule
+from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.training.optimization import rate_factor
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")

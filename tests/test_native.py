@@ -1,6 +1,9 @@
 """The native Gibbs engine, with every instruction set that this machine has."""
 
+import importlib.util
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,7 +21,7 @@ from gluon_rbm.errors import InputError
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
 
-DRAWS = 1000000
+DRAWS = int(os.environ.get("MXNET_RBM_TEST_DRAWS", "1000000"))  # fewer where an emulated processor draws them
 # A test of a true hypothesis fails once in a million runs.
 SIGNIFICANCE = 1e-6
 HERE = Path(__file__).parent
@@ -538,16 +541,16 @@ def test_the_library_refuses_sizes_that_overflow_first(sizes):
 
 def swapped(fields):
     """Two fields of one type in each other's place."""
-    fields[15:17] = fields[16], fields[15]
+    fields[16:18] = fields[17], fields[16]
 
 
 def retyped(fields):
     """As many bytes, but single numbers for double ones."""
-    fields[19] = (fields[19][0], binding._ConstFloat32s)
+    fields[20] = (fields[20][0], binding._ConstFloat32s)
 
 
 def writable(fields):
-    fields[15] = (fields[15][0], binding._Float32s)
+    fields[16] = (fields[16][0], binding._Float32s)
 
 
 def shortened(fields):
@@ -561,11 +564,11 @@ def lengthened(fields):
 @pytest.mark.parametrize(
     "change, difference",
     [
-        (swapped, "it has const float32 * weight: bytes 120 to 128 where const float32 * visible_bias: bytes 120 to"),
-        (retyped, "it has const float64 * beta: bytes 152 to 160 where const float32 * beta"),
-        (writable, "it has const float32 * weight: bytes 120 to 128 where float32 * weight"),
-        (shortened, "it has float64 * log_weight: bytes 208 to 216 where nothing is expected"),
-        (lengthened, "it has nothing where int64 more: bytes 216 to 224 is expected"),
+        (swapped, "it has const float32 * weight: bytes 128 to 136 where const float32 * visible_bias: bytes 128 to"),
+        (retyped, "it has const float64 * beta: bytes 160 to 168 where const float32 * beta"),
+        (writable, "it has const float32 * weight: bytes 128 to 136 where float32 * weight"),
+        (shortened, "it has float64 * log_weight: bytes 224 to 232 where nothing is expected"),
+        (lengthened, "it has nothing where int64 more: bytes 232 to 240 is expected"),
     ],
 )
 def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):
@@ -577,10 +580,45 @@ def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, chang
     assert loaded is None and reason.startswith(native.path() + " is of another version (" + difference)
 
 
+@pytest.mark.parametrize("name", sorted(binding._STRUCTURES))
+def test_every_structure_is_compared(monkeypatch, name):
+    fields = [*binding._STRUCTURES[name]._fields_, ("more", binding._Int64)]
+    changed = type(name, (binding.ctypes.Structure,), {"_fields_": fields})
+    monkeypatch.setitem(binding._STRUCTURES, name, changed)
+    loaded, reason = binding.load.__wrapped__()
+    assert loaded is None and "it has nothing where int64 more" in reason
+
+
 def test_a_library_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(binding, "ABI_VERSION", binding.ABI_VERSION + 1)
     loaded, reason = binding.load.__wrapped__()
     assert loaded is None and reason.endswith("is of another version; install the distribution again")
+
+
+@pytest.mark.parametrize("content", [b"no library", None])
+def test_a_file_that_is_no_such_library_is_refused(monkeypatch, tmp_path, content):
+    """The second is a library, but another one."""
+    file = Path(importlib.util.find_spec("_ctypes").origin)
+    if content:
+        file = tmp_path / "_mxnet_rbm_native.so"
+        file.write_bytes(content)
+    monkeypatch.setattr(binding, "path", lambda: str(file))
+    loaded, reason = binding.load.__wrapped__()
+    assert loaded is None and reason.startswith("%s cannot be loaded: " % file) and "\n" not in reason
+
+
+def test_inputs_may_share_memory(seed, generator):
+    memory = generator.integers(0, 2, 100).astype(np.float32)
+    arrays = memory[:40].reshape(8, 5), memory[30:38], memory[36:41], memory[10:58].reshape(6, 8)
+    before = memory.copy()
+    for function, options in ((native.run, {"sweeps": 2}), (native.anneal, {"betas": [0, 0.5, 1]})):
+        shared, apart = (
+            function(*own[:3], visible=own[3], base=own[1], key=[seed], **options)
+            for own in (arrays, [array.copy() for array in arrays])
+        )
+        for left, right in zip(shared, apart):
+            np.testing.assert_array_equal(left, right)
+    np.testing.assert_array_equal(memory, before)
 
 
 def test_inputs_are_left_alone(seed, generator):
@@ -638,7 +676,7 @@ def test_misaligned_arrays_never_reach_the_library(seed, generator, monkeypatch)
 
 
 def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
-    for value in (np.nan, np.inf, -np.inf):
+    for value in (np.nan, np.inf, -np.inf, 3e38, -3e38):
         machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
         for chains in (2, 80, 300):
             options = dict(visible=np.ones((chains, 40)), key=[seed], instruction_set=instruction_set)
@@ -647,21 +685,107 @@ def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
             native.anneal(*machine, betas=[0, 1, 2], **options)
 
 
-def test_threads_survive_a_fork(seed):
-    code = (
-        "import os, numpy as np; from gluon_rbm.backend import native\n"
-        "def run(): return native.run(np.ones((90, 90)), np.zeros(90), np.zeros(90), hidden=np.zeros((90, 90)),"
-        " key=[%d], num_threads=2)[0]\n"
-        "first = run(); child = os.fork()\n"
-        "if not child: os._exit(0 if (run() == first).all() else 1)\n"
-        "assert os.waitpid(child, 0)[1] == 0\n" % seed
+COUNT = """
+import threading, numpy as np
+from gluon_rbm.backend import native
+generator = np.random.default_rng(0)
+w, a, b = (generator.normal(size=shape).astype(np.float32) for shape in ((200, 150), 200, 150))
+hidden = generator.integers(0, 2, (90, 150))
+def run(threads, **options):
+    return native.run(w, a, b, key=[1], hidden=hidden, sweeps=9, num_threads=threads, **options)[0]
+expected = run(1)
+"""
+
+FORK = """
+import os, sys
+from gluon_rbm.backend.native import learning
+def step():
+    arrays = [array.copy() for array in (w, a, b)]
+    samples = [np.zeros((90, 200), np.float32), hidden.astype(np.float32)]
+    learning.learn(*arrays, expected, samples, batch_size=30, sweeps=2, key=[2], rate=0.1, num_threads=3)
+    return arrays
+learned = step()
+def right():
+    return all((run(n) == expected).all() for n in (3, 2)) and all(map(np.array_equal, step(), learned))
+def family(depth):
+    child = os.fork()
+    if not child:
+        os._exit(not (right() and (not depth or family(depth - 1))))
+    return right() and os.waitpid(child, 0)[1] == 0
+going, busy = True, []
+def compute():
+    while going:
+        busy.append((run(3) == expected).all())
+threads = [threading.Thread(target=compute) for _ in range(2)]
+assert right() and family(1)
+for thread in threads:
+    thread.start()
+assert all([family(1) for _ in range(10)])
+going = False
+for thread in threads:
+    thread.join()
+assert all(busy)
+"""
+
+
+def run_script(script, *python, **environment):
+    """Run it in a Python of its own."""
+    path = os.pathsep.join(path for path in sys.path if path)
+    command = [*(python or [sys.executable]), "-c", script]
+    environment = dict(os.environ, PYTHONPATH=path, **environment)
+    result = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_forked_processes_start_threads_of_their_own():
+    """And children of theirs; the parent goes on. Other Python threads are in the engine when a process forks."""
+    run_script(COUNT + FORK)
+
+
+def test_numbers_of_threads(monkeypatch):
+    for number in (0, -1):
+        with pytest.raises(InputError, match="num_threads is %d; it must be at least 1" % number):
+            native.run(np.zeros((3, 2)), np.zeros(3), np.zeros(2), hidden=np.zeros((4, 2)), key=[1], num_threads=number)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    processors = binding.default_num_threads()
+    assert processors == len(os.sched_getaffinity(0))
+    for text, number in {"0": processors, "-3": processors, "": processors, "many": processors, "²": processors,
+                         "3": 3, " 4,2": 4, "1000": 1000}.items():  # fmt: skip
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert native.features()["threads"] == number
+
+
+@pytest.mark.parametrize("number", ["0", "1000"])
+def test_any_number_of_threads_gives_the_same(number):
+    """In a process of its own, because its threads remain."""
+    run_script(COUNT + "assert all((run(n) == expected).all() for n in (1000, None))", OMP_NUM_THREADS=number)
+
+
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is not x86-64")
+def test_a_processor_without_avx():
+    """The plain kernel serves, and the others are refused: by the library itself, too."""
+    script = (
+        COUNT
+        + """
+from gluon_rbm.backend.native import binding
+from gluon_rbm.errors import InputError
+assert native.features()["instruction_sets"] == ["plain"]
+call = binding.Gibbs(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=1, instruction_set=1)
+assert binding.library().mxnet_rbm_gibbs_run(binding.ctypes.byref(call)) == binding._BAD_ARGUMENT
+try:
+    run(1, instruction_set="avx2")
+except InputError as error:
+    print(error)
+print(run(2).sum())
+"""
     )
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        timeout=60,
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
-    )
+    lines = run_script(script, "qemu-x86_64", "-cpu", "Nehalem", os.path.realpath(sys.executable)).splitlines()
+    assert lines[0] == "instruction set 'avx2' is not one of those here, plain"
+    expected = run_script(COUNT + "print(run(2, instruction_set='plain').sum())")
+    assert lines[1:] == expected.splitlines()
 
 
 @pytest.mark.slow

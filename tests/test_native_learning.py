@@ -1,10 +1,6 @@
 """Means, gradients and steps of the native engine, with every instruction set that this machine has."""
 
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,7 +141,9 @@ def test_a_step_along_it(instruction_set, generator, momentum):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 @pytest.mark.parametrize("grey", [False, True])
-def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
+@pytest.mark.parametrize("fixed_point", [False, True])
+@pytest.mark.parametrize("from_data", [False, True])
+def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed_point, from_data):
     """One call gives the same bits as a call for each thing, whatever the threads; the last batch is short."""
     rows, batch_size, num_chains, shape = 95, 30, 20, (100, 70)
     start, data = parameters_of(*shape, generator, 0.1), images(generator, grey, rows, shape[0])
@@ -159,13 +157,16 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
             *parameters,
             data,
             chains,
-            velocities if momentum else None,
+            velocities if momentum else [None] * 3,
             batch_size=batch_size,
             sweeps=2,
+            from_data=from_data,
             key=[7],
             rate=0.3,
             momentum=momentum,
             weight_decay=0.01,
+            rescale=0.5,
+            fixed_point=fixed_point,
             num_threads=num_threads,
             instruction_set=instruction_set,
             **costs,
@@ -176,10 +177,11 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
     how = {"instruction_set": instruction_set}
     for number, first in enumerate(range(0, rows, batch_size)):
         batch = data[first : first + batch_size]
-        visible, hidden, _, chain_mean = native.run(
-            w, a, b, key=[7], hidden=hidden, sweeps=2, first_sweep=2 * number, **how
-        )
-        mean = learning.hidden_probability(w, a, b, batch, **how)
+        begin = {"hidden": hidden, "first_sweep": 2 * number}
+        if from_data:
+            begin = {"visible": batch[np.arange(num_chains) % len(batch)], "first_sweep": 3 * number}
+        visible, hidden, _, chain_mean = native.run(w, a, b, key=[7], sweeps=2, fixed_point=fixed_point, **begin, **how)
+        mean = learning.hidden_probability(w, a, b, batch, fixed_point=fixed_point, **how)
         gradients = [np.empty_like(array) for array in (a, b, w)]
         rows_of = (visible, chain_mean), (batch, mean)
         learning.store_gradient(gradients, ("write",) * 3, *rows_of, weight=w, **costs, **how)
@@ -187,7 +189,8 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey):
             (a, b, w), gradients, (moving[1], moving[2], moving[0]), (0, 0, 0.01)
         ):
             velocity = velocity if momentum else None
-            learning.descend(array, gradient, velocity, rate=0.3, momentum=momentum, weight_decay=decay, **how)
+            pace = {"rate": 0.3, "momentum": momentum, "weight_decay": decay, "rescale": 0.5}
+            learning.descend(array, gradient, velocity, **pace, **how)
     assert same_bits([*results, [w, a, b, visible, hidden, *moving]])
     assert (w != start[0]).any()
 
@@ -218,6 +221,56 @@ def test_what_does_not_fit(generator):
         learning.store_gradient([a, b, w], ("write",) * 3, (rows, samples[1]), (rows, samples[1][:3]), weight=w)
 
 
+def test_what_is_written_has_memory_of_its_own(generator):
+    """Threads would read what others have already written."""
+    memory = generator.normal(size=200).astype(np.float32)
+    before = memory.copy()
+    w, a, b = memory[:30].reshape(6, 5), memory[30:36], memory[36:41]  # one behind the other: that is well
+    rows, samples = states(generator, 4, 6), [states(generator, 4, 6), states(generator, 4, 5)]
+    moving = [memory[50:80].reshape(6, 5), memory[80:86], memory[86:91]]
+    how = {"batch_size": 3, "sweeps": 1, "key": [0], "rate": 0.1, "momentum": 0.5}
+    for arrays in [
+        (w, memory[29:35], b, rows, samples, moving),
+        (w, a, b, rows, samples, [w, *moving[1:]]),
+        (w, a, b, rows, samples, [moving[0], moving[1], memory[85:90]]),
+        (w, a, b, samples[0], samples, moving),
+        (w, a, b, rows, [memory[20:44].reshape(4, 6), samples[1]], moving),
+        (w, a, b, memory[:24].reshape(4, 6), samples, moving),
+    ]:
+        with pytest.raises(InputError, match="shares memory with another array"):
+            learning.learn(*arrays, **how)
+    for targets, chains in [
+        ((a, b, w), samples),
+        ((a, memory[34:39], moving[0]), samples),
+        ((samples[0][0], b, moving[0]), samples),
+        ((a, samples[1][0], moving[0]), samples),
+    ]:
+        with pytest.raises(InputError, match="shares memory with another array"):
+            learning.store_gradient(targets, ("write",) * 3, chains, samples, weight=w)
+    for arrays in [(a, memory[31:37]), (a, a), (a, b[:5], memory[33:38]), (w, moving[0], memory[60:90].reshape(6, 5))]:
+        with pytest.raises(InputError, match="shares memory|has shape"):
+            learning.descend(*arrays, rate=0.1)
+    np.testing.assert_array_equal(memory, before)
+    learning.store_gradient(moving[1:] + moving[:1], ("write",) * 3, samples, samples, weight=w)  # which are only read
+    learning.learn(w, a, b, rows, samples, moving, **how)
+    learning.descend(w, moving[0], rate=0.1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_weights_that_overflow_leave_binary_samples(instruction_set, generator, value):
+    """What is learned then is not finite, which is for the caller to see."""
+    w, a, b = (array * np.float32(value) for array in parameters_of(40, 35, generator))
+    samples, data = [states(generator, 20, size) for size in w.shape], images(generator, True, 30, 40)
+    results = []
+    for num_threads in THREADS:
+        found = [array.copy() for array in (w, a, b, *samples)]
+        learning.learn(*found[:3], data, found[3:], batch_size=7, sweeps=2, key=[1], rate=0.1, num_threads=num_threads,
+                       instruction_set=instruction_set)  # fmt: skip
+        results.append(found)
+        assert all(np.isin(sample, (0, 1)).all() for sample in found[3:])
+    assert same_bits(results)
+
+
 def test_calls_side_by_side(generator):
     """One of them has the pool of threads, the others compute alone: the results are the same."""
     w, a, b = parameters_of(200, 150, generator)
@@ -233,28 +286,3 @@ def test_calls_side_by_side(generator):
     for thread in threads:
         thread.join()
     assert same_bits([expected, *found.values()]) and len(found) == 4
-
-
-FORK = """
-import os, sys
-import numpy as np
-from gluon_rbm.backend import native
-generator = np.random.default_rng(0)
-w, a, b = generator.normal(size=(200, 150)), generator.normal(size=200), generator.normal(size=150)
-def run(threads):
-    return native.run(w, a, b, key=[1], hidden=np.ones((90, 150)), sweeps=3, num_threads=threads)[0]
-expected = run(1)
-assert (run(3) == expected).all()
-child = os.fork()
-if not child:
-    os._exit(not (run(3) == expected).all())
-assert (run(2) == expected).all()
-assert os.waitpid(child, 0)[1] == 0
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_starts_threads_of_its_own():
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", FORK], env=environment, timeout=60, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()

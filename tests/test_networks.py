@@ -8,8 +8,9 @@ import pytest
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import networks
+from gluon_rbm.models import networks, units
 from gluon_rbm.models.files import read_model
+from gluon_rbm.training import network_settings
 
 COLOUR = networks.describe((3, 8, 8), channels=[4, 6], dense=[5, 3], maximum=255)
 
@@ -34,8 +35,8 @@ def test_a_description_becomes_the_stack_it_says():
     assert {machine.visible_units.maximum for machine in network.rbms} == {255}
 
 
-@pytest.mark.parametrize("visible_units", networks.VISIBLE_UNITS)
-@pytest.mark.parametrize("hidden_units", networks.HIDDEN_UNITS)
+@pytest.mark.parametrize("visible_units", units.VISIBLE_UNITS)
+@pytest.mark.parametrize("hidden_units", units.HIDDEN_UNITS)
 def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
     description = networks.describe((1, 4, 4), [2], [3], visible_units=visible_units, hidden_units=hidden_units)
     below, above = networks.build(description).rbms
@@ -69,9 +70,9 @@ def test_what_cannot_be_built_is_refused_in_one_line(change, said):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", networks.PRESETS)
+@pytest.mark.parametrize("name", network_settings.PRESETS)
 def test_presets_can_be_built(name):
-    preset = networks.PRESETS[name]
+    preset = network_settings.PRESETS[name]
     shape = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.get(name) or (3, *preset["image_size"])
     network = networks.build(networks.describe(shape, preset["channels"], preset.get("dense", ())))
     if preset.get("dense"):  # the paper's generators
@@ -140,7 +141,7 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8, 3), (4, 8, 8)])
-@pytest.mark.parametrize("visible_units", networks.VISIBLE_UNITS)
+@pytest.mark.parametrize("visible_units", units.VISIBLE_UNITS)
 @pytest.mark.parametrize("maximum", [1, 15, 255])
 def test_images_become_values_and_values_images(shape, visible_units, maximum, generator):
     images = bytes_of(generator, shape)

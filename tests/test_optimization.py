@@ -201,13 +201,13 @@ def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
 
 def test_momentum_in_the_first_epochs(tmp_path, monkeypatch):
     seen = []
-    update = GluonLearner.update
+    step = GluonLearner.step
 
-    def spy(self):
+    def spy(self, batch):
         seen.append(self.updater.optimizer.momentum)
-        update(self)
+        return step(self, batch)
 
-    monkeypatch.setattr(GluonLearner, "update", spy)
+    monkeypatch.setattr(GluonLearner, "step", spy)
     arguments = ["--num-epoch", "3", "--momentum", "0.9", "--initial-momentum-epochs", "2"]
     assert run(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     assert seen == [0.5] * 8 + [0.9] * 4

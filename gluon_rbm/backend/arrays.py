@@ -29,6 +29,7 @@ __all__ = [
     "restore_kind",
     "take_rows",
     "to_numpy",
+    "writable_view",
 ]
 
 
@@ -75,6 +76,13 @@ def host_view(array: Array) -> HostArray:
     memory: Any = (np.ctypeslib.as_ctypes_type(dtype) * size).from_address(address.value)
     memory.owner = array  # lives as long as the view
     return np.frombuffer(memory, dtype).reshape(shape)
+
+
+def writable_view(array: Array) -> HostArray:
+    """As `host_view`, after all that MXNet still reads of the array, too: it may be written."""
+    if isinstance(array, mx.nd.NDArray):
+        mx.base.check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))
+    return host_view(array)
 
 
 def from_host(array: HostArray, context: Any = None) -> NDArray:

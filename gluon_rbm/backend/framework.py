@@ -1,26 +1,43 @@
 """The one door to MXNet for the modules of this package: they write `from gluon_rbm.backend.framework import mx`.
 
-Importing this module raises `ImportError`, in one line that says what to do, where MXNet is missing or cannot be
-loaded. (What MXNet needs on today's Pythons and NumPys is in `gluon_rbm.backend.import_hook`.)
+MXNet takes seconds to import. So `mx` imports it when something of it is first used, and a module may import `mx` at
+its top and still serve a command line that only shows its help. A class derived from one of MXNet's is such a use: it
+stands in a module that is imported where it is needed.
+
+The first use raises `ImportError`, in one line that says what to do, where MXNet is missing or cannot be loaded. (What
+MXNet needs on today's Pythons and NumPys is in `gluon_rbm.backend.import_hook`.)
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
 import sys
 from typing import Any
 
 import numpy as np
 
-from gluon_rbm.backend import import_hook, numpy_names, shutdown
+from gluon_rbm.backend import blas, import_hook, native, numpy_names, shutdown
+from gluon_rbm.backend.lazy import LazyModule
 from gluon_rbm.backend.version import __version__
 from gluon_rbm.backend.wheels import cuda_libraries, install_command, installed_wheels
 
 __all__ = [
     "mx",
     "cuda_libraries",
+    "load",
     "versions",
 ]
+
+
+@functools.lru_cache(maxsize=None)
+def load() -> Any:
+    """MXNet itself, imported. Raises ImportError, in one line, where that fails."""
+    global mx
+    mx = _import_mxnet()  # whoever imports the name from now on has MXNet itself
+    shutdown.register(mx)
+    return mx
 
 
 def _import_mxnet() -> Any:
@@ -38,12 +55,15 @@ def _import_mxnet() -> Any:
     return mxnet
 
 
-mx: Any = _import_mxnet()
-shutdown.register(mx)
+mx: Any = LazyModule("mxnet", load)
+if "mxnet" in sys.modules or "DMLC_ROLE" in os.environ:  # to import MXNet is all that a server does, and at once
+    load()
 
 
 def versions() -> dict[str, str]:
-    """What a report of a run should name: versions of this package, Python, MXNet (and its build), NumPy, platform."""
+    """What a report of a run should name: versions of this package, Python, MXNet (and its build), NumPy, platform;
+    and what last digits may depend on: the native engine's instruction set, and BLAS.
+    """
     builds = " and ".join(installed_wheels()) or "not installed by pip"
     return {
         "mxnet-rbm": __version__,
@@ -51,4 +71,6 @@ def versions() -> dict[str, str]:
         "mxnet": f"{mx.__version__} ({builds})",
         "numpy": np.__version__,
         "platform": platform.platform(),
+        "native engine": native.describe(),
+        "BLAS": blas.describe(),
     }

@@ -6,6 +6,10 @@ choose. The wrapper prepares the process (`prepare`) just before the code of MXN
 in one line that says what to do, where MXNet cannot be loaded. `gluon_rbm.backend.framework` imports MXNet in the same
 way.
 
+While MXNet is imported, scikit-learn and `scipy.stats` are hidden from it, unless they are there already: they take as
+long as all the rest. MXNet wants the one for the base class of `mxnet.model.FeedForward`, which is long deprecated. The
+other is put back, to be imported when MXNet uses it.
+
 Installing the hook imports nothing. This module uses the standard library only, and little of it at import time.
 """
 
@@ -16,6 +20,7 @@ import functools
 import os
 import sys
 import warnings
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any, Iterator
 
 if TYPE_CHECKING:
@@ -35,9 +40,13 @@ def install() -> None:
 
 
 class _Finder:
-    """Finds MXNet as the other finders do, but with a loader that prepares for it."""
+    """Finds MXNet as the other finders do, but with a loader that prepares for it; hides what it can do without."""
+
+    hides_in: int | None = None  # the thread that imports MXNet
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname in ("sklearn", "scipy.stats") and self.hides_in == get_ident():
+            raise ModuleNotFoundError("MXNet is imported without %s" % fullname, name=fullname)
         if fullname != "mxnet":
             return None
         for finder in sys.meta_path:
@@ -68,7 +77,7 @@ class _Loader:
         module.__spec__.loader = module.__loader__ = self._loader
         prepare()
         try:
-            with _as_a_worker(), warnings.catch_warnings():
+            with _as_a_worker(), _without_slow_modules(), warnings.catch_warnings():
                 # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
                 warnings.simplefilter("ignore")
                 self._loader.exec_module(module)
@@ -80,6 +89,25 @@ class _Loader:
 
         numpy_names.write_scalars_plainly()
         _serve(module)
+
+
+@contextlib.contextmanager
+def _without_slow_modules() -> Iterator[None]:
+    """Hide what is slow to import from the code in the block, in this thread; then put back what MXNet may use."""
+    _Finder.hides_in = get_ident()
+    try:
+        yield
+    finally:
+        _Finder.hides_in = None
+    import importlib
+
+    from gluon_rbm.backend.lazy import LazyModule
+
+    for module, name in (("mxnet.contrib.quantization", "stats"), ("mxnet.test_utils", "ss")):
+        if module in sys.modules and getattr(sys.modules[module], name) is None:
+            setattr(
+                sys.modules[module], name, LazyModule("scipy.stats", lambda: importlib.import_module("scipy.stats"))
+            )
 
 
 # --- What MXNet needs -------------------------------------------------------------------------------------------------

@@ -102,13 +102,13 @@ class Noise:
         return mx.nd.one_hot(index, prob_1.shape[1], dtype=prob_1.dtype)
 
 
-def draw_key(context: Any = None, F: Any = mx.nd) -> Any:
+def draw_key(context: Any = None, F: Any = None) -> Any:
     """Four random words, int32 (4,), from MXNet's generator of the calling thread: `mx.random.seed` rules them.
 
-    With F = mx.sym they are drawn in the graph, anew in every execution.
+    F is mx.nd, by default, or mx.sym: then they are drawn in the graph, anew in every execution.
     """
     place = {} if F is mx.sym else {"ctx": context or mx.cpu()}
-    return F.random.randint(0, 2**31 - 1, shape=(4,), dtype="int32", **place)
+    return (F or mx.nd).random.randint(0, 2**31 - 1, shape=(4,), dtype="int32", **place)
 
 
 class KeyedOperators:

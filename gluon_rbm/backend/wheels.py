@@ -41,6 +41,9 @@ _CUDA_LIBRARIES = {
     "libnccl.so.2": "nvidia-nccl-cu11",
 }
 
+# Of Arm's Performance Libraries, which libmxnet.so of the wheel for arm64 links to, and which are in no registry.
+_ARM_LIBRARIES = ("libarmpl_lp64_mp.so", "libamath.so", "libastring.so")
+
 
 def installed_wheels() -> list[str]:
     """Names of the distributions of MXNet that pip installed: one, if all is well."""
@@ -108,6 +111,8 @@ def explain_load_error(error: OSError) -> str:
         remedy = "install the NVIDIA driver, or use the CPU: " + replace_wheel("cpu")
     elif library in _CUDA_LIBRARIES:
         remedy = f"run `pip install {_CUDA_LIBRARIES[library]}`, or `pip install 'mxnet-rbm[cu112]'` for all of them"
+    elif library in _ARM_LIBRARIES:
+        remedy = "on arm64 MXNet needs Arm's Performance Libraries on LD_LIBRARY_PATH, see docs/installing.md"
     elif "cannot open shared object file" in reason:
         remedy = f"install the system's package that has {library}"
     else:

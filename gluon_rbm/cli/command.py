@@ -36,6 +36,9 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     except InputError as error:
         logger.error("%s: error: %s", prog, error)
         return error.exit_status
+    except ImportError as error:  # what is missing, and how to install it
+        logger.error("%s: error: %s", prog, error)
+        return InputError.exit_status
     except OSError as error:
         return logs.report_system_error(prog, error)
     except (MemoryError, RuntimeError) as error:  # MXNet's are among them

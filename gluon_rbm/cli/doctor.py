@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import platform
-import re
 import sys
 import time
 import warnings
@@ -21,7 +20,7 @@ from types import ModuleType
 from typing import Any, Callable, Iterator, NamedTuple
 
 import gluon_rbm
-from gluon_rbm.backend import logs
+from gluon_rbm.backend import blas, logs
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong (then the exit status is 1)"
 
 _NEWEST_TRIED = (3, 13)  # of Python; pyproject.toml does not forbid newer ones
-_LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "tqdm")
+_LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "threadpoolctl", "tqdm")
 _INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")  # what the native engine has code for
 _FEATURES = ("CUDA", "CUDNN", "MKLDNN", "OPENMP", "DIST_KVSTORE")
 
@@ -42,6 +41,7 @@ class Finding(NamedTuple):
     about: str
     found: str
     wrong: str | None = None  # what is wrong and what to do
+    note: str | None = None  # what is no fault, and what to do
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -58,6 +58,8 @@ def run(args: Namespace) -> int:
             if finding.wrong:
                 logger.info("%-16s WRONG: %s", "", finding.wrong)
                 wrong.append(finding.about)
+            if finding.note:
+                logger.info("%-16s note: %s", "", finding.note)
     logger.info("\n%s", "Wrong: " + ", ".join(wrong) if wrong else "Nothing is wrong.")
     return 1 if wrong else 0
 
@@ -82,7 +84,9 @@ def _version(package: str) -> str | None:
 
 
 def _libraries() -> Iterator[Finding]:
-    yield Finding("NumPy", "%s%s" % (_version("numpy") or "missing", _blas()))
+    yield Finding("NumPy", _version("numpy") or "missing")
+    with contextlib.suppress(ImportError):
+        yield Finding("BLAS", blas.describe(), note=blas.choice() or blas.warning())
     versions = {name: _version(name) for name in _LIBRARIES}
     missing = [name for name, version in versions.items() if version is None]
     yield Finding(
@@ -92,33 +96,16 @@ def _libraries() -> Iterator[Finding]:
     )
 
 
-def _blas() -> str:
-    """What multiplies NumPy's matrices."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return ""
-    import numpy  # noqa: F401  (so that its library is loaded)
-
-    pools = ["%s, %d threads" % (pool["internal_api"], pool["num_threads"]) for pool in threadpool_info()]
-    return " (%s)" % "; ".join(pools) if pools else ""
-
-
 def _processor() -> Iterator[Finding]:
-    text = ""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"^model name\s*: (.*)", text, re.MULTILINE)
-    flags = re.search(r"^flags\s*: (.*)", text, re.MULTILINE)
-    has = flags.group(1).split() if flags else []
+    model, flags = blas.processor_model(), blas.processor_flags()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding(
         "processor",
         "%s, %d for this process%s; OMP_NUM_THREADS is %s"
         % (
-            model.group(1) if model else platform.machine(),
+            model or platform.machine(),
             usable,
-            " (%s)" % " ".join(name for name in _INSTRUCTIONS if name in has) if flags else "",
+            " (%s)" % " ".join(name for name in _INSTRUCTIONS if name in flags) if flags else "",
             os.environ.get("OMP_NUM_THREADS") or "not set",
         ),
     )
@@ -132,10 +119,11 @@ def _mxnet() -> Iterator[Finding]:
         warnings.simplefilter("always", RuntimeWarning)
         try:
             from gluon_rbm.backend import framework
+
+            mx = framework.load()
         except Exception as error:  # MXNet's own import may fail with anything
             yield Finding("MXNet", "cannot be used", " ".join(str(error).split()))
             return
-    mx = framework.mx
     features = mx.runtime.Features()
     enabled = [name for name in _FEATURES if features.is_enabled(name)]
     two = [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
@@ -150,6 +138,8 @@ def _framework() -> ModuleType | None:
     """The door to MXNet, or None where it does not open: `_mxnet` has said why."""
     try:
         from gluon_rbm.backend import framework
+
+        framework.load()
     except Exception:
         return None
     return framework
@@ -218,7 +208,7 @@ def _steps() -> Iterator[Finding]:
         rbm.initialize(mx.init.Normal(0.01))
         images = mx.nd.ones((80, 784)) / 2
         seconds, sound = [], False
-        for _ in range(4):
+        for _ in range(3):
             started = time.perf_counter()
             with mx.autograd.record():
                 probability, _ = rbm(images)

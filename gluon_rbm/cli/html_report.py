@@ -6,10 +6,7 @@ import itertools
 import logging
 import os
 from argparse import Namespace
-from typing import Any
-
-import jinja2
-import markupsafe
+from typing import TYPE_CHECKING, Any
 
 from gluon_rbm.backend.files import check_writable, write_whole
 from gluon_rbm.backend.version import __version__
@@ -21,6 +18,9 @@ from gluon_rbm.evaluation import plots
 from gluon_rbm.models.binary_deep_belief import layer_folder
 from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm.training.run_folder import ARGUMENTS, METRICS, read_metrics
+
+if TYPE_CHECKING:
+    import jinja2
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -72,6 +72,8 @@ def run(args: Namespace) -> None:
 
 
 def _template() -> jinja2.Template:
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gluon_rbm.cli", "."),
         autoescape=True,
@@ -83,6 +85,8 @@ def _template() -> jinja2.Template:
 
 def _section(folder: str) -> dict[str, Any]:
     """What the page says of one folder."""
+    import markupsafe
+
     for name in ("", METRICS, PARAMETERS):
         run_summary.check_inside(os.path.join(folder, name))
     arguments, versions = run_summary.read_record(folder)

@@ -8,14 +8,12 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
-from PIL import Image
-
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.cli.run_summary import Metrics, files_with_suffix, likelihood_kind
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models import label_rbm, networks
+from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import PARAMETERS, read_arrays, read_model
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.run_folder import image_shape_of
@@ -88,6 +86,8 @@ def drawn_pictures(folder: str, arguments: Mapping[str, Any]) -> Iterator[dict[s
 
 def _picture(name: str, content: bytes, path: str) -> dict[str, Any]:
     """What an <img> needs."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # of others some start programs
             width, height = image.size
@@ -104,6 +104,8 @@ def _picture(name: str, content: bytes, path: str) -> dict[str, Any]:
 
 def _draw_filters(folder: str, arguments: Mapping[str, Any]) -> Figure:
     if "network" in arguments:
+        from gluon_rbm.models import networks
+
         return plots.filters(*networks.filters(*networks.read(folder)))
     parameters, num_classes = read_model(folder)
     shape = image_shape_of(arguments, parameters.num_visible - num_classes)

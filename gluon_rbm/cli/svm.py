@@ -20,7 +20,6 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier
-from gluon_rbm.models import networks
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -115,6 +114,8 @@ def _data(args: Namespace) -> tuple[DataSet, HostArray]:
 
 def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[str, Any] | None]:
     """kind -> function from images to features, pixels first, and the network's record for the report."""
+    from gluon_rbm.models import networks
+
     kinds: dict[str, Features] = {}
     record = None
     if args.baselines or not args.model:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from gluon_rbm.backend import heartbeat
 from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.command import exit_status
-from gluon_rbm.training import binary
 from gluon_rbm.training.binary_settings import BinarySettings
-from gluon_rbm.training.loop import OnStep
+
+if TYPE_CHECKING:
+    from gluon_rbm.training.loop import OnStep
 
 __all__ = ["main"]
 
@@ -37,7 +38,10 @@ def main(argv: Sequence[str] | None, prog: str, api: str, on_step: Sequence[OnSt
 
     def train() -> None:
         given = recorded.resumed(sys.argv[1:] if argv is None else argv, prog, api, BinarySettings)
-        binary.train(options.parse(given, prog), api, on_step)
+        settings = options.parse(given, prog)
+        from gluon_rbm.training import binary
+
+        binary.train(settings, api, on_step)
 
     status = exit_status(prog, train)
     heartbeat.finish(status)

@@ -8,14 +8,11 @@ from typing import Sequence
 
 from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.inputs import AddArgument
-from gluon_rbm.models import networks
-from gluon_rbm.training import network
-from gluon_rbm.training.network_settings import NetworkSettings
+from gluon_rbm.training.network_settings import PRESETS, NetworkSettings
 
 __all__ = ["ABOUT", "PRESETS", "add_arguments", "completed", "run"]
 
 ABOUT = "train a stack of multinary RBMs, convolutional and dense, by backpropagation"
-PRESETS = networks.PRESETS
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -30,5 +27,7 @@ def completed(argv: Sequence[str], prog: str) -> list[str]:
 
 def run(args: argparse.Namespace) -> None:
     """Train, and make the pictures of the run."""
+    from gluon_rbm.training import network
+
     settings = options.settings_of(NetworkSettings, args)
     network.train(replace(settings, **settings.layers))

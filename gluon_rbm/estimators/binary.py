@@ -1,25 +1,16 @@
-"""The binary RBM as an estimator; its learning, on NumPy arrays, serves the classifier, too.
-
-A step is the operator's own (`gluon_rbm.likelihood.learning`), without a graph around it: chains advance, the gradient
-of the mean loss is stored, and plain gradient descent follows. It is computed in float32, whatever the dtype of X.
-"""
+"""The binary RBM as an estimator."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host, to_numpy
-from gluon_rbm.backend.native import learning as native_learning
-from gluon_rbm.data.statistics import smoothed_visible_bias
-from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import (
-    Estimator,
     Matrix,
     RandomSeed,
     Rows,
@@ -30,10 +21,10 @@ from gluon_rbm.estimators.common import (
     key_from,
     mean_image,
 )
+from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.files import CLASSES
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.chains import initial_visible, sample_chains
 
@@ -42,175 +33,7 @@ if TYPE_CHECKING:
     from gluon_rbm.likelihood.estimates import LogPartition
     from gluon_rbm.likelihood.scores import LogLikelihood
 
-__all__ = ["BinaryRBM", "PersistentLearning"]
-
-_WRITE = ("write",) * 3
-_PRODUCTS_AT_ONCE = 2 * 10**9  # a tenth of a second or so
-_MOST_STATES = 2**31  # values of all chains: 8 GB
-
-
-class PersistentLearning(Estimator):
-    """Learning by `gluon_rbm.likelihood.learning`; a subclass has the parameters of `BinaryRBM` that this reads.
-
-    Attributes: components_, intercept_visible_ and intercept_hidden_ as in BernoulliRBM, of all visible units.
-    """
-
-    _initial_deviation = 0.01  # of the weights, as in BernoulliRBM
-
-    if TYPE_CHECKING:  # what a subclass has
-        n_components: int
-        learning_rate: float
-        k: int
-        momentum: float
-        weight_decay: float
-        engine: str
-        components_: HostArray
-
-    def _rule(self) -> learning.LearningRule:
-        names = ("chains", "centering", "sparsity_target", "sparsity_cost")
-        return learning.LearningRule.checked(**{name: getattr(self, name) for name in names})
-
-    def _parameters(self, dtype: Any = np.float32) -> Parameters:
-        """The fitted RBM as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
-        arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
-        return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
-
-    @property
-    def parameters_(self) -> Parameters:
-        """The fitted RBM as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.models.interchange` takes."""
-        return self._parameters()
-
-    def _adopt(self, parameters: Parameters) -> None:
-        """Become the RBM of these `energy.Parameters`, of NumPy arrays; chains start anew."""
-        self._check_settings()
-        arrays = (np.array(array, np.float32, order="C") for array in parameters)
-        self.intercept_visible_, self.intercept_hidden_, weight = arrays
-        self.components_ = weight.T
-        mean = 1 / (1 + np.exp(-self.intercept_visible_.astype(np.float64)))
-        self._start_chains(mean, 1, self._continued(), self.batch_size)
-
-    def _begin(
-        self, mean: HostArray, num_rows: int, dtype: Any, generator: np.random.RandomState, num_chains: int
-    ) -> None:
-        """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
-
-        mean : of the visible units over num_rows images
-        """
-        num_visible = len(mean)
-        shape = (self.n_components, num_visible)
-        self.components_ = np.asarray(generator.normal(0, self._initial_deviation, shape), dtype, order="F")
-        self.intercept_visible_ = np.zeros(num_visible, dtype)
-        self.intercept_hidden_ = np.zeros(self.n_components, dtype)
-        self._start_chains(mean, num_rows, generator, num_chains)
-
-    def _start_chains(self, mean: HostArray, num_rows: int, generator: np.random.RandomState, num_chains: int) -> None:
-        num_hidden, num_visible = self.components_.shape
-        states: Any = learning.states(self._rule(), num_chains, num_visible, num_hidden)
-        if sum(map(math.prod, states.values())) > _MOST_STATES:
-            raise InputError(
-                "batch_size is %d, and as many chains do not fit into memory; give as many as images of a batch"
-                % num_chains
-            )
-        self._aux_states = {name: np.ones(shape, np.float32) for name, shape in states.items()}
-        for name in learning.SAMPLES:
-            self._aux_states[name] = generator.randint(2, size=states[name]).astype(np.float32)
-        self._velocity = [np.zeros_like(array) for array in self._parameters()]
-        fixed = {
-            learning.OFFSETS[0]: mean,
-            learning.OFFSETS[1]: 0.5,
-            learning.BASE: smoothed_visible_bias(mean, num_rows),
-            CLASSES: np.arange(states.get(CLASSES, (0,))[0]),
-        }
-        for name in self._aux_states.keys() & fixed.keys():
-            self._aux_states[name][:] = fixed[name]
-
-    def _learn(self, batches: Iterable[HostArray], key: list[int]) -> None:
-        """A step for each batch, float32 (rows, num_visible)."""
-        rule, parameters, aux_states = self._rule(), self._parameters(), self._aux_states
-        if set(learning.states(rule, 0, 0, 0)) != set(aux_states):
-            raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
-        gradients = [np.empty_like(array) for array in parameters]
-        for number, batch in enumerate(batches):
-            _, chain_hidden = learning.advance_chains(
-                rule, parameters, aux_states, batch, sweeps=self.k, key=[*key, number], engine=self.engine
-            )
-            hidden = energy.hidden_probability(parameters, batch)
-            learning.update_offsets(rule, aux_states, batch, hidden)
-            learning.store_objective_gradients(
-                rule,
-                gradients,
-                _WRITE,
-                parameters,
-                data=batch,
-                hidden_prob_1=hidden,
-                chain_hidden_prob_1=chain_hidden,
-                aux_states=aux_states,
-            )
-            self._descend(parameters, gradients)
-        self._take(parameters)
-
-    def _learn_at_once(self, X: Matrix, key: list[int]) -> None:
-        """Plain PCD over X in the native engine, a step for each batch_size rows; few calls serve all of them."""
-        rule, parameters = self._rule(), self._parameters()
-        velocities = self._velocity if self.momentum else None
-        chains = [self._aux_states[name] for name in learning.SAMPLES]
-        products = math.prod(parameters.interaction_weight.shape) * self.batch_size * (self.k + 1)
-        size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Python hears of Ctrl-C between calls
-        for number, rows in enumerate(gen_batches(X.shape[0], size)):
-            native_learning.learn(
-                **energy.native_parameters(parameters),
-                data=float32(dense(X[rows])),
-                chains=chains,
-                velocities=velocities and [velocities[index] for index in (2, 0, 1)],
-                batch_size=self.batch_size,
-                sweeps=self.k,
-                key=[*key, number],
-                rate=self.learning_rate,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                sparsity_target=rule.sparsity_target,
-                sparsity_cost=rule.sparsity_cost,
-            )
-        self._take(parameters)
-
-    def _can_learn_at_once(self) -> bool:
-        plain = self._rule()._replace(sparsity_target=learning.PLAIN.sparsity_target, sparsity_cost=0.0)
-        weight = self._parameters().interaction_weight
-        return plain == learning.PLAIN and gibbs.choose_engine(self.engine, weight) == "native"
-
-    def _take(self, parameters: Parameters) -> None:
-        """Have these parameters, unless they are not finite."""
-        if not all(np.isfinite(array).all() for array in parameters):
-            raise DivergenceError("training diverged: parameters are not finite; lower learning_rate or momentum")
-        dtype = self.components_.dtype
-        self.components_ = parameters.interaction_weight.astype(dtype, copy=False).T
-        self.intercept_visible_ = parameters.visible_layer_bias.astype(dtype, copy=False)
-        self.intercept_hidden_ = parameters.hidden_layer_bias.astype(dtype, copy=False)
-
-    def _descend(self, parameters: Parameters, gradients: list[HostArray]) -> None:
-        """v <- momentum v - rate (g + decay W), then W <- W + v; the gradients may be used up."""
-        if energy.native_serves(*parameters):
-            for index, (array, gradient, velocity) in enumerate(zip(parameters, gradients, self._velocity)):
-                native_learning.descend(
-                    array,
-                    gradient,
-                    velocity if self.momentum else None,
-                    rate=self.learning_rate,
-                    momentum=self.momentum,
-                    weight_decay=self.weight_decay if index == 2 else 0.0,
-                )
-            return
-        if self.weight_decay:
-            gradients[2] += np.float32(self.weight_decay) * parameters.interaction_weight
-        for index, (array, gradient) in enumerate(zip(parameters, gradients)):
-            gradient *= np.float32(self.learning_rate)
-            if self.momentum:
-                velocity = self._velocity[index]
-                velocity *= np.float32(self.momentum)
-                velocity -= gradient
-                array += velocity
-            else:
-                array -= gradient
+__all__ = ["BinaryRBM"]
 
 
 class BinaryRBM(Transformer, PersistentLearning):
@@ -236,7 +59,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         Gibbs sweeps in each step.
     chains : "persistent", "data" or "tempered", default "persistent"
         PCD-k, CD-k, or parallel tempering; this, and the next three, as in
-        `gluon_rbm.likelihood.learning.LearningRule`.
+        `gluon_rbm.likelihood.rules.LearningRule`.
     centering : float, default 0.0
     sparsity_target, sparsity_cost : float, default 0.1 and 0.0
     momentum : float, default 0.0

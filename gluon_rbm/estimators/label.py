@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.estimators.binary import PersistentLearning
 from gluon_rbm.estimators.common import (
     Matrix,
     RandomSeed,
@@ -25,7 +24,8 @@ from gluon_rbm.estimators.common import (
     key_from,
     mean_image,
 )
-from gluon_rbm.likelihood import ais, learning
+from gluon_rbm.estimators.persistent import PersistentLearning
+from gluon_rbm.likelihood import ais, rules
 from gluon_rbm.likelihood.estimates import summarize_log_weights
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
@@ -118,10 +118,10 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         estimator.n_features_in_ = parameters.num_visible - len(classes)
         return estimator
 
-    def _rule(self) -> learning.LearningRule:
+    def _rule(self) -> rules.LearningRule:
         names = ("objective", "generative_weight", "chains", "centering")
         settings = {name: getattr(self, name) for name in names}
-        return learning.LearningRule.checked(num_classes=len(self.classes_), **settings)
+        return rules.LearningRule.checked(num_classes=len(self.classes_), **settings)
 
     def fit(self, X: Matrix, y: Any) -> LabelRBMClassifier:
         """Learn images X (n_samples, n_features) and their labels y (n_samples,) anew; returns self."""

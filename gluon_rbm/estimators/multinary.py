@@ -17,7 +17,7 @@ from gluon_rbm.likelihood import ais
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock, binary_parameters
 from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Multinary
-from gluon_rbm.training import optimization
+from gluon_rbm.training import optimization, optimizers
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray, NDArray
@@ -249,7 +249,7 @@ class _Learner:
         self._block, self._maximum = estimator._block(np.float32), np.float32(estimator.maximum)
         self._loss = ContrastiveFreeEnergy(self._block, estimator.k)
         self._loss.hybridize()
-        optimizer = optimization.make_optimizer(estimator, wd=estimator.weight_decay)
+        optimizer = optimizers.make_optimizer(estimator, wd=estimator.weight_decay)
         parameters = [getattr(self._block, name) for name in _NAMES]
         self._trainer = mx.gluon.Trainer(parameters, optimizer, kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle

@@ -14,19 +14,15 @@ import re
 import tempfile
 from typing import IO, TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
-import matplotlib
 import numpy as np
-from matplotlib.animation import FuncAnimation
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from gluon_rbm.evaluation import blank
 from gluon_rbm.evaluation.tiles import canvas, strongest_filters
 
 if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from gluon_rbm.backend.types import HostArray
 
@@ -55,7 +51,6 @@ __all__ = [
 ]
 
 _MISSING = "cornflowerblue"
-_LANCZOS: Any = getattr(getattr(Image, "Resampling", Image), "LANCZOS")  # noqa: B009 (in Resampling since Pillow 9.1)
 
 Shape = Sequence[int]  # (height, width) or (height, width, 3)
 Metrics = Iterable[Mapping[str, Any]]  # rows of metrics.csv
@@ -63,8 +58,14 @@ Metrics = Iterable[Mapping[str, Any]]  # rows of metrics.csv
 
 def panels(columns: int, rows: int = 1, width: float = 5.2, height: float = 4.4) -> tuple[Figure, HostArray]:
     """An empty figure in the style of all of them, and its axes, in order; sizes in inches of each."""
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = _new_figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
+
+
+def _new_figure(**settings: Any) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(**settings)
 
 
 def _axes(axes: Axes | None, width: float = 6.4, height: float = 4.2) -> Axes:
@@ -92,6 +93,8 @@ def _finish(
 
 
 def _draw(axes: Any, picture: HostArray, title: str) -> Figure:
+    import matplotlib
+
     greys = matplotlib.colormaps["gray"].with_extremes(bad=_MISSING)
     axes.imshow(picture, cmap=greys, vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title)
@@ -187,6 +190,8 @@ def animation(
     moments : sequence of (num_chains, num_visible), a frame each; names : their sweeps, for the title; row_labels : as
     in `grid`
     """
+    from matplotlib.animation import FuncAnimation
+
     rows = -(-len(moments[0]) // columns)
     figure = grid(moments[0], image_shape, title, columns, row_labels=row_labels)
     axes: Any = figure.axes[0]
@@ -337,9 +342,16 @@ def curves(metrics: Metrics, columns: Mapping[str, str], title: str, ylabel: str
             (line,) = axes.plot(epochs, values, style, markersize=3, label=label)
             if column.endswith("_log_likelihood"):
                 notes |= _draw_uncertainty(line, rows, np.array(epochs), np.array(values))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_epochs(axes)
     title = "\n".join([title, *sorted(notes, reverse=True)])
     return _finish(axes, title, "epoch", ylabel, legend="best" if axes.lines and len(columns) > 1 else None)
+
+
+def _whole_epochs(axes: Any) -> None:
+    """Ticks of the horizontal axis at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_uncertainty(line: Any, rows: Metrics, epochs: HostArray, values: HostArray) -> set[str]:
@@ -377,7 +389,7 @@ def free_energy_gap(
     axes.plot(epochs, middle, "o-", markersize=3)
     axes.fill_between(epochs, middle - error, middle + error, alpha=0.3, label="standard error")
     axes.axhline(0, color="k", linewidth=1)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _whole_epochs(axes)
     return _finish(axes, "overfitting: free-energy gap", "epoch", "F(%s) - F(training) (nats per image)" % name, "best")
 
 
@@ -390,7 +402,7 @@ def letters(image_shape: Shape) -> HostArray:
     image_shape : (height, width) or (height, width, 3). As digits of MNIST: a box of five sevenths of the image's size,
     in its middle, is filled.
     """
-    figure = Figure(figsize=(1, 1), dpi=100, facecolor="black")
+    figure = _new_figure(figsize=(1, 1), dpi=100, facecolor="black")
     text = figure.text(0.5, 0.5, "", color="white", ha="center", va="center", fontsize=50)
     images = []
     for family in ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"):
@@ -404,6 +416,8 @@ def letters(image_shape: Shape) -> HostArray:
 
 def _ink(figure: Figure) -> HostArray:
     """What is drawn in a black figure, without its margins: uint8 (height, width)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     agg = FigureCanvasAgg(figure)
     agg.draw()
     grey = np.asarray(agg.buffer_rgba())[..., 0]
@@ -413,17 +427,22 @@ def _ink(figure: Figure) -> HostArray:
 
 def _boxed(ink: HostArray, image_shape: Shape) -> HostArray:
     """The ink in the middle of an image, float32 (num_visible,)."""
+    from PIL import Image
+
+    lanczos: Any = getattr(getattr(Image, "Resampling", Image), "LANCZOS")  # noqa: B009 (in Resampling since Pillow 9.1)
     scale = 5 / 7 * min(image_shape[:2]) / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     top, left = (image_shape[0] - height) // 2, (image_shape[1] - width) // 2
     image = np.zeros(image_shape, np.float32)
-    small = np.asarray(Image.fromarray(ink).resize((width, height), _LANCZOS), np.float32) / 255
+    small = np.asarray(Image.fromarray(ink).resize((width, height), lanczos), np.float32) / 255
     image[top : top + height, left : left + width] = small if image.ndim == 2 else small[..., None]
     return image.reshape(-1)
 
 
 def save(figure: Figure | FuncAnimation, path: str | IO[bytes]) -> None:
     """Write a figure as PNG, also to an open file, or an animation as GIF."""
+    from matplotlib.animation import FuncAnimation
+
     if isinstance(figure, FuncAnimation):
         interval: float = figure._interval  # pyright: ignore[reportAttributeAccessIssue] (there is no public way)
         with tempfile.TemporaryDirectory() as folder:  # Pillow tells the format from the name only
@@ -445,6 +464,8 @@ def svg(figure: Figure, caption: str, name: str) -> str:
         legend = axes.get_legend()
         if legend:
             legend.set_frame_on(False)
+    import matplotlib
+
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids of its own
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -27,33 +27,28 @@ p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Sequence
 
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
-from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.native import learning as native_learning
-from gluon_rbm.backend.random import Noise, draw_key
-from gluon_rbm.backend.types import Array, Arrays, Key, NDArray
-from gluon_rbm.errors import InputError, check_count
+from gluon_rbm.backend.random import Noise
+from gluon_rbm.backend.types import Array, Arrays, Key
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters, native_serves
+from gluon_rbm.models.energy import Parameters, hidden_probability, native_serves
 from gluon_rbm.models.files import CLASSES
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
 
 __all__ = [
     "BASE",
-    "CHAINS",
     "OFFSETS",
-    "PLAIN",
     "SAMPLES",
     "SWAP_RATE",
-    "BinaryStates",
-    "LearningRule",
     "advance_chains",
-    "initializer",
     "states",
     "store_data_gradient",
     "store_gradients",
@@ -61,7 +56,6 @@ __all__ = [
     "update_offsets",
 ]
 
-CHAINS = ("persistent", "data", "tempered")
 
 # What an RBM in training keeps beside its parameters: the last samples of its chains, and what its rule asks for.
 SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
@@ -69,96 +63,6 @@ OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
 BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
 
 _SWAP_RATE_DECAY = 0.01
-
-
-class LearningRule(NamedTuple):
-    """How an RBM learns from its chains. The default is plain PCD.
-
-    chains : "persistent", "data" or "tempered"
-        Chains that go on from step to step (PCD, Tieleman 2008); that start at the data in each step (CD, Hinton 2002;
-        chain i at image i modulo the batch); or that go on and have replicas at other temperatures.
-    num_temperatures : int >= 2
-        Replicas of each tempered chain, itself included, linear in beta from 1 to 0.
-    centering : float in [0, 1]
-        Rate at which the offsets follow the means of each batch; 0: no centering. 0.01 is usual.
-    sparsity_target, sparsity_cost : float in [0, 1] and >= 0
-        p and c above, in nats; a cost of 0: no such term.
-    weight_decay_l1 : float >= 0
-        lambda_1 in lambda_1 sum |W|, added to the mean loss (Hinton 2010, section 10).
-    num_classes : int >= 0
-        The last so many visible units are a label: exactly one of them is on, in the data and in the chains.
-    objective : "generative", "discriminative" or "hybrid"
-        Minimise the mean of -log p(v), of -log p(label | pixels), or of their sum with the first one weighed
-        (Larochelle & Bengio 2008). Chains stand still where the objective is discriminative, and what is said of chains
-        and their gradient above must then be left as it is. Centering bends the generative gradient only.
-    generative_weight : float > 0
-        That weight: alpha.
-    """
-
-    chains: str = "persistent"
-    num_temperatures: int = 10
-    centering: float = 0.0
-    sparsity_target: float = 0.1
-    sparsity_cost: float = 0.0
-    weight_decay_l1: float = 0.0
-    num_classes: int = 0
-    objective: str = "generative"
-    generative_weight: float = 0.01
-
-    @classmethod
-    def checked(cls, **attributes: Any) -> LearningRule:
-        """The rule of these attributes (or texts of them, as MXNet hands them to operators), or InputError."""
-        unknown = sorted(set(attributes) - set(cls._fields))
-        if unknown:
-            raise InputError("a learning rule has no %s; it has %s" % (unknown[0], ", ".join(cls._fields)))
-        rule = cls(**{name: _like(cls._field_defaults[name], name, value) for name, value in attributes.items()})
-        for name, sound, remedy in (
-            ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
-            ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
-            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # false for NaN, here and below
-            ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
-            ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
-            ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),
-            ("num_classes", rule.num_classes >= 0, "at least 0"),
-            ("objective", rule.objective in label_rbm.OBJECTIVES, "one of " + ", ".join(label_rbm.OBJECTIVES)),
-            ("generative_weight", 0 < rule.generative_weight < np.inf, "finite and above 0"),
-        ):
-            if not sound:
-                raise InputError("%s is %s; it must be %s" % (name, getattr(rule, name), remedy))
-        rule._check_objective()
-        return rule
-
-    def _check_objective(self) -> None:
-        if self.objective != "generative" and not self.num_classes:
-            raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
-        if self.objective != "discriminative":
-            return
-        for name in ("chains", "centering", "sparsity_cost", "weight_decay_l1"):
-            if getattr(self, name) != self._field_defaults[name]:
-                raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
-
-    @property
-    def replicas(self) -> int:
-        """Rows of the samples that belong to each chain."""
-        return self.num_temperatures if self.chains == "tempered" else 1
-
-    @property
-    def generative_factor(self) -> float:
-        """What the generative gradient is multiplied with."""
-        return {"generative": 1.0, "discriminative": 0.0, "hybrid": self.generative_weight}[self.objective]
-
-
-def _like(default: Any, name: str, value: Any) -> Any:
-    """The value, or the text of it, in the type of the default; InputError where it is no such number."""
-    if isinstance(default, int):
-        return check_count(name, value, 0)
-    try:
-        return type(default)(value)
-    except (TypeError, ValueError):
-        raise InputError("%s is %s; it must be a number" % (name, value)) from None
-
-
-PLAIN = LearningRule()
 
 
 def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: int) -> dict[str, tuple[int, ...]]:
@@ -178,31 +82,6 @@ def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: in
     if rule.num_classes:
         shapes[CLASSES] = (rule.num_classes,)
     return shapes
-
-
-@mx.init.register
-class BinaryStates(mx.init.Initializer):
-    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
-
-    def _init_weight(self, name: str, arr: NDArray) -> None:
-        noise = Noise(draw_key().asnumpy())
-        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
-
-
-@mx.init.register
-class ClassNumbers(mx.init.Initializer):
-    """0, 1, 2, ...: the class that each label unit means."""
-
-    def _init_weight(self, name: str, arr: NDArray) -> None:
-        arr[:] = mx.nd.arange(arr.size, ctx=arr.context)
-
-
-def initializer(state: str) -> Any:
-    """The `mx.init.Initializer` of one of the `states`."""
-    if state == CLASSES:
-        return ClassNumbers()
-    start = {**dict.fromkeys(OFFSETS, 0.5), BASE: 0.0, SWAP_RATE: 1.0}
-    return mx.init.Constant(start[state]) if state in start else BinaryStates()
 
 
 # --- Chains -----------------------------------------------------------------------------------------------------------
@@ -230,6 +109,7 @@ def advance_chains(
         return visible, hidden
     num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
     settings["softmax_group"] = label_rbm.softmax_group(visible.shape[1], rule.num_classes)
+    settings["fixed_point"] = rule.has_fixed_point(num_chains)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
     else:
@@ -261,6 +141,12 @@ def _exchange(
     step = as_operand(asarray_like(rates, swap_rate)) - as_operand(swap_rate)
     assign(swap_rate, "add", _SWAP_RATE_DECAY * step)
     return start, tempering.beta_of_rows(betas, hidden)
+
+
+def data_probability(rule: LearningRule, parameters: Parameters, aux_states: Arrays, data: Array) -> Array:
+    """p(h = 1 | v) of the data in a step, by the same weights as the chains'."""
+    num_chains = len(aux_states[SAMPLES[0]]) // rule.replicas
+    return hidden_probability(parameters, data, fixed_point=rule.has_fixed_point(num_chains))
 
 
 # --- Gradient ---------------------------------------------------------------------------------------------------------
@@ -296,6 +182,34 @@ def store_objective_gradients(
         exact = label_rbm.discriminative_gradients(parameters, data, rule.num_classes)
         for target, one, gradient in zip(targets, how, exact):
             assign(target, one, gradient)
+
+
+def store_step_gradients(
+    rule: LearningRule,
+    targets: Sequence[Array],
+    how: Sequence[str],
+    parameters: Parameters,
+    *,
+    data: Array,
+    aux_states: Arrays,
+    sweeps: int,
+    key: Key,
+    engine: str,
+) -> None:
+    """All of a step but the step itself: advance the chains, let offsets follow, and `store_objective_gradients`."""
+    _, chain_hidden = advance_chains(rule, parameters, aux_states, data, sweeps=sweeps, key=key, engine=engine)
+    hidden = data_probability(rule, parameters, aux_states, data)
+    update_offsets(rule, aux_states, data, hidden)
+    store_objective_gradients(
+        rule,
+        targets,
+        how,
+        parameters,
+        data=data,
+        hidden_prob_1=hidden,
+        chain_hidden_prob_1=chain_hidden,
+        aux_states=aux_states,
+    )
 
 
 def store_gradients(

@@ -176,11 +176,14 @@ def native_parameters(parameters: Parameters) -> dict[str, Any]:
     return {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
 
 
-def hidden_probability(parameters: Parameters, visible: Array) -> Array:
-    """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden)."""
+def hidden_probability(parameters: Parameters, visible: Array, fixed_point: bool = False) -> Array:
+    """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden). fixed_point : as of `gibbs.run_chains`."""
     rows = _rows(parameters, visible)
     if native_serves(rows, parameters.interaction_weight):
-        return restore_kind(native_learning.hidden_probability(**native_parameters(parameters), visible=rows), visible)
+        arrays = native_parameters(parameters)
+        return restore_kind(
+            native_learning.hidden_probability(**arrays, visible=rows, fixed_point=fixed_point), visible
+        )
     with _quiet():
         return restore_kind(1 / (1 + np.exp(-_hidden_input(parameters, rows))), visible)
 

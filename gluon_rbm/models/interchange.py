@@ -21,12 +21,9 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
-from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
-from sklearn.neural_network import BernoulliRBM
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host, to_numpy
@@ -35,6 +32,9 @@ from gluon_rbm.backend.types import Arrays, HostArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES, read_model
+
+if TYPE_CHECKING:
+    from sklearn.neural_network import BernoulliRBM
 
 __all__ = ["FORMATS", "from_arrays", "from_bernoulli_rbm", "read", "to_arrays", "to_bernoulli_rbm", "write"]
 
@@ -165,6 +165,8 @@ def to_bernoulli_rbm(parameters: Parameters, **settings: Any) -> BernoulliRBM:
 
     settings : its own parameters (learning_rate, ...). Its chains, h_samples_, are zeros, as before its first step.
     """
+    from sklearn.neural_network import BernoulliRBM
+
     arrays = to_arrays(parameters, form="sklearn")
     num_hidden, num_visible = arrays["components_"].shape
     rbm: Any = BernoulliRBM(num_hidden, **settings)
@@ -235,10 +237,12 @@ def _read_npz(path: str | os.PathLike[str]) -> dict[str, HostArray]:
 
 
 def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
+    from safetensors.numpy import load
+
     try:
         array_files.check_ordinary(path)
         with open(path, "rb") as file:
-            return load_safetensors(file.read())
+            return load(file.read())
     except OSError as error:
         raise InputError("%s cannot be read (%s); name another file" % (path, error.strerror or error)) from error
     except Exception as error:  # the library's own for a file that is torn, and KeyError for types that NumPy has not
@@ -262,8 +266,10 @@ def write(path: str | os.PathLike[str], parameters: Parameters, num_classes: int
 
 
 def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
+    from safetensors.numpy import save
+
     # The library takes the memory of an array for its elements in order, whatever its strides.
-    return save_safetensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _npz_bytes(arrays: Arrays) -> bytes:

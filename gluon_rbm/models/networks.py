@@ -24,12 +24,9 @@ from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import parameter_file, read_arrays
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, UnitFamily
+from gluon_rbm.models.units import HIDDEN_UNITS, VISIBLE_UNITS, Gaussian, Multinary, NoisyReLU, UnitFamily
 
 __all__ = [
-    "HIDDEN_UNITS",
-    "PRESETS",
-    "VISIBLE_UNITS",
     "arrays",
     "build",
     "describe",
@@ -43,33 +40,9 @@ __all__ = [
     "to_values",
 ]
 
-VISIBLE_UNITS, HIDDEN_UNITS = ("multinary", "gaussian"), ("multinary", "relu")
-
 Description = Dict[str, Any]
 
 _DESCRIPTION = "description"  # the array of a file of parameters that holds it: bytes of JSON
-
-# The generators of Hwang, Hwang & Jo (2020): whatever the size, the convolutions end in 256 channels of 4 x 4.
-_GENERATOR = {"dataset": "image-folder", "dense": [1000, 500, 200, 100], "learning_rate": 0.003}
-
-# Features for a classifier: one layer of wide filters, of units that are mostly off. Tried: docs/multinary.md.
-_SPARSE = {
-    "initial_deviation": 0.1,
-    "initial_hidden_bias": -5.0,
-    "learning_rate": 0.003,
-    "learning_rate_schedule": "linear",
-    "num_epoch": 6,
-}
-
-# Networks and recipes by name: defaults of the flags of `python -m gluon_rbm train-multinary`.
-PRESETS = {
-    "mnist": {**_SPARSE, "dataset": "mnist", "channels": [64], "kernel": 10},
-    "cifar10": {**_SPARSE, "dataset": "cifar10", "channels": [128], "kernel": 8},
-    "celeba-64": {**_GENERATOR, "image_size": [64, 64], "channels": [64, 128, 256, 256]},
-    "celeba-128": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256]},
-    # A classifier's features: without the dense RBMs.
-    "caltech-101": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256], "dense": []},
-}
 
 
 # --- Descriptions -----------------------------------------------------------------------------------------------------

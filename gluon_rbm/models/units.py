@@ -26,7 +26,18 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
-__all__ = ["Gaussian", "Multinary", "NoisyReLU", "OffsetSigmoids", "UnitFamily", "times"]
+__all__ = [
+    "HIDDEN_UNITS",
+    "VISIBLE_UNITS",
+    "Gaussian",
+    "Multinary",
+    "NoisyReLU",
+    "OffsetSigmoids",
+    "UnitFamily",
+    "times",
+]
+
+VISIBLE_UNITS, HIDDEN_UNITS = ("multinary", "gaussian"), ("multinary", "relu")  # the families of a network, by name
 
 _ONE_BY_ONE = 32  # up to so many copies are drawn one by one; of more, half at a time
 _MOST_COPIES = 4096  # of more than these, the sum is drawn as normal: its mean is off by at most N / 37,000

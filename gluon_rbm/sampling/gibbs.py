@@ -46,7 +46,7 @@ ENGINES = ("auto", "mxnet", "native")
 _SWEEPS_AHEAD = 8
 
 # In one call of the native engine: Python hears of Ctrl-C between calls.
-_NATIVE_SWEEPS = 100
+NATIVE_SWEEPS = 100
 
 
 class Chains(NamedTuple):
@@ -60,7 +60,7 @@ class Chains(NamedTuple):
 
 def redraw_non_binary(sample: Array, noise: Noise) -> Array:
     """The sample with every entry that is neither 0 nor 1 (NaN too) replaced by a fair coin."""
-    if on_cpu(sample) and _is_binary(host_view(sample)):  # the usual case, for nothing
+    if on_cpu(sample) and is_binary(host_view(sample)):  # the usual case, for nothing
         return sample
     if isinstance(sample, np.ndarray):
         return redraw_non_binary(from_host(sample), noise).asnumpy()
@@ -68,7 +68,7 @@ def redraw_non_binary(sample: Array, noise: Noise) -> Array:
     return mx.nd.where(sample * (sample - 1) == 0, sample, noise.bernoulli(half))
 
 
-def _is_binary(values: HostArray) -> bool:
+def is_binary(values: HostArray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
@@ -105,6 +105,7 @@ class _Conditions(NamedTuple):
     base_visible_bias: Array | None
     clamp: Clamp | None
     softmax_group: SoftmaxGroup | None
+    fixed_point: bool = False
 
 
 def run_chains(
@@ -117,6 +118,7 @@ def run_chains(
     base_visible_bias: Array | None = None,
     clamp: Clamp | None = None,
     softmax_group: SoftmaxGroup | None = None,
+    fixed_point: bool = False,
     key: Key = (),
     engine: str = "auto",
 ) -> Chains:
@@ -140,6 +142,9 @@ def run_chains(
     softmax_group : (start, stop), or None
         Of the visible units start, ..., stop - 1 exactly one is on in every sweep; their `visible_prob_1` are softmax
         probabilities. A clamp holds all of them, one at 1 and the others at 0, or none.
+    fixed_point : bool
+        The native engine may sum weights of 16 bits (see `native.run`): up to twice as fast, and the chains are those
+        of an RBM whose weights are rounded.
     key : sequence of int
         Fixes the noise.
     engine : "auto", "mxnet" or "native"
@@ -167,7 +172,7 @@ def run_chains(
     run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
     if choose_engine(engine, parameters.interaction_weight) == "native" and not (engine == "auto" and _is_grey(clamp)):
         run = _run_native
-    conditions = _Conditions(beta, base_visible_bias, clamp, softmax_group)
+    conditions = _Conditions(beta, base_visible_bias, clamp, softmax_group, fixed_point)
     return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
 
 
@@ -193,7 +198,7 @@ def _is_grey(clamp: Clamp | None) -> bool:
     if clamp is None:
         return False
     mask, values = map(to_numpy, clamp)
-    return not _is_binary(np.where(mask, values, 0))
+    return not is_binary(np.where(mask, values, 0))
 
 
 def _check_beta(beta: Any, num_chains: int) -> None:
@@ -216,7 +221,7 @@ def _check_group(softmax_group: SoftmaxGroup, num_visible: int, clamp: Clamp | N
     held, values = (np.atleast_2d(to_numpy(array))[:, start:stop] for array in clamp)
     held, values = np.broadcast_arrays(held != 0, values)
     rows = held.any(axis=1)
-    if not (held[rows].all() and _is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
+    if not (held[rows].all() and is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
         raise InputError("a clamp holds all units of a softmax group, one at 1 and the others at 0, or none of them")
 
 
@@ -374,16 +379,17 @@ def _run_native(
 ) -> Chains:
     clamp, arrays = conditions.clamp, ()
     start: dict[str, Any] = {"visible": as_host(visible), "hidden": as_host(hidden)}
-    for first in range(0, sweeps, _NATIVE_SWEEPS):
+    for first in range(0, sweeps, NATIVE_SWEEPS):
         arrays = native.run(
             **_native_parameters(parameters, conditions.base_visible_bias),
             **start,
             key=key,
             first_sweep=first,
-            sweeps=min(_NATIVE_SWEEPS, sweeps - first),
+            sweeps=min(NATIVE_SWEEPS, sweeps - first),
             beta=as_host(conditions.beta),
             clamp=None if clamp is None else (as_host(clamp[0]), as_host(clamp[1])),
             softmax_group=conditions.softmax_group,
+            fixed_point=conditions.fixed_point,
         )
         start = {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))

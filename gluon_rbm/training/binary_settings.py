@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from gluon_rbm.data.batches import BINARIZE
-from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood import rules
 from gluon_rbm.models import label_rbm
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training import optimization, settings
@@ -86,7 +86,7 @@ DOCUMENTED = (
 )
 
 _NEW, _LEARNING = "beyond the original", "learning beyond the original"
-_RULE = learning.PLAIN
+_RULE = rules.PLAIN
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class BinarySettings:
         _RULE.chains,
         "chains go on from step to step (PCD), start at the data (CD), or go on by parallel tempering",
         group=_LEARNING,
-        choices=learning.CHAINS,
+        choices=rules.CHAINS,
     )
     num_chains: int = setting(0, "number of chains; 0: the batch size", number="natural", group=_LEARNING)
     num_temperatures: int = setting(
@@ -255,6 +255,13 @@ class BinarySettings:
     generative_weight: float = setting(
         _RULE.generative_weight, "that alpha", number="positive", group=_LEARNING, metavar="ALPHA"
     )
+    weight_bits: int = setting(
+        _RULE.weight_bits,
+        "bits of a weight where the C code adds weights up to draw chains: 16 are up to twice as fast, 32 are exact",
+        group=_LEARNING,
+        choices=rules.WEIGHT_BITS,
+        number="count",
+    )
     initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
     optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
     initial_momentum: float = setting(
@@ -276,9 +283,9 @@ class BinarySettings:
     num_classes: int = setting(0, None)  # of the labels; the data set says how many
 
     @property
-    def rule(self) -> learning.LearningRule:
+    def rule(self) -> rules.LearningRule:
         """How the RBM learns from its chains."""
-        return learning.LearningRule.checked(**{name: getattr(self, name) for name in learning.LearningRule._fields})
+        return rules.LearningRule.checked(**{name: getattr(self, name) for name in rules.LearningRule._fields})
 
     @property
     def chains_in_all(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Iterator, Mapping, Protocol, Sequence
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import NDArray
-from gluon_rbm.likelihood import learning
-from gluon_rbm.training import optimization
+from gluon_rbm.likelihood import learning, rules
+from gluon_rbm.training import optimizers
 from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.native_step import native_step
 from gluon_rbm.training.process_group import ProcessGroup
 from gluon_rbm.training.state import assign_arrays
 
@@ -36,6 +38,10 @@ class DeviceLearner(Protocol):
         """Follow a gradient that is the sum of `num_shards` of them."""
         ...
 
+    def step(self, batch: NDArray) -> NDArray:
+        """Both, where there is one shard; something to wait for."""
+        ...
+
     def arrays(self) -> dict[str, NDArray]:
         """Live parameters and chains."""
         ...
@@ -51,6 +57,13 @@ def _block_settings(settings: BinarySettings, num_shards: int) -> dict[str, Any]
         "engine": settings.engine,
         "rule": settings.rule,
     }
+
+
+def _step(learner: DeviceLearner, batch: NDArray) -> NDArray:
+    """A step by MXNet's graph and optimizer."""
+    output = learner.backward(batch)
+    learner.update()
+    return output
 
 
 class GluonLearner:
@@ -76,13 +89,14 @@ class GluonLearner:
         for name, array in arrays.items():
             self._parameters[name].set_data(array)
         self._rbm.hybridize()
-        self._trainer = mx.gluon.Trainer(self._parameters, optimization.make_optimizer(settings), kvstore=None)
+        self._trainer = mx.gluon.Trainer(self._parameters, optimizers.make_optimizer(settings), kvstore=None)
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
         self.parameter_names = {
             index: parameter.name
             for index, parameter in self.updater.optimizer.param_dict.items()
             if parameter.grad_req != "null"
         }
+        self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
         with mx.autograd.record():
@@ -92,6 +106,9 @@ class GluonLearner:
 
     def update(self) -> None:
         self._trainer.step(self._divisor)
+
+    def step(self, batch: NDArray) -> NDArray:
+        return (self._native_step or functools.partial(_step, self))(batch)
 
     def gradients(self) -> dict[str, NDArray]:
         return {name: self._parameters[name].grad(self._context) for name in self.parameter_names.values()}
@@ -117,7 +134,7 @@ class ModuleLearner:
         )
         learned = [name for name in symbol.list_arguments() if name in arrays]
         self.parameter_names = dict(enumerate(learned))
-        optimizer = optimization.make_optimizer(
+        optimizer = optimizers.make_optimizer(
             settings,
             rescale_grad=num_shards / settings.batch_size,
             sym=symbol,
@@ -126,6 +143,7 @@ class ModuleLearner:
         self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns of any other factor
         optimizer.rescale_grad = 1 / (num_shards * settings.batch_size)
         self.updater = self._module._updater  # there is no public way to a module's state but pickle
+        self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
         self._module.forward(mx.io.DataBatch([batch]), is_train=True)
@@ -134,6 +152,9 @@ class ModuleLearner:
 
     def update(self) -> None:
         self._module.update()
+
+    def step(self, batch: NDArray) -> NDArray:
+        return (self._native_step or functools.partial(_step, self))(batch)
 
     def gradients(self) -> dict[str, NDArray]:
         return {name: self._executor.grad_dict[name] for name in self.parameter_names.values()}
@@ -168,7 +189,7 @@ class DataParallelLearner:
         make: Callable[[dict[str, NDArray], Any], DeviceLearner],
         arrays: Mapping[str, NDArray],
         group: ProcessGroup,
-        rule: learning.LearningRule,
+        rule: rules.LearningRule,
     ) -> None:
         self._group, self._rule = group, rule
         host = {name: array.asnumpy() for name, array in arrays.items()}
@@ -182,10 +203,9 @@ class DataParallelLearner:
 
     def step(self, batch: Sequence[NDArray]) -> NDArray:
         """Follow the mean gradient of all shards; batch : those of the devices here."""
-        outputs = [learner.backward(shard) for learner, shard in zip(self.learners, batch)]
         if self._group.num_shards == 1:
-            self._first.update()
-            return outputs[0]
+            return self._first.step(batch[0])
+        outputs = [learner.backward(shard) for learner, shard in zip(self.learners, batch)]
         gradients = [learner.gradients() for learner in self.learners]
         for name in gradients[0]:
             self._group.all_reduce(name, [gradient[name] for gradient in gradients])

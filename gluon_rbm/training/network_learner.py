@@ -11,7 +11,7 @@ from gluon_rbm.backend.types import NDArray
 from gluon_rbm.models import networks
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork, JointContrastiveFreeEnergy
 from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
-from gluon_rbm.training import optimization
+from gluon_rbm.training import optimizers
 from gluon_rbm.training.state import assign_arrays
 
 __all__ = ["NetworkLearner"]
@@ -44,7 +44,7 @@ class NetworkLearner:
         names = [name for name in self._parameters if int(name.partition(".")[0]) in places]
         self._trainer = mx.gluon.Trainer(
             [self._parameters[name] for name in names],
-            optimization.make_optimizer(settings, wd=settings.weight_decay),
+            optimizers.make_optimizer(settings, wd=settings.weight_decay),
             kvstore=None,
         )
         self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle

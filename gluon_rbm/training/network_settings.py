@@ -5,20 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import networks
+from gluon_rbm.models.units import HIDDEN_UNITS, VISIBLE_UNITS
 from gluon_rbm.training import optimization, settings
 from gluon_rbm.training.settings import setting
 
-__all__ = ["NetworkSettings"]
+__all__ = ["PRESETS", "NetworkSettings"]
 
 _CHANNELS = [64, 128]
+
+# The generators of Hwang, Hwang & Jo (2020): whatever the size, the convolutions end in 256 channels of 4 x 4.
+_GENERATOR = {"dataset": "image-folder", "dense": [1000, 500, 200, 100], "learning_rate": 0.003}
+
+# Features for a classifier: one layer of wide filters, of units that are mostly off. Tried: docs/multinary.md.
+_SPARSE = {
+    "initial_deviation": 0.1,
+    "initial_hidden_bias": -5.0,
+    "learning_rate": 0.003,
+    "learning_rate_schedule": "linear",
+    "num_epoch": 6,
+}
+
+# Networks and recipes by name: defaults of other settings.
+PRESETS = {
+    "mnist": {**_SPARSE, "dataset": "mnist", "channels": [64], "kernel": 10},
+    "cifar10": {**_SPARSE, "dataset": "cifar10", "channels": [128], "kernel": 8},
+    "celeba-64": {**_GENERATOR, "image_size": [64, 64], "channels": [64, 128, 256, 256]},
+    "celeba-128": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256]},
+    # A classifier's features: without the dense RBMs.
+    "caltech-101": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256], "dense": []},
+}
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
     """All settings of a run that trains a network of multinary RBMs, in the order of their help text."""
 
-    preset: str | None = settings.preset(tuple(networks.PRESETS), "a network and its recipe: defaults of other flags")
+    preset: str | None = settings.preset(tuple(PRESETS), "a network and its recipe: defaults of other flags")
     seed: int = settings.seed()
     output_dir: str | None = settings.output_dir()
     resume: bool = settings.resume()
@@ -63,11 +85,11 @@ class NetworkSettings:
     stride: int = setting(2, "places from one filter to the next", number="count")
     maximum: int = setting(255, "the largest value of multinary units; 1: binary ones", number="count", metavar="N")
     slope: float | None = setting(None, "k in f(x) = N sigma(k x); by default 1 / N", number="positive", metavar="K")
-    visible_units: str = setting("multinary", "units of the images", choices=networks.VISIBLE_UNITS)
+    visible_units: str = setting("multinary", "units of the images", choices=VISIBLE_UNITS)
     quantized: bool = setting(
         False, "round pixels to whole values from 0 to N; with N = 1: black and white", aliases=("--whole",)
     )
-    hidden_units: str = setting("multinary", "units of all other layers", choices=networks.HIDDEN_UNITS)
+    hidden_units: str = setting("multinary", "units of all other layers", choices=HIDDEN_UNITS)
 
     initial_deviation: float = setting(0.01, "standard deviation that weights start with", number="positive")
     initial_hidden_bias: float = setting(

@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from gluon_rbm.backend import interruption
+from gluon_rbm.backend import blas, interruption
 from gluon_rbm.backend.framework import mx, versions
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
@@ -82,6 +82,9 @@ def open_folder(
         folder = RunFolder(settings.output_dir, default_name, settings.resume)
         stack.enter_context(contextlib.closing(folder))
         folder.write_arguments(arguments, versions(), resumable)
+        slow = blas.warning()
+        if slow:
+            logger.warning("note: %s", slow)
     try:  # what comes over the network may be a stranger's
         theirs = dict(json.loads(group.broadcast(json.dumps(arguments).encode()).decode()))
     except (RecursionError, TypeError, ValueError) as error:

@@ -19,11 +19,11 @@ from gluon_rbm.backend.native.arguments import (
     point,
     set_key,
 )
-from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, features, path
+from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, describe, features, path
 from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
 from gluon_rbm.errors import InputError
 
-__all__ = ["INSTRUCTION_SETS", "Availability", "available", "features", "path", "run", "anneal"]
+__all__ = ["INSTRUCTION_SETS", "Availability", "available", "describe", "features", "path", "run", "anneal"]
 
 
 def run(
@@ -40,6 +40,7 @@ def run(
     clamp: Clamp | None = None,
     softmax_group: SoftmaxGroup | None = None,
     first_sweep: int = 0,
+    fixed_point: bool = False,
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> tuple[HostArray, HostArray, HostArray, HostArray]:
@@ -69,6 +70,11 @@ def run(
     first_sweep : int
         The sweeps are numbered from here: n sweeps and then, with first_sweep = n, m sweeps from the hidden sample are
         the same as n + m.
+    fixed_point : bool
+        Sum weights of 16 bits, in up to half the time: integers times one scale, which is the largest sum of magnitudes
+        of the weights between a unit and a word of 32 others, over 2^15. The chains are those of the RBM whose weights
+        are rounded so. Where the scale is larger than 0.01 or weights are not finite, weights have 32 bits, and a
+        warning says so.
     num_threads : int or None
         None: as many as find work, up to OMP_NUM_THREADS or else all processors. Results do not depend on it.
     instruction_set : str or None
@@ -101,6 +107,7 @@ def run(
         instruction_set=instruction_set,
     )
     start = _start(call, visible, hidden)
+    call.fixed_point = fixed_point
     beta = np.asarray(beta, np.float64)
     beta = checked_array("beta", beta, np.float64, (call.chains,) if beta.ndim else ()).reshape(-1)
     if clamp is not None:

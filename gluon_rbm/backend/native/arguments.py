@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+import warnings
+from typing import Any, Mapping
 
 import numpy as np
 
@@ -19,7 +20,17 @@ from gluon_rbm.backend.native.binding import (
 from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
-__all__ = ["LAYOUT", "call_library", "check_range", "checked_array", "new_call", "point", "set_key", "threads_for"]
+__all__ = [
+    "LAYOUT",
+    "call_library",
+    "check_apart",
+    "check_range",
+    "checked_array",
+    "new_call",
+    "point",
+    "set_key",
+    "threads_for",
+]
 
 LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
 
@@ -31,7 +42,7 @@ def check_range(name: str, value: int, smallest: int) -> None:
 
 def new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: str | None) -> Gibbs:
     """A `Gibbs` for weights of that shape, which keeps the arrays that it points to alive."""
-    check_range("num_threads", num_threads or 1, 1)
+    check_range("num_threads", 1 if num_threads is None else num_threads, 1)
     call = Gibbs(num_visible=shape[0], num_hidden=shape[1], sweeps=1, num_betas=1)
     call.num_threads, call.instruction_set = num_threads or 0, _instruction_set_number(instruction_set)
     call.arrays = []
@@ -72,6 +83,25 @@ def checked_array(
     return np.array(array, dtype, order="C") if copy else np.require(array, dtype, LAYOUT)
 
 
+def check_apart(written: Mapping[str, HostArray | None], read: Mapping[str, HostArray | None]) -> None:
+    """InputError unless what is written has memory of its own: else results would depend on the order of threads.
+
+    Arrays are in C order, so their first and last bytes say where they are.
+    """
+    spans = []
+    for arrays in (written, read):
+        for name, array in arrays.items():
+            if array is not None and array.size:
+                start = array.__array_interface__["data"][0]
+                spans.append((start, start + array.nbytes, arrays is written, name))
+    end = written_end = 0
+    for start, stop, is_written, name in sorted(spans):
+        if start < (end if is_written else written_end):
+            raise InputError("%s shares memory with another array, and one of the two is written: pass a copy" % name)
+        end = max(end, stop)
+        written_end = max(written_end, stop) if is_written else written_end
+
+
 def point(call: Gibbs | Learning, **arrays: HostArray | None) -> None:
     """Points fields of `call` to arrays, and keeps these alive."""
     for name, array in arrays.items():
@@ -86,5 +116,11 @@ def call_library(name: str, call: Gibbs, what: str = "", learning: Learning | No
         # Below some ten microseconds a layer and thread, meeting costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
         call.num_threads = threads_for(additions / 500000)
+    scale = ctypes.c_double()
+    call.scale = ctypes.addressof(scale)
     arguments = [ctypes.byref(call)] if learning is None else [ctypes.byref(call), ctypes.byref(learning)]
     check(getattr(library(), "mxnet_rbm_gibbs_" + name)(*arguments), what)
+    if call.fixed_point and scale.value < 0:
+        warnings.warn(
+            "16 bits are too coarse for weights as large as these: chains go on with 32", RuntimeWarning, stacklevel=4
+        )

@@ -23,6 +23,7 @@ __all__ = [
     "available",
     "check",
     "default_num_threads",
+    "describe",
     "features",
     "library",
     "load",
@@ -32,7 +33,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 4  # as in gibbs.h
+ABI_VERSION = 5  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -73,6 +74,7 @@ class Gibbs(ctypes.Structure):
         ("finish", _Int64),
         ("key_0", _Int64),
         ("key_1", _Int64),
+        ("fixed_point", _Int64),
         ("num_threads", _Int64),
         ("instruction_set", _Int64),
         ("group_start", _Int64),
@@ -88,6 +90,7 @@ class Gibbs(ctypes.Structure):
         ("hidden", _Float32s),
         ("visible_probability", _Float32s),
         ("hidden_probability", _Float32s),
+        ("scale", _Float64s),
         ("log_weight", _Float64s),
     ]
 
@@ -98,8 +101,10 @@ class Learning(ctypes.Structure):
     _fields_ = [
         ("rows", _Int64),
         ("num_rows", _Int64),
+        ("from_data", _Int64),
         ("add", _Int64),
         ("factor", _Float64),
+        ("rescale", _Float64),
         ("sparsity_target", _Float64),
         ("sparsity_cost", _Float64),
         ("weight_decay_l1", _Float64),
@@ -229,10 +234,17 @@ def features() -> dict[str, Any]:
     }
 
 
+def describe() -> str:
+    """The instruction set that the library uses here, and its threads; or why it cannot be used."""
+    if not available():
+        return repr(available())
+    return "%s, %d threads" % (features()["instruction_sets"][-1], features()["threads"])
+
+
 def default_num_threads() -> int:
     """OMP_NUM_THREADS, which MXNet obeys too, else the processors of this process."""
     number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if number.isdigit() and int(number) > 0:
+    if number.isdecimal() and int(number) > 0:
         return int(number)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -20,24 +20,31 @@
 
 #include "gibbs.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sched.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#if defined __x86_64__ && defined __GLIBC__
+#ifdef __GLIBC__
 /* Newer glibcs have newer versions of these, which would be all that keeps a built library from systems of 2014. */
-__asm__(".symver exp,exp@GLIBC_2.2.5");
-__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
-__asm__(".symver pthread_detach,pthread_detach@GLIBC_2.2.5");
+#ifdef __x86_64__
+#define OLDEST "GLIBC_2.2.5"
+#else
+#define OLDEST "GLIBC_2.17"
+#endif
+__asm__(".symver exp,exp@" OLDEST);
+__asm__(".symver pthread_create,pthread_create@" OLDEST);
+__asm__(".symver pthread_detach,pthread_detach@" OLDEST);
 #endif
 #ifdef __x86_64__
 #include <cpuid.h>
 #include <immintrin.h>
 #define PAUSE() _mm_pause()
 #else
-#define PAUSE() ((void)0)
+#include <arm_neon.h>
+#define PAUSE() __asm__ volatile("isb") /* waits for the pipeline; a yield does nothing on most processors */
 #endif
 
 #include "gibbs_threads.inc" /* the threads of a call */
@@ -63,6 +70,18 @@ static __attribute__((noinline)) void keep_group_input(const struct draw *d, int
             to->group_input[c * size + i - to->group_start] =
                 to->base[i] + d->beta[d->beta_per_chain ? c : 0] * sums[i - block * BLOCK];
 }
+
+/* Whether any unit of a word is on, in any chain. Of images of digits the words at the border seldom have one. */
+static int any_on(const uint32_t *words, int64_t count)
+{
+    uint32_t any = 0;
+    for (int64_t c = 0; c < count; c++)
+        any |= words[c];
+    return any != 0;
+}
+
+/* The larger one, NaN being the largest. */
+static float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
 #include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
 #include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
@@ -118,16 +137,17 @@ static void run_body(struct work *work, struct scratch *scratch)
     struct layer *visible = &work->visible, *hidden = &work->hidden;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = work->beta, .beta_per_chain = g->num_betas != 1, .sample = 1};
-    pack_weight(work, g);
+    d.scale = pack_weight(work, g, scratch, 1);
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
     if (g->start_visible) {
-        pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
+        pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
         d.grey_state = work->start_is_grey ? g->visible : NULL;
+        d.grey_rows = g->chains;
         draw(work, &d, hidden, scratch);
         d.grey_state = NULL;
     } else {
-        pack_state(work, hidden, g->hidden, g->chains, &work->start_is_grey);
+        pack_state(work, hidden, g->hidden, g->chains, g->chains, &work->start_is_grey);
         if (work->start_is_grey)
             return;
     }
@@ -202,8 +222,8 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     float beta;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = &beta};
-    pack_weight(work, g);
-    pack_state(work, visible, g->visible, g->chains, &work->start_is_grey);
+    pack_weight(work, g, scratch, 1);
+    pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
     if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
@@ -236,6 +256,8 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
     work->visible_steps = allocate(work, work->visible.num_words * 8 * 16, sizeof *work->visible_steps);
     if (!work->hidden_log_weight || !work->visible_steps)
         error = NO_MEMORY;
+    else if (g->fixed_point)
+        error = BAD_ARGUMENT;
     else {
         tabulate_visible_steps(work);
         run_team(work, anneal_body);
@@ -261,10 +283,11 @@ const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
 #define FIELD(name) FIELD_OF(struct gibbs, name)
     static const struct gibbs_field fields[] = {
         FIELD(chains), FIELD(num_visible), FIELD(num_hidden), FIELD(sweeps), FIELD(first_sweep), FIELD(num_betas),
-        FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(num_threads),
-        FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight), FIELD(visible_bias),
-        FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value), FIELD(visible), FIELD(hidden),
-        FIELD(visible_probability), FIELD(hidden_probability), FIELD(log_weight),
+        FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(fixed_point),
+        FIELD(num_threads), FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight),
+        FIELD(visible_bias), FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value),
+        FIELD(visible), FIELD(hidden), FIELD(visible_probability), FIELD(hidden_probability), FIELD(scale),
+        FIELD(log_weight),
         {NULL, NULL, 0, 0},
     };
     _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field is missing above");
@@ -276,7 +299,7 @@ const struct gibbs_field *mxnet_rbm_learning_fields(void)
 {
 #define FIELD(name) FIELD_OF(struct learning, name)
     static const struct gibbs_field fields[] = {
-        FIELD(rows), FIELD(num_rows), FIELD(add), FIELD(factor), FIELD(sparsity_target), FIELD(sparsity_cost),
+        FIELD(rows), FIELD(num_rows), FIELD(from_data), FIELD(add), FIELD(factor), FIELD(rescale), FIELD(sparsity_target), FIELD(sparsity_cost),
         FIELD(weight_decay_l1), FIELD(rate), FIELD(momentum), FIELD(weight_decay), FIELD(data), FIELD(data_hidden),
         FIELD(visible_offset), FIELD(hidden_offset), FIELD(weight_gradient), FIELD(visible_gradient),
         FIELD(hidden_gradient), FIELD(weight), FIELD(visible_bias), FIELD(hidden_bias), FIELD(weight_velocity),

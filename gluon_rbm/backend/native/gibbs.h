@@ -17,7 +17,7 @@
 #endif
 
 enum {
-    ABI_VERSION = 4,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    ABI_VERSION = 5,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
     BLOCK = 32,              /* units of a word */
     ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
     LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
@@ -29,6 +29,10 @@ enum {
     MAX_THREADS = 256,
     CHUNK = 64,     /* hidden units whose sums stay in registers while a gradient is summed */
     LIST = 512,     /* rows of a gradient whose units that are on are listed at once */
+    KEPT = 8,              /* blocks of memory */
+    KEPT_FROM = 1 << 16,   /* bytes */
+    KEPT_TO = 1 << 24,
+    COLUMNS = 1024, /* of weights that are bounded at once */
     PIECE = 16384,  /* numbers that a thread takes at once where it goes by numbers */
 };
 
@@ -44,6 +48,7 @@ struct gibbs {
     int64_t clamp_per_chain; /* clamp and clamp_value are (chains, num_visible), else (num_visible,) */
     int64_t finish;          /* anneal: the last beta ends the schedule, so no sweep follows */
     int64_t key_0, key_1;    /* 32 bits each */
+    int64_t fixed_point; /* weights of 16 bits, where these are fine enough; not for anneal */
     int64_t num_threads;
     int64_t instruction_set;
     int64_t group_start, group_stop; /* of these visible units exactly one is on; equal where there is no such group */
@@ -55,6 +60,7 @@ struct gibbs {
     const float *clamp_value;
     float *visible, *hidden;                         /* in and out; anneal: no hidden */
     float *visible_probability, *hidden_probability; /* or NULL */
+    double *scale;      /* out, or NULL: of weights of 16 bits (learn: in the last step); not above 0 for float32 */
     double *log_weight; /* anneal: the logs of the chains' importance weights, (chains,), which are added to */
 };
 
@@ -62,8 +68,10 @@ struct gibbs {
 struct learning {
     int64_t rows;          /* of the data; learn: of each batch but the last */
     int64_t num_rows;      /* learn: of all batches */
+    int64_t from_data;     /* learn: chain c starts each step at row c of its batch, modulo the batch, else it goes on */
     int64_t add; /* gradient: 1: the weights' is added to what is there; 2: the visible biases'; 4: the hidden's */
-    double factor; /* of the gradient */
+    double factor;  /* of the gradient */
+    double rescale; /* what a step multiplies a gradient with */
     double sparsity_target, sparsity_cost, weight_decay_l1;
     double rate, momentum, weight_decay;
     const float *data;        /* (rows, num_visible) */
@@ -108,7 +116,7 @@ struct layer {
     int64_t units, num_words;
     uint32_t stream;      /* tells the layers' noise apart */
     float *bias, *base;   /* a unit is on with probability sigmoid(base + beta (bias + its weighted sum)) */
-    float *panels;        /* the interaction weights, (num_words, 32 x the other layer's num_words, 32) */
+    float *panels;        /* the interaction weights, (num_words, 32 x the other layer's num_words, 32); or 16-bit ones */
     uint32_t *words;      /* (num_words, chains): the state */
     uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
     int held_per_chain;
@@ -126,7 +134,9 @@ struct draw {
     const float *beta; /* one for all chains or one each */
     int beta_per_chain;
     int sample;
-    const float *grey_state; /* (chains, units) if `from` is not binary, else NULL */
+    float scale; /* of weights of 16 bits; not above 0 for float32 */
+    const float *grey_state; /* (grey_rows, units) if `from` is not binary, else NULL */
+    int64_t grey_rows;       /* chain c is at row c modulo this */
     float *probability;      /* (chains, units), or NULL */
     double *log_weight;      /* (num_words, chains), or NULL: what each block adds to the log-weights ... */
     float log_weight_beta, log_weight_step; /* ... from this beta to beta + step */
@@ -143,8 +153,16 @@ struct gradient {
     double *column_sums; /* (blocks of visible units, padded), or NULL: what centering takes of the hidden biases' */
 };
 
+#define COARSEST 0.01f /* scale of weights of 16 bits: an input is off by a few hundredths then */
+
+struct block {
+    void *memory;
+    int64_t bytes;
+};
+
 /* The memory of a thread. */
 struct scratch {
+    float bound;
     float *sums, *table;
     float *gradient; /* (BLOCK, padded) */
     int32_t *list;   /* (BLOCK, LIST): rows in which a unit is on */
@@ -170,7 +188,7 @@ struct work {
     float *data_hidden;         /* learn: p(h = 1 | data) */
     atomic_int data_is_grey[2]; /* learn: in steps of even and of odd numbers */
     atomic_int start_is_grey; /* some value is neither 0 nor 1 */
-    void *allocations[32 + 5 * MAX_THREADS];
+    struct block allocations[32 + 5 * MAX_THREADS];
     int num_allocations;
 };
 

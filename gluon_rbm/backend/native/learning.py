@@ -12,6 +12,7 @@ import numpy as np
 
 from gluon_rbm.backend.native.arguments import (
     call_library,
+    check_apart,
     check_range,
     checked_array,
     new_call,
@@ -31,7 +32,8 @@ def hidden_probability(
 ) -> HostArray:
     """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): float32 (rows, num_hidden).
 
-    visible : array (rows, num_visible) in [0, 1]. how : num_threads and instruction_set, as in `native.run`.
+    visible : array (rows, num_visible) in [0, 1]. how : fixed_point, num_threads and instruction_set, as in
+    `native.run`.
     """
     call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
     result = np.empty((call.chains, call.num_hidden), np.float32)
@@ -57,13 +59,14 @@ def _mean_call(
     hidden_bias: HostArray,
     visible: HostArray,
     *,
+    fixed_point: bool = False,
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> Gibbs:
     weight = checked_array("weight", weight, np.float32, (None, None))
     visible = checked_array("visible", visible, np.float32, (None, weight.shape[0]))
     call = new_call(weight.shape, num_threads, instruction_set)
-    call.chains = len(visible)
+    call.chains, call.fixed_point = len(visible), fixed_point
     point(
         call,
         weight=weight,
@@ -118,14 +121,17 @@ def store_gradient(
     for name, shape in zip(names, (weight.shape[:1], weight.shape[1:], weight.shape)):
         if name in kept:
             _check_target(name, kept[name], shape)
-    point(call, weight=checked_array("weight", weight, np.float32, weight.shape))
-    point(call, visible=chain_visible, hidden_probability=chain_hidden)
-    point(learning, data=data_visible, data_hidden=data_hidden, **kept)
-    if offsets:
-        visible_offset, hidden_offset = (
-            checked_array("offset", array, np.float32, (size,)) for array, size in zip(offsets, weight.shape)
-        )
-        point(learning, visible_offset=visible_offset, hidden_offset=hidden_offset)
+    of_call = {
+        "weight": checked_array("weight", weight, np.float32, weight.shape),
+        "visible": chain_visible,
+        "hidden_probability": chain_hidden,
+    }
+    of_learning = {"data": data_visible, "data_hidden": data_hidden}
+    for name, array, size in zip(("visible_offset", "hidden_offset"), offsets, weight.shape):
+        of_learning[name] = checked_array(name, array, np.float32, (size,))
+    check_apart(kept, {**of_call, **of_learning})
+    point(call, **of_call)
+    point(learning, **of_learning, **kept)
     if not call.num_threads:  # a seventh of the products of images of digits is there
         products = (call.chains + learning.rows) * weight.size
         call.num_threads = threads_for(products / 10**7)
@@ -159,8 +165,10 @@ def descend(
     for name, target in {"array": array, "velocity": velocity}.items():
         if target is not None:
             _check_target(name, target, gradient.shape)
-    call = new_call((1, array.size), num_threads or threads_for(array.size / 100000), instruction_set)
-    learning = _new_learning(factor=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
+    check_apart({"array": array, "velocity": velocity}, {"gradient": gradient})
+    call = new_call((1, array.size), num_threads, instruction_set)
+    call.num_threads = call.num_threads or threads_for(array.size / 100000)
+    learning = _new_learning(rescale=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
     point(learning, weight=array, weight_gradient=gradient, weight_velocity=velocity)
     call_library("descend", call, learning=learning)
 
@@ -171,20 +179,23 @@ def learn(
     hidden_bias: HostArray,
     data: HostArray,
     chains: Sequence[HostArray],
-    velocities: Sequence[HostArray] | None = None,
+    velocities: Sequence[HostArray | None] = (None, None, None),
     *,
     batch_size: int,
     sweeps: int,
+    from_data: bool = False,
     key: Key,
     rate: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
+    rescale: float = 1.0,
     sparsity_target: float = 0.0,
     sparsity_cost: float = 0.0,
+    fixed_point: bool = False,
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> None:
-    """Learn by PCD, in place: a step for each batch of the data, in their order.
+    """Learn by PCD or CD, in place: a step for each batch of the data, in their order.
 
     Parameters, chains and velocities change. Each step is that of `native.run`, `hidden_probability`, `store_gradient`
     and `descend`.
@@ -195,42 +206,50 @@ def learn(
     data : array (rows, num_visible) in [0, 1]
     chains : float32 arrays (chains, num_visible), (chains, num_hidden)
         Their samples; they go on from the hidden one, which must be binary.
-    velocities : three float32 arrays, or None
+    from_data : bool
+        CD: in each step chain i starts at image i of the batch, modulo the batch.
+    velocities : three float32 arrays, or None in their place
         Of the parameters, in their order; None where there is no momentum.
     batch_size, sweeps : int
         The last batch may be smaller.
     key : sequence of int
         Fixes the noise of all steps.
-    rate, momentum, weight_decay, sparsity_target, sparsity_cost : float
-        The decay is of the weights only.
+    rate, momentum, weight_decay, rescale, sparsity_target, sparsity_cost : float
+        The decay is of the weights only. A step is that of `descend`.
+    fixed_point : bool
+        As of `native.run`; the data's p(h = 1 | v) is that of the rounded weights, too.
     """
     data = checked_array("data", data, np.float32, (None, weight.shape[0]))
     call = new_call(weight.shape, num_threads, instruction_set)
     check_range("sweeps", sweeps, 1)
     check_range("batch_size", batch_size, 1)
-    call.chains, call.sweeps = len(chains[0]), sweeps
+    call.chains, call.sweeps, call.fixed_point = len(chains[0]), sweeps, fixed_point
     set_key(call, key)
     learning = _new_learning(
         rows=batch_size,
         num_rows=len(data),
+        from_data=from_data,
         factor=1.0,
+        rescale=rescale,
         rate=rate,
         momentum=momentum,
         weight_decay=weight_decay,
         sparsity_target=sparsity_target,
         sparsity_cost=sparsity_cost,
     )
-    parameters = dict(zip(("weight", "visible_bias", "hidden_bias"), (weight, visible_bias, hidden_bias)))
+    parameters: dict[str, HostArray] = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
     states = dict(zip(("visible", "hidden"), chains))
     gradients = {name: np.empty_like(array) for name, array in parameters.items()}
-    moving = dict(zip(parameters, velocities)) if velocities else {}
+    moving = {name: array for name, array in zip(parameters, velocities) if array is not None}
     shapes = weight.shape, weight.shape[:1], weight.shape[1:]
     for (name, array), shape in zip(parameters.items(), shapes):
         _check_target(name, array, shape)
     for (name, array), size in zip(states.items(), weight.shape):
         _check_target(name, array, (call.chains, size))
-    for (name, array), shape in zip(moving.items(), shapes):
-        _check_target(name + "'s velocity", array, shape)
+    named = {name + "'s velocity": array for name, array in moving.items()}
+    for (name, array), parameter in zip(named.items(), moving):
+        _check_target(name, array, parameters[parameter].shape)
+    check_apart({**parameters, **states, **named}, {"data": data})
     point(call, **parameters, **states, hidden_probability=np.empty((call.chains, call.num_hidden), np.float32))
     point(learning, data=data, **parameters)
     names = {"weight": "weight", "visible_bias": "visible", "hidden_bias": "hidden"}

@@ -1,0 +1,38 @@
+"""What chains and running means start at: MXNet's initializers of the `gluon_rbm.likelihood.learning.states`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import Noise, draw_key
+from gluon_rbm.backend.types import NDArray
+from gluon_rbm.likelihood.learning import BASE, OFFSETS, SWAP_RATE
+from gluon_rbm.models.files import CLASSES
+
+__all__ = ["BinaryStates", "ClassNumbers", "initializer"]
+
+
+@mx.init.register
+class BinaryStates(mx.init.Initializer):
+    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
+
+    def _init_weight(self, name: str, arr: NDArray) -> None:
+        noise = Noise(draw_key().asnumpy())
+        arr[:] = noise.bernoulli(mx.nd.full(arr.shape, 0.5, ctx=arr.context))
+
+
+@mx.init.register
+class ClassNumbers(mx.init.Initializer):
+    """0, 1, 2, ...: the class that each label unit means."""
+
+    def _init_weight(self, name: str, arr: NDArray) -> None:
+        arr[:] = mx.nd.arange(arr.size, ctx=arr.context)
+
+
+def initializer(state: str) -> Any:
+    """The `mx.init.Initializer` of one of the `states`."""
+    if state == CLASSES:
+        return ClassNumbers()
+    start = {**dict.fromkeys(OFFSETS, 0.5), BASE: 0.0, SWAP_RATE: 1.0}
+    return mx.init.Constant(start[state]) if state in start else BinaryStates()

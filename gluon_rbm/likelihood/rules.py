@@ -1,0 +1,128 @@
+"""The rule that an RBM learns by: which chains, what bends the gradient, and what is minimised.
+
+`gluon_rbm.likelihood.learning` says what the settings mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gluon_rbm.errors import InputError, check_count
+from gluon_rbm.models import label_rbm
+
+__all__ = ["CHAINS", "PLAIN", "WEIGHT_BITS", "LearningRule"]
+
+CHAINS = ("persistent", "data", "tempered")
+WEIGHT_BITS = (16, 32)
+
+_FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain nothing
+
+
+class LearningRule(NamedTuple):
+    """How an RBM learns from its chains. The default is plain PCD.
+
+    chains : "persistent", "data" or "tempered"
+        Chains that go on from step to step (PCD, Tieleman 2008); that start at the data in each step (CD, Hinton 2002;
+        chain i at image i modulo the batch); or that go on and have replicas at other temperatures.
+    num_temperatures : int >= 2
+        Replicas of each tempered chain, itself included, linear in beta from 1 to 0.
+    centering : float in [0, 1]
+        Rate at which the offsets follow the means of each batch; 0: no centering. 0.01 is usual.
+    sparsity_target, sparsity_cost : float in [0, 1] and >= 0
+        p and c above, in nats; a cost of 0: no such term.
+    weight_decay_l1 : float >= 0
+        lambda_1 in lambda_1 sum |W|, added to the mean loss (Hinton 2010, section 10).
+    num_classes : int >= 0
+        The last so many visible units are a label: exactly one of them is on, in the data and in the chains.
+    objective : "generative", "discriminative" or "hybrid"
+        Minimise the mean of -log p(v), of -log p(label | pixels), or of their sum with the first one weighed
+        (Larochelle & Bengio 2008). Chains stand still where the objective is discriminative, and what is said of chains
+        and their gradient above must then be left as it is. Centering bends the generative gradient only.
+    generative_weight : float > 0
+        That weight: alpha.
+    weight_bits : 16 or 32
+        Bits of a weight where the native engine sums weights for chains and for p(h|v) of the data: 16 are faster (see
+        `native.run`), and the gradient is that of the RBM with rounded weights. Tempered chains, and chains so few that
+        it gains nothing, have 32.
+    """
+
+    chains: str = "persistent"
+    num_temperatures: int = 10
+    centering: float = 0.0
+    sparsity_target: float = 0.1
+    sparsity_cost: float = 0.0
+    weight_decay_l1: float = 0.0
+    num_classes: int = 0
+    objective: str = "generative"
+    generative_weight: float = 0.01
+    weight_bits: int = 32
+
+    @classmethod
+    def checked(cls, **attributes: Any) -> LearningRule:
+        """The rule of these attributes (or texts of them, as MXNet hands them to operators), or InputError."""
+        unknown = sorted(set(attributes) - set(cls._fields))
+        if unknown:
+            raise InputError("a learning rule has no %s; it has %s" % (unknown[0], ", ".join(cls._fields)))
+        rule = cls(**{name: _like(cls._field_defaults[name], name, value) for name, value in attributes.items()})
+        for name, sound, remedy in (
+            ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
+            ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
+            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # false for NaN, here and below
+            ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
+            ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
+            ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),
+            ("num_classes", rule.num_classes >= 0, "at least 0"),
+            ("objective", rule.objective in label_rbm.OBJECTIVES, "one of " + ", ".join(label_rbm.OBJECTIVES)),
+            ("weight_bits", rule.weight_bits in WEIGHT_BITS, "16 or 32"),
+            ("generative_weight", 0 < rule.generative_weight < np.inf, "finite and above 0"),
+        ):
+            if not sound:
+                raise InputError("%s is %s; it must be %s" % (name, getattr(rule, name), remedy))
+        rule._check_objective()
+        return rule
+
+    def _check_objective(self) -> None:
+        if self.objective != "generative" and not self.num_classes:
+            raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
+        if self.objective != "discriminative":
+            return
+        for name in ("chains", "centering", "sparsity_cost", "weight_decay_l1"):
+            if getattr(self, name) != self._field_defaults[name]:
+                raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
+
+    @property
+    def replicas(self) -> int:
+        """Rows of the samples that belong to each chain."""
+        return self.num_temperatures if self.chains == "tempered" else 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is PCD or CD as `native_learning.learn` does it, with or without sparsity."""
+        free = ("chains", "num_temperatures", "sparsity_target", "sparsity_cost", "weight_bits")
+        bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
+        return self.chains != "tempered" and not bent
+
+    def has_fixed_point(self, num_chains: int) -> bool:
+        """Whether that many chains follow weights of 16 bits."""
+        worth = self.chains != "tempered" and num_chains >= _FIXED_FROM and self.generative_factor > 0
+        return self.weight_bits == 16 and worth
+
+    @property
+    def generative_factor(self) -> float:
+        """What the generative gradient is multiplied with."""
+        return {"generative": 1.0, "discriminative": 0.0, "hybrid": self.generative_weight}[self.objective]
+
+
+def _like(default: Any, name: str, value: Any) -> Any:
+    """The value, or the text of it, in the type of the default; InputError where it is no such number."""
+    if isinstance(default, int):
+        return check_count(name, value, 0)
+    try:
+        return type(default)(value)
+    except (TypeError, ValueError):
+        raise InputError("%s is %s; it must be a number" % (name, value)) from None
+
+
+PLAIN = LearningRule()

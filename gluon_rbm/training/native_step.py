@@ -1,0 +1,133 @@
+"""A step of SGD on a CPU without MXNet's graph around it: the operator's and the optimizer's own functions, on views.
+
+The graph of a step costs more than its sweeps do where these are few. Parameters, chains and the optimizer's state stay
+where the API keeps them, and the result is the same, bit by bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Protocol
+
+import numpy as np
+
+from gluon_rbm.backend.arrays import host_view, writable_view
+from gluon_rbm.backend.native import learning as native_learning
+from gluon_rbm.backend.random import caller_number, draw_key
+from gluon_rbm.backend.types import HostArray, NDArray
+from gluon_rbm.likelihood import learning
+from gluon_rbm.models.energy import Parameters, native_parameters, native_serves
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.optimizers import NativeSGD
+
+__all__ = ["native_step"]
+
+_WRITE = ("write",) * 3
+
+
+class _Learner(Protocol):
+    """What a `DeviceLearner` has."""
+
+    updater: Any
+    parameter_names: dict[int, str]
+
+    def arrays(self) -> Mapping[str, NDArray]: ...
+
+
+def native_step(
+    settings: BinarySettings, learner: _Learner, context: Any, num_shards: int
+) -> Callable[[NDArray], NDArray] | None:
+    """The step of a learner, as a function of the batch that returns when it is done; None where it needs MXNet."""
+    arrays = learner.arrays().values()
+    optimizer = learner.updater.optimizer
+    if (
+        num_shards > 1
+        or settings.engine == "mxnet"
+        or settings.k > gibbs.NATIVE_SWEEPS  # Python hears of Ctrl-C between calls
+        or not isinstance(optimizer, NativeSGD)
+        or not native_serves(*arrays)
+    ):
+        return None
+    return _NativeStep(settings, learner, context)
+
+
+class _NativeStep:
+    def __init__(self, settings: BinarySettings, learner: _Learner, context: Any) -> None:
+        self._learner, self._context, self._rule, self._sweeps = learner, context, settings.rule, settings.k
+        self._rescale = 1 / settings.batch_size
+        self._indices = {name: index for index, name in learner.parameter_names.items()}
+
+    def __call__(self, batch: NDArray) -> NDArray:
+        key = [caller_number(), *draw_key(self._context).asnumpy().tolist()]
+        data = host_view(batch)
+        views = {name: writable_view(array) for name, array in self._learner.arrays().items()}
+        parameters = Parameters(*(views[name] for name in Parameters._fields))
+        aux_states = {name: views[name] for name in views.keys() - self._indices.keys()}
+        pace = [self._pace(name) for name in Parameters._fields]
+        velocities = [self._velocity(name) for name in Parameters._fields]
+        if self._rule.is_plain and gibbs.is_binary(aux_states[learning.SAMPLES[1]]):
+            self._learn(parameters, aux_states, data, key, pace, velocities)
+            return batch
+        gradients = [np.empty_like(array) for array in parameters]
+        learning.store_step_gradients(
+            self._rule,
+            gradients,
+            _WRITE,
+            parameters,
+            data=data,
+            aux_states=aux_states,
+            sweeps=self._sweeps,
+            key=key,
+            engine="native",
+        )
+        for array, gradient, velocity, how in zip(parameters, gradients, velocities, pace):
+            native_learning.descend(array, gradient, velocity, **how)
+        return batch
+
+    def _learn(
+        self,
+        parameters: Parameters,
+        aux_states: Mapping[str, HostArray],
+        data: HostArray,
+        key: list[int],
+        pace: list[dict[str, Any]],
+        velocities: list[HostArray | None],
+    ) -> None:
+        """The same in one call."""
+        chains = [aux_states[name] for name in learning.SAMPLES]
+        visible, hidden, weight = velocities
+        native_learning.learn(
+            **native_parameters(parameters),
+            data=data,
+            chains=chains,
+            velocities=(weight, visible, hidden),
+            batch_size=len(data),
+            sweeps=self._sweeps,
+            from_data=self._rule.chains == "data",
+            key=[*key, 1],
+            sparsity_target=self._rule.sparsity_target,
+            sparsity_cost=self._rule.sparsity_cost,
+            fixed_point=self._rule.has_fixed_point(len(chains[0])),
+            **pace[2],
+        )
+
+    def _pace(self, name: str) -> dict[str, Any]:
+        """One more update of a parameter: rate, momentum and decay of it."""
+        index, optimizer = self._indices[name], self._learner.updater.optimizer
+        optimizer._update_count(index)
+        return {
+            "rate": optimizer._get_lr(index),
+            "momentum": optimizer.momentum,
+            "weight_decay": optimizer._get_wd(index),
+            "rescale": self._rescale,
+        }
+
+    def _velocity(self, name: str) -> HostArray | None:
+        """The optimizer's state of a parameter, which is made by the first step."""
+        index, updater = self._indices[name], self._learner.updater
+        if index not in updater.states:
+            array = self._learner.arrays()[name]
+            updater.states[index] = updater.optimizer.create_state_multi_precision(index, array)
+            updater.states_synced[index] = True
+        state = updater.states[index]
+        return None if state is None else writable_view(state)

@@ -1,0 +1,99 @@
+"""Steps of training without MXNet's graph around them: the same bits as with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gluon_rbm.backend import native
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.random import draw_key
+from gluon_rbm.likelihood import learning
+from gluon_rbm.training.binary_settings import BinarySettings
+from gluon_rbm.training.learners import LEARNERS
+from gluon_rbm.training.optimization import optimizer_state
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
+
+SIZES, BATCH = (70, 40), 20
+
+SETTINGS = {
+    "documented": {},
+    "no momentum, weight decay": {"momentum": 0.0, "weight_decay": 0.01, "k": 3},
+    "sparse": {"sparsity_cost": 0.2},
+    "16 bits": {"weight_bits": 16},
+    "centered": {"centering": 0.1},
+    "centered, 16 bits": {"centering": 0.1, "weight_bits": 16},
+    "CD": {"chains": "data"},
+    "tempered": {"chains": "tempered", "num_temperatures": 3},
+    "L1": {"weight_decay_l1": 0.01},
+    "more chains than images": {"num_chains": 50},
+    "hybrid": {"labels": True, "num_classes": 10, "objective": "hybrid"},
+    "discriminative": {"labels": True, "num_classes": 10, "objective": "discriminative"},
+}
+
+
+def learner(api, given, generator):
+    shapes = {"visible_layer_bias": SIZES[:1], "hidden_layer_bias": SIZES[1:], "interaction_weight": SIZES}
+    arrays = {name: generator.normal(0, 0.1, shape) for name, shape in shapes.items()}
+    for name, shape in learning.states(given.rule, given.chains_in_all, *SIZES).items():
+        arrays[name] = generator.integers(0, 2, shape) if name in learning.SAMPLES else np.full(shape, 0.5)
+    return LEARNERS[api](given, {name: mx.nd.array(array) for name, array in arrays.items()}, mx.cpu())
+
+
+def batches(given, generator):
+    for _ in range(3):
+        rows = generator.random((BATCH, SIZES[0])).round(generator.integers(2))  # binary, or grey
+        if given.num_classes:
+            rows[:, -given.num_classes :] = np.eye(given.num_classes)[generator.integers(given.num_classes, size=BATCH)]
+        yield mx.nd.array(rows)
+
+
+@pytest.mark.parametrize("api", LEARNERS)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_step_is_that_of_the_graph(seed, api, settings):
+    """Parameters, states, momentum and the numbers of updates; steps by either side may follow each other."""
+    given = BinarySettings(**{"num_hidden": SIZES[1], "k": 2, "batch_size": BATCH, "cuda": False, **settings})
+    results = []
+    for with_graph in ((True, True, True), (False, False, False), (False, True, False)):
+        generator = np.random.default_rng(seed)
+        side = learner(api, given, generator)
+        step = side._native_step
+        assert step is not None
+        mx.random.seed(seed)
+        draw_key(mx.cpu())
+        for graph, batch in zip(with_graph, batches(given, generator)):
+            side._native_step = None if graph else step
+            side.step(batch)
+            mx.nd.waitall()
+        arrays = {name: array.asnumpy() for name, array in side.arrays().items()}
+        results.append({**arrays, **{name + "'s velocity": v for name, v in optimizer_state(side).items()}})
+        assert side.updater.optimizer.num_update == 3
+    for result in results[1:]:
+        assert result.keys() == results[0].keys()
+        for name, array in result.items():
+            np.testing.assert_array_equal(array, results[0][name], err_msg=name)
+    assert np.isfinite(results[0]["interaction_weight"]).all()
+
+
+@pytest.mark.parametrize("settings", [{"engine": "mxnet"}, {"optimizer": "adam"}, {"k": 100000}])
+def test_what_needs_mxnet_goes_through_it(generator, settings):
+    given = BinarySettings(**{"num_hidden": SIZES[1], "batch_size": BATCH, "cuda": False, "k": 2, **settings})
+    assert learner("gluon", given, generator)._native_step is None
+
+
+def test_a_step_waits_for_who_still_reads(seed):
+    """What was asked of MXNet before a step sees the parameters of that time."""
+    given = BinarySettings(num_hidden=SIZES[1], k=1, batch_size=BATCH, cuda=False, learning_rate=100.0)
+    generator = np.random.default_rng(seed)
+    side = learner("gluon", given, generator)
+    before = side.arrays()["interaction_weight"].asnumpy()
+    mx.nd.waitall()
+    heavy = mx.nd.random.normal(shape=(1500, 1500))
+    for _ in range(5):
+        heavy = mx.nd.dot(heavy, heavy) * 1e-3  # keeps MXNet busy
+    weight = side.arrays()["interaction_weight"]
+    copy = weight + 0 * heavy[: SIZES[0], : SIZES[1]].sum().clip(0, 1)
+    side.step(next(batches(given, generator)))
+    np.testing.assert_array_equal(copy.asnumpy(), before)
+    assert (weight.asnumpy() != before).any()
