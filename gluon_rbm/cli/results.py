@@ -22,7 +22,7 @@ from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.backend.types import Arrays
     from gluon_rbm.models.energy import Parameters
 
 __all__ = ["Results", "add_output", "add_overwrite", "check_target", "model_record"]
@@ -98,7 +98,7 @@ class Results:
         parameters: Parameters | None,
         figures: Mapping[str, Any],
         pictures: Mapping[str, Any],
-        arrays: Mapping[str, HostArray] | None = None,
+        arrays: Arrays | None = None,
     ) -> None:
         """Write JSON, pictures and arrays, and say where.
 

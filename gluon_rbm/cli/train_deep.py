@@ -14,6 +14,7 @@ from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.types import Arrays
 from gluon_rbm.cli import options, recorded, train_binary
 from gluon_rbm.cli.arguments import OneLineParser, at_least
 from gluon_rbm.cli.inputs import AddArgument
@@ -198,7 +199,7 @@ def _write(
     training: BinarySettings,
     network: BinaryDeepBeliefNetwork,
     data: DataSet,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Arrays,
     figures: Mapping[str, Any],
 ) -> None:
     shown = {"%s after %d sweeps" % (name, args.sweeps): rows[:_SHOWN] for name, rows in arrays.items()}

@@ -39,7 +39,7 @@ class StateFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
-        self._arrays: dict[str, HostArray] = {}
+        self._arrays: dict[str, Any] = {}
         self._saved_at = time.monotonic()
         if os.path.exists(path):
             try:

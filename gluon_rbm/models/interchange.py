@@ -28,7 +28,7 @@ import numpy as np
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.files import write_whole
-from gluon_rbm.backend.types import HostArray
+from gluon_rbm.backend.types import Arrays, HostArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES, read_model
@@ -272,7 +272,7 @@ def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
-def _npz_bytes(arrays: Mapping[str, HostArray]) -> bytes:
+def _npz_bytes(arrays: Arrays) -> bytes:
     # In memory: on a full disk an archive that is half written fails once more when it is closed.
     archive = io.BytesIO()
     np.savez(archive, **arrays)

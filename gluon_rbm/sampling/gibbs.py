@@ -378,7 +378,7 @@ def _run_native(
     key: Key,
 ) -> Chains:
     clamp, arrays = conditions.clamp, ()
-    start = {"visible": as_host(visible), "hidden": as_host(hidden)}
+    start: dict[str, Any] = {"visible": as_host(visible), "hidden": as_host(hidden)}
     for first in range(0, sweeps, NATIVE_SWEEPS):
         arrays = native.run(
             **_native_parameters(parameters, conditions.base_visible_bias),

@@ -240,8 +240,8 @@ class DataParallelLearner:
         for name in learning.SAMPLES:
             rows = np.stack([learner.arrays()[name].asnumpy() for learner in self.learners])
             rows = self._group.all_gather(name, rows)
-            rows = rows.reshape((self._group.num_shards, self._rule.replicas, -1, rows.shape[-1]))
-            joint[name] = rows.swapaxes(0, 1).reshape((-1, rows.shape[-1]))
+            rows = rows.reshape(self._group.num_shards, self._rule.replicas, -1, rows.shape[-1])
+            joint[name] = rows.swapaxes(0, 1).reshape(-1, rows.shape[-1])
         self._group.check_equal(joint)
         return joint
 
@@ -256,6 +256,6 @@ class DataParallelLearner:
         for index in range(first, first + len(self._group.contexts)):
             shard = dict(arrays)
             for name in learning.SAMPLES if num_shards > 1 else ():
-                rows = arrays[name].reshape((self._rule.replicas, num_shards, -1, arrays[name].shape[-1]))
-                shard[name] = rows[:, index].reshape((-1, rows.shape[-1]))
+                rows = arrays[name].reshape(self._rule.replicas, num_shards, -1, arrays[name].shape[-1])
+                shard[name] = rows[:, index].reshape(-1, rows.shape[-1])
             yield shard
