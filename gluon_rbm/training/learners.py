@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Callable, Iterator, Mapping, Protocol, Sequence
 
 import numpy as np
@@ -59,8 +58,10 @@ def _block_settings(settings: BinarySettings, num_shards: int) -> dict[str, Any]
     }
 
 
-def _step(learner: DeviceLearner, batch: NDArray) -> NDArray:
-    """A step by MXNet's graph and optimizer."""
+def _step(learner: DeviceLearner, native: Callable[[NDArray], NDArray] | None, batch: NDArray) -> NDArray:
+    """A step by `native_step`, or else by MXNet's graph and optimizer."""
+    if native is not None:
+        return native(batch)
     output = learner.backward(batch)
     learner.update()
     return output
@@ -108,7 +109,7 @@ class GluonLearner:
         self._trainer.step(self._divisor)
 
     def step(self, batch: NDArray) -> NDArray:
-        return (self._native_step or functools.partial(_step, self))(batch)
+        return _step(self, self._native_step, batch)
 
     def gradients(self) -> dict[str, NDArray]:
         return {name: self._parameters[name].grad(self._context) for name in self.parameter_names.values()}
@@ -154,7 +155,7 @@ class ModuleLearner:
         self._module.update()
 
     def step(self, batch: NDArray) -> NDArray:
-        return (self._native_step or functools.partial(_step, self))(batch)
+        return _step(self, self._native_step, batch)
 
     def gradients(self) -> dict[str, NDArray]:
         return {name: self._executor.grad_dict[name] for name in self.parameter_names.values()}
