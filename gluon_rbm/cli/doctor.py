@@ -31,7 +31,8 @@ ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is 
 
 _NEWEST_TRIED = (3, 13)  # of Python; pyproject.toml does not forbid newer ones
 _LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "threadpoolctl", "tqdm")
-_INSTRUCTIONS = ("avx2", "fma", "bmi2", "avx512f", "avx512dq", "avx512bw", "avx512vl")  # what the native engine has code for
+# What the native engine has code for.
+_INSTRUCTIONS = ("avx2", "fma", "bmi2", "avx512f", "avx512dq", "avx512bw", "avx512vl")
 _FEATURES = ("CUDA", "CUDNN", "MKLDNN", "OPENMP", "DIST_KVSTORE")
 
 
