@@ -25,6 +25,7 @@ native = Extension(
         "gluon_rbm/backend/native/gibbs%s" % end
         for end in (
             ".h",
+            "_classes.inc",
             "_fixed.inc",
             "_gradient.inc",
             "_kernel.inc",

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from gluon_rbm.backend import native
-from gluon_rbm.backend.native import learning
+from gluon_rbm.backend.native import classes, learning
 
 SIZES = [0, 1, 2, 3, 5, 8, 12, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257]
 
@@ -65,6 +65,10 @@ def learn_once(generator, parameters, chains, options):
     fixed_point = generator.random() < 0.5
     hidden = learning.hidden_probability(*parameters, data, fixed_point=fixed_point, **how)
     energy = learning.free_energy(*parameters, data, **how)
+    label_weight = generator.normal(size=(int(generator.integers(1, 12)), weight.shape[1]))
+    inputs = learning.hidden_input(*parameters, data, **how)
+    classes.class_sums(inputs, label_weight, **how)
+    classes.class_means(inputs, label_weight, generator.random((rows, len(label_weight))), **how)
     targets = [np.zeros(shape, np.float32) for shape in (*weight.shape, weight.shape)]
     learning.store_gradient(
         targets,

@@ -567,8 +567,8 @@ def lengthened(fields):
         (swapped, "it has const float32 * weight: bytes 128 to 136 where const float32 * visible_bias: bytes 128 to"),
         (retyped, "it has const float64 * beta: bytes 160 to 168 where const float32 * beta"),
         (writable, "it has const float32 * weight: bytes 128 to 136 where float32 * weight"),
-        (shortened, "it has float64 * log_weight: bytes 224 to 232 where nothing is expected"),
-        (lengthened, "it has nothing where int64 more: bytes 232 to 240 is expected"),
+        (shortened, "it has float64 * log_weight: bytes 232 to 240 where nothing is expected"),
+        (lengthened, "it has nothing where int64 more: bytes 240 to 248 is expected"),
     ],
 )
 def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):

@@ -30,11 +30,13 @@ from typing import Any, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import as_operand, restore_kind, to_numpy
+from gluon_rbm.backend.arrays import as_operand, host_view, restore_kind, to_numpy
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.native import classes as native_classes
+from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.types import Array, Clamp, HostArray, NDArray, SoftmaxGroup
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, softplus, visible_operand
+from gluon_rbm.models.energy import Parameters, native_parameters, native_serves, softplus, visible_operand
 
 __all__ = [
     "OBJECTIVES",
@@ -107,22 +109,22 @@ def class_log_posterior(parameters: Parameters, images: Array, num_classes: int)
             "images have %d pixels, the model %d and %d classes; use the data set that it was trained on"
             % (images.shape[1], parameters.num_visible - num_classes, num_classes)
         )
-    scores, _ = _class_scores(parameters, _pixels(parameters, images, num_classes), num_classes)
-    return restore_kind(_log_softmax(scores), images)
+    hidden_input = _hidden_input(parameters, _pixels(parameters, images, num_classes), num_classes)
+    return restore_kind(_log_softmax(_class_scores(parameters, hidden_input, num_classes)), images)
 
 
 def hidden_probability(parameters: Parameters, images: Array, num_classes: int) -> Array:
     """p(h_j = 1 | x) = sum_y p(y | x) sigmoid(o_yj), where no label is given: (batch, num_hidden)."""
-    scores, hidden = _class_scores(parameters, _pixels(parameters, images, num_classes), num_classes, with_hidden=True)
-    posterior = np.exp(_log_softmax(scores)).astype(hidden[0].dtype)
-    return restore_kind(sum(posterior[:, y : y + 1] * hidden[y] for y in range(num_classes)), images)
+    hidden_input = _hidden_input(parameters, _pixels(parameters, images, num_classes), num_classes)
+    posterior = np.exp(_log_softmax(_class_scores(parameters, hidden_input, num_classes)))
+    return restore_kind(_class_means(parameters, hidden_input, posterior)[0], images)
 
 
 def free_energies(parameters: Parameters, images: Array, num_classes: int) -> Array:
     """F(x, y) of every class: float64 (batch, num_classes), in nats; log p(x, y) = -F(x, y) - log Z."""
     pixels = _pixels(parameters, images, num_classes)
     bias = as_operand(parameters.visible_layer_bias)[:-num_classes]
-    scores, _ = _class_scores(parameters, pixels, num_classes)
+    scores = _class_scores(parameters, _hidden_input(parameters, pixels, num_classes), num_classes)
     return restore_kind(-(scores + (pixels.astype("float64") @ bias.astype("float64"))[:, None]), images)
 
 
@@ -135,23 +137,42 @@ def _pixels(parameters: Parameters, images: Array, num_classes: int) -> Any:
     return visible_operand(images, parameters.num_visible - num_classes, parameters.interaction_weight.dtype)
 
 
-def _class_scores(
-    parameters: Parameters, pixels: Any, num_classes: int, with_hidden: bool = False
-) -> tuple[Any, list[Any]]:
-    """-F(x, y) - c.x of every class, float64 (batch, num_classes); and, if asked for, p(h=1|x, y), class by class.
+def _hidden_input(parameters: Parameters, pixels: Any, num_classes: int) -> Any:
+    """b + x W of the pixels alone, an `operand` (batch, num_hidden)."""
+    of_pixels = Parameters(*map(as_operand, parameters))
+    visible_bias, hidden_bias, weight = of_pixels
+    of_pixels = Parameters(visible_bias[:-num_classes], hidden_bias, weight[:-num_classes])
+    if native_serves(weight, pixels):
+        return native_learning.hidden_input(**native_parameters(of_pixels), visible=pixels)
+    return pixels @ of_pixels.interaction_weight + hidden_bias
 
-    All are `operand`s; pixels (batch, num_pixels).
+
+def _class_scores(parameters: Parameters, hidden_input: Any, num_classes: int) -> Any:
+    """-F(x, y) - c.x of every class, an `operand`, float64 (batch, num_classes)."""
+    weight = as_operand(parameters.interaction_weight)[-num_classes:]
+    bias = as_operand(parameters.visible_layer_bias)[-num_classes:].astype("float64")
+    if native_serves(weight, hidden_input):
+        return native_classes.class_sums(hidden_input, weight) + bias
+    # Class by class: what is between stays in a cache.
+    return np.stack([softplus(hidden_input + row).sum(axis=1, dtype="float64") for row in weight], axis=1) + bias
+
+
+def _class_means(parameters: Parameters, hidden_input: Any, slope: Any) -> tuple[Any, Any]:
+    """slope_y sigmoid(o_yj) of every row summed over classes, (batch, num_hidden), and over rows: `operand`s.
+
+    slope : (batch, num_classes)
     """
-    visible_bias, hidden_bias, weight = map(as_operand, parameters)
-    from_pixels = pixels @ weight[:-num_classes] + hidden_bias
-    scores, hidden = [], []
-    for label_weight in weight[-num_classes:]:  # class by class: what is between stays in a cache
-        o = from_pixels + label_weight
-        gain = softplus(o)
-        scores.append(gain.sum(axis=1, dtype="float64"))
-        if with_hidden:
-            hidden.append(np.exp(o - gain))  # the sigmoid of o
-    return np.stack(scores, axis=1) + visible_bias[-num_classes:].astype("float64"), hidden
+    weight = as_operand(parameters.interaction_weight)[-slope.shape[1] :]
+    slope = slope.astype(hidden_input.dtype)
+    if native_serves(weight, hidden_input):
+        return native_classes.class_means(hidden_input, weight, slope)
+    hidden, of_labels = np.zeros_like(hidden_input), []
+    for row, column in zip(weight, slope.T):
+        o = hidden_input + row
+        part = column[:, None] * np.exp(o - softplus(o))  # the sigmoid of o
+        hidden += part
+        of_labels.append(part.sum(axis=0))
+    return hidden, np.stack(of_labels)
 
 
 def _log_softmax(scores: Any) -> Any:
@@ -203,10 +224,22 @@ def discriminative_gradients(parameters: Parameters, visible: Array, num_classes
     """
     rows = as_operand(visible)
     pixels, label = rows[:, :-num_classes], rows[:, -num_classes:]
-    scores, hidden = _class_scores(parameters, pixels, num_classes, with_hidden=True)
-    # d loss / d score of each class
-    slope = ((np.exp(_log_softmax(scores)) - label) / len(rows)).astype(rows.dtype)
-    hidden_slope: Any = sum(slope[:, y : y + 1] * hidden[y] for y in range(num_classes))
-    label_weight = np.stack([slope[:, y] @ hidden[y] for y in range(num_classes)])
+    hidden_input = _hidden_input(parameters, pixels, num_classes)
+    posterior = np.exp(_log_softmax(_class_scores(parameters, hidden_input, num_classes)))
+    slope = ((posterior - label) / len(rows)).astype(rows.dtype)  # d loss / d score of each class
+    hidden_slope, label_weight = _class_means(parameters, hidden_input, slope)
     visible_bias = np.concatenate([np.zeros_like(rows[0, :-num_classes]), slope.sum(axis=0)])
-    return visible_bias, hidden_slope.sum(axis=0), np.concatenate([pixels.T @ hidden_slope, label_weight])
+    weight = np.concatenate([_product(parameters, pixels, hidden_slope), label_weight])
+    return visible_bias, hidden_slope.sum(axis=0), weight
+
+
+def _product(parameters: Parameters, pixels: Any, hidden: Any) -> Any:
+    """x^T hidden, (num_pixels, num_hidden): in the native engine a gradient without chains."""
+    if not native_serves(pixels, hidden):
+        return pixels.T @ hidden
+    weight = host_view(parameters.interaction_weight)[: pixels.shape[1]]
+    product = np.empty_like(weight)
+    nothing = np.zeros((1, len(weight)), np.float32), np.zeros((1, hidden.shape[1]), np.float32)
+    targets, how, rows = (product,) * 3, ("null", "null", "write"), (pixels, hidden)
+    native_learning.store_gradient(targets, how, rows, nothing, weight=weight, factor=len(pixels))
+    return product

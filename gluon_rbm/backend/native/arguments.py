@@ -10,6 +10,7 @@ import numpy as np
 
 from gluon_rbm.backend.native.binding import (
     INSTRUCTION_SETS,
+    Classes,
     Gibbs,
     Learning,
     check,
@@ -102,7 +103,7 @@ def check_apart(written: Mapping[str, HostArray | None], read: Mapping[str, Host
         written_end = max(written_end, stop) if is_written else written_end
 
 
-def point(call: Gibbs | Learning, **arrays: HostArray | None) -> None:
+def point(call: Gibbs | Learning | Classes, **arrays: HostArray | None) -> None:
     """Points fields of `call` to arrays, and keeps these alive."""
     for name, array in arrays.items():
         if array is not None:
@@ -110,15 +111,18 @@ def point(call: Gibbs | Learning, **arrays: HostArray | None) -> None:
             setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
 
 
-def call_library(name: str, call: Gibbs, what: str = "", learning: Learning | None = None) -> None:
-    """Call a function of the library. Raises what its code means; what : the argument that must be binary."""
+def call_library(name: str, call: Gibbs, what: str = "", more: Learning | Classes | None = None) -> None:
+    """Call a function of the library, with `more` if that is given. Raises what its code means.
+
+    what : the argument that must be binary.
+    """
     if not call.num_threads:
         # Below some ten microseconds a layer and thread, meeting costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
         call.num_threads = threads_for(additions / 500000)
     scale = ctypes.c_double()
     call.scale = ctypes.addressof(scale)
-    arguments = [ctypes.byref(call)] if learning is None else [ctypes.byref(call), ctypes.byref(learning)]
+    arguments = [ctypes.byref(call)] if more is None else [ctypes.byref(call), ctypes.byref(more)]
     check(getattr(library(), "mxnet_rbm_gibbs_" + name)(*arguments), what)
     if call.fixed_point and scale.value < 0:
         warnings.warn(

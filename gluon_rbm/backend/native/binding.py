@@ -18,6 +18,7 @@ from gluon_rbm.errors import InputError
 __all__ = [
     "INSTRUCTION_SETS",
     "Availability",
+    "Classes",
     "Gibbs",
     "Learning",
     "available",
@@ -33,7 +34,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 5  # as in gibbs.h
+ABI_VERSION = 6  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -90,6 +91,7 @@ class Gibbs(ctypes.Structure):
         ("hidden", _Float32s),
         ("visible_probability", _Float32s),
         ("hidden_probability", _Float32s),
+        ("hidden_input", _Float32s),
         ("scale", _Float64s),
         ("log_weight", _Float64s),
     ]
@@ -127,6 +129,22 @@ class Learning(ctypes.Structure):
     ]
 
 
+class Classes(ctypes.Structure):
+    """struct classes of gibbs.h."""
+
+    _fields_ = [
+        ("rows", _Int64),
+        ("num_classes", _Int64),
+        ("num_hidden", _Int64),
+        ("input", _ConstFloat32s),
+        ("label_weight", _ConstFloat32s),
+        ("score", _Float64s),
+        ("slope", _ConstFloat32s),
+        ("hidden", _Float32s),
+        ("label_hidden", _Float32s),
+    ]
+
+
 class _Field(ctypes.Structure):
     """struct gibbs_field of gibbs.h: what the library says of a field of a structure."""
 
@@ -138,7 +156,8 @@ class _Field(ctypes.Structure):
     ]
 
 
-_STRUCTURES: dict[str, type[ctypes.Structure]] = {"gibbs": Gibbs, "learning": Learning}
+_FUNCTIONS = ("has", "noise", "run", "anneal", "mean", "gradient", "descend", "learn", "class_sums", "class_means")
+_STRUCTURES: dict[str, type[ctypes.Structure]] = {"gibbs": Gibbs, "learning": Learning, "classes": Classes}
 
 
 class Availability:
@@ -164,7 +183,7 @@ def load() -> tuple[ctypes.CDLL | None, str | None]:
         library = ctypes.CDLL(origin)
         if library.mxnet_rbm_gibbs_abi() != ABI_VERSION:
             return None, "%s is of another version; install the distribution again" % origin
-        for name in ("has", "noise", "run", "anneal", "mean", "gradient", "descend", "learn"):
+        for name in _FUNCTIONS:
             getattr(library, "mxnet_rbm_gibbs_" + name).restype = ctypes.c_int64
         library.mxnet_rbm_gibbs_has.argtypes = [ctypes.c_int64]
         for structure in _STRUCTURES:

@@ -267,7 +267,7 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
     return error;
 }
 
-#include "gibbs_learning.inc" /* means, gradients, steps */
+#include "gibbs_learning.inc" /* means, gradients, steps, classes */
 
 int64_t mxnet_rbm_gibbs_abi(void) { return ABI_VERSION; }
 
@@ -286,8 +286,8 @@ const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
         FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(fixed_point),
         FIELD(num_threads), FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight),
         FIELD(visible_bias), FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value),
-        FIELD(visible), FIELD(hidden), FIELD(visible_probability), FIELD(hidden_probability), FIELD(scale),
-        FIELD(log_weight),
+        FIELD(visible), FIELD(hidden), FIELD(visible_probability), FIELD(hidden_probability),
+        FIELD(hidden_input), FIELD(scale), FIELD(log_weight),
         {NULL, NULL, 0, 0},
     };
     _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct gibbs), "a field is missing above");
@@ -307,6 +307,19 @@ const struct gibbs_field *mxnet_rbm_learning_fields(void)
         {NULL, NULL, 0, 0},
     };
     _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct learning), "a field is missing above");
+    return fields;
+#undef FIELD
+}
+
+const struct gibbs_field *mxnet_rbm_classes_fields(void)
+{
+#define FIELD(name) FIELD_OF(struct classes, name)
+    static const struct gibbs_field fields[] = {
+        FIELD(rows), FIELD(num_classes), FIELD(num_hidden), FIELD(input), FIELD(label_weight), FIELD(score), FIELD(slope),
+        FIELD(hidden), FIELD(label_hidden),
+        {NULL, NULL, 0, 0},
+    };
+    _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct classes), "a field is missing above");
     return fields;
 #undef FIELD
 }

@@ -17,7 +17,7 @@
 #endif
 
 enum {
-    ABI_VERSION = 5,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    ABI_VERSION = 6,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
     BLOCK = 32,              /* units of a word */
     ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
     LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
@@ -60,6 +60,7 @@ struct gibbs {
     const float *clamp_value;
     float *visible, *hidden;                         /* in and out; anneal: no hidden */
     float *visible_probability, *hidden_probability; /* or NULL */
+    float *hidden_input; /* mean: out, b + v W, or NULL */
     double *scale;      /* out, or NULL: of weights of 16 bits (learn: in the last step); not above 0 for float32 */
     double *log_weight; /* anneal: the logs of the chains' importance weights, (chains,), which are added to */
 };
@@ -82,6 +83,18 @@ struct learning {
     float *weight_velocity, *visible_velocity, *hidden_velocity; /* learn: or NULL where there is no momentum */
 };
 
+/* Of rows and classes, where o = input + label_weight is what the hidden units are given a class. `_Classes` in binding.py
+ * has the same fields. */
+struct classes {
+    int64_t rows, num_classes, num_hidden;
+    const float *input;        /* (rows, num_hidden) */
+    const float *label_weight; /* (num_classes, num_hidden) */
+    double *score;             /* sums: out, of softplus(o) over hidden units, (rows, num_classes) */
+    const float *slope;        /* means: (rows, num_classes) */
+    float *hidden;             /* means: out, slope times sigmoid(o), summed over classes, (rows, num_hidden) */
+    float *label_hidden;       /* means: out, the same summed over rows instead, (num_classes, num_hidden) */
+};
+
 /* A field of a structure; "const float32 *" and the like are the types' names. */
 struct gibbs_field {
     const char *name, *type;
@@ -91,6 +104,7 @@ struct gibbs_field {
 int64_t mxnet_rbm_gibbs_abi(void);
 const struct gibbs_field *mxnet_rbm_gibbs_fields(void); /* up to one without a name */
 const struct gibbs_field *mxnet_rbm_learning_fields(void);
+const struct gibbs_field *mxnet_rbm_classes_fields(void);
 int64_t mxnet_rbm_gibbs_has(int64_t instruction_set);
 int64_t mxnet_rbm_gibbs_noise(int64_t instruction_set, const uint32_t *key, uint32_t block, uint32_t chain,
                               uint32_t sweep, uint32_t stream, int32_t *words);
@@ -100,6 +114,8 @@ int64_t mxnet_rbm_gibbs_mean(const struct gibbs *g);
 int64_t mxnet_rbm_gibbs_gradient(const struct gibbs *g, const struct learning *l);
 int64_t mxnet_rbm_gibbs_descend(const struct gibbs *g, const struct learning *l);
 int64_t mxnet_rbm_gibbs_learn(const struct gibbs *g, const struct learning *l);
+int64_t mxnet_rbm_gibbs_class_sums(const struct gibbs *g, const struct classes *y);
+int64_t mxnet_rbm_gibbs_class_means(const struct gibbs *g, const struct classes *y);
 void *PyInit__mxnet_rbm_native(void);
 
 /* Threads that work on one call. */
@@ -138,6 +154,7 @@ struct draw {
     const float *grey_state; /* (grey_rows, units) if `from` is not binary, else NULL */
     int64_t grey_rows;       /* chain c is at row c modulo this */
     float *probability;      /* (chains, units), or NULL */
+    float *input;            /* (chains, units), or NULL: bias and weighted sum */
     double *log_weight;      /* (num_words, chains), or NULL: what each block adds to the log-weights ... */
     float log_weight_beta, log_weight_step; /* ... from this beta to beta + step */
 };
@@ -183,6 +200,7 @@ struct work {
     double *visible_steps;     /* for anneal: sums of a - base over the units of each value of each 4 bits of a state */
     struct scratch scratch[MAX_THREADS];
     const struct learning *learning;
+    const struct classes *classes;
     struct gradient *gradient;
     struct layer data;          /* learn: the visible layer, at the data */
     float *data_hidden;         /* learn: p(h = 1 | data) */

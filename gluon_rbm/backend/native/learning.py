@@ -24,7 +24,7 @@ from gluon_rbm.backend.native.binding import Gibbs, Learning
 from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
-__all__ = ["descend", "free_energy", "hidden_probability", "learn", "store_gradient"]
+__all__ = ["descend", "free_energy", "hidden_input", "hidden_probability", "learn", "store_gradient"]
 
 
 def hidden_probability(
@@ -38,6 +38,17 @@ def hidden_probability(
     call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
     result = np.empty((call.chains, call.num_hidden), np.float32)
     point(call, hidden_probability=result)
+    call_library("mean", call)
+    return result
+
+
+def hidden_input(
+    weight: HostArray, visible_bias: HostArray, hidden_bias: HostArray, visible: HostArray, **how: Any
+) -> HostArray:
+    """b_j + (v W)_j: float32 (rows, num_hidden). Arguments as of `hidden_probability`."""
+    call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
+    result = np.empty((call.chains, call.num_hidden), np.float32)
+    point(call, hidden_input=result)
     call_library("mean", call)
     return result
 
@@ -135,7 +146,7 @@ def store_gradient(
     if not call.num_threads:  # a seventh of the products of images of digits is there
         products = (call.chains + learning.rows) * weight.size
         call.num_threads = threads_for(products / 10**7)
-    call_library("gradient", call, learning=learning)
+    call_library("gradient", call, more=learning)
 
 
 def _check_target(name: str, array: HostArray, shape: tuple[int, ...]) -> None:
@@ -170,7 +181,7 @@ def descend(
     call.num_threads = call.num_threads or threads_for(array.size / 100000)
     learning = _new_learning(rescale=rescale, rate=rate, momentum=momentum, weight_decay=weight_decay)
     point(learning, weight=array, weight_gradient=gradient, weight_velocity=velocity)
-    call_library("descend", call, learning=learning)
+    call_library("descend", call, more=learning)
 
 
 def learn(
