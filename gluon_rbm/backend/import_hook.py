@@ -77,7 +77,7 @@ class _Loader:
         module.__spec__.loader = module.__loader__ = self._loader
         prepare()
         try:
-            with _as_a_worker(), _without_slow_modules(), warnings.catch_warnings():
+            with _as_a_worker(), _without_slow_modules(), _without_collection(), warnings.catch_warnings():
                 # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
                 warnings.simplefilter("ignore")
                 self._loader.exec_module(module)
@@ -108,6 +108,20 @@ def _without_slow_modules() -> Iterator[None]:
             setattr(
                 sys.modules[module], name, LazyModule("scipy.stats", lambda: importlib.import_module("scipy.stats"))
             )
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for garbage in the block, which makes hundreds of thousands of objects that stay."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 # --- What MXNet needs -------------------------------------------------------------------------------------------------
