@@ -10,7 +10,8 @@ from typing import Any, Callable, Mapping, Protocol
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import host_view, writable_view
+from gluon_rbm.backend.arrays import host_view
+from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.random import caller_number, draw_key
 from gluon_rbm.backend.types import HostArray, NDArray
@@ -56,11 +57,14 @@ class _NativeStep:
         self._learner, self._context, self._rule, self._sweeps = learner, context, settings.rule, settings.k
         self._rescale = 1 / settings.batch_size
         self._indices = {name: index for index, name in learner.parameter_names.items()}
+        self._views: dict[int, HostArray] = {}
 
     def __call__(self, batch: NDArray) -> NDArray:
-        key = [caller_number(), *draw_key(self._context).asnumpy().tolist()]
+        drawn = draw_key(self._context)
+        mx.nd.waitall()  # for all that MXNet still reads or writes: to wait for each array takes ten times as long
+        key = [caller_number(), *host_view(drawn).tolist()]
         data = host_view(batch)
-        views = {name: writable_view(array) for name, array in self._learner.arrays().items()}
+        views = {name: self._view(array) for name, array in self._learner.arrays().items()}
         parameters = Parameters(*(views[name] for name in Parameters._fields))
         aux_states = {name: views[name] for name in views.keys() - self._indices.keys()}
         pace = [self._pace(name) for name in Parameters._fields]
@@ -130,4 +134,10 @@ class _NativeStep:
             updater.states[index] = updater.optimizer.create_state_multi_precision(index, array)
             updater.states_synced[index] = True
         state = updater.states[index]
-        return None if state is None else writable_view(state)
+        return None if state is None else self._view(state)
+
+    def _view(self, array: NDArray) -> HostArray:
+        """The array's memory, which stays in its place: views are kept, and keep their arrays."""
+        if id(array) not in self._views:
+            self._views[id(array)] = host_view(array)
+        return self._views[id(array)]

@@ -78,7 +78,8 @@ struct learning {
     const float *data;        /* (rows, num_visible) */
     const float *data_hidden; /* gradient: p(h = 1 | data) */
     const float *visible_offset, *hidden_offset; /* of centering, or NULL */
-    float *weight_gradient, *visible_gradient, *hidden_gradient; /* or NULL */
+    float *weight_gradient; /* learn: NULL */
+    float *visible_gradient, *hidden_gradient; /* gradient: or NULL */
     float *weight, *visible_bias, *hidden_bias;                  /* learn: of struct gibbs, to be changed */
     float *weight_velocity, *visible_velocity, *hidden_velocity; /* learn: or NULL where there is no momentum */
 };

@@ -250,7 +250,7 @@ def learn(
     )
     parameters: dict[str, HostArray] = {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
     states = dict(zip(("visible", "hidden"), chains))
-    gradients = {name: np.empty_like(array) for name, array in parameters.items()}
+    gradients = {name: np.empty_like(parameters[name]) for name in ("visible_bias", "hidden_bias")}
     moving = {name: array for name, array in zip(parameters, velocities) if array is not None}
     shapes = weight.shape, weight.shape[:1], weight.shape[1:]
     for (name, array), shape in zip(parameters.items(), shapes):
