@@ -154,14 +154,14 @@ def many(args, models, skip):
     path = models[-1].path + ".many.npz"
     np.savez(path, **arrays)
     sides = {
-        "32 bits": ("sweeps", {"model": path, "number": 3, "repeats": 2}),
-        "16 bits": ("sweeps", {"model": path, "number": 3, "repeats": 2, "fixed_point": True}),
+        "32 bits": ("sweeps", {"model": path, "number": 20, "repeats": 2}),
+        "16 bits": ("sweeps", {"model": path, "number": 20, "repeats": 2, "fixed_point": True}),
         "plain NumPy, float32": (
             "sweeps_numpy",
-            {"model": path, "number": 3, "repeats": 1, "dtype": "float32", "clock": "wall"},
+            {"model": path, "number": 20, "repeats": 1, "dtype": "float32", "clock": "wall"},
         ),
     }
-    what = "3 sweeps of %d chains, %s" % (MANY, models[-1].state)
+    what = "20 sweeps of %d chains, %s" % (MANY, models[-1].state)
     yield sides, [Row(what, bits, "plain NumPy, float32", 7) for bits in ("32 bits", "16 bits")]
 
 
