@@ -186,7 +186,8 @@ def fits(args, models, skip):
             skip("fit of mnist: no data set")
             continue
         for dtype in ("float32", "float64"):
-            common = {"dataset": dataset, "data_dir": args.data_dir, "count": count, "num_hidden": num_hidden}
+            common = {"dataset": dataset, "count": count, "num_hidden": num_hidden}
+            common["data_dir"] = None if dataset == "digits" else args.data_dir
             common.update(batch_size=batch_size, dtype=dtype, clock="wall")
             kinds = ("BinaryRBM", "BernoulliRBM")
             sides = {kind: ("estimators.epoch", {"estimator": kind, **common}) for kind in kinds}
