@@ -21,7 +21,7 @@ LIBRARIES = Path("/usr/aarch64-linux-gnu")  # where Debian's cross compilers hav
 PROGRAM = """
 #include "gibbs.h"
 #include <stdio.h>
-static float chain_mean[CHAINS * HIDDEN], gradients[3][VISIBLE * HIDDEN], velocities[3][VISIBLE * HIDDEN];
+static float chain_mean[CHAINS * HIDDEN], gradients[3][VISIBLE + HIDDEN], velocities[3][VISIBLE * HIDDEN];
 int main(void)
 {
     struct gibbs g = {.chains = CHAINS, .num_visible = VISIBLE, .num_hidden = HIDDEN, .sweeps = 1, .num_betas = BETAS,
@@ -31,7 +31,7 @@ int main(void)
     struct learning l = {.rows = 20, .num_rows = ROWS, .factor = 1, .rescale = 1, .rate = 0.1, .momentum = 0.5,
                          .weight_decay = 0.01, .data = data, .weight = weight, .visible_bias = visible_bias,
                          .hidden_bias = hidden_bias,
-                         .weight_gradient = gradients[0], .visible_gradient = gradients[1],
+                         .visible_gradient = gradients[1],
                          .hidden_gradient = gradients[2], .weight_velocity = velocities[0],
                          .visible_velocity = velocities[1], .hidden_velocity = velocities[2]};
     if (mxnet_rbm_gibbs_anneal(&g))

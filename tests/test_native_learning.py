@@ -195,6 +195,23 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed
     assert (w != start[0]).any()
 
 
+@pytest.mark.parametrize("from_data", [False, True])
+def test_steps_with_keys_of_their_own_are_as_many_calls(generator, from_data):
+    start, data = parameters_of(100, 70, generator, 0.1), images(generator, True, 95, 100)
+    samples, results = [states(generator, 20, size) for size in (100, 70)], []
+    pace = {"batch_size": 30, "sweeps": 2, "from_data": from_data, "rate": 0.3}
+    for steps in ([4], [1, 3], [1, 1, 1, 1]):
+        parameters, chains, first = [array.copy() for array in start], [array.copy() for array in samples], 0
+        for count in steps:
+            keys = [[7, number] for number in range(first, first + count)]
+            learning.learn(*parameters, data[30 * first : 30 * (first + count)], chains, keys=keys, **pace)
+            first += count
+        results.append([*parameters, *chains])
+    assert same_bits(results)
+    with pytest.raises(InputError, match="there are 3 keys for 4 steps"):
+        learning.learn(*start, data, samples, keys=[[1]] * 3, **pace)
+
+
 def test_what_does_not_fit(generator):
     w, a, b = parameters_of(6, 5, generator)
     rows, samples = states(generator, 3, 6), [states(generator, 4, 6), states(generator, 4, 5)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from gluon_rbm.backend import native
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key
 from gluon_rbm.likelihood import learning
+from gluon_rbm.training import binary
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.learners import LEARNERS
 from gluon_rbm.training.optimization import optimizer_state
@@ -52,20 +55,24 @@ def batches(given, generator):
 @pytest.mark.parametrize("api", LEARNERS)
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_a_step_is_that_of_the_graph(seed, api, settings):
-    """Parameters, states, momentum and the numbers of updates; steps by either side may follow each other."""
+    """Parameters, states, momentum and the numbers of updates; steps by either side may follow each other, and several
+    may be asked for at once.
+    """
     given = BinarySettings(**{"num_hidden": SIZES[1], "k": 2, "batch_size": BATCH, "cuda": False, **settings})
     results = []
-    for with_graph in ((True, True, True), (False, False, False), (False, True, False)):
+    for with_graph in ((True, True, True), (False, False, False), (False, True, False), None):
         generator = np.random.default_rng(seed)
         side = learner(api, given, generator)
         step = side._native_step
         assert step is not None
         mx.random.seed(seed)
         draw_key(mx.cpu())
-        for graph, batch in zip(with_graph, batches(given, generator)):
+        for graph, batch in zip(with_graph or (), batches(given, generator)):
             side._native_step = None if graph else step
             side.step(batch)
             mx.nd.waitall()
+        if not with_graph:
+            side.steps(list(batches(given, generator)))
         arrays = {name: array.asnumpy() for name, array in side.arrays().items()}
         results.append({**arrays, **{name + "'s velocity": v for name, v in optimizer_state(side).items()}})
         assert side.updater.optimizer.num_update == 3
@@ -97,3 +104,37 @@ def test_a_step_waits_for_who_still_reads(seed):
     side.step(next(batches(given, generator)))
     np.testing.assert_array_equal(copy.asnumpy(), before)
     assert (weight.asnumpy() != before).any()
+
+
+def test_a_run_is_the_same_however_many_steps_are_made_at_once(tmp_path, monkeypatch):
+    """Epochs of 23 steps, the last batch of each short."""
+    given = BinarySettings(
+        dataset="digits",
+        num_hidden=20,
+        k=1,
+        batch_size=64,
+        num_epoch=2,
+        cuda=False,
+        monitor_every=2,
+        seed=3,
+        engine="native",
+    )
+    assert binary.steps_at_once(given, 64, 1) == 64
+    results = []
+    for at_once in (64, 5, 1):
+        folder = tmp_path / str(at_once)
+        monkeypatch.setattr(binary, "_MOST_STEPS_AT_ONCE", at_once)
+        binary.train(replace(given, output_dir=str(folder)), "gluon")
+        results.append({name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()})
+    for result in results[1:]:
+        for name, array in results[0].items():
+            np.testing.assert_array_equal(result[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "settings, num_shards",
+    [({"learning_rate_schedule": "linear"}, 1), ({"average": 0.5}, 1), ({"chains": "tempered"}, 1), ({}, 2)],
+)
+def test_steps_with_something_between_them_are_made_one_by_one(settings, num_shards):
+    given = BinarySettings(**{"num_hidden": 20, "k": 1, "cuda": False, "engine": "native", **settings})
+    assert binary.steps_at_once(given, 64, num_shards) == 1

@@ -9,6 +9,7 @@ the operator in `binary_rbm`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from dataclasses import replace
 from typing import Any, Iterable, Mapping, Sequence
@@ -37,6 +38,9 @@ from gluon_rbm.training.state import Lengths, TrainState
 __all__ = ["train"]
 
 logger = logging.getLogger(__name__)
+
+_MOST_STEPS_AT_ONCE = 64
+_PRODUCTS_AT_ONCE = 4 * 10**9  # of a weight and a unit: a tenth of a second or less
 
 
 @logs.unheard_lines_allowed()
@@ -69,7 +73,8 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
         given = replace(given, engine=gibbs.choose_engine(given.engine, arrays["interaction_weight"]))
         folder = open_folder(given, default_name(api, given.dataset), _arguments(given, images, group), group, stack)
         state = _init(given, api, images, arrays, group)
-        carry_out(state, _plan(given, images, group, state), given, folder, group, on_step)
+        at_once = 1 if on_step else steps_at_once(given, images.data.num_visible, group.num_shards)
+        carry_out(state, _plan(given, images, group, state, at_once), given, folder, group, on_step)
 
 
 def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
@@ -106,10 +111,22 @@ def _init(
     return TrainState(learner, lengths, best=EarlyStopping(given.early_stopping))
 
 
-def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: TrainState) -> Plan:
+def steps_at_once(given: BinarySettings, num_visible: int, num_shards: int) -> int:
+    """How many steps the learner is asked for at once: a tenth of a second of them or so, in which Ctrl-C waits.
+
+    One, where something is to be done between steps, or where they gain nothing.
+    """
+    constant = given.learning_rate_schedule == "constant" and not given.average
+    if num_shards > 1 or not constant or given.engine != "native" or not given.rule.is_plain:
+        return 1
+    products = num_visible * given.num_hidden * (given.batch_size * 2 + given.chains_in_all * given.k)
+    return max(1, min(_MOST_STEPS_AT_ONCE, _PRODUCTS_AT_ONCE // products))
+
+
+def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: TrainState, at_once: int) -> Plan:
     monitor, pictures = _make_monitor(given, images), BinaryPictures(given, images, group.contexts[0])
 
-    def begin_epoch(state: TrainState) -> Iterable[Any]:
+    def begin_epoch(state: TrainState) -> Iterable[Sequence[Any]]:
         # An epoch's noise follows from the seed and its number; each step draws a key in its graph, on each device.
         seed_mxnet(given.seed, PURPOSES.SWEEPS, state.epoch + 1, *group.seed_words)
         for context in state.step * group.contexts:
@@ -123,7 +140,7 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
             num_workers=given.data_loader_num_worker,
             skip=state.step,
         )
-        return (group.scatter(batch) for batch in batches)
+        return iter(lambda: [group.scatter(batch) for batch in itertools.islice(batches, at_once)], [])
 
     def results(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         return {**arrays, **{name: array.asnumpy() for name, array in state.result().items()}}
@@ -150,9 +167,9 @@ def make_step(given: BinarySettings, average: bool = True) -> Step:
     average : whether this worker keeps averaged parameters, where the settings ask for them
     """
 
-    def step(state: TrainState, batch: Sequence[NDArray]) -> tuple[TrainState, NDArray]:
+    def step(state: TrainState, batches: Sequence[Sequence[NDArray]]) -> tuple[TrainState, NDArray]:
         optimization.set_pace(state.optimizer, given, state.epoch, state.progress)
-        output = state.learner.step(batch)
+        output = state.learner.steps(batches)
         if average and state.progress >= 1 - given.average:
             state.average.add(state.learned())
         return state, output

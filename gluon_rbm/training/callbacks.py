@@ -48,7 +48,7 @@ class Progress:
 
     def __call__(self, state: TrainState, output: Any) -> None:
         self._bar.set_description("epoch %d/%d" % (state.epoch + 1, state.lengths.epochs), refresh=False)
-        self._bar.update()
+        self._bar.update(state.steps_at_once)
 
 
 class Monitor:

@@ -41,6 +41,10 @@ class DeviceLearner(Protocol):
         """Both, where there is one shard; something to wait for."""
         ...
 
+    def steps(self, batches: Sequence[NDArray]) -> NDArray:
+        """The same with each of these batches."""
+        ...
+
     def arrays(self) -> dict[str, NDArray]:
         """Live parameters and chains."""
         ...
@@ -58,12 +62,15 @@ def _block_settings(settings: BinarySettings, num_shards: int) -> dict[str, Any]
     }
 
 
-def _step(learner: DeviceLearner, native: Callable[[NDArray], NDArray] | None, batch: NDArray) -> NDArray:
-    """A step by `native_step`, or else by MXNet's graph and optimizer."""
+def _take_steps(
+    learner: DeviceLearner, native: Callable[[Sequence[NDArray]], NDArray] | None, batches: Sequence[NDArray]
+) -> NDArray:
+    """Steps by `native_step`, or else by MXNet's graph and optimizer; something that is there when they are done."""
     if native is not None:
-        return native(batch)
-    output = learner.backward(batch)
-    learner.update()
+        return native(batches)
+    for batch in batches:
+        output = learner.backward(batch)
+        learner.update()
     return output
 
 
@@ -109,7 +116,10 @@ class GluonLearner:
         self._trainer.step(self._divisor)
 
     def step(self, batch: NDArray) -> NDArray:
-        return _step(self, self._native_step, batch)
+        return self.steps([batch])
+
+    def steps(self, batches: Sequence[NDArray]) -> NDArray:
+        return _take_steps(self, self._native_step, batches)
 
     def gradients(self) -> dict[str, NDArray]:
         return {name: self._parameters[name].grad(self._context) for name in self.parameter_names.values()}
@@ -155,7 +165,10 @@ class ModuleLearner:
         self._module.update()
 
     def step(self, batch: NDArray) -> NDArray:
-        return _step(self, self._native_step, batch)
+        return self.steps([batch])
+
+    def steps(self, batches: Sequence[NDArray]) -> NDArray:
+        return _take_steps(self, self._native_step, batches)
 
     def gradients(self) -> dict[str, NDArray]:
         return {name: self._executor.grad_dict[name] for name in self.parameter_names.values()}
@@ -201,6 +214,12 @@ class DataParallelLearner:
             )
         self._first, *self._others = self.learners
         self.updater, self.parameter_names = self._first.updater, self._first.parameter_names
+
+    def steps(self, batches: Sequence[Sequence[NDArray]]) -> NDArray:
+        """Steps with these batches, in one call where that serves all of them."""
+        if self._group.num_shards == 1:
+            return self._first.steps([batch[0] for batch in batches])
+        return [self.step(batch) for batch in batches][-1]
 
     def step(self, batch: Sequence[NDArray]) -> NDArray:
         """Follow the mean gradient of all shards; batch : those of the devices here."""

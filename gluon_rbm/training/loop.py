@@ -1,6 +1,6 @@
 """The one loop over epochs. A kind of run brings a step and its batches; all else are callbacks.
 
-state, output = step(state, batch)      one line each: sample, gradient, update
+state, output = step(state, batches)    one line each: sample, gradient, update
 fit(state, step, begin_epoch, ...)      every epoch is whole on disk before the next begins
 """
 
@@ -34,9 +34,10 @@ class EpochEnd:
     monitored: bool = False
 
 
-Step = Callable[[TrainState, Any], Tuple[TrainState, NDArray]]
-BeginEpoch = Callable[[TrainState], Iterable[Any]]  #: see to an epoch's noise; its batches, from the state's step on
-OnStep = Callable[[TrainState, NDArray], None]  #: called when a step is under way, with its output
+Step = Callable[[TrainState, Sequence[Any]], Tuple[TrainState, NDArray]]  #: a step with each of these batches
+#: See to an epoch's noise; its batches, from the state's step on, as lists of those that are given to `Step` at once.
+BeginEpoch = Callable[[TrainState], Iterable[Sequence[Any]]]
+OnStep = Callable[[TrainState, NDArray], None]  #: called when steps are under way, with the output of the last
 OnEpoch = Callable[[TrainState, EpochEnd], None]
 Save = Callable[[Checkpoint], None]
 
@@ -116,19 +117,20 @@ def fit(
 
 
 def _train_epoch(
-    state: TrainState, step: Step, batches: Iterable[Any], on_step: Sequence[OnStep], group: ProcessGroup
+    state: TrainState, step: Step, chunks: Iterable[Sequence[Any]], on_step: Sequence[OnStep], group: ProcessGroup
 ) -> TrainState:
     """The steps of the epoch that are left, or those until a signal came."""
     started, before = time.perf_counter() - state.seconds, None
-    for batch in batches:
-        state, output = step(state, batch)
+    for batches in chunks:
+        state, output = step(state, batches)
+        state.steps_at_once = len(batches)
         # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
         if before is not None:
             before.wait_to_read()
         before = output
         for callback in on_step:
             callback(state, output)
-        state.step += 1
+        state.step += len(batches)
         if group.is_interrupted():
             break
     if before is not None:

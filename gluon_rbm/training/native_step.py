@@ -6,7 +6,7 @@ where the API keeps them, and the result is the same, bit by bit.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Protocol
+from typing import Any, Callable, Mapping, Protocol, Sequence
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class _Learner(Protocol):
 
 def native_step(
     settings: BinarySettings, learner: _Learner, context: Any, num_shards: int
-) -> Callable[[NDArray], NDArray] | None:
-    """The step of a learner, as a function of the batch that returns when it is done; None where it needs MXNet."""
+) -> Callable[[Sequence[NDArray]], NDArray] | None:
+    """Steps of a learner, as a function of their batches that returns when they are done; None where it needs MXNet."""
     arrays = learner.arrays().values()
     optimizer = learner.updater.optimizer
     if (
@@ -59,19 +59,27 @@ class _NativeStep:
         self._indices = {name: index for index, name in learner.parameter_names.items()}
         self._views: dict[int, HostArray] = {}
 
-    def __call__(self, batch: NDArray) -> NDArray:
-        drawn = draw_key(self._context)
+    def __call__(self, batches: Sequence[NDArray]) -> NDArray:
+        drawn = [draw_key(self._context) for _ in batches]
         mx.nd.waitall()  # for all that MXNet still reads or writes: to wait for each array takes ten times as long
-        key = [caller_number(), *host_view(drawn).tolist()]
-        data = host_view(batch)
+        keys = [[caller_number(), *host_view(words).tolist()] for words in drawn]
         views = {name: self._view(array) for name, array in self._learner.arrays().items()}
         parameters = Parameters(*(views[name] for name in Parameters._fields))
         aux_states = {name: views[name] for name in views.keys() - self._indices.keys()}
+        data = [host_view(batch) for batch in batches]
+        if self._rule.is_plain and gibbs.is_binary(aux_states[learning.SAMPLES[1]]):
+            self._learn(parameters, aux_states, data, keys)
+        else:
+            for rows, key in zip(data, keys):
+                self._follow(parameters, aux_states, rows, key)
+        return batches[-1]
+
+    def _follow(
+        self, parameters: Parameters, aux_states: Mapping[str, HostArray], data: HostArray, key: list[int]
+    ) -> None:
+        """A step by the functions that the operator and the optimizer are made of."""
         pace = [self._pace(name) for name in Parameters._fields]
         velocities = [self._velocity(name) for name in Parameters._fields]
-        if self._rule.is_plain and gibbs.is_binary(aux_states[learning.SAMPLES[1]]):
-            self._learn(parameters, aux_states, data, key, pace, velocities)
-            return batch
         gradients = [np.empty_like(array) for array in parameters]
         learning.store_step_gradients(
             self._rule,
@@ -86,29 +94,28 @@ class _NativeStep:
         )
         for array, gradient, velocity, how in zip(parameters, gradients, velocities, pace):
             native_learning.descend(array, gradient, velocity, **how)
-        return batch
 
     def _learn(
         self,
         parameters: Parameters,
         aux_states: Mapping[str, HostArray],
-        data: HostArray,
-        key: list[int],
-        pace: list[dict[str, Any]],
-        velocities: list[HostArray | None],
+        data: Sequence[HostArray],
+        keys: Sequence[list[int]],
     ) -> None:
-        """The same in one call."""
+        """The same steps in one call."""
         chains = [aux_states[name] for name in learning.SAMPLES]
-        visible, hidden, weight = velocities
+        visible, hidden, weight = (self._velocity(name) for name in Parameters._fields)
+        for _ in data:  # the optimizer counts the updates of each parameter
+            pace = [self._pace(name) for name in Parameters._fields]
         native_learning.learn(
             **native_parameters(parameters),
-            data=data,
+            data=np.concatenate(data) if len(data) > 1 else data[0],
             chains=chains,
             velocities=(weight, visible, hidden),
-            batch_size=len(data),
+            batch_size=len(data[0]),
             sweeps=self._sweeps,
             from_data=self._rule.chains == "data",
-            key=[*key, 1],
+            keys=[[*key, 1] for key in keys],
             sparsity_target=self._rule.sparsity_target,
             sparsity_cost=self._rule.sparsity_cost,
             fixed_point=self._rule.has_fixed_point(len(chains[0])),

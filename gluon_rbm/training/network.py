@@ -196,7 +196,7 @@ class _Training:
         first = self._host_values(self._data.train_images[: self._given.batch_size])
         return NetworkLearner(self._given, self._network, self._trained(epoch), first)
 
-    def _begin_epoch(self, state: TrainState) -> Iterable[NDArray]:
+    def _begin_epoch(self, state: TrainState) -> Iterable[Sequence[NDArray]]:
         given, is_first = self._given, state.step == 0
         if is_first and state.epoch and self._trained(state.epoch) != self._trained(state.epoch - 1):
             state.learner = self._learner(state.epoch)
@@ -212,14 +212,14 @@ class _Training:
             num_workers=given.data_loader_num_worker,
             skip=state.step,
         )
-        return (from_host(batch, self._context) for batch in batches)
+        return ([from_host(batch, self._context)] for batch in batches)
 
-    def _step(self, state: TrainState, batch: NDArray) -> tuple[TrainState, NDArray]:
+    def _step(self, state: TrainState, batches: Sequence[NDArray]) -> tuple[TrainState, NDArray]:
         given = self._given
         optimization.set_pace(state.optimizer, given, state.epoch, state.progress)
         if given.sampled:  # of a resumed epoch, the steps before drew more than could be drawn again
             seed_mxnet(given.seed, _SWEEPS, state.epoch + 1, state.step)
-        loss = state.learner.step(batch)
+        loss = state.learner.steps(batches)
         state.losses.append(loss.sum())
         return state, loss
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class NetworkLearner:
             for place, rbm in zip(places, self._rbms):
                 chains = network.up(values, place).reshape((-1, *rbm.visible_shape))
                 self._chains["chains.%d" % place] = chains.copy()
+
+    def steps(self, batches: Sequence[NDArray]) -> NDArray:
+        """Follow the gradient of each batch in turn; the loss of each image of the last."""
+        return [self.step(batch) for batch in batches][-1]
 
     def step(self, batch: NDArray) -> NDArray:
         """Follow the gradient of a batch; the loss of each image."""

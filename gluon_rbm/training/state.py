@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Mapping, NamedTuple, Protocol
+from typing import Any, Mapping, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
@@ -23,8 +23,8 @@ class Learner(Protocol):
     updater: Any  #: MXNet's `Updater`: the optimizer and its state
     parameter_names: dict[int, str]  #: the parameter that each of the updater's indices means
 
-    def step(self, batch: Any) -> NDArray:
-        """Follow the gradient of a batch; something that is there when the step is done."""
+    def steps(self, batches: Sequence[Any]) -> NDArray:
+        """Follow the gradient of each batch in turn; something that is there when that is done."""
         ...
 
     def arrays(self) -> dict[str, NDArray]:
@@ -60,6 +60,7 @@ class TrainState:
     best: EarlyStopping = field(default_factory=lambda: EarlyStopping(0))
     epoch: int = 0  #: whole epochs done
     step: int = 0  #: steps done of the next one
+    steps_at_once: int = 1  #: that the last call of the run's step made
     seconds: float = 0.0  #: which these steps took
     losses: list[NDArray] = field(default_factory=list)  #: of these steps, where the row of metrics needs them
     metrics: list[dict[str, Any]] = field(default_factory=list)  #: a row for each epoch

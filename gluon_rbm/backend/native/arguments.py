@@ -27,6 +27,7 @@ __all__ = [
     "check_apart",
     "check_range",
     "checked_array",
+    "key_words",
     "new_call",
     "point",
     "set_key",
@@ -52,7 +53,12 @@ def new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: s
 
 def set_key(call: Gibbs, key: Key) -> None:
     """Fix the noise of a call."""
-    call.key_0, call.key_1 = map(int, np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32))
+    call.key_0, call.key_1 = map(int, key_words(key))
+
+
+def key_words(key: Key) -> HostArray:
+    """The two words, uint32, that noise is made with where a key of any length is given."""
+    return np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32)
 
 
 def threads_for(chunks: float) -> int:

@@ -34,7 +34,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 6  # as in gibbs.h
+ABI_VERSION = 7  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -45,6 +45,7 @@ def _pointer(name: str) -> type[ctypes.c_void_p]:
 
 _Int64, _Float64 = ctypes.c_int64, ctypes.c_double
 _ConstUint8s = _pointer("_ConstUint8s")
+_ConstInt64s = _pointer("_ConstInt64s")
 _ConstFloat32s = _pointer("_ConstFloat32s")
 _Float32s = _pointer("_Float32s")
 _ConstFloat64s = _pointer("_ConstFloat64s")
@@ -53,6 +54,7 @@ _TYPE_NAMES = {  # as in gibbs.c
     _Int64: "int64",
     _Float64: "float64",
     _ConstUint8s: "const uint8 *",
+    _ConstInt64s: "const int64 *",
     _ConstFloat32s: "const float32 *",
     _Float32s: "float32 *",
     _ConstFloat64s: "const float64 *",
@@ -104,6 +106,7 @@ class Learning(ctypes.Structure):
         ("rows", _Int64),
         ("num_rows", _Int64),
         ("from_data", _Int64),
+        ("keys", _ConstInt64s),
         ("add", _Int64),
         ("factor", _Float64),
         ("rescale", _Float64),

@@ -272,7 +272,7 @@ int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
 int64_t mxnet_rbm_gibbs_abi(void) { return ABI_VERSION; }
 
 #define TYPE(member)                                                                               \
-    _Generic(member, int64_t: "int64", double: "float64", float *: "float32 *",                     \
+    _Generic(member, int64_t: "int64", const int64_t *: "const int64 *", double: "float64", float *: "float32 *",                     \
         const float *: "const float32 *", double *: "float64 *", const double *: "const float64 *", \
         const uint8_t *: "const uint8 *")
 #define FIELD_OF(structure, name) \
@@ -299,7 +299,7 @@ const struct gibbs_field *mxnet_rbm_learning_fields(void)
 {
 #define FIELD(name) FIELD_OF(struct learning, name)
     static const struct gibbs_field fields[] = {
-        FIELD(rows), FIELD(num_rows), FIELD(from_data), FIELD(add), FIELD(factor), FIELD(rescale), FIELD(sparsity_target), FIELD(sparsity_cost),
+        FIELD(rows), FIELD(num_rows), FIELD(from_data), FIELD(keys), FIELD(add), FIELD(factor), FIELD(rescale), FIELD(sparsity_target), FIELD(sparsity_cost),
         FIELD(weight_decay_l1), FIELD(rate), FIELD(momentum), FIELD(weight_decay), FIELD(data), FIELD(data_hidden),
         FIELD(visible_offset), FIELD(hidden_offset), FIELD(weight_gradient), FIELD(visible_gradient),
         FIELD(hidden_gradient), FIELD(weight), FIELD(visible_bias), FIELD(hidden_bias), FIELD(weight_velocity),

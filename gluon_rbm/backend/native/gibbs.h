@@ -17,7 +17,7 @@
 #endif
 
 enum {
-    ABI_VERSION = 6,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    ABI_VERSION = 7,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
     BLOCK = 32,              /* units of a word */
     ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
     LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
@@ -70,6 +70,7 @@ struct learning {
     int64_t rows;          /* of the data; learn: of each batch but the last */
     int64_t num_rows;      /* learn: of all batches */
     int64_t from_data;     /* learn: chain c starts each step at row c of its batch, modulo the batch, else it goes on */
+    const int64_t *keys;   /* learn: (steps, 2), of each step its own; or NULL for one key of all */
     int64_t add; /* gradient: 1: the weights' is added to what is there; 2: the visible biases'; 4: the hidden's */
     double factor;  /* of the gradient */
     double rescale; /* what a step multiplies a gradient with */

@@ -15,6 +15,7 @@ from gluon_rbm.backend.native.arguments import (
     check_apart,
     check_range,
     checked_array,
+    key_words,
     new_call,
     point,
     set_key,
@@ -195,7 +196,8 @@ def learn(
     batch_size: int,
     sweeps: int,
     from_data: bool = False,
-    key: Key,
+    key: Key = (),
+    keys: Sequence[Key] | None = None,
     rate: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
@@ -225,6 +227,8 @@ def learn(
         The last batch may be smaller.
     key : sequence of int
         Fixes the noise of all steps.
+    keys : sequence of keys, or None
+        In its place a key for each step: then several steps are those of as many calls.
     rate, momentum, weight_decay, rescale, sparsity_target, sparsity_cost : float
         The decay is of the weights only. A step is that of `descend`.
     fixed_point : bool
@@ -263,6 +267,10 @@ def learn(
     check_apart({**parameters, **states, **named}, {"data": data})
     point(call, **parameters, **states, hidden_probability=np.empty((call.chains, call.num_hidden), np.float32))
     point(learning, data=data, **parameters)
+    if keys is not None:
+        if len(keys) != -(-len(data) // batch_size):
+            raise InputError("there are %d keys for %d steps" % (len(keys), -(-len(data) // batch_size)))
+        point(learning, keys=np.array([key_words(one) for one in keys], np.int64).reshape(-1, 2))
     names = {"weight": "weight", "visible_bias": "visible", "hidden_bias": "hidden"}
     point(learning, **{names[name] + "_gradient": array for name, array in gradients.items()})
     point(learning, **{names[name] + "_velocity": array for name, array in moving.items()})
