@@ -201,13 +201,13 @@ def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
 
 def test_momentum_in_the_first_epochs(tmp_path, monkeypatch):
     seen = []
-    step = GluonLearner.step
+    steps = GluonLearner.steps
 
-    def spy(self, batch):
-        seen.append(self.updater.optimizer.momentum)
-        return step(self, batch)
+    def spy(self, batches):
+        seen.extend([self.updater.optimizer.momentum] * len(batches))
+        return steps(self, batches)
 
-    monkeypatch.setattr(GluonLearner, "step", spy)
+    monkeypatch.setattr(GluonLearner, "steps", spy)
     arguments = ["--num-epoch", "3", "--momentum", "0.9", "--initial-momentum-epochs", "2"]
     assert run(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     assert seen == [0.5] * 8 + [0.9] * 4

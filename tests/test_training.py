@@ -450,7 +450,7 @@ def test_an_error_inside_mxnet_is_one_line(script, tmp_path, capsys, monkeypatch
     def fail(*arguments, **options):
         raise mx.MXNetError("Traceback\nCheck failed: something")
 
-    monkeypatch.setattr(DataParallelLearner, "step", fail)
+    monkeypatch.setattr(DataParallelLearner, "steps", fail)
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
     assert "MXNet failed (Check failed: something)" in one_line(capsys)
 

@@ -86,9 +86,11 @@ class LearningRule(NamedTuple):
     def _check_objective(self) -> None:
         if self.objective != "generative" and not self.num_classes:
             raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
+        if self.chains == "tempered" and self.weight_bits == 16:
+            raise InputError("tempered chains have weights of 32 bits; leave weight_bits out")
         if self.objective != "discriminative":
             return
-        for name in ("chains", "centering", "sparsity_cost", "weight_decay_l1"):
+        for name in ("chains", "centering", "sparsity_cost", "weight_decay_l1", "weight_bits"):
             if getattr(self, name) != self._field_defaults[name]:
                 raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
 

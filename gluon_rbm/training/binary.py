@@ -71,6 +71,10 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
         arrays = initial_arrays(given, images.data, group.contexts[0])
         # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
         given = replace(given, engine=gibbs.choose_engine(given.engine, arrays["interaction_weight"]))
+        if given.weight_bits == 16 and not (
+            given.engine == "native" and given.rule.has_fixed_point(given.chains_in_all)
+        ):
+            logger.info("--weight-bits 16 changes nothing: it is for the native engine and more than a dozen chains")
         folder = open_folder(given, default_name(api, given.dataset), _arguments(given, images, group), group, stack)
         state = _init(given, api, images, arrays, group)
         at_once = 1 if on_step else steps_at_once(given, images.data.num_visible, group.num_shards)
