@@ -672,6 +672,7 @@ def test_threshold():
 
 def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
     started = []
+    monkeypatch.setattr(batches, "_IMAGES_AT_ONCE", 1)
     monkeypatch.setattr(batches, "to_visible", lambda *arguments: started.append(1) or to_visible(*arguments))
     threads = set(threading.enumerate())
     iterator = iterate_batches(numbered(100), 1, 1, num_workers=3)

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Callable, Iterable, Iterator, Tuple, TypeVar, Union
+from typing import Any, Callable, Iterator, Tuple, TypeVar, Union
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
 __all__ = ["BINARIZE", "iterate_batches", "prepare_batches", "to_visible"]
+
+_IMAGES_AT_ONCE = 512
 
 _Rows = Union[slice, np.ndarray]
 _Job = Tuple[_Rows, Union[np.random.SeedSequence, None]]
@@ -53,7 +55,7 @@ def iterate_batches(
         "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key; "threshold" turns
         pixels of at least 0.5 on.
     num_workers
-        Threads that prepare batches ahead (at most twice as many batches); they change no result.
+        Threads that prepare batches ahead (at most twice as many batches, or 512 images each); they change no result.
     skip
         The number of batches to pass over; the others are the same without them.
 
@@ -100,7 +102,9 @@ def prepare_batches(
         return prepare(images[rows], None if seed is None else _generator(seed))
 
     jobs = itertools.islice(_batch_jobs(len(images), batch_size, key), skip, None)
-    return _ahead(prepare_job, jobs, num_workers) if num_workers else (prepare_job(*job) for job in jobs)
+    if not num_workers:
+        return (prepare_job(*job) for job in jobs)
+    return _ahead(prepare_job, jobs, num_workers, max(1, _IMAGES_AT_ONCE // batch_size))
 
 
 def _batch_jobs(num_images: int, batch_size: int, key: Key | None) -> Iterator[_Job]:
@@ -117,13 +121,18 @@ def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(seed))
 
 
-def _ahead(function: Callable[..., _Batch], jobs: Iterable[_Job], num_workers: int) -> Iterator[_Batch]:
-    """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller."""
-    window: deque[Future[_Batch]] = deque()
+def _ahead(
+    function: Callable[..., _Batch], jobs: Iterator[_Job], num_workers: int, at_once: int
+) -> Iterator[_Batch]:
+    """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller.
+
+    at_once : how many a thread takes at once: to hand one over takes as long as a small batch does
+    """
+    window: deque[Future[list[_Batch]]] = deque()
     with ThreadPoolExecutor(num_workers) as pool:  # its threads end, too, when the caller closes this generator early
-        for job in jobs:
-            window.append(pool.submit(function, *job))
+        for some in iter(lambda: list(itertools.islice(jobs, at_once)), []):
+            window.append(pool.submit(lambda some: [function(*job) for job in some], some))
             if len(window) == 2 * num_workers:
-                yield window.popleft().result()
+                yield from window.popleft().result()
         while window:
-            yield window.popleft().result()
+            yield from window.popleft().result()
