@@ -121,9 +121,7 @@ def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(seed))
 
 
-def _ahead(
-    function: Callable[..., _Batch], jobs: Iterator[_Job], num_workers: int, at_once: int
-) -> Iterator[_Batch]:
+def _ahead(function: Callable[..., _Batch], jobs: Iterator[_Job], num_workers: int, at_once: int) -> Iterator[_Batch]:
     """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller.
 
     at_once : how many a thread takes at once: to hand one over takes as long as a small batch does
