@@ -85,7 +85,7 @@ struct learning {
     float *weight_velocity, *visible_velocity, *hidden_velocity; /* learn: or NULL where there is no momentum */
 };
 
-/* Of rows and classes, where o = input + label_weight is what the hidden units are given a class. `_Classes` in binding.py
+/* Of rows and classes, where o = input + label_weight is what the hidden units are given a class. `Classes` in binding.py
  * has the same fields. */
 struct classes {
     int64_t rows, num_classes, num_hidden;
