@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -142,3 +143,12 @@ def test_the_polynomials_are_those_that_are_derived() -> None:
     script = ROOT / "benchmarks" / "polynomials.py"
     result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="versions of symbols are glibc's")
+def test_the_library_serves_systems_of_2014():
+    """It asks for no symbol that is newer than glibc 2.17; else a wheel would be of manylinux_2_34, say."""
+    if not native.available():
+        pytest.skip(repr(native.available()))
+    minors = [int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", Path(native.path()).read_bytes())]
+    assert minors and max(minors) <= 17, sorted(set(minors))

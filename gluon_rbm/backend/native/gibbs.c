@@ -37,6 +37,7 @@
 __asm__(".symver exp,exp@" OLDEST);
 __asm__(".symver pthread_create,pthread_create@" OLDEST);
 __asm__(".symver pthread_detach,pthread_detach@" OLDEST);
+__asm__(".symver pthread_mutex_trylock,pthread_mutex_trylock@" OLDEST);
 #endif
 #ifdef __x86_64__
 #include <cpuid.h>
