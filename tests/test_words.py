@@ -12,8 +12,8 @@ import gluon_rbm
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.models import energy
 
-ROOT = Path(gluon_rbm.__file__).parents[1]
-DOCUMENTED = [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "binary_rbm.py", *ROOT.glob("gluon_rbm/**/*.py")]
+ROOT, PAGES = Path(gluon_rbm.__file__).parents[1], Path(__file__).parents[1]  # of an installed package two places
+DOCUMENTED = [PAGES / "README.md", *PAGES.glob("docs/*.md"), ROOT / "binary_rbm.py", *ROOT.glob("gluon_rbm/**/*.py")]
 
 
 def parameters(num_visible=6, num_hidden=4):
