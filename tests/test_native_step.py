@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gluon_rbm.backend import native
+from gluon_rbm.backend import logs, native
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key
 from gluon_rbm.likelihood import learning
@@ -140,13 +140,12 @@ def test_steps_with_something_between_them_are_made_one_by_one(settings, num_sha
     assert binary.steps_at_once(given, 64, num_shards) == 1
 
 
-def test_weights_of_16_bits_that_no_chain_has_are_named(tmp_path, caplog):
+def test_weights_of_16_bits_that_no_chain_has_are_named(tmp_path, capsys):
     """Twelve chains or fewer add weights up row by row."""
     given = BinarySettings(
         dataset="digits", num_hidden=5, k=1, batch_size=10, num_epoch=1, cuda=False, weight_bits=16, monitor_every=2
     )
-    caplog.set_level("INFO")
+    logs.configure()  # whether or not a command of an earlier test has
     for batch_size, says in ((10, True), (20, False)):
-        caplog.clear()
         binary.train(replace(given, batch_size=batch_size, output_dir=str(tmp_path / str(batch_size))), "gluon")
-        assert ("--weight-bits 16 changes nothing" in caplog.text) == says
+        assert ("--weight-bits 16 changes nothing" in capsys.readouterr().out) == says
