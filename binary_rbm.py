@@ -25,7 +25,6 @@ from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import learning, rules
 from gluon_rbm.likelihood.initializers import BinaryStates, initializer
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability, native_serves
 from gluon_rbm.models.files import correct_chain_names, read_arrays
 from gluon_rbm.models.rbm_block import in_dtype_of
@@ -86,7 +85,7 @@ class BinaryRBMOperator(mx.operator.CustomOp):
                 parameters,
                 visible=data,
                 sweeps=self._k,
-                softmax_group=label_rbm.softmax_group(data.shape[1], self._rule.num_classes),
+                softmax_groups=self._rule.groups(data.shape[1]),
                 key=[*key, 1],
                 engine=self._engine,
             ).visible_prob_1

@@ -28,6 +28,7 @@ native = Extension(
             "_classes.inc",
             "_fixed.inc",
             "_gradient.inc",
+            "_groups.inc",
             "_kernel.inc",
             "_learning.inc",
             "_memory.inc",

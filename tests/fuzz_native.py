@@ -31,10 +31,14 @@ def once(generator):
         instruction_set=generator.choice(native.features()["instruction_sets"]),
     )
     if generator.random() < 0.5:
-        options["softmax_group"] = sorted(int(n) for n in generator.integers(0, num_visible + 1, size=2))
+        ends = np.unique(generator.integers(0, num_visible + 1, size=2 * int(generator.integers(1, 20))))
+        options["softmax_groups"] = ends[: len(ends) // 2 * 2].reshape(-1, 2)
     visible = generator.integers(0, 2, size=(chains, num_visible))
     if generator.random() < 0.3:
         return learn_once(generator, (weight, visible_bias, hidden_bias), chains, options)
+    if generator.random() < 0.5:
+        shape = (chains, num_visible) if generator.random() < 0.5 else num_visible
+        options["clamp"] = generator.integers(0, 2, size=shape), generator.integers(0, 2, size=shape)
     if generator.random() < 0.3:
         betas = generator.random(int(generator.integers(2, 5))) * 3
         return native.anneal(
@@ -42,9 +46,6 @@ def once(generator):
         )
     if generator.random() < 0.5:
         options["beta"] = generator.normal(size=chains)
-    if generator.random() < 0.5:
-        shape = (chains, num_visible) if generator.random() < 0.5 else num_visible
-        options["clamp"] = generator.integers(0, 2, size=shape), generator.integers(0, 2, size=shape)
     if generator.random() < 0.5:
         options["hidden"] = generator.integers(0, 2, size=(chains, num_hidden))
     else:

@@ -42,16 +42,18 @@ def joint(a, b, w, beta=1.0, base=None):
 def given(joint, **held):
     """joint (2^V, 2^H) given what the visible states must satisfy.
 
-    group : (start, stop), exactly one of these units is on
+    groups : of (start, stop), exactly one of whose units is on, or none where all are held at 0
     mask, values : (V,), units with mask != 0 are at these values
     """
     visible = states(int(np.log2(len(joint))))
     possible = np.ones(len(visible), bool)
-    if held.get("group"):
-        possible &= visible[:, slice(*held["group"])].sum(axis=1) == 1
+    fixed = np.zeros(visible.shape[1], bool)
     if held.get("mask") is not None:
         fixed = np.asarray(held["mask"]) != 0
         possible &= (visible[:, fixed] == np.asarray(held["values"])[fixed]).all(axis=1)
+    for start, stop in held.get("groups", ()):
+        missing = fixed[start:stop].all() and not np.any(held["values"][start:stop])
+        possible &= visible[:, start:stop].sum(axis=1) == (0 if missing else 1)
     joint = joint * possible[:, None]
     return joint / joint.sum()
 

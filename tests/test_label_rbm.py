@@ -38,7 +38,7 @@ def labelled(images, labels):
 
 def joint_probability(machine):
     """p(x, y) of the STATES, by enumeration."""
-    return reference.given(reference.joint(*machine), group=(PIXELS, VISIBLE)).sum(axis=1)[POSSIBLE]
+    return reference.given(reference.joint(*machine), groups=[(PIXELS, VISIBLE)]).sum(axis=1)[POSSIBLE]
 
 
 def log_posteriors(machine, images):

@@ -281,7 +281,7 @@ def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains,
 
     def run(threads, **options):
         return native.run(
-            w, a, b, hidden=hidden, beta=beta, base=base, key=[seed], num_threads=threads, softmax_group=group,
+            w, a, b, hidden=hidden, beta=beta, base=base, key=[seed], num_threads=threads, softmax_groups=[group],
             instruction_set=instruction_set, **options,
         )  # fmt: skip
 
@@ -308,7 +308,7 @@ def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains,
 def test_frequencies_in_a_softmax_group(instruction_set, seed, generator):
     a = generator.normal(size=40)
     visible = native.run(
-        np.zeros((40, 1)), a, np.zeros(1), hidden=np.zeros((DRAWS, 1)), key=[seed], softmax_group=(25, 36),
+        np.zeros((40, 1)), a, np.zeros(1), hidden=np.zeros((DRAWS, 1)), key=[seed], softmax_groups=[(25, 36)],
         instruction_set=instruction_set,
     )[0]  # fmt: skip
     softmax = np.exp(a[25:36]) / np.exp(a[25:36]).sum()
@@ -525,13 +525,18 @@ def test_errors(monkeypatch):
         {"first_sweep": 2**32},
         {"num_betas": 0},
         {"num_betas": 2**40},
-        {"group_start": -1},
-        {"group_stop": 2},
-        {"group_start": 1},
+        {"num_groups": -1},
+        {"num_groups": 2},
+        {"num_groups": 1, "groups": (-1, 1)},
+        {"num_groups": 1, "groups": (0, 2)},
+        {"num_groups": 1, "groups": (1, 1)},
     ],
 )
 def test_the_library_refuses_sizes_that_overflow_first(sizes):
-    call = binding.Gibbs(**dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes))
+    given = dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes)
+    groups = np.array(given.pop("groups", (0, 1)), np.int64)
+    call = binding.Gibbs(**given)
+    call.groups = groups.ctypes.data
     loaded = binding.library()
     for function in (loaded.mxnet_rbm_gibbs_run, loaded.mxnet_rbm_gibbs_anneal):
         code = function(binding.ctypes.byref(call))
@@ -680,7 +685,7 @@ def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
         machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
         for chains in (2, 80, 300):
             options = dict(visible=np.ones((chains, 40)), key=[seed], instruction_set=instruction_set)
-            results = native.run(*machine, sweeps=2, softmax_group=(5, 35), **options)
+            results = native.run(*machine, sweeps=2, softmax_groups=[(5, 35), (36, 39)], **options)
             assert np.isin(results[0], (0, 1)).all() and (results[0][:, 5:35].sum(axis=1) == 1).all()
             native.anneal(*machine, betas=[0, 1, 2], **options)
 

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 
-__all__ = ["Array", "Arrays", "Clamp", "HostArray", "Key", "NDArray", "Path", "SoftmaxGroup"]
+__all__ = ["Array", "Arrays", "Clamp", "HostArray", "Key", "NDArray", "Path", "SoftmaxGroups"]
 
 # MXNet has no types: whatever comes from it is Any to a type checker.
 NDArray = Any  #: an `mx.nd.NDArray`
@@ -19,4 +19,4 @@ Path = Union[str, "os.PathLike[str]"]  #: of a file or folder
 
 Key = Union[Sequence[int], np.ndarray]  #: non-negative integers that fix all random numbers of a call
 Clamp = Tuple[Any, Any]  #: (mask, values): visible units with mask != 0 hold their value
-SoftmaxGroup = Tuple[int, int]  #: (start, stop): of these visible units exactly one is on
+SoftmaxGroups = Sequence[Tuple[int, int]]  #: (start, stop) of each group of visible units, in order: one unit is on

@@ -167,8 +167,9 @@ def _add_checks(forwards: list[_Forward]) -> LogPartition:
     run, own = forwards[0].run, forwards[0].run.parameters.visible_layer_bias
     _add_base(forwards, "fair coins", own.zeros_like())
     ends = np.concatenate([forward.visible for forward in forwards])
-    hidden = dispersed_hidden(run.parameters, ends, [*run.key, 0, _DISPERSED], run.engine)
-    mixture = mixture_log_partition(run.parameters, hidden, [*run.key, 0, _MIXTURE])
+    groups = run.settings.softmax_groups
+    hidden = dispersed_hidden(run.parameters, ends, [*run.key, 0, _DISPERSED], run.engine, groups)
+    mixture = mixture_log_partition(run.parameters, hidden, [*run.key, 0, _MIXTURE], groups)
     first, second = sorted(
         (estimate.log_z for estimate in (*(forward.estimate for forward in forwards), mixture)), reverse=True
     )[:2]

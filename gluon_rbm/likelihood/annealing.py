@@ -13,16 +13,17 @@ from typing import Callable, NamedTuple, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from gluon_rbm.backend.arrays import as_operand, to_numpy
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.random import Noise, draw_evenly, draw_key, make_generator
-from gluon_rbm.backend.types import Array, HostArray, Key, NDArray
+from gluon_rbm.backend.random import draw_evenly, draw_key, make_generator
+from gluon_rbm.backend.types import Array, HostArray, Key, NDArray, SoftmaxGroups
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import enumeration, schedules
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights, summarize_reverse
 from gluon_rbm.likelihood.state_file import Progress, StateFile, fingerprint
-from gluon_rbm.models.energy import Parameters, are_pixels, softplus
+from gluon_rbm.models.energy import Parameters, are_pixels
+from gluon_rbm.models.groups import checked_groups, log_normalizer
 from gluon_rbm.sampling import gibbs
 
 __all__ = [
@@ -74,6 +75,8 @@ class AnnealingSettings:
     state : path
         A file to keep the run in: the same call, repeated after it was killed, goes on from there, with the same
         result. It needs a key.
+    softmax_groups : sequence of (start, stop)
+        Of each of these groups of visible units exactly one is on, as in `gluon_rbm.sampling.gibbs.run_chains`.
     """
 
     num_distributions: int = 1000
@@ -86,6 +89,7 @@ class AnnealingSettings:
     engine: str = "auto"
     schedule: str = "linear"
     state: str | os.PathLike[str] | None = None
+    softmax_groups: SoftmaxGroups = ()
 
     def checked(self) -> AnnealingSettings:
         """These settings, or InputError for sizes or a schedule that cannot be, and for a state without a key."""
@@ -121,13 +125,15 @@ def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings
     parameters.checked()
     check_count("num_chains", num_chains)
     settings.checked()
+    groups = checked_groups(settings.softmax_groups, parameters.num_visible)
+    settings = dataclasses.replace(settings, softmax_groups=groups)
     return Run(
         parameters,
         num_chains,
         settings,
         key=draw_key().asnumpy().tolist() if settings.key is None else list(settings.key),
         engine=gibbs.choose_engine(settings.engine, parameters.interaction_weight),
-        base_visible_bias=_base_visible_bias(parameters, settings.training_data, settings.base_visible_bias),
+        base_visible_bias=_base_visible_bias(parameters, settings),
         state=None if settings.state is None else StateFile(settings.state),
     )
 
@@ -138,16 +144,21 @@ def from_base(run: Run, name: str, base_visible_bias: NDArray) -> Run:
     return run._replace(base_visible_bias=base_visible_bias, key=key, label=" from %s" % name)
 
 
-def _base_visible_bias(parameters: Parameters, training_data: Array | None, base_visible_bias: Array | None) -> NDArray:
+def _base_visible_bias(parameters: Parameters, settings: AnnealingSettings) -> NDArray:
     """The bias a0 of the base rate, an NDArray beside the parameters, or InputError."""
-    own = parameters.visible_layer_bias
+    own, training_data, base_visible_bias = (
+        parameters.visible_layer_bias,
+        settings.training_data,
+        settings.base_visible_bias,
+    )
     if base_visible_bias is None and training_data is None:
         return own
     if base_visible_bias is None:
         images = to_numpy(training_data)
         if not images.size or not are_pixels(images):
             raise InputError("training_data must hold images with pixels in [0, 1], and not be empty")
-        base_visible_bias = smoothed_visible_bias(np.mean(images, axis=0, dtype=np.float64), len(images))
+        mean = np.mean(images, axis=0, dtype=np.float64)
+        base_visible_bias = smoothed_visible_bias(mean, len(images), softmax_groups=settings.softmax_groups)
     bias: HostArray = to_numpy(base_visible_bias)
     if bias.shape != own.shape or not np.isfinite(bias).all():
         raise InputError(
@@ -164,22 +175,36 @@ def inverse_temperatures(run: Run) -> HostArray:
         pilot = _base_samples(run, 0, min(run.num_chains, settings.chains_at_once), _PILOT)
         key = [*run.key, 0, _PILOT]
         return schedules.adaptive(
-            settings.num_distributions, run.parameters, pilot, run.base_visible_bias, key, run.engine
+            settings.num_distributions,
+            run.parameters,
+            pilot,
+            run.base_visible_bias,
+            key,
+            run.engine,
+            settings.softmax_groups,
         )
     schedule = {"linear": schedules.linear, "three-piece": schedules.three_piece}[settings.schedule]
     return schedule(settings.num_distributions)
 
 
 def _base_samples(run: Run, first: int, count: int, purpose: int) -> NDArray:
-    """Exact samples at beta = 0: NDArray (count, num_visible)."""
-    probability = mx.nd.sigmoid(run.base_visible_bias).expand_dims(0)
-    return Noise([*run.key, first, purpose]).bernoulli(probability.broadcast_to((count, run.parameters.num_visible)))
+    """Exact samples at beta = 0, where one sweep from any state draws them: NDArray (count, num_visible)."""
+    bias = run.parameters.hidden_layer_bias
+    return gibbs.run_chains(
+        run.parameters,
+        hidden=mx.nd.zeros((count, run.parameters.num_hidden), ctx=bias.context, dtype=bias.dtype),
+        beta=0,
+        base_visible_bias=run.base_visible_bias,
+        softmax_groups=run.settings.softmax_groups,
+        key=[*run.key, first, purpose],
+        engine=run.engine,
+    ).visible_sample
 
 
 def _log_z_0(run: Run) -> float:
-    """log Z of the base rate: sum_i softplus(a0_i) + num_hidden log 2."""
-    base = as_operand(run.base_visible_bias.astype("float64"))
-    return float(softplus(base).sum()) + run.parameters.num_hidden * np.log(2)
+    """log Z of the base rate: sum_i softplus(a0_i) + num_hidden log 2, with log sum exp for each softmax group."""
+    base = to_numpy(run.base_visible_bias).astype(np.float64)
+    return float(log_normalizer(base, run.settings.softmax_groups)) + run.parameters.num_hidden * np.log(2)
 
 
 # --- Forward and reverse ----------------------------------------------------------------------------------------------
@@ -207,7 +232,8 @@ def reverse(run: Run, betas: HostArray, visible: HostArray) -> LogPartition:
 
 def exact_samples(run: Run) -> HostArray:
     """Independent samples of an RBM that can be enumerated: float32 (num_chains, num_visible) in {0, 1}."""
-    return enumeration.draw_visible(run.parameters, run.num_chains, [*run.key, 0, _EXACT])
+    key = [*run.key, 0, _EXACT]
+    return enumeration.draw_visible(run.parameters, run.num_chains, key, run.settings.softmax_groups)
 
 
 def checked_start(run: Run, visible: Array) -> HostArray:
@@ -216,6 +242,8 @@ def checked_start(run: Run, visible: Array) -> HostArray:
     shape = (run.num_chains, run.parameters.num_visible)
     if visible.shape != shape or not np.isin(visible, (0, 1)).all():
         raise InputError("reverse AIS starts at binary samples of shape %s, not at these %s" % (shape, visible.shape))
+    if any((visible[:, start:stop].sum(axis=1) != 1).any() for start, stop in run.settings.softmax_groups):
+        raise InputError("reverse AIS starts at samples with exactly one unit of each softmax group on, not at these")
     return visible
 
 
@@ -258,6 +286,7 @@ def _anneal_all(
                     betas,
                     sweeps=sweeps,
                     base_visible_bias=run.base_visible_bias,
+                    softmax_groups=run.settings.softmax_groups,
                     key=[*run.key, first, purpose],
                     engine=run.engine,
                     bar=bar,
@@ -276,6 +305,7 @@ def anneal_chains(
     *,
     sweeps: int,
     base_visible_bias: NDArray | None,
+    softmax_groups: SoftmaxGroups = (),
     key: Key,
     engine: str,
     bar: tqdm,
@@ -298,7 +328,7 @@ def anneal_chains(
     last, meaning = len(schedule) - 1, ""
     progress = Progress(0, visible, np.zeros(visible.shape[0]))
     if state is not None:
-        meaning = fingerprint(*parameters, visible, schedule, sweeps, base_visible_bias, key, engine)
+        meaning = fingerprint(*parameters, visible, schedule, sweeps, base_visible_bias, softmax_groups, key, engine)
         progress = state.resume(name, meaning, progress)
         bar.update(progress.step)
     while progress.step < last:
@@ -311,6 +341,7 @@ def anneal_chains(
             stop,
             sweeps=sweeps,
             base_visible_bias=base_visible_bias,
+            softmax_groups=softmax_groups,
             key=key,
             engine=engine,
         )

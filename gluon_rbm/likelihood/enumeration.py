@@ -15,8 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import HostArray, Key
+from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError
+from gluon_rbm.models import groups
 from gluon_rbm.models.energy import Parameters, log_sum_exp
 
 __all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "is_quick", "log_partition"]
@@ -37,22 +38,23 @@ def is_quick(parameters: Parameters) -> bool:
     return small <= MAX_UNITS and 2**small * large <= _QUICK_ENTRIES
 
 
-def log_partition(parameters: Parameters, progress: bool = False) -> float:
+def log_partition(parameters: Parameters, progress: bool = False, softmax_groups: SoftmaxGroups = ()) -> float:
     """log Z, in nats: float, exact to the rounding of float64.
 
     Time doubles with each unit of the smaller layer: 20 units beside 784 take ten seconds, 25 five minutes; `progress`
-    shows a bar on a terminal. Raises InputError when the smaller layer has more than 25 units.
+    shows a bar on a terminal. Raises InputError when the smaller layer has more than 25 units. softmax_groups : as in
+    `gluon_rbm.sampling.gibbs.run_chains`.
     """
-    return float(log_sum_exp(_chunk_sums(_Layers.of(parameters), progress)))
+    return float(log_sum_exp(_chunk_sums(_Layers.of(parameters, softmax_groups), progress)))
 
 
-def draw_visible(parameters: Parameters, count: int, key: Key) -> HostArray:
+def draw_visible(parameters: Parameters, count: int, key: Key, softmax_groups: SoftmaxGroups = ()) -> HostArray:
     """Independent samples of p(v), in {0, 1}: float32 (count, num_visible), NumPy.
 
     key : sequence of int, fixes the noise. Raises InputError as `log_partition` does.
     """
     generator = make_generator(key)
-    layers = _Layers.of(parameters)
+    layers = _Layers.of(parameters, softmax_groups)
     chunks = _choose(_chunk_sums(layers), count, generator)
     small = np.empty((count, len(layers.small_bias)))
     for chunk in np.unique(chunks):  # first the chunk of states, then the state within: no list of all of them
@@ -60,8 +62,8 @@ def draw_visible(parameters: Parameters, count: int, key: Key) -> HostArray:
         small[rows] = layers.states(chunk)[_choose(layers.log_weights(chunk), len(rows), generator)]
     if layers.visible_is_small:
         return small.astype(np.float32)
-    probability = 1 / (1 + np.exp(-(layers.large_bias + small @ layers.weight)))
-    return (generator.random(probability.shape) < probability).astype(np.float32)
+    inputs = layers.large_bias + small @ layers.weight
+    return groups.draw_visible(inputs, layers.softmax_groups, generator).astype(np.float32)
 
 
 class _Layers(NamedTuple):
@@ -72,9 +74,10 @@ class _Layers(NamedTuple):
     weight: HostArray  # (small, large)
     visible_is_small: bool
     table: HostArray  # (2^t, t): all states of the last t units
+    softmax_groups: SoftmaxGroups  # of the visible one
 
     @classmethod
-    def of(cls, parameters: Parameters) -> _Layers:
+    def of(cls, parameters: Parameters, softmax_groups: SoftmaxGroups) -> _Layers:
         visible_bias, hidden_bias, weight = (array.asnumpy().astype(np.float64) for array in parameters)
         visible_is_small = parameters.num_visible <= parameters.num_hidden
         small, large = sorted(weight.shape)
@@ -85,8 +88,8 @@ class _Layers(NamedTuple):
         last = min(small, max(0, int(np.log2(_ENTRIES_AT_ONCE / max(large, 1)))))
         table = _bits(np.arange(2**last), last)
         if visible_is_small:
-            return cls(visible_bias, hidden_bias, weight, True, table)
-        return cls(hidden_bias, visible_bias, weight.T, False, table)
+            return cls(visible_bias, hidden_bias, weight, True, table, softmax_groups)
+        return cls(hidden_bias, visible_bias, weight.T, False, table, softmax_groups)
 
     @property
     def num_chunks(self) -> int:
@@ -99,7 +102,13 @@ class _Layers(NamedTuple):
     def log_weights(self, chunk: int) -> HostArray:
         """g(s) of the states of a chunk."""
         states = self.states(chunk)
-        return states @ self.small_bias + _sum_softplus(self.large_bias + states @ self.weight)
+        inputs = self.large_bias + states @ self.weight
+        if not self.visible_is_small and len(self.softmax_groups):
+            return states @ self.small_bias + groups.log_normalizer(inputs, self.softmax_groups)
+        log_weights = states @ self.small_bias + _sum_softplus(inputs)
+        for start, stop in self.softmax_groups:
+            log_weights[states[:, start:stop].sum(axis=1) != 1] = -np.inf
+        return log_weights
 
 
 def _sum_softplus(x: HostArray) -> HostArray:

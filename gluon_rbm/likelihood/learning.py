@@ -34,7 +34,7 @@ import numpy as np
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
 from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Arrays, Key
+from gluon_rbm.backend.types import Array, Arrays, HostArray, Key
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
@@ -96,10 +96,14 @@ def advance_chains(
     sweeps: int,
     key: Key,
     engine: str,
+    held: HostArray | None = None,
 ) -> tuple[Array, Array]:
     """Advance the chains of a step by `sweeps` sweeps.
 
     aux_states : arrays of `states`, by name; the samples, and the rate of swaps, are changed.
+    held : bool (batch, num_visible), or None
+        Units that stay in the chains as they are in the data: what is not modelled, but conditioned on; or what the RBM
+        of a row does not have, as units at 0. Chains must start at the data.
 
     Returns the probabilities of both layers of the chains at beta = 1, arrays (num_chains, ...); where nothing is
     learned from chains, their samples as they are. (Arrays are NDArrays, or all of them NumPy's.)
@@ -108,7 +112,11 @@ def advance_chains(
     if not rule.generative_factor:
         return visible, hidden
     num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
-    settings["softmax_group"] = label_rbm.softmax_group(visible.shape[1], rule.num_classes)
+    settings["softmax_groups"] = rule.groups(visible.shape[1])
+    if held is not None:
+        if rule.chains != "data":
+            raise InputError("where units are held, chains must start at the data")
+        settings["clamp"] = _cycled(held, num_chains), _cycled(data, num_chains)
     settings["fixed_point"] = rule.has_fixed_point(num_chains)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
@@ -195,9 +203,11 @@ def store_step_gradients(
     sweeps: int,
     key: Key,
     engine: str,
+    held: HostArray | None = None,
 ) -> None:
     """All of a step but the step itself: advance the chains, let offsets follow, and `store_objective_gradients`."""
-    _, chain_hidden = advance_chains(rule, parameters, aux_states, data, sweeps=sweeps, key=key, engine=engine)
+    how_far = {"sweeps": sweeps, "key": key, "engine": engine, "held": held}
+    _, chain_hidden = advance_chains(rule, parameters, aux_states, data, **how_far)
     hidden = data_probability(rule, parameters, aux_states, data)
     update_offsets(rule, aux_states, data, hidden)
     store_objective_gradients(

@@ -17,9 +17,10 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.random import draw_evenly, make_generator
-from gluon_rbm.backend.types import HostArray, Key
+from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights
 from gluon_rbm.models.energy import Parameters, log_sum_exp, softplus
+from gluon_rbm.models.groups import draw_visible, log_normalizer
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["dispersed_hidden", "mixture_log_partition"]
@@ -31,7 +32,9 @@ _DRAWS = 10000
 _DRAWS_AT_ONCE = 1000
 
 
-def dispersed_hidden(parameters: Parameters, visible: HostArray, key: Key, engine: str = "auto") -> HostArray:
+def dispersed_hidden(
+    parameters: Parameters, visible: HostArray, key: Key, engine: str = "auto", softmax_groups: SoftmaxGroups = ()
+) -> HostArray:
     """Hidden states of chains that start far from each other, after 100 sweeps: float64 (chains, num_hidden), NumPy.
 
     Chains start at the patterns that one unit of the other layer calls for (v_i = 1 where W_ij > 0, and the opposite),
@@ -44,7 +47,8 @@ def dispersed_hidden(parameters: Parameters, visible: HostArray, key: Key, engin
     states = []
     for number, start in enumerate(({"visible": visible}, {"hidden": hidden}), 1):
         arrays = {name: asarray_like(values, parameters.interaction_weight) for name, values in start.items()}
-        chains = gibbs.run_chains(parameters, sweeps=_SWEEPS, key=[*key, number], engine=engine, **arrays)
+        settings = {"sweeps": _SWEEPS, "softmax_groups": softmax_groups, "key": [*key, number], "engine": engine}
+        chains = gibbs.run_chains(parameters, **settings, **arrays)
         states.append(to_numpy(chains.hidden_sample))
     return np.concatenate(states).astype(np.float64)
 
@@ -59,7 +63,9 @@ def _patterns(weight: HostArray, generator: np.random.Generator) -> HostArray:
     return np.concatenate([generator.permutation(single)[:_STARTS], combined, coins])
 
 
-def mixture_log_partition(parameters: Parameters, hidden: HostArray, key: Key) -> LogPartition:
+def mixture_log_partition(
+    parameters: Parameters, hidden: HostArray, key: Key, softmax_groups: SoftmaxGroups = ()
+) -> LogPartition:
     """log Z by 10,000 draws from a mixture of p(v | h_k): too low on average.
 
     hidden : array (n, num_hidden) in {0, 1}, any states; 2,000 different ones are used at most
@@ -71,17 +77,15 @@ def mixture_log_partition(parameters: Parameters, hidden: HostArray, key: Key) -
     generator = make_generator(key)
     a, b, w = (to_numpy(array).astype(np.float64) for array in parameters)
     hidden = np.unique(hidden, axis=0)
-    log_mass = hidden @ b + softplus(a + hidden @ w.T).sum(axis=1)  # log p*(h)
+    log_mass = hidden @ b + log_normalizer(a + hidden @ w.T, softmax_groups)  # log p*(h)
     chosen = _choose(log_mass, generator)
     inputs: HostArray = a + hidden[chosen] @ w.T
     mass = np.exp(log_mass[chosen] - log_mass.max())
     proportion = 0.5 / len(mass) + 0.5 * mass / mass.sum()
-    offsets = np.log(proportion) - softplus(inputs).sum(axis=1)
+    offsets = np.log(proportion) - log_normalizer(inputs, softmax_groups)
     log_weights = []
     for components in np.array_split(draw_evenly(proportion, _DRAWS, generator), _DRAWS // _DRAWS_AT_ONCE):
-        with np.errstate(over="ignore"):
-            probability = 1 / (1 + np.exp(-inputs[components]))
-        visible = (generator.random(probability.shape) < probability).astype(np.float64)
+        visible = draw_visible(inputs[components], softmax_groups, generator)
         log_p = visible @ a + softplus(b + visible @ w).sum(axis=1)
         log_weights.append(log_p - log_sum_exp(visible @ inputs.T + offsets))
     return summarize_log_weights(np.concatenate(log_weights), 0)

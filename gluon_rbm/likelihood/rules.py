@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gluon_rbm.backend.types import SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models import label_rbm
+from gluon_rbm.models.groups import checked_groups
 
 __all__ = ["CHAINS", "PLAIN", "WEIGHT_BITS", "LearningRule"]
 
@@ -36,6 +39,8 @@ class LearningRule(NamedTuple):
         lambda_1 in lambda_1 sum |W|, added to the mean loss (Hinton 2010, section 10).
     num_classes : int >= 0
         The last so many visible units are a label: exactly one of them is on, in the data and in the chains.
+    softmax_groups : tuple of (start, stop)
+        Other groups of visible units of each of which exactly one is on, in order (`gluon_rbm.models.groups`).
     objective : "generative", "discriminative" or "hybrid"
         Minimise the mean of -log p(v), of -log p(label | pixels), or of their sum with the first one weighed
         (Larochelle & Bengio 2008). Chains stand still where the objective is discriminative, and what is said of chains
@@ -55,6 +60,7 @@ class LearningRule(NamedTuple):
     sparsity_cost: float = 0.0
     weight_decay_l1: float = 0.0
     num_classes: int = 0
+    softmax_groups: SoftmaxGroups = ()
     objective: str = "generative"
     generative_weight: float = 0.01
     weight_bits: int = 32
@@ -81,6 +87,7 @@ class LearningRule(NamedTuple):
             if not sound:
                 raise InputError("%s is %s; it must be %s" % (name, getattr(rule, name), remedy))
         rule._check_objective()
+        checked_groups(rule.softmax_groups, rule.softmax_groups[-1][1] if rule.softmax_groups else 0)
         return rule
 
     def _check_objective(self) -> None:
@@ -94,6 +101,10 @@ class LearningRule(NamedTuple):
             if getattr(self, name) != self._field_defaults[name]:
                 raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
 
+    def groups(self, num_visible: int) -> SoftmaxGroups:
+        """All softmax groups among so many visible units, that of the label the last."""
+        return (*self.softmax_groups, *label_rbm.softmax_groups(num_visible, self.num_classes))
+
     @property
     def replicas(self) -> int:
         """Rows of the samples that belong to each chain."""
@@ -103,6 +114,7 @@ class LearningRule(NamedTuple):
     def is_plain(self) -> bool:
         """Whether this is PCD or CD as `native_learning.learn` does it, with or without sparsity."""
         free = ("chains", "num_temperatures", "sparsity_target", "sparsity_cost", "weight_bits")
+        free += ("num_classes", "softmax_groups", "generative_weight")
         bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
         return self.chains != "tempered" and not bent
 
@@ -119,6 +131,12 @@ class LearningRule(NamedTuple):
 
 def _like(default: Any, name: str, value: Any) -> Any:
     """The value, or the text of it, in the type of the default; InputError where it is no such number."""
+    if isinstance(default, tuple):
+        try:
+            pairs = ast.literal_eval(value) if isinstance(value, str) else value
+            return tuple((int(start), int(stop)) for start, stop in pairs)
+        except (TypeError, ValueError, SyntaxError):
+            raise InputError("%s is %s; it must be pairs (start, stop)" % (name, value)) from None
     if isinstance(default, int):
         return check_count(name, value, 0)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gluon_rbm.backend.types import Array, HostArray, Key
+from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
@@ -40,6 +40,7 @@ def adaptive(
     base_visible_bias: Array | None,
     key: Key,
     engine: str = "auto",
+    softmax_groups: SoftmaxGroups = (),
 ) -> HostArray:
     """A schedule whose steps all lose the same fraction of the effective sample size: float64 (N + 1,).
 
@@ -49,11 +50,10 @@ def adaptive(
     samples at beta = 0, along 500 even steps at most.
     """
     betas = linear(min(num_distributions, _PILOT_DISTRIBUTIONS)).tolist()
+    settings = {"base_visible_bias": base_visible_bias, "softmax_groups": softmax_groups, "key": key, "engine": engine}
     deviations = []
     for step in range(len(betas) - 1):
-        visible, increments = gibbs.anneal_with_weights(
-            parameters, visible, betas, step, step + 1, base_visible_bias=base_visible_bias, key=key, engine=engine
-        )
+        visible, increments = gibbs.anneal_with_weights(parameters, visible, betas, step, step + 1, **settings)
         deviations.append(increments.std())
     # Some of it even, so that a stretch where the pilot's chains happened to agree is not leapt over.
     lengths = np.array(deviations) + max(np.mean(deviations), 1e-12) / 10

@@ -9,7 +9,7 @@ import numpy as np
 from gluon_rbm.backend.arrays import as_operand, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import Array, HostArray, Key, NDArray
+from gluon_rbm.backend.types import Array, HostArray, Key, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, are_pixels, free_energy, pseudo_log_likelihood
 
@@ -36,31 +36,43 @@ class LogLikelihood(NamedTuple):
         return ""
 
     @classmethod
-    def of(cls, values: HostArray, binary: bool) -> LogLikelihood:
-        """Of the values of all images, NumPy (n,)."""
-        standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
-        return cls(float(values.mean()), float(standard_error), len(values), binary)
+    def of(cls, values: HostArray, binary: bool, weights: HostArray | None = None) -> LogLikelihood:
+        """Of the values of all images, NumPy (n,); weights : (n,), how much each counts, or None."""
+        if weights is None:
+            standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+            return cls(float(values.mean()), float(standard_error), len(values), binary)
+        mean = weights @ values / weights.sum()
+        squares = np.square(weights * (values - mean)).sum() * len(values) / max(len(values) - 1, 1)
+        standard_error = np.sqrt(squares) / weights.sum() if len(values) > 1 else np.inf
+        return cls(float(mean), float(standard_error), len(values), binary)
 
 
-def mean_log_likelihood(parameters: Parameters, data: Array | Iterable[Any], log_z: float) -> LogLikelihood:
+def mean_log_likelihood(
+    parameters: Parameters, data: Array | Iterable[Any], log_z: float, weights: HostArray | None = None
+) -> LogLikelihood:
     """Mean of log p(v) = -F(v) - log Z over the images in data: a `LogLikelihood`.
 
     data is an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is left out) or any iterable
-    of batches; pixels in [0, 1], flattened to num_visible. Raises InputError if it is empty, of another width, or holds
-    pixels that are NaN or outside [0, 1].
+    of batches; pixels in [0, 1], flattened to num_visible. weights : (n,), how much each image counts, or None. Raises
+    InputError if it is empty, of another width, or holds pixels that are NaN or outside [0, 1].
     """
-    return _mean(parameters, data, lambda batch, binary: -free_energy(parameters, batch).asnumpy() - log_z)
+    return _mean(parameters, data, lambda batch, binary: -free_energy(parameters, batch).asnumpy() - log_z, weights)
 
 
 def mean_pseudo_log_likelihood(
-    parameters: Parameters, data: Array | Iterable[Any], key: Key | None = None
+    parameters: Parameters,
+    data: Array | Iterable[Any],
+    key: Key | None = None,
+    softmax_groups: SoftmaxGroups = (),
+    weights: HostArray | None = None,
 ) -> LogLikelihood:
     """Mean over images of the pseudo-log-likelihood sum_i log p(v_i | all other v): a `LogLikelihood`, without log Z.
 
     key : sequence of int, or None
         None takes the sum over all pixels, which takes num_visible times as long as a likelihood. With a key, it is
         num_visible times the term of one pixel drawn for each image: the same on average, and noisier.
-    data as in `mean_log_likelihood`, but with pixels that are 0 or 1. Raises InputError as that does.
+    softmax_groups : as in `gluon_rbm.sampling.gibbs.run_chains`
+    data and weights as in `mean_log_likelihood`, but with pixels that are 0 or 1. Raises InputError as that does.
     """
     generator = None if key is None else make_generator(key)
 
@@ -68,13 +80,16 @@ def mean_pseudo_log_likelihood(
         if not binary:
             raise InputError("a pseudo-likelihood is of binary pixels only; draw them, or cut them at 0.5, first")
         units = None if generator is None else generator.integers(parameters.num_visible, size=len(batch))
-        return to_numpy(pseudo_log_likelihood(parameters, batch, units))
+        return to_numpy(pseudo_log_likelihood(parameters, batch, units, softmax_groups))
 
-    return _mean(parameters, data, score)
+    return _mean(parameters, data, score, weights)
 
 
 def _mean(
-    parameters: Parameters, data: Array | Iterable[Any], score: Callable[[NDArray, bool], HostArray]
+    parameters: Parameters,
+    data: Array | Iterable[Any],
+    score: Callable[[NDArray, bool], HostArray],
+    weights: HostArray | None = None,
 ) -> LogLikelihood:
     """The `LogLikelihood` of score(batch, whether it is binary) -> NumPy (rows,), over all images."""
     scores, all_binary, bias = [], True, parameters.visible_layer_bias
@@ -90,7 +105,7 @@ def _mean(
         raise InputError(
             "a score is not finite, as the parameters are too large; train again with a lower learning rate"
         )
-    return LogLikelihood.of(values, all_binary)
+    return LogLikelihood.of(values, all_binary, weights)
 
 
 def _check_pixels(batch: NDArray, num_visible: int) -> bool:

@@ -21,7 +21,7 @@ from gluon_rbm.backend import native
 from gluon_rbm.backend.arrays import as_host, as_operand, from_host, host_view, on_cpu, restore_kind
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.native import learning as native_learning
-from gluon_rbm.backend.types import Array, HostArray, NDArray
+from gluon_rbm.backend.types import Array, HostArray, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -219,12 +219,15 @@ def free_energy_difference(
         return restore_kind(_weighted_sum(rows, bias_step) + hidden_part, visible)
 
 
-def pseudo_log_likelihood(parameters: Parameters, visible: Array, units: HostArray | None = None) -> Array:
+def pseudo_log_likelihood(
+    parameters: Parameters, visible: Array, units: HostArray | None = None, softmax_groups: SoftmaxGroups = ()
+) -> Array:
     """sum_i log p(v_i | all other v) = -sum_i softplus(F(v) - F(v with unit i flipped)): (batch,) float64, in nats.
 
-    visible is (batch, num_visible) in {0, 1}. The exact sum takes num_visible times as long as a free energy. With
-    units, an int array (batch,), it is num_visible times the term of that one unit in each row: unbiased where the
-    units are drawn uniformly. (Besag, The Statistician 24, 1975.)
+    A softmax group is one v_i, whose log p is that of a softmax of -F over its values. visible is (batch, num_visible)
+    in {0, 1}. The exact sum takes num_visible times as long as a free energy. With units, an int array (batch,), it is
+    num_visible times the term of that one unit in each row (of a group: over its size): unbiased where the units are
+    drawn uniformly. (Besag, The Statistician 24, 1975.)
     """
     v = _rows(parameters, visible)
     x = _hidden_input(parameters, v)
@@ -238,10 +241,29 @@ def pseudo_log_likelihood(parameters: Parameters, visible: Array, units: HostArr
         grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)  # before it is summed, as above
         return -softplus(flip * bias[unit] + grown.sum(axis=1, dtype="float64"))
 
+    def group_term(rows: Any, start: int, stop: int) -> Any:
+        others = x[rows] - v[rows, start:stop] @ weight[start:stop]
+        scores = np.stack(
+            [
+                bias[unit] + (softplus(others + weight[unit]) - softplus(others)).sum(axis=1, dtype="float64")
+                for unit in range(start, stop)
+            ],
+            axis=1,
+        )
+        largest = scores.max(axis=1, keepdims=True)
+        log_normalizer = largest[:, 0] + np.log(np.exp(scores - largest).sum(axis=1))
+        return (scores * v[rows, start:stop]).sum(axis=1) - log_normalizer
+
     with _quiet():
         if units is not None:
-            return restore_kind(parameters.num_visible * term(np.arange(len(units)), units), visible)
-        return restore_kind(sum(term(slice(None), unit) for unit in range(parameters.num_visible)), visible)
+            terms = parameters.num_visible * term(np.arange(len(units)), units)
+            for start, stop in softmax_groups:
+                rows = np.flatnonzero((units >= start) & (units < stop))
+                terms[rows] = parameters.num_visible / (stop - start) * group_term(rows, start, stop)
+            return restore_kind(terms, visible)
+        alone = set(range(parameters.num_visible)).difference(*(range(*group) for group in softmax_groups))
+        terms = [term(slice(None), unit) for unit in sorted(alone)]
+        return restore_kind(sum(terms + [group_term(slice(None), *group) for group in softmax_groups]), visible)
 
 
 def softplus(x: Any) -> Any:
@@ -255,8 +277,9 @@ def softplus(x: Any) -> Any:
 
 def log_sum_exp(x: HostArray) -> HostArray:
     """log sum exp of a NumPy array along its last axis, without overflow."""
-    largest = x.max(axis=-1, keepdims=True)
-    return largest[..., 0] + np.log(np.exp(x - largest).sum(axis=-1))
+    largest = np.maximum(x.max(axis=-1, keepdims=True), np.finfo(x.dtype).min)  # all may be -inf
+    with np.errstate(divide="ignore"):
+        return largest[..., 0] + np.log(np.exp(x - largest).sum(axis=-1))
 
 
 def _quiet() -> ContextManager[None]:

@@ -34,7 +34,7 @@ from gluon_rbm.backend.arrays import as_operand, host_view, restore_kind, to_num
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.native import classes as native_classes
 from gluon_rbm.backend.native import learning as native_learning
-from gluon_rbm.backend.types import Array, Clamp, HostArray, NDArray, SoftmaxGroup
+from gluon_rbm.backend.types import Array, Clamp, HostArray, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, native_parameters, native_serves, softplus, visible_operand
 
@@ -50,15 +50,15 @@ __all__ = [
     "free_energies",
     "hidden_probability",
     "joint_visible",
-    "softmax_group",
+    "softmax_groups",
 ]
 
 OBJECTIVES = ("generative", "discriminative", "hybrid")
 
 
-def softmax_group(num_visible: int, num_classes: int) -> SoftmaxGroup | None:
-    """Where the label is among the visible units: (start, stop), as `gibbs.run_chains` takes it, or None: no label."""
-    return (num_visible - num_classes, num_visible) if num_classes else None
+def softmax_groups(num_visible: int, num_classes: int) -> SoftmaxGroups:
+    """Where the label is among the visible units, as `gibbs.run_chains` takes it: one group; none without a label."""
+    return [(num_visible - num_classes, num_visible)] if num_classes else []
 
 
 def joint_visible(images: NDArray, labels: Any, num_classes: int) -> NDArray:

@@ -15,7 +15,7 @@ import numpy as np
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroup
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs, tempering
@@ -40,7 +40,7 @@ class ChainSettings(NamedTuple):
     """Settings that all kinds of chains take as keyword arguments; each is as in `gibbs.run_chains`."""
 
     clamp: Clamp | None = None  #: arrays of either kind
-    softmax_group: SoftmaxGroup | None = None
+    softmax_groups: SoftmaxGroups = ()
     base_visible_bias: Array | None = None  #: an array of either kind
     engine: str = "auto"
 

@@ -9,7 +9,7 @@ from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Key, NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.label_rbm import checked_classes, clamped, softmax_group
+from gluon_rbm.models.label_rbm import checked_classes, clamped, softmax_groups
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["draw_classes", "hold_classes"]
@@ -24,12 +24,12 @@ def hold_classes(images: NDArray, classes: Array, num_classes: int) -> tuple[NDA
     classes : whole numbers (chains,)
 
     Returns the visible layer, NDArray (chains, num_pixels + num_classes), and the settings of `gibbs.run_chains` or of
-    what `gluon_rbm.sampling.chains` offers: clamp and softmax_group.
+    what `gluon_rbm.sampling.chains` offers: clamp and softmax_groups.
 
     Raises InputError for a class that does not exist, and where classes and images are not as many.
     """
     visible, clamp = clamped(images, classes, num_classes)
-    return visible, {"clamp": clamp, "softmax_group": softmax_group(visible.shape[1], num_classes)}
+    return visible, {"clamp": clamp, "softmax_groups": softmax_groups(visible.shape[1], num_classes)}
 
 
 def draw_classes(

@@ -5,7 +5,7 @@ A sweep draws the visible layer given the hidden layer, then the hidden layer gi
     p_beta(v_i = 1 | h) = sigmoid((1 - beta) a0_i + beta (a_i + (W h)_i))
     p_beta(h_j = 1 | v) = sigmoid(beta (b_j + (v W)_j))
 
-Of a softmax group of visible units (a label) exactly one is on, unit k with probability
+Of a softmax group of visible units (a category, a label) exactly one is on, unit k with probability
 
     p_beta(v_k = 1 | h) = softmax_k((1 - beta) a0 + beta (a + W h)), over the group.
 
@@ -18,17 +18,18 @@ every device, in every thread. (MXNet's own generators belong to threads, and st
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
 from gluon_rbm.backend import native
-from gluon_rbm.backend.arrays import as_host, as_ndarrays, from_host, host_view, on_cpu, to_numpy
+from gluon_rbm.backend.arrays import as_host, as_ndarrays, from_host, host_view, on_cpu, restore_kind, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroup
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters, free_energy_difference, native_parameters, visible_bias_at
+from gluon_rbm.models.groups import checked_groups, runs
 
 __all__ = [
     "ENGINES",
@@ -104,7 +105,7 @@ class _Conditions(NamedTuple):
     beta: Any
     base_visible_bias: Array | None
     clamp: Clamp | None
-    softmax_group: SoftmaxGroup | None
+    softmax_groups: SoftmaxGroups
     fixed_point: bool = False
 
 
@@ -117,7 +118,7 @@ def run_chains(
     beta: Any = 1,
     base_visible_bias: Array | None = None,
     clamp: Clamp | None = None,
-    softmax_group: SoftmaxGroup | None = None,
+    softmax_groups: SoftmaxGroups = (),
     fixed_point: bool = False,
     key: Key = (),
     engine: str = "auto",
@@ -139,9 +140,10 @@ def run_chains(
     clamp : (mask, values), NDArrays (num_visible,) or (chains, num_visible), or None
         Visible units with mask != 0 hold their value, in [0, 1], in every sweep and in a visible start. (The native
         engine holds 0 and 1; "auto" gives grey values to the other.)
-    softmax_group : (start, stop), or None
-        Of the visible units start, ..., stop - 1 exactly one is on in every sweep; their `visible_prob_1` are softmax
-        probabilities. A clamp holds all of them, one at 1 and the others at 0, or none.
+    softmax_groups : sequence of (start, stop)
+        Groups of visible units, in order and apart. Of the units start, ..., stop - 1 exactly one is on in every sweep;
+        their `visible_prob_1` are softmax probabilities. A clamp holds all of them, one at 1 and the others at 0, or
+        none; or it holds all at 0, which is as if there were no such units (a value that is missing).
     fixed_point : bool
         The native engine may sum weights of 16 bits (see `native.run`): up to twice as fast, and the chains are those
         of an RBM whose weights are rounded.
@@ -153,8 +155,8 @@ def run_chains(
     All arrays may be NumPy's; then those of the `Chains` are, too. (The native engine serves a small RBM twice as
     fast so.)
 
-    Raises InputError when the start is not one layer, sweeps < 1, beta is none, the group is none of the visible units
-    or clamped in part, or the engine cannot be used.
+    Raises InputError when the start is not one layer, sweeps < 1, beta is none, a group is none of the visible units or
+    clamped in part, or the engine cannot be used.
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
@@ -167,12 +169,11 @@ def run_chains(
         _check_shape("the clamp's " + name, array, shapes)
     if base_visible_bias is not None:
         _check_shape("base_visible_bias", base_visible_bias, shapes[:1])
-    if softmax_group is not None:
-        _check_group(softmax_group, parameters.num_visible, clamp)
+    softmax_groups = checked_groups(softmax_groups, parameters.num_visible, clamp)
     run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
     if choose_engine(engine, parameters.interaction_weight) == "native" and not (engine == "auto" and _is_grey(clamp)):
         run = _run_native
-    conditions = _Conditions(beta, base_visible_bias, clamp, softmax_group, fixed_point)
+    conditions = _Conditions(beta, base_visible_bias, clamp, softmax_groups, fixed_point)
     return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
 
 
@@ -209,46 +210,33 @@ def _check_beta(beta: Any, num_chains: int) -> None:
         )
 
 
-def _check_group(softmax_group: SoftmaxGroup, num_visible: int, clamp: Clamp | None) -> None:
-    start, stop = softmax_group
-    if not 0 <= start < stop <= num_visible:
-        raise InputError(
-            "the softmax group is units %s to %s of %d visible units; give (start, stop), 0 <= start < stop <= %d"
-            % (start, stop, num_visible, num_visible)
-        )
-    if clamp is None:
-        return
-    held, values = (np.atleast_2d(to_numpy(array))[:, start:stop] for array in clamp)
-    held, values = np.broadcast_arrays(held != 0, values)
-    rows = held.any(axis=1)
-    if not (held[rows].all() and is_binary(values[rows]) and (values[rows].sum(axis=1) == 1).all()):
-        raise InputError("a clamp holds all units of a softmax group, one at 1 and the others at 0, or none of them")
-
-
 def anneal_with_weights(
     parameters: Parameters,
-    visible: NDArray,
+    visible: Array,
     betas: Sequence[float],
     start: int = 0,
     stop: int | None = None,
     *,
     sweeps: int = 1,
-    base_visible_bias: NDArray | None = None,
-    softmax_group: SoftmaxGroup | None = None,
+    base_visible_bias: Array | None = None,
+    clamp: Clamp | None = None,
+    softmax_groups: SoftmaxGroups = (),
     key: Key = (),
     engine: str = "auto",
-) -> tuple[NDArray, HostArray]:
+) -> tuple[Array, HostArray]:
     """Carry chains from betas[start] to betas[stop] and weigh them on the way: the inner loop of AIS.
 
     At each step n = start + 1, ..., stop the log-weights grow by F_{beta_(n-1)}(v) - F_{beta_n}(v); then `sweeps` Gibbs
     sweeps at beta_n follow, but for the last of all betas. So a schedule may be followed in sections, with the same
     result.
 
-    visible : NDArray (chains, num_visible) in {0, 1}, from the distribution at betas[start]
+    visible : array (chains, num_visible) in {0, 1}, from the distribution at betas[start]
     betas : sequence of float, the whole schedule
-    softmax_group : as in `run_chains`; log Z_0 has logsumexp(a0) of the group in place of its softplus terms
+    clamp : as in `run_chains`, 0 and 1 only; visible holds its values
+    softmax_groups : as in `run_chains`; log Z_0 has logsumexp(a0) of a group in place of its softplus terms
 
-    Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats.
+    Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats. Arrays may
+    all be NumPy's, as in `run_chains`.
     """
     last = len(betas) - 1
     stop = last if stop is None else stop
@@ -261,17 +249,19 @@ def anneal_with_weights(
             sweeps=sweeps,
             first_sweep=start * sweeps,
             finish=stop == last,
-            softmax_group=softmax_group,
+            clamp=_host_clamp(clamp),
+            softmax_groups=softmax_groups,
         )
-        return from_host(samples), log_weights
+        return restore_kind(samples, visible), log_weights
+    run = _run_mxnet_on_host if isinstance(visible, np.ndarray) else _run_mxnet
     log_weights = np.zeros(visible.shape[0])
     for step in range(start + 1, stop + 1):
-        log_weights += free_energy_difference(
-            parameters, visible, betas[step - 1], betas[step], base_visible_bias
-        ).asnumpy()
+        log_weights += to_numpy(
+            free_energy_difference(parameters, visible, betas[step - 1], betas[step], base_visible_bias)
+        )
         if step < last:
-            conditions = _Conditions(betas[step], base_visible_bias, None, softmax_group)
-            visible = _run_mxnet(parameters, visible, None, conditions, sweeps=sweeps, key=[*key, step]).visible_sample
+            conditions = _Conditions(betas[step], base_visible_bias, clamp, softmax_groups)
+            visible = run(parameters, visible, None, conditions, sweeps=sweeps, key=[*key, step]).visible_sample
     return visible, log_weights
 
 
@@ -287,7 +277,7 @@ def _run_mxnet(
     sweeps: int,
     key: Key,
 ) -> Chains:
-    noise, clamp, group = Noise(key), conditions.clamp, conditions.softmax_group
+    noise, clamp = Noise(key), conditions.clamp
     visible_given_hidden, hidden_given_visible = _conditionals(parameters, conditions)
     if hidden is None:
         hidden = noise.bernoulli(hidden_given_visible(_hold(visible, clamp)))
@@ -295,8 +285,8 @@ def _run_mxnet(
     for sweep in range(sweeps):
         visible_prob_1 = _hold(visible_given_hidden(chains.hidden_sample), clamp)
         sample = noise.bernoulli(visible_prob_1)
-        if group is not None:
-            sample[:, slice(*group)] = noise.one_hot(visible_prob_1[:, slice(*group)])
+        for units, size in runs(conditions.softmax_groups):
+            sample[:, units] = _by_group(noise.one_hot, visible_prob_1[:, units], size)
         sample = _hold(sample, clamp)
         hidden_prob_1 = hidden_given_visible(sample)
         chains = Chains(sample, noise.bernoulli(hidden_prob_1), visible_prob_1, hidden_prob_1)
@@ -338,17 +328,17 @@ def _conditionals(parameters: Parameters, conditions: _Conditions) -> tuple[_Con
     hidden_bias = beta * parameters.hidden_layer_bias
     # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
     return (
-        _Conditional(weight, visible_bias, beta, conditions.softmax_group),
+        _Conditional(weight, visible_bias, beta, conditions.softmax_groups),
         _Conditional(weight.T, hidden_bias, beta),
     )
 
 
 class _Conditional:
-    """state -> sigmoid(beta state.weight^T + bias), softmax in the group; beta and bias for all chains or one a row."""
+    """state -> sigmoid(beta state.weight^T + bias), softmax in groups; beta and bias for all chains or one a row."""
 
-    def __init__(self, weight: NDArray, bias: NDArray, beta: Any, group: SoftmaxGroup | None = None) -> None:
+    def __init__(self, weight: NDArray, bias: NDArray, beta: Any, groups: SoftmaxGroups = ()) -> None:
         self._rows = isinstance(beta, mx.nd.NDArray)
-        self._beta, self._bias, self._group = beta, bias, group
+        self._beta, self._bias, self._groups = beta, bias, groups
         self._weight = weight if self._rows or beta == 1 else beta * weight
 
     def __call__(self, state: NDArray) -> NDArray:
@@ -360,9 +350,14 @@ class _Conditional:
         else:
             total_input = mx.nd.FullyConnected(state, self._weight, self._bias, num_hidden=num_units)
             prob_1 = mx.nd.Activation(total_input, "sigmoid")
-        if self._group is not None:
-            prob_1[:, slice(*self._group)] = mx.nd.softmax(total_input[:, slice(*self._group)], axis=1)
+        for units, size in runs(self._groups):
+            prob_1[:, units] = _by_group(mx.nd.softmax, total_input[:, units], size)
         return prob_1
+
+
+def _by_group(function: Callable[[NDArray], NDArray], values: NDArray, size: int) -> NDArray:
+    """A function of rows of one group, for rows of some groups of one size."""
+    return function(values.reshape((-1, size))).reshape(values.shape)
 
 
 # --- Native -----------------------------------------------------------------------------------------------------------
@@ -377,7 +372,7 @@ def _run_native(
     sweeps: int,
     key: Key,
 ) -> Chains:
-    clamp, arrays = conditions.clamp, ()
+    arrays = ()
     start: dict[str, Any] = {"visible": as_host(visible), "hidden": as_host(hidden)}
     for first in range(0, sweeps, NATIVE_SWEEPS):
         arrays = native.run(
@@ -387,12 +382,16 @@ def _run_native(
             first_sweep=first,
             sweeps=min(NATIVE_SWEEPS, sweeps - first),
             beta=as_host(conditions.beta),
-            clamp=None if clamp is None else (as_host(clamp[0]), as_host(clamp[1])),
-            softmax_group=conditions.softmax_group,
+            clamp=_host_clamp(conditions.clamp),
+            softmax_groups=conditions.softmax_groups,
             fixed_point=conditions.fixed_point,
         )
         start = {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
+
+
+def _host_clamp(clamp: Clamp | None) -> Clamp | None:
+    return None if clamp is None else (as_host(clamp[0]), as_host(clamp[1]))
 
 
 def _native_parameters(parameters: Parameters, base_visible_bias: Array | None) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import asarray_like, to_numpy
-from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import Array, HostArray, Key, NDArray
+from gluon_rbm.backend.types import Array, HostArray, Key
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling.chains import ChainSettings, checked_images, sample_chains, simulated_annealing
@@ -23,11 +22,12 @@ _STATES_OF_A_MEAN = 20
 
 
 class Inpainted(NamedTuple):
-    """Images with their missing pixels filled in, NDArrays (images, num_visible); known pixels as they were given."""
+    """Images with their missing pixels filled in, arrays (images, num_visible); known pixels as they were given."""
 
-    visible_sample: NDArray  #: of the last sweep: pictures as the RBM would draw them
-    visible_prob_1: NDArray  # what that was drawn from: the same without the grain
-    visible_mean: NDArray  #: mean of such probabilities over the second half of the sweeps: the least squared error
+    visible_sample: Array  #: of the last sweep: pictures as the RBM would draw them
+    visible_prob_1: Array  # what that was drawn from: the same without the grain
+    visible_mean: Array  #: mean of such probabilities over the second half of the sweeps: the least squared error
+    hidden_mean: Array  #: mean of p(h = 1 | v) over the same: E[h | known pixels], (images, num_hidden)
 
 
 def make_mask(kind: str, image_shape: Sequence[int], fraction: float = 0.5, key: Key = ()) -> HostArray:
@@ -82,11 +82,11 @@ def inpaint(
     Known pixels that are grey are held as they are, by the MXNet engine; if they are 0 or 1, the native engine serves,
     which is several times as fast. Raises InputError, also where images or mask have another shape.
     """
-    host = checked_images(parameters, images, missing=True).asnumpy()
+    host = to_numpy(checked_images(parameters, images, missing=True))
     known = ~np.isnan(host) if mask is None else ~np.isnan(host) & _checked_mask(mask, host.shape)
     guess = 0.5
     if base_visible_bias is not None:
-        guess = mx.nd.sigmoid(asarray_like(base_visible_bias, parameters.interaction_weight)).asnumpy()
+        guess = 1 / (1 + np.exp(-to_numpy(base_visible_bias).astype(host.dtype)))
     first = np.where(known, host, guess)
     conditions = ChainSettings(clamp=(known, first), base_visible_bias=base_visible_bias, **settings)._asdict()
     # At least the last sweep counts for the mean.
@@ -97,10 +97,11 @@ def inpaint(
     every = max(1, math.ceil(after / _STATES_OF_A_MEAN))
     states = sample_chains(parameters, first, after, [*key, 1], every=every, **conditions)
     chains = next(states)
-    total, count = chains.visible_prob_1, 1
+    visible_total, hidden_total, count = chains.visible_prob_1, chains.hidden_prob_1, 1
     for chains in states:
-        total, count = total + chains.visible_prob_1, count + 1
-    return Inpainted(chains.visible_sample, chains.visible_prob_1, total / count)
+        visible_total, hidden_total = visible_total + chains.visible_prob_1, hidden_total + chains.hidden_prob_1
+        count += 1
+    return Inpainted(chains.visible_sample, chains.visible_prob_1, visible_total / count, hidden_total / count)
 
 
 def _checked_mask(mask: Array, shape: tuple[int, ...]) -> HostArray:

@@ -17,10 +17,11 @@ from gluon_rbm.backend.native.arguments import (
     checked_array,
     new_call,
     point,
+    set_groups,
     set_key,
 )
 from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, describe, features, path
-from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroup
+from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError
 
 __all__ = ["INSTRUCTION_SETS", "Availability", "available", "describe", "features", "path", "run", "anneal"]
@@ -38,7 +39,7 @@ def run(
     beta: float | HostArray = 1.0,
     base: HostArray | None = None,
     clamp: Clamp | None = None,
-    softmax_group: SoftmaxGroup | None = None,
+    softmax_groups: SoftmaxGroups = (),
     first_sweep: int = 0,
     fixed_point: bool = False,
     num_threads: int | None = None,
@@ -65,8 +66,9 @@ def run(
     clamp : (mask, values), or None
         Visible units with mask != 0 hold their value, 0 or 1, in every sweep and in a visible start. Both are
         (num_visible,) or (chains, num_visible).
-    softmax_group : (start, stop), or None
-        Visible units of which exactly one is on. A clamp holds all of them or none, which is not checked here.
+    softmax_groups : sequence of (start, stop)
+        Groups of visible units, in order and apart, of each of which exactly one is on. A clamp holds all units of a
+        group or none, which is not checked here.
     first_sweep : int
         The sweeps are numbered from here: n sweeps and then, with first_sweep = n, m sweeps from the hidden sample are
         the same as n + m.
@@ -100,7 +102,7 @@ def run(
         hidden_bias,
         base=base,
         key=key,
-        softmax_group=softmax_group,
+        softmax_groups=softmax_groups,
         sweeps=sweeps,
         first_sweep=first_sweep,
         num_threads=num_threads,
@@ -133,7 +135,8 @@ def anneal(
     betas: Sequence[float] | HostArray,
     sweeps: int = 1,
     base: HostArray | None = None,
-    softmax_group: SoftmaxGroup | None = None,
+    clamp: Clamp | None = None,
+    softmax_groups: SoftmaxGroups = (),
     log_weight: HostArray | None = None,
     first_sweep: int = 0,
     finish: bool = True,
@@ -149,7 +152,7 @@ def anneal(
 
     Parameters
     ----------
-    weight, visible_bias, hidden_bias, key, base, softmax_group, first_sweep, num_threads, instruction_set
+    weight, visible_bias, hidden_bias, key, base, clamp, softmax_groups, first_sweep, num_threads, instruction_set
         As in `run`.
     visible : array (chains, num_visible) in {0, 1}
         Drawn from the distribution at betas[0].
@@ -178,7 +181,7 @@ def anneal(
         hidden_bias,
         base=base,
         key=key,
-        softmax_group=softmax_group,
+        softmax_groups=softmax_groups,
         sweeps=sweeps,
         first_sweep=first_sweep,
         num_threads=num_threads,
@@ -186,6 +189,9 @@ def anneal(
     )
     visible = checked_array("visible", visible, np.float32, (None, call.num_visible), copy=True)
     call.chains = len(visible)
+    call.start_visible = True
+    if clamp is not None:
+        visible = _clamp(call, clamp, visible)
     log_weight = (
         np.zeros(call.chains)
         if log_weight is None
@@ -207,7 +213,7 @@ def _new_call(
     *,
     base: HostArray | None,
     key: Key,
-    softmax_group: SoftmaxGroup | None,
+    softmax_groups: SoftmaxGroups,
     sweeps: int,
     first_sweep: int,
     num_threads: int | None,
@@ -223,8 +229,7 @@ def _new_call(
     call = new_call(weight.shape, num_threads, instruction_set)
     call.sweeps, call.first_sweep = sweeps, first_sweep
     set_key(call, key)
-    if softmax_group is not None:
-        call.group_start, call.group_stop = softmax_group
+    set_groups(call, softmax_groups)
     point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
     return call
 

@@ -18,7 +18,7 @@ from gluon_rbm.backend.native.binding import (
     features,
     library,
 )
-from gluon_rbm.backend.types import HostArray, Key
+from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "key_words",
     "new_call",
     "point",
+    "set_groups",
     "set_key",
     "threads_for",
 ]
@@ -59,6 +60,13 @@ def set_key(call: Gibbs, key: Key) -> None:
 def key_words(key: Key) -> HostArray:
     """The two words, uint32, that noise is made with where a key of any length is given."""
     return np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32)
+
+
+def set_groups(call: Gibbs, softmax_groups: SoftmaxGroups) -> None:
+    """The softmax groups of a call."""
+    groups = checked_array("softmax_groups", np.reshape(softmax_groups, (-1, 2)), np.int64, (None, 2))
+    call.num_groups = len(groups)
+    point(call, groups=groups)
 
 
 def threads_for(chunks: float) -> int:

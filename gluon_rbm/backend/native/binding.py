@@ -34,7 +34,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 7  # as in gibbs.h
+ABI_VERSION = 8  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -80,8 +80,8 @@ class Gibbs(ctypes.Structure):
         ("fixed_point", _Int64),
         ("num_threads", _Int64),
         ("instruction_set", _Int64),
-        ("group_start", _Int64),
-        ("group_stop", _Int64),
+        ("num_groups", _Int64),
+        ("groups", _ConstInt64s),
         ("weight", _ConstFloat32s),
         ("visible_bias", _ConstFloat32s),
         ("hidden_bias", _ConstFloat32s),

@@ -34,7 +34,6 @@
 #else
 #define OLDEST "GLIBC_2.17"
 #endif
-__asm__(".symver exp,exp@" OLDEST);
 __asm__(".symver pthread_create,pthread_create@" OLDEST);
 __asm__(".symver pthread_detach,pthread_detach@" OLDEST);
 __asm__(".symver pthread_mutex_trylock,pthread_mutex_trylock@" OLDEST);
@@ -55,23 +54,6 @@ static int64_t units_of_word(const struct layer *layer, int64_t w)
     return layer->units - w * BLOCK < BLOCK ? layer->units - w * BLOCK : BLOCK;
 }
 
-/* Keeps the inputs of those units of the softmax group that are in this block, for chains first..first + count.
- * It is never inlined, so that it rounds in the same way for every instruction set. */
-static __attribute__((noinline)) void keep_group_input(const struct draw *d, int64_t block, int64_t first,
-                                                       int64_t count, const float *sums)
-{
-    const struct layer *to = d->to;
-    const int64_t size = to->group_stop - to->group_start;
-    const int64_t start = to->group_start > block * BLOCK ? to->group_start : block * BLOCK;
-    const int64_t stop = to->group_stop < (block + 1) * BLOCK ? to->group_stop : (block + 1) * BLOCK;
-    if (start >= stop)
-        return;
-    for (int64_t c = first; c < first + count; c++, sums += BLOCK)
-        for (int64_t i = start; i < stop; i++)
-            to->group_input[c * size + i - to->group_start] =
-                to->base[i] + d->beta[d->beta_per_chain ? c : 0] * sums[i - block * BLOCK];
-}
-
 /* Whether any unit of a word is on, in any chain. Of images of digits the words at the border seldom have one. */
 static int any_on(const uint32_t *words, int64_t count)
 {
@@ -81,45 +63,24 @@ static int any_on(const uint32_t *words, int64_t count)
     return any != 0;
 }
 
+/* to[i * stride + c] = from[c * BLOCK + i], for i and c below 4 */
+INLINE void transpose(const float *from, float *to, int64_t stride)
+{
+    const four a = *(const four *)from, b = *(const four *)(from + BLOCK);
+    const four c = *(const four *)(from + 2 * BLOCK), d = *(const four *)(from + 3 * BLOCK);
+    const four ab = CHOOSE(a, b, 0, 4, 1, 5), cd = CHOOSE(c, d, 0, 4, 1, 5);
+    const four upper_ab = CHOOSE(a, b, 2, 6, 3, 7), upper_cd = CHOOSE(c, d, 2, 6, 3, 7);
+    *(four *)to = CHOOSE(ab, cd, 0, 1, 4, 5);
+    *(four *)(to + stride) = CHOOSE(ab, cd, 2, 3, 6, 7);
+    *(four *)(to + 2 * stride) = CHOOSE(upper_ab, upper_cd, 0, 1, 4, 5);
+    *(four *)(to + 3 * stride) = CHOOSE(upper_ab, upper_cd, 2, 3, 6, 7);
+}
+
 /* The larger one, NaN being the largest. */
 static float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
 #include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
 #include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
-
-/* Turns on one unit of the softmax group: where the cumulated softmax passes the group's one uniform number, which is
- * the noise of its first unit. */
-static void draw_group(struct work *work, const struct draw *d)
-{
-    const struct layer *to = d->to;
-    const int64_t start = to->group_start, size = to->group_stop - start, block = start / BLOCK;
-    FOR_CHAINS(&work->team, c, d->chains) {
-        const uint32_t keep = to->keep[to->held_per_chain ? block * d->chains + c : block];
-        if (!(keep >> start % BLOCK & 1))
-            continue; /* clamped, as all of the group is then */
-        float *unnormalized = to->group_input + c * size, largest = unnormalized[0];
-        double total = 0, sum = 0;
-        int32_t noise[BLOCK];
-        int64_t on = 0;
-        for (int64_t i = 1; i < size; i++)
-            largest = unnormalized[i] > largest ? unnormalized[i] : largest;
-        for (int64_t i = 0; i < size; i++)
-            total += unnormalized[i] = (float)exp(unnormalized[i] - largest);
-        kernels[work->instruction_set].noise_of_block(d->key, (uint32_t)block, (uint32_t)c, d->sweep, to->stream,
-                                                      noise);
-        const double passed = (uint32_t)noise[start % BLOCK] * 0x1p-32 * total;
-        while (on + 1 < size && !((sum += unnormalized[on]) > passed)) /* which ends before units of probability 0 */
-            on++;
-        for (int64_t i = 0; i < size; i++) {
-            uint32_t *word = to->words + (start + i) / BLOCK * d->chains + c;
-            const uint32_t bit = 1u << (start + i) % BLOCK;
-            *word = i == on ? *word | bit : *word & ~bit;
-            if (d->probability)
-                d->probability[c * to->units + start + i] = (float)(unnormalized[i] / total);
-        }
-    }
-    wait_for_team(&work->team);
-}
 
 /* Draws layer `to` given the other one. */
 static void draw(struct work *work, struct draw *d, struct layer *to, struct scratch *scratch)
@@ -128,8 +89,11 @@ static void draw(struct work *work, struct draw *d, struct layer *to, struct scr
     d->from = to == &work->hidden ? &work->visible : &work->hidden;
     kernels[work->instruction_set].half_sweep(d, scratch->sums, scratch->table);
     wait_for_team(&work->team);
-    if (d->sample && to->group_input)
-        draw_group(work, d);
+    if (!d->sample || !to->num_groups)
+        return;
+    for (int64_t slice; (slice = claim(&work->team) * SLICE) < d->chains;)
+        kernels[work->instruction_set].draw_groups(d, slice, slice + SLICE < d->chains ? slice + SLICE : d->chains);
+    wait_for_team(&work->team);
 }
 
 static void run_body(struct work *work, struct scratch *scratch)
@@ -224,6 +188,8 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
                      .beta = &beta};
     pack_weight(work, g, scratch, 1);
+    if (g->clamp)
+        pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
     pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
     if (work->start_is_grey)
         return;
@@ -285,7 +251,7 @@ const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
     static const struct gibbs_field fields[] = {
         FIELD(chains), FIELD(num_visible), FIELD(num_hidden), FIELD(sweeps), FIELD(first_sweep), FIELD(num_betas),
         FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(fixed_point),
-        FIELD(num_threads), FIELD(instruction_set), FIELD(group_start), FIELD(group_stop), FIELD(weight),
+        FIELD(num_threads), FIELD(instruction_set), FIELD(num_groups), FIELD(groups), FIELD(weight),
         FIELD(visible_bias), FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value),
         FIELD(visible), FIELD(hidden), FIELD(visible_probability), FIELD(hidden_probability),
         FIELD(hidden_input), FIELD(scale), FIELD(log_weight),

@@ -16,8 +16,15 @@
 #define UNROLL(n) PRAGMA(GCC unroll n)
 #endif
 
+typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
+#ifdef __clang__
+#define CHOOSE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define CHOOSE(a, b, ...) __builtin_shuffle(a, b, (int32_t __attribute__((vector_size(16)))){__VA_ARGS__})
+#endif
+
 enum {
-    ABI_VERSION = 7,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    ABI_VERSION = 8,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
     BLOCK = 32,              /* units of a word */
     ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
     LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
@@ -51,7 +58,8 @@ struct gibbs {
     int64_t fixed_point; /* weights of 16 bits, where these are fine enough; not for anneal */
     int64_t num_threads;
     int64_t instruction_set;
-    int64_t group_start, group_stop; /* of these visible units exactly one is on; equal where there is no such group */
+    int64_t num_groups;
+    const int64_t *groups; /* (num_groups, 2): softmax groups of visible units start..stop - 1, in order: one unit is on */
     const float *weight;             /* of the interactions, (num_visible, num_hidden) */
     const float *visible_bias, *hidden_bias;
     const float *base;    /* the visible bias at beta = 0, or NULL for zeros */
@@ -138,8 +146,14 @@ struct layer {
     uint32_t *words;      /* (num_words, chains): the state */
     uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
     int held_per_chain;
-    int64_t group_start, group_stop; /* the softmax group */
-    float *group_input;              /* (chains, units of the group): what its softmax is taken of */
+    int64_t num_groups;      /* of softmax */
+    const int64_t *groups;
+    uint32_t *grouped;       /* (num_words,): the units that are in a group */
+    int64_t *group_starts;   /* (num_words + 1,): how many groups begin in the words before */
+    int64_t *group_units;    /* (num_words,): how many there are in the words before */
+    int64_t stride;          /* of the arrays below: the chains, and some more up to a whole vector */
+    float *group_input;      /* (units in groups, stride): what softmax is taken of */
+    uint32_t *group_noise;   /* (num_groups, stride) */
 };
 
 /* The draw of one layer given the other. */
