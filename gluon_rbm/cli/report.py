@@ -63,13 +63,14 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
     images, pixels = _images(args, data)
-    score = ais.mean_log_likelihood(parameters, pixels(), 0.0)  # -F(v): all but log Z
+    weights = {"test": data.test_weights, "train": data.train_weights}.get(args.part)
+    score = ais.mean_log_likelihood(parameters, pixels(), 0.0, weights)  # -F(v): all but log Z
     method, log_z = _log_z(args, parameters, data, pixels)
     _doubt_what_cannot_be(log_z, score)
     pseudo = None
     if args.pseudo_likelihood != "none" and score.binary:
         key = [args.binarize_seed, _ONE_PIXEL] if args.pseudo_likelihood == "stochastic" else None
-        pseudo = ais.mean_pseudo_log_likelihood(parameters, pixels(), key)
+        pseudo = ais.mean_pseudo_log_likelihood(parameters, pixels(), key, data.softmax_groups, weights)
     return {
         "model": model_record(parameters, args.model),
         "data": {
@@ -115,6 +116,8 @@ def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
     (images, _), maximum, binarize = datasets.split_of(data, args.part), data.maximum, args.binarize
     if binarize not in BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
+    if data.train_weights is not None:  # which have an order, and there is nothing to draw
+        return images, lambda: iterate_batches(images, maximum, 1000)
     key = [args.binarize_seed, _PIXELS]
     return images, lambda: iterate_batches(images, maximum, 1000, key=key, binarize=binarize)
 
@@ -129,7 +132,7 @@ def _log_z(
     quick = args.method == "auto" and enumeration.is_quick(parameters)
     if not quick and args.method != "enumeration":
         return _annealed(args, parameters, data, pixels)
-    value = enumeration.log_partition(parameters, progress=True)
+    value = enumeration.log_partition(parameters, progress=True, softmax_groups=data.softmax_groups)
     log_z = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None}
     return {"name": "enumeration"}, {**log_z, "doubt": "", "converged": True}
 
@@ -160,6 +163,7 @@ def _annealed(
         "key": [args.seed],
         "engine": method["engine"],
         "progress": True,
+        "softmax_groups": data.softmax_groups,
         "state": args.state,
     }
     if not args.reverse:

@@ -14,6 +14,7 @@ from gluon_rbm.backend import framework
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.files import check_writable, dump_json, write_whole
+from gluon_rbm.data import sequences
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.files import folder_of
@@ -106,7 +107,7 @@ class Results:
         ----------
         parameters : of a binary model; None: the figures say what the model is
         figures : what JSON can say; the command, the model and the versions are added
-        pictures : ending -> Figure or animation
+        pictures : ending -> Figure, animation, or sequences as text
         arrays : name -> array, for PATH.npz
         """
         if not self._is_chosen:
@@ -127,6 +128,8 @@ class Results:
                 elif ending == "npz":
                     with open(temporary, "wb") as file:
                         np.savez_compressed(file, **(arrays or {}))
+                elif ending == "fasta":
+                    sequences.dump_fasta(temporary, pictures[ending])
                 else:
                     plots.save(pictures[ending], temporary)
         logger.info("written: %s", one_line(", ".join(map(_shown, paths.values()))))

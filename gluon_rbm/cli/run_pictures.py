@@ -13,10 +13,9 @@ from gluon_rbm.cli.run_summary import Metrics, files_with_suffix, likelihood_kin
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import PARAMETERS, read_arrays, read_model
 from gluon_rbm.sampling import gibbs
-from gluon_rbm.training.run_folder import image_shape_of
+from gluon_rbm.training.run_folder import image_shape_of, softmax_groups_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,6 +117,6 @@ def _draw_chains(folder: str, arguments: Mapping[str, Any]) -> Figure | None:
     parameters, num_classes = read_model(folder)
     shape = image_shape_of(arguments, parameters.num_visible - num_classes)
     hidden = read_arrays(os.path.join(folder, PARAMETERS))[learning.SAMPLES[1]][:_CHAINS]
-    group = label_rbm.softmax_group(parameters.num_visible, num_classes)
-    pixels = to_numpy(gibbs.run_chains(parameters, hidden=hidden, softmax_group=group).visible_prob_1)
+    groups = softmax_groups_of(arguments, parameters.num_visible, num_classes)
+    pixels = to_numpy(gibbs.run_chains(parameters, hidden=hidden, softmax_groups=groups).visible_prob_1)
     return plots.grid(pixels[:, : math.prod(shape)], shape, "chains")

@@ -13,14 +13,13 @@ from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least, share
 from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, sequences
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import blank, classifier, plots
-from gluon_rbm.models import label_rbm
 from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
 from gluon_rbm.sampling.classes import hold_classes
-from gluon_rbm.training.run_folder import class_names_of, image_shape_of
+from gluon_rbm.training.run_folder import class_names_of, image_shape_of, softmax_groups_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
-    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.backend.types import HostArray, SoftmaxGroups
     from gluon_rbm.cli.inputs import AddArgument
     from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.evaluation.classifier import IndependentClassifier
@@ -102,16 +101,19 @@ def run(args: Namespace) -> None:
     ways = {"--animate": args.animate, "--anneal": args.anneal is not None, "--temperatures": args.temperatures}
     if sum(map(bool, ways.values())) > 1:
         raise InputError("%s exclude each other; give one of them" % ", ".join(name for name in ways if ways[name]))
-    results = Results(args, "png", "json", "npz", *(["gif"] if args.animate else []))
+    arguments = Learned.of(args.model).arguments
+    alphabet = arguments.get("alphabet", "")
+    endings = ["png", "json", "npz", *(["gif"] if args.animate else []), *(["fasta"] if alphabet else [])]
+    results = Results(args, *endings)
     parameters, num_classes = inputs.joint_model_from(args)
     num_pixels = parameters.num_visible - num_classes
-    arguments = Learned.of(args.model).arguments
     names = class_names_of(arguments, num_classes)
     classes = None if args.classes is None else np.resize(_numbers(args.classes, names), args.count)
     needs_data = args.classifier or args.start in ("base", "images")
     data = inputs.data_from(args, num_pixels) if needs_data else None
     trained = classifier.train_independent_classifier(data) if data and args.classifier else None
-    chains, moments, figures = _chains(args, parameters, num_classes, data, classes)
+    groups = softmax_groups_of(arguments, parameters.num_visible, num_classes)
+    chains, moments, figures = _chains(args, parameters, num_classes, data, classes, groups)
     arrays = {"samples": chains.visible_sample, "probabilities": chains.visible_prob_1}
     arrays = {name: to_numpy(array)[:, :num_pixels] for name, array in arrays.items()}
     figures["num_images"] = args.count
@@ -125,6 +127,9 @@ def run(args: Namespace) -> None:
     pictures: dict[str, Any] = {"png": layout.grids(arrays, shape, title)}
     if args.animate:
         pictures["gif"] = layout.animation(moments, shape, "from %s" % args.start)
+    if alphabet:
+        letters = arrays["samples"].reshape(args.count, *shape).argmax(axis=2)
+        pictures["fasta"] = sequences.to_text(letters, alphabet)
     results.write(parameters, figures, pictures, arrays)
     blank.tell(arrays["samples"])
 
@@ -177,7 +182,12 @@ class _Layout(NamedTuple):
 
 
 def _chains(
-    args: Namespace, parameters: Parameters, num_classes: int, data: DataSet | None, classes: HostArray | None
+    args: Namespace,
+    parameters: Parameters,
+    num_classes: int,
+    data: DataSet | None,
+    classes: HostArray | None,
+    groups: SoftmaxGroups,
 ) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
     """The chains at their end; (sweeps, probabilities) on the way, of a moving picture; figures of the way."""
     images = bias = None
@@ -193,7 +203,7 @@ def _chains(
         "sweeps": args.sweeps,
         "key": [args.seed, _SWEEPS],
         "base_visible_bias": bias,
-        "softmax_group": label_rbm.softmax_group(parameters.num_visible, num_classes),
+        "softmax_groups": groups,
         "engine": args.engine,
     }
     if classes is not None:

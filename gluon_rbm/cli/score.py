@@ -14,6 +14,7 @@ from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
+from gluon_rbm.data.sequences import one_hot
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.energy import free_energy
@@ -84,13 +85,18 @@ def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
     """Name -> images, float32 (n, num_visible); the data set's own first."""
     count = args.count or len(datasets.split_of(data, args.part)[0])
     own = inputs.images_from(args, data, count)
-    order = make_generator([args.seed, _SHUFFLED]).random(own.shape).argsort(axis=1)
-    sets = {
-        "%s, %s" % (args.dataset, args.part): own,
-        "uniform noise": make_generator([args.seed, _NOISE]).random(own.shape, dtype=np.float32),
-        "shuffled pixels": np.take_along_axis(own, order, axis=1),
-    }
-    if min(data.image_shape[:2]) >= _LEGIBLE:
+    noise, shuffle = (make_generator([args.seed, purpose]) for purpose in (_NOISE, _SHUFFLED))
+    sets = {"%s, %s" % (args.dataset, args.part): own}
+    if data.alphabet:
+        units = own.reshape(len(own), *data.image_shape)
+        letters = noise.integers(data.image_shape[1], size=units.shape[:2])
+        order = shuffle.random(units.shape[:2]).argsort(axis=1)[..., None]
+        sets["letters at random"] = to_visible(one_hot(letters, data.alphabet), 1)
+        sets["shuffled places"] = np.take_along_axis(units, order, axis=1).reshape(own.shape)
+    else:
+        sets["uniform noise"] = noise.random(own.shape, dtype=np.float32)
+        sets["shuffled pixels"] = np.take_along_axis(own, shuffle.random(own.shape).argsort(axis=1), axis=1)
+    if min(data.image_shape[:2]) >= _LEGIBLE and not data.alphabet:
         sets["letters"] = plots.letters(data.image_shape)
     for name in args.against:
         sets[name] = _others(args, name, data.image_shape)

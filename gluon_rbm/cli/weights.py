@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import from_host, to_numpy
+from gluon_rbm.backend.arrays import asarray_like, from_host, to_numpy
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.evaluation import plots
-from gluon_rbm.models.energy import hidden_probability
+from gluon_rbm.evaluation import logos, plots
+from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.groups import zero_sum_gauge
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.cli.inputs import AddArgument
     from gluon_rbm.data.datasets import DataSet
-    from gluon_rbm.models.energy import Parameters
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "filters, biases, histograms, hidden activity and dead units"
 
+_LOGOS = 12
 _DEAD = 0.01  # standard deviation of p(h = 1 | v) over images
 
 
@@ -45,10 +47,12 @@ def run(args: Namespace) -> None:
 
     A unit is dead when p(h = 1 | v) hardly changes from image to image: standard deviation below 0.01.
     """
-    results = Results(args, "png", "units.png", "json", "npz")
+    alphabet = Learned.of(args.model).arguments.get("alphabet", "")
+    results = Results(args, "png", "units.png", "json", "npz", *(["logos.png"] if alphabet else []))
     parameters, num_classes = inputs.joint_model_from(args)
     num_pixels = parameters.num_visible - num_classes
     data = inputs.data_from(args, num_pixels)
+    parameters = _of_zero_sum(parameters, data)
     mean, deviation = _activity(parameters, datasets.with_label_units(data) if num_classes else data, args.part)
     dead = deviation < _DEAD
     arrays = {name: to_numpy(array) for name, array in parameters._asdict().items()}
@@ -69,8 +73,18 @@ def run(args: Namespace) -> None:
         "png": plots.filters(weight[:num_pixels], data.image_shape, args.side),
         "units.png": _units(arrays, mean, dead, data),
     }
+    if alphabet:
+        pictures["logos.png"] = logos.weight_logos(weight, data.image_shape, alphabet, _LOGOS)
     activity = {"hidden_mean": mean, "hidden_standard_deviation": deviation, "dead": dead}
     results.write(parameters, figures, pictures, {**arrays, **activity})
+
+
+def _of_zero_sum(parameters: Parameters, data: DataSet) -> Parameters:
+    """The same RBM, of sequences with weights of sum zero at each place: those that can be compared."""
+    if not data.softmax_groups:
+        return parameters
+    arrays = zero_sum_gauge(parameters, data.softmax_groups)
+    return Parameters(*(asarray_like(array, parameters.interaction_weight) for array in arrays))
 
 
 def _activity(parameters: Parameters, data: DataSet, part: str) -> tuple[HostArray, HostArray]:

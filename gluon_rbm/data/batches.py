@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterator, Tuple, TypeVar, Union
 
 import numpy as np
 
+from gluon_rbm.backend.random import draw_evenly
 from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.errors import InputError
 
@@ -37,6 +38,7 @@ def iterate_batches(
     batch_size: int,
     *,
     key: Key | None = None,
+    weights: HostArray | None = None,
     binarize: str = "none",
     num_workers: int = 0,
     skip: int = 0,
@@ -51,6 +53,8 @@ def iterate_batches(
         The pixel value that means 1.
     key
         None keeps the order; a key shuffles, and fixes all that is random.
+    weights
+        (n,): with a key, as many images as there are, each as often as its weight says on average.
     binarize
         "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key; "threshold" turns
         pixels of at least 0.5 on.
@@ -77,7 +81,7 @@ def iterate_batches(
             visible = visible >= 0.5
         return visible.astype(np.float32, copy=False)
 
-    return prepare_batches(images, batch_size, prepare, key=key, num_workers=num_workers, skip=skip)
+    return prepare_batches(images, batch_size, prepare, key=key, weights=weights, num_workers=num_workers, skip=skip)
 
 
 def prepare_batches(
@@ -86,6 +90,7 @@ def prepare_batches(
     prepare: Callable[[HostArray, Any], _Batch],
     *,
     key: Key | None = None,
+    weights: HostArray | None = None,
     num_workers: int = 0,
     skip: int = 0,
 ) -> Iterator[_Batch]:
@@ -101,19 +106,21 @@ def prepare_batches(
     def prepare_job(rows: _Rows, seed: np.random.SeedSequence | None) -> _Batch:
         return prepare(images[rows], None if seed is None else _generator(seed))
 
-    jobs = itertools.islice(_batch_jobs(len(images), batch_size, key), skip, None)
+    jobs = itertools.islice(_batch_jobs(len(images), batch_size, key, weights), skip, None)
     if not num_workers:
         return (prepare_job(*job) for job in jobs)
     return _ahead(prepare_job, jobs, num_workers, max(1, _IMAGES_AT_ONCE // batch_size))
 
 
-def _batch_jobs(num_images: int, batch_size: int, key: Key | None) -> Iterator[_Job]:
+def _batch_jobs(num_images: int, batch_size: int, key: Key | None, weights: HostArray | None) -> Iterator[_Job]:
     """Rows and seed of each batch. Each has its own seed, so it does not matter which thread prepares it, or when."""
     starts = range(0, num_images, batch_size)
     if key is None:
         return ((slice(start, start + batch_size), None) for start in starts)
     root = np.random.SeedSequence([int(word) for word in key])
-    order = _generator(root).permutation(num_images)
+    generator = _generator(root)
+    chosen = num_images if weights is None else draw_evenly(weights, num_images, generator)
+    order = generator.permutation(chosen)
     return ((order[start : start + batch_size], root.spawn(1)[0]) for start in starts)
 
 

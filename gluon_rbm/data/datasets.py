@@ -12,14 +12,15 @@ from typing import Any, Sequence
 import numpy as np
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.backend.types import HostArray
-from gluon_rbm.data import downloads
+from gluon_rbm.backend.types import HostArray, SoftmaxGroups
+from gluon_rbm.data import downloads, sequences
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.data.transforms import check_memory, resize_and_crop
 from gluon_rbm.errors import InputError
 
 __all__ = [
+    "FILES",
     "NAMES",
     "SPLITS",
     "DataSet",
@@ -43,7 +44,9 @@ _CLASS_NAMES = {
     ),
 }  # fmt: skip
 
+FILES = (".npy", *sequences.SUFFIXES)
 _HELD_OUT = 10000
+_TEST_SHARE = 0.1  # of the effective number of sequences
 # Of data sets whose images need not be loaded to know their shape.
 _SHAPES = {
     "mnist": (28, 28),
@@ -65,6 +68,9 @@ class DataSet:
     test_labels: HostArray | None
     maximum: int  #: the pixel value that means 1.0
     class_names: tuple[str, ...] | None = None  #: what the labels 0, 1, ... mean; None: numbers, or unknown
+    alphabet: str = ""  #: of sequences, whose "images" are (length, letters), 1 where a letter stands; "": of images
+    train_weights: HostArray | None = None  #: float64 (num_images,), how much each counts; None: all alike
+    test_weights: HostArray | None = None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -75,6 +81,11 @@ class DataSet:
     def num_visible(self) -> int:
         """Pixels (times colours) of an image: the visible units it needs."""
         return math.prod(self.image_shape)
+
+    @property
+    def softmax_groups(self) -> SoftmaxGroups:
+        """Groups of visible units of each of which exactly one is on: the letters of a place."""
+        return sequences.groups_of(*self.image_shape) if self.alphabet else ()
 
     @property
     def num_classes(self) -> int:
@@ -91,7 +102,7 @@ def load(
     image_size: Sequence[int] | None = None,
     skipped: list[Path] | None = None,
 ) -> DataSet:
-    """Load a data set by its name, or the images of a `.npy` file by its path.
+    """Load a data set by its name, or the images of a `.npy` file or the sequences of a FASTA file by its path.
 
     Published data sets are looked for in `data_dir`, in the folder named by the environment variable MXNET_RBM_DATA
     (in each: in the folder itself, then in its subfolder called like the data set) and in the cache
@@ -102,7 +113,9 @@ def load(
     ----------
     name
         One of `NAMES`, or a path. A `.npy` file holds floats in [0, 1] or bytes, (n, num_visible), (n, height, width)
-        or (n, height, width, 3).
+        or (n, height, width, 3). A FASTA file (.fasta, .fas, .fa, .afa) holds aligned sequences; see
+        `gluon_rbm.data.sequences`. Each counts as 1 / the number of those that agree with it in 80 % of their places,
+        and about a tenth of them are test sequences: whole clusters, so that no training sequence is as near as that.
     data_dir
         Required for `image-folder`: it holds a folder of images per class, or such folders in `train` and `test`, or
         images only (no labels).
@@ -122,7 +135,7 @@ def load(
     name = os.fspath(name)
     if name == "image-folder":
         return _image_folder(data_dir, progress, image_size, skipped)
-    if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.endswith(".npy")):
+    if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.endswith(FILES)):
         raise InputError(f"{name} is not looked for in a folder; leave --data-dir {data_dir} out")
     data = _load(name, data_dir, progress)
     return data if image_size is None or data.image_shape[:2] == tuple(image_size) else _resized(data, image_size)
@@ -144,9 +157,12 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
         return _bars_and_stripes()
     if name.endswith(".npy"):
         return _array_file(name)
+    if name.endswith(sequences.SUFFIXES):
+        return _alignment(name)
     meant = difflib.get_close_matches(name.lower(), NAMES, 1)
     guess = f" (did you mean {meant[0]}?)" if meant else ""
-    raise InputError(f"unknown data set {name!r}{guess}; choose {', '.join(NAMES)} or the path of a .npy file")
+    names = ", ".join(NAMES)
+    raise InputError(f"unknown data set {name!r}{guess}; choose {names} or the path of a .npy or a .fasta file")
 
 
 def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
@@ -195,7 +211,9 @@ def hold_out(data: DataSet, count: int) -> tuple[DataSet, HostArray]:
     if rest < 1:
         raise InputError(f"{count} of {len(data.train_images)} training images cannot be held out; hold out fewer")
     labels = None if data.train_labels is None else data.train_labels[:rest]
-    return replace(data, train_images=data.train_images[:rest], train_labels=labels), data.train_images[rest:]
+    weights = None if data.train_weights is None else data.train_weights[:rest]
+    kept = replace(data, train_images=data.train_images[:rest], train_labels=labels, train_weights=weights)
+    return kept, data.train_images[rest:]
 
 
 def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
@@ -275,6 +293,35 @@ def _array_file(path: str) -> DataSet:
     # From the first on: two images are enough for both splits.
     is_test = np.arange(len(images)) % 10 == 0
     return DataSet(path, images[~is_test], None, images[is_test], None, maximum)
+
+
+def _alignment(path: str) -> DataSet:
+    """The distinct sequences of a file; of its clusters, in an order at random, the first ones are test sequences."""
+    alignment = sequences.read_fasta(path)
+    _, first = np.unique(alignment.sequences, axis=0, return_index=True)
+    distinct = alignment.sequences[np.sort(first)]
+    weights, cluster = sequences.sequence_weights(distinct), sequences.clusters(distinct)
+    of_cluster = np.bincount(cluster, weights)
+    is_test, taken = np.zeros(len(of_cluster), bool), 0.0
+    for number in np.random.default_rng(0).permutation(len(of_cluster)):
+        if taken + of_cluster[number] <= _TEST_SHARE * weights.sum():
+            is_test[number], taken = True, taken + of_cluster[number]
+    if not is_test.any():
+        raise InputError(
+            f"sequences of {path} are too much alike, or too few, to hold a tenth of them out; add more, and others"
+        )
+    units, test = sequences.one_hot(distinct, alignment.alphabet), is_test[cluster]
+    return DataSet(
+        path,
+        units[~test],
+        None,
+        units[test],
+        None,
+        maximum=1,
+        alphabet=alignment.alphabet,
+        train_weights=weights[~test],
+        test_weights=weights[test],
+    )
 
 
 def _checked_images(path: str, array: HostArray) -> tuple[HostArray, int]:

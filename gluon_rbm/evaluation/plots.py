@@ -1,4 +1,4 @@
-"""Pictures: the only module that imports Matplotlib.
+"""Pictures: with `logos`, the only module that imports Matplotlib.
 
 Every function draws into the axes it is given, or into a new figure, and returns the `Figure`. Images are (n,
 num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
@@ -31,6 +31,7 @@ __all__ = [
     "class_fractions",
     "confusion",
     "curves",
+    "figure_of",
     "filters",
     "free_energy_gap",
     "grid",
@@ -72,7 +73,8 @@ def _axes(axes: Axes | None, width: float = 6.4, height: float = 4.2) -> Axes:
     return panels(1, 1, width, height)[1][0] if axes is None else axes
 
 
-def _figure_of(axes: Any) -> Figure:
+def figure_of(axes: Any) -> Figure:
+    """The figure that axes are in."""
     return axes.figure
 
 
@@ -120,7 +122,7 @@ def grid(
         axes.set_xticks([])
         axes.set_yticks(np.arange(rows) * (image_shape[0] + 1) + (image_shape[0] - 1) / 2, row_labels, parse_math=False)
         axes.tick_params(left=False)
-    return _figure_of(axes)
+    return figure_of(axes)
 
 
 def grids(
@@ -173,7 +175,7 @@ def strip(
     axes.set_xticks(np.arange(columns) * width + image_shape[1] / 2, names, fontsize=8)
     axes.set_yticks([])
     axes.set_xlabel("Gibbs sweeps")
-    return _figure_of(axes)
+    return figure_of(axes)
 
 
 def animation(
@@ -225,7 +227,7 @@ def visible_bias(bias: HostArray, image_shape: Shape, axes: Axes | None = None) 
     axes.figure.colorbar(shown, ax=axes)
     axes.set_title("visible biases")
     axes.set_axis_off()
-    return _figure_of(axes)
+    return figure_of(axes)
 
 
 def histograms(

@@ -66,7 +66,7 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
             _say_settings(given, group)
         tensorboard.check(given.tensorboard)
         images, num_classes = load_images(given, group.contexts[0])
-        given = replace(given, num_classes=num_classes)
+        given = replace(given, num_classes=num_classes, softmax_groups=images.data.softmax_groups)
         check_sizes(given, images.data, group.num_shards)
         arrays = initial_arrays(given, images.data, group.contexts[0])
         # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
@@ -98,6 +98,7 @@ def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> di
         "data_sha256": images.digest,
         "image_shape": list(images.image_shape),
         "class_names": list(images.data.class_names or []) if given.labels else [],
+        "alphabet": images.data.alphabet,
         "num_workers": group.num_workers,
     }
 
@@ -140,6 +141,7 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
             images.data.maximum,
             given.batch_size,
             key=[given.seed, PURPOSES.SHUFFLE, state.epoch + 1],
+            weights=images.data.train_weights,
             binarize=given.binarize,
             num_workers=given.data_loader_num_worker,
             skip=state.step,
@@ -214,4 +216,14 @@ def _make_monitor(given: BinarySettings, images: Images) -> monitoring.ImageMoni
         base_visible_bias(images.data) if given.ais_base_rate == "data" else None,
         ais_key=[given.seed, PURPOSES.AIS],
         pixels_key=[given.seed, PURPOSES.PIXELS],
+        weights=_weights(given, images),
     )
+
+
+def _weights(given: BinarySettings, images: Images) -> dict[int, np.ndarray]:
+    """How much images count, by the number of their section: those watched from 1 on, and the test images."""
+    data = images.data
+    if data.train_weights is None or data.test_weights is None:
+        return {}
+    first = np.ones(len(images.held_out)) if given.held_out else data.test_weights
+    return {1: first, 2: data.train_weights, monitoring.TEST: data.test_weights}

@@ -13,7 +13,6 @@ from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import blank, plots
 from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.binary_settings import BinarySettings
@@ -43,7 +42,7 @@ class BinaryPictures:
 
     def __init__(self, settings: BinarySettings, images: Images, context: Any) -> None:
         self._settings, self._images, self._context = settings, images, context
-        self._softmax_group = label_rbm.softmax_group(images.data.num_visible, settings.num_classes)
+        self._softmax_groups = settings.rule.groups(images.data.num_visible)
 
     def watched(self, state: TrainState, checkpoint: Checkpoint) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
         """The strongest filters, and the probabilities of the chains' pixels: name -> (images, their shape)."""
@@ -55,7 +54,7 @@ class BinaryPictures:
             chains = gibbs.run_chains(
                 Parameters(**state.learned()),
                 hidden=mx.nd.array(checkpoint.arrays[learning.SAMPLES[1]][:count], self._context),
-                softmax_group=self._softmax_group,
+                softmax_groups=self._softmax_groups,
                 key=[self._settings.seed, PURPOSES.WATCHED],
                 engine=self._settings.engine,
             )
@@ -84,7 +83,7 @@ class BinaryPictures:
             Parameters(**state.result()),
             visible=mx.nd.array(originals, ctx=self._context),
             sweeps=SHOWCASE_SWEEPS,
-            softmax_group=self._softmax_group,
+            softmax_groups=self._softmax_groups,
             key=[settings.seed, PURPOSES.SHOWCASE, 2],
             engine=settings.engine,
         )

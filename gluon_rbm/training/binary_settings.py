@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+from gluon_rbm.backend.types import SoftmaxGroups
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.likelihood import rules
 from gluon_rbm.models import label_rbm
@@ -281,11 +282,13 @@ class BinarySettings:
     # --cuda or --no-cuda, where one was given: a default may fall back to the CPU, a wish may not.
     cuda_asked: bool | None = setting(None, None, recorded=False)
     num_classes: int = setting(0, None)  # of the labels; the data set says how many
+    softmax_groups: SoftmaxGroups = setting((), None, recorded=False)  # of the data set
 
     @property
     def rule(self) -> rules.LearningRule:
         """How the RBM learns from its chains."""
-        return rules.LearningRule.checked(**{name: getattr(self, name) for name in rules.LearningRule._fields})
+        names = [name for name in rules.LearningRule._fields if hasattr(self, name)]
+        return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     @property
     def chains_in_all(self) -> int:
@@ -308,5 +311,7 @@ class BinarySettings:
 
     def added(self) -> argparse.Namespace:
         """The other settings that have a flag."""
-        names = [name for name in vars(self) if name not in (*DOCUMENTED, "cuda_asked", "num_classes")]
+        names = [
+            name for name in vars(self) if name not in (*DOCUMENTED, "cuda_asked", "num_classes", "softmax_groups")
+        ]
         return argparse.Namespace(**{name: getattr(self, name) for name in names})

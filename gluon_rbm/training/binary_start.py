@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
     # Not of what is computed: its rounding depends on the number of threads.
     digest = sha256([data.train_images, *(below.arrays() if below else [])])
     if below:
-        image_shape, data = below.hidden_shape, below.hidden_data(data, num_classes)
+        image_shape, data = below.hidden_shape, replace(below.hidden_data(data, num_classes), alphabet="")
     data, held_out = datasets.hold_out(data, settings.held_out)
     return Images(data, held_out, image_shape, digest), num_classes
 
@@ -93,7 +93,9 @@ def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dic
     arrays.update({name: np.ones(shape) for name, shape in learning.states(settings.rule, *shape).items()})
     if settings.centering:
         hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
-        arrays.update(zip(learning.OFFSETS, (mean_image(data.train_images, data.maximum), hidden_mean)))
+        arrays.update(
+            zip(learning.OFFSETS, (mean_image(data.train_images, data.maximum, data.train_weights), hidden_mean))
+        )
     if settings.chains == "tempered":
         arrays[learning.BASE] = _data_bias(data, settings.num_classes)
     if settings.num_classes:

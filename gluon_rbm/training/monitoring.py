@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any, Dict, Mapping, Protocol, Sequence
 
 import numpy as np
 
-from gluon_rbm.backend.types import Key, NDArray
+from gluon_rbm.backend.types import HostArray, Key, NDArray
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.likelihood import ais
 from gluon_rbm.likelihood.estimates import is_usable
 from gluon_rbm.likelihood.scores import LogLikelihood
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.groups import log_normalizer
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.loop import EpochEnd
 from gluon_rbm.training.state import TrainState
 
-__all__ = ["ClassificationMonitor", "ImageMonitor", "LikelihoodMonitor", "Measurement"]
+__all__ = ["TEST", "ClassificationMonitor", "ImageMonitor", "LikelihoodMonitor", "Measurement"]
+
+TEST = 3  # the section of test images that are scored at the end alone
 
 _ROWS_AT_ONCE = 1000
 _ROWS_CLASSIFIED_AT_ONCE = 200  # times the hidden units: what should stay in a cache
@@ -75,6 +79,8 @@ class LikelihoodMonitor:
         The base rate of AIS; by default the model's own visible bias.
     ais_key, pixels_key : sequence of int
         Of the noise of AIS, and of the pixels.
+    weights : mapping
+        Section -> how much each of its images counts, (n,), where they do not count alike.
     """
 
     def __init__(
@@ -85,15 +91,17 @@ class LikelihoodMonitor:
         *,
         ais_key: Key,
         pixels_key: Key,
+        weights: Mapping[int, HostArray] = MappingProxyType({}),
     ) -> None:
         self._settings, self._maximum, self._base_visible_bias = settings, maximum, base_visible_bias
-        self._ais_key, self._pixels_key = ais_key, pixels_key
+        self._ais_key, self._pixels_key, self._weights = ais_key, pixels_key, weights
         self._partition: Any = None
         self._fair_coins = -math.inf  # log-likelihood of an image under fair coins
 
     def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
         settings = self._settings
-        self._fair_coins = -len(parameters["visible_layer_bias"]) * math.log(2)
+        groups = settings.rule.groups(len(parameters["visible_layer_bias"]))
+        self._fair_coins = -float(log_normalizer(np.zeros(len(parameters["visible_layer_bias"])), groups))
         self._partition = ais.log_partition(
             **parameters,
             num_chains=settings.ais_batch_size * settings.ais_num_batch,
@@ -103,14 +111,18 @@ class LikelihoodMonitor:
             burn_in_sweeps=settings.ais_burn_in_steps,
             chains_at_once=settings.ais_batch_size,
             engine=settings.engine,
+            softmax_groups=groups,
         )
         return self._partition.log_z
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:
         # The pixels are drawn alike in every epoch, so that what changes is the model.
         key, binarize = [*self._pixels_key, section], self._settings.binarize
-        pixels = iterate_batches(images, self._maximum, _ROWS_AT_ONCE, key=key, binarize=binarize)
-        return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z)
+        weights = self._weights.get(section)
+        # With weights, which have an order, there is nothing to draw.
+        how = {"key": key, "binarize": binarize} if weights is None else {}
+        pixels = iterate_batches(images, self._maximum, _ROWS_AT_ONCE, **how)
+        return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z, weights)
 
     def merit(self, score: LogLikelihood) -> float:
         return score.mean
@@ -232,7 +244,7 @@ class Measurement:
         row, message = monitor.row(scores), monitor.message(scores)
         if state.is_over and "test" not in scores:
             log_z = state.best.log_z if state.best.arrays else log_z
-            score = monitor.score(3, self._test_images, state.result(), log_z)
+            score = monitor.score(TEST, self._test_images, state.result(), log_z)
             # It belongs into the row of the epoch that the results are of: with early stopping an earlier one.
             columns = monitor.columns(chosen_by, scores[chosen_by])
             rows = [earlier for earlier in [*state.metrics, {**end.row, **row}] if columns.keys() <= earlier.keys()]

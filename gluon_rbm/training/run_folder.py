@@ -16,8 +16,11 @@ import numpy as np
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.files import write_json, write_whole
+from gluon_rbm.backend.types import SoftmaxGroups
 from gluon_rbm.data.datasets import guess_shape
+from gluon_rbm.data.sequences import groups_of
 from gluon_rbm.errors import InputError
+from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm.training.checkpoint import Checkpoint
 
@@ -33,6 +36,7 @@ __all__ = [
     "newest_run",
     "read_arguments",
     "read_metrics",
+    "softmax_groups_of",
 ]
 
 _CHECKPOINT = "checkpoint.npz"
@@ -86,6 +90,13 @@ def image_shape_of(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, 
     if is_shape and min(shape) > 0 and math.prod(shape) == num_pixels:
         return tuple(shape)
     return guess_shape(num_pixels)
+
+
+def softmax_groups_of(arguments: Mapping[str, Any], num_visible: int, num_classes: int) -> SoftmaxGroups:
+    """The softmax groups of a run's visible units: the letters of a sequence's places, or the classes of a label."""
+    if arguments.get("alphabet"):
+        return groups_of(*image_shape_of(arguments, num_visible))
+    return label_rbm.softmax_groups(num_visible, num_classes)
 
 
 def class_names_of(arguments: Mapping[str, Any], num_classes: int) -> list[str]:

@@ -1,0 +1,150 @@
+"""Spins of the Ising model, drawn at an inverse temperature: data whose every average is known.
+
+    p(s) = exp(beta sum_<ij> s_i s_j) / Z,        s_i = -1 or 1, J = 1, no field, periodic boundaries
+
+A chain is drawn exactly, a square small enough from all of its states, a larger one by clusters.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.types import HostArray, Key
+from gluon_rbm.errors import InputError, check_count
+
+__all__ = ["CRITICAL_BETA", "Averages", "averages", "chain_averages", "draw_spins", "energies", "square_averages"]
+
+CRITICAL_BETA = float(np.log1p(np.sqrt(2)) / 2)  # of the infinite square (Onsager 1944)
+
+_MOST_ENUMERATED = 16  # spins
+_SWEEPS = 100  # of clusters: tens of times what a square of 100 spins a side takes to forget where it began
+_SPINS_AT_ONCE = 1 << 18
+
+
+class Averages(NamedTuple):
+    """Averages per spin."""
+
+    energy: float  #: <E> / n, E = -sum s_i s_j
+    specific_heat: float  #: beta^2 (<E^2> - <E>^2) / n
+    magnetisation: float  #: <|sum s_i|> / n
+
+
+def energies(spins: HostArray) -> HostArray:
+    """E = -sum_<ij> s_i s_j of each configuration of -1 and 1: float64 (n,), of spins (n, length) or (n, side, side).
+
+    Neighbours of the last are the first; two spins that are neighbours on both sides count twice.
+    """
+    spins = spins.astype(np.float64)
+    axes = tuple(range(1, spins.ndim))
+    return -np.sum([(spins * np.roll(spins, 1, axis)).sum(axis=axes) for axis in axes], axis=0)
+
+
+def averages(spins: HostArray, beta: float) -> Averages:
+    """Averages over configurations of -1 and 1, (n, length) or (n, side, side)."""
+    energy, count = energies(spins), spins[0].size
+    magnetisation = np.abs(spins.reshape(len(spins), count).sum(axis=1, dtype=np.float64))
+    return Averages(energy.mean() / count, beta**2 * energy.var() / count, magnetisation.mean() / count)
+
+
+def chain_averages(length: int, beta: float) -> tuple[float, float]:
+    """Energy and specific heat per spin of a chain, exactly, by its transfer matrix (Ising 1925).
+
+    Z = (2 cosh beta)^n (1 + t^n), t = tanh beta.
+    """
+    tanh = np.tanh(beta)
+    power = tanh ** (length - 2)
+    energy = -(tanh + power * tanh) / (1 + power * tanh**2)
+    # The derivative of -energy in beta, d tanh = 1 - tanh^2.
+    numerator, denominator = tanh + power * tanh, 1 + power * tanh**2
+    slopes = 1 + (length - 1) * power, length * power * tanh
+    derivative = (slopes[0] * denominator - numerator * slopes[1]) / denominator**2 * (1 - tanh**2)
+    return float(energy), float(beta**2 * derivative)
+
+
+def square_averages(side: int, beta: float) -> Averages:
+    """The averages of a square of at most 16 spins, over all of its states."""
+    spins, weights = _all_states((side, side), beta)
+    energy, count = energies(spins), side * side
+    mean = weights @ energy
+    magnetisation = weights @ np.abs(spins.sum(axis=(1, 2)))
+    return Averages(mean / count, beta**2 * (weights @ energy**2 - mean**2) / count, magnetisation / count)
+
+
+def draw_spins(shape: tuple[int, ...], beta: float, count: int, key: Key = ()) -> HostArray:
+    """Configurations of the Ising model: int8 (count, *shape) of -1 and 1.
+
+    shape : (length,) of a chain, or (side, side) of a square; two spins or more along each side.
+
+    Exact draws of a chain, and of a square of at most 16 spins. Each larger square is the state of a Markov chain of
+    its own after 100 sweeps of the cluster algorithm of Swendsen & Wang (Physical Review Letters 58, 1987), which few
+    sweeps bring far even at the critical temperature.
+
+    Raises InputError for another shape or beta.
+    """
+    check_count("the number of configurations", count)
+    if len(shape) not in (1, 2) or min(shape) < 2 or (len(shape) == 2 and shape[0] != shape[1]):
+        raise InputError("the Ising model has shape %s; give (length,) or (side, side), from 2 on" % (shape,))
+    if not 0 <= beta < np.inf:
+        raise InputError("the inverse temperature is %s; it must be finite and at least 0" % beta)
+    generator = make_generator(key)
+    if len(shape) == 1:
+        return _draw_chain(shape[0], beta, count, generator)
+    if shape[0] * shape[1] <= _MOST_ENUMERATED:
+        spins, weights = _all_states(shape, beta)
+        return spins[generator.choice(len(spins), count, p=weights)].astype(np.int8)
+    at_once = max(1, _SPINS_AT_ONCE // (shape[0] * shape[1]))
+    blocks = [min(at_once, count - first) for first in range(0, count, at_once)]
+    return np.concatenate([_draw_clusters(shape[0], beta, block, generator) for block in blocks])
+
+
+def _all_states(shape: tuple[int, ...], beta: float) -> tuple[HostArray, HostArray]:
+    """All configurations, and their probabilities."""
+    count = int(np.prod(shape))
+    if count > _MOST_ENUMERATED:
+        raise InputError("%d spins have too many states; %d at most are enumerated" % (count, _MOST_ENUMERATED))
+    spins = 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1).reshape(-1, *shape) - 1
+    logs = -beta * energies(spins)
+    weights = np.exp(logs - logs.max())
+    return spins, weights / weights.sum()
+
+
+def _draw_chain(length: int, beta: float, count: int, generator: np.random.Generator) -> HostArray:
+    """Bonds are independent but for their product, which is 1: each is drawn given how those after it may close it."""
+    tanh = np.tanh(beta)
+    product = np.ones(count)
+    spins = np.empty((count, length), np.int8)
+    spins[:, 0] = generator.choice([-1, 1], count)
+    for place in range(1, length):
+        # p(bond = 1 | product) is proportional to e^beta (1 + product t^rest), of the rest of the bonds.
+        rest = product * tanh ** (length - place)
+        up, down = (1 + tanh) * (1 + rest), (1 - tanh) * (1 - rest)
+        bond = np.where(generator.random(count) * (up + down) < up, 1, -1)
+        product *= bond
+        spins[:, place] = spins[:, place - 1] * bond
+    return spins
+
+
+def _draw_clusters(side: int, beta: float, count: int, generator: np.random.Generator) -> HostArray:
+    """All squares at once: neighbours that are equal are bound with probability 1 - exp(-2 beta).
+
+    Each cluster of spins that are bound to each other gets a new sign.
+    """
+    from scipy import sparse  # slow to import, so only here
+    from scipy.sparse.csgraph import connected_components
+
+    signs = np.array([-1, 1], np.int8)
+    spins = generator.choice(signs, (count, side, side))
+    places = np.arange(spins.size).reshape(spins.shape)
+    for _ in range(_SWEEPS):
+        bound = []
+        for axis in (1, 2):
+            bonds = (spins == np.roll(spins, -1, axis)) & (generator.random(spins.shape) < -np.expm1(-2 * beta))
+            bound.append((places[bonds], np.roll(places, -1, axis)[bonds]))
+        ends = tuple(map(np.concatenate, zip(*bound)))
+        graph = sparse.coo_matrix((np.ones(len(ends[0]), bool), ends), (spins.size,) * 2)
+        num_clusters, cluster = connected_components(graph, directed=False)
+        spins = generator.choice(signs, num_clusters)[cluster].reshape(spins.shape)
+    return spins
