@@ -19,7 +19,8 @@ or by scikit-learn's interface, in one process:
 What there is (`help(gluon_rbm.NAME)` says more of each):
 
     blocks of Gluon      BinaryRBMBlock, MultinaryRBMBlock, ConvolutionalRBMBlock, DeepBeliefNetwork
-    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM
+    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM; of tables CategoricalRBM, RatingRBM, RBMImputer,
+                         RBMOutlierDetector
     files and data       load_model, load_dataset, Parameters, BinaryDeepBeliefNetwork
     sampling             sample_chains, simulated_annealing, parallel_tempering, draw_classes, inpaint, run_chains
     scores               free_energy, pseudo_log_likelihood, log_partition
@@ -55,6 +56,10 @@ __all__ = [
     "BinaryRBM",
     "LabelRBMClassifier",
     "MultinaryRBM",
+    "CategoricalRBM",
+    "RatingRBM",
+    "RBMImputer",
+    "RBMOutlierDetector",
     # Parameters, and how they are learned
     "Parameters",
     "LearningRule",
@@ -83,7 +88,15 @@ if TYPE_CHECKING:
     from gluon_rbm.backend.devices import choose_context
     from gluon_rbm.data.datasets import load as load_dataset
     from gluon_rbm.errors import DivergenceError, InputError
-    from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM
+    from gluon_rbm.estimators import (
+        BinaryRBM,
+        CategoricalRBM,
+        LabelRBMClassifier,
+        MultinaryRBM,
+        RatingRBM,
+        RBMImputer,
+        RBMOutlierDetector,
+    )
     from gluon_rbm.likelihood.ais import log_partition
     from gluon_rbm.likelihood.rules import LearningRule
     from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
@@ -112,6 +125,10 @@ _EXPORTS = {
     "BinaryRBM": "gluon_rbm.estimators.BinaryRBM",
     "LabelRBMClassifier": "gluon_rbm.estimators.LabelRBMClassifier",
     "MultinaryRBM": "gluon_rbm.estimators.MultinaryRBM",
+    "CategoricalRBM": "gluon_rbm.estimators.CategoricalRBM",
+    "RatingRBM": "gluon_rbm.estimators.RatingRBM",
+    "RBMImputer": "gluon_rbm.estimators.RBMImputer",
+    "RBMOutlierDetector": "gluon_rbm.estimators.RBMOutlierDetector",
     "Parameters": "gluon_rbm.models.energy.Parameters",
     "LearningRule": "gluon_rbm.likelihood.rules.LearningRule",
     "load_model": "gluon_rbm.models.files.read_model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host, to_numpy
+from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.common import (
     Matrix,
     RandomSeed,
@@ -18,22 +20,30 @@ from gluon_rbm.estimators.common import (
     base_rate,
     dense,
     float32,
+    has_gaps,
     key_from,
     mean_image,
 )
+from gluon_rbm.estimators.gaps import DataOf, Integrated, check_missing, complete, omitted
 from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, learning
+from gluon_rbm.likelihood.missing import check_gaps, marginal_free_energy
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.groups import checked_groups
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.chains import initial_visible, sample_chains
+from gluon_rbm.sampling.inpainting import Inpainted, inpaint
 
 if TYPE_CHECKING:
-    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.backend.types import HostArray, SoftmaxGroups
     from gluon_rbm.likelihood.estimates import LogPartition
     from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["BinaryRBM"]
+
+_STARTS = ("zeros", "data")
+_SWEEPS_OF_GAPS = 100  # of chains that hold what is known of a row
 
 
 class BinaryRBM(Transformer, PersistentLearning):
@@ -67,6 +77,15 @@ class BinaryRBM(Transformer, PersistentLearning):
         lambda in lambda/2 |W|^2, added to the mean loss.
     engine : "auto", "mxnet" or "native", default "auto"
         What runs the chains.
+    softmax_groups : sequence of (start, stop), default ()
+        Groups of features of each of which exactly one is 1: the values of a category (`gluon_rbm.models.groups`).
+    missing : "error", "omit" or "integrate", default "error"
+        What NaN means in X. "omit": a feature that does not exist for its row; "integrate": a value that exists and is
+        not known, which is summed out (`gluon_rbm.estimators.gaps`).
+    initial_visible_bias : "zeros" or "data", default "zeros"
+        Biases before training: as BernoulliRBM's, or those of independent features with the means of X.
+    shuffle : bool, default False
+        Take X in a new order in each pass.
 
     Attributes: components_ (n_components, n_features), intercept_hidden_ (n_components,) and intercept_visible_
     (n_features,) in the dtype of X; h_samples_ (chains, n_components), their states; n_features_in_,
@@ -94,6 +113,10 @@ class BinaryRBM(Transformer, PersistentLearning):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         engine: str = "auto",
+        softmax_groups: SoftmaxGroups = (),
+        missing: str = "error",
+        initial_visible_bias: str = "zeros",
+        shuffle: bool = False,
     ) -> None:
         self.n_components = n_components
         self.learning_rate = learning_rate
@@ -109,6 +132,10 @@ class BinaryRBM(Transformer, PersistentLearning):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.engine = engine
+        self.softmax_groups = softmax_groups
+        self.missing = missing
+        self.initial_visible_bias = initial_visible_bias
+        self.shuffle = shuffle
 
     @classmethod
     def of(cls, parameters: Parameters, **settings: Any) -> BinaryRBM:
@@ -134,18 +161,19 @@ class BinaryRBM(Transformer, PersistentLearning):
         X = self._checked(X, reset=True)
         generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, generator, min(self.batch_size, X.shape[0]))
-
-        at_once = self._can_learn_at_once()
+        data_of = self._data_of(X, generator)
+        at_once = data_of is None and not self.shuffle and self._can_learn_at_once()
 
         def learn(batches: Iterable[Rows]) -> None:
             if at_once:
                 self._learn_at_once(X, key_from(generator))
             else:
-                self._learn((float32(dense(X[rows])) for rows in batches), key_from(generator))
+                self._learn(batches, data_of or complete(X), key_from(generator))
 
-        self._epochs(
-            X.shape[0], generator, False, learn, lambda: "pseudo-likelihood = %.2f" % self.score_samples(X).mean()
-        )
+        def score() -> str:
+            return "pseudo-likelihood = %.2f" % self.score_samples(X).mean()
+
+        self._epochs(X.shape[0], generator, self.shuffle, learn, score)
         self._warn_if_saturated(X)
         return self
 
@@ -156,51 +184,145 @@ class BinaryRBM(Transformer, PersistentLearning):
         X, generator = self._checked(X, reset=first), self._continued()
         if first:
             self._begin_at(X, generator, self.batch_size)
-        self._learn([float32(dense(X))], key_from(generator))
+        self._learn([slice(None)], self._data_of(X, generator) or complete(X), key_from(generator))
         return self
 
     def _begin_at(self, X: Matrix, generator: np.random.RandomState, num_chains: int) -> None:
+        checked_groups(self.softmax_groups, X.shape[1])
         self._begin(mean_image(X), X.shape[0], X.dtype, generator, num_chains)
+        if self.initial_visible_bias not in _STARTS:
+            raise InputError(
+                "initial_visible_bias is %r; it must be one of %s" % (self.initial_visible_bias, ", ".join(_STARTS))
+            )
+        if self.initial_visible_bias == "data":
+            self.intercept_visible_ = base_rate(X, self.softmax_groups).astype(X.dtype)
+
+    def _data_of(self, X: Matrix, generator: np.random.RandomState) -> DataOf | None:
+        """What a step learns of some rows where X has gaps; None where it has none."""
+        if not check_missing(self.missing, X, self.softmax_groups, self.chains):
+            return None
+        if self.missing == "omit":
+            return omitted(X)
+        return Integrated(
+            X, base_rate(X, self.softmax_groups), self.k, self.softmax_groups, key_from(generator), self.engine
+        )
 
     # --- What a fitted RBM does -----------------------------------------------------------------------------------
 
     def _features(self, X: Matrix) -> HostArray:
         parameters = self._parameters(X.dtype)
-        return self._in_chunks(X, lambda rows: energy.hidden_probability(parameters, rows))
+        if not self._has_gaps(X):
+            return self._in_chunks(X, lambda rows: energy.hidden_probability(parameters, rows))
+        if self.missing == "omit":
+            return self._in_chunks(X, lambda rows: energy.hidden_probability(parameters, np.nan_to_num(rows)))
+        key, chunks = key_from(check_random_state(self.random_state)), itertools.count()
+        return self._in_chunks(X, lambda rows: self._filled(rows, [*key, next(chunks)]).hidden_mean.astype(X.dtype))
 
-    def free_energy(self, X: Matrix) -> HostArray:
-        """F(v) = -a.v - sum_j softplus(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""
+    def _has_gaps(self, X: Matrix) -> bool:
+        return check_missing(self.missing, X, self.softmax_groups, "data")
+
+    def _filled(self, rows: HostArray, key: list[int], sweeps: int = _SWEEPS_OF_GAPS) -> Inpainted:
+        """Rows whose missing values are filled in given the known ones, whatever `missing` is."""
+        groups = self.softmax_groups
+        return inpaint(self._parameters(), rows, sweeps, key, softmax_groups=groups, engine=self.engine)
+
+    def impute(self, X: Matrix, sweeps: int = _SWEEPS_OF_GAPS, draws: bool = False) -> HostArray:
+        """X with missing values (NaN) filled in by chains that hold the known ones: float32 (n_samples, n_features).
+
+        Values are means of p(v = 1 | h) over the second half of the sweeps, which have the least squared error; or
+        with draws the samples of the last sweep, 0 or 1. What is known comes back as it is.
+        """
+        check_is_fitted(self)
+        X, key, chunks = self._checked(X, gaps=True), key_from(self._continued()), itertools.count()
+        check_gaps(X, self.softmax_groups)
+
+        def fill(rows: HostArray) -> HostArray:
+            filled = self._filled(rows, [*key, next(chunks)], sweeps)
+            return np.where(np.isnan(rows), filled.visible_sample if draws else filled.visible_mean, rows)
+
+        return self._in_chunks(X, fill).astype(np.float32, copy=False)
+
+    def free_energy(self, X: Matrix, **settings: Any) -> HostArray:
+        """F(v) = -a.v - sum_j softplus(b_j + (v W)_j) of each image: float64 (n_samples,), in nats.
+
+        Of an image with gaps F of what is known: with missing="omit" of the RBM without the other units, which compares
+        within the same gaps only; with missing="integrate" -log sum exp(-F) over the missing values, by annealed
+        importance sampling (settings: num_chains and num_distributions of `likelihood.missing.marginal_free_energy`).
+        """
         check_is_fitted(self)
         X = self._checked(X)
         parameters = self._parameters(X.dtype)
-        return self._in_chunks(X, lambda rows: energy.free_energy(parameters, rows))
+        if not self._has_gaps(X):
+            return self._in_chunks(X, lambda rows: energy.free_energy(parameters, rows))
+        if self.missing == "omit":
+            return self._in_chunks(X, lambda rows: energy.free_energy(parameters, np.nan_to_num(rows)))
+        return self._marginal_free_energy(X, **settings)
+
+    def _marginal_free_energy(self, X: Matrix, **settings: Any) -> HostArray:
+        key, chunks = key_from(check_random_state(self.random_state)), itertools.count()
+        settings = {"softmax_groups": self.softmax_groups, "engine": self.engine, **settings}
+        parameters = self._parameters()
+        return self._in_chunks(
+            X, lambda rows: marginal_free_energy(parameters, rows, key=[*key, next(chunks)], **settings)
+        )
 
     def score_samples(self, X: Matrix) -> HostArray:
         """The pseudo-likelihood of each image, a stochastic one as in BernoulliRBM: float64 (n_samples,), in nats.
 
         n_features times log p(v_i | all other v) for one unit i of each image: on average the sum over all units. Which
         unit follows from random_state and the image itself, so that its score does not depend on those beside it; where
-        random_state is None, from a new draw in each call.
+        random_state is None, from a new draw in each call. A softmax group counts as one v_i.
+
+        Of an image with gaps, one of the known units is taken, given the other known ones, and the factor is their
+        number; with missing="integrate" p(v_i | others) is a ratio of sums over the missing values, as `free_energy`
+        estimates them.
         """
         check_is_fitted(self)
         X = self._checked(X)
-        parameters = self._parameters(np.float64)
+        parameters, integrate = self._parameters(np.float64), self._has_gaps(X) and self.missing == "integrate"
         salt = np.array(key_from(check_random_state(self.random_state)), np.int32).tobytes()
 
         def score(rows: HostArray) -> HostArray:
             rows = rows.astype(np.float64)
             words = (hashlib.blake2b(row.tobytes(), digest_size=8, key=salt).digest() for row in rows)
-            units = np.frombuffer(b"".join(words), np.uint64) % np.uint64(rows.shape[1])
-            return energy.pseudo_log_likelihood(parameters, rows, units.astype(np.intp))
+            known = ~np.isnan(rows)
+            count = np.maximum(known.sum(axis=1), 1)
+            places = np.frombuffer(b"".join(words), np.uint64) % count.astype(np.uint64)
+            # The unit of that place among the known ones.
+            units = (known.cumsum(axis=1) > places[:, None].astype(np.intp)).argmax(axis=1)
+            filled = np.nan_to_num(rows)
+            scores = energy.pseudo_log_likelihood(parameters, filled, units, self.softmax_groups)
+            scores = np.where(known.any(axis=1), scores, 0)
+            gaps = np.flatnonzero(known.any(axis=1) & ~known.all(axis=1)) if integrate else ()
+            for row in gaps:
+                scores[row] = rows.shape[1] * self._log_conditional(rows[row], units[row])
+            return scores * count / rows.shape[1]
 
         return self._in_chunks(X, score)
+
+    def _log_conditional(self, row: HostArray, unit: int) -> float:
+        """log p(v_i | other known v) of a row with gaps; of a group, over its size."""
+        start, stop, values, weights = unit, unit + 1, np.array([[0.0], [1.0]]), np.array([1 - row[unit], row[unit]])
+        for first, last in self.softmax_groups:
+            if first <= unit < last:
+                start, stop, values, weights = first, last, np.eye(last - first), row[first:last]
+        rows = np.tile(row, (len(values), 1))
+        rows[:, start:stop] = values
+        scores = -self._marginal_free_energy(rows)
+        return float(weights @ scores - np.logaddexp.reduce(scores)) / (stop - start)
 
     def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
         """Visible units after one Gibbs step, or more, from v (n_samples, n_features): bool, of the same shape."""
         check_is_fitted(self)
-        X = self._checked(v)
-        key, parameters = key_from(self._continued()), self._parameters()
-        chains = gibbs.run_chains(parameters, visible=float32(dense(X)), sweeps=sweeps, key=key, engine=self.engine)
+        X = self._checked(v, gaps=False)
+        chains = gibbs.run_chains(
+            self._parameters(),
+            visible=float32(dense(X)),
+            sweeps=sweeps,
+            softmax_groups=self.softmax_groups,
+            key=key_from(self._continued()),
+            engine=self.engine,
+        )
         return chains.visible_sample.astype(bool)
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000, prob: bool = False) -> HostArray:
@@ -211,7 +333,8 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         key, parameters = key_from(self._continued()), Parameters(*map(from_host, self._parameters()))
         start = initial_visible(parameters, "random", n_samples, [*key, 0])
-        chains: Any = sample_chains(parameters, start, sweeps, [*key, 1], engine=self.engine)
+        settings: Any = {"softmax_groups": self.softmax_groups, "engine": self.engine}
+        chains = sample_chains(parameters, start, sweeps, [*key, 1], **settings)
         return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)
 
     def log_partition(self, X: Matrix | None = None, **settings: Any) -> LogPartition:
@@ -221,9 +344,14 @@ class BinaryRBM(Transformer, PersistentLearning):
         1,000 chains along 1,000 distributions, unless others are given.
         """
         check_is_fitted(self)
-        settings = {"key": key_from(check_random_state(self.random_state)), "engine": self.engine, **settings}
+        settings = {
+            "key": key_from(check_random_state(self.random_state)),
+            "engine": self.engine,
+            "softmax_groups": self.softmax_groups,
+            **settings,
+        }
         if X is not None:
-            settings["base_visible_bias"] = base_rate(self._checked(X))
+            settings["base_visible_bias"] = base_rate(self._checked(X), self.softmax_groups)
         return ais.log_partition(*self._parameters(), **settings)
 
     def log_likelihood(self, X: Matrix, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
@@ -236,5 +364,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         """
         check_is_fitted(self)
         X = self._checked(X)
+        if self.missing == "omit" and has_gaps(X):
+            raise InputError("with missing='omit' each row has a log Z of its own; log_likelihood needs 'integrate'")
         partition = self.log_partition(X, **settings) if log_partition is None else log_partition
         return self._likelihood(X, -self.free_energy(X), partition)

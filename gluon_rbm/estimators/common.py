@@ -18,8 +18,8 @@ try:
     from sklearn.utils.validation import validate_data
 except ImportError:  # scikit-learn < 1.6
 
-    def validate_data(_estimator: Any, /, *arrays: Any, **settings: Any) -> Any:
-        return _estimator._validate_data(*arrays, **settings)
+    def validate_data(_estimator: Any, /, *arrays: Any, ensure_all_finite: Any = True, **settings: Any) -> Any:
+        return _estimator._validate_data(*arrays, force_all_finite=ensure_all_finite, **settings)
 
 
 from gluon_rbm.data.statistics import smoothed_visible_bias
@@ -28,10 +28,20 @@ from gluon_rbm.likelihood import ais
 from gluon_rbm.likelihood.scores import LogLikelihood
 
 if TYPE_CHECKING:
-    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.backend.types import HostArray, SoftmaxGroups
     from gluon_rbm.likelihood.estimates import LogPartition
 
-__all__ = ["Estimator", "PixelRangeWarning", "Transformer", "base_rate", "dense", "float32", "key_from", "mean_image"]
+__all__ = [
+    "Estimator",
+    "PixelRangeWarning",
+    "Transformer",
+    "base_rate",
+    "dense",
+    "float32",
+    "has_gaps",
+    "key_from",
+    "mean_image",
+]
 
 RandomSeed = Union[int, np.random.RandomState, None]  #: what scikit-learn takes for a `random_state`
 Matrix = Any  #: (n_samples, n_features), NumPy or CSR
@@ -70,14 +80,28 @@ def float32(array: HostArray) -> HostArray:
     return np.ascontiguousarray(array, np.float32)
 
 
+def has_gaps(X: Matrix) -> bool:
+    """Whether X holds NaN."""
+    return bool(np.isnan((X.data if sparse.issparse(X) else X).sum(dtype=np.float64)))
+
+
 def mean_image(X: Matrix) -> HostArray:
-    """The mean of all rows: float64 (n_features,)."""
-    return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    """The mean of all rows, of each feature over what is known of it: float64 (n_features,)."""
+    if not has_gaps(X):
+        return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    total, count = np.zeros((2, X.shape[1]))
+    for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE):
+        values = dense(X[rows]).astype(np.float64)
+        total += np.nansum(values, axis=0)
+        count += (~np.isnan(values)).sum(axis=0)
+    if not count.all():
+        raise InputError("feature %d of X is missing in all rows; leave it out" % np.argmin(count))
+    return total / count
 
 
-def base_rate(X: Matrix) -> HostArray:
+def base_rate(X: Matrix, softmax_groups: SoftmaxGroups = ()) -> HostArray:
     """The smoothed bias of the mean image, where annealed importance sampling starts best."""
-    return smoothed_visible_bias(mean_image(X), X.shape[0])
+    return smoothed_visible_bias(mean_image(X), X.shape[0], softmax_groups=softmax_groups)
 
 
 def key_from(random_state: np.random.RandomState) -> list[int]:
@@ -116,23 +140,33 @@ class Estimator(BaseEstimator):
             check_scalar(value, name, kind, min_val=lowest, include_boundaries=included)
             if not np.isfinite(value):  # NaN is within any limits
                 raise InputError("%s is %s; it must be a finite number" % (name, value))
+        shuffle = getattr(self, "shuffle", False)
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise InputError("shuffle is %r; it must be True or False" % (shuffle,))
 
-    def _checked(self, X: Matrix, *y: Any, reset: bool = False) -> Any:
-        """X (and y), as they should be: CSR without duplicates or C order, float32 or float64, in [0, 1]."""
+    def _checked(self, X: Matrix, *y: Any, reset: bool = False, gaps: bool | None = None) -> Any:
+        """X (and y), as they should be: CSR without duplicates or C order, float32 or float64, in [0, 1].
+
+        gaps : whether NaN may stand for a value that is missing; None: as the parameter `missing` says, if there is one
+        """
+        if gaps is None:
+            gaps = getattr(self, "missing", "error") != "error"
+        how: dict[str, Any] = {"accept_sparse": "csr", "dtype": _FLOATS, "order": "C", "reset": reset}
         try:
-            checked = validate_data(self, X, *y, accept_sparse="csr", dtype=_FLOATS, order="C", reset=reset)
+            checked = validate_data(self, X, *y, ensure_all_finite="allow-nan" if gaps else True, **how)
         except ValueError as error:
             if not str(error).startswith("Input X contains NaN"):
                 raise
             raise InputError(
-                "X holds NaN: fill in missing values, as sklearn.impute.SimpleImputer does, or leave their rows out"
+                "X holds NaN: fill in missing values, as sklearn.impute.SimpleImputer does, or leave their rows out%s"
+                % ("; or give missing, which says what they mean" if hasattr(self, "missing") else "")
             ) from error
         X, rest = (checked[0], checked[1:]) if y else (checked, ())
         if sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()  # what was given stays as it is
             X.sum_duplicates()
         values = X.data if sparse.issparse(X) else X
-        if values.size and (values.min() < 0 or values.max() > 1):
+        if values.size and (np.fmin.reduce(values, axis=None) < 0 or np.fmax.reduce(values, axis=None) > 1):
             warnings.warn(_range_advice(values), PixelRangeWarning, stacklevel=3)
             X = X.copy()
             values = X.data if sparse.issparse(X) else X
@@ -160,7 +194,7 @@ class Estimator(BaseEstimator):
 
         def are_whole(rows: HostArray) -> HostArray:
             ones = copies * rows.astype(np.float64)
-            return (np.abs(ones - ones.round()) < 1e-4).all(axis=1)
+            return (~(np.abs(ones - ones.round()) >= 1e-4)).all(axis=1)  # NaN is no value
 
         likelihood = LogLikelihood.of(scores - partition.log_z, bool(self._in_chunks(X, are_whole).all()))
         ais.warn_of(partition, likelihood, stacklevel=4)

@@ -24,6 +24,7 @@ from gluon_rbm.estimators.common import (
     key_from,
     mean_image,
 )
+from gluon_rbm.estimators.gaps import DataOf
 from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, rules
 from gluon_rbm.likelihood.estimates import summarize_log_weights
@@ -132,8 +133,10 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         generator = self.random_state_ = check_random_state(self.random_state)
         self._begin_at(X, numbers, generator, min(self.batch_size, X.shape[0]))
 
+        data_of = self._data_of(X, numbers)
+
         def learn(batches: Iterable[Rows]) -> None:
-            self._learn((self._joint(X, numbers, rows) for rows in batches), key_from(generator))
+            self._learn(batches, data_of, key_from(generator))
 
         def score() -> str:
             log_posterior = self._log_posterior(X)[np.arange(X.shape[0]), numbers]
@@ -160,16 +163,17 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         self.classes_, generator = known, self._continued()
         if first:
             self._begin_at(X, numbers, generator, self.batch_size)
-        self._learn([self._joint(X, numbers, slice(None))], key_from(generator))
+        self._learn([slice(None)], self._data_of(X, numbers), key_from(generator))
         return self
 
     def _begin_at(self, X: Matrix, numbers: HostArray, generator: np.random.RandomState, num_chains: int) -> None:
         mean = np.concatenate([mean_image(X), np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)])
         self._begin(mean, len(numbers), X.dtype, generator, num_chains)
 
-    def _joint(self, X: Matrix, numbers: HostArray, rows: Rows) -> HostArray:
-        label = np.eye(len(self.classes_), dtype=np.float32)[numbers[rows]]
-        return np.concatenate([float32(dense(X[rows])), label], axis=1)
+    def _data_of(self, X: Matrix, numbers: HostArray) -> DataOf:
+        """What a step learns of some rows: pixels and label side by side."""
+        labels = np.eye(len(self.classes_), dtype=np.float32)[numbers]
+        return lambda _, rows, key: (np.concatenate([float32(dense(X[rows])), labels[rows]], axis=1), None)
 
     @staticmethod
     def _numbers(labels: HostArray, classes: HostArray) -> HostArray:
@@ -229,7 +233,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             self._parameters(),
             visible=np.concatenate([X, label], axis=1),
             sweeps=sweeps,
-            softmax_group=label_rbm.softmax_group(X.shape[1] + num_classes, num_classes),
+            softmax_groups=label_rbm.softmax_groups(X.shape[1] + num_classes, num_classes),
             key=[*key, 1],
             engine=self.engine,
         )

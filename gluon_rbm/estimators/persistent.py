@@ -18,9 +18,11 @@ from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators.common import (
     Estimator,
     Matrix,
+    Rows,
     dense,
     float32,
 )
+from gluon_rbm.estimators.gaps import DataOf
 from gluon_rbm.likelihood import learning, rules
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
@@ -55,7 +57,7 @@ class PersistentLearning(Estimator):
         components_: HostArray
 
     def _rule(self) -> rules.LearningRule:
-        names = ("chains", "centering", "sparsity_target", "sparsity_cost")
+        names = ("chains", "centering", "sparsity_target", "sparsity_cost", "softmax_groups")
         return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     def _parameters(self, dtype: Any = np.float32) -> Parameters:
@@ -93,7 +95,9 @@ class PersistentLearning(Estimator):
 
     def _start_chains(self, mean: HostArray, num_rows: int, generator: np.random.RandomState, num_chains: int) -> None:
         num_hidden, num_visible = self.components_.shape
-        states: Any = learning.states(self._rule(), num_chains, num_visible, num_hidden)
+        rule = self._rule()
+        groups = rule.groups(num_visible)
+        states: Any = learning.states(rule, num_chains, num_visible, num_hidden)
         if sum(map(math.prod, states.values())) > _MOST_STATES:
             raise InputError(
                 "batch_size is %d, and as many chains do not fit into memory; give as many as images of a batch"
@@ -106,29 +110,31 @@ class PersistentLearning(Estimator):
         fixed = {
             learning.OFFSETS[0]: mean,
             learning.OFFSETS[1]: 0.5,
-            learning.BASE: smoothed_visible_bias(mean, num_rows),
+            learning.BASE: smoothed_visible_bias(mean, num_rows, softmax_groups=groups),
             CLASSES: np.arange(states.get(CLASSES, (0,))[0]),
         }
         for name in self._aux_states.keys() & fixed.keys():
             self._aux_states[name][:] = fixed[name]
 
-    def _learn(self, batches: Iterable[HostArray], key: list[int]) -> None:
-        """A step for each batch, float32 (rows, num_visible)."""
+    def _learn(self, batches: Iterable[Rows], data_of: DataOf, key: list[int]) -> None:
+        """A step for each batch of rows."""
         rule, parameters, aux_states = self._rule(), self._parameters(), self._aux_states
         if set(learning.states(rule, 0, 0, 0)) != set(aux_states):
             raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
         gradients = [np.empty_like(array) for array in parameters]
-        for number, batch in enumerate(batches):
+        for number, rows in enumerate(batches):
+            data, held = data_of(parameters, rows, [*key, number])
             learning.store_step_gradients(
                 rule,
                 gradients,
                 _WRITE,
                 parameters,
-                data=batch,
+                data=data,
                 aux_states=aux_states,
                 sweeps=self.k,
                 key=[*key, number],
                 engine=self.engine,
+                held=held,
             )
             self._descend(parameters, gradients)
         self._take(parameters)
@@ -155,6 +161,7 @@ class PersistentLearning(Estimator):
                 weight_decay=self.weight_decay,
                 sparsity_target=rule.sparsity_target,
                 sparsity_cost=rule.sparsity_cost,
+                softmax_groups=rule.groups(X.shape[1]),
                 fixed_point=rule.has_fixed_point(len(chains[0])),
             )
         self._take(parameters)

@@ -1,0 +1,109 @@
+"""Outliers: rows that are improbable under an RBM of the others."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import OutlierMixin
+from sklearn.utils import check_random_state, check_scalar
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.estimators.common import RandomSeed
+from gluon_rbm.estimators.table_rbm import TableEstimator
+
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.estimators.binary import BinaryRBM
+
+__all__ = ["RBMOutlierDetector"]
+
+
+class RBMOutlierDetector(OutlierMixin, TableEstimator):
+    """Tell rows that do not belong to the others by their free energy under an RBM.
+
+    score_samples is -F(v) = log p(v) + log Z, of what is known of a row where it has gaps. A row is an outlier where
+    its score is below `offset_`, which one of two parameters sets.
+
+    Parameters
+    ----------
+    estimator : BinaryRBM or None, default None
+        What learns the columns' units, as in `RBMImputer`.
+    contamination : float in (0, 0.5], default 0.1
+        offset_ is this quantile of the scores of the rows that were learned.
+    false_alarm_rate : float in (0, 1) or None, default None
+        In place of contamination: of new rows that belong to the others so many are called outliers, at most, on
+        average over what is held out. The RBM learns a part of X; of the n scores of the rest, offset_ is the one of
+        rank floor(rate (n + 1)) (a split conformal threshold: Vovk, Gammerman & Shafer 2005; Bates et al., Annals of
+        Statistics 51, 2023).
+    validation_fraction : float in (0, 1), default 0.3
+        That rest.
+    categorical_features
+        As in `RBMImputer`.
+    num_bins : int or None, default None
+        Numbers are one unit between their least and largest value, as pixels are; or a group of so many bins of one
+        width, and two for what is beyond all that was learned. Measurements want bins, pixels do not.
+    random_state : int, RandomState or None, default None
+
+    Attributes: rbm_, the fitted `BinaryRBM`; offset_; n_features_in_, feature_names_in_.
+    """
+
+    def __init__(
+        self,
+        estimator: BinaryRBM | None = None,
+        *,
+        contamination: float = 0.1,
+        false_alarm_rate: float | None = None,
+        validation_fraction: float = 0.3,
+        categorical_features: Any = None,
+        num_bins: int | None = None,
+        random_state: RandomSeed = None,
+    ) -> None:
+        self.estimator = estimator
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.validation_fraction = validation_fraction
+        self.categorical_features = categorical_features
+        self.num_bins = num_bins
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> RBMOutlierDetector:
+        """Learn a table X (n_samples, n_features) anew, and where outliers begin; returns self."""
+        check_scalar(self.contamination, "contamination", Real, min_val=0, max_val=0.5, include_boundaries="right")
+        table = self._begin(X, "uniform")
+        units = self._encoder.encode(table)
+        if self.false_alarm_rate is None:
+            self._learn(units)
+            self.offset_ = float(np.percentile(self._scores(units), 100 * self.contamination))
+            return self
+        rate, fraction = self.false_alarm_rate, self.validation_fraction
+        for name, value in (("false_alarm_rate", rate), ("validation_fraction", fraction)):
+            check_scalar(value, name, Real, min_val=0, max_val=1, include_boundaries="neither")
+        order = check_random_state(self.random_state).permutation(len(units))
+        count = int(fraction * len(units))
+        rank = math.floor(rate * (count + 1))
+        if not 1 <= rank <= count < len(units):
+            raise InputError(
+                "a false alarm rate of %g needs %d held-out rows or more; validation_fraction=%g of %d rows is %d"
+                % (rate, math.ceil(1 / rate) - 1, fraction, len(units), count)
+            )
+        self._learn(units[order[count:]])
+        self.offset_ = float(np.sort(self._scores(units[order[:count]]))[rank - 1])
+        return self
+
+    def _scores(self, units: HostArray) -> HostArray:
+        return -self.rbm_.free_energy(units)
+
+    def score_samples(self, X: Any) -> HostArray:
+        """-F(v) of each row: float64 (n_samples,), in nats. The lower, the less it belongs to the others."""
+        return self._scores(self._units(X)[1])
+
+    def decision_function(self, X: Any) -> HostArray:
+        """score_samples(X) - offset_: negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> HostArray:
+        """-1 for outliers, 1 for others: int (n_samples,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)

@@ -1,0 +1,116 @@
+"""Ratings as they are given, and as sparse matrices."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+from scipy import sparse
+
+from gluon_rbm.backend.types import HostArray
+from gluon_rbm.errors import InputError
+
+__all__ = ["Ratings", "matrix_of", "pairs_of", "places_in", "scale_of"]
+
+
+class Ratings(NamedTuple):
+    """Who rated what, and how."""
+
+    users: HostArray
+    items: HostArray
+    ratings: HostArray  #: float64
+
+    @classmethod
+    def of(cls, X: Any, y: Any) -> Ratings:
+        """Of triples, of pairs and ratings, or of a sparse matrix; InputError where they cannot be such."""
+        if sparse.issparse(X):
+            entries = X.tocoo()
+            users, items, ratings = entries.row, entries.col, entries.data
+        else:
+            table = _table(X)
+            if table.ndim != 2 or table.shape[1] != (3 if y is None else 2):
+                raise InputError(
+                    "ratings have shape %s; give rows of (user, item, rating), or of (user, item) and the ratings as y"
+                    % (table.shape,)
+                )
+            users, items = _ids(table[:, 0]), _ids(table[:, 1])
+            ratings = table[:, 2] if y is None else np.asarray(y)
+        try:
+            ratings = np.asarray(ratings, np.float64)
+        except (TypeError, ValueError):
+            raise InputError("ratings must be numbers") from None
+        if ratings.shape != users.shape:
+            raise InputError("there are %d pairs of user and item, and %d ratings" % (len(users), ratings.size))
+        if not len(ratings):
+            raise InputError("there is no rating to learn from")
+        if not np.isfinite(ratings).all():
+            raise InputError("ratings hold NaN or infinity; leave out what is not rated")
+        return cls(users, items, ratings)
+
+
+def pairs_of(X: Any) -> tuple[HostArray, HostArray]:
+    """Users and items of rows that begin with them."""
+    table = _table(X)
+    if table.ndim != 2 or table.shape[1] < 2:
+        raise InputError("X has shape %s; give rows of (user, item)" % (table.shape,))
+    return _ids(table[:, 0]), _ids(table[:, 1])
+
+
+def _table(X: Any) -> HostArray:
+    if isinstance(X, np.ndarray):
+        return X
+    if hasattr(X, "to_numpy"):  # a frame of pandas
+        return X.to_numpy()
+    rows = list(X)
+    if any(np.isscalar(row) for row in rows):
+        return np.asarray(rows)
+    table = np.empty((len(rows), len(rows[0]) if rows else 0), object)
+    for number, row in enumerate(rows):
+        if len(row) != table.shape[1]:
+            raise InputError("row %d has %d values, the first %d" % (number, len(row), table.shape[1]))
+        table[number] = list(row)
+    return table
+
+
+def _ids(column: HostArray) -> HostArray:
+    """A column of names: of numbers where all are, so that 7 and 7.0 are one."""
+    if column.dtype != object:
+        return column
+    values = np.array(column.tolist())
+    return values if values.ndim == 1 else column
+
+
+def scale_of(ratings: HostArray, scale: Sequence[float] | None) -> HostArray:
+    """The ratings that there are, in order, or InputError where some are not on the scale."""
+    found = np.unique(ratings)
+    if scale is None:
+        if found[0] == -1 and len(found) > 1 and found[1] >= 0:
+            raise InputError(
+                "ratings hold -1: if it stands for missing ones, leave them out; if it is a rating, give scale"
+            )
+        if len(found) > 1000:
+            raise InputError("there are %d different ratings; round them, as to half stars" % len(found))
+        return found
+    given = np.unique(np.asarray(scale, np.float64))
+    others = np.setdiff1d(found, given)
+    if len(others):
+        raise InputError("ratings hold %g, which is not on the scale %s" % (others[0], given.tolist()))
+    return given
+
+
+def matrix_of(rows: HostArray, columns: HostArray, values: HostArray, shape: tuple[int, int]) -> Any:
+    """CSR of 1 + values, int16; InputError where a pair comes twice."""
+    flat = np.sort(rows.astype(np.int64) * shape[1] + columns)
+    if (flat[1:] == flat[:-1]).any():
+        raise InputError("an item is rated twice by one user; keep one of the ratings")
+    return sparse.coo_matrix((values.astype(np.int16) + 1, (rows, columns)), shape).tocsr()
+
+
+def places_in(known: HostArray, wanted: HostArray) -> HostArray:
+    """Where each of `wanted` is in the sorted `known`; -1 where it is not."""
+    try:
+        places = np.searchsorted(known, wanted)
+    except TypeError:  # names where there were numbers
+        return np.full(len(wanted), -1)
+    places[places == len(known)] = 0
+    return np.where(known[places] == wanted, places, -1)

@@ -1,0 +1,107 @@
+"""What an imputer and a detector of outliers share: a table of numbers and categories, and an RBM of its units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from gluon_rbm.errors import InputError, check_count
+from gluon_rbm.estimators.binary import BinaryRBM
+from gluon_rbm.estimators.categorical import column_names
+from gluon_rbm.estimators.common import RandomSeed, validate_data
+from gluon_rbm.estimators.tables import TableEncoder
+
+if TYPE_CHECKING:
+    from gluon_rbm.backend.types import HostArray
+
+__all__ = ["TableEstimator"]
+
+
+class TableEstimator(BaseEstimator):
+    """A table and an RBM of its units; a subclass has the parameters that this reads.
+
+    Attributes: rbm_, a `BinaryRBM`; n_features_in_, feature_names_in_.
+    """
+
+    if TYPE_CHECKING:  # what a subclass has
+        estimator: BinaryRBM | None
+        categorical_features: Any
+        num_bins: int | None
+        random_state: RandomSeed
+        n_features_in_: int
+
+    def _begin(self, X: Any, strategy: str) -> HostArray:
+        """What columns X has: it, checked. strategy : as of `TableEncoder`."""
+        table = self._table(X, reset=True)
+        if self.num_bins is not None:
+            check_count("num_bins", self.num_bins, 2)
+        self._encoder = TableEncoder(
+            table, self._categorical(table), column_names(self), num_bins=self.num_bins, strategy=strategy
+        )
+        return table
+
+    def _learn(self, units: HostArray) -> None:
+        """Learn rows of units by a clone of the estimator."""
+        default = BinaryRBM(
+            n_components=100,
+            learning_rate=0.02,
+            batch_size=50,
+            n_iter=60,
+            k=2,
+            chains="data",
+            momentum=0.9,
+            centering=0.01,
+            initial_visible_bias="data",
+            shuffle=True,
+        )
+        estimator: Any = clone(self.estimator or default)
+        estimator.set_params(softmax_groups=self._encoder.softmax_groups, missing="integrate")
+        if self.random_state is not None:
+            estimator.set_params(random_state=check_random_state(self.random_state).randint(2**31 - 1))
+        self.rbm_ = estimator.fit(units)
+
+    def _table(self, X: Any, reset: bool = False) -> HostArray:
+        table = np.asarray(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset))
+        return table.astype(np.float64) if table.dtype.kind in "biu" else table
+
+    def _units(self, X: Any) -> tuple[HostArray, HostArray]:
+        """X, checked, and its units."""
+        check_is_fitted(self)
+        table = self._table(X)
+        return table, self._encoder.encode(table)
+
+    def _categorical(self, table: HostArray) -> HostArray:
+        """Which columns are categories: bool."""
+        chosen, count = self.categorical_features, table.shape[1]
+        if chosen is None:
+            return np.array([_is_text(table[:, column]) for column in range(count)], bool)
+        chosen = np.asarray(chosen)
+        if chosen.dtype == bool and chosen.shape == (count,):
+            return chosen
+        names = getattr(self, "feature_names_in_", np.arange(count)).tolist()
+        unknown = [name for name in chosen.tolist() if name not in names and not _is_place(name, count)]
+        if unknown:
+            raise InputError("categorical_features names %r, and there is no such column" % unknown[0])
+        found = np.zeros(count, bool)
+        found[[name if _is_place(name, count) else names.index(name) for name in chosen.tolist()]] = True
+        return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6
+        return {"allow_nan": True}
+
+
+def _is_text(column: HostArray) -> bool:
+    return column.dtype.kind in "OUS" and any(isinstance(value, str) for value in column)
+
+
+def _is_place(name: Any, count: int) -> bool:
+    return isinstance(name, int) and 0 <= name < count

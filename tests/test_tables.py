@@ -1,0 +1,254 @@
+"""Estimators of tables: categories, imputation, outliers."""
+
+import warnings
+
+import numpy as np
+import pytest
+import reference
+from marks import slow_but
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.estimators import BinaryRBM, CategoricalRBM, RBMImputer, RBMOutlierDetector
+from gluon_rbm.estimators.tables import TableEncoder, are_missing
+
+HOW = {"batch_size": 50, "learning_rate": 0.02, "momentum": 0.9, "initial_visible_bias": "data", "shuffle": True}
+GAPS = [["a", None], ["b", "c"]]
+QUICK = BinaryRBM(20, n_iter=5, chains="data", **HOW)
+
+
+@pytest.fixture
+def weather(generator):
+    """Sky, wind and umbrella: umbrellas when it rains, nine times of ten."""
+    sky = generator.choice(["clear", "clouds", "rain"], 600, p=[0.5, 0.2, 0.3])
+    wind = generator.choice(["calm", "strong"], 600)
+    umbrella = np.where((sky == "rain") ^ (generator.random(600) < 0.1), "yes", "no")
+    return np.column_stack([sky, wind, umbrella]).astype(object)
+
+
+def learned(table, **settings):
+    return CategoricalRBM(10, random_state=0, **settings).fit(table)
+
+
+# --- scikit-learn's contract ------------------------------------------------------------------------------------------
+
+
+CHECKED = {
+    "categories with gaps": CategoricalRBM(10, n_iter=2, handle_unknown="ignore", missing="omit"),
+    "categories": CategoricalRBM(10, n_iter=2),
+    "imputer": RBMImputer(QUICK, sweeps=10),
+    "imputer with bins": RBMImputer(QUICK, sweeps=10, num_bins=4),
+    "outliers": RBMOutlierDetector(QUICK),
+}
+
+
+@pytest.mark.parametrize("name", slow_but(list(CHECKED), "imputer"))
+def test_scikit_learn_finds_nothing_wrong(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it learns next to nothing in so few passes
+        check_estimator(CHECKED[name])
+
+
+@pytest.mark.parametrize("kind", [CategoricalRBM, RBMImputer, RBMOutlierDetector])
+def test_nothing_goes_before_fit(kind):
+    method = "predict" if kind is RBMOutlierDetector else "transform"
+    with pytest.raises(NotFittedError):
+        getattr(kind(), method)([[0, 1]])
+
+
+# --- Columns ----------------------------------------------------------------------------------------------------------
+
+
+def test_columns_and_their_units():
+    table = np.array([["a", 1.0, 5], ["b", None, 6], [None, 3.0, 7], ["c", 2.0, np.nan]], object)
+    encoder = TableEncoder(table, [True, False, False], ["x", "y", "z"])
+    nan = np.nan
+    expected = [[1, 0, 0, 0, 0], [0, 1, 0, nan, 0.5], [nan, nan, nan, 1, 1], [0, 0, 1, 0.5, nan]]
+    np.testing.assert_array_equal(encoder.encode(table), np.array(expected, np.float32))
+    assert encoder.softmax_groups == ((0, 3),) and not encoder.is_numeric
+    decoded = encoder.decode(np.array([[0.2, 0.5, 0.3, 0.25, 1]]))
+    assert decoded.tolist() == [["b", 1.5, 7.0]]
+
+
+def test_bins_are_quantiles_and_their_values_means(generator):
+    numbers = generator.normal(size=(1000, 1))
+    encoder = TableEncoder(numbers, [False], ["x"], num_bins=4)
+    units = encoder.encode(numbers)
+    np.testing.assert_array_equal(units.sum(axis=0), 250)
+    means = [numbers[units[:, bin] == 1].mean() for bin in range(4)]
+    np.testing.assert_allclose(encoder.decode(np.eye(4))[:, 0], means)
+    alike = TableEncoder(np.array([[1.0]] * 9 + [[2.0]]), [False], ["x"], num_bins=5)
+    assert alike.decode(alike.encode(np.array([[1.0], [2.0]])))[:, 0].tolist() == [1, 2]
+
+
+def test_pandas_values_that_are_missing():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"sky": pandas.array(["rain", pandas.NA, "clear"], "string"), "mm": pandas.array([3, 1, pandas.NA], "Int64")}
+    )
+    np.testing.assert_array_equal(are_missing(np.asarray(frame, object)), [[0, 0], [1, 0], [0, 1]])
+    filled = RBMImputer(QUICK, random_state=0).fit(frame).transform(frame)
+    assert filled[1, 0] in ("rain", "clear") and 1 <= filled[2, 1] <= 3
+    assert filled[0].tolist() == ["rain", 3.0]
+    assert list(RBMImputer(QUICK).fit(frame).get_feature_names_out()) == ["sky", "mm"]
+    numbers = pandas.DataFrame({"a": pandas.array([0, 1, pandas.NA, 1], "Int64"), "b": [0.0, 1, 1, np.nan]})
+    assert np.isfinite(BinaryRBM(3, missing="integrate").fit(numbers).transform(numbers)).all()
+
+
+# --- Categories -------------------------------------------------------------------------------------------------------
+
+
+def test_categories_are_learned(weather):
+    rbm = learned(weather, missing="integrate")
+    assert [list(values) for values in rbm.categories_] == [
+        ["clear", "clouds", "rain"],
+        ["calm", "strong"],
+        ["no", "yes"],
+    ]
+    asked = np.array([["rain", "calm", None], ["clear", "strong", None], [None, "calm", "yes"]], object)
+    assert rbm.impute(asked)[:, 2].tolist() == ["yes", "no", "yes"] and rbm.impute(asked)[2, 0] == "rain"
+    drawn = rbm.sample(2000, sweeps=100)
+    assert abs(((drawn[:, 0] == "rain") == (drawn[:, 2] == "yes")).mean() - 0.9) < 0.06
+    # All 12 rows have probabilities that sum to 1, and that of an umbrella in rain is the larger one.
+    rows = np.array([[s, w, u] for s in rbm.categories_[0] for w in rbm.categories_[1] for u in rbm.categories_[2]])
+    log_z = rbm.log_partition(weather).log_z
+    probability = np.exp(rbm.score_samples(rows.astype(object)) - log_z)
+    assert probability.sum() == pytest.approx(1, abs=0.05)
+    assert rbm.log_likelihood(weather).mean == pytest.approx((rbm.score_samples(weather) - log_z).mean(), abs=0.05)
+    assert probability[rows[:, 0] == "rain"][1::2].sum() > probability[rows[:, 0] == "rain"][::2].sum()
+
+
+def test_categories_that_were_not_there(weather):
+    rbm = learned(weather[:50])
+    snow = np.array([["snow", "calm", "no"]], object)
+    with pytest.raises(InputError, match="column 0 holds 'snow', which is none of its categories"):
+        rbm.transform(snow)
+    ignoring = CategoricalRBM(10, n_iter=2, random_state=0, handle_unknown="ignore", missing="omit", chains="data")
+    ignoring.fit(weather)
+    unknown = np.array([[None, "calm", "no"]], object)
+    np.testing.assert_array_equal(ignoring.transform(snow), ignoring.transform(unknown))
+
+
+def test_categories_in_an_order_of_ones_own(weather):
+    given = [["rain", "clouds", "clear", "snow"], ["calm", "strong"], ["yes", "no"]]
+    rbm = CategoricalRBM(3, n_iter=1, categories=given).fit(weather)
+    assert [list(values) for values in rbm.categories_] == given and rbm.components_.shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    "message, make",
+    [
+        ("column 1 has no value", lambda: CategoricalRBM(missing="omit").fit([["a", None], ["b", None]])),
+        ("mixes text and numbers", lambda: CategoricalRBM().fit(np.array([["a"], [1]], object))),
+        ("handle_unknown is 'other'", lambda: CategoricalRBM(handle_unknown="other").fit([["a"]])),
+        ("categories are of 1 columns; X has 2", lambda: CategoricalRBM(categories=[["a"]]).fit([["a", "b"]])),
+        ("give each of them once", lambda: CategoricalRBM(categories=[["a", "a"]]).fit([["a"]])),
+        ("X holds NaN", lambda: CategoricalRBM().fit(GAPS)),
+        ("needs chains='data'", lambda: CategoricalRBM(missing="omit", chains="persistent").fit(GAPS)),
+        ("column 0 holds text", lambda: RBMImputer(categorical_features=[]).fit([["a"], ["b"]])),
+        ("names 5, and there is no such column", lambda: RBMImputer(categorical_features=[5]).fit([[1.0], [2.0]])),
+        ("num_bins is 1", lambda: RBMImputer(num_bins=1).fit([[1.0], [2.0]])),
+        ("sweeps is 0", lambda: RBMImputer(sweeps=0).fit([[1.0], [2.0]])),
+        ("needs 99 held-out rows or more", lambda: RBMOutlierDetector(false_alarm_rate=0.01).fit(np.eye(20))),
+    ],
+)
+def test_what_cannot_be_is_an_error_of_one_line(message, make):
+    with pytest.raises(InputError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_one_value_is_no_obstacle(weather):
+    table = np.column_stack([weather, np.full(len(weather), "same")]).astype(object)
+    rbm = CategoricalRBM(5, n_iter=1, random_state=0).fit(table)
+    assert (rbm.sample(5)[:, 3] == "same").all()
+
+
+def test_in_a_pipeline_and_a_grid_search(weather):
+    target = (weather[:, 2] == "yes").astype(int)
+    pipeline = make_pipeline(CategoricalRBM(random_state=0), LogisticRegression(C=100))
+    search = GridSearchCV(pipeline, {"categoricalrbm__n_components": [2, 20]}, cv=2).fit(weather, target)
+    assert search.best_score_ > 0.8
+    assert search.predict(weather).shape == (600,)
+    columns = ColumnTransformer([("sky", CategoricalRBM(3, n_iter=1, random_state=0), [0, 1])])
+    assert columns.fit(weather).get_feature_names_out().tolist()[0] == "sky__categoricalrbm0"
+
+
+# --- Imputation -------------------------------------------------------------------------------------------------------
+
+
+def test_imputed_digits_are_nearer_than_means(generator):
+    images = load_digits().data
+    gaps = np.where(generator.random(images.shape) < 0.2, np.nan, images)
+    estimator = clone(QUICK).set_params(n_components=100, n_iter=20)
+    filled = RBMImputer(estimator, num_bins=6, random_state=0).fit(gaps).transform(gaps)
+    missing = np.isnan(gaps)
+    np.testing.assert_array_equal(filled[~missing], images[~missing])
+
+    def error(values):
+        return np.sqrt(np.mean((values - images)[missing] ** 2))
+
+    assert error(filled) < 0.75 * error(SimpleImputer().fit_transform(gaps))
+
+
+def test_several_imputations_are_draws(weather):
+    gaps = weather.copy()
+    gaps[:200, 2] = None
+    imputer = RBMImputer(random_state=0).fit(gaps)
+    drawn = imputer.draw(gaps, 20)
+    assert drawn.shape == (20, 600, 3) and (drawn[:, 200:] == weather[200:]).all()
+    rain = weather[:200, 0] == "rain"
+    assert 0.75 < (drawn[:, :200][:, rain, 2] == "yes").mean() < 0.99
+    assert (imputer.transform(gaps)[:200][rain, 2] == "yes").all()
+    np.testing.assert_array_equal(imputer.transform(gaps), imputer.transform(gaps))
+
+
+def test_an_imputer_in_a_pipeline(generator):
+    data, target = load_breast_cancer(return_X_y=True)
+    gaps = np.where(generator.random(data.shape) < 0.1, np.nan, data)
+    pipeline = make_pipeline(RBMImputer(QUICK, num_bins=6, random_state=0), LogisticRegression(max_iter=5000))
+    assert cross_val_score(pipeline, gaps, target, cv=2).mean() > 0.9
+
+
+# --- Outliers ---------------------------------------------------------------------------------------------------------
+
+
+def test_outliers_of_a_table(generator):
+    data, benign = load_breast_cancer(return_X_y=True)
+    usual = data[benign == 1]
+    detector = RBMOutlierDetector(false_alarm_rate=0.1, random_state=0).fit(usual[:250])
+    scores = detector.score_samples(data)
+    new = [*usual[250:], *data[benign == 0]]
+    assert roc_auc_score([1] * 107 + [0] * 212, detector.score_samples(new)) > 0.9
+    np.testing.assert_array_equal(detector.predict(data) == -1, scores < detector.offset_)
+    np.testing.assert_array_equal(detector.decision_function(data), scores - detector.offset_)
+    gaps = np.where(generator.random((20, 30)) < 0.1, np.nan, data[:20])
+    assert np.isfinite(detector.score_samples(gaps)).all()
+
+
+def test_as_many_outliers_as_the_contamination_says(generator):
+    data = generator.random((500, 3))
+    detector = RBMOutlierDetector(QUICK, contamination=0.07, random_state=0).fit(data)
+    assert (detector.predict(data) == -1).sum() == 35
+
+
+def test_false_alarms_are_as_many_as_asked_for(generator, seed):
+    """Over splits the rate is exact on average: rank / (n + 1)."""
+    probability = reference.sigmoid(generator.normal(size=10))
+    rates = []
+    for number in range(20):
+        rows = (generator.random((1200, 10)) < probability).astype(float) + 1e-3 * generator.random((1200, 10))
+        detector = RBMOutlierDetector(clone(QUICK).set_params(n_iter=1), false_alarm_rate=0.1, random_state=number)
+        rates.append((detector.fit(rows[:700]).predict(rows[700:]) == -1).mean())
+    expected = np.floor(0.1 * 211) / 211
+    error = np.std(rates) / np.sqrt(len(rates))
+    assert abs(np.mean(rates) - expected) < 4 * error, (seed, rates)
