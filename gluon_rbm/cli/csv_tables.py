@@ -1,0 +1,168 @@
+"""Tables as text: CSV files of numbers and categories, with gaps."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend.array_files import check_ordinary
+from gluon_rbm.backend.files import write_whole
+from gluon_rbm.cli.arguments import at_least, path
+from gluon_rbm.errors import InputError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.cli.inputs import AddArgument
+    from gluon_rbm.estimators.binary import BinaryRBM
+
+__all__ = [
+    "Table",
+    "add_columns",
+    "add_rbm",
+    "add_table",
+    "is_number",
+    "rbm_from",
+    "read_table",
+    "write_table",
+]
+
+MISSING = ("", "na", "nan", "null", "none", "?")  # in lower case
+_DELIMITERS = ",;\t|"
+
+
+class Table(NamedTuple):
+    """A table, and what its columns are called."""
+
+    names: list[str]
+    values: HostArray  #: objects: float, text, or None where a value is missing
+    texts: list[list[str]]  #: as they were read
+    delimiter: str
+
+
+def add_columns(add: AddArgument) -> None:
+    """Add which columns are categories, and how numbers become units."""
+    add(
+        "--categorical",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of numbers that are categories, by name or number from 1 on; those of text are always",
+    )
+    add(
+        "--bins",
+        type=at_least(2, int),
+        metavar="N",
+        help="make a group of N quantiles of each number; by default a number is one unit, as a pixel is",
+    )
+
+
+def add_rbm(add: AddArgument) -> None:
+    """Add what the RBM is like."""
+    add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
+    add("--num-epoch", type=at_least(0, int), default=60, help="passes through the table")
+    add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps in each step")
+    add("--batch-size", type=at_least(1, int), default=50, help="rows of a step")
+    add("--learning-rate", type=float, default=0.02, help="on the mean gradient of a batch")
+    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+
+
+def rbm_from(args: Namespace) -> BinaryRBM:
+    """The estimator that is asked for."""
+    from gluon_rbm.estimators import BinaryRBM
+
+    return BinaryRBM(
+        args.num_hidden,
+        n_iter=args.num_epoch,
+        k=args.k,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        chains="data",
+        momentum=0.9,
+        centering=0.01,
+        initial_visible_bias="data",
+        shuffle=True,
+    )
+
+
+def read_table(
+    file_path: str, categorical: Sequence[str] = (), has_names: Callable[[list[str]], bool] = lambda first: True
+) -> Table:
+    """Read a CSV file whose first line names the columns, or has_names(its fields) says that it does not.
+
+    The delimiter is a comma, semicolon, tab or bar, whichever the first line has most. A column of which every value is
+    a number holds floats, unless it is among `categorical`. Empty fields, NA, NaN, null, none and ? are missing.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has no rows, or rows of several lengths; or there is no such column.
+    """
+    texts, delimiter = _read(file_path)
+    if not has_names(texts[0]):
+        texts.insert(0, ["%d" % number for number in range(1, len(texts[0]) + 1)])
+    names = [name.strip() for name in texts[0]]
+    if len(texts) < 2:
+        raise InputError("%s has no rows below its first line, which names the columns" % file_path)
+    for number, row in enumerate(texts[1:], 2):
+        if len(row) != len(names):
+            raise InputError("%s: line %d has %d fields, the first %d" % (file_path, number, len(row), len(names)))
+    chosen = [_place(column, names, file_path) for column in categorical]
+    values = np.empty((len(texts) - 1, len(names)), object)
+    for column in range(len(names)):
+        values[:, column] = _parsed([row[column].strip() for row in texts[1:]], as_text=column in chosen)
+    return Table(names, values, texts[1:], delimiter)
+
+
+def _read(file_path: str) -> tuple[list[list[str]], str]:
+    try:
+        check_ordinary(os.path.expanduser(file_path))
+        with open(os.path.expanduser(file_path), newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            delimiter = max(_DELIMITERS, key=first.count)
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8, or no table"
+        raise InputError("%s cannot be read (%s); give the path of a CSV file" % (file_path, reason)) from error
+    if not rows:
+        raise InputError("%s is empty" % file_path)
+    return rows, delimiter
+
+
+def _place(column: str, names: list[str], file_path: str) -> int:
+    if column in names:
+        return names.index(column)
+    if column.isdecimal() and 1 <= int(column) <= len(names):
+        return int(column) - 1
+    raise InputError("%s has no column %s; its columns are %s" % (file_path, column, ", ".join(names)))
+
+
+def _parsed(texts: list[str], as_text: bool) -> list[Any]:
+    known = [text for text in texts if text.lower() not in MISSING]
+    kind: Callable[[str], Any] = str if as_text or not all(map(is_number, known)) else float
+    return [None if text.lower() in MISSING else kind(text) for text in texts]
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def write_table(file_path: str, names: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) -> None:
+    """Write a CSV file, whole or not at all."""
+    with write_whole(file_path, "--output") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows([names, *rows])
+
+
+def add_table(add: AddArgument, text: str) -> None:
+    """Add the path of a table."""
+    add("table", type=path, metavar="TABLE", help=text)

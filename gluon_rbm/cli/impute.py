@@ -1,0 +1,78 @@
+"""The command `impute`: a table with its missing values filled in."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.csv_tables import Table, add_columns, add_rbm, add_table, rbm_from, read_table, write_table
+from gluon_rbm.cli.results import add_overwrite, check_target
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.cli.inputs import AddArgument
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "a table with gaps: fill in what is missing"
+
+
+def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command."""
+    add_table(add, "a CSV file whose first line names the columns; empty fields, NA and ? are missing")
+    add("--output", metavar="FILE", help="where the filled table goes; by default TABLE-imputed.csv beside it")
+    add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps of the chains that hold what is known")
+    add("--draws", action="store_true", help="fill in draws instead of means and most probable categories")
+    add(
+        "--imputations",
+        type=at_least(1, int),
+        default=1,
+        metavar="N",
+        help="write N tables of draws, FILE-1.csv to FILE-N.csv",
+    )
+    add_columns(add)
+    add_rbm(add)
+    add_overwrite(add)
+
+
+def run(args: Namespace) -> None:
+    """Learn the table with its gaps, fill them in, and write the table; what is known stays as it was written."""
+    stem, ending = os.path.splitext(args.table)
+    output = args.output or stem + "-imputed" + ending
+    paths = [output]
+    if args.imputations > 1:
+        stem, ending = os.path.splitext(output)
+        paths = ["%s-%d%s" % (stem, number, ending) for number in range(1, args.imputations + 1)]
+    for path in paths:
+        check_target(args, path, "--output")
+    table = read_table(args.table, args.categorical)
+    from gluon_rbm.estimators import RBMImputer
+    from gluon_rbm.estimators.tables import are_missing
+
+    imputer = RBMImputer(rbm_from(args), num_bins=args.bins, sweeps=args.sweeps, random_state=args.seed)
+    imputer.fit(table.values)
+    missing = are_missing(table.values)
+    drawn = args.draws or args.imputations > 1
+    filled = imputer.draw(table.values, len(paths)) if drawn else [imputer.transform(table.values)]
+    for path, values in zip(paths, filled):
+        write_table(path, table.names, _texts(table, values, missing), table.delimiter)
+    logger.info("%d of %d values were missing", missing.sum(), missing.size)
+    logger.info("written: %s", ", ".join(paths))
+
+
+def _texts(table: Table, values: HostArray, missing: HostArray) -> list[list[str]]:
+    """The rows as text."""
+    return [
+        [_text(value) if gap else text for value, gap, text in zip(row, gaps, texts)]
+        for row, gaps, texts in zip(values.tolist(), missing.tolist(), table.texts)
+    ]
+
+
+def _text(value: object) -> str:
+    return "%.6g" % value if isinstance(value, float) else str(value)

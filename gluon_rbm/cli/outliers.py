@@ -1,0 +1,72 @@
+"""The command `outliers`: rows of a table that do not belong to the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gluon_rbm.cli.arguments import number, path, positive_share
+from gluon_rbm.cli.csv_tables import add_columns, add_rbm, add_table, rbm_from, read_table, write_table
+from gluon_rbm.cli.results import add_overwrite, check_target
+from gluon_rbm.errors import InputError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.cli.inputs import AddArgument
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "a table: which rows do not belong to the others"
+
+_ADDED = ("rbm_score", "rbm_outlier")
+_contamination = number(float, lambda value: 0 < value <= 0.5, "a number above 0 and at most 0.5")
+
+
+def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command."""
+    add_table(add, "a CSV file whose first line names the columns; its rows are learned")
+    add("--new", type=path, metavar="TABLE", help="rows to judge, with the same columns; by default those of TABLE")
+    add("--output", metavar="FILE", help="where they go, with two more columns; by default TABLE-outliers.csv")
+    add("--contamination", type=_contamination, default=0.1, help="call so many of the rows of TABLE outliers")
+    add(
+        "--false-alarm-rate",
+        type=positive_share,
+        metavar="RATE",
+        help="instead: call so many new rows like the others outliers; three tenths of TABLE set the threshold",
+    )
+    add_columns(add)
+    add_rbm(add)
+    add_overwrite(add)
+
+
+def run(args: Namespace) -> None:
+    """Learn the table, and write rows with their scores, the most unusual first."""
+    judged = args.new or args.table
+    stem, ending = os.path.splitext(judged)
+    output = args.output or stem + "-outliers" + ending
+    check_target(args, output, "--output")
+    table = read_table(args.table, args.categorical)
+    new = read_table(args.new, args.categorical) if args.new else table
+    if new.names != table.names:
+        raise InputError("%s and %s have other columns; give tables of the same" % (args.table, args.new))
+    from gluon_rbm.estimators import RBMOutlierDetector
+
+    detector = RBMOutlierDetector(
+        rbm_from(args),
+        contamination=args.contamination,
+        false_alarm_rate=args.false_alarm_rate,
+        num_bins=args.bins,
+        random_state=args.seed,
+    ).fit(table.values)
+    scores = detector.decision_function(new.values)
+    order = np.argsort(scores, kind="stable")
+    rows = [[*new.texts[row], "%.4f" % scores[row], "%d" % (scores[row] < 0)] for row in order]
+    write_table(output, [*new.names, *_ADDED], rows, new.delimiter)
+    logger.info("%d of %d rows are outliers: their scores are below 0", (scores < 0).sum(), len(scores))
+    logger.info("written: %s", output)

@@ -1,0 +1,93 @@
+"""The command `recommend`: from ratings, what users would like."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gluon_rbm.backend.files import write_json
+from gluon_rbm.cli.arguments import above_zero, at_least, path
+from gluon_rbm.cli.csv_tables import is_number, read_table
+from gluon_rbm.cli.results import add_overwrite, check_target
+from gluon_rbm.errors import InputError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from gluon_rbm.cli.inputs import AddArgument
+
+__all__ = ["ABOUT", "add_arguments", "run"]
+
+logger = logging.getLogger(__name__)
+
+ABOUT = "ratings: what a user would rate highest, and how well ratings are foretold"
+
+
+def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command."""
+    add(
+        "ratings",
+        type=path,
+        metavar="RATINGS",
+        help="a CSV file (commas, tabs) whose first three columns are user, item and rating",
+    )
+    add("--user", nargs="+", default=[], metavar="USER", help="whom to recommend items")
+    add("--count", type=at_least(1, int), default=10, help="items for each")
+    add("--test", type=path, metavar="RATINGS", help="ratings to foretell, for the root of the mean squared error")
+    add("--by", choices=("users", "items"), default="items", help="what has an RBM: a user, or an item")
+    add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
+    add("--num-epoch", type=at_least(1, int), default=25, help="passes through the ratings")
+    add("--batch-size", type=at_least(1, int), default=80, help="users (or items) of a step")
+    add("--learning-rate", type=above_zero, default=0.005, help="on the mean gradient of a batch")
+    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    add("--json", metavar="FILE", help="write what is found there, too")
+    add_overwrite(add)
+
+
+def run(args: Namespace) -> None:
+    """Learn ratings, print recommendations and the error."""
+    if args.json is not None:
+        check_target(args, args.json, "--json")
+    if not (args.user or args.test):
+        raise InputError("give --user, to recommend items, or --test, to foretell ratings")
+    users, items, given = _read(args.ratings)
+    unknown = [user for user in args.user if user not in set(users)]
+    if unknown:
+        raise InputError("%s has no user %s" % (args.ratings, unknown[0]))
+    test = _read(args.test) if args.test else None
+    from gluon_rbm.estimators import RatingRBM
+
+    model = RatingRBM(
+        args.num_hidden,
+        by=args.by,
+        n_iter=args.num_epoch,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        random_state=args.seed,
+    ).fit(np.column_stack([users, items]), given)
+    found: dict[str, Any] = {"recommended": {}}
+    if test is not None:
+        expected = model.predict(np.column_stack(test[:2]))
+        found["root_mean_squared_error"] = float(np.sqrt(np.mean((expected - test[2]) ** 2)))
+        logger.info("RMSE of %d ratings: %.4f", len(expected), found["root_mean_squared_error"])
+    for user in args.user:
+        found["recommended"][user] = [(str(item), rating) for item, rating in model.recommend(user, args.count)]
+        logger.info("user %s:", user)
+        for item, rating in found["recommended"][user]:
+            logger.info("  %.2f  %s", rating, item)
+    if args.json is not None:
+        write_json(args.json, found, "--json")
+
+
+def _read(file_path: str) -> tuple[Any, Any, Any]:
+    """Users and items as text, and ratings."""
+    table = read_table(file_path, has_names=lambda first: len(first) < 3 or not is_number(first[2]))
+    if len(table.names) < 3:
+        raise InputError("%s has %d columns; user, item and rating are needed" % (file_path, len(table.names)))
+    texts = np.array([row[:2] for row in table.texts])
+    try:
+        return texts[:, 0], texts[:, 1], table.values[:, 2].astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError("%s: ratings, the third column, must be numbers" % file_path) from None

@@ -1,0 +1,131 @@
+"""The commands `impute`, `outliers` and `recommend`, as a user runs them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from training_runs import one_line
+
+from gluon_rbm import __main__
+from gluon_rbm.cli.csv_tables import read_table
+
+QUICK = ["--num-hidden", "20", "--num-epoch", "150"]
+
+
+def run(*arguments):
+    return __main__.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def table(tmp_path, generator):
+    """200 rows: a sky, how wet it is, and a number that says the same; every tenth value is missing."""
+    rain = generator.random(200) < 0.4
+    columns = [np.where(rain, "rain", "sun"), np.where(rain, 9, 2) + generator.random(200).round(2), rain.astype(int)]
+    path = tmp_path / "weather.csv"
+    with open(path, "w") as file:
+        file.write("sky;mm;wet\n")
+        for row in zip(*columns):
+            texts = ["" if generator.random() < 0.1 else str(value) for value in row]
+            file.write(";".join(texts) + "\n")
+        file.write("sun;;0\n")
+    return path
+
+
+def rows_of(path, delimiter=";"):
+    with open(path) as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+def test_impute(table, tmp_path):
+    assert run("impute", table, "--categorical", "wet", *QUICK) == 0
+    given, filled = rows_of(table), rows_of(tmp_path / "weather-imputed.csv")
+    assert filled[0] == ["sky", "mm", "wet"] and len(filled) == 202
+    for before, after in zip(given, filled):
+        assert all(old in ("", new) and new for old, new in zip(before, after))
+    assert filled[-1][0] == "sun" and float(filled[-1][1]) < 5
+    wet = [after[2] for before, after in zip(given, filled) if before[0] == "rain" and not before[2]]
+    assert wet.count("1") + wet.count("1.0") > 0.8 * len(wet)
+
+
+def test_imputations_are_several_tables(table, tmp_path):
+    assert run("impute", table, "--output", tmp_path / "out.csv", "--imputations", "3", "--bins", "4", *QUICK) == 0
+    assert len({(tmp_path / ("out-%d.csv" % number)).read_text() for number in (1, 2, 3)}) == 3
+
+
+def test_outliers(table, tmp_path):
+    with open(table, "a") as file:
+        file.write("rain;2.1;0\n")
+    arguments = ["--bins", "4", "--categorical", "wet", "--contamination", "0.05", *QUICK]
+    assert run("outliers", table, *arguments) == 0
+    found = rows_of(tmp_path / "weather-outliers.csv")
+    assert found[0] == ["sky", "mm", "wet", "rbm_score", "rbm_outlier"]
+    assert found[1][:3] == ["rain", "2.1", "0"] and found[1][4] == "1" and found[-1][4] == "0"
+    scores = [float(row[3]) for row in found[1:]]
+    assert np.all(np.diff(scores) >= 0)
+    rank = 0.05 * (len(scores) - 1)  # of the quantile, from 0 on; many scores are equal
+    assert sum(score < 0 for score in scores) <= rank + 1 and rank <= sum(score <= 0 for score in scores)
+    assert (
+        run("outliers", table, "--new", table, "--false-alarm-rate", "0.1", "--output", tmp_path / "x.csv", *QUICK) == 0
+    )
+
+
+@pytest.fixture
+def ratings(tmp_path, generator):
+    """Without names: users like even or odd items."""
+    path = tmp_path / "ratings.tsv"
+    with open(path, "w") as file:
+        for user in range(60):
+            for item in generator.choice(20, 8, replace=False):
+                file.write("%d\t%d\t%d\t0\n" % (user, item, 5 if user % 2 == item % 2 else 1))
+    return path
+
+
+def test_recommend(ratings, tmp_path, capsys):
+    report = tmp_path / "found.json"
+    assert run("recommend", ratings, "--user", "7", "8", "--count", "3", "--test", ratings, "--json", report) == 0
+    found = json.loads(report.read_text())
+    assert [int(item) % 2 for item, _ in found["recommended"]["7"]] == [1, 1, 1]
+    assert [int(item) % 2 for item, _ in found["recommended"]["8"]] == [0, 0, 0]
+    assert found["root_mean_squared_error"] < 1
+    out = capsys.readouterr().out
+    assert "RMSE of 480 ratings" in out and "user 7:" in out
+
+
+@pytest.mark.parametrize(
+    "message, text, arguments",
+    [
+        ("there", None, ["impute", "TABLE"]),
+        ("has no rows below its first line", "a,b\n", ["impute", "TABLE"]),
+        ("is empty", "", ["impute", "TABLE"]),
+        ("line 3 has 1 fields, the first 2", "a,b\n1,2\n3\n", ["outliers", "TABLE"]),
+        ("has no column c; its columns are a, b", "a,b\n1,2\n", ["impute", "TABLE", "--categorical", "c"]),
+        ("column 1 has no value in any row", "a,b\n1,?\n2,NA\n", ["impute", "TABLE"]),
+        ("give --user, to recommend items, or --test", "1,2,3\n", ["recommend", "TABLE"]),
+        ("has no user 9", "1,2,3\n", ["recommend", "TABLE", "--user", "9"]),
+        ("user, item and rating are needed", "a,b\n1,2\n", ["recommend", "TABLE", "--user", "1"]),
+        ("must be numbers", "a,b,c\n1,2,good\n", ["recommend", "TABLE", "--user", "1"]),
+        ("rated twice", "1,2,3\n1,2,4\n", ["recommend", "TABLE", "--user", "1"]),
+    ],
+)
+def test_what_cannot_be_ends_in_one_line(tmp_path, capsys, message, text, arguments):
+    path = tmp_path / "table.csv"
+    if text is not None:
+        path.write_text(text)
+    assert run(*(path if one == "TABLE" else one for one in arguments)) == 2
+    assert message in one_line(capsys).replace("No such file", "there")
+    assert [file.name for file in tmp_path.iterdir()] == (["table.csv"] if text is not None else [])
+
+
+def test_nothing_is_lost(table, tmp_path, capsys):
+    (tmp_path / "weather-imputed.csv").write_text("mine")
+    assert run("impute", table, *QUICK) == 2 and "is there already" in one_line(capsys)
+    assert (tmp_path / "weather-imputed.csv").read_text() == "mine"
+
+
+def test_tables_as_text(tmp_path):
+    path = tmp_path / "some.csv"
+    path.write_text('\ufeffname,n,code\n"Smith, J",1.5,007\n?, ,8\n', encoding="utf-8")
+    table = read_table(str(path), ["3"])
+    assert table.names == ["name", "n", "code"] and table.delimiter == ","
+    assert table.values.tolist() == [["Smith, J", 1.5, "007"], [None, None, "8"]]
