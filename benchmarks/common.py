@@ -80,6 +80,13 @@ class Bystanders:
         return seconds.sum() - idle - sum(os.times()[:4]), seconds.sum()
 
 
+def conclude(bystanders, figures, path=None):
+    """Print what others did to the processors, and write the figures as JSON where a path is given."""
+    print("\nOthers used %.0f %% of the processors." % (100 * bystanders.share()))
+    if path:
+        Path(path).write_text(json.dumps(figures, indent=2))
+
+
 # --- Machine ----------------------------------------------------------------------------------------------------------
 
 
