@@ -825,7 +825,7 @@ def test_fuzz_under_sanitizers(seed, tmp_path, sanitizers, library):
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip("no compiler with sanitizers: %s" % error)
     result = subprocess.run(
-        [sys.executable, str(HERE / "fuzz_native.py"), str(seed), "20"],
+        [sys.executable, str(HERE / "fuzz_native.py"), str(seed), "10"],
         timeout=300,
         capture_output=True,
         text=True,

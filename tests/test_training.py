@@ -168,8 +168,10 @@ def test_the_whole_showcase(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
-@pytest.mark.parametrize("flags", [[], ["--centering", "--momentum", "0.5", "--sparsity-cost", "0.1"]])
-def test_the_parameters_do_not_depend_on_the_number_of_threads(tmp_path, flags):
+@pytest.mark.parametrize(
+    "threads, flags", [("2", []), ("3", ["--centering", "--momentum", "0.5", "--sparsity-cost", "0.1"])]
+)
+def test_the_parameters_do_not_depend_on_the_number_of_threads(tmp_path, threads, flags):
     """784 visible and 300 hidden units, which share two threads where there are two."""
     root = Path(__file__).parents[1]
     command = [sys.executable, str(root / "binary_rbm_gluon.py"), "--dataset", "digits", "--image-size", "28", "28"]
@@ -187,14 +189,13 @@ def test_the_parameters_do_not_depend_on_the_number_of_threads(tmp_path, flags):
         "9",
     ]
     command += ["--learning-rate", "8", "--ais-batch-size", "10", "--ais-num-batch", "1", *flags]
-    for threads in ("1", "2", "3"):
-        environment = {**os.environ, "PYTHONPATH": str(root), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": threads}
-        folder = str(tmp_path / threads)
+    for number in ("1", threads):
+        environment = {**os.environ, "PYTHONPATH": str(root), "MPLBACKEND": "Agg", "OMP_NUM_THREADS": number}
+        folder = str(tmp_path / number)
         subprocess.run(
             [*command, "--output-dir", folder], env=environment, check=True, capture_output=True, timeout=300
         )
-    assert_same_arrays(tmp_path / "1", tmp_path / "2")
-    assert_same_arrays(tmp_path / "1", tmp_path / "3")
+    assert_same_arrays(tmp_path / "1", tmp_path / threads)
 
 
 def test_the_same_command_gives_the_same_parameters_in_both_apis(tmp_path):
