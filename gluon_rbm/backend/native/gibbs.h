@@ -149,11 +149,9 @@ struct layer {
     int64_t num_groups;      /* of softmax */
     const int64_t *groups;
     uint32_t *grouped;       /* (num_words,): the units that are in a group */
-    int64_t *group_starts;   /* (num_words + 1,): how many groups begin in the words before */
     int64_t *group_units;    /* (num_words,): how many there are in the words before */
-    int64_t stride;          /* of the arrays below: the chains, and some more up to a whole vector */
+    int64_t stride;          /* of the array below: the chains, and some more up to a whole vector */
     float *group_input;      /* (units in groups, stride): what softmax is taken of */
-    uint32_t *group_noise;   /* (num_groups, stride) */
 };
 
 /* The draw of one layer given the other. */
