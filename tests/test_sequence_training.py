@@ -105,7 +105,8 @@ def test_commands_go_on_from_a_run(fasta, tmp_path, capsys):
     np.testing.assert_allclose(weight.sum(axis=1), 0, atol=1e-5)
     assert command("score", run, "--no-cuda") == 0
     auc = json.loads((run / "score.json").read_text())["results"]["auc"]
-    assert set(auc) == {"letters at random", "shuffled places"} and min(auc.values()) > 0.9
+    assert set(auc) == {"letters at random", "shuffled places"}
+    assert min(auc.values()) > 0.7  # 0.95 less four standard errors of 19 sequences against as many
     assert command("html-report", run) == 0
 
 
