@@ -100,6 +100,8 @@ def test_recommend(ratings, tmp_path, capsys):
         ("is empty", "", ["impute", "TABLE"]),
         ("line 3 has 1 fields, the first 2", "a,b\n1,2\n3\n", ["outliers", "TABLE"]),
         ("has no column c; its columns are a, b", "a,b\n1,2\n", ["impute", "TABLE", "--categorical", "c"]),
+        ("line 4 has 1 fields, the first 2", "a,b\n\n1,2\n3\n", ["impute", "TABLE"]),
+        ("line 3 has no rating; leave it out", "u,i,r\n1,2,3\n1,3,\n", ["recommend", "TABLE", "--user", "1"]),
         ("column 1 has no value in any row", "a,b\n1,?\n2,NA\n", ["impute", "TABLE"]),
         ("give --user, to recommend items, or --test", "1,2,3\n", ["recommend", "TABLE"]),
         ("has no user 9", "1,2,3\n", ["recommend", "TABLE", "--user", "9"]),
@@ -117,6 +119,13 @@ def test_what_cannot_be_ends_in_one_line(tmp_path, capsys, message, text, argume
     assert [file.name for file in tmp_path.iterdir()] == (["table.csv"] if text is not None else [])
 
 
+@pytest.mark.parametrize("name", ["impute", "outliers", "recommend"])
+def test_learning_rates_are_above_zero(table, name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(name, table, "--learning-rate", "-1")
+    assert caught.value.code == 2 and "--learning-rate: -1 is not a number above 0" in one_line(capsys)
+
+
 def test_nothing_is_lost(table, tmp_path, capsys):
     (tmp_path / "weather-imputed.csv").write_text("mine")
     assert run("impute", table, *QUICK) == 2 and "is there already" in one_line(capsys)
@@ -129,3 +138,26 @@ def test_tables_as_text(tmp_path):
     table = read_table(str(path), ["3"])
     assert table.names == ["name", "n", "code"] and table.delimiter == ","
     assert table.values.tolist() == [["Smith, J", 1.5, "007"], [None, None, "8"]]
+
+
+def test_a_blank_line_of_one_column_is_a_gap(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("x\n1\n\n3\n")
+    assert read_table(str(path)).values.tolist() == [[1], [None], [3]]
+
+
+def test_delimiters_in_quotes_do_not_count(tmp_path):
+    path = tmp_path / "quoted.csv"
+    path.write_text('"a,b,c";d\n1;None\n')
+    table = read_table(str(path))
+    assert table.names == ["a,b,c", "d"] and table.values.tolist() == [[1, "None"]]
+    assert table.kinds() == "categories: d; numbers: a,b,c"
+
+
+def test_new_rows_are_read_as_those_that_were_learned(tmp_path):
+    """A column of numbers and text is one of categories in both files."""
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text("a,b\n" + "1,2\nx,3\n" * 20)
+    second.write_text("a,b\n1,2\n")
+    assert run("outliers", first, "--new", second, "--num-epoch", "1") == 0
+    assert len(rows_of(tmp_path / "second-outliers.csv", ",")) == 2

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
 from gluon_rbm.backend.array_files import check_ordinary
 from gluon_rbm.backend.files import write_whole
-from gluon_rbm.cli.arguments import at_least, path
+from gluon_rbm.cli.arguments import above_zero, at_least, path
 from gluon_rbm.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = [
     "write_table",
 ]
 
-MISSING = ("", "na", "nan", "null", "none", "?")  # in lower case
+MISSING = ("", "na", "nan", "?")  # in lower case
 _DELIMITERS = ",;\t|"
 
 
@@ -42,7 +43,24 @@ class Table(NamedTuple):
     names: list[str]
     values: HostArray  #: objects: float, text, or None where a value is missing
     texts: list[list[str]]  #: as they were read
+    lines: list[int]  #: of the file, where rows end
     delimiter: str
+
+    @property
+    def categories(self) -> list[str]:
+        """The columns that hold text, and so are categories, by name."""
+        return [
+            name for name, column in zip(self.names, self.values.T) if any(isinstance(value, str) for value in column)
+        ]
+
+    def kinds(self) -> str:
+        """Which columns are taken as what."""
+        numbers = [name for name in self.names if name not in self.categories]
+        return "; ".join(
+            "%s: %s" % (kind, ", ".join(names))
+            for kind, names in (("categories", self.categories), ("numbers", numbers))
+            if names
+        )
 
 
 def add_columns(add: AddArgument) -> None:
@@ -68,7 +86,7 @@ def add_rbm(add: AddArgument) -> None:
     add("--num-epoch", type=at_least(0, int), default=60, help="passes through the table")
     add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps in each step")
     add("--batch-size", type=at_least(1, int), default=50, help="rows of a step")
-    add("--learning-rate", type=float, default=0.02, help="on the mean gradient of a batch")
+    add("--learning-rate", type=above_zero, default=0.02, help="on the mean gradient of a batch")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
 
 
@@ -96,43 +114,50 @@ def read_table(
     """Read a CSV file whose first line names the columns, or has_names(its fields) says that it does not.
 
     The delimiter is a comma, semicolon, tab or bar, whichever the first line has most. A column of which every value is
-    a number holds floats, unless it is among `categorical`. Empty fields, NA, NaN, null, none and ? are missing.
+    a number holds floats, unless it is among `categorical`. Empty fields, NA, NaN and ? are missing.
 
     Raises
     ------
     InputError
         The file cannot be read, has no rows, or rows of several lengths; or there is no such column.
     """
-    texts, delimiter = _read(file_path)
-    if not has_names(texts[0]):
-        texts.insert(0, ["%d" % number for number in range(1, len(texts[0]) + 1)])
-    names = [name.strip() for name in texts[0]]
-    if len(texts) < 2:
+    texts, lines, delimiter = _read(file_path)
+    if has_names(texts[0]):
+        names, texts, lines = [name.strip() for name in texts[0]], texts[1:], lines[1:]
+    else:
+        names = ["%d" % number for number in range(1, len(texts[0]) + 1)]
+    if not texts:
         raise InputError("%s has no rows below its first line, which names the columns" % file_path)
-    for number, row in enumerate(texts[1:], 2):
+    for line, row in zip(lines, texts):
         if len(row) != len(names):
-            raise InputError("%s: line %d has %d fields, the first %d" % (file_path, number, len(row), len(names)))
+            raise InputError("%s: line %d has %d fields, the first %d" % (file_path, line, len(row), len(names)))
     chosen = [_place(column, names, file_path) for column in categorical]
-    values = np.empty((len(texts) - 1, len(names)), object)
+    values = np.empty((len(texts), len(names)), object)
     for column in range(len(names)):
-        values[:, column] = _parsed([row[column].strip() for row in texts[1:]], as_text=column in chosen)
-    return Table(names, values, texts[1:], delimiter)
+        values[:, column] = _parsed([row[column].strip() for row in texts], as_text=column in chosen)
+    return Table(names, values, texts, lines, delimiter)
 
 
-def _read(file_path: str) -> tuple[list[list[str]], str]:
+def _read(file_path: str) -> tuple[list[list[str]], list[int], str]:
+    """Fields, the lines that they end in, and the delimiter. A blank line is a row where there is one column."""
     try:
         check_ordinary(os.path.expanduser(file_path))
         with open(os.path.expanduser(file_path), newline="", encoding="utf-8-sig") as file:
             first = file.readline()
-            delimiter = max(_DELIMITERS, key=first.count)
+            delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", first).count)
             file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+            reader = csv.reader(file, delimiter=delimiter)
+            rows, lines = [], []
+            for row in reader:
+                if row or (rows and len(rows[0]) == 1):
+                    rows.append(row or [""])
+                    lines.append(reader.line_num)
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8, or no table"
         raise InputError("%s cannot be read (%s); give the path of a CSV file" % (file_path, reason)) from error
     if not rows:
         raise InputError("%s is empty" % file_path)
-    return rows, delimiter
+    return rows, lines, delimiter
 
 
 def _place(column: str, names: list[str], file_path: str) -> int:

@@ -25,7 +25,7 @@ ABOUT = "a table with gaps: fill in what is missing"
 
 def add_arguments(add: AddArgument) -> None:
     """Add the arguments of the command."""
-    add_table(add, "a CSV file whose first line names the columns; empty fields, NA and ? are missing")
+    add_table(add, "a CSV file whose first line names the columns; empty fields, NA, NaN and ? are missing")
     add("--output", metavar="FILE", help="where the filled table goes; by default TABLE-imputed.csv beside it")
     add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps of the chains that hold what is known")
     add("--draws", action="store_true", help="fill in draws instead of means and most probable categories")
@@ -52,6 +52,7 @@ def run(args: Namespace) -> None:
     for path in paths:
         check_target(args, path, "--output")
     table = read_table(args.table, args.categorical)
+    logger.info("%s", table.kinds())
     from gluon_rbm.estimators import RBMImputer
     from gluon_rbm.estimators.tables import are_missing
 

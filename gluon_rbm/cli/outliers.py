@@ -33,7 +33,7 @@ def add_arguments(add: AddArgument) -> None:
     add_table(add, "a CSV file whose first line names the columns; its rows are learned")
     add("--new", type=path, metavar="TABLE", help="rows to judge, with the same columns; by default those of TABLE")
     add("--output", metavar="FILE", help="where they go, with two more columns; by default TABLE-outliers.csv")
-    add("--contamination", type=_contamination, default=0.1, help="call so many of the rows of TABLE outliers")
+    add("--contamination", type=_contamination, default=0.1, help="the share of outliers among the rows of TABLE")
     add(
         "--false-alarm-rate",
         type=positive_share,
@@ -52,7 +52,8 @@ def run(args: Namespace) -> None:
     output = args.output or stem + "-outliers" + ending
     check_target(args, output, "--output")
     table = read_table(args.table, args.categorical)
-    new = read_table(args.new, args.categorical) if args.new else table
+    logger.info("%s", table.kinds())
+    new = read_table(args.new, table.categories) if args.new else table
     if new.names != table.names:
         raise InputError("%s and %s have other columns; give tables of the same" % (args.table, args.new))
     from gluon_rbm.estimators import RBMOutlierDetector

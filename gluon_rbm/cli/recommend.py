@@ -86,8 +86,12 @@ def _read(file_path: str) -> tuple[Any, Any, Any]:
     table = read_table(file_path, has_names=lambda first: len(first) < 3 or not is_number(first[2]))
     if len(table.names) < 3:
         raise InputError("%s has %d columns; user, item and rating are needed" % (file_path, len(table.names)))
-    texts = np.array([row[:2] for row in table.texts])
+    texts = np.array([[name.strip() for name in row[:2]] for row in table.texts])
     try:
-        return texts[:, 0], texts[:, 1], table.values[:, 2].astype(np.float64)
+        ratings = table.values[:, 2].astype(np.float64)
     except (TypeError, ValueError):
         raise InputError("%s: ratings, the third column, must be numbers" % file_path) from None
+    missing = np.flatnonzero(np.isnan(ratings))
+    if len(missing):
+        raise InputError("%s: line %d has no rating; leave it out" % (file_path, table.lines[missing[0]]))
+    return texts[:, 0], texts[:, 1], ratings

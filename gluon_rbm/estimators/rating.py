@@ -46,7 +46,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         Hidden units.
     by : "users" or "items", default "items"
         What has an RBM: a user, as above; or an item, of the users who rated it, whose predictions are better where
-        items have more ratings than users (Georgiev & Nakov, ICML 2013; docs/categories.md).
+        items have more ratings than users (Georgiev & Nakov, ICML 2013).
     objective : "pseudo-likelihood" or "contrastive", default "pseudo-likelihood"
         Maximise the mean of sum_i log p(v_i | others) by its exact gradient, which is what is asked for later; or learn
         by contrastive divergence, as the paper does.
