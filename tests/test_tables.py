@@ -45,9 +45,9 @@ def learned(table, **settings):
 CHECKED = {
     "categories with gaps": CategoricalRBM(10, n_iter=2, handle_unknown="ignore", missing="omit"),
     "categories": CategoricalRBM(10, n_iter=2),
-    "imputer": RBMImputer(QUICK, sweeps=10),
-    "imputer with bins": RBMImputer(QUICK, sweeps=10, num_bins=4),
-    "outliers": RBMOutlierDetector(QUICK),
+    "imputer": RBMImputer(QUICK, sweeps=10, num_bins=4),
+    "imputer without bins": RBMImputer(QUICK, sweeps=10, num_bins=None),
+    "outliers": RBMOutlierDetector(QUICK, num_bins=4),
 }
 
 
@@ -222,6 +222,24 @@ def test_an_imputer_in_a_pipeline(generator):
 # --- Outliers ---------------------------------------------------------------------------------------------------------
 
 
+def test_numbers_of_one_column_tell_those_of_another(generator):
+    """The second column is the first and noise of standard deviation 1; to know the mean alone leaves 10."""
+    first = generator.normal(50, 10, 500)
+    table = np.column_stack([first, first + generator.normal(size=500), 2 * first])
+    gaps = table.copy()
+    gaps[generator.random(500) < 0.2, 0] = np.nan
+    missing = np.isnan(gaps[:, 0])
+    imputer = RBMImputer(random_state=0).fit(gaps)
+    assert np.sqrt(np.mean((imputer.transform(gaps) - table)[missing, 0] ** 2)) < 4
+    draws = imputer.draw(gaps, 3)[:, missing, 0]
+    assert len(np.unique(draws)) > 5 and abs(draws.std() - 10) < 3
+
+
+def test_what_is_beyond_all_that_was_learned_is_an_outlier(generator):
+    detector = RBMOutlierDetector(random_state=0).fit(generator.normal(size=(300, 3)))
+    assert detector.predict([[1e6, 1e6, 1e6], [-1e6, -1e6, -1e6], [0, 0, 0]]).tolist() == [-1, -1, 1]
+
+
 def test_outliers_of_a_table(generator):
     data, benign = load_breast_cancer(return_X_y=True)
     usual = data[benign == 1]
@@ -237,7 +255,7 @@ def test_outliers_of_a_table(generator):
 
 def test_as_many_outliers_as_the_contamination_says(generator):
     data = generator.random((500, 3))
-    detector = RBMOutlierDetector(QUICK, contamination=0.07, random_state=0).fit(data)
+    detector = RBMOutlierDetector(QUICK, contamination=0.07, num_bins=None, random_state=0).fit(data)
     assert (detector.predict(data) == -1).sum() == 35
 
 
@@ -247,7 +265,9 @@ def test_false_alarms_are_as_many_as_asked_for(generator, seed):
     rates = []
     for number in range(20):
         rows = (generator.random((1200, 10)) < probability).astype(float) + 1e-3 * generator.random((1200, 10))
-        detector = RBMOutlierDetector(clone(QUICK).set_params(n_iter=1), false_alarm_rate=0.1, random_state=number)
+        detector = RBMOutlierDetector(
+            clone(QUICK).set_params(n_iter=1), false_alarm_rate=0.1, num_bins=None, random_state=number
+        )
         rates.append((detector.fit(rows[:700]).predict(rows[700:]) == -1).mean())
     expected = np.floor(0.1 * 211) / 211
     error = np.std(rates) / np.sqrt(len(rates))

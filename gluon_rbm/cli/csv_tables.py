@@ -74,10 +74,15 @@ def add_columns(add: AddArgument) -> None:
     )
     add(
         "--bins",
-        type=at_least(2, int),
+        type=_bins,
+        default=10,
         metavar="N",
-        help="make a group of N quantiles of each number; by default a number is one unit, as a pixel is",
+        help="make a group of N bins of each number (default %(default)s), or with 0 one unit, as a pixel is",
     )
+
+
+def _bins(text: str) -> int | None:
+    return None if text == "0" else at_least(2, int)(text)
 
 
 def add_rbm(add: AddArgument) -> None:

@@ -31,8 +31,9 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         None: 100 hidden units, 60 passes of CD-2.
     categorical_features : None, bool or names or numbers of columns, default None
         Which columns are categories; None: those of text.
-    num_bins : int or None, default None
-        Numbers are one unit between their least and largest value, as pixels are; or a group of so many quantiles.
+    num_bins : int or None, default 10
+        Numbers are a group of so many quantiles. None: one binary unit, whose probability is the number between the
+        least (0) and the largest value (1), as a pixel's is; then draws are the least or the largest value.
     sweeps : int, default 100
         Of the chains of `transform`; values are means over the second half.
     draws : bool, default False
@@ -48,7 +49,7 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         estimator: BinaryRBM | None = None,
         *,
         categorical_features: Any = None,
-        num_bins: int | None = None,
+        num_bins: int | None = 10,
         sweeps: int = 100,
         draws: bool = False,
         random_state: RandomSeed = None,

@@ -42,9 +42,9 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         That rest.
     categorical_features
         As in `RBMImputer`.
-    num_bins : int or None, default None
-        Numbers are one unit between their least and largest value, as pixels are; or a group of so many bins of one
-        width, and two for what is beyond all that was learned. Measurements want bins, pixels do not.
+    num_bins : int or None, default 10
+        Numbers are a group of so many bins of one width, and two for what is beyond all that was learned. None: one
+        binary unit, as a pixel; what is beyond the least and the largest value that were learned is cut off.
     random_state : int, RandomState or None, default None
 
     Attributes: rbm_, the fitted `BinaryRBM`; offset_; n_features_in_, feature_names_in_.
@@ -58,7 +58,7 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         false_alarm_rate: float | None = None,
         validation_fraction: float = 0.3,
         categorical_features: Any = None,
-        num_bins: int | None = None,
+        num_bins: int | None = 10,
         random_state: RandomSeed = None,
     ) -> None:
         self.estimator = estimator
