@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gluon_rbm.data import sequences
+from gluon_rbm.data import datasets, sequences
 from gluon_rbm.data.sequences import NUCLEOTIDES, PROTEINS
 from gluon_rbm.errors import InputError
 
@@ -86,3 +86,19 @@ def test_what_is_no_alignment_is_an_error_of_one_line(tmp_path, message, text):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="give the path of a FASTA file"):
         sequences.read_fasta(tmp_path / "none.fasta")
+
+
+@pytest.mark.parametrize("rare", ["R", "Y", "N", "W"])
+def test_letters_for_several_nucleotides_make_no_protein(tmp_path, rare):
+    path = tmp_path / "dna.fasta"
+    path.write_text("".join(">%d\nACGTACGUACGT\n" % number for number in range(9)) + ">9\nACGTA%sGTACGT\n" % rare)
+    alignment = sequences.read_fasta(path)
+    assert alignment.alphabet == sequences.NUCLEOTIDES and alignment.sequences[9, 5] == 0
+
+
+def test_sequences_have_no_other_size(tmp_path, generator):
+    path = tmp_path / "dna.fasta"
+    letters = generator.choice(list("ACGT"), (60, 8))
+    path.write_text("".join(">%d\n%s\n" % (number, "".join(row)) for number, row in enumerate(letters)))
+    with pytest.raises(InputError, match="leave --image-size out"):
+        datasets.load(str(path), image_size=(4, 4))

@@ -138,7 +138,11 @@ def load(
     if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.endswith(FILES)):
         raise InputError(f"{name} is not looked for in a folder; leave --data-dir {data_dir} out")
     data = _load(name, data_dir, progress)
-    return data if image_size is None or data.image_shape[:2] == tuple(image_size) else _resized(data, image_size)
+    if image_size is None or data.image_shape[:2] == tuple(image_size):
+        return data
+    if data.alphabet:
+        raise InputError(f"{name} holds sequences, which have no other size; leave --image-size out")
+    return _resized(data, image_size)
 
 
 def known_shape(name: str, image_size: Sequence[int] | None = None) -> tuple[int, ...] | None:

@@ -7,6 +7,7 @@ A Potts RBM is an RBM whose visible units are a softmax group for each place of 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Iterable, Iterator, NamedTuple
 
 import numpy as np
@@ -47,8 +48,8 @@ class Alignment(NamedTuple):
 def read_fasta(path: Path) -> Alignment:
     """Read aligned sequences from a FASTA file.
 
-    The alphabet is that of nucleotides where no letter is of another (U counts as T), else that of proteins. Letters
-    that stand for several, such as X, count as gaps. Lower case letters and dots, which are insertions in the formats
+    The alphabet is that of nucleotides where nine of ten letters are (U counts as T) and the others stand for several
+    of them, else that of proteins. Letters that stand for several, such as X, count as gaps. Lower case letters and dots, which are insertions in the formats
     A2M and A3M, are left out.
 
     Raises
@@ -57,8 +58,11 @@ def read_fasta(path: Path) -> Alignment:
         The file cannot be read or holds no FASTA, a letter that is in no alphabet, or sequences of several lengths.
     """
     names, texts = _records(path)
-    used = set("".join(texts))
-    is_nucleotides = used <= set("-ACGTUN")
+    counts = Counter("".join(texts))
+    plain = sum(counts[letter] for letter in "ACGTU")
+    is_nucleotides = set(counts) <= set("U" + NUCLEOTIDES + _AS_GAPS[NUCLEOTIDES]) and (
+        plain >= 0.9 * (sum(counts.values()) - counts["-"] - counts["N"])
+    )
     alphabet = NUCLEOTIDES if is_nucleotides else PROTEINS
     if is_nucleotides:
         texts = [text.replace("U", "T") for text in texts]
@@ -100,7 +104,7 @@ def _records(path: Path) -> tuple[list[str], list[str]]:
         raise InputError("%s holds no sequence" % path)
     joined = ["".join(text) for text in texts]
     if not joined[0]:
-        raise InputError("%s: sequence %s is empty" % (path, names[0]))
+        raise InputError("%s: sequence %s is empty (lower case letters and dots are left out)" % (path, names[0]))
     return names, joined
 
 
