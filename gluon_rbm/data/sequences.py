@@ -49,7 +49,8 @@ def read_fasta(path: Path) -> Alignment:
     """Read aligned sequences from a FASTA file.
 
     The alphabet is that of nucleotides where nine of ten letters are (U counts as T) and the others stand for several
-    of them, else that of proteins. Letters that stand for several, such as X, count as gaps. Lower case letters and dots, which are insertions in the formats
+    of them, else that of proteins. Letters that stand for several, such as X, count as gaps. Lower
+    case letters and dots, which are insertions in the formats
     A2M and A3M, are left out.
 
     Raises
