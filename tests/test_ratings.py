@@ -144,6 +144,14 @@ def test_tastes_are_found(taste, settings):
     np.testing.assert_allclose(proba @ model.scale_, model.predict(test[:50]))
 
 
+def test_fit_begins_anew(taste):
+    """What was predicted in between leaves nothing behind."""
+    train, test = taste
+    again = RatingRBM(**QUICK).fit(test)
+    again.predict(test)
+    np.testing.assert_array_equal(again.fit(train).predict(train), RatingRBM(**QUICK).fit(train).predict(train))
+
+
 def test_a_prediction_is_the_exact_conditional(taste):
     """Of a pair that was learned, too: its own rating is left out."""
     train, test = taste

@@ -137,6 +137,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         row, column = (user, item) if self.by == "users" else (item, user)
         shape = len(self._row_names), len(self._column_names)
         self._rated = matrix_of(row, column, np.searchsorted(self.scale_, given), shape)
+        self._rated_by_column = self._rated.tocsc()
         self._shown = (self._rated != 0) + self._located(shown)
         self.n_features_in_ = 2
         generator = check_random_state(self.random_state)
@@ -329,17 +330,11 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         size = len(self.scale_)
         units = slice(column * size, (column + 1) * size)
         weight = self.parameters_.interaction_weight[units]
-        own = self._by_column[:, column].toarray().ravel()[rows] * (rows >= 0)
+        own = self._rated_by_column[:, column].toarray().ravel()[rows] * (rows >= 0)
         others = inputs[rows] - np.concatenate([np.zeros_like(weight[:1]), weight])[own]  # without its own rating
         scores = ratings.group_scores(self.parameters_, others, units)
         scores -= scores.max(axis=1, keepdims=True)
         return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-
-    @property
-    def _by_column(self) -> Any:
-        if not hasattr(self, "_rated_by_column"):
-            self._rated_by_column = self._rated.tocsc()
-        return self._rated_by_column
 
     def _overall(self) -> HostArray:
         counts = np.bincount(self._rated.data - 1, minlength=len(self.scale_))
