@@ -55,10 +55,11 @@ class Table(NamedTuple):
 
     def kinds(self) -> str:
         """Which columns are taken as what."""
-        numbers = [name for name in self.names if name not in self.categories]
+        categories = self.categories
+        numbers = [name for name in self.names if name not in categories]
         return "; ".join(
             "%s: %s" % (kind, ", ".join(names))
-            for kind, names in (("categories", self.categories), ("numbers", numbers))
+            for kind, names in (("categories", categories), ("numbers", numbers))
             if names
         )
 
@@ -97,19 +98,14 @@ def add_rbm(add: AddArgument) -> None:
 
 def rbm_from(args: Namespace) -> BinaryRBM:
     """The estimator that is asked for."""
-    from gluon_rbm.estimators import BinaryRBM
+    from gluon_rbm.estimators.table_rbm import rbm_of_table
 
-    return BinaryRBM(
-        args.num_hidden,
+    return rbm_of_table(
+        n_components=args.num_hidden,
         n_iter=args.num_epoch,
         k=args.k,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
-        chains="data",
-        momentum=0.9,
-        centering=0.01,
-        initial_visible_bias="data",
-        shuffle=True,
     )
 
 

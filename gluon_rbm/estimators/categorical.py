@@ -12,14 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import BinaryRBM
 from gluon_rbm.estimators.common import RandomSeed, validate_data
-from gluon_rbm.estimators.tables import UNKNOWN, Category, TableEncoder
+from gluon_rbm.estimators.tables import UNKNOWN, Category, TableEncoder, column_names
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.likelihood.estimates import LogPartition
     from gluon_rbm.likelihood.scores import LogLikelihood
 
-__all__ = ["CategoricalRBM", "column_names"]
+__all__ = ["CategoricalRBM"]
 
 _OF_RBM = (  # parameters of the `BinaryRBM` within
     "n_components",
@@ -35,12 +35,6 @@ _OF_RBM = (  # parameters of the `BinaryRBM` within
     "engine",
     "missing",
 )
-
-
-def column_names(estimator: Any) -> list[str]:
-    """What the columns of a checked X are called in messages."""
-    names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
-    return ["column %r" % name if isinstance(name, str) else "column %d" % name for name in names]
 
 
 class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

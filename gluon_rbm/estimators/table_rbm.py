@@ -11,14 +11,30 @@ from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.estimators.binary import BinaryRBM
-from gluon_rbm.estimators.categorical import column_names
 from gluon_rbm.estimators.common import RandomSeed, validate_data
-from gluon_rbm.estimators.tables import TableEncoder
+from gluon_rbm.estimators.tables import TableEncoder, column_names
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
 
-__all__ = ["TableEstimator"]
+__all__ = ["TableEstimator", "rbm_of_table"]
+
+
+def rbm_of_table(**settings: Any) -> BinaryRBM:
+    """What learns the units of a table, unless another is given; settings : other parameters of `BinaryRBM`."""
+    defaults: dict[str, Any] = {
+        "n_components": 100,
+        "learning_rate": 0.02,
+        "batch_size": 50,
+        "n_iter": 60,
+        "k": 2,
+        "chains": "data",
+        "momentum": 0.9,
+        "centering": 0.01,
+        "initial_visible_bias": "data",
+        "shuffle": True,
+    }
+    return BinaryRBM(**{**defaults, **settings})
 
 
 class TableEstimator(BaseEstimator):
@@ -46,19 +62,7 @@ class TableEstimator(BaseEstimator):
 
     def _learn(self, units: HostArray) -> None:
         """Learn rows of units by a clone of the estimator."""
-        default = BinaryRBM(
-            n_components=100,
-            learning_rate=0.02,
-            batch_size=50,
-            n_iter=60,
-            k=2,
-            chains="data",
-            momentum=0.9,
-            centering=0.01,
-            initial_visible_bias="data",
-            shuffle=True,
-        )
-        estimator: Any = clone(self.estimator or default)
+        estimator: Any = clone(self.estimator or rbm_of_table())
         estimator.set_params(softmax_groups=self._encoder.softmax_groups, missing="integrate")
         if self.random_state is not None:
             estimator.set_params(random_state=check_random_state(self.random_state).randint(2**31 - 1))

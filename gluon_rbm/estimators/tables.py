@@ -14,7 +14,7 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 
-__all__ = ["TableEncoder", "are_missing"]
+__all__ = ["TableEncoder", "are_missing", "column_names"]
 
 UNKNOWN = ("error", "ignore")
 
@@ -27,6 +27,12 @@ def are_missing(values: HostArray) -> HostArray:
         return np.zeros(values.shape, bool)
     flat = [value is None or type(value).__name__ in ("NAType", "NaTType") or value != value for value in values.flat]
     return np.array(flat, bool).reshape(values.shape)
+
+
+def column_names(estimator: Any) -> list[str]:
+    """What the columns of a checked X are called in messages."""
+    names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
+    return ["column %r" % name if isinstance(name, str) else "column %d" % name for name in names]
 
 
 class Category(NamedTuple):
