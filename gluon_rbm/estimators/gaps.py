@@ -93,7 +93,7 @@ class Integrated:
             return values, None
         places = np.arange(len(self._visible))[rows][gaps]
         held = np.where(known, values, 0)[gaps]
-        if not np.isin(held, (0, 1)).all():
+        if not gibbs.is_binary(held):
             held = (make_generator([*key, _BINARY]).random(held.shape) < held).astype(np.float32)
         chains = gibbs.run_chains(
             parameters,

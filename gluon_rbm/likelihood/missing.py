@@ -106,8 +106,6 @@ def _log_weights(
     inputs = np.broadcast_to(base, values.shape)
     visible = np.where(known, values, draw_visible(inputs, groups, make_generator([*key, _START])))
     settings: dict[str, Any] = {"base_visible_bias": base, "clamp": clamp, "softmax_groups": groups}
-    if not np.isin(values, (0, 1)).all() and engine == "auto":
-        engine = "mxnet"  # the native engine holds 0 and 1 only
     return gibbs.anneal_with_weights(
         parameters, visible.astype(values.dtype), betas, key=[*key, _ANNEAL], engine=engine, **settings
     )[1]

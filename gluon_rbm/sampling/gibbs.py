@@ -171,7 +171,7 @@ def run_chains(
         _check_shape("base_visible_bias", base_visible_bias, shapes[:1])
     softmax_groups = checked_groups(softmax_groups, parameters.num_visible, clamp)
     run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
-    if choose_engine(engine, parameters.interaction_weight) == "native" and not (engine == "auto" and _is_grey(clamp)):
+    if _is_native(engine, parameters, clamp):
         run = _run_native
     conditions = _Conditions(beta, base_visible_bias, clamp, softmax_groups, fixed_point)
     return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
@@ -193,6 +193,12 @@ def _as_start(layer: Array | None, parameters: Parameters, number: int) -> Array
             % (("visible", "hidden")[number], layer.shape, weight.shape[number])
         )
     return layer.astype(weight.dtype, copy=False)
+
+
+def _is_native(engine: str, parameters: Parameters, clamp: Clamp | None) -> bool:
+    """Whether the native engine serves; "auto" gives grey clamps to the other."""
+    native_can = choose_engine(engine, parameters.interaction_weight) == "native"
+    return native_can and not (engine == "auto" and _is_grey(clamp))
 
 
 def _is_grey(clamp: Clamp | None) -> bool:
@@ -232,7 +238,7 @@ def anneal_with_weights(
 
     visible : array (chains, num_visible) in {0, 1}, from the distribution at betas[start]
     betas : sequence of float, the whole schedule
-    clamp : as in `run_chains`, 0 and 1 only; visible holds its values
+    clamp : as in `run_chains`; visible holds its values
     softmax_groups : as in `run_chains`; log Z_0 has logsumexp(a0) of a group in place of its softplus terms
 
     Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats. Arrays may
@@ -240,7 +246,7 @@ def anneal_with_weights(
     """
     last = len(betas) - 1
     stop = last if stop is None else stop
-    if choose_engine(engine, parameters.interaction_weight) == "native":
+    if _is_native(engine, parameters, clamp):
         samples, log_weights = native.anneal(
             **_native_parameters(parameters, base_visible_bias),
             key=key,
