@@ -144,7 +144,7 @@ class BinaryDeepBeliefNetwork:
             return hidden.reshape(len(images), *self.hidden_shape)
 
         train, test = carried(data.train_images), carried(data.test_images)
-        return replace(data, train_images=train, test_images=test, maximum=1)
+        return replace(data, train_images=train, test_images=test, maximum=1, alphabet="")
 
     @property
     def hidden_shape(self) -> tuple[int, int]:

@@ -287,8 +287,7 @@ class BinarySettings:
     @property
     def rule(self) -> rules.LearningRule:
         """How the RBM learns from its chains."""
-        names = [name for name in rules.LearningRule._fields if hasattr(self, name)]
-        return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
+        return rules.LearningRule.checked(**{name: getattr(self, name) for name in rules.LearningRule._fields})
 
     @property
     def chains_in_all(self) -> int:

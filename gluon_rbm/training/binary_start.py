@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
     # Not of what is computed: its rounding depends on the number of threads.
     digest = sha256([data.train_images, *(below.arrays() if below else [])])
     if below:
-        image_shape, data = below.hidden_shape, replace(below.hidden_data(data, num_classes), alphabet="")
+        image_shape, data = below.hidden_shape, below.hidden_data(data, num_classes)
     data, held_out = datasets.hold_out(data, settings.held_out)
     return Images(data, held_out, image_shape, digest), num_classes
 
