@@ -96,8 +96,8 @@ def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
     else:
         sets["uniform noise"] = noise.random(own.shape, dtype=np.float32)
         sets["shuffled pixels"] = np.take_along_axis(own, shuffle.random(own.shape).argsort(axis=1), axis=1)
-    if min(data.image_shape[:2]) >= _LEGIBLE and not data.alphabet:
-        sets["letters"] = plots.letters(data.image_shape)
+        if min(data.image_shape[:2]) >= _LEGIBLE:
+            sets["letters"] = plots.letters(data.image_shape)
     for name in args.against:
         sets[name] = _others(args, name, data.image_shape)
     return sets

@@ -18,7 +18,8 @@ from gluon_rbm.estimators.common import RandomSeed, key_from
 from gluon_rbm.estimators.rating_data import Ratings, matrix_of, pairs_of, places_in, scale_of
 from gluon_rbm.likelihood import learning, ratings
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import Parameters, log_sum_exp
+from gluon_rbm.training.optimization import rate_factor
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray, SoftmaxGroups
@@ -29,6 +30,7 @@ _OBJECTIVES, _ROWS = ("pseudo-likelihood", "contrastive"), ("users", "items")
 _WRITE = ("write",) * 3
 _PSEUDO_COUNT = 5.0  # ratings of the mean item that each item has besides
 _ROWS_AT_ONCE = 1000
+_HOLD = 0.5  # of the passes, before the learning rate falls
 
 
 class RatingRBM(RegressorMixin, BaseEstimator):
@@ -146,17 +148,17 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         update = mx.optimizer.get_updater(optimizer)
         steps = self.n_iter * -(-shape[0] // self.batch_size)
         done = 0
+        self._take()
         for iteration in range(1, self.n_iter + 1):
             order, key, loss = generator.permutation(shape[0]), key_from(generator), 0.0
             for number, batch in enumerate(gen_batches(len(order), self.batch_size)):
-                optimizer.set_learning_rate(self.learning_rate * min(1.0, 2 * (1 - done / steps)))
+                optimizer.set_learning_rate(self.learning_rate * rate_factor("linear", _HOLD, done / steps))
                 loss += self._step(order[batch], update, [*key, number]) * len(order[batch])
                 done += 1
             self._take()
             if self.verbose:
                 name = "-log pseudo-likelihood" if self.objective == _OBJECTIVES[0] else "-log p(ratings), lower bound"
                 print("[RatingRBM] Iteration %d, %s = %.4f" % (iteration, name, loss / self._rated.nnz))
-        self._take()
         return self
 
     def _check_settings(self) -> None:
@@ -177,6 +179,11 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         return self.items_ if self.by == "users" else self.users_
 
     @property
+    def _num_grouped(self) -> int:
+        """Units in groups, which come before those of `conditional`."""
+        return len(self._column_names) * len(self.scale_)
+
+    @property
     def _steps(self) -> HostArray:
         """s_r of ordinal ratings: float32, from -1 to 1."""
         return np.linspace(-1, 1, len(self.scale_), dtype=np.float32)
@@ -185,7 +192,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
     def softmax_groups_(self) -> SoftmaxGroups:
         """Where the items (or users) are among the visible units."""
         size = len(self.scale_)
-        return tuple((start, start + size) for start in range(0, size * len(self._column_names), size))
+        return tuple((start, start + size) for start in range(0, self._num_grouped, size))
 
     def _initial(self, generator: np.random.RandomState) -> list[Any]:
         """Biases from how often each item has each rating, small weights: NDArrays a, b, U or W, and D."""
@@ -214,7 +221,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
 
     def _contracted(self, gradients: Parameters) -> list[HostArray]:
         """Gradients of the arrays that are learned, of those of all units."""
-        count = len(self._column_names) * len(self.scale_)
+        count = self._num_grouped
         weight, shown = gradients.interaction_weight[:count], gradients.interaction_weight[count:]
         if self.ordinal:
             weight = np.einsum("r,irj->ij", self._steps, weight.reshape(-1, len(self.scale_), weight.shape[1]))
@@ -229,9 +236,8 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         """What is on of some rows: sparse (rows, units)."""
         rated = self._rated[rows]
         columns = rated.indices * len(self.scale_) + rated.data - 1
-        count = len(self._column_names)
         units = sparse.csr_matrix(
-            (np.ones(len(columns), np.float32), columns, rated.indptr), (len(rows), count * len(self.scale_))
+            (np.ones(len(columns), np.float32), columns, rated.indptr), (len(rows), self._num_grouped)
         )
         return sparse.hstack([units, self._shown[rows].astype(np.float32)], "csr") if self.conditional else units
 
@@ -241,12 +247,11 @@ class RatingRBM(RegressorMixin, BaseEstimator):
             loss, gradients = np.nan, self._contrastive(parameters, rows, key)
         else:
             units = self._units(rows)
-            count = len(self._column_names) * len(self.scale_)
             context = None
             if self.conditional:
                 context = units.copy()
-                context.data[context.indices < count] = 0
-            entries = ratings.Entries.of(units, len(self.scale_), count)
+                context.data[context.indices < self._num_grouped] = 0
+            entries = ratings.Entries.of(units, len(self.scale_), self._num_grouped)
             inputs = ratings.hidden_inputs(parameters, units)
             loss, gradients = ratings.pseudo_likelihood_gradients(parameters, entries, inputs, context)
         for index, (array, gradient) in enumerate(zip(self._learned, self._contracted(gradients))):
@@ -333,8 +338,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         own = self._rated_by_column[:, column].toarray().ravel()[rows] * (rows >= 0)
         others = inputs[rows] - np.concatenate([np.zeros_like(weight[:1]), weight])[own]  # without its own rating
         scores = ratings.group_scores(self.parameters_, others, units)
-        scores -= scores.max(axis=1, keepdims=True)
-        return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        return np.exp(scores - log_sum_exp(scores)[:, None])
 
     def _overall(self) -> HostArray:
         counts = np.bincount(self._rated.data - 1, minlength=len(self.scale_))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gluon_rbm.data.sequences import NUCLEOTIDES, PROTEINS
 from gluon_rbm.evaluation import plots
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ __all__ = ["sequence_logo", "weight_logos"]
 
 _LEAST_SHARE = 0.02  # of the highest column: what is lower cannot be read
 _COLOURS = {  # by what the side chains of amino acids are like; nucleotides as usual
-    "-ACDEFGHIKLMNPQRSTVWY": {
+    PROTEINS: {
         "DE": "tab:red", "KRH": "tab:blue", "AVLIMFWP": "black", "STNQCYG": "tab:green", "-": "grey",
     },
-    "-ACGT": {"A": "tab:green", "C": "tab:blue", "G": "tab:orange", "T": "tab:red", "-": "grey"},
+    NUCLEOTIDES: {"A": "tab:green", "C": "tab:blue", "G": "tab:orange", "T": "tab:red", "-": "grey"},
 }  # fmt: skip
 
 

@@ -250,9 +250,7 @@ def pseudo_log_likelihood(
             ],
             axis=1,
         )
-        largest = scores.max(axis=1, keepdims=True)
-        log_normalizer = largest[:, 0] + np.log(np.exp(scores - largest).sum(axis=1))
-        return (scores * v[rows, start:stop]).sum(axis=1) - log_normalizer
+        return (scores * v[rows, start:stop]).sum(axis=1) - log_sum_exp(scores)
 
     with _quiet():
         if units is not None:

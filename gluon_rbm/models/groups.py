@@ -18,7 +18,7 @@ import numpy as np
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.types import Clamp, HostArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import Parameters, softplus
 
 __all__ = ["checked_groups", "draw_visible", "grouped_units", "log_normalizer", "runs", "zero_sum_gauge"]
 
@@ -99,7 +99,7 @@ def log_normalizer(inputs: HostArray, groups: SoftmaxGroups) -> HostArray:
     """log sum_v exp(inputs.v) over all states of the visible layer: (rows,), of inputs (rows, num_visible)."""
     grouped, starts, _ = grouped_units(groups, inputs.shape[-1])
     alone = inputs[..., ~grouped] if len(starts) else inputs
-    total = (np.maximum(alone, 0) + np.log1p(np.exp(-np.abs(alone)))).sum(axis=-1)
+    total = softplus(alone).sum(axis=-1)
     if len(starts):
         total = total + np.logaddexp.reduceat(inputs[..., grouped], starts, axis=-1).sum(axis=-1)
     return total
