@@ -237,8 +237,14 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_gaps(X, self.softmax_groups)
 
         def fill(rows: HostArray) -> HostArray:
-            filled = self._filled(rows, [*key, next(chunks)], sweeps)
-            return np.where(np.isnan(rows), filled.visible_sample if draws else filled.visible_mean, rows)
+            missing, number = np.isnan(rows), next(chunks)
+            gaps = missing.any(axis=1)
+            if not gaps.any():
+                return rows
+            filled = self._filled(rows[gaps], [*key, number], sweeps)
+            rows = rows.copy()
+            rows[missing] = (filled.visible_sample if draws else filled.visible_mean)[missing[gaps]]
+            return rows
 
         return self._in_chunks(X, fill).astype(np.float32, copy=False)
 
