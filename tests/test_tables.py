@@ -225,7 +225,7 @@ def test_an_imputer_in_a_pipeline(generator):
 def test_numbers_of_one_column_tell_those_of_another(generator):
     """The second column is the first and noise of standard deviation 1; to know the mean alone leaves 10.
 
-    Values have no tails, which would be alone in the outer bins: over 81 seeds the error is 2.4 with a deviation of 0.3.
+    Values have no tails, which would be in the outer bins: over 81 seeds the error is 2.4, its deviation 0.3.
     """
     first = generator.uniform(50 - 300**0.5, 50 + 300**0.5, 500)  # of standard deviation 10
     table = np.column_stack([first, first + generator.normal(size=500), 2 * first])
