@@ -70,9 +70,9 @@ def rows_of(table, rows, split, data_dir):
 def detectors(table, split):
     """name -> a detector that is to learn."""
     if table == "tumours":
-        rbm = {"num_bins": 10, "random_state": split}
+        rbm = {"random_state": split}
     else:
-        rbm = {"estimator": _DIGITS, "random_state": split}
+        rbm = {"estimator": _DIGITS, "num_bins": None, "random_state": split}
     found = {
         "IsolationForest": IsolationForest(random_state=split),
         "LocalOutlierFactor": LocalOutlierFactor(novelty=True),

@@ -68,9 +68,9 @@ def square_averages(side: int, beta: float) -> Averages:
     """The averages of a square of at most 16 spins, over all of its states."""
     spins, weights = _all_states((side, side), beta)
     energy, count = energies(spins), side * side
-    mean = weights @ energy
-    magnetisation = weights @ np.abs(spins.sum(axis=(1, 2)))
-    return Averages(mean / count, beta**2 * (weights @ energy**2 - mean**2) / count, magnetisation / count)
+    mean, square = float(weights @ energy), float(weights @ energy**2)
+    magnetisation = float(weights @ np.abs(spins.sum(axis=(1, 2))))
+    return Averages(mean / count, beta**2 * (square - mean**2) / count, magnetisation / count)
 
 
 def draw_spins(shape: tuple[int, ...], beta: float, count: int, key: Key = ()) -> HostArray:
