@@ -1,6 +1,6 @@
 """Missing values filled in by `RBMImputer` and by scikit-learn's imputers: errors, and seconds.
 
-    python benchmarks/imputation.py [--rows N] [--only TABLE ...] [--data-dir DIR] [--fasta FILE] [--choose] [--json FILE]
+    python benchmarks/imputation.py [--rows N] [--only TABLE ...] [--data-dir DIR] [--fasta FILE] [--choose]
 
 Of a table 20 % of the values are hidden at random, the same for all. Each imputer learns the table with its gaps and
 fills them in. Numbers are judged by the root of the mean squared error over what was hidden (of digits and MNIST on the
@@ -38,17 +38,24 @@ _SETTINGS = {  # what BinaryRBM, and what RBMImputer gets
         ({"n_components": 200, "n_iter": 120}, {"num_bins": 8}),
         ({"n_components": 400, "n_iter": 60}, {"num_bins": 8}),
         ({"n_components": 200, "n_iter": 60, "weight_decay": 0.001}, {"num_bins": 8}),
+        ({"n_components": 200, "n_iter": 30}, {"num_bins": 8}),
+        ({"n_components": 100, "n_iter": 60}, {"num_bins": 8}),
     ],
     "mnist": [
         ({"n_components": 200, "n_iter": 30}, {"num_bins": None}),
         ({"n_components": 200, "n_iter": 60}, {"num_bins": None}),
+        ({"n_components": 200, "n_iter": 120}, {"num_bins": None}),
         ({"n_components": 400, "n_iter": 30}, {"num_bins": None}),
+        ({"n_components": 400, "n_iter": 60}, {"num_bins": None}),
+        ({"n_components": 400, "n_iter": 120}, {"num_bins": None}),
         ({"n_components": 200, "n_iter": 30, "weight_decay": 0.001}, {"num_bins": None}),
     ],
     "proteins": [
         ({"n_components": 200, "n_iter": 200, "weight_decay": 0.001}, {"sweeps": 500}),
         ({"n_components": 200, "n_iter": 100, "weight_decay": 0.001}, {"sweeps": 500}),
         ({"n_components": 200, "n_iter": 200, "weight_decay": 0.002}, {"sweeps": 500}),
+        ({"n_components": 200, "n_iter": 400, "weight_decay": 0.002}, {"sweeps": 500}),
+        ({"n_components": 200, "n_iter": 200, "weight_decay": 0.004}, {"sweeps": 500}),
         ({"n_components": 400, "n_iter": 200, "weight_decay": 0.001}, {"sweeps": 500}),
     ],
 }

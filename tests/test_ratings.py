@@ -210,7 +210,7 @@ def test_what_was_shown_counts_where_it_is_asked_for(taste):
         ("1 pairs of user and item, and 2 ratings", lambda: RatingRBM().fit([[1, 2]], [3, 4])),
         ("ratings must be numbers", lambda: RatingRBM().fit([["a", "b", "good"]])),
         ("hold NaN", lambda: RatingRBM().fit([[1, 2, np.nan]])),
-        ("rated twice by one user", lambda: RatingRBM().fit([[1, 2, 3], [1, 2, 4]])),
+        ("user 1 rated item 2 twice", lambda: RatingRBM().fit([[1, 2, 3], [1, 2, 4]])),
         ("ratings hold -1: if it stands for missing", lambda: RatingRBM().fit([[1, 2, -1], [1, 3, 4]])),
         ("hold 6, which is not on the scale", lambda: RatingRBM(scale=range(1, 6)).fit([[1, 2, 6]])),
         ("by is 'films'; it must be one of users, items", lambda: RatingRBM(by="films").fit([[1, 2, 3]])),

@@ -59,9 +59,9 @@ def test_outliers(table, tmp_path):
     arguments = ["--bins", "4", "--categorical", "wet", "--contamination", "0.05", *QUICK]
     assert run("outliers", table, *arguments) == 0
     found = rows_of(tmp_path / "weather-outliers.csv")
-    assert found[0] == ["sky", "mm", "wet", "rbm_score", "rbm_outlier"]
-    assert found[1][:3] == ["rain", "2.1", "0"] and found[1][4] == "1" and found[-1][4] == "0"
-    scores = [float(row[3]) for row in found[1:]]
+    assert found[0] == ["sky", "mm", "wet", "rbm_line", "rbm_score", "rbm_outlier"]
+    assert found[1][:4] == ["rain", "2.1", "0", "203"] and found[1][5] == "1" and found[-1][5] == "0"
+    scores = [float(row[4]) for row in found[1:]]
     assert np.all(np.diff(scores) >= 0)
     rank = 0.05 * (len(scores) - 1)  # of the quantile, from 0 on; many scores are equal
     assert sum(score < 0 for score in scores) <= rank + 1 and rank <= sum(score <= 0 for score in scores)
@@ -102,12 +102,18 @@ def test_recommend(ratings, tmp_path, capsys):
         ("has no column c; its columns are a, b", "a,b\n1,2\n", ["impute", "TABLE", "--categorical", "c"]),
         ("line 4 has 1 fields, the first 2", "a,b\n\n1,2\n3\n", ["impute", "TABLE"]),
         ("line 3 has no rating; leave it out", "u,i,r\n1,2,3\n1,3,\n", ["recommend", "TABLE", "--user", "1"]),
-        ("column 1 has no value in any row", "a,b\n1,?\n2,NA\n", ["impute", "TABLE"]),
+        ("column b has no value in any row", "a,b\n1,?\n2,NA\n", ["impute", "TABLE"]),
         ("give --user, to recommend items, or --test", "1,2,3\n", ["recommend", "TABLE"]),
         ("has no user 9", "1,2,3\n", ["recommend", "TABLE", "--user", "9"]),
         ("user, item and rating are needed", "a,b\n1,2\n", ["recommend", "TABLE", "--user", "1"]),
         ("must be numbers", "a,b,c\n1,2,good\n", ["recommend", "TABLE", "--user", "1"]),
-        ("rated twice", "1,2,3\n1,2,4\n", ["recommend", "TABLE", "--user", "1"]),
+        ("user 1 rated item 2 twice", "1,2,3\n1,2,4\n", ["recommend", "TABLE", "--user", "1"]),
+        ("line 2 has no user", "1,2,3\n ,2,4\n", ["recommend", "TABLE", "--user", "1"]),
+        ("line 3 is no row (unexpected end of data)", 'a,b\n1,2\n"1,2\n', ["impute", "TABLE"]),
+        ("has two columns a; rename one", "a,b,a\n1,2,3\n", ["impute", "TABLE"]),
+        ("has a column rbm_score", "a,rbm_score\n1,2\n", ["outliers", "TABLE"]),
+        ("is what is read", "a,b\n1,?\n", ["impute", "TABLE", "--output", "TABLE", "--overwrite"]),
+        ("is what is read", "1,2,3\n", ["recommend", "TABLE", "--user", "1", "--json", "TABLE", "--overwrite"]),
     ],
 )
 def test_what_cannot_be_ends_in_one_line(tmp_path, capsys, message, text, arguments):
@@ -151,13 +157,26 @@ def test_delimiters_in_quotes_do_not_count(tmp_path):
     path.write_text('"a,b,c";d\n1;None\n')
     table = read_table(str(path))
     assert table.names == ["a,b,c", "d"] and table.values.tolist() == [[1, "None"]]
-    assert table.kinds() == "categories: d; numbers: a,b,c"
 
 
-def test_new_rows_are_read_as_those_that_were_learned(tmp_path):
-    """A column of numbers and text is one of categories in both files."""
+def test_kinds_of_columns_are_told(tmp_path, capsys):
+    path = tmp_path / "some.csv"
+    path.write_text("a;b;c\n" + "1;2;x\n" * 30 + "1;3,5;y\n")
+    assert run("impute", path, "--num-epoch", "1") == 0
+    out, err = capsys.readouterr()
+    assert "categories: b, c\n" in out and "numbers: a\n" in out
+    assert "b holds numbers and '3,5' (line 32), and is a column of categories" in err and err.count("\n") == 1
+
+
+def test_new_rows_are_read_as_those_that_were_learned(tmp_path, capsys):
+    """A column of numbers and text is one of categories in both files; what was not learned is odd."""
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     first.write_text("a,b\n" + "1,2\nx,3\n" * 20)
-    second.write_text("a,b\n1,2\n")
+    second.write_text("a,b\n1,2\ny,3\n")
     assert run("outliers", first, "--new", second, "--num-epoch", "1") == 0
-    assert len(rows_of(tmp_path / "second-outliers.csv", ",")) == 2
+    found = rows_of(tmp_path / "second-outliers.csv", ",")
+    assert [row[:3] for row in found[1:]] == [["y", "3", "3"], ["1", "2", "2"]] and found[1][4] == "1"
+    capsys.readouterr()
+    second.write_text("a,b\nx,2\nx,none\n")
+    assert run("outliers", first, "--new", second, "--overwrite") == 2
+    assert "line 3 has 'none' in column b, which holds numbers in" in capsys.readouterr().err

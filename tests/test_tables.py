@@ -138,6 +138,47 @@ def test_categories_that_were_not_there(weather):
     np.testing.assert_array_equal(ignoring.transform(snow), ignoring.transform(unknown))
 
 
+def test_an_outlier_is_what_has_a_category_that_was_not_there(weather):
+    detector = RBMOutlierDetector(random_state=0).fit(weather)
+    snow, rain = np.array([["snow", "calm", "no"], ["rain", "calm", "yes"]], object)
+    assert detector.predict([snow, rain]).tolist() == [-1, 1]
+    ignoring = RBMOutlierDetector(random_state=0, handle_unknown="ignore").fit(weather)
+    unknown = np.array([[None, "calm", "no"]], object)
+    np.testing.assert_array_equal(ignoring.score_samples([snow]), ignoring.score_samples(unknown))
+    with pytest.raises(InputError, match="'snow', which is none of its categories"):
+        RBMOutlierDetector(random_state=0, handle_unknown="error").fit(weather).predict([snow])
+    imputer = RBMImputer(random_state=0, handle_unknown="ignore").fit(weather)
+    assert imputer.transform([["snow", None, "no"]])[0, 0] == "snow"
+
+
+def test_more_components_have_a_better_score(weather):
+    """Of two, the RBM that knows what an umbrella is for: log p(column | others) from its free energies."""
+    independent, full = CategoricalRBM(1, n_iter=0, random_state=0).fit(weather), learned(weather)
+    assert full.score(weather) > independent.score(weather) + 0.2
+    rows, expected = weather[:200], 0.0
+    for column, values in enumerate(full.categories_):
+        scores = np.empty((len(rows), len(values)))
+        for number, value in enumerate(values):
+            changed = rows.copy()
+            changed[:, column] = value
+            scores[:, number] = full.score_samples(changed)
+        known = np.array([list(values).index(value) for value in rows[:, column]])
+        expected += (scores - np.logaddexp.reduce(scores, axis=1)[:, None])[np.arange(len(rows)), known]
+    estimates = full.rbm_.score_samples(full._units(rows))
+    error = estimates.std() / np.sqrt(len(rows))  # which column of a row is looked at is random
+    assert abs(full.score(rows) - expected.mean()) < 4 * error
+    search = GridSearchCV(CategoricalRBM(random_state=0, n_iter=20), {"n_components": [1, 10]}, cv=2).fit(weather)
+    assert np.isfinite(search.best_score_)
+
+
+def test_frames_say_which_columns_are_categories():
+    pandas = pytest.importorskip("pandas")
+    wet = pandas.array([True, False, None, True] * 10, "boolean")
+    frame = pandas.DataFrame({"code": pandas.Categorical([7, 9, 7, None] * 10), "wet": wet, "mm": [1.5, 0, 0, 2] * 10})
+    filled = RBMImputer(QUICK, random_state=0).fit(frame).transform(frame)
+    assert set(filled[:, 0]) <= {7, 9} and set(filled[:, 1]) <= {True, False}
+
+
 def test_categories_in_an_order_of_ones_own(weather):
     given = [["rain", "clouds", "clear", "snow"], ["calm", "strong"], ["yes", "no"]]
     rbm = CategoricalRBM(3, n_iter=1, categories=given).fit(weather)
@@ -154,8 +195,13 @@ def test_categories_in_an_order_of_ones_own(weather):
         ("give each of them once", lambda: CategoricalRBM(categories=[["a", "a"]]).fit([["a"]])),
         ("X holds NaN", lambda: CategoricalRBM().fit(GAPS)),
         ("needs chains='data'", lambda: CategoricalRBM(missing="omit", chains="persistent").fit(GAPS)),
-        ("column 0 holds text", lambda: RBMImputer(categorical_features=[]).fit([["a"], ["b"]])),
+        ("column 0 holds 'a', which is no number", lambda: RBMImputer(categorical_features=[]).fit([["a"], ["b"]])),
         ("names 5, and there is no such column", lambda: RBMImputer(categorical_features=[5]).fit([[1.0], [2.0]])),
+        ("is of 2 columns; X has 1", lambda: RBMImputer(categorical_features=[True, False]).fit([[1.0], [2.0]])),
+        ("it must be a BinaryRBM", lambda: RBMImputer(LogisticRegression()).fit([[1.0], [2.0]])),
+        ("handle_unknown is 'other'", lambda: RBMImputer(handle_unknown="other").fit([[1.0], [2.0]])),
+        ("column 0 holds numbers beyond 1e.100", lambda: RBMImputer().fit([[1e308], [-1e308]])),
+        ("X holds dates", lambda: RBMImputer().fit(np.array([["2026-01-01"]], "datetime64[s]"))),
         ("num_bins is 1", lambda: RBMImputer(num_bins=1).fit([[1.0], [2.0]])),
         ("sweeps is 0", lambda: RBMImputer(sweeps=0).fit([[1.0], [2.0]])),
         ("needs 99 held-out rows or more", lambda: RBMOutlierDetector(false_alarm_rate=0.01).fit(np.eye(20))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
+import logging
 import os
 import re
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
@@ -22,19 +22,23 @@ if TYPE_CHECKING:
     from gluon_rbm.cli.inputs import AddArgument
     from gluon_rbm.estimators.binary import BinaryRBM
 
+logger = logging.getLogger(__name__)
+
 __all__ = [
     "Table",
     "add_columns",
     "add_rbm",
     "add_table",
+    "check_columns",
     "is_number",
     "rbm_from",
     "read_table",
     "write_table",
 ]
 
-MISSING = ("", "na", "nan", "?")  # in lower case
+_MISSING = ("", "na", "nan", "?")  # in lower case
 _DELIMITERS = ",;\t|"
+_LARGEST = 1e100
 
 
 class Table(NamedTuple):
@@ -53,15 +57,19 @@ class Table(NamedTuple):
             name for name, column in zip(self.names, self.values.T) if any(isinstance(value, str) for value in column)
         ]
 
-    def kinds(self) -> str:
-        """Which columns are taken as what."""
+    def tell_kinds(self) -> None:
+        """Log which columns are taken as what, and warn of those that are next to numbers."""
         categories = self.categories
         numbers = [name for name in self.names if name not in categories]
-        return "; ".join(
-            "%s: %s" % (kind, ", ".join(names))
-            for kind, names in (("categories", categories), ("numbers", numbers))
-            if names
-        )
+        for kind, names in (("categories", categories), ("numbers", numbers)):
+            if names:
+                logger.info("%s: %s", kind, ", ".join(names))
+        for name in categories:
+            texts = [row[self.names.index(name)].strip() for row in self.texts]
+            others = [row for row, text in enumerate(texts) if not (is_missing(text) or is_number(text))]
+            if len(others) < len(texts) / 10 and others:
+                advice = "%s holds numbers and %r (line %d), and is a column of categories; mend it if it should not be"
+                logger.warning(advice, name, texts[others[0]], self.lines[others[0]])
 
 
 def add_columns(add: AddArgument) -> None:
@@ -120,7 +128,8 @@ def read_table(
     Raises
     ------
     InputError
-        The file cannot be read, has no rows, or rows of several lengths; or there is no such column.
+        The file cannot be read, has no rows, rows of several lengths, or two columns of one name; or there is no such
+        column.
     """
     texts, lines, delimiter = _read(file_path)
     if has_names(texts[0]):
@@ -132,6 +141,9 @@ def read_table(
     for line, row in zip(lines, texts):
         if len(row) != len(names):
             raise InputError("%s: line %d has %d fields, the first %d" % (file_path, line, len(row), len(names)))
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise InputError("%s has two columns %s; rename one" % (file_path, twice[0]))
     chosen = [_place(column, names, file_path) for column in categorical]
     values = np.empty((len(texts), len(names)), object)
     for column in range(len(names)):
@@ -139,21 +151,32 @@ def read_table(
     return Table(names, values, texts, lines, delimiter)
 
 
+def check_columns(table: Table, file_path: str) -> None:
+    """InputError for a column of which nothing can be learned."""
+    for name, column in zip(table.names, table.values.T):
+        if all(value is None for value in column):
+            raise InputError("%s: column %s has no value in any row; leave it out" % (file_path, name))
+
+
 def _read(file_path: str) -> tuple[list[list[str]], list[int], str]:
     """Fields, the lines that they end in, and the delimiter. A blank line is a row where there is one column."""
+    rows: list[list[str]] = []
+    lines: list[int] = []
     try:
         check_ordinary(os.path.expanduser(file_path))
         with open(os.path.expanduser(file_path), newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             delimiter = max(_DELIMITERS, key=re.sub('"[^"]*"', "", first).count)
             file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter)
-            rows, lines = [], []
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             for row in reader:
                 if row or (rows and len(rows[0]) == 1):
                     rows.append(row or [""])
                     lines.append(reader.line_num)
-    except (OSError, ValueError, csv.Error) as error:
+    except csv.Error as error:
+        after = lines[-1] if lines else 0
+        raise InputError("%s: line %d is no row (%s); look at its quotes" % (file_path, after + 1, error)) from error
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8, or no table"
         raise InputError("%s cannot be read (%s); give the path of a CSV file" % (file_path, reason)) from error
     if not rows:
@@ -170,15 +193,20 @@ def _place(column: str, names: list[str], file_path: str) -> int:
 
 
 def _parsed(texts: list[str], as_text: bool) -> list[Any]:
-    known = [text for text in texts if text.lower() not in MISSING]
+    known = [text for text in texts if not is_missing(text)]
     kind: Callable[[str], Any] = str if as_text or not all(map(is_number, known)) else float
-    return [None if text.lower() in MISSING else kind(text) for text in texts]
+    return [None if is_missing(text) else kind(text) for text in texts]
+
+
+def is_missing(text: str) -> bool:
+    """Whether a field stands for a value that is missing."""
+    return text.lower() in _MISSING
 
 
 def is_number(text: str) -> bool:
-    """Whether a field is a finite number."""
+    """Whether a field is a number, of a size that one can compute with."""
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) <= _LARGEST
     except ValueError:
         return False
 

@@ -7,7 +7,16 @@ import os
 from typing import TYPE_CHECKING
 
 from gluon_rbm.cli.arguments import at_least
-from gluon_rbm.cli.csv_tables import Table, add_columns, add_rbm, add_table, rbm_from, read_table, write_table
+from gluon_rbm.cli.csv_tables import (
+    Table,
+    add_columns,
+    add_rbm,
+    add_table,
+    check_columns,
+    rbm_from,
+    read_table,
+    write_table,
+)
 from gluon_rbm.cli.results import add_overwrite, check_target
 
 if TYPE_CHECKING:
@@ -50,9 +59,10 @@ def run(args: Namespace) -> None:
         stem, ending = os.path.splitext(output)
         paths = ["%s-%d%s" % (stem, number, ending) for number in range(1, args.imputations + 1)]
     for path in paths:
-        check_target(args, path, "--output")
+        check_target(args, path, "--output", [args.table])
     table = read_table(args.table, args.categorical)
-    logger.info("%s", table.kinds())
+    check_columns(table, args.table)
+    table.tell_kinds()
     from gluon_rbm.estimators import RBMImputer
     from gluon_rbm.estimators.tables import are_missing
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gluon_rbm.cli.arguments import number, path, positive_share
-from gluon_rbm.cli.csv_tables import add_columns, add_rbm, add_table, rbm_from, read_table, write_table
+from gluon_rbm.cli.csv_tables import (
+    Table,
+    add_columns,
+    add_rbm,
+    add_table,
+    check_columns,
+    rbm_from,
+    read_table,
+    write_table,
+)
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
 
@@ -24,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "a table: which rows do not belong to the others"
 
-_ADDED = ("rbm_score", "rbm_outlier")
+_ADDED = ("rbm_line", "rbm_score", "rbm_outlier")
 _contamination = number(float, lambda value: 0 < value <= 0.5, "a number above 0 and at most 0.5")
 
 
@@ -32,7 +41,7 @@ def add_arguments(add: AddArgument) -> None:
     """Add the arguments of the command."""
     add_table(add, "a CSV file whose first line names the columns; its rows are learned")
     add("--new", type=path, metavar="TABLE", help="rows to judge, with the same columns; by default those of TABLE")
-    add("--output", metavar="FILE", help="where they go, with two more columns; by default TABLE-outliers.csv")
+    add("--output", metavar="FILE", help="where they go, with three more columns; by default TABLE-outliers.csv")
     add("--contamination", type=_contamination, default=0.1, help="the share of outliers among the rows of TABLE")
     add(
         "--false-alarm-rate",
@@ -50,12 +59,16 @@ def run(args: Namespace) -> None:
     judged = args.new or args.table
     stem, ending = os.path.splitext(judged)
     output = args.output or stem + "-outliers" + ending
-    check_target(args, output, "--output")
+    check_target(args, output, "--output", [args.table, args.new])
     table = read_table(args.table, args.categorical)
-    logger.info("%s", table.kinds())
-    new = read_table(args.new, table.categories) if args.new else table
-    if new.names != table.names:
-        raise InputError("%s and %s have other columns; give tables of the same" % (args.table, args.new))
+    check_columns(table, args.table)
+    added = [name for name in table.names if name in _ADDED]
+    if added:
+        raise InputError(
+            "%s has a column %s: it is a result; give the table that it was made of" % (args.table, added[0])
+        )
+    table.tell_kinds()
+    new = _read_new(args.new, table, args.table) if args.new else table
     from gluon_rbm.estimators import RBMOutlierDetector
 
     detector = RBMOutlierDetector(
@@ -67,7 +80,22 @@ def run(args: Namespace) -> None:
     ).fit(table.values)
     scores = detector.decision_function(new.values)
     order = np.argsort(scores, kind="stable")
-    rows = [[*new.texts[row], "%.4f" % scores[row], "%d" % (scores[row] < 0)] for row in order]
+    rows = [[*new.texts[row], "%d" % new.lines[row], "%.4f" % scores[row], "%d" % (scores[row] < 0)] for row in order]
     write_table(output, [*new.names, *_ADDED], rows, new.delimiter)
     logger.info("%d of %d rows are outliers: their scores are below 0", (scores < 0).sum(), len(scores))
     logger.info("written: %s", output)
+
+
+def _read_new(file_path: str, table: Table, learned: str) -> Table:
+    """Rows with the columns of `table`."""
+    new = read_table(file_path, table.categories)
+    if new.names != table.names:
+        raise InputError("%s and %s have other columns; give tables of the same" % (learned, file_path))
+    for column, name in enumerate(new.names):
+        text = [row for row, value in enumerate(new.values[:, column]) if isinstance(value, str)]
+        if text and name not in table.categories:
+            raise InputError(
+                "%s: line %d has %r in column %s, which holds numbers in %s"
+                % (file_path, new.lines[text[0]], new.values[text[0], column], name, learned)
+            )
+    return new

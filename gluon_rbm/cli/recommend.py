@@ -49,7 +49,7 @@ def add_arguments(add: AddArgument) -> None:
 def run(args: Namespace) -> None:
     """Learn ratings, print recommendations and the error."""
     if args.json is not None:
-        check_target(args, args.json, "--json")
+        check_target(args, args.json, "--json", [args.ratings, args.test])
     if not (args.user or args.test):
         raise InputError("give --user, to recommend items, or --test, to foretell ratings")
     users, items, given = _read(args.ratings)
@@ -74,7 +74,7 @@ def run(args: Namespace) -> None:
         logger.info("RMSE of %d ratings: %.4f", len(expected), found["root_mean_squared_error"])
     for user in args.user:
         found["recommended"][user] = [(str(item), rating) for item, rating in model.recommend(user, args.count)]
-        logger.info("user %s:", user)
+        logger.info("user %s:%s", user, "" if found["recommended"][user] else " rated every item")
         for item, rating in found["recommended"][user]:
             logger.info("  %.2f  %s", rating, item)
     if args.json is not None:
@@ -87,6 +87,10 @@ def _read(file_path: str) -> tuple[Any, Any, Any]:
     if len(table.names) < 3:
         raise InputError("%s has %d columns; user, item and rating are needed" % (file_path, len(table.names)))
     texts = np.array([[name.strip() for name in row[:2]] for row in table.texts])
+    for line, names in zip(table.lines, texts):
+        for what, name in zip(("user", "item"), names):
+            if not name:
+                raise InputError("%s: line %d has no %s" % (file_path, line, what))
     try:
         ratings = table.values[:, 2].astype(np.float64)
     except (TypeError, ValueError):

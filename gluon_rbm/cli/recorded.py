@@ -109,7 +109,7 @@ def existing_data_dir(run: str, recorded: Mapping[str, Any], is_named: bool = Fa
         Where the data set, or its folder, is no longer where the run found it.
     """
     dataset, data_dir = str(recorded.get("dataset")), recorded.get("data_dir")
-    if dataset.endswith(datasets.FILES) and not os.path.exists(os.path.expanduser(dataset)):
+    if dataset.lower().endswith(datasets.FILES) and not os.path.exists(os.path.expanduser(dataset)):
         raise InputError("%s learned %s, which is not there now; say where it is with --dataset" % (run, dataset))
     if not isinstance(data_dir, str) or dataset not in (*downloads.SOURCES, "image-folder"):
         return None

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -47,12 +47,15 @@ def add_overwrite(add: Callable[..., Any]) -> None:
     add("--overwrite", action="store_true", help="let results take the place of files that are there already")
 
 
-def check_target(args: Namespace, path: str, option: str) -> None:
-    """InputError if a file cannot be written, or is there already and is not to be overwritten.
+def check_target(args: Namespace, path: str, option: str, inputs: Sequence[str | None] = ()) -> None:
+    """InputError if a file cannot be written, is one of the inputs, or is there already and is not to be overwritten.
 
     args : with `overwrite`; option : what the user chose the path with
     """
     check_writable(path, option)
+    for given in inputs:
+        if given is not None and os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
+            raise InputError("%s is what is read; choose another %s" % (path, option))
     if os.path.exists(path) and not args.overwrite:
         raise InputError("%s is there already; choose another %s, or give --overwrite" % (path, option))
 

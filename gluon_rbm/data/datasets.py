@@ -135,7 +135,7 @@ def load(
     name = os.fspath(name)
     if name == "image-folder":
         return _image_folder(data_dir, progress, image_size, skipped)
-    if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.endswith(FILES)):
+    if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.lower().endswith(FILES)):
         raise InputError(f"{name} is not looked for in a folder; leave --data-dir {data_dir} out")
     data = _load(name, data_dir, progress)
     if image_size is None or data.image_shape[:2] == tuple(image_size):
@@ -159,9 +159,9 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
         return _digits()
     if name == "bars-and-stripes":
         return _bars_and_stripes()
-    if name.endswith(".npy"):
+    if name.lower().endswith(".npy"):
         return _array_file(name)
-    if name.endswith(sequences.SUFFIXES):
+    if name.lower().endswith(sequences.SUFFIXES):
         return _alignment(name)
     meant = difflib.get_close_matches(name.lower(), NAMES, 1)
     guess = f" (did you mean {meant[0]}?)" if meant else ""
@@ -190,7 +190,7 @@ def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
     InputError when it cannot be read, holds anything else than 0 and 1, or is of another shape.
     """
     try:
-        if path.endswith(".npy"):
+        if path.lower().endswith(".npy"):
             values = array_files.load_npy(os.path.expanduser(path))
         else:
             array_files.check_ordinary(os.path.expanduser(path))

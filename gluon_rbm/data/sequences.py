@@ -7,6 +7,7 @@ A Potts RBM is an RBM whose visible units are a softmax group for each place of 
 from __future__ import annotations
 
 import os
+import string
 from collections import Counter
 from typing import Iterable, Iterator, NamedTuple
 
@@ -34,6 +35,7 @@ SUFFIXES = (".fasta", ".fas", ".fa", ".afa")
 
 PROTEINS, NUCLEOTIDES = "-ACDEFGHIKLMNPQRSTVWY", "-ACGT"
 _AS_GAPS = {PROTEINS: "BJOUXZ*", NUCLEOTIDES: "BDHKMNRSVWY"}  # letters that stand for several, or for what is rare
+_LEFT_OUT = frozenset(string.ascii_lowercase + ". \t")
 _ROWS_AT_ONCE = 1000
 
 
@@ -87,7 +89,7 @@ def _records(path: Path) -> tuple[list[str], list[str]]:
     """Names and sequences of a FASTA file, in upper case letters and gaps."""
     try:
         check_ordinary(os.path.expanduser(path))
-        with open(os.path.expanduser(path), encoding="ascii", errors="replace") as file:
+        with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()
     except OSError as error:
         raise InputError("%s cannot be read (%s); give the path of a FASTA file" % (path, error.strerror)) from error
@@ -100,7 +102,7 @@ def _records(path: Path) -> tuple[list[str], list[str]]:
         elif line and not line.startswith(";"):
             if not texts:
                 raise InputError("%s is no FASTA file: it does not begin with a line such as >name" % path)
-            texts[-1].append("".join(letter for letter in line if not (letter.islower() or letter in ". \t")))
+            texts[-1].append("".join(letter for letter in line if letter not in _LEFT_OUT))
     if not texts:
         raise InputError("%s holds no sequence" % path)
     joined = ["".join(text) for text in texts]

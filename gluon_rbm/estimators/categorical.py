@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import BinaryRBM
 from gluon_rbm.estimators.common import RandomSeed, validate_data
-from gluon_rbm.estimators.tables import UNKNOWN, Category, TableEncoder, column_names
+from gluon_rbm.estimators.tables import Category, TableEncoder, check_unknown, column_names
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
@@ -52,7 +52,7 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         The values of each column, as in `sklearn.preprocessing.OneHotEncoder`; "auto": those that X has, text or
         numbers.
     handle_unknown : "error" or "ignore", default "error"
-        A value that is none of the categories is refused; or it counts as missing.
+        A value that is none of the categories is refused; or it counts as missing, which `missing` then has to allow.
     missing : "error", "omit" or "integrate", default "error"
         What NaN, None and pandas' NA mean, as in `BinaryRBM`.
     learning_rate, batch_size, n_iter, verbose, k, chains, centering, momentum, weight_decay, engine
@@ -103,13 +103,14 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def fit(self, X: Any, y: Any = None) -> CategoricalRBM:
         """Learn a table X (n_samples, n_features) of categories anew; returns self."""
-        if self.handle_unknown not in UNKNOWN:
-            raise InputError("handle_unknown is %r; it must be one of %s" % (self.handle_unknown, ", ".join(UNKNOWN)))
+        check_unknown(self.handle_unknown, ("error", "ignore"))
         table = self._table(X, reset=True)
         if not isinstance(self.categories, str) and len(self.categories) != self.n_features_in_:
             raise InputError("categories are of %d columns; X has %d" % (len(self.categories), self.n_features_in_))
-        everything, ignore = np.ones(self.n_features_in_, bool), self.handle_unknown == "ignore"
-        self._encoder = TableEncoder(table, everything, column_names(self), self.categories, ignore_unknown=ignore)
+        everything = np.ones(self.n_features_in_, bool)
+        self._encoder = TableEncoder(
+            table, everything, column_names(self), self.categories, handle_unknown=self.handle_unknown
+        )
         self.rbm_ = BinaryRBM(
             **{name: getattr(self, name) for name in _OF_RBM},
             random_state=check_random_state(self.random_state),
@@ -119,13 +120,12 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ).fit(self._encoder.encode(table))
         return self
 
-    def _table(self, X: Any, gaps: bool = False, reset: bool = False) -> HostArray:
-        finite = "allow-nan" if gaps or self.missing != "error" else True
-        return np.asarray(validate_data(self, X, dtype=None, ensure_all_finite=finite, reset=reset))
+    def _table(self, X: Any, reset: bool = False) -> HostArray:
+        return np.asarray(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset))
 
-    def _units(self, X: Any, gaps: bool = False) -> HostArray:
+    def _units(self, X: Any) -> HostArray:
         check_is_fitted(self)
-        return self._encoder.encode(self._table(X, gaps))
+        return self._encoder.encode(self._table(X))
 
     @property
     def categories_(self) -> list[HostArray]:
@@ -161,6 +161,13 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """log p(x) + log Z = -F of each row: float64 (n_samples,), in nats. By it one RBM's rows compare."""
         return -self.free_energy(X)
 
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean pseudo-log-likelihood of the rows, in nats per row: by it RBMs compare, as in a grid search.
+
+        An estimate, of one column a row: `BinaryRBM.score_samples` of the columns' units.
+        """
+        return float(self.rbm_.score_samples(self._units(X)).mean())
+
     def log_partition(self, X: Any = None, **settings: Any) -> LogPartition:
         """log Z by annealed importance sampling, as `BinaryRBM.log_partition`. X : rows with the base rate's means."""
         check_is_fitted(self)
@@ -173,7 +180,7 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def impute(self, X: Any, sweeps: int = 100, draws: bool = False) -> HostArray:
         """X with missing values filled in: the most probable category given what is known, or with draws a sample."""
-        units = self._units(X, gaps=True)
+        units = self._units(X)
         return self._encoder.decode(self.rbm_.impute(units, sweeps, draws))
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:

@@ -30,10 +30,12 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         What learns the columns' units, which are in [0, 1]; its parameters missing and softmax_groups are set here.
         None: 100 hidden units, 60 passes of CD-2.
     categorical_features : None, bool or names or numbers of columns, default None
-        Which columns are categories; None: those of text.
+        Which columns are categories; None: those of text, of True and False, and those that a frame says are.
     num_bins : int or None, default 10
         Numbers are a group of so many quantiles. None: one binary unit, whose probability is the number between the
         least (0) and the largest value (1), as a pixel's is; then draws are the least or the largest value.
+    handle_unknown : "error" or "ignore", default "error"
+        A category that was not learned is refused; or it counts as missing, but stays in the table.
     sweeps : int, default 100
         Of the chains of `transform`; values are means over the second half.
     draws : bool, default False
@@ -50,6 +52,7 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         *,
         categorical_features: Any = None,
         num_bins: int | None = 10,
+        handle_unknown: str = "error",
         sweeps: int = 100,
         draws: bool = False,
         random_state: RandomSeed = None,
@@ -57,6 +60,7 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         self.estimator = estimator
         self.categorical_features = categorical_features
         self.num_bins = num_bins
+        self.handle_unknown = handle_unknown
         self.sweeps = sweeps
         self.draws = draws
         self.random_state = random_state
@@ -64,7 +68,7 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     def fit(self, X: Any, y: Any = None) -> RBMImputer:
         """Learn a table X (n_samples, n_features) anew; NaN, None and pandas' NA are missing. Returns self."""
         check_count("sweeps", self.sweeps)
-        table = self._begin(X, "quantile")
+        table = self._begin(X, "quantile", ("error", "ignore"))
         self._learn(self._encoder.encode(table))
         return self
 

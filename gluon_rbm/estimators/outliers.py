@@ -45,6 +45,9 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
     num_bins : int or None, default 10
         Numbers are a group of so many bins of one width, and two for what is beyond all that was learned. None: one
         binary unit, as a pixel; what is beyond the least and the largest value that were learned is cut off.
+    handle_unknown : "other", "error" or "ignore", default "other"
+        A category that was not learned is like a value beyond: each column has a unit for such; or it is refused; or it
+        counts as missing.
     random_state : int, RandomState or None, default None
 
     Attributes: rbm_, the fitted `BinaryRBM`; offset_; n_features_in_, feature_names_in_.
@@ -59,6 +62,7 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         validation_fraction: float = 0.3,
         categorical_features: Any = None,
         num_bins: int | None = 10,
+        handle_unknown: str = "other",
         random_state: RandomSeed = None,
     ) -> None:
         self.estimator = estimator
@@ -67,12 +71,13 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         self.validation_fraction = validation_fraction
         self.categorical_features = categorical_features
         self.num_bins = num_bins
+        self.handle_unknown = handle_unknown
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> RBMOutlierDetector:
         """Learn a table X (n_samples, n_features) anew, and where outliers begin; returns self."""
         check_scalar(self.contamination, "contamination", Real, min_val=0, max_val=0.5, include_boundaries="right")
-        table = self._begin(X, "uniform")
+        table = self._begin(X, "uniform", ("other", "error", "ignore"))
         units = self._encoder.encode(table)
         if self.false_alarm_rate is None:
             self._learn(units)

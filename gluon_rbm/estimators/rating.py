@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.backend.arrays import from_host, host_view
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.errors import DivergenceError, InputError
+from gluon_rbm.errors import DivergenceError, InputError, check_count
 from gluon_rbm.estimators.common import RandomSeed, key_from
-from gluon_rbm.estimators.rating_data import Ratings, matrix_of, pairs_of, places_in, scale_of
+from gluon_rbm.estimators.rating_data import Ratings, check_once, matrix_of, pairs_of, places_in, scale_of
 from gluon_rbm.likelihood import learning, ratings
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models.energy import Parameters, log_sum_exp
@@ -132,9 +132,11 @@ class RatingRBM(RegressorMixin, BaseEstimator):
             With `conditional`, items of which is known that the user rated them, but not how.
         """
         self._check_settings()
-        users, items, given = Ratings.of(X, y)
+        data = Ratings.of(X, y)
+        users, items, given = data
         self.users_, user = np.unique(users, return_inverse=True)
         self.items_, item = np.unique(items, return_inverse=True)
+        check_once(data, user, item)
         self.scale_ = scale_of(given, self.scale)
         row, column = (user, item) if self.by == "users" else (item, user)
         shape = len(self._row_names), len(self._column_names)
@@ -320,6 +322,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
     def recommend(self, user: Any, n: int = 10) -> list[tuple[Any, float]]:
         """The n items of the largest expected rating that the user has not rated: (item, expected rating)."""
         check_is_fitted(self)
+        check_count("n", n)
         place = places_in(self.users_, np.array([user]))[0]
         by_user = self._rated if self.by == "users" else self._rated.T.tocsr()
         rated = by_user[place].indices if place >= 0 else []

@@ -10,7 +10,7 @@ from scipy import sparse
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
-__all__ = ["Ratings", "matrix_of", "pairs_of", "places_in", "scale_of"]
+__all__ = ["Ratings", "check_once", "matrix_of", "pairs_of", "places_in", "scale_of"]
 
 
 class Ratings(NamedTuple):
@@ -86,7 +86,7 @@ def scale_of(ratings: HostArray, scale: Sequence[float] | None) -> HostArray:
     if scale is None:
         if found[0] == -1 and len(found) > 1 and found[1] >= 0:
             raise InputError(
-                "ratings hold -1: if it stands for missing ones, leave them out; if it is a rating, give scale"
+                "ratings hold -1: if it stands for missing ones, leave them out; if it is a rating, give the scale"
             )
         if len(found) > 1000:
             raise InputError("there are %d different ratings; round them, as to half stars" % len(found))
@@ -98,11 +98,20 @@ def scale_of(ratings: HostArray, scale: Sequence[float] | None) -> HostArray:
     return given
 
 
+def check_once(given: Ratings, user: HostArray, item: HostArray) -> None:
+    """InputError where a pair comes twice. user, item : of each rating, by number"""
+    flat = user.astype(np.int64) * (int(item.max()) + 1) + item
+    order = np.argsort(flat, kind="stable")
+    again = order[1:][np.diff(flat[order]) == 0]
+    if len(again):
+        second = again.min()
+        raise InputError(
+            "user %s rated item %s twice; keep one of the ratings" % (given.users[second], given.items[second])
+        )
+
+
 def matrix_of(rows: HostArray, columns: HostArray, values: HostArray, shape: tuple[int, int]) -> Any:
-    """CSR of 1 + values, int16; InputError where a pair comes twice."""
-    flat = np.sort(rows.astype(np.int64) * shape[1] + columns)
-    if (flat[1:] == flat[:-1]).any():
-        raise InputError("an item is rated twice by one user; keep one of the ratings")
+    """CSR of 1 + values, int16."""
     return sparse.coo_matrix((values.astype(np.int16) + 1, (rows, columns)), shape).tocsr()
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 
-__all__ = ["TableEncoder", "are_missing", "column_names"]
+__all__ = ["TableEncoder", "are_missing", "check_unknown", "column_names"]
 
-UNKNOWN = ("error", "ignore")
+_LARGEST = 1e100  # of numbers, whose squares and differences are to be finite
 
 
 def are_missing(values: HostArray) -> HostArray:
@@ -35,32 +35,40 @@ def column_names(estimator: Any) -> list[str]:
     return ["column %r" % name if isinstance(name, str) else "column %d" % name for name in names]
 
 
+def check_unknown(handle_unknown: str, choices: Sequence[str]) -> None:
+    """InputError if the parameter is none of the choices."""
+    if handle_unknown not in choices:
+        raise InputError("handle_unknown is %r; it must be one of %s" % (handle_unknown, ", ".join(choices)))
+
+
 class Category(NamedTuple):
-    """A column of categories: a softmax group, a unit for each value."""
+    """A column of categories: a softmax group, a unit for each value, and one for all others if asked for."""
 
     values: HostArray  #: in order
+    has_other: bool = False
 
     @classmethod
-    def of(cls, name: str, known: HostArray, values: Any = None) -> Category:
+    def of(cls, name: str, known: HostArray, values: Any = None, has_other: bool = False) -> Category:
         """The categories of the known values, in order; or those given, in theirs."""
         if values is not None:
             values = np.asarray(values)
             if values.ndim != 1 or len(set(values.tolist())) != len(values):
                 raise InputError("%s has categories %s; give each of them once" % (name, values.tolist()))
-            return cls(values)
+            return cls(values, has_other)
         try:
-            return cls(np.unique(known))
+            return cls(np.unique(known), has_other)
         except TypeError:
             raise InputError("%s mixes text and numbers; give it one type" % name) from None
 
     @property
     def size(self) -> int:
-        return len(self.values)
+        return len(self.values) + self.has_other
 
     def encode(self, name: str, column: HostArray, missing: HostArray, ignore: bool) -> HostArray:
         place_of = {value: place for place, value in enumerate(self.values.tolist())}
+        other = len(self.values) if self.has_other else -1
         places = np.full(len(column), -1)
-        places[~missing] = [place_of.get(value, -1) for value in column[~missing].tolist()]
+        places[~missing] = [place_of.get(value, other) for value in column[~missing].tolist()]
         unknown = np.flatnonzero((places < 0) & ~missing)
         if len(unknown) and not ignore:
             raise InputError(
@@ -72,7 +80,7 @@ class Category(NamedTuple):
         return units
 
     def decode(self, units: HostArray) -> HostArray:
-        return self.values[units.argmax(axis=1)]
+        return self.values[units[:, : len(self.values)].argmax(axis=1)]
 
 
 class Number(NamedTuple):
@@ -148,8 +156,9 @@ class TableEncoder:
     strategy : "quantile" or "uniform"
         Bins of as many values, or of one width, as in `sklearn.preprocessing.KBinsDiscretizer`; these with two more,
         for what is below and above all values of the table.
-    ignore_unknown : bool
-        A category that was not there counts as missing.
+    handle_unknown : "error", "ignore" or "other"
+        A category that was not there is refused; or it counts as missing; or each column has a unit for such, which is
+        off in all rows of the table.
 
     Raises InputError for a column without values, and for text in a column of numbers.
     """
@@ -162,9 +171,9 @@ class TableEncoder:
         categories: Any = "auto",
         num_bins: int | None = None,
         strategy: str = "quantile",
-        ignore_unknown: bool = False,
+        handle_unknown: str = "error",
     ) -> None:
-        self._names, self._ignore, missing = list(names), ignore_unknown, are_missing(table)
+        self._names, self._ignore, missing = list(names), handle_unknown == "ignore", are_missing(table)
         self.columns: list[Category | Number | Bins] = []
         for number, name in enumerate(self._names):
             known = table[~missing[:, number], number]
@@ -172,7 +181,7 @@ class TableEncoder:
                 raise InputError("%s has no value in any row; leave it out" % name)
             if categorical[number]:
                 values = None if isinstance(categories, str) else categories[number]
-                self.columns.append(Category.of(name, known, values))
+                self.columns.append(Category.of(name, known, values, handle_unknown == "other"))
             elif num_bins is None:
                 self.columns.append(Number.of(self._numbers(name, known)))
             else:
@@ -199,9 +208,13 @@ class TableEncoder:
         try:
             numbers = values.astype(np.float64)
         except (TypeError, ValueError):
-            raise InputError("%s holds text; name it among the categorical columns" % name) from None
-        if np.isinf(numbers).any():
-            raise InputError("%s holds infinity" % name)
+            other = next(value for value in values.tolist() if not _is_number(value))
+            raise InputError(
+                "%s holds %r, which is no number; mend it, or name the column among the categorical ones"
+                % (name, other)
+            ) from None
+        if (np.abs(numbers) > _LARGEST).any():
+            raise InputError("%s holds numbers beyond %g; scale it, or mend them" % (name, _LARGEST))
         return numbers
 
     def encode(self, table: HostArray) -> HostArray:
@@ -225,3 +238,11 @@ class TableEncoder:
         for number, column in enumerate(columns):
             table[:, number] = column
         return table
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
