@@ -15,6 +15,7 @@ from gluon_rbm.cli.csv_tables import (
     add_rbm,
     add_table,
     check_columns,
+    is_number,
     rbm_from,
     read_table,
     write_table,
@@ -92,7 +93,9 @@ def _read_new(file_path: str, table: Table, learned: str) -> Table:
     if new.names != table.names:
         raise InputError("%s and %s have other columns; give tables of the same" % (learned, file_path))
     for column, name in enumerate(new.names):
-        text = [row for row, value in enumerate(new.values[:, column]) if isinstance(value, str)]
+        text = [
+            row for row, value in enumerate(new.values[:, column]) if isinstance(value, str) and not is_number(value)
+        ]
         if text and name not in table.categories:
             raise InputError(
                 "%s: line %d has %r in column %s, which holds numbers in %s"
