@@ -2,6 +2,9 @@ import os
 import sys
 import time
 
+import before_numpy  # noqa: F401
+
+# isort: split
 import numpy as np
 import pytest
 

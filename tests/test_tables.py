@@ -164,9 +164,16 @@ def test_more_components_have_a_better_score(weather):
             scores[:, number] = full.score_samples(changed)
         known = np.array([list(values).index(value) for value in rows[:, column]])
         expected += (scores - np.logaddexp.reduce(scores, axis=1)[:, None])[np.arange(len(rows)), known]
-    estimates = full.rbm_.score_samples(full._units(rows))
-    error = estimates.std() / np.sqrt(len(rows))  # which column of a row is looked at is random
-    assert abs(full.score(rows) - expected.mean()) < 4 * error
+    assert full.score(rows) == pytest.approx(expected.mean(), abs=1e-5)
+    gaps = np.array([["rain", None, "yes"]], object)
+    omitting = learned(weather, missing="omit")
+    both = [omitting.score_samples(gaps)[0]]
+    for column, value in ((2, "no"), (0, "clear"), (0, "clouds")):
+        other = gaps.copy()
+        other[0, column] = value
+        both.append(omitting.score_samples(other)[0])
+    conditionals = 2 * both[0] - np.logaddexp(*both[:2]) - np.logaddexp.reduce([both[0], *both[2:]])
+    assert omitting.score(gaps) == pytest.approx(conditionals, abs=1e-5)
     search = GridSearchCV(CategoricalRBM(random_state=0, n_iter=20), {"n_components": [1, 10]}, cv=2).fit(weather)
     assert np.isfinite(search.best_score_)
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import BinaryRBM
 from gluon_rbm.estimators.common import RandomSeed, validate_data
-from gluon_rbm.estimators.tables import Category, TableEncoder, check_unknown, column_names
+from gluon_rbm.estimators.tables import Category, TableEncoder, are_missing, check_unknown, column_names
+from gluon_rbm.models.energy import pseudo_log_likelihood
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from gluon_rbm.likelihood.scores import LogLikelihood
 
 __all__ = ["CategoricalRBM"]
+
+_ROWS_AT_ONCE = 1000
 
 _OF_RBM = (  # parameters of the `BinaryRBM` within
     "n_components",
@@ -120,12 +123,15 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ).fit(self._encoder.encode(table))
         return self
 
-    def _table(self, X: Any, reset: bool = False) -> HostArray:
-        return np.asarray(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset))
+    def _table(self, X: Any, gaps: bool = False, reset: bool = False) -> HostArray:
+        table = np.asarray(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset))
+        if not gaps and self.missing == "error" and are_missing(table).any():
+            raise InputError("X holds NaN (or None, or NA); missing='omit' or 'integrate' says what it means")
+        return table
 
-    def _units(self, X: Any) -> HostArray:
+    def _units(self, X: Any, gaps: bool = False) -> HostArray:
         check_is_fitted(self)
-        return self._encoder.encode(self._table(X))
+        return self._encoder.encode(self._table(X, gaps))
 
     @property
     def categories_(self) -> list[HostArray]:
@@ -162,11 +168,19 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return -self.free_energy(X)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean pseudo-log-likelihood of the rows, in nats per row: by it RBMs compare, as in a grid search.
+        """The mean of sum_c log p(x_c | other columns), in nats per row: by it RBMs compare, as in a grid search.
 
-        An estimate, of one column a row: `BinaryRBM.score_samples` of the columns' units.
+        Of a row with gaps, known columns given the other known ones, as if it had no more. (Besag 1975.)
         """
-        return float(self.rbm_.score_samples(self._units(X)).mean())
+        units = self._units(X)
+        parameters, groups = self.rbm_.parameters_, self.rbm_.softmax_groups
+        total = 0.0
+        for rows in gen_batches(len(units), _ROWS_AT_ONCE):
+            known, filled = ~np.isnan(units[rows]), np.nan_to_num(units[rows]).astype(np.float64)
+            for start, stop in groups:
+                terms = pseudo_log_likelihood(parameters, filled, np.full(len(filled), start), groups)
+                total += (stop - start) / units.shape[1] * terms[known[:, start]].sum()
+        return float(total / len(units))
 
     def log_partition(self, X: Any = None, **settings: Any) -> LogPartition:
         """log Z by annealed importance sampling, as `BinaryRBM.log_partition`. X : rows with the base rate's means."""
@@ -180,7 +194,7 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     def impute(self, X: Any, sweeps: int = 100, draws: bool = False) -> HostArray:
         """X with missing values filled in: the most probable category given what is known, or with draws a sample."""
-        units = self._units(X)
+        units = self._units(X, gaps=True)
         return self._encoder.decode(self.rbm_.impute(units, sweeps, draws))
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:
