@@ -135,8 +135,7 @@ def test_different_betas_side_by_side(instruction_set, seed, generator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["visible", "hidden"])
-@pytest.mark.parametrize("per_chain", [False, True])
+@pytest.mark.parametrize("start, per_chain", [("visible", False), ("hidden", True)])
 def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, generator, start, per_chain):
     a, b, w = machine = reference.random_machine(4, 3, generator)
     mask = np.array([True, False, False, True])
