@@ -46,6 +46,39 @@ def test_against_numpy(instruction_set, generator, rows, num_classes, num_hidden
     np.testing.assert_allclose(labels, parts.sum(axis=0), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("num_hidden", [1, 100, 130])
+def test_rows_with_classes_of_their_own(instruction_set, generator, num_hidden):
+    """As of each group of rows alone, bit by bit; classes that no row has get nothing."""
+    first = np.repeat([0, 4, 7, 20], [3, 1, 0, 6])
+    inputs, weight, slope = (
+        normal(generator, 10, num_hidden),
+        normal(generator, 30, num_hidden),
+        normal(generator, 10, 4),
+    )
+    groups = first, 4
+    sums = of_threads(lambda **how: classes.class_sums(inputs, weight, groups, **how), instruction_set)
+    means = classes.class_means(inputs, weight, slope, groups, num_threads=1, instruction_set=instruction_set)
+    others = classes.class_means(inputs, weight, slope, groups, num_threads=3, instruction_set=instruction_set)
+    for one, other in zip(means, others):
+        np.testing.assert_array_equal(one, other)
+    expected = np.zeros_like(weight)
+    for start in (0, 4, 20):
+        rows, own, how = first == start, weight[start : start + 4], {"instruction_set": instruction_set}
+        np.testing.assert_array_equal(sums[rows], classes.class_sums(inputs[rows], own, **how))
+        hidden, expected[start : start + 4] = classes.class_means(inputs[rows], own, slope[rows], **how)
+        np.testing.assert_array_equal(means[0][rows], hidden)
+    np.testing.assert_array_equal(means[1], expected)
+
+
+def test_what_classes_of_rows_cannot_be():
+    inputs, weight, slope = np.zeros((2, 3)), np.zeros((5, 3)), np.zeros((2, 4))
+    for first in ([0, 2], [-1, 0]):
+        with pytest.raises(InputError, match="first must be at least 0, and leave 4 classes"):
+            classes.class_sums(inputs, weight, (np.array(first), 4))
+    with pytest.raises(InputError, match="in the order of their first classes"):
+        classes.class_means(inputs, weight, slope, (np.array([1, 0]), 4))
+
+
 def test_the_input_is_that_of_the_hidden_units(instruction_set, generator):
     weight, visible_bias, hidden_bias = normal(generator, 70, 40), normal(generator, 70), normal(generator, 40)
     visible = generator.random((20, 70)).astype(np.float32)

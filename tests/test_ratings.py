@@ -7,6 +7,7 @@ import pytest
 import reference
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils import estimator_checks
 
@@ -63,8 +64,8 @@ def test_scores_are_conditionals(machine, dtype):
         for group in range(3):
             own = [unit for unit in on if unit // SIZE == group]
             others = inputs[[row]] - machine[2][own].sum(axis=0)
-            some = slice(group * SIZE, group * SIZE + SIZE)
-            found = ratings.group_scores(parameters(machine, dtype), others.astype(dtype), some)[0]
+            first = np.array([group * SIZE])
+            found = ratings.group_scores(parameters(machine, dtype), others.astype(dtype), first, SIZE)[0]
             expected = log_conditional(machine, on, group)
             np.testing.assert_allclose(found - reference.log_sum_exp(found), expected, atol=1e-4)
 
@@ -209,7 +210,10 @@ def test_what_was_shown_counts_where_it_is_asked_for(taste):
         ("there is no rating", lambda: RatingRBM().fit(np.zeros((0, 3)))),
         ("1 pairs of user and item, and 2 ratings", lambda: RatingRBM().fit([[1, 2]], [3, 4])),
         ("ratings must be numbers", lambda: RatingRBM().fit([["a", "b", "good"]])),
-        ("hold NaN", lambda: RatingRBM().fit([[1, 2, np.nan]])),
+        ("the rating in row 1 is nan", lambda: RatingRBM().fit([[1, 3, 2], [1, 2, np.nan]])),
+        ("row 1 has no user", lambda: RatingRBM().fit([["a", 3, 2], [None, 2, 1]])),
+        ("row 0 has no item", lambda: RatingRBM().fit([[1, np.nan, 2], [1, 2, 1]])),
+        ("n is -1", lambda: RatingRBM(n_iter=1).fit([[1, 2, 3]]).recommend(1, -1)),
         ("user 1 rated item 2 twice", lambda: RatingRBM().fit([[1, 2, 3], [1, 2, 4]])),
         ("ratings hold -1: if it stands for missing", lambda: RatingRBM().fit([[1, 2, -1], [1, 3, 4]])),
         ("hold 6, which is not on the scale", lambda: RatingRBM(scale=range(1, 6)).fit([[1, 2, 6]])),
@@ -223,6 +227,19 @@ def test_what_cannot_be_is_an_error_of_one_line(message, fit):
     with pytest.raises(InputError, match=message) as caught:
         fit()
     assert "\n" not in str(caught.value)
+
+
+def test_few_users_are_learned_as_well(generator):
+    """What a user gets without a setting: two tastes of 60 users, 20 items, a third of the ratings."""
+    user, item = np.meshgrid(np.arange(60), np.arange(20), indexing="ij")
+    triples = np.column_stack([user.ravel(), item.ravel(), np.where(user % 2 == item % 2, 5, 2).ravel()])
+    seen = generator.random(len(triples)) < 1 / 3
+    assert RatingRBM(random_state=0).fit(triples[seen]).score(triples[~seen]) > 0.9
+
+
+def test_a_rate_that_is_too_large_is_told(taste):
+    with pytest.warns(ConvergenceWarning, match="went astray.*lower learning_rate"):
+        RatingRBM(**{**QUICK, "learning_rate": 1e10}).fit(taste[0])
 
 
 def test_minus_one_may_be_a_rating():
@@ -247,6 +264,8 @@ def test_scikit_learns_checks_that_ask_for_no_matrix(check):
 
 def test_in_a_grid_search(taste):
     train, test = taste
+    by_r2 = GridSearchCV(RatingRBM(**QUICK), {"n_components": [2, 8]}, cv=2).fit(train)
+    assert by_r2.best_score_ == max(by_r2.cv_results_["mean_test_score"]) <= 1
     search = GridSearchCV(RatingRBM(**QUICK), {"n_components": [2, 8]}, scoring="neg_root_mean_squared_error", cv=2)
     assert np.isfinite(search.fit(train[:, :2], train[:, 2]).predict(test)).all()
     assert len(search.cv_results_["mean_test_score"]) == 2 and np.isfinite(search.best_score_)

@@ -106,7 +106,13 @@ def test_recommend(ratings, tmp_path, capsys):
         ("give --user, to recommend items, or --test", "1,2,3\n", ["recommend", "TABLE"]),
         ("has no user 9", "1,2,3\n", ["recommend", "TABLE", "--user", "9"]),
         ("user, item and rating are needed", "a,b\n1,2\n", ["recommend", "TABLE", "--user", "1"]),
-        ("must be numbers", "a,b,c\n1,2,good\n", ["recommend", "TABLE", "--user", "1"]),
+        ("has no rows", "a,b,c\n", ["recommend", "TABLE", "--user", "1"]),
+        ("line 2, 'good', is no number", "a,b,c\n1,2,good\n", ["recommend", "TABLE", "--user", "1"]),
+        ("line 1 has no rating", "1,2,NA\n1,3,4\n", ["recommend", "TABLE", "--user", "1"]),
+        ("ratings hold -1", "1,2,-1\n1,3,4\n", ["recommend", "TABLE", "--user", "1"]),
+        ("not on the scale", "1,2,-1\n1,3,4\n", ["recommend", "TABLE", "--user", "1", "--scale", "1", "4"]),
+        ("exclude each other", "a\n1\n", ["outliers", "TABLE", "--contamination", "0.2", "--false-alarm-rate", "0.2"]),
+        ("ask for a larger rate, or give", "a\n1\n2\n", ["outliers", "TABLE", "--false-alarm-rate", "0.001"]),
         ("user 1 rated item 2 twice", "1,2,3\n1,2,4\n", ["recommend", "TABLE", "--user", "1"]),
         ("line 2 has no user", "1,2,3\n ,2,4\n", ["recommend", "TABLE", "--user", "1"]),
         ("line 3 is no row (unexpected end of data)", 'a,b\n1,2\n"1,2\n', ["impute", "TABLE"]),
@@ -179,4 +185,46 @@ def test_new_rows_are_read_as_those_that_were_learned(tmp_path, capsys):
     capsys.readouterr()
     second.write_text("a,b\nx,2\nx,none\n")
     assert run("outliers", first, "--new", second, "--overwrite") == 2
-    assert "line 3 has 'none' in column b, which holds numbers in" in capsys.readouterr().err
+    assert "line 3 has 'none' in column b, which holds numbers (up to 1e100) in" in capsys.readouterr().err
+
+
+def test_columns_of_new_rows_may_have_another_order(table, tmp_path, capsys):
+    new = tmp_path / "new.csv"
+    new.write_text("mm;wet;sky\n2.5;0;sun\n9.5;1;rain\n")
+    output = ["--output", tmp_path / "found.csv", *QUICK]
+    assert run("outliers", table, "--new", new, *output) == 0
+    found = rows_of(tmp_path / "found.csv")
+    assert found[0][:3] == ["sky", "mm", "wet"] and sorted(row[:3] for row in found[1:]) == [
+        ["rain", "9.5", "1"],
+        ["sun", "2.5", "0"],
+    ]
+    new.write_text("mm;wet;cloud\n2.5;0;sun\n")
+    capsys.readouterr()
+    assert run("outliers", table, "--new", new, *output, "--overwrite") == 2
+    assert "have other columns, as cloud" in one_line(capsys)
+
+
+def test_large_numbers_keep_their_size(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("t\n" + "".join("%d\n" % (1712345000 + number) for number in range(100)) + "?\n")
+    assert run("impute", path, *QUICK) == 0
+    filled = float(rows_of(tmp_path / "times-imputed.csv")[-1][0])
+    assert 1712345000 <= filled <= 1712345100
+
+
+def test_ratings_that_are_foretold_are_on_the_scale(ratings, tmp_path, capsys):
+    test = tmp_path / "test.csv"
+    test.write_text("0,1,7\n")
+    assert run("recommend", ratings, "--test", test) == 2
+    assert "holds 7, which is not among the ratings [1.0, 5.0]" in capsys.readouterr().err
+    test.write_text("0,1,5\nnobody,1,5\n")
+    assert run("recommend", ratings, "--test", test) == 0
+    assert "1 of them are of users or items that" in capsys.readouterr().out
+
+
+def test_a_rate_that_is_too_large_is_told(ratings, capsys):
+    assert run("recommend", ratings, "--user", "7", "--learning-rate", "1e10") == 0
+    assert capsys.readouterr().err == (
+        "warning: training went astray: ratings are less probable than by how often each item has them; lower "
+        "learning_rate\n"
+    )

@@ -178,6 +178,52 @@ def test_more_components_have_a_better_score(weather):
     assert np.isfinite(search.best_score_)
 
 
+def test_frames_of_several_dtypes():
+    pandas = pytest.importorskip("pandas")
+    text = pandas.Series(["a", "b"] * 20, dtype="category")
+    for other in ([True, False] * 20, pandas.array([1, None] * 20, "Int64"), pandas.array([0.5, 1] * 20, "Float64")):
+        frame = pandas.DataFrame({"text": text, "other": other})
+        assert RBMImputer(QUICK, random_state=0).fit(frame).transform(frame).shape == (40, 2)
+        assert RBMOutlierDetector(QUICK, random_state=0).fit(frame).predict(frame).shape == (40,)
+        assert CategoricalRBM(3, n_iter=1, missing="omit").fit(frame).transform(frame).shape == (40, 3)
+    filled = RBMImputer(QUICK, random_state=0).fit_transform(
+        pandas.DataFrame({"n": [0.5, 1] * 20, "b": [True, False] * 20})
+    )
+    assert filled[0].tolist() == [0.5, True]
+
+
+def test_an_integer_seed_gives_the_same_in_each_call(weather, generator):
+    gaps = np.where(generator.random(weather.shape) < 0.2, None, weather)
+    gaps[0] = weather[0]
+    imputer = RBMImputer(QUICK, draws=True, random_state=0).fit(gaps)
+    np.testing.assert_array_equal(imputer.transform(gaps), imputer.transform(gaps))
+    first, second = imputer.draw(gaps, 2)
+    assert (first != second).any()
+    rbm = CategoricalRBM(5, n_iter=2, missing="integrate", random_state=0).fit(gaps)
+    np.testing.assert_array_equal(rbm.transform(gaps), rbm.transform(gaps))
+
+
+def test_one_far_value_does_not_hide_others(generator):
+    first = generator.random(300) * 4
+    table = np.column_stack([first, 2 * first])
+    for far in ([], [[2.0, 1000.0]]):
+        both = np.concatenate([table, [[1.0, 8.0]], np.reshape(far, (-1, 2))])
+        scores = RBMOutlierDetector(random_state=0).fit(both).score_samples(both)
+        assert scores[300] < np.quantile(scores[:300], 0.02)
+
+
+def test_few_rows_are_learned_as_well(generator):
+    """Three skies that follow from how warm it is, of 400 rows: what a user gets without a setting."""
+    sky = generator.integers(3, size=400)
+    warm = np.array([25, 15, 8])[sky] + generator.normal(size=400)
+    table = np.column_stack([np.array(["sun", "clouds", "rain"], object)[sky], warm])
+    hidden = generator.random(table.shape) < 0.2
+    hidden[:, 1] &= ~hidden[:, 0]
+    filled = RBMImputer(random_state=0).fit_transform(np.where(hidden, None, table))
+    assert (filled[hidden[:, 0], 0] == table[hidden[:, 0], 0]).mean() > 0.9
+    assert np.sqrt(np.mean((filled[hidden[:, 1], 1] - warm[hidden[:, 1]]).astype(float) ** 2)) < 2
+
+
 def test_frames_say_which_columns_are_categories():
     pandas = pytest.importorskip("pandas")
     wet = pandas.array([True, False, None, True] * 10, "boolean")
@@ -195,6 +241,15 @@ def test_categories_in_an_order_of_ones_own(weather):
 @pytest.mark.parametrize(
     "message, make",
     [
+        ("give missing='omit', too", lambda: CategoricalRBM(handle_unknown="ignore").fit([["a"]])),
+        ("categories is 'x'", lambda: CategoricalRBM(categories="x").fit([["a"]])),
+        (
+            "row 1 of X has .0.0, 0.0. in features 0 to 1",
+            lambda: BinaryRBM(softmax_groups=[(0, 2)]).fit([[0, 1], [0, 0]]),
+        ),
+        ("must be pairs", lambda: BinaryRBM(softmax_groups="x").fit([[0, 1], [0, 0]])),
+        ("must be pairs", lambda: BinaryRBM(softmax_groups=[0, 2]).fit([[0, 1], [0, 0]])),
+        ("must be pairs", lambda: BinaryRBM(softmax_groups=[(0.5, 2)]).fit([[0, 1], [0, 0]])),
         ("column 1 has no value", lambda: CategoricalRBM(missing="omit").fit([["a", None], ["b", None]])),
         ("mixes text and numbers", lambda: CategoricalRBM().fit(np.array([["a"], [1]], object))),
         ("handle_unknown is 'other'", lambda: CategoricalRBM(handle_unknown="other").fit([["a"]])),

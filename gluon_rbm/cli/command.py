@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from types import ModuleType
 from typing import Callable, Sequence
 
 from gluon_rbm.backend import interruption, logs
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli.arguments import OneLineParser
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, one_line
 
 __all__ = ["call", "exit_status"]
 
@@ -31,7 +32,8 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     """
     logs.configure()
     try:
-        with interruption.handled():
+        with interruption.handled(), warnings.catch_warnings():
+            warnings.showwarning = _tell
             action()
     except InputError as error:
         logger.error("%s: error: %s", prog, error)
@@ -51,6 +53,11 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
         logger.error("%s: %s", prog, str(interrupted) or "interrupted")
         return getattr(interrupted, "exit_status", 130)
     return 0
+
+
+def _tell(message: Warning | str, *where: object) -> None:
+    """A warning as a line, without the place in the source that it comes from."""
+    logger.warning("warning: %s", one_line(str(message)))
 
 
 def _what_is_lacking(error: Exception) -> str | None:

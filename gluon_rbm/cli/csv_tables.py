@@ -97,20 +97,26 @@ def _bins(text: str) -> int | None:
 def add_rbm(add: AddArgument) -> None:
     """Add what the RBM is like."""
     add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
-    add("--num-epoch", type=at_least(0, int), default=60, help="passes through the table")
+    add(
+        "--num-epoch",
+        type=at_least(0, int),
+        help="passes through the table (default: 60, or as many as 2,000 steps take)",
+    )
     add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps in each step")
     add("--batch-size", type=at_least(1, int), default=50, help="rows of a step")
     add("--learning-rate", type=above_zero, default=0.02, help="on the mean gradient of a batch")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
 
 
-def rbm_from(args: Namespace) -> BinaryRBM:
-    """The estimator that is asked for."""
+def rbm_from(args: Namespace, num_rows: int) -> BinaryRBM:
+    """The estimator that is asked for, of a table with so many rows."""
     from gluon_rbm.estimators.table_rbm import rbm_of_table
 
+    passes = {} if args.num_epoch is None else {"n_iter": args.num_epoch}
     return rbm_of_table(
+        num_rows,
+        **passes,
         n_components=args.num_hidden,
-        n_iter=args.num_epoch,
         k=args.k,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,

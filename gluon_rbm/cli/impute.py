@@ -58,15 +58,17 @@ def run(args: Namespace) -> None:
     if args.imputations > 1:
         stem, ending = os.path.splitext(output)
         paths = ["%s-%d%s" % (stem, number, ending) for number in range(1, args.imputations + 1)]
+    table = read_table(args.table, args.categorical)
     for path in paths:
         check_target(args, path, "--output", [args.table])
-    table = read_table(args.table, args.categorical)
     check_columns(table, args.table)
     table.tell_kinds()
     from gluon_rbm.estimators import RBMImputer
     from gluon_rbm.estimators.tables import are_missing
 
-    imputer = RBMImputer(rbm_from(args), num_bins=args.bins, sweeps=args.sweeps, random_state=args.seed)
+    imputer = RBMImputer(
+        rbm_from(args, len(table.values)), num_bins=args.bins, sweeps=args.sweeps, random_state=args.seed
+    )
     imputer.fit(table.values)
     missing = are_missing(table.values)
     drawn = args.draws or args.imputations > 1
@@ -86,4 +88,4 @@ def _texts(table: Table, values: HostArray, missing: HostArray) -> list[list[str
 
 
 def _text(value: object) -> str:
-    return "%.6g" % value if isinstance(value, float) else str(value)
+    return "%.10g" % value if isinstance(value, float) else str(value)

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 ABOUT = "a table: which rows do not belong to the others"
 
 _ADDED = ("rbm_line", "rbm_score", "rbm_outlier")
+_CONTAMINATION = 0.1
 _contamination = number(float, lambda value: 0 < value <= 0.5, "a number above 0 and at most 0.5")
 
 
@@ -43,7 +44,7 @@ def add_arguments(add: AddArgument) -> None:
     add_table(add, "a CSV file whose first line names the columns; its rows are learned")
     add("--new", type=path, metavar="TABLE", help="rows to judge, with the same columns; by default those of TABLE")
     add("--output", metavar="FILE", help="where they go, with three more columns; by default TABLE-outliers.csv")
-    add("--contamination", type=_contamination, default=0.1, help="the share of outliers among the rows of TABLE")
+    add("--contamination", type=_contamination, help="the share of outliers among the rows of TABLE (default: 0.1)")
     add(
         "--false-alarm-rate",
         type=positive_share,
@@ -57,11 +58,13 @@ def add_arguments(add: AddArgument) -> None:
 
 def run(args: Namespace) -> None:
     """Learn the table, and write rows with their scores, the most unusual first."""
+    if args.contamination is not None and args.false_alarm_rate is not None:
+        raise InputError("--contamination and --false-alarm-rate exclude each other; give one of them")
     judged = args.new or args.table
     stem, ending = os.path.splitext(judged)
     output = args.output or stem + "-outliers" + ending
-    check_target(args, output, "--output", [args.table, args.new])
     table = read_table(args.table, args.categorical)
+    check_target(args, output, "--output", [args.table, args.new])
     check_columns(table, args.table)
     added = [name for name in table.names if name in _ADDED]
     if added:
@@ -73,8 +76,8 @@ def run(args: Namespace) -> None:
     from gluon_rbm.estimators import RBMOutlierDetector
 
     detector = RBMOutlierDetector(
-        rbm_from(args),
-        contamination=args.contamination,
+        rbm_from(args, len(table.values)),
+        contamination=args.contamination or _CONTAMINATION,
         false_alarm_rate=args.false_alarm_rate,
         num_bins=args.bins,
         random_state=args.seed,
@@ -88,17 +91,25 @@ def run(args: Namespace) -> None:
 
 
 def _read_new(file_path: str, table: Table, learned: str) -> Table:
-    """Rows with the columns of `table`."""
+    """Rows with the columns of `table`, in its order."""
+    new = read_table(file_path)
+    for name in [*new.names, *table.names]:
+        if name not in new.names or name not in table.names:
+            raise InputError(
+                "%s and %s have other columns, as %s; give tables of the same" % (learned, file_path, name)
+            )
+    order = [new.names.index(name) for name in table.names]
     new = read_table(file_path, table.categories)
-    if new.names != table.names:
-        raise InputError("%s and %s have other columns; give tables of the same" % (learned, file_path))
+    new = new._replace(
+        names=table.names, values=new.values[:, order], texts=[[row[place] for place in order] for row in new.texts]
+    )
     for column, name in enumerate(new.names):
         text = [
             row for row, value in enumerate(new.values[:, column]) if isinstance(value, str) and not is_number(value)
         ]
         if text and name not in table.categories:
             raise InputError(
-                "%s: line %d has %r in column %s, which holds numbers in %s"
+                "%s: line %d has %r in column %s, which holds numbers (up to 1e100) in %s"
                 % (file_path, new.lines[text[0]], new.values[text[0], column], name, learned)
             )
     return new

@@ -9,13 +9,14 @@ import numpy as np
 
 from gluon_rbm.backend.files import write_json
 from gluon_rbm.cli.arguments import above_zero, at_least, path
-from gluon_rbm.cli.csv_tables import is_number, read_table
+from gluon_rbm.cli.csv_tables import is_missing, is_number, read_table
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from gluon_rbm.backend.types import HostArray
     from gluon_rbm.cli.inputs import AddArgument
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -41,6 +42,13 @@ def add_arguments(add: AddArgument) -> None:
     add("--num-epoch", type=at_least(1, int), default=25, help="passes through the ratings")
     add("--batch-size", type=at_least(1, int), default=80, help="users (or items) of a step")
     add("--learning-rate", type=above_zero, default=0.005, help="on the mean gradient of a batch")
+    add(
+        "--scale",
+        type=float,
+        nargs="+",
+        metavar="RATING",
+        help="the ratings that there are; by default those of RATINGS",
+    )
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     add("--json", metavar="FILE", help="write what is found there, too")
     add_overwrite(add)
@@ -65,13 +73,18 @@ def run(args: Namespace) -> None:
         n_iter=args.num_epoch,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
+        scale=args.scale,
         random_state=args.seed,
     ).fit(np.column_stack([users, items]), given)
     found: dict[str, Any] = {"recommended": {}}
     if test is not None:
+        _check_on_scale(test[2], model.scale_, args.test)
         expected = model.predict(np.column_stack(test[:2]))
+        unknown_pairs = ~(np.isin(test[0], model.users_) & np.isin(test[1], model.items_))
         found["root_mean_squared_error"] = float(np.sqrt(np.mean((expected - test[2]) ** 2)))
         logger.info("RMSE of %d ratings: %.4f", len(expected), found["root_mean_squared_error"])
+        if unknown_pairs.any():
+            logger.info("%d of them are of users or items that %s lacks", unknown_pairs.sum(), args.ratings)
     for user in args.user:
         found["recommended"][user] = [(str(item), rating) for item, rating in model.recommend(user, args.count)]
         logger.info("user %s:%s", user, "" if found["recommended"][user] else " rated every item")
@@ -81,9 +94,18 @@ def run(args: Namespace) -> None:
         write_json(args.json, found, "--json")
 
 
+def _check_on_scale(ratings: HostArray, scale: HostArray, file_path: str) -> None:
+    """InputError for a rating that there is not."""
+    others = np.setdiff1d(ratings, scale)
+    if len(others):
+        raise InputError("%s holds %g, which is not among the ratings %s" % (file_path, others[0], scale.tolist()))
+
+
 def _read(file_path: str) -> tuple[Any, Any, Any]:
     """Users and items as text, and ratings."""
-    table = read_table(file_path, has_names=lambda first: len(first) < 3 or not is_number(first[2]))
+    table = read_table(
+        file_path, has_names=lambda first: len(first) < 3 or not (is_number(first[2]) or is_missing(first[2]))
+    )
     if len(table.names) < 3:
         raise InputError("%s has %d columns; user, item and rating are needed" % (file_path, len(table.names)))
     texts = np.array([[name.strip() for name in row[:2]] for row in table.texts])
@@ -91,11 +113,14 @@ def _read(file_path: str) -> tuple[Any, Any, Any]:
         for what, name in zip(("user", "item"), names):
             if not name:
                 raise InputError("%s: line %d has no %s" % (file_path, line, what))
-    try:
-        ratings = table.values[:, 2].astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError("%s: ratings, the third column, must be numbers" % file_path) from None
-    missing = np.flatnonzero(np.isnan(ratings))
-    if len(missing):
-        raise InputError("%s: line %d has no rating; leave it out" % (file_path, table.lines[missing[0]]))
-    return texts[:, 0], texts[:, 1], ratings
+    for line, row in zip(table.lines, table.texts):
+        text = row[2].strip()
+        if is_missing(text):
+            raise InputError("%s: line %d has no rating; leave it out" % (file_path, line))
+        if not is_number(text):
+            raise InputError(
+                "%s: the rating in line %d, %r, is no number; mend it, or leave it out" % (file_path, line, text)
+            )
+    if table.names[0] != "1":
+        logger.info("%s: columns %s", file_path, ", ".join(table.names[:3]))
+    return texts[:, 0], texts[:, 1], table.values[:, 2].astype(np.float64)

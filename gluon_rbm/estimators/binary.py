@@ -24,7 +24,7 @@ from gluon_rbm.estimators.common import (
     key_from,
     mean_image,
 )
-from gluon_rbm.estimators.gaps import DataOf, Integrated, check_missing, complete, omitted
+from gluon_rbm.estimators.gaps import DataOf, Integrated, check_missing, check_one_on, complete, omitted
 from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.likelihood.missing import check_gaps, marginal_free_energy
@@ -199,6 +199,7 @@ class BinaryRBM(Transformer, PersistentLearning):
 
     def _data_of(self, X: Matrix, generator: np.random.RandomState) -> DataOf | None:
         """What a step learns of some rows where X has gaps; None where it has none."""
+        check_one_on(X, self.softmax_groups)
         if not check_missing(self.missing, X, self.softmax_groups, self.chains):
             return None
         if self.missing == "omit":
@@ -233,7 +234,10 @@ class BinaryRBM(Transformer, PersistentLearning):
         with draws the samples of the last sweep, 0 or 1. What is known comes back as it is.
         """
         check_is_fitted(self)
-        X, key, chunks = self._checked(X, gaps=True), key_from(self._continued()), itertools.count()
+        return self._imputed(X, sweeps, draws, key_from(self._continued()))
+
+    def _imputed(self, X: Matrix, sweeps: int, draws: bool, key: list[int]) -> HostArray:
+        X, chunks = self._checked(X, gaps=True), itertools.count()
         check_gaps(X, self.softmax_groups)
 
         def fill(rows: HostArray) -> HostArray:

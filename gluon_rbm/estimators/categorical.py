@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import BinaryRBM
-from gluon_rbm.estimators.common import RandomSeed, validate_data
-from gluon_rbm.estimators.tables import Category, TableEncoder, are_missing, check_unknown, column_names
+from gluon_rbm.estimators.common import RandomSeed, seed_from, validate_data
+from gluon_rbm.estimators.tables import Category, TableEncoder, are_missing, as_objects, check_unknown, column_names
 from gluon_rbm.models.energy import pseudo_log_likelihood
 
 if TYPE_CHECKING:
@@ -107,7 +107,11 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def fit(self, X: Any, y: Any = None) -> CategoricalRBM:
         """Learn a table X (n_samples, n_features) of categories anew; returns self."""
         check_unknown(self.handle_unknown, ("error", "ignore"))
+        if self.handle_unknown == "ignore" and self.missing == "error":
+            raise InputError("handle_unknown='ignore' takes what is unknown for missing; give missing='omit', too")
         table = self._table(X, reset=True)
+        if isinstance(self.categories, str) and self.categories != "auto":
+            raise InputError("categories is %r; it must be 'auto', or the values of each column" % self.categories)
         if not isinstance(self.categories, str) and len(self.categories) != self.n_features_in_:
             raise InputError("categories are of %d columns; X has %d" % (len(self.categories), self.n_features_in_))
         everything = np.ones(self.n_features_in_, bool)
@@ -116,7 +120,7 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         )
         self.rbm_ = BinaryRBM(
             **{name: getattr(self, name) for name in _OF_RBM},
-            random_state=check_random_state(self.random_state),
+            random_state=seed_from(self.random_state),
             softmax_groups=self._encoder.softmax_groups,
             initial_visible_bias="data",
             shuffle=True,
@@ -124,7 +128,7 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return self
 
     def _table(self, X: Any, gaps: bool = False, reset: bool = False) -> HostArray:
-        table = np.asarray(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset))
+        table = np.asarray(validate_data(self, as_objects(X), dtype=None, ensure_all_finite="allow-nan", reset=reset))
         if not gaps and self.missing == "error" and are_missing(table).any():
             raise InputError("X holds NaN (or None, or NA); missing='omit' or 'integrate' says what it means")
         return table

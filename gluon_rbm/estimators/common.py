@@ -41,6 +41,7 @@ __all__ = [
     "has_gaps",
     "key_from",
     "mean_image",
+    "seed_from",
 ]
 
 RandomSeed = Union[int, np.random.RandomState, None]  #: what scikit-learn takes for a `random_state`
@@ -107,6 +108,11 @@ def base_rate(X: Matrix, softmax_groups: SoftmaxGroups = ()) -> HostArray:
 def key_from(random_state: np.random.RandomState) -> list[int]:
     """Four words, as `gluon_rbm.sampling.gibbs` takes keys, from a `RandomState`."""
     return random_state.randint(2**31 - 1, size=4).tolist()
+
+
+def seed_from(random_state: RandomSeed) -> int | None:
+    """An integer for the `random_state` of an estimator within; None where there is none."""
+    return None if random_state is None else int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _range_advice(values: HostArray) -> str:

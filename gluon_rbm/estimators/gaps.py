@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Callable, Optional, Tuple
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
@@ -27,13 +28,14 @@ from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.groups import draw_visible
 from gluon_rbm.sampling import gibbs
 
-__all__ = ["MISSING", "DataOf", "Integrated", "check_missing", "complete", "omitted"]
+__all__ = ["MISSING", "DataOf", "Integrated", "check_missing", "check_one_on", "complete", "omitted"]
 
 MISSING = ("error", "omit", "integrate")
 
 #: (parameters, rows, key) -> what a step learns: float32 (rows, num_visible), and which of it is held, or None
 DataOf = Callable[[Parameters, Rows, Key], Tuple[HostArray, Optional[HostArray]]]
 
+_ROWS_AT_ONCE = 1000
 _START, _BINARY, _CHAINS = range(10, 13)  # beside the step's own
 
 
@@ -48,6 +50,19 @@ def check_missing(missing: str, X: Matrix, softmax_groups: SoftmaxGroups, chains
     if softmax_groups:
         check_gaps(dense(X), softmax_groups)
     return True
+
+
+def check_one_on(X: Matrix, softmax_groups: SoftmaxGroups) -> None:
+    """InputError unless the values of each group of features add up to 1 in each row, where they are known."""
+    for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE) if softmax_groups else ():
+        values = dense(X[rows])
+        for start, stop in softmax_groups:
+            wrong = np.flatnonzero(np.abs(values[:, start:stop].sum(axis=1) - 1) > 1e-3)  # NaN is not
+            if len(wrong):
+                raise InputError(
+                    "row %d of X has %s in features %d to %d, a softmax group: give 1 for one of them, and 0 for others"
+                    % (rows.start + wrong[0], values[wrong[0], start:stop].tolist(), start, stop - 1)
+                )
 
 
 def complete(X: Matrix) -> DataOf:

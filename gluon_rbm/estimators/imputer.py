@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_random_state
 
 from gluon_rbm.errors import check_count
-from gluon_rbm.estimators.common import RandomSeed
+from gluon_rbm.estimators.common import RandomSeed, key_from
 from gluon_rbm.estimators.table_rbm import TableEstimator
 from gluon_rbm.estimators.tables import are_missing
 
@@ -28,7 +29,7 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     ----------
     estimator : BinaryRBM or None, default None
         What learns the columns' units, which are in [0, 1]; its parameters missing and softmax_groups are set here.
-        None: 100 hidden units, 60 passes of CD-2.
+        None: 100 hidden units, CD-2, 60 passes or as many as 2,000 steps of 50 rows take.
     categorical_features : None, bool or names or numbers of columns, default None
         Which columns are categories; None: those of text, of True and False, and those that a frame says are.
     num_bins : int or None, default 10
@@ -68,25 +69,25 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     def fit(self, X: Any, y: Any = None) -> RBMImputer:
         """Learn a table X (n_samples, n_features) anew; NaN, None and pandas' NA are missing. Returns self."""
         check_count("sweeps", self.sweeps)
-        table = self._begin(X, "quantile", ("error", "ignore"))
-        self._learn(self._encoder.encode(table))
+        self._learn(self._describe(*self._begin(X, ("error", "ignore")), "quantile"))
         return self
 
     def transform(self, X: Any) -> HostArray:
         """X with its missing values filled in; what is known comes back as it is."""
-        table, units = self._units(X)
-        return self._filled(table, units, self.draws)
+        return self._filled(X, [self.draws])[0]
 
     def draw(self, X: Any, n_imputations: int = 5) -> HostArray:
         """Several imputations, each a draw: (n_imputations, n_samples, n_features). (Rubin 1987.)"""
-        table, units = self._units(X)
-        check_count("n_imputations", n_imputations)
-        return np.stack([self._filled(table, units, True) for _ in range(n_imputations)])
+        return np.stack(self._filled(X, [True] * check_count("n_imputations", n_imputations)))
 
-    def _filled(self, table: HostArray, units: HostArray, draws: bool) -> HostArray:
-        missing = are_missing(table)
-        filled = table.astype(np.float64 if self._encoder.is_numeric else object)
-        if missing.any():
-            drawn = self._encoder.decode(self.rbm_.impute(units, self.sweeps, draws))
-            filled[missing] = drawn[missing]
-        return filled
+    def _filled(self, X: Any, draws: Sequence[bool]) -> list[HostArray]:
+        """The table with its gaps filled in, for each of `draws` anew."""
+        table, units = self._units(X)
+        missing, generator, found = are_missing(table), check_random_state(self.random_state), []
+        for drawn in draws:
+            filled = table.astype(np.float64 if self._encoder.is_numeric else object)
+            if missing.any():
+                values = self.rbm_._imputed(units, self.sweeps, drawn, key_from(generator))
+                filled[missing] = self._encoder.decode(values)[missing]
+            found.append(filled)
+        return found

@@ -77,25 +77,27 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
     def fit(self, X: Any, y: Any = None) -> RBMOutlierDetector:
         """Learn a table X (n_samples, n_features) anew, and where outliers begin; returns self."""
         check_scalar(self.contamination, "contamination", Real, min_val=0, max_val=0.5, include_boundaries="right")
-        table = self._begin(X, "uniform", ("other", "error", "ignore"))
-        units = self._encoder.encode(table)
+        table, dtypes = self._begin(X, ("other", "error", "ignore"))
         if self.false_alarm_rate is None:
+            units = self._describe(table, dtypes, "uniform")
             self._learn(units)
             self.offset_ = float(np.percentile(self._scores(units), 100 * self.contamination))
             return self
         rate, fraction = self.false_alarm_rate, self.validation_fraction
         for name, value in (("false_alarm_rate", rate), ("validation_fraction", fraction)):
             check_scalar(value, name, Real, min_val=0, max_val=1, include_boundaries="neither")
-        order = check_random_state(self.random_state).permutation(len(units))
-        count = int(fraction * len(units))
+        order = check_random_state(self.random_state).permutation(len(table))
+        count = int(fraction * len(table))
         rank = math.floor(rate * (count + 1))
-        if not 1 <= rank <= count < len(units):
+        if not 1 <= rank <= count < len(table):
             raise InputError(
-                "a false alarm rate of %g needs %d held-out rows or more; validation_fraction=%g of %d rows is %d"
-                % (rate, math.ceil(1 / rate) - 1, fraction, len(units), count)
+                "a false alarm rate of %g needs %d held-out rows or more; %d of %d are (a fraction of %g): ask for a "
+                "larger rate, or give more rows" % (rate, math.ceil(1 / rate) - 1, count, len(table), fraction)
             )
-        self._learn(units[order[count:]])
-        self.offset_ = float(np.sort(self._scores(units[order[:count]]))[rank - 1])
+        # Bins and categories, too, are of the rows that are learned: else the held-out ones would be known better.
+        self._learn(self._describe(table[order[count:]], dtypes, "uniform"))
+        held_out = np.sort(self._scores(self._encoder.encode(table[order[:count]])))
+        self.offset_ = float(held_out[rank - 1])
         return self
 
     def _scores(self, units: HostArray) -> HostArray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, check_scalar, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
@@ -29,7 +31,9 @@ __all__ = ["RatingRBM"]
 _OBJECTIVES, _ROWS = ("pseudo-likelihood", "contrastive"), ("users", "items")
 _WRITE = ("write",) * 3
 _PSEUDO_COUNT = 5.0  # ratings of the mean item that each item has besides
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE, _PAIRS_AT_ONCE = 1000, 10000
+_FEWEST_STEPS = 16  # of a pass
+_ASTRAY = 1.2  # times as many nats as independent ratings: a few passes from small random weights need not gain any
 _HOLD = 0.5  # of the passes, before the learning rate falls
 
 
@@ -57,7 +61,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
     optimizer : str, default "adam"
         MXNet's of that name.
     batch_size : int, default 80
-        Users (or items) of a step.
+        Users (or items) of a step, and at most a sixteenth of all of them.
     n_iter : int, default 25
         Passes through them.
     k : int, default 1
@@ -141,19 +145,20 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         row, column = (user, item) if self.by == "users" else (item, user)
         shape = len(self._row_names), len(self._column_names)
         self._rated = matrix_of(row, column, np.searchsorted(self.scale_, given), shape)
-        self._rated_by_column = self._rated.tocsc()
         self._shown = (self._rated != 0) + self._located(shown)
         self.n_features_in_ = 2
         generator = check_random_state(self.random_state)
         self._learned = self._initial(generator)
         optimizer = mx.optimizer.create(self.optimizer, learning_rate=self.learning_rate)
         update = mx.optimizer.get_updater(optimizer)
-        steps = self.n_iter * -(-shape[0] // self.batch_size)
-        done = 0
+        batch_size = min(self.batch_size, -(-shape[0] // _FEWEST_STEPS))
+        steps = self.n_iter * -(-shape[0] // batch_size)
+        done, loss = 0, 0.0
+        independent = -self._log_frequencies()
         self._take()
         for iteration in range(1, self.n_iter + 1):
             order, key, loss = generator.permutation(shape[0]), key_from(generator), 0.0
-            for number, batch in enumerate(gen_batches(len(order), self.batch_size)):
+            for number, batch in enumerate(gen_batches(len(order), batch_size)):
                 optimizer.set_learning_rate(self.learning_rate * rate_factor("linear", _HOLD, done / steps))
                 loss += self._step(order[batch], update, [*key, number]) * len(order[batch])
                 done += 1
@@ -161,6 +166,13 @@ class RatingRBM(RegressorMixin, BaseEstimator):
             if self.verbose:
                 name = "-log pseudo-likelihood" if self.objective == _OBJECTIVES[0] else "-log p(ratings), lower bound"
                 print("[RatingRBM] Iteration %d, %s = %.4f" % (iteration, name, loss / self._rated.nnz))
+        if loss > _ASTRAY * independent:
+            warnings.warn(
+                "training went astray: ratings are less probable than by how often each item has them; lower "
+                "learning_rate",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def _check_settings(self) -> None:
@@ -210,6 +222,12 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         if self.conditional:
             arrays.append(np.zeros((count, self.n_components)))
         return [from_host(array.astype(np.float32)) for array in arrays]
+
+    def _log_frequencies(self) -> float:
+        """The sum of the log-probabilities of all ratings by the initial biases alone."""
+        entries = self._rated.tocoo()
+        bias = host_view(self._learned[0]).reshape(-1, len(self.scale_))
+        return float(bias[entries.col, entries.data - 1].sum(dtype=np.float64))
 
     def _expanded(self) -> Parameters:
         """a, b and W of all units, those of `conditional` the last."""
@@ -312,12 +330,19 @@ class RatingRBM(RegressorMixin, BaseEstimator):
             some = known[first : first + _ROWS_AT_ONCE]
             inputs[some] = ratings.hidden_inputs(self.parameters_, self._units(some))
         inputs[-1] = self.parameters_.hidden_layer_bias  # of those that nothing is known of
-        order = np.argsort(columns, kind="stable")
-        bounds = np.flatnonzero(np.diff(columns[order], prepend=-2))
-        for pairs in np.split(order, bounds[1:]):
-            if len(pairs) and columns[pairs[0]] >= 0:
-                probability[pairs] = self._of_column(int(columns[pairs[0]]), rows[pairs], inputs)
+        in_order = np.flatnonzero(columns >= 0)
+        in_order = in_order[np.argsort(columns[in_order], kind="stable")]  # weights of a column are at hand then
+        for start in range(0, len(in_order), _PAIRS_AT_ONCE):
+            pairs = in_order[start : start + _PAIRS_AT_ONCE]
+            probability[pairs] = self._of_pairs(rows[pairs], columns[pairs], inputs)
         return probability
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R^2 of expected ratings, which is 1 at best; X : as in `fit`, with or without the ratings."""
+        data = Ratings.of(X, y)
+        pairs = np.empty((len(data.ratings), 2), object)
+        pairs[:, 0], pairs[:, 1] = data.users, data.items
+        return float(super().score(pairs, data.ratings, sample_weight))
 
     def recommend(self, user: Any, n: int = 10) -> list[tuple[Any, float]]:
         """The n items of the largest expected rating that the user has not rated: (item, expected rating)."""
@@ -333,14 +358,14 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         best = np.argsort(-expected, kind="stable")[:n]
         return [(self.items_[others[number]], float(expected[number])) for number in best]
 
-    def _of_column(self, column: int, rows: HostArray, inputs: HostArray) -> HostArray:
-        """p(rating | others) of an item for some users (or of a user for some items): float64 (rows, len(scale_))."""
+    def _of_pairs(self, rows: HostArray, columns: HostArray, inputs: HostArray) -> HostArray:
+        """p(rating | others) of items for users (or of users for items), row -1 unknown: float64 (n, len(scale_))."""
         size = len(self.scale_)
-        units = slice(column * size, (column + 1) * size)
-        weight = self.parameters_.interaction_weight[units]
-        own = self._rated_by_column[:, column].toarray().ravel()[rows] * (rows >= 0)
-        others = inputs[rows] - np.concatenate([np.zeros_like(weight[:1]), weight])[own]  # without its own rating
-        scores = ratings.group_scores(self.parameters_, others, units)
+        others, first = inputs[rows], columns * size
+        own = np.asarray(self._rated[rows, columns]).ravel() * (rows >= 0)
+        rated = np.flatnonzero(own)
+        others[rated] -= self.parameters_.interaction_weight[first[rated] + own[rated] - 1]  # without its own rating
+        scores = ratings.group_scores(self.parameters_, others, first, size)
         return np.exp(scores - log_sum_exp(scores)[:, None])
 
     def _overall(self) -> HostArray:

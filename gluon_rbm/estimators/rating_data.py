@@ -9,6 +9,7 @@ from scipy import sparse
 
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
+from gluon_rbm.estimators.tables import are_missing
 
 __all__ = ["Ratings", "check_once", "matrix_of", "pairs_of", "places_in", "scale_of"]
 
@@ -43,8 +44,12 @@ class Ratings(NamedTuple):
             raise InputError("there are %d pairs of user and item, and %d ratings" % (len(users), ratings.size))
         if not len(ratings):
             raise InputError("there is no rating to learn from")
+        for what, values in (("user", users), ("item", items)):
+            if are_missing(values).any():
+                raise InputError("row %d has no %s; leave it out" % (are_missing(values).argmax(), what))
         if not np.isfinite(ratings).all():
-            raise InputError("ratings hold NaN or infinity; leave out what is not rated")
+            row = int(np.argmin(np.isfinite(ratings)))
+            raise InputError("the rating in row %d is %s; leave out what is not rated" % (row, ratings[row]))
         return cls(users, items, ratings)
 
 
@@ -86,7 +91,7 @@ def scale_of(ratings: HostArray, scale: Sequence[float] | None) -> HostArray:
     if scale is None:
         if found[0] == -1 and len(found) > 1 and found[1] >= 0:
             raise InputError(
-                "ratings hold -1: if it stands for missing ones, leave them out; if it is a rating, give the scale"
+                "ratings hold -1: if it stands for missing ones, leave these out; if it is a rating, give the scale"
             )
         if len(found) > 1000:
             raise InputError("there are %d different ratings; round them, as to half stars" % len(found))

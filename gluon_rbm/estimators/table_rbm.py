@@ -7,29 +7,30 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.estimators.binary import BinaryRBM
-from gluon_rbm.estimators.common import RandomSeed, validate_data
-from gluon_rbm.estimators.tables import TableEncoder, are_missing, check_unknown, column_names
+from gluon_rbm.estimators.common import RandomSeed, seed_from, validate_data
+from gluon_rbm.estimators.tables import TableEncoder, are_missing, as_objects, check_unknown, column_names
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
 
 __all__ = ["TableEstimator", "rbm_of_table"]
 
+_PASSES, _STEPS = 60, 2000  # at least: of few rows a pass is a few steps
 _CATEGORICAL = re.compile("category|Categorical|Enum|bool|Boolean")  # dtypes in frames of pandas and Polars
 
 
-def rbm_of_table(**settings: Any) -> BinaryRBM:
+def rbm_of_table(num_rows: int, **settings: Any) -> BinaryRBM:
     """What learns the units of a table, unless another is given; settings : other parameters of `BinaryRBM`."""
+    batch_size = settings.get("batch_size", 50)
     defaults: dict[str, Any] = {
         "n_components": 100,
         "learning_rate": 0.02,
-        "batch_size": 50,
-        "n_iter": 60,
+        "batch_size": batch_size,
+        "n_iter": max(_PASSES, -(-_STEPS * batch_size // num_rows)),
         "k": 2,
         "chains": "data",
         "momentum": 0.9,
@@ -54,34 +55,37 @@ class TableEstimator(BaseEstimator):
         random_state: RandomSeed
         n_features_in_: int
 
-    def _begin(self, X: Any, strategy: str, unknown: Sequence[str]) -> HostArray:
-        """What columns X has: it, checked. strategy : as of `TableEncoder`; unknown : what handle_unknown may be."""
+    def _begin(self, X: Any, unknown: Sequence[str]) -> tuple[HostArray, list[Any]]:
+        """X, checked, and the dtypes that a frame has; unknown : what handle_unknown may be."""
         check_unknown(self.handle_unknown, unknown)
         if not isinstance(self.estimator, (BinaryRBM, type(None))):
             raise InputError("estimator is %r; it must be a BinaryRBM, or None" % self.estimator)
-        table = self._table(X, reset=True)
         if self.num_bins is not None:
             check_count("num_bins", self.num_bins, 2)
+        return self._table(X, reset=True), list(getattr(X, "dtypes", ()))
+
+    def _describe(self, table: HostArray, dtypes: list[Any], strategy: str) -> HostArray:
+        """Take from a table what columns there are, and return its units; strategy : as of `TableEncoder`."""
         self._encoder = TableEncoder(
             table,
-            self._categorical(table, list(getattr(X, "dtypes", ()))),
+            self._categorical(table, dtypes),
             column_names(self),
             num_bins=self.num_bins,
             strategy=strategy,
             handle_unknown=self.handle_unknown,
         )
-        return table
+        return self._encoder.encode(table)
 
     def _learn(self, units: HostArray) -> None:
         """Learn rows of units by a clone of the estimator."""
-        estimator: Any = clone(self.estimator or rbm_of_table())
+        estimator: Any = clone(self.estimator or rbm_of_table(len(units)))
         estimator.set_params(softmax_groups=self._encoder.softmax_groups, missing="integrate")
         if self.random_state is not None:
-            estimator.set_params(random_state=check_random_state(self.random_state).randint(2**31 - 1))
+            estimator.set_params(random_state=seed_from(self.random_state))
         self.rbm_ = estimator.fit(units)
 
     def _table(self, X: Any, reset: bool = False) -> HostArray:
-        table = np.asarray(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=reset))
+        table = np.asarray(validate_data(self, as_objects(X), dtype=None, ensure_all_finite="allow-nan", reset=reset))
         if table.dtype.kind in "Mm":
             raise InputError("X holds dates or times; make numbers of them, such as days since one of them")
         return table.astype(np.float64) if table.dtype.kind in "biu" else table

@@ -14,8 +14,9 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 
-__all__ = ["TableEncoder", "are_missing", "check_unknown", "column_names"]
+__all__ = ["TableEncoder", "are_missing", "as_objects", "check_unknown", "column_names"]
 
+_FAR_OUT = 3  # interquartile ranges
 _LARGEST = 1e100  # of numbers, whose squares and differences are to be finite
 
 
@@ -27,6 +28,20 @@ def are_missing(values: HostArray) -> HostArray:
         return np.zeros(values.shape, bool)
     flat = [value is None or type(value).__name__ in ("NAType", "NaTType") or value != value for value in values.flat]
     return np.array(flat, bool).reshape(values.shape)
+
+
+def as_objects(X: Any) -> Any:
+    """X; a frame of pandas with other columns than plain numbers as one of objects, which scikit-learn leaves alone."""
+    dtypes = list(getattr(X, "dtypes", ()))
+    if hasattr(X, "astype") and any(
+        getattr(dtype, "kind", "O") not in "iuf" or _is_nullable(dtype) for dtype in dtypes
+    ):
+        return X.astype(object)
+    return X
+
+
+def _is_nullable(dtype: Any) -> bool:
+    return not isinstance(dtype, np.dtype)
 
 
 def column_names(estimator: Any) -> list[str]:
@@ -121,8 +136,14 @@ class Bins(NamedTuple):
 
     @classmethod
     def uniform(cls, known: HostArray, num_bins: int) -> Bins:
-        """Bins of one width, so that a bin's probability is a density, and two for what is beyond all known values."""
-        edges = np.linspace(known.min(), known.max(), num_bins + 1)
+        """Bins of one width, so that a bin's probability is a density, and two for what is beyond.
+
+        That is less than the least known value or more than the largest, or far out: more than three interquartile
+        ranges from the middle half of them (Tukey, Exploratory Data Analysis, 1977).
+        """
+        lower, upper = np.quantile(known, [0.25, 0.75])
+        far = _FAR_OUT * (upper - lower) or np.inf
+        edges = np.linspace(max(known.min(), lower - far), min(known.max(), upper + far), num_bins + 1)
         edges[0] = np.nextafter(edges[0], -np.inf)
         return cls(edges, np.r_[edges[0], (edges[1:] + edges[:-1]) / 2, edges[-1]])
 
@@ -137,7 +158,8 @@ class Bins(NamedTuple):
         return units
 
     def decode(self, units: HostArray) -> HostArray:
-        return units.astype(np.float64) @ self.means
+        units = units.astype(np.float64)
+        return units @ self.means / units.sum(axis=1)  # probabilities in float32 add up to 1 within 1e-7
 
 
 class TableEncoder:

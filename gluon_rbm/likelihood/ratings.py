@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import gen_batches
 
 from gluon_rbm.backend.native import classes as native_classes
 from gluon_rbm.backend.types import HostArray
-from gluon_rbm.models.energy import Parameters, native_serves, softplus
+from gluon_rbm.models.energy import Parameters, log_sum_exp, native_serves, softplus
+
+_ROWS_AT_ONCE = 1000
 
 __all__ = ["Entries", "group_scores", "hidden_inputs", "pseudo_likelihood_gradients"]
 
@@ -54,12 +57,9 @@ class Entries(NamedTuple):
             (self.num_rows, len(self.rows)),
         )
 
-    def groups(self) -> list[tuple[int, slice]]:
-        """(first unit of a group, its entries), of groups that any row has."""
-        groups = self.units // self.group_size
-        starts = np.flatnonzero(np.diff(groups, prepend=-1))
-        stops = np.append(starts[1:], len(groups))
-        return [(int(groups[start]) * self.group_size, slice(start, stop)) for start, stop in zip(starts, stops)]
+    def first_units(self) -> HostArray:
+        """The first unit of each entry's group: int (n,), in order."""
+        return self.units - self.units % self.group_size
 
 
 def hidden_inputs(parameters: Parameters, units: Any) -> HostArray:
@@ -67,16 +67,18 @@ def hidden_inputs(parameters: Parameters, units: Any) -> HostArray:
     return np.asarray(units @ parameters.interaction_weight) + parameters.hidden_layer_bias
 
 
-def group_scores(parameters: Parameters, others: HostArray, units: slice) -> HostArray:
-    """a_k + sum_j softplus(x_j + W_kj) for the units k of a group: float64 (rows, units).
+def group_scores(parameters: Parameters, others: HostArray, first: HostArray, size: int) -> HostArray:
+    """a_k + sum_j softplus(x_j + W_kj) for the units k of each row's group: float64 (rows, size).
 
-    others : x of each row without that group, (rows, num_hidden)
+    others : x of each row without that group, (rows, num_hidden); first : the first of the group's units, int (rows,)
     """
-    weight = parameters.interaction_weight[units]
+    weight, units = parameters.interaction_weight, first[:, None] + np.arange(size)
     if native_serves(others, weight):
-        sums = native_classes.class_sums(others, weight)
+        sums = native_classes.class_sums(others, weight, (first, size))
     else:
-        sums = softplus(others[:, None] + weight).sum(axis=2, dtype=np.float64)
+        sums = np.empty(units.shape)
+        for rows in gen_batches(len(units), _ROWS_AT_ONCE):
+            sums[rows] = softplus(others[rows, None] + weight[units[rows]]).sum(axis=2, dtype=np.float64)
     return sums + parameters.visible_layer_bias[units]
 
 
@@ -91,22 +93,16 @@ def pseudo_likelihood_gradients(
     """
     weight = parameters.interaction_weight
     others = inputs[entries.rows] - weight[entries.units]
-    slope = np.empty((len(others), entries.group_size), np.float32)  # p(v_g = k | others), less 1 for what is on
-    hidden, direct = np.empty_like(others), np.zeros_like(weight)
-    visible, log_likelihood = np.zeros_like(parameters.visible_layer_bias), 0.0
-    for first, some in entries.groups():
-        units = slice(first, first + entries.group_size)
-        scores = group_scores(parameters, others[some], units)
-        scores -= scores.max(axis=1, keepdims=True)
-        probability = np.exp(scores)
-        total = probability.sum(axis=1, keepdims=True)
-        probability /= total
-        places = np.arange(len(scores)), entries.units[some] - first
-        log_likelihood += float((scores[places] - np.log(total[:, 0])).sum())
-        probability[places] -= 1
-        slope[some] = probability
-        visible[units] = probability.sum(axis=0)
-        hidden[some], direct[units] = _means(others[some], weight[units], slope[some])
+    first, size = entries.first_units(), entries.group_size
+    scores = group_scores(parameters, others, first, size)
+    scores -= log_sum_exp(scores)[:, None]
+    places = np.arange(len(scores)), entries.units - first
+    log_likelihood = float(scores[places].sum())
+    slope = np.exp(scores)  # p(v_g = k | others), less 1 for what is on
+    slope[places] -= 1
+    units = (first[:, None] + np.arange(size)).ravel()
+    visible = np.bincount(units, slope.ravel(), entries.num_visible).astype(weight.dtype)
+    hidden, direct = _means(others, weight, slope.astype(np.float32), first)
     # Of a row's entries each moves the inputs of all others.
     of_rows = entries.by_row() @ hidden
     by_unit = entries.by_unit()
@@ -119,10 +115,14 @@ def pseudo_likelihood_gradients(
     )
 
 
-def _means(others: HostArray, weight: HostArray, slope: HostArray) -> tuple[HostArray, HostArray]:
-    """sum_k slope_k sigmoid(x + W_k) of each row, and slope_k sigmoid(x + W_k) summed over rows."""
+def _means(others: HostArray, weight: HostArray, slope: HostArray, first: HostArray) -> tuple[HostArray, HostArray]:
+    """sum_k slope_k sigmoid(x + W_k) of each row, and slope_k sigmoid(x + W_k) summed over rows, for each unit k."""
     if native_serves(others, weight):
-        return native_classes.class_means(others, weight, slope)
-    with np.errstate(over="ignore"):
-        parts = slope[:, :, None] / (1 + np.exp(-(others[:, None] + weight)))
-    return parts.sum(axis=1), parts.sum(axis=0)
+        return native_classes.class_means(others, weight, slope, (first, slope.shape[1]))
+    hidden, direct, units = np.empty_like(others), np.zeros_like(weight), first[:, None] + np.arange(slope.shape[1])
+    for rows in gen_batches(len(units), _ROWS_AT_ONCE):
+        with np.errstate(over="ignore"):
+            parts = slope[rows, :, None] / (1 + np.exp(-(others[rows, None] + weight[units[rows]])))
+        hidden[rows] = parts.sum(axis=1)
+        np.add.at(direct, units[rows], parts)
+    return hidden, direct

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,7 +135,7 @@ def _like(default: Any, name: str, value: Any) -> Any:
     if isinstance(default, tuple):
         try:
             pairs = ast.literal_eval(value) if isinstance(value, str) else value
-            return tuple((int(start), int(stop)) for start, stop in pairs)
+            return tuple((operator.index(start), operator.index(stop)) for start, stop in pairs)
         except (TypeError, ValueError, SyntaxError):
             raise InputError("%s is %s; it must be pairs (start, stop)" % (name, value)) from None
     if isinstance(default, int):

@@ -141,6 +141,7 @@ class Classes(ctypes.Structure):
         ("num_hidden", _Int64),
         ("input", _ConstFloat32s),
         ("label_weight", _ConstFloat32s),
+        ("first", _ConstInt64s),
         ("score", _Float64s),
         ("slope", _ConstFloat32s),
         ("hidden", _Float32s),

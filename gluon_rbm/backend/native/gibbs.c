@@ -282,8 +282,8 @@ const struct gibbs_field *mxnet_rbm_classes_fields(void)
 {
 #define FIELD(name) FIELD_OF(struct classes, name)
     static const struct gibbs_field fields[] = {
-        FIELD(rows), FIELD(num_classes), FIELD(num_hidden), FIELD(input), FIELD(label_weight), FIELD(score), FIELD(slope),
-        FIELD(hidden), FIELD(label_hidden),
+        FIELD(rows), FIELD(num_classes), FIELD(num_hidden), FIELD(input), FIELD(label_weight), FIELD(first), FIELD(score),
+        FIELD(slope), FIELD(hidden), FIELD(label_hidden),
         {NULL, NULL, 0, 0},
     };
     _Static_assert((sizeof fields / sizeof *fields - 1) * 8 == sizeof(struct classes), "a field is missing above");

@@ -98,11 +98,13 @@ struct learning {
 struct classes {
     int64_t rows, num_classes, num_hidden;
     const float *input;        /* (rows, num_hidden) */
-    const float *label_weight; /* (num_classes, num_hidden) */
+    const float *label_weight; /* (num_classes, num_hidden), or more rows where there is `first` */
+    const int64_t *first;      /* (rows,), or NULL: of each row the first of its num_classes rows of label_weight */
     double *score;             /* sums: out, of softplus(o) over hidden units, (rows, num_classes) */
     const float *slope;        /* means: (rows, num_classes) */
     float *hidden;             /* means: out, slope times sigmoid(o), summed over classes, (rows, num_hidden) */
-    float *label_hidden;       /* means: out, the same summed over rows instead, (num_classes, num_hidden) */
+    float *label_hidden;       /* means: out, the same summed over rows instead, in the shape of label_weight; with
+                                  `first` no row of it is written that no row has, and rows of one first are together */
 };
 
 /* A field of a structure; "const float32 *" and the like are the types' names. */
