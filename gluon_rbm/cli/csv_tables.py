@@ -94,13 +94,13 @@ def _bins(text: str) -> int | None:
     return None if text == "0" else at_least(2, int)(text)
 
 
-def add_rbm(add: AddArgument) -> None:
-    """Add what the RBM is like."""
+def add_rbm(add: AddArgument, passes: str) -> None:
+    """Add what the RBM is like; passes : how many it makes by default."""
     add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
     add(
         "--num-epoch",
         type=at_least(0, int),
-        help="passes through the table (default: 60, or as many as 2,000 steps take)",
+        help="passes through the table (default: %s)" % passes,
     )
     add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps in each step")
     add("--batch-size", type=at_least(1, int), default=50, help="rows of a step")
@@ -108,13 +108,14 @@ def add_rbm(add: AddArgument) -> None:
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
 
 
-def rbm_from(args: Namespace, num_rows: int) -> BinaryRBM:
-    """The estimator that is asked for, of a table with so many rows."""
+def rbm_from(args: Namespace, num_rows: int, least_steps: int) -> BinaryRBM:
+    """The estimator that is asked for, as `rbm_of_table` makes it."""
     from gluon_rbm.estimators.table_rbm import rbm_of_table
 
     passes = {} if args.num_epoch is None else {"n_iter": args.num_epoch}
     return rbm_of_table(
         num_rows,
+        least_steps,
         **passes,
         n_components=args.num_hidden,
         k=args.k,

@@ -46,7 +46,7 @@ def add_arguments(add: AddArgument) -> None:
         help="write N tables of draws, FILE-1.csv to FILE-N.csv",
     )
     add_columns(add)
-    add_rbm(add)
+    add_rbm(add, "60, or as many as 2,000 steps take")
     add_overwrite(add)
 
 
@@ -67,7 +67,10 @@ def run(args: Namespace) -> None:
     from gluon_rbm.estimators.tables import are_missing
 
     imputer = RBMImputer(
-        rbm_from(args, len(table.values)), num_bins=args.bins, sweeps=args.sweeps, random_state=args.seed
+        rbm_from(args, len(table.values), RBMImputer.least_steps),
+        num_bins=args.bins,
+        sweeps=args.sweeps,
+        random_state=args.seed,
     )
     imputer.fit(table.values)
     missing = are_missing(table.values)

@@ -52,7 +52,7 @@ def add_arguments(add: AddArgument) -> None:
         help="instead: call so many new rows like the others outliers; three tenths of TABLE set the threshold",
     )
     add_columns(add)
-    add_rbm(add)
+    add_rbm(add, "60")
     add_overwrite(add)
 
 
@@ -76,7 +76,7 @@ def run(args: Namespace) -> None:
     from gluon_rbm.estimators import RBMOutlierDetector
 
     detector = RBMOutlierDetector(
-        rbm_from(args, len(table.values)),
+        rbm_from(args, len(table.values), RBMOutlierDetector.least_steps),
         contamination=args.contamination or _CONTAMINATION,
         false_alarm_rate=args.false_alarm_rate,
         num_bins=args.bins,

@@ -218,4 +218,4 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return tags
 
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6
-        return {"X_types": ["2darray", "categorical"], "allow_nan": self.missing != "error", "preserves_dtype": []}
+        return {"X_types": ["2darray", "categorical", "string"], "allow_nan": self.missing != "error", "preserves_dtype": []}

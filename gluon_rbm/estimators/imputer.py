@@ -47,6 +47,8 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     Attributes: rbm_, the fitted `BinaryRBM`; n_features_in_, feature_names_in_.
     """
 
+    least_steps = 2000
+
     def __init__(
         self,
         estimator: BinaryRBM | None = None,

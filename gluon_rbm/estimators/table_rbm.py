@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["TableEstimator", "rbm_of_table"]
 
-_PASSES, _STEPS = 60, 2000  # at least: of few rows a pass is a few steps
+_PASSES = 60
 _CATEGORICAL = re.compile("category|Categorical|Enum|bool|Boolean")  # dtypes in frames of pandas and Polars
 
 
-def rbm_of_table(num_rows: int, **settings: Any) -> BinaryRBM:
-    """What learns the units of a table, unless another is given; settings : other parameters of `BinaryRBM`."""
+def rbm_of_table(num_rows: int, least_steps: int, **settings: Any) -> BinaryRBM:
+    """What learns the units of a table, unless another is given; settings : other parameters of `BinaryRBM`.
+
+    It makes 60 passes, or as many as least_steps steps take: of few rows a pass is a few steps.
+    """
     batch_size = settings.get("batch_size", 50)
     defaults: dict[str, Any] = {
         "n_components": 100,
         "learning_rate": 0.02,
         "batch_size": batch_size,
-        "n_iter": max(_PASSES, -(-_STEPS * batch_size // num_rows)),
+        "n_iter": max(_PASSES, -(-least_steps * batch_size // num_rows)),
         "k": 2,
         "chains": "data",
         "momentum": 0.9,
@@ -46,6 +49,8 @@ class TableEstimator(BaseEstimator):
 
     Attributes: rbm_, a `BinaryRBM`; n_features_in_, feature_names_in_.
     """
+
+    least_steps = 0  #: of the RBM where no estimator is given
 
     if TYPE_CHECKING:  # what a subclass has
         estimator: BinaryRBM | None
@@ -78,7 +83,7 @@ class TableEstimator(BaseEstimator):
 
     def _learn(self, units: HostArray) -> None:
         """Learn rows of units by a clone of the estimator."""
-        estimator: Any = clone(self.estimator or rbm_of_table(len(units)))
+        estimator: Any = clone(self.estimator or rbm_of_table(len(units), self.least_steps))
         estimator.set_params(softmax_groups=self._encoder.softmax_groups, missing="integrate")
         if self.random_state is not None:
             estimator.set_params(random_state=seed_from(self.random_state))
@@ -123,7 +128,7 @@ class TableEstimator(BaseEstimator):
         return tags
 
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6
-        return {"allow_nan": True}
+        return {"X_types": ["2darray", "string"], "allow_nan": True}
 
 
 def _holds_categories(column: HostArray) -> bool:
