@@ -218,4 +218,5 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return tags
 
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6
-        return {"X_types": ["2darray", "categorical", "string"], "allow_nan": self.missing != "error", "preserves_dtype": []}
+        kinds = ["2darray", "categorical", "string"]
+        return {"X_types": kinds, "allow_nan": self.missing != "error", "preserves_dtype": []}
