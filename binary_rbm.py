@@ -349,7 +349,12 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         units = "%s visible, %d hidden units" % (num_visible or "as the first batch has", self.num_hidden)
         if not self.for_training:
             return "BinaryRBMBlock(%s, %d Gibbs sweeps a call, not for training)" % (units, self.k)
-        how = {"persistent": "PCD-%d", "data": "CD-%d", "tempered": "PCD-%d by parallel tempering"}[self.rule.chains]
+        how = {
+            "persistent": "PCD-%d",
+            "data": "CD-%d",
+            "tempered": "PCD-%d by parallel tempering",
+            "trajectory": "PCD-%d by parallel trajectory tempering",
+        }[self.rule.chains]
         chains = " with %d chains" % num_chains if num_chains else ""
         return "BinaryRBMBlock(%s, %s%s, for training)" % (units, how % self.k, chains)
 

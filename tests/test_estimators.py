@@ -441,7 +441,9 @@ def test_a_teacher_is_recovered(engine, seed, generator):
     assert divergence < 0.03 < 0.4 < np.sum(target * np.log(target * 32)), divergence  # of independent units
 
 
-@pytest.mark.parametrize("settings", [{"chains": "data"}, {"chains": "tempered"}, {"centering": 0.01}])
+@pytest.mark.parametrize(
+    "settings", [{"chains": "data"}, {"chains": "tempered"}, {"chains": "trajectory"}, {"centering": 0.01}]
+)
 def test_other_rules_learn_too(settings, engine, digits):
     images = digits[0][:500]
     rbm = BinaryRBM(20, batch_size=50, n_iter=15, random_state=0, engine=engine, **settings)

@@ -264,6 +264,7 @@ def test_the_joint_gradient_is_that_of_enumeration_within_its_error(
         ({"objective": "discriminative", "num_classes": 3, "chains": "data"}, "chains is of no effect"),
         ({"objective": "discriminative", "num_classes": 3, "weight_bits": 16}, "weight_bits is of no effect"),
         ({"chains": "tempered", "weight_bits": 16}, "tempered chains have weights of 32 bits"),
+        ({"chains": "trajectory", "weight_bits": 16}, "trajectory chains have weights of 32 bits"),
         ({"objective": "both"}, "objective is both; it must be one of generative, discriminative, hybrid"),
         ({"generative_weight": 0}, "generative_weight is 0.0; it must be finite and above 0"),
         ({"num_classes": -1}, "num_classes is -1"),

@@ -10,7 +10,7 @@ import pytest
 from gluon_rbm.backend import logs, native
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key
-from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.training import binary
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.learners import LEARNERS
@@ -29,6 +29,7 @@ SETTINGS = {
     "centered, 16 bits": {"centering": 0.1, "weight_bits": 16},
     "CD": {"chains": "data"},
     "tempered": {"chains": "tempered", "num_temperatures": 3},
+    "trajectory": {"chains": "trajectory", "num_snapshots": 3},
     "L1": {"weight_decay_l1": 0.01},
     "more chains than images": {"num_chains": 50},
     "hybrid": {"labels": True, "num_classes": 10, "objective": "hybrid"},
@@ -41,6 +42,8 @@ def learner(api, given, generator):
     arrays = {name: generator.normal(0, 0.1, shape) for name, shape in shapes.items()}
     for name, shape in learning.states(given.rule, given.chains_in_all, *SIZES).items():
         arrays[name] = generator.integers(0, 2, shape) if name in learning.SAMPLES else np.full(shape, 0.5)
+        if name in snapshots.NAMES:
+            arrays[name] = np.zeros(shape)
     return LEARNERS[api](given, {name: mx.nd.array(array) for name, array in arrays.items()}, mx.cpu())
 
 

@@ -54,6 +54,8 @@ OPTIONS = {
     "tempered": """--chains tempered --num-temperatures 3 --num-chains 5 --sparsity-cost 0.5 --sparsity-target 0.2
         --weight-decay-l1 0.01 --weight-decay 0.01 --initial-hidden-bias -1 --initial-momentum-epochs 3 --momentum 0.8
         --centering --num-epoch 4 --learning-rate 2""",
+    "trajectory": """--chains trajectory --num-snapshots 3 --num-epoch 5 --learning-rate 8 --momentum 0.9
+        --initial-visible-bias uniform""",
     "eased": "--momentum 0 --initial-momentum-epochs 2 --num-epoch 4",
     "cd": """--chains data --num-chains 11 --num-epoch 5 --held-out 5 --early-stopping 2 --optimizer adam
         --learning-rate 0.05""",
@@ -269,6 +271,16 @@ def test_tempered_runs_report_their_swaps(tmp_path):
     assert 0 < row["lowest_swap_rate"] <= row["mean_swap_rate"] <= 1
     assert row["visible_units_on"] == pytest.approx(arrays["aux_visible_layer_sample"][:5].mean(), abs=1e-5)
     np.testing.assert_allclose(row["mean_swap_rate"], arrays["aux_swap_rate"].mean(), atol=1e-5)
+
+
+def test_trajectory_runs_report_their_swaps(tmp_path):
+    assert run(binary_rbm_gluon, tmp_path / "run", *OPTIONS["trajectory"].split()) == 0
+    row, arrays = whole(tmp_path / "run")[0][-1], whole(tmp_path / "run")[1]
+    assert 1 <= row["snapshots"] <= 3 and row["snapshots"] == arrays["aux_num_snapshots"][0]
+    rates = arrays["aux_snapshot_swap_rate"][: row["snapshots"]]
+    assert 0 < row["lowest_swap_rate"] <= row["mean_swap_rate"] <= 1
+    np.testing.assert_allclose(row["mean_swap_rate"], rates.mean(), atol=1e-5)
+    np.testing.assert_array_equal(arrays["aux_snapshot_interaction_weight"][0], 0)
 
 
 def test_a_preset_is_a_set_of_defaults():

@@ -15,6 +15,7 @@ from gluon_rbm.cli.results import add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import snapshots
 from gluon_rbm.models.files import read_model
 from gluon_rbm.sampling import gibbs
 
@@ -36,6 +37,7 @@ __all__ = [
     "images_from",
     "joint_model_from",
     "model_from",
+    "snapshots_from",
 ]
 
 AddArgument = Callable[..., Any]  #: a parser's `add_argument`
@@ -101,6 +103,15 @@ def model_from(args: Namespace) -> Parameters:
             % args.model
         )
     return parameters
+
+
+def snapshots_from(args: Namespace, parameters: Parameters) -> dict[str, Any]:
+    """What `chains.trajectory_tempering` needs of MODEL besides its parameters, on their device."""
+    context = parameters.interaction_weight.context
+    found, chains = snapshots.read(args.model)
+    if found[0].interaction_weight.shape != parameters.interaction_weight.shape:
+        raise InputError("the snapshots in %s are of an RBM of another size; train anew" % args.model)
+    return {"snapshots": [one.as_in_context(context) for one in found], "snapshot_chains": chains}
 
 
 def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:

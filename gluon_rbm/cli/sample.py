@@ -17,7 +17,14 @@ from gluon_rbm.data import datasets, sequences
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import blank, classifier, plots
-from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
+from gluon_rbm.sampling.chains import (
+    STARTS,
+    initial_visible,
+    parallel_tempering,
+    sample_chains,
+    simulated_annealing,
+    trajectory_tempering,
+)
 from gluon_rbm.sampling.classes import hold_classes
 from gluon_rbm.training.run_folder import class_names_of, image_shape_of, softmax_groups_of
 
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.evaluation.classifier import IndependentClassifier
     from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling.chains import Tempered
     from gluon_rbm.sampling.gibbs import Chains
 
 __all__ = ["ABOUT", "add_arguments", "run"]
@@ -78,6 +86,12 @@ def add_arguments(add: AddArgument) -> None:
         metavar="N",
         help="exchange states with chains at N - 1 higher temperatures (parallel tempering)",
     )
+    add(
+        "--chains",
+        choices=("gibbs", "trajectory"),
+        default="gibbs",
+        help="exchange states with chains of snapshots of a training with --chains trajectory",
+    )
     add("--animate", action="store_true", help="make a moving picture, too: PATH.gif")
     add(
         "--classifier",
@@ -99,6 +113,7 @@ def run(args: Namespace) -> None:
     A data set is loaded only for chains that start from it, and for the classifier.
     """
     ways = {"--animate": args.animate, "--anneal": args.anneal is not None, "--temperatures": args.temperatures}
+    ways["--chains trajectory"] = args.chains == "trajectory"
     if sum(map(bool, ways.values())) > 1:
         raise InputError("%s exclude each other; give one of them" % ", ".join(name for name in ways if ways[name]))
     arguments = Learned.of(args.model).arguments
@@ -213,9 +228,10 @@ def _chains(
     if args.anneal is not None:
         return simulated_annealing(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
     if args.temperatures:
-        chains, rates = parallel_tempering(parameters, visible, num_temperatures=args.temperatures, **settings)
-        logger.info("swap rates: %s", " ".join("%.3f" % rate for rate in rates))
-        return chains, [], {"swap_rates": [None if np.isnan(rate) else float(rate) for rate in rates]}
+        return _tempered(parallel_tempering(parameters, visible, num_temperatures=args.temperatures, **settings))
+    if args.chains == "trajectory":
+        settings.update(inputs.snapshots_from(args, parameters), every=args.sweeps)
+        return _tempered(*trajectory_tempering(parameters, visible, **settings))
     if not args.animate:
         return sample_chains(parameters, visible, **settings), [], {}
     every = max(1, args.sweeps // _FRAMES)
@@ -223,6 +239,11 @@ def _chains(
     for chains in sample_chains(parameters, visible, every=every, **settings):
         moments.append((min(moments[-1][0] + every, args.sweeps), to_numpy(chains.visible_prob_1)))
     return chains, moments, {}
+
+
+def _tempered(found: Tempered) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
+    logger.info("swap rates: %s", " ".join("%.3f" % rate for rate in found.swap_rates))
+    return found.chains, [], {"swap_rates": [None if np.isnan(rate) else float(rate) for rate in found.swap_rates]}
 
 
 def _with_label_units(rows: HostArray, num_classes: int) -> HostArray:

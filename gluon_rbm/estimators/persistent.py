@@ -23,7 +23,7 @@ from gluon_rbm.estimators.common import (
     float32,
 )
 from gluon_rbm.estimators.gaps import DataOf
-from gluon_rbm.likelihood import learning, rules
+from gluon_rbm.likelihood import learning, rules, snapshots
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES
@@ -116,6 +116,7 @@ class PersistentLearning(Estimator):
             learning.OFFSETS[1]: 0.5,
             learning.BASE: smoothed_visible_bias(mean, num_rows, softmax_groups=groups),
             CLASSES: np.arange(states.get(CLASSES, (0,))[0]),
+            **dict.fromkeys(snapshots.NAMES, 0),
         }
         for name in self._aux_states.keys() & fixed.keys():
             self._aux_states[name][:] = fixed[name]

@@ -7,6 +7,7 @@ from typing import Any
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.backend.types import NDArray
+from gluon_rbm.likelihood import snapshots
 from gluon_rbm.likelihood.learning import BASE, OFFSETS, SWAP_RATE
 from gluon_rbm.models.files import CLASSES
 
@@ -34,5 +35,5 @@ def initializer(state: str) -> Any:
     """The `mx.init.Initializer` of one of the `states`."""
     if state == CLASSES:
         return ClassNumbers()
-    start = {**dict.fromkeys(OFFSETS, 0.5), BASE: 0.0, SWAP_RATE: 1.0}
+    start = {**dict.fromkeys(OFFSETS, 0.5), **dict.fromkeys(snapshots.NAMES, 0.0), BASE: 0.0, SWAP_RATE: 1.0}
     return mx.init.Constant(start[state]) if state in start else BinaryStates()

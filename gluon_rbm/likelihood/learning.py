@@ -16,6 +16,9 @@ so that nothing but the gradient knows of it. The offsets mu and lambda are runn
 temperatures from 1 down to 0, which exchange their states; only those at beta = 1 are learned from, and hot ones cross
 from mode to mode.
 
+**Trajectory** (parallel trajectory tempering; Béreux et al., ICLR 2025): chains exchange their states with those of
+earlier snapshots of the RBM, the first of them independent units (`gluon_rbm.likelihood.snapshots`).
+
 **Sparsity** (Lee, Ekanadham & Ng, NIPS 2007) adds c sum_j (p - q_j)^2 to the mean loss, where q_j is the mean of
 p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 
@@ -36,6 +39,7 @@ from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Arrays, HostArray, Key
 from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import snapshots
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, hidden_probability, native_serves
@@ -79,6 +83,8 @@ def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: in
         shapes.update(zip(OFFSETS, ((num_visible,), (num_hidden,))))
     if rule.chains == "tempered":
         shapes.update({BASE: (num_visible,), SWAP_RATE: (rule.num_temperatures - 1,)})
+    if rule.chains == "trajectory":
+        shapes.update(snapshots.states(rule.num_snapshots, num_chains, num_visible, num_hidden))
     if rule.num_classes:
         shapes[CLASSES] = (rule.num_classes,)
     return shapes
@@ -120,6 +126,11 @@ def advance_chains(
     settings["fixed_point"] = rule.has_fixed_point(num_chains)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
+    elif rule.chains == "trajectory":
+        start = gibbs.redraw_non_binary(visible, Noise([*key, 0]))
+        how = {"softmax_groups": settings["softmax_groups"], "key": [*key, 2], "engine": engine}
+        start = snapshots.follow(aux_states, parameters, start, **how)
+        chains = gibbs.run_chains(parameters, visible=start, **settings)
     else:
         start = gibbs.redraw_non_binary(hidden, Noise([*key, 0]))
         if rule.chains == "tempered":

@@ -18,7 +18,7 @@ from gluon_rbm.models.groups import checked_groups
 
 __all__ = ["CHAINS", "PLAIN", "WEIGHT_BITS", "LearningRule"]
 
-CHAINS = ("persistent", "data", "tempered")
+CHAINS = ("persistent", "data", "tempered", "trajectory")
 WEIGHT_BITS = (16, 32)
 
 _FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain nothing
@@ -27,9 +27,10 @@ _FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain not
 class LearningRule(NamedTuple):
     """How an RBM learns from its chains. The default is plain PCD.
 
-    chains : "persistent", "data" or "tempered"
+    chains : "persistent", "data", "tempered" or "trajectory"
         Chains that go on from step to step (PCD, Tieleman 2008); that start at the data in each step (CD, Hinton 2002;
-        chain i at image i modulo the batch); or that go on and have replicas at other temperatures.
+        chain i at image i modulo the batch); that go on and have replicas at other temperatures; or that go on and
+        exchange states with chains of earlier snapshots of the RBM.
     num_temperatures : int >= 2
         Replicas of each tempered chain, itself included, linear in beta from 1 to 0.
     centering : float in [0, 1]
@@ -52,6 +53,8 @@ class LearningRule(NamedTuple):
         Bits of a weight where the native engine sums weights for chains and for p(h|v) of the data: 16 are faster (see
         `native.run`), and the gradient is that of the RBM with rounded weights. Tempered chains, and chains so few that
         it gains nothing, have 32.
+    num_snapshots : int >= 2
+        Snapshots that are kept at most, of chains that follow a trajectory.
     """
 
     chains: str = "persistent"
@@ -65,6 +68,7 @@ class LearningRule(NamedTuple):
     objective: str = "generative"
     generative_weight: float = 0.01
     weight_bits: int = 32
+    num_snapshots: int = 15
 
     @classmethod
     def checked(cls, **attributes: Any) -> LearningRule:
@@ -76,6 +80,7 @@ class LearningRule(NamedTuple):
         for name, sound, remedy in (
             ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
             ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
+            ("num_snapshots", rule.num_snapshots >= 2, "at least 2"),
             ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # false for NaN, here and below
             ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
             ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
@@ -94,8 +99,8 @@ class LearningRule(NamedTuple):
     def _check_objective(self) -> None:
         if self.objective != "generative" and not self.num_classes:
             raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
-        if self.chains == "tempered" and self.weight_bits == 16:
-            raise InputError("tempered chains have weights of 32 bits; leave weight_bits out")
+        if self.chains in ("tempered", "trajectory") and self.weight_bits == 16:
+            raise InputError("%s chains have weights of 32 bits; leave weight_bits out" % self.chains)
         if self.objective != "discriminative":
             return
         for name in ("chains", "centering", "sparsity_cost", "weight_decay_l1", "weight_bits"):
@@ -114,14 +119,14 @@ class LearningRule(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether this is PCD or CD as `native_learning.learn` does it, with or without sparsity."""
-        free = ("chains", "num_temperatures", "sparsity_target", "sparsity_cost", "weight_bits")
+        free = ("chains", "num_temperatures", "num_snapshots", "sparsity_target", "sparsity_cost", "weight_bits")
         free += ("num_classes", "softmax_groups", "generative_weight")
         bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
-        return self.chains != "tempered" and not bent
+        return self.chains in ("persistent", "data") and not bent
 
     def has_fixed_point(self, num_chains: int) -> bool:
         """Whether that many chains follow weights of 16 bits."""
-        worth = self.chains != "tempered" and num_chains >= _FIXED_FROM and self.generative_factor > 0
+        worth = self.chains in ("persistent", "data") and num_chains >= _FIXED_FROM and self.generative_factor > 0
         return self.weight_bits == 16 and worth
 
     @property

@@ -18,7 +18,7 @@ from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.sampling import gibbs, tempering
+from gluon_rbm.sampling import gibbs, tempering, trajectory
 from gluon_rbm.sampling.tempering import swap_replicas
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "parallel_tempering",
     "sample_chains",
     "simulated_annealing",
+    "trajectory_tempering",
 ]
 
 STARTS = ("zeros", "random", "base", "images")
@@ -208,10 +209,13 @@ def simulated_annealing(
 
 
 class Tempered(NamedTuple):
-    """Chains at beta = 1, and how often each pair of neighbouring replicas exchanged states, the hottest pair last."""
+    """Chains of the RBM, and how often each pair of neighbouring replicas exchanged states.
+
+    Of temperatures, the hottest pair is the last; of snapshots, that of the last one and the RBM.
+    """
 
     chains: gibbs.Chains
-    swap_rates: HostArray  #: float64 (num_temperatures - 1,), NumPy; NaN where there was no time for an exchange
+    swap_rates: HostArray  #: float64 (pairs,), NumPy; NaN where there was no time for an exchange
 
 
 def parallel_tempering(
@@ -266,3 +270,40 @@ def parallel_tempering(
     chains = _last(_run_sections(parameters, replicas, [(n, beta) for n in lengths], key, prepared, exchange))
     swap_rates = np.mean(rates, axis=0) if rates else np.full(num_temperatures - 1, np.nan)
     return Tempered(gibbs.Chains(*(array[:num_chains] for array in chains)), swap_rates)
+
+
+def trajectory_tempering(
+    parameters: Parameters,
+    visible: Array,
+    sweeps: int,
+    key: Key,
+    *,
+    snapshots: Sequence[Parameters],
+    snapshot_chains: Sequence[Array],
+    every: int = 1,
+    **settings: Any,
+) -> Iterator[Tempered]:
+    """Parallel trajectory tempering: yield `Tempered` chains from `visible` after each `every` sweeps, and at the end.
+
+    Before each sweep the chains of all snapshots have one, too, and neighbours exchange their states (see
+    `gluon_rbm.sampling.trajectory`), so that a sweep costs about len(snapshots) + 1 times as much as a plain one.
+
+    snapshots, snapshot_chains : as `gluon_rbm.likelihood.snapshots.read` has them; chains start over again where there
+    are fewer of them than rows of `visible`
+    settings : as in `ChainSettings`
+    """
+    prepared = ChainSettings(**settings).beside(parameters)._asdict()
+    how = {name: prepared[name] for name in ("clamp", "softmax_groups", "engine")}
+    states: list[Any] = [
+        asarray_like(to_numpy(rows)[np.arange(len(visible)) % len(rows)], parameters.interaction_weight)
+        for rows in [*snapshot_chains, checked_images(parameters, visible)]
+    ]
+    tried, total = np.zeros((2, len(snapshots)))
+    for sweep in range(1, check_count("the number of Gibbs sweeps", sweeps) + 1):
+        states, found = trajectory.advance([*snapshots, parameters], states, key=[*key, sweep, 1], **how)
+        tried += ~np.isnan(found)
+        total += np.nan_to_num(found)
+        chains = gibbs.run_chains(parameters, visible=states[-1], key=[*key, sweep, 2], **how)
+        states[-1] = chains.visible_sample
+        if sweep % every == 0 or sweep == sweeps:
+            yield Tempered(chains, np.where(tried, total / np.maximum(tried, 1), np.nan))

@@ -21,7 +21,7 @@ from gluon_rbm.backend.random import draw_key, seed_mxnet
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.data.statistics import base_visible_bias
-from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training import monitoring, optimization, settings, tensorboard
 from gluon_rbm.training.binary_pictures import BinaryPictures
@@ -197,6 +197,11 @@ def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
     if learning.SWAP_RATE in arrays:
         row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
         row["mean_swap_rate"] = round(float(arrays[learning.SWAP_RATE].mean()), 5)
+    if snapshots.NUMBER in arrays:
+        row["snapshots"] = int(arrays[snapshots.NUMBER][0])
+        rates = arrays[snapshots.RATES][: row["snapshots"]]
+        row["lowest_swap_rate"] = round(float(rates.min()), 5)
+        row["mean_swap_rate"] = round(float(rates.mean()), 5)
     return row
 
 

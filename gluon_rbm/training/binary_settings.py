@@ -216,7 +216,8 @@ class BinarySettings:
     )
     chains: str = setting(
         _RULE.chains,
-        "chains go on from step to step (PCD), start at the data (CD), or go on by parallel tempering",
+        "chains go on from step to step (PCD), start at the data (CD), go on by parallel tempering, or exchange states "
+        "with chains of earlier snapshots of the RBM",
         group=_LEARNING,
         choices=rules.CHAINS,
     )
@@ -224,6 +225,12 @@ class BinarySettings:
     num_temperatures: int = setting(
         _RULE.num_temperatures,
         "replicas of each tempered chain, itself included",
+        number="at least 2",
+        group=_LEARNING,
+    )
+    num_snapshots: int = setting(
+        _RULE.num_snapshots,
+        "with --chains trajectory: snapshots that are kept at most",
         number="at least 2",
         group=_LEARNING,
     )

@@ -16,7 +16,7 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.statistics import base_visible_bias, mean_image
 from gluon_rbm.errors import InputError
-from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
 from gluon_rbm.models.files import CLASSES
 from gluon_rbm.training.binary_settings import BinarySettings
@@ -72,11 +72,14 @@ def check_sizes(settings: BinarySettings, data: DataSet, num_shards: int) -> Non
     num_chains = settings.chains_in_all * settings.rule.replicas
     rows = max(settings.batch_size, num_chains, settings.ais_batch_size)
     units = max(data.num_visible, settings.num_hidden)
-    if max(rows * units, data.num_visible * settings.num_hidden) >= 2**31:
+    num_models = settings.num_snapshots if settings.chains == "trajectory" else 1
+    if max(rows * units, num_models * data.num_visible * settings.num_hidden) >= 2**31:
         raise InputError(
             "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains "
             "or --ais-batch-size"
         )
+    if settings.chains == "trajectory" and num_shards > 1:
+        raise InputError("--chains trajectory has one device; leave out --num-devices and other workers")
     check_batch_size(settings.batch_size, len(data.train_images))
     for flag, number in (("batch-size", settings.batch_size), ("num-chains", settings.num_chains)):
         if number % num_shards:
@@ -98,6 +101,9 @@ def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dic
         )
     if settings.chains == "tempered":
         arrays[learning.BASE] = _data_bias(data, settings.num_classes)
+    for name in snapshots.NAMES:
+        if name in arrays:
+            arrays[name][:] = 0
     if settings.num_classes:
         arrays[CLASSES] = np.arange(settings.num_classes)
     placed = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}

@@ -1,0 +1,209 @@
+"""Chains of RBMs along a training that exchange their states, against enumeration."""
+
+import numpy as np
+import pytest
+import reference
+from training_runs import one_line
+from training_runs import run as train
+
+import binary_rbm_gluon
+from gluon_rbm import __main__
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import learning, snapshots
+from gluon_rbm.likelihood.rules import LearningRule
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import chains, trajectory
+
+COUNT = 20000
+
+
+def path(generator, num_visible=3, num_hidden=2):
+    """Three RBMs on the way from independent units: arrays in float64."""
+    a, b, w = reference.random_machine(num_visible, num_hidden, generator, scale=1.5)
+    start, middle = generator.normal(size=num_visible), generator.normal(size=num_visible)
+    return [(start, b, 0 * w), (middle, b / 2, w / 2), (a, b, w)]
+
+
+def marginals(machines):
+    return [reference.joint(*machine).sum(axis=1) for machine in machines]
+
+
+def drawn(probabilities, generator, num_visible=3):
+    """Exact samples: rows of 0 and 1, and their numbers."""
+    numbers = [generator.choice(len(p), size=COUNT, p=p) for p in probabilities]
+    return [reference.states(num_visible)[number].astype(np.float32) for number in numbers]
+
+
+def number_of(states):
+    return (np.asarray(states, int) @ (1 << np.arange(states.shape[1])[::-1])).astype(int)
+
+
+def as_parameters(machine):
+    return Parameters(*(array.astype(np.float32) for array in machine))
+
+
+def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed, generator):
+    machines = path(generator)
+    probabilities = marginals(machines)
+    found = np.full(2, np.nan)
+    for key in range(20):  # until the coin has said both
+        before = drawn(probabilities, generator)
+        states, rates = trajectory.swap_neighbours([as_parameters(m) for m in machines], before, key=[seed, key])
+        assert not np.isnan(rates[-1])
+        found = np.where(np.isnan(rates), found, rates)
+        after = [number_of(state) for state in states]
+        assert any((one != number_of(other)).any() for one, other in zip(after, before))
+        for number, probability in zip(after, probabilities):
+            reference.assert_drawn_from(number, probability)
+        for left, right in ((0, 1), (1, 2), (0, 2)):  # and they stay independent of each other
+            both = after[left] * len(probabilities[0]) + after[right]
+            reference.assert_drawn_from(both, np.outer(probabilities[left], probabilities[right]).ravel())
+        if not np.isnan(found).any():
+            break
+    energies = [reference.free_energies(*machine, reference.states(3)) for machine in machines]
+    for pair in range(2):
+        difference = energies[pair] - energies[pair + 1]
+        accepted = np.minimum(1, np.exp(difference[:, None] - difference[None, :]))
+        left, right = probabilities[pair : pair + 2]
+        mean = left @ accepted @ right
+        assert abs(found[pair] - mean) < 5 * np.sqrt((left @ accepted**2 @ right - mean**2) / COUNT)
+
+
+def test_chains_forget_where_they_began(engine, ctx, seed, generator):
+    """From one state on, the chains of all snapshots reach their distributions; only exchanges move the last one's."""
+    machines = path(generator)
+    arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
+    visible = [from_host(np.ones((COUNT, 3), np.float32), ctx) for _ in machines]
+    for step in range(200):
+        visible, _ = trajectory.advance(arrays, visible, key=[seed, step], engine=engine)
+    for state, probability in zip(visible, marginals(machines)):
+        reference.assert_drawn_from(number_of(state.asnumpy()), probability)
+
+
+def test_softmax_groups_stay_whole(engine, ctx, seed, generator):
+    machines = path(generator)
+    groups = ((1, 3),)
+    arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
+    visible = [from_host(np.tile(np.float32([0, 0, 1]), (COUNT, 1)), ctx) for _ in machines]
+    for step in range(200):
+        visible, _ = trajectory.advance(arrays, visible, softmax_groups=groups, key=[seed, step], engine=engine)
+    for state, machine in zip(visible, machines):
+        probability = reference.given(reference.joint(*machine), groups=groups).sum(axis=1)
+        reference.assert_drawn_from(number_of(state.asnumpy()), probability)
+
+
+# --- Snapshots in training --------------------------------------------------------------------------------------------
+
+
+def started(rule, ctx, num_chains=200, num_visible=3, num_hidden=2):
+    shapes = learning.states(rule, num_chains, num_visible, num_hidden)
+    return {name: from_host(np.zeros(shape, np.float32), ctx) for name, shape in shapes.items()}
+
+
+def advanced(rule, aux_states, machine, ctx, key, engine):
+    parameters = Parameters(*(from_host(array, ctx) for array in as_parameters(machine)))
+    data = from_host(np.zeros((5, 3), np.float32), ctx)
+    learning.advance_chains(rule, parameters, aux_states, data, sweeps=1, key=key, engine=engine)
+
+
+def test_snapshots_are_taken_where_exchanges_get_rare(engine, ctx, seed, generator):
+    rule = LearningRule(chains="trajectory", num_snapshots=4)
+    aux_states = started(rule, ctx)
+    machine = reference.random_machine(3, 2, generator)
+    advanced(rule, aux_states, machine, ctx, [seed], engine)
+    (first,), _ = snapshots.of_states(aux_states)
+    np.testing.assert_array_equal(first.interaction_weight.asnumpy(), 0)
+    np.testing.assert_allclose(first.visible_layer_bias.asnumpy(), machine[0], rtol=1e-6)
+    numbers = []
+    moved = machine[0] + np.outer(4 * np.sin(np.arange(400) / 20), [1, -1, 1])
+    for step, bias in enumerate(moved):  # the RBM moves on
+        advanced(rule, aux_states, (bias, *machine[1:]), ctx, [seed, step], engine)
+        found, _ = snapshots.of_states(aux_states)
+        numbers.append(len(found))
+        assert found[0].visible_layer_bias.asnumpy() == pytest.approx(machine[0], rel=1e-6)
+    assert numbers == sorted(numbers) and numbers[-1] == 4
+    biases = [found.visible_layer_bias.asnumpy() for found in snapshots.of_states(aux_states)[0]]
+    times = [int(np.abs(moved - bias).sum(axis=1).argmin()) for bias in biases]
+    assert times == sorted(times) and len(set(times)) == 4  # the order of the training
+
+
+def test_training_is_at_equilibrium(engine, ctx, seed, generator):
+    """Chains of an RBM of two modes, which plain chains do not leave, have both as often as enumeration says."""
+    num_visible, num_hidden = 6, 4
+    weight = np.full((num_visible, num_hidden), 3.0)
+    machine = -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
+    rule = LearningRule(chains="trajectory", num_snapshots=12)
+    aux_states = started(rule, ctx, 1000, num_visible, num_hidden)
+    scales = np.linspace(0, 1, 300)
+    for step, scale in enumerate([*scales, *np.ones(200)]):
+        parameters = Parameters(*(from_host(np.float32(scale * array), ctx) for array in machine))
+        data = from_host(np.zeros((5, num_visible), np.float32), ctx)
+        learning.advance_chains(rule, parameters, aux_states, data, sweeps=1, key=[seed, step], engine=engine)
+    visible = aux_states[learning.SAMPLES[0]].asnumpy()
+    expected = reference.joint(*machine).sum(axis=1)
+    upper = reference.states(num_visible).sum(axis=1) > num_visible / 2
+    share, found = expected[upper].sum(), (visible.sum(axis=1) > num_visible / 2).mean()
+    assert 0.05 < share < 0.95
+    assert abs(found - share) < 5 * np.sqrt(share * (1 - share) / len(visible))
+
+
+# --- After training ---------------------------------------------------------------------------------------------------
+
+
+def test_tempered_samples_are_those_of_enumeration(engine, ctx, seed, generator):
+    machines = path(generator)
+    *earlier, last = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
+    starts = [np.zeros((7, 3), np.float32) for _ in earlier]
+    found = chains.trajectory_tempering(
+        last,
+        np.ones((COUNT, 3), np.float32),
+        100,
+        [seed],
+        snapshots=earlier,
+        snapshot_chains=starts,
+        every=100,
+        engine=engine,
+    )
+    (tempered,) = found
+    joint = reference.joint(*machines[-1])
+    visible, hidden = (number_of(layer.asnumpy()) for layer in tempered.chains[:2])
+    reference.assert_drawn_from(visible * joint.shape[1] + hidden, joint.ravel())
+    assert ((tempered.swap_rates > 0) & (tempered.swap_rates <= 1)).all()
+
+
+@pytest.fixture
+def run(tmp_path):
+    arguments = ["--chains", "trajectory", "--num-snapshots", "3", "--learning-rate", "5"]
+    assert train(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
+    return tmp_path / "run"
+
+
+def test_a_run_is_sampled_by_its_trajectory(run, tmp_path, capsys):
+    arguments = ["sample", str(run), "--chains", "trajectory", "--sweeps", "20", "--count", "12", "--no-cuda"]
+    assert __main__.main([*arguments, "--output", str(tmp_path / "found")]) == 0
+    assert np.load(tmp_path / "found.npz")["samples"].shape == (12, 16)
+    assert "swap rates: " in capsys.readouterr().out
+    assert __main__.main([*arguments, "--animate"]) == 2
+    assert "--animate, --chains trajectory exclude each other" in one_line(capsys)
+
+
+def test_snapshots_that_are_none(run, tmp_path):
+    arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(run / "rbm.params")).items()}
+    (name,) = [name for name in arrays if name.endswith(snapshots.NUMBER)]
+    for message, changed in (
+        ("do not belong together", {name: np.float32([9])}),
+        ("do not belong together", {name.replace("num_snapshots", "snapshot_swap_rate"): np.zeros(2, np.float32)}),
+        ("holds no snapshots of its training", {name: None}),
+    ):
+        path = tmp_path / "changed.params"
+        both = {**arrays, **changed}
+        mx.nd.save(str(path), {key: mx.nd.array(array) for key, array in both.items() if array is not None})
+        with pytest.raises(InputError, match=message):
+            snapshots.read(path)
+
+
+def test_a_trajectory_has_one_device(tmp_path, capsys):
+    assert train(binary_rbm_gluon, tmp_path / "run", "--chains", "trajectory", "--num-devices", "2") == 2
+    assert "--chains trajectory has one device" in capsys.readouterr().err
