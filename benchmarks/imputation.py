@@ -30,8 +30,22 @@ _HIDDEN = 0.2
 _SEEDS = 2, 3  # of what is hidden, and of what is hidden besides with --choose
 _OTHERS = ("mean or mode", "KNNImputer", "IterativeImputer")
 _MOST_FEATURES = 200  # with all 784 of MNIST, IterativeImputer takes hours and 38 GB
+_COMMON = {
+    "k": 3,
+    "chains": "data",
+    "batch_size": 50,
+    "learning_rate": 0.02,
+    "momentum": 0.9,
+    "centering": 0.01,
+    "initial_visible_bias": "data",
+    "shuffle": True,
+}
 _SETTINGS = {  # what BinaryRBM, and what RBMImputer gets
     "digits": [
+        ({"n_components": 200, "n_iter": 90, "k": 10, "weight_decay": 0.0003}, {"num_bins": 8, "sweeps": 500}),
+        ({"n_components": 200, "n_iter": 60, "k": 10}, {"num_bins": 8, "sweeps": 500}),
+        ({"n_components": 200, "n_iter": 60}, {"num_bins": 8, "sweeps": 500}),
+        ({"n_components": 200, "n_iter": 60, "k": 5, "chains": "persistent"}, {"num_bins": 8, "sweeps": 500}),
         ({"n_components": 200, "n_iter": 60}, {"num_bins": 8}),
         ({"n_components": 200, "n_iter": 60}, {"num_bins": None}),
         ({"n_components": 200, "n_iter": 60}, {"num_bins": 16}),
@@ -51,6 +65,8 @@ _SETTINGS = {  # what BinaryRBM, and what RBMImputer gets
         ({"n_components": 200, "n_iter": 30, "weight_decay": 0.001}, {"num_bins": None}),
     ],
     "proteins": [
+        ({"n_components": 200, "n_iter": 200, "weight_decay": 0.002}, {"sweeps": 2000}),
+        ({"n_components": 200, "n_iter": 200, "weight_decay": 0.002, "k": 10}, {"sweeps": 1000}),
         ({"n_components": 200, "n_iter": 200, "weight_decay": 0.002}, {"sweeps": 500}),
         ({"n_components": 200, "n_iter": 200, "weight_decay": 0.001}, {"sweeps": 500}),
         ({"n_components": 200, "n_iter": 100, "weight_decay": 0.001}, {"sweeps": 500}),
@@ -95,17 +111,7 @@ def measure(fill, whole, missing, gaps):
 
 def fill_by_rbm(settings, gaps):
     of_rbm, of_imputer = settings
-    rbm = BinaryRBM(
-        k=3,
-        chains="data",
-        batch_size=50,
-        learning_rate=0.02,
-        momentum=0.9,
-        centering=0.01,
-        initial_visible_bias="data",
-        shuffle=True,
-        **of_rbm,
-    )
+    rbm = BinaryRBM(**{**_COMMON, **of_rbm})
     return RBMImputer(rbm, random_state=0, **of_imputer).fit(gaps).transform(gaps)
 
 
