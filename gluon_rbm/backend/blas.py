@@ -81,9 +81,13 @@ def warning() -> str | None:
         architecture = pool.get("architecture")
         better = _better_kernels(architecture, flags)
         if better:
-            return (
-                "OpenBLAS %s takes this processor for a %s, and is slow: set OPENBLAS_CORETYPE=%s before Python "
-                "starts, or install a newer NumPy" % (pool.get("version") or "", architecture, better)
+            of_mxnet = os.path.basename(os.path.dirname(pool["filepath"])) == "mxnet"
+            advice = "set OPENBLAS_CORETYPE=%s before Python starts" % better
+            return "%sOpenBLAS %s takes this processor for a %s, and is slow: %s" % (
+                "MXNet's " * of_mxnet,
+                pool.get("version") or "",
+                architecture,
+                advice if of_mxnet else advice + ", or install a newer NumPy",
             )
     return None
 
@@ -96,7 +100,7 @@ class _Choice:
 
 
 def choose_kernels() -> None:
-    """Set OPENBLAS_CORETYPE for a processor that NumPy's OpenBLAS does not know; to be called before NumPy's import.
+    """Set OPENBLAS_CORETYPE for a processor that NumPy's OpenBLAS, or MXNet's, does not know; before NumPy's import.
 
     Where OpenBLAS knows the processor, or the user has set the variable, nothing is set, and no result changes. Only
     command lines call this: what is imported before this package in a program, and its environment, are the program's.
@@ -104,9 +108,11 @@ def choose_kernels() -> None:
     flags = processor_flags()
     if "avx2" not in flags or "numpy" in sys.modules or "OPENBLAS_CORETYPE" in os.environ:
         return
-    better = _better_kernels(_architecture_to_be(), flags)
-    if better:
-        os.environ["OPENBLAS_CORETYPE"] = _Choice.made = better
+    for library in _libraries():
+        better = _better_kernels(_architecture_to_be(library), flags)
+        if better:
+            os.environ["OPENBLAS_CORETYPE"] = _Choice.made = better
+            return
 
 
 def choice() -> str | None:
@@ -114,27 +120,33 @@ def choice() -> str | None:
     if _Choice.made is None:
         return None
     return (
-        "NumPy's OpenBLAS does not know this processor, and this command has set OPENBLAS_CORETYPE=%s for itself: "
-        "set it for programs of your own, before Python starts, or install a newer NumPy" % _Choice.made
+        "the OpenBLAS of NumPy or MXNet does not know this processor, and this command has set OPENBLAS_CORETYPE=%s "
+        "for itself: set it for programs of your own, before Python starts" % _Choice.made
     )
 
 
-def _architecture_to_be() -> str | None:
-    """What NumPy's OpenBLAS takes the processor for; None where that cannot be found out.
+def _libraries() -> list[Path]:
+    """What NumPy and MXNet load, that holds their BLAS or is linked to it."""
+    found = []
+    for package, pattern in (("numpy", "*core/_multiarray_umath*.so"), ("mxnet", "libopenblas.so*")):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found += [*Path(spec.origin).parent.glob(pattern)][:1]
+    return found
+
+
+def _architecture_to_be(library: Path) -> str | None:
+    """What a library's OpenBLAS takes the processor for; None where that cannot be found out.
 
     It says so only once it is loaded, and then it is too late for this process. So a child process loads it.
     """
-    spec = importlib.util.find_spec("numpy")
-    if spec is None or spec.origin is None or not hasattr(os, "fork"):
-        return None
-    extensions = [*Path(spec.origin).parent.glob("*core/_multiarray_umath*.so")]  # linked to its BLAS
-    if not extensions:
+    if not hasattr(os, "fork"):
         return None
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            os.write(theirs, _core_name(extensions[0]))
+            os.write(theirs, _core_name(library))
         os._exit(0)
     os.close(theirs)
     with open(ours, "rb") as answer:

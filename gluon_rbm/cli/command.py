@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from types import ModuleType
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 from gluon_rbm.backend import interruption, logs
 from gluon_rbm.backend.framework import mx
@@ -33,7 +33,7 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     logs.configure()
     try:
         with interruption.handled(), warnings.catch_warnings():
-            warnings.showwarning = _tell
+            warnings.showwarning = _tell_of(warnings.showwarning)
             action()
     except InputError as error:
         logger.error("%s: error: %s", prog, error)
@@ -55,9 +55,16 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     return 0
 
 
-def _tell(message: Warning | str, *where: object) -> None:
-    """A warning as a line, without the place in the source that it comes from."""
-    logger.warning("warning: %s", one_line(str(message)))
+def _tell_of(show: Callable[..., None]) -> Callable[..., None]:
+    """What shows a training that went astray as a line, without the place in the source; `show` shows others."""
+
+    def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category.__name__ == "ConvergenceWarning":  # scikit-learn's, which takes a second to import
+            logger.warning("warning: %s", one_line(str(message)))
+        else:
+            show(message, category, *where, **more)
+
+    return tell
 
 
 def _what_is_lacking(error: Exception) -> str | None:

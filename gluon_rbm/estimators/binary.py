@@ -155,6 +155,10 @@ class BinaryRBM(Transformer, PersistentLearning):
         """The chains' hidden units, 0 or 1: float32 (chains, n_components)."""
         return self._aux_states[learning.SAMPLES[1]]
 
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        self._rule()
+
     def fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
         """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
         self._check_settings()

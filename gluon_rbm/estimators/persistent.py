@@ -60,10 +60,6 @@ class PersistentLearning(Estimator):
         names = ("chains", "centering", "sparsity_target", "sparsity_cost", "softmax_groups")
         return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        self._rule()
-
     def _parameters(self, dtype: Any = np.float32) -> Parameters:
         """The fitted RBM as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
         arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
