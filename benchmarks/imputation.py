@@ -1,6 +1,7 @@
 """Missing values filled in by `RBMImputer` and by scikit-learn's imputers: errors, and seconds.
 
-    python benchmarks/imputation.py [--rows N] [--only TABLE ...] [--data-dir DIR] [--fasta FILE] [--choose]
+    python benchmarks/imputation.py [--rows N] [--only TABLE ...] [--data-dir DIR] [--fasta FILE]
+                                    [--choose] [--json FILE]
 
 Of a table 20 % of the values are hidden at random, the same for all. Each imputer learns the table with its gaps and
 fills them in. Numbers are judged by the root of the mean squared error over what was hidden (of digits and MNIST on the

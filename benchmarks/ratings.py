@@ -6,7 +6,7 @@ FOLDER holds u1.base, u1.test and so on, of https://grouplens.org/datasets/movie
 squared errors of expected ratings. Precision at 10: of the ten items that a user did not rate in training and that are
 expected highest, how many have four or five stars in the test ratings; a mean over users that have such. A blend is the
 mean of what it names. One RBM is told which pairs the test asks for, which nobody knows in earnest (transductive), and
-stands apart. Seconds are those of `fit`. Ten minutes in all on two cores.
+stands apart. Seconds are those of `fit`. Two minutes in all on two cores.
 
 With --choose test ratings are never read: a tenth of the base, at random, is left out and tested. That is how settings
 are chosen.

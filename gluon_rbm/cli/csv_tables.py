@@ -50,6 +50,22 @@ class Table(NamedTuple):
     lines: list[int]  #: of the file, where rows end
     delimiter: str
 
+    @classmethod
+    def of(
+        cls, names: list[str], texts: list[list[str]], lines: list[int], delimiter: str, categorical: Sequence[str]
+    ) -> Table:
+        """Of what was read; columns that are named `categorical` hold text, though all of it may be numbers."""
+        values = np.empty((len(texts), len(names)), object)
+        for column, name in enumerate(names):
+            values[:, column] = _parsed([row[column].strip() for row in texts], as_text=name in categorical)
+        return cls(names, values, texts, lines, delimiter)
+
+    def like(self, other: Table) -> Table:
+        """The same rows with the columns in the order of another table, and its categories as text."""
+        places = [self.names.index(name) for name in other.names]
+        texts = [[row[place] for place in places] for row in self.texts]
+        return Table.of(other.names, texts, self.lines, self.delimiter, other.categories)
+
     @property
     def categories(self) -> list[str]:
         """The columns that hold text, and so are categories, by name."""
@@ -151,11 +167,8 @@ def read_table(
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
         raise InputError("%s has two columns %s; rename one" % (file_path, twice[0]))
-    chosen = [_place(column, names, file_path) for column in categorical]
-    values = np.empty((len(texts), len(names)), object)
-    for column in range(len(names)):
-        values[:, column] = _parsed([row[column].strip() for row in texts], as_text=column in chosen)
-    return Table(names, values, texts, lines, delimiter)
+    chosen = [names[_place(column, names, file_path)] for column in categorical]
+    return Table.of(names, texts, lines, delimiter, chosen)
 
 
 def check_columns(table: Table, file_path: str) -> None:

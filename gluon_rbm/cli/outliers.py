@@ -98,11 +98,7 @@ def _read_new(file_path: str, table: Table, learned: str) -> Table:
             raise InputError(
                 "%s and %s have other columns, as %s; give tables of the same" % (learned, file_path, name)
             )
-    order = [new.names.index(name) for name in table.names]
-    new = read_table(file_path, table.categories)
-    new = new._replace(
-        names=table.names, values=new.values[:, order], texts=[[row[place] for place in order] for row in new.texts]
-    )
+    new = new.like(table)
     for column, name in enumerate(new.names):
         text = [
             row for row, value in enumerate(new.values[:, column]) if isinstance(value, str) and not is_number(value)

@@ -110,9 +110,10 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.handle_unknown == "ignore" and self.missing == "error":
             raise InputError("handle_unknown='ignore' takes what is unknown for missing; give missing='omit', too")
         table = self._table(X, reset=True)
-        if isinstance(self.categories, str) and self.categories != "auto":
-            raise InputError("categories is %r; it must be 'auto', or the values of each column" % self.categories)
-        if not isinstance(self.categories, str) and len(self.categories) != self.n_features_in_:
+        if isinstance(self.categories, str):
+            if self.categories != "auto":
+                raise InputError("categories is %r; it must be 'auto', or the values of each column" % self.categories)
+        elif len(self.categories) != self.n_features_in_:
             raise InputError("categories are of %d columns; X has %d" % (len(self.categories), self.n_features_in_))
         everything = np.ones(self.n_features_in_, bool)
         self._encoder = TableEncoder(

@@ -33,15 +33,8 @@ def are_missing(values: HostArray) -> HostArray:
 def as_objects(X: Any) -> Any:
     """X; a frame of pandas with other columns than plain numbers as one of objects, which scikit-learn leaves alone."""
     dtypes = list(getattr(X, "dtypes", ()))
-    if hasattr(X, "astype") and any(
-        getattr(dtype, "kind", "O") not in "iuf" or _is_nullable(dtype) for dtype in dtypes
-    ):
-        return X.astype(object)
-    return X
-
-
-def _is_nullable(dtype: Any) -> bool:
-    return not isinstance(dtype, np.dtype)
+    plain = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in dtypes)
+    return X if plain or not hasattr(X, "astype") else X.astype(object)
 
 
 def column_names(estimator: Any) -> list[str]:

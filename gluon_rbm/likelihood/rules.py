@@ -99,7 +99,7 @@ class LearningRule(NamedTuple):
     def _check_objective(self) -> None:
         if self.objective != "generative" and not self.num_classes:
             raise InputError("the %s objective needs labels: give num_classes (--labels)" % self.objective)
-        if self.chains in ("tempered", "trajectory") and self.weight_bits == 16:
+        if self.has_exchanges and self.weight_bits == 16:
             raise InputError("%s chains have weights of 32 bits; leave weight_bits out" % self.chains)
         if self.objective != "discriminative":
             return
@@ -112,6 +112,11 @@ class LearningRule(NamedTuple):
         return (*self.softmax_groups, *label_rbm.softmax_groups(num_visible, self.num_classes))
 
     @property
+    def has_exchanges(self) -> bool:
+        """Whether chains exchange their states with others."""
+        return self.chains in ("tempered", "trajectory")
+
+    @property
     def replicas(self) -> int:
         """Rows of the samples that belong to each chain."""
         return self.num_temperatures if self.chains == "tempered" else 1
@@ -122,11 +127,11 @@ class LearningRule(NamedTuple):
         free = ("chains", "num_temperatures", "num_snapshots", "sparsity_target", "sparsity_cost", "weight_bits")
         free += ("num_classes", "softmax_groups", "generative_weight")
         bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
-        return self.chains in ("persistent", "data") and not bent
+        return not self.has_exchanges and not bent
 
     def has_fixed_point(self, num_chains: int) -> bool:
         """Whether that many chains follow weights of 16 bits."""
-        worth = self.chains in ("persistent", "data") and num_chains >= _FIXED_FROM and self.generative_factor > 0
+        worth = not self.has_exchanges and num_chains >= _FIXED_FROM and self.generative_factor > 0
         return self.weight_bits == 16 and worth
 
     @property

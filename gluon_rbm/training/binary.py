@@ -194,12 +194,11 @@ def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
         for name in learning.SAMPLES:
             chains = arrays[name][: given.chains_in_all]
             row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
-    if learning.SWAP_RATE in arrays:
-        row["lowest_swap_rate"] = round(float(arrays[learning.SWAP_RATE].min()), 5)
-        row["mean_swap_rate"] = round(float(arrays[learning.SWAP_RATE].mean()), 5)
+    rates = arrays.get(learning.SWAP_RATE)
     if snapshots.NUMBER in arrays:
         row["snapshots"] = int(arrays[snapshots.NUMBER][0])
         rates = arrays[snapshots.RATES][: row["snapshots"]]
+    if rates is not None:
         row["lowest_swap_rate"] = round(float(rates.min()), 5)
         row["mean_swap_rate"] = round(float(rates.mean()), 5)
     return row
