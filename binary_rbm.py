@@ -352,6 +352,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         how = {
             "persistent": "PCD-%d",
             "data": "CD-%d",
+            "noise": "%d sweeps from noise a step",
             "tempered": "PCD-%d by parallel tempering",
             "trajectory": "PCD-%d by parallel trajectory tempering",
         }[self.rule.chains]

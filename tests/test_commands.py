@@ -363,6 +363,10 @@ def test_resample_counts_classes_and_watches_the_chains(run, results, machine, t
         diagnosis = diagnostics.diagnose(series)._asdict()
         diagnosis["doubt"] = diagnosis.pop("warning")  # JSON keeps its name
         assert found["diagnostics"][name] == pytest.approx(diagnosis)
+    assert arrays["classes"].shape == (100, 60)
+    expected = diagnostics.autocorrelation_time_of_classes(arrays["classes"])
+    assert found["class_autocorrelation_time"] == pytest.approx(expected)
+    assert "autocorrelation time of the class: %.4g sweeps" % expected in text
 
 
 def test_chains_that_are_too_short_are_called_so(run, tmp_path):

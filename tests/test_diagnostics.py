@@ -144,3 +144,14 @@ def test_errors():
     for series in (np.ones(10), np.ones((0, 10)), np.ones((2, 3)), np.full((2, 10), np.nan)):
         with pytest.raises(InputError, match="diagnostics need"):
             diagnostics.reasons_for_warning(series)
+
+
+def test_autocorrelation_time_of_classes(seed, generator):
+    """A chain that draws its class anew, of three that are not alike, with probability 0.1 a step: tau = 1.9 / 0.1."""
+    chains, steps = 200, 2000
+    drawn = generator.choice(3, size=(chains, steps), p=[0.6, 0.3, 0.1])
+    last = np.maximum.accumulate(np.where(generator.random((chains, steps)) < 0.1, np.arange(steps), 0), axis=1)
+    tau = diagnostics.autocorrelation_time_of_classes(np.take_along_axis(drawn, last, axis=1))
+    assert tau == pytest.approx(19, rel=0.1)
+    assert diagnostics.autocorrelation_time_of_classes(np.repeat([[0], [1]], 50, axis=1)) > 40  # which never change
+    assert diagnostics.autocorrelation_time_of_classes(np.zeros((3, 50))) == np.inf

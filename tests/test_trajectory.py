@@ -50,8 +50,9 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
     found = np.full(2, np.nan)
     for key in range(20):  # until the coin has said both
         before = drawn(probabilities, generator)
-        states, rates = trajectory.swap_neighbours([as_parameters(m) for m in machines], before, key=[seed, key])
-        assert not np.isnan(rates[-1])
+        exchange = trajectory.swap_neighbours([as_parameters(m) for m in machines], before, key=[seed, key])
+        states, rates = exchange.states, exchange.rates()
+        assert list(np.flatnonzero(~np.isnan(rates))) == exchange.pairs
         found = np.where(np.isnan(rates), found, rates)
         after = [number_of(state) for state in states]
         assert any((one != number_of(other)).any() for one, other in zip(after, before))
@@ -73,11 +74,12 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
 
 def test_chains_forget_where_they_began(engine, ctx, seed, generator):
     """From one state on, the chains of all snapshots reach their distributions; only exchanges move the last one's."""
+    turns = {0: 1, 1: 1}
     machines = path(generator)
     arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
     visible = [from_host(np.ones((COUNT, 3), np.float32), ctx) for _ in machines]
     for step in range(200):
-        visible, _ = trajectory.advance(arrays, visible, key=[seed, step], engine=engine)
+        visible = trajectory.advance(arrays, visible, turns=turns, key=[seed, step], engine=engine).states
     for state, probability in zip(visible, marginals(machines)):
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
 
@@ -88,7 +90,7 @@ def test_softmax_groups_stay_whole(engine, ctx, seed, generator):
     arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
     visible = [from_host(np.tile(np.float32([0, 0, 1]), (COUNT, 1)), ctx) for _ in machines]
     for step in range(200):
-        visible, _ = trajectory.advance(arrays, visible, softmax_groups=groups, key=[seed, step], engine=engine)
+        visible = trajectory.advance(arrays, visible, softmax_groups=groups, key=[seed, step], engine=engine).states
     for state, machine in zip(visible, machines):
         probability = reference.given(reference.joint(*machine), groups=groups).sum(axis=1)
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
@@ -156,13 +158,12 @@ def test_tempered_samples_are_those_of_enumeration(engine, ctx, seed, generator)
     machines = path(generator)
     *earlier, last = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
     starts = [np.zeros((7, 3), np.float32) for _ in earlier]
-    found = chains.trajectory_tempering(
+    found = chains.path_tempering(
         last,
         np.ones((COUNT, 3), np.float32),
         100,
         [seed],
-        snapshots=earlier,
-        snapshot_chains=starts,
+        path=trajectory.Path("earlier", earlier, starts),
         every=100,
         engine=engine,
     )
@@ -175,7 +176,7 @@ def test_tempered_samples_are_those_of_enumeration(engine, ctx, seed, generator)
 
 @pytest.fixture
 def run(tmp_path):
-    arguments = ["--chains", "trajectory", "--num-snapshots", "3", "--learning-rate", "5"]
+    arguments = ["--chains", "trajectory", "--num-snapshots", "3", "--learning-rate", "5", "--monitor-every", "130"]
     assert train(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     return tmp_path / "run"
 

@@ -25,7 +25,17 @@ import numpy as np
 
 from gluon_rbm.backend.types import HostArray, Path
 
-__all__ = ["LARGEST_TEXT", "BrokenFile", "check_ordinary", "load", "load_npy", "load_npz", "save", "sha256"]
+__all__ = [
+    "LARGEST_TEXT",
+    "BrokenFile",
+    "check_ordinary",
+    "load",
+    "load_npy",
+    "load_npz",
+    "save",
+    "sha256",
+    "total_memory",
+]
 
 _MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # the last by MXNet's NumPy interface
 _DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]  # by their numbers in MXNet
@@ -49,12 +59,12 @@ def check_ordinary(path: Path, largest: int | None = None) -> None:
     if not os.path.isfile(path):
         raise OSError(errno.EINVAL, "it is no ordinary file", path)
     if largest is None:
-        largest = _memory()
+        largest = total_memory()
     if os.path.getsize(path) > largest:
         raise OSError(errno.EFBIG, "it has more than %d MiB" % (largest >> 20), path)
 
 
-def _memory() -> int:
+def total_memory() -> int:
     """Bytes of this computer's memory; where it is not known, of any."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

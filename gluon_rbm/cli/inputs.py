@@ -13,20 +13,24 @@ from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import add_output
 from gluon_rbm.data import datasets
-from gluon_rbm.data.batches import to_visible
+from gluon_rbm.data.batches import iterate_batches, to_visible
+from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import snapshots
+from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import read_model
-from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling import gibbs, matching
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling import trajectory
 
 __all__ = [
     "AddArgument",
+    "add_chains",
     "add_common",
     "add_data",
     "add_device",
@@ -37,8 +41,13 @@ __all__ = [
     "images_from",
     "joint_model_from",
     "model_from",
-    "snapshots_from",
+    "path_from",
 ]
+
+PATHS = ("trajectory", "matched")  #: kinds of paths to an RBM
+
+_ROWS_OF_MEANS = 10000  # training images, at most
+_CHAINS_OF_PATH = 200  # of each RBM of a path of matched means
 
 AddArgument = Callable[..., Any]  #: a parser's `add_argument`
 
@@ -105,13 +114,35 @@ def model_from(args: Namespace) -> Parameters:
     return parameters
 
 
-def snapshots_from(args: Namespace, parameters: Parameters) -> dict[str, Any]:
-    """What `chains.trajectory_tempering` needs of MODEL besides its parameters, on their device."""
-    context = parameters.interaction_weight.context
-    found, chains = snapshots.read(args.model)
-    if found[0].interaction_weight.shape != parameters.interaction_weight.shape:
-        raise InputError("the snapshots in %s are of an RBM of another size; train anew" % args.model)
-    return {"snapshots": [one.as_in_context(context) for one in found], "snapshot_chains": chains}
+def add_chains(add: AddArgument) -> None:
+    add(
+        "--chains",
+        choices=("gibbs", *PATHS),
+        default="gibbs",
+        help="exchange states with chains of snapshots of a training with --chains trajectory; or with those of RBMs "
+        "of weaker weights whose units are on as often as in the training images (matched)",
+    )
+
+
+def path_from(
+    args: Namespace, kind: str, parameters: Parameters, data: datasets.DataSet | None, num_classes: int = 0
+) -> trajectory.Path:
+    """The path of a kind to the RBM of MODEL, on its device; data : needed for a path of matched means."""
+    if kind == "trajectory":
+        path = snapshots.read(args.model).in_context(parameters.interaction_weight.context)
+        if path.rbms[0].interaction_weight.shape != parameters.interaction_weight.shape:
+            raise InputError("the snapshots in %s are of an RBM of another size; train anew" % args.model)
+        return path
+    assert data is not None
+    if num_classes:
+        data = datasets.with_label_units(data)
+    key = [args.seed, *b"matched"]
+    rows = next(iterate_batches(data.train_images, data.maximum, _ROWS_OF_MEANS, key=key, binarize="sample"))
+    means = matching.Means.of(parameters, base_visible_bias(data), rows)
+    settings = {"softmax_groups": data.softmax_groups, "engine": args.engine}
+    if num_classes:
+        settings["softmax_groups"] = label_rbm.softmax_groups(parameters.num_visible, num_classes)
+    return matching.matched_path(parameters, means, _CHAINS_OF_PATH, key=key, **settings)
 
 
 def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:

@@ -75,6 +75,13 @@ def _add_log_z(add: AddArgument) -> None:
         default="auto",
         help="where reverse AIS starts: exact samples, chains at the end of forward AIS, or the images (a diagnostic)",
     )
+    add(
+        "--path",
+        choices=("none", *inputs.PATHS),
+        default="none",
+        help="estimate log Z by Bennett's acceptance ratio, too: along snapshots of a training with --chains "
+        "trajectory, or along RBMs of weaker weights whose units are on as often as in the training images",
+    )
     inputs.add_noise(add)
     add("--state", metavar="FILE", help="keep the run there; the same command, once killed, goes on where it was")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.data.datasets import DataSet
-    from gluon_rbm.likelihood.estimates import Bracket, LogPartition
+    from gluon_rbm.likelihood.estimates import Bracket, LogPartition, PathPartition
     from gluon_rbm.likelihood.scores import LogLikelihood
     from gluon_rbm.models.energy import Parameters
 
@@ -166,6 +166,8 @@ def _annealed(
         "softmax_groups": data.softmax_groups,
         "state": args.state,
     }
+    if args.reverse and args.path != "none":
+        settings["path"] = inputs.path_from(args, args.path, parameters, data)
     if not args.reverse:
         forward = ais.log_partition(*parameters, **settings)
         log_z = {**_side(forward), "forward": _side(forward), "reverse": None, "doubt": forward.warning}
@@ -194,6 +196,7 @@ def _bracketed(bracket: Bracket, base_rate: str) -> dict[str, Any]:
         "base": named(bracket.base),
         "bases": {named(check.name): _side(check.estimate) for check in bracket.bases},
         "mixture": None if bracket.mixture is None else _side(bracket.mixture),
+        "path": None if bracket.path is None else _path_side(bracket.path),
         "mixture_counts": bracket.estimate is bracket.mixture,
         "confirmed_by": {named(name): difference for name, difference in bracket.confirmations.items()},
     }
@@ -215,6 +218,19 @@ def _side(partition: LogPartition) -> dict[str, float | None]:
     names = ("log_z", "low", "high", "effective_sample_size")
     side = {"estimate" if name == "log_z" else name: _finite(getattr(partition, name)) for name in names}
     return {**side, "chains": len(partition.log_weights)}
+
+
+def _path_side(path: PathPartition) -> dict[str, Any]:
+    side = {"estimate" if name == "log_z" else name: _finite(getattr(path, name)) for name in ("log_z", "low", "high")}
+    return {
+        **side,
+        "name": path.name,
+        "chains": path.num_chains,
+        "sweeps": path.sweeps,
+        "rbms": len(path.swap_rates) + 1,
+        "lowest_swap_rate": _finite(path.swap_rates.min()),
+        "doubt": path.warning,
+    }
 
 
 def _finite(value: float) -> float | None:
@@ -264,6 +280,7 @@ def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tup
             for name, side in log_z.get("bases", {}).items()
         ),
         *_estimate_rows("check", log_z.get("mixture"), method, "importance sampling: a lower bound on average"),
+        *_path_rows(log_z.get("path")),
     ]
 
 
@@ -277,6 +294,15 @@ def _estimate_rows(
     size = (side["effective_sample_size"], side.get("chains", method["chains"]))
     found = "%s, within 3 sigma %s to %s, effective sample size %.1f of %d" % (*interval, *size)
     return [("log Z, " + name, found), ("", meaning)]
+
+
+def _path_rows(side: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The estimate along a path, and how it was made; nothing where there is none."""
+    if not side:
+        return []
+    found = "%s, within 3 sigma %s to %s" % tuple(_number(side[part]) for part in ("estimate", "low", "high"))
+    how = "Bennett's ratio along %(name)s: %(rbms)d RBMs, %(chains)d chains, %(sweeps)d sweeps of each" % side
+    return [("log Z, check", found), ("", how + ("; " + side["doubt"] if side["doubt"] else ""))]
 
 
 def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

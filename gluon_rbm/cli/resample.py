@@ -16,7 +16,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import blank, classifier, plots
 from gluon_rbm.models.energy import free_energy
 from gluon_rbm.sampling import diagnostics
-from gluon_rbm.sampling.chains import sample_chains
+from gluon_rbm.sampling.chains import path_tempering, sample_chains
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.cli.inputs import AddArgument
     from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling import trajectory
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
@@ -37,6 +38,7 @@ _SHOWN = 64
 _TRACED = 6  # chains
 _FEWEST = 4  # sweeps
 _RECORDS = 1000  # of the chains on their way, at least
+_CLASSIFIED = 250  # of them, at most
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -53,6 +55,7 @@ def add_arguments(add: AddArgument) -> None:
         type=at_least(2, int),
         help="number of chains, at most 64 of them shown (default: 200, or all images)",
     )
+    inputs.add_chains(add)
 
 
 def run(args: Namespace) -> None:
@@ -66,7 +69,8 @@ def run(args: Namespace) -> None:
     data = inputs.data_from(args, parameters.num_visible)
     images = inputs.images_from(args, data, inputs.count_from(args, data, 200))
     trained = classifier.train_independent_classifier(data)
-    states, recorded, every = _run(args, parameters, images)
+    path = None if args.chains == "gibbs" else inputs.path_from(args, args.chains, parameters, data)
+    states, recorded, classes_on_the_way, every = _run(args, parameters, images, trained, path)
     rows = {"images": images, **{"after %d sweeps" % sweep: state[1] for sweep, state in states.items()}}
     fractions = {name: trained.class_fractions(values) for name, values in rows.items()}
     classes = {name: trained.classes(values) for name, values in rows.items()}
@@ -77,6 +81,7 @@ def run(args: Namespace) -> None:
         **trained.record(),
         "sweeps_a_step": every,
         "diagnostics": {name: _diagnosed(values, every) for name, values in recorded.items()},
+        "class_autocorrelation_time": _class_time(classes_on_the_way, args.sweeps[-1]),
     }
     _tell(figures, trained)
     samples, probabilities = states[args.sweeps[-1]]
@@ -88,27 +93,49 @@ def run(args: Namespace) -> None:
         "chains.png": _picture(fractions, recorded, every),
     }
     arrays = {"images": images, "samples": samples, "probabilities": probabilities, **recorded}
+    arrays["classes"] = classes_on_the_way
     results.write(parameters, figures, pictures, arrays)
 
 
 def _run(
-    args: Namespace, parameters: Parameters, images: HostArray
-) -> tuple[dict[int, tuple[HostArray, HostArray]], dict[str, HostArray], int]:
+    args: Namespace,
+    parameters: Parameters,
+    images: HostArray,
+    trained: classifier.IndependentClassifier,
+    path: trajectory.Path | None,
+) -> tuple[dict[int, tuple[HostArray, HostArray]], dict[str, HostArray], HostArray, int]:
     """Run the chains.
 
     Returns the states at --sweeps: sweep -> (samples, probabilities); what was recorded on the way: name -> float64
-    (chains, records); and after every how many sweeps it was.
+    (chains, records); classes, int (chains, records), at even distances; and after every how many sweeps the others
+    were recorded.
     """
     every = int(np.gcd.reduce([max(1, args.sweeps[-1] // _RECORDS), *args.sweeps]))
-    states, energies, pixels_on = {}, [], []
-    chains = sample_chains(parameters, images, args.sweeps[-1], key=[args.seed, 1], every=every, engine=args.engine)
+    states, energies, pixels_on, classes = {}, [], [], []
+    settings = {"sweeps": args.sweeps[-1], "key": [args.seed, 1], "every": every, "engine": args.engine}
+    if path is None:
+        chains = sample_chains(parameters, images, **settings)
+    else:
+        chains = (found.chains for found in path_tempering(parameters, images, path=path, **settings))
+    apart = -(-args.sweeps[-1] // every // _CLASSIFIED)
     bar = tqdm(chains, total=args.sweeps[-1] // every, unit="sweep", unit_scale=every, disable=None)
     for index, state in enumerate(bar, 1):
         energies.append(to_numpy(free_energy(parameters, state.visible_sample)))
         pixels_on.append(to_numpy(state.visible_sample.sum(axis=1)).astype(np.float64))
+        if index % apart == 0:
+            classes.append(trained.classes(to_numpy(state.visible_prob_1)))
         if index * every in args.sweeps:
             states[index * every] = to_numpy(state.visible_sample), to_numpy(state.visible_prob_1)
-    return states, {"free_energy": np.stack(energies, axis=1), "pixels_on": np.stack(pixels_on, axis=1)}, every
+    recorded = {"free_energy": np.stack(energies, axis=1), "pixels_on": np.stack(pixels_on, axis=1)}
+    return states, recorded, np.stack(classes, axis=1), every
+
+
+def _class_time(classes: HostArray, sweeps: int) -> float | None:
+    """The autocorrelation time of the classes that were found on the way, in sweeps; None where it is not known."""
+    if classes.shape[1] < _FEWEST:
+        return None
+    time = sweeps / classes.shape[1] * diagnostics.autocorrelation_time_of_classes(classes)
+    return time if np.isfinite(time) else None
 
 
 def _diagnosed(values: HostArray, every: int) -> dict[str, Any]:
@@ -125,6 +152,8 @@ def _tell(figures: Mapping[str, Any], trained: classifier.IndependentClassifier)
     for name, fractions in figures["class_shares"].items():
         stay = "" if name == "images" else "; %.3f are as at the start" % figures["as_at_the_start"][name]
         logger.info("%-20s classes %s%s", name, " ".join("%.3f" % fraction for fraction in fractions), stay)
+    if figures["class_autocorrelation_time"] is not None:
+        logger.info("autocorrelation time of the class: %.4g sweeps", figures["class_autocorrelation_time"])
     for name, found in figures["diagnostics"].items():
         numbers = ["unknown" if value is None else "%.4g" % value for value in list(found.values())[:3]]
         logger.info(

@@ -21,9 +21,9 @@ from gluon_rbm.sampling.chains import (
     STARTS,
     initial_visible,
     parallel_tempering,
+    path_tempering,
     sample_chains,
     simulated_annealing,
-    trajectory_tempering,
 )
 from gluon_rbm.sampling.classes import hold_classes
 from gluon_rbm.training.run_folder import class_names_of, image_shape_of, softmax_groups_of
@@ -59,10 +59,10 @@ def add_arguments(add: AddArgument) -> None:
     add(
         "--start",
         choices=STARTS,
-        default="zeros",
-        help="all pixels off, fair coins, each pixel on as often as in the training images, or images of --part",
+        help="all pixels off, fair coins, each pixel on as often as in the training images, or images of --part "
+        "(default: zeros; of a run with --chains noise: random)",
     )
-    add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps")
+    add("--sweeps", type=at_least(1, int), help="Gibbs sweeps (default: 1000; of a run with --chains noise: its --k)")
     add("--count", type=at_least(1, int), default=_SHOWN, help="number of chains; at most 64 are shown")
     add(
         "--class",
@@ -86,12 +86,7 @@ def add_arguments(add: AddArgument) -> None:
         metavar="N",
         help="exchange states with chains at N - 1 higher temperatures (parallel tempering)",
     )
-    add(
-        "--chains",
-        choices=("gibbs", "trajectory"),
-        default="gibbs",
-        help="exchange states with chains of snapshots of a training with --chains trajectory",
-    )
+    inputs.add_chains(add)
     add("--animate", action="store_true", help="make a moving picture, too: PATH.gif")
     add(
         "--classifier",
@@ -113,10 +108,11 @@ def run(args: Namespace) -> None:
     A data set is loaded only for chains that start from it, and for the classifier.
     """
     ways = {"--animate": args.animate, "--anneal": args.anneal is not None, "--temperatures": args.temperatures}
-    ways["--chains trajectory"] = args.chains == "trajectory"
+    ways["--chains %s" % args.chains] = args.chains != "gibbs"
     if sum(map(bool, ways.values())) > 1:
         raise InputError("%s exclude each other; give one of them" % ", ".join(name for name in ways if ways[name]))
     arguments = Learned.of(args.model).arguments
+    _settle(args, arguments)
     alphabet = arguments.get("alphabet", "")
     endings = ["png", "json", "npz", *(["gif"] if args.animate else []), *(["fasta"] if alphabet else [])]
     results = Results(args, *endings)
@@ -124,7 +120,7 @@ def run(args: Namespace) -> None:
     num_pixels = parameters.num_visible - num_classes
     names = class_names_of(arguments, num_classes)
     classes = None if args.classes is None else np.resize(_numbers(args.classes, names), args.count)
-    needs_data = args.classifier or args.start in ("base", "images")
+    needs_data = args.classifier or args.start in ("base", "images") or args.chains == "matched"
     data = inputs.data_from(args, num_pixels) if needs_data else None
     trained = classifier.train_independent_classifier(data) if data and args.classifier else None
     groups = softmax_groups_of(arguments, parameters.num_visible, num_classes)
@@ -147,6 +143,13 @@ def run(args: Namespace) -> None:
         pictures["fasta"] = sequences.to_text(letters, alphabet)
     results.write(parameters, figures, pictures, arrays)
     blank.tell(arrays["samples"])
+
+
+def _settle(args: Namespace, arguments: Mapping[str, Any]) -> None:
+    """What is not given: an RBM that learned to draw in k sweeps from noise draws so."""
+    from_noise = arguments.get("chains") == "noise"
+    args.start = args.start or ("random" if from_noise else "zeros")
+    args.sweeps = args.sweeps or (int(arguments["k"]) if from_noise else 1000)
 
 
 def _numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
@@ -229,9 +232,9 @@ def _chains(
         return simulated_annealing(parameters, visible, lowest_beta=args.anneal, **settings), [], {}
     if args.temperatures:
         return _tempered(parallel_tempering(parameters, visible, num_temperatures=args.temperatures, **settings))
-    if args.chains == "trajectory":
-        settings.update(inputs.snapshots_from(args, parameters), every=args.sweeps)
-        return _tempered(*trajectory_tempering(parameters, visible, **settings))
+    if args.chains != "gibbs":
+        path = inputs.path_from(args, args.chains, parameters, data, num_classes)
+        return _tempered(*path_tempering(parameters, visible, path=path, every=args.sweeps, **settings))
     if not args.animate:
         return sample_chains(parameters, visible, **settings), [], {}
     every = max(1, args.sweeps // _FRAMES)

@@ -67,7 +67,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         Everything random follows from it; a number gives the same RBM every time.
     k : int, default 1
         Gibbs sweeps in each step.
-    chains : "persistent", "data", "tempered" or "trajectory", default "persistent"
+    chains : "persistent", "data", "noise", "tempered" or "trajectory", default "persistent"
         PCD-k, CD-k, or parallel tempering; this, and the next three, as in
         `gluon_rbm.likelihood.rules.LearningRule`.
     centering : float, default 0.0

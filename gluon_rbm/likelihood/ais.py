@@ -16,12 +16,13 @@ import numpy as np
 from gluon_rbm.backend.types import Array, HostArray, NDArray
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.likelihood import annealing, enumeration
+from gluon_rbm.likelihood import annealing, bennett, enumeration
 from gluon_rbm.likelihood.annealing import AnnealingSettings
-from gluon_rbm.likelihood.estimates import AGREEMENT, GIVEN_BASE, Bracket, Check, LogPartition
+from gluon_rbm.likelihood.estimates import AGREEMENT, GIVEN_BASE, Bracket, Check, LogPartition, PathPartition
 from gluon_rbm.likelihood.mixture import dispersed_hidden, mixture_log_partition
 from gluon_rbm.likelihood.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling.trajectory import Path
 
 __all__ = [
     "AnnealingSettings",
@@ -29,6 +30,7 @@ __all__ = [
     "LikelihoodWarning",
     "LogPartition",
     "LogLikelihood",
+    "PathPartition",
     "bracket",
     "log_partition",
     "reverse_log_partition",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 
-_DISPERSED, _MIXTURE = 100, 101  # purposes of keys, as `gluon_rbm.likelihood.annealing` has others
+_DISPERSED, _MIXTURE, _PATH = 100, 101, 102  # purposes of keys, as `gluon_rbm.likelihood.annealing` has others
 
 
 class LikelihoodWarning(UserWarning):
@@ -101,6 +103,7 @@ def bracket(
     reverse_start: str | Array = "auto",
     sweeps_at_the_top: int | None = None,
     check: bool = True,
+    path: Path | None = None,
     **settings: Any,
 ) -> Bracket:
     """Estimate log Z by forward AIS and by reverse AIS, along the same schedule, and compare it with other estimates.
@@ -117,6 +120,9 @@ def bracket(
         Where reverse AIS starts from chains, estimate log Z in other ways, too: by importance sampling, by forward AIS
         from fair coins and, where these agree with nothing, from the model's own visible bias. The bracket is that of
         the base rate that finds the most. This takes at most 1.7 times as long.
+    path : trajectory.Path, or None
+        Of the training, as `gluon_rbm.likelihood.snapshots.read` has it, or of matched means
+        (`gluon_rbm.sampling.matching`): with `check` log Z is estimated along it, too (`gluon_rbm.likelihood.bennett`).
     num_chains : as in `log_partition`
     settings
         As in `AnnealingSettings`.
@@ -134,9 +140,10 @@ def bracket(
         start = annealing.exact_samples(run)
     elif kind == "given":
         start = annealing.checked_start(run, reverse_start)
-    forwards, mixture = [_Forward.of(GIVEN_BASE, run)], None
+    forwards, mixture, along = [_Forward.of(GIVEN_BASE, run)], None, None
     if check and kind == "chains":
         mixture = _add_checks(forwards)
+        along = None if path is None else _along(run, path)
     best = _most(forwards)
     if start is None:
         start = annealing.advance(
@@ -144,7 +151,7 @@ def bracket(
         )
     reverse = annealing.reverse(best.run, best.betas, start)
     bases = tuple(Check(other.name, other.estimate) for other in forwards if other is not best)
-    return Bracket(best.estimate, reverse, kind, best.name, bases, mixture)
+    return Bracket(best.estimate, reverse, kind, best.name, bases, mixture, along)
 
 
 class _Forward(NamedTuple):
@@ -176,6 +183,19 @@ def _add_checks(forwards: list[_Forward]) -> LogPartition:
     if first - second > AGREEMENT:
         _add_base(forwards, "the model's own visible bias", own)
     return mixture
+
+
+def _along(run: annealing.Run, path: Path) -> PathPartition:
+    """The estimate along a path."""
+    return bennett.log_partition(
+        [*path.rbms, run.parameters],
+        [*path.chains, None],
+        name=path.name,
+        num_chains=len(path.chains[0]),
+        key=[*run.key, 0, _PATH],
+        softmax_groups=run.settings.softmax_groups,
+        engine=run.engine,
+    )
 
 
 def _add_base(forwards: list[_Forward], name: str, base_visible_bias: NDArray) -> None:

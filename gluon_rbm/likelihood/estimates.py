@@ -16,6 +16,7 @@ __all__ = [
     "Bracket",
     "Check",
     "LogPartition",
+    "PathPartition",
     "is_usable",
     "reasons_for_warning",
     "summarize_log_weights",
@@ -28,6 +29,7 @@ _TRUSTED_WIDTH = 1.0  # of a bracket
 AGREEMENT = 0.5  # nats between two estimates that confirm each other
 _CONTRADICTION = 0.1  # nats by which a whole interval lies above another: less is the luck of a 3-sigma interval
 _ROUNDING = 0.01  # nats: estimates that differ by less do not contradict each other, as chains run in float32
+_TRUSTED_RATE = 0.05  # of exchanges of neighbours on a path
 _NO_SPREAD = 1e-6  # nats, standard deviation of log-weights
 
 GIVEN_BASE, MIXTURE = "the given base rate", "importance sampling"  # what estimates are called
@@ -88,6 +90,34 @@ class Check(NamedTuple):
     estimate: LogPartition
 
 
+class PathPartition(NamedTuple):
+    """An estimate of log Z (nats) along a path of RBMs (`gluon_rbm.likelihood.bennett`), with its uncertainty."""
+
+    log_z: float
+    low: float  #: the 3-sigma interval: of Student's t with one degree of freedom less than there are ladders
+    high: float
+    standard_error: float
+    swap_rates: HostArray  #: of neighbours, float64 (RBMs - 1,)
+    num_chains: int  #: of each RBM: ladders
+    sweeps: int  #: of each RBM, while it was measured
+    renewed: float  #: fraction of the last RBM's states that were at the first RBM since the measurement began
+    name: str  #: of the path
+
+    @property
+    def warning(self) -> str:
+        """Why the estimate should not be trusted; empty if nothing speaks against it."""
+        reasons = []
+        if not self.swap_rates.min() >= _TRUSTED_RATE:
+            pair = int(np.nan_to_num(self.swap_rates).argmin())
+            share = 100 * float(np.nan_to_num(self.swap_rates)[pair])
+            reasons.append("RBMs %d and %d of the path make %.1f %% of their exchanges" % (pair, pair + 1, share))
+        if self.num_chains < _TRUSTED_CHAINS:
+            reasons.append("only %d chains, too few for an interval" % self.num_chains)
+        elif not self.high - self.low <= _TRUSTED_WIDTH:
+            reasons.append("the interval is %.2f nats wide" % (self.high - self.low))
+        return " and ".join(reasons)
+
+
 class Bracket(NamedTuple):
     """Forward and reverse AIS along one schedule: log Z (nats) from below and from above, on average.
 
@@ -95,8 +125,9 @@ class Bracket(NamedTuple):
     that have not found a part of the distribution cannot count it, and forward and reverse AIS may agree on a value
     that is far too low. So others are asked, too: AIS from other base rates (`bases`), and importance sampling from
     dispersed states (`mixture`; `gluon_rbm.likelihood.mixture`). All of these are too low on average: the largest
-    counts. For "given" the reverse estimate is what the given samples make of it; with images of the data, a
-    diagnostic only.
+    counts. Along a path of other RBMs, snapshots of the training say, log Z has one more witness (`path`;
+    `gluon_rbm.likelihood.bennett`), which is no bound. For "given" the reverse
+    estimate is what the given samples make of it; with images of the data, a diagnostic only.
     """
 
     forward: LogPartition
@@ -105,6 +136,7 @@ class Bracket(NamedTuple):
     base: str = GIVEN_BASE  #: the base rate that forward and reverse AIS are of: the one that found the most
     bases: Sequence[Check] = ()  #: forward AIS from the other base rates
     mixture: LogPartition | None = None  #: importance sampling
+    path: PathPartition | None = None  #: Bennett's acceptance ratio, where a path was given
 
     @property
     def counts(self) -> tuple[LogPartition, ...]:
@@ -140,7 +172,7 @@ class Bracket(NamedTuple):
 
     @property
     def confirmations(self) -> dict[str, float]:
-        """Others of the estimates from below that agree with the one that counts within half a nat.
+        """Others of the estimates that agree with the one that counts within half a nat.
 
         Name -> by how much it is above that one.
         """
@@ -148,9 +180,11 @@ class Bracket(NamedTuple):
         return {name: value for name, value in differences.items() if abs(value) <= AGREEMENT}
 
     @property
-    def others(self) -> dict[str, LogPartition]:
-        """All estimates from below but the one that counts, by name."""
-        others = {"AIS from %s" % name: estimate for name, estimate in self.bases}
+    def others(self) -> dict[str, LogPartition | PathPartition]:
+        """All estimates but those that count, by name."""
+        others: dict[str, LogPartition | PathPartition] = {"AIS from %s" % name: one for name, one in self.bases}
+        if self.path is not None and not self.path.warning:
+            others[self.path.name] = self.path
         if self.estimate is not self.forward:
             return {"AIS from %s" % self.base: self.forward, **others}
         return others if self.mixture is None else {**others, MIXTURE: self.mixture}

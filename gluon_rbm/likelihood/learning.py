@@ -19,6 +19,10 @@ from mode to mode.
 **Trajectory** (parallel trajectory tempering; Béreux et al., ICLR 2025): chains exchange their states with those of
 earlier snapshots of the RBM, the first of them independent units (`gluon_rbm.likelihood.snapshots`).
 
+**Noise** (Nijkamp, Hill, Zhu & Wu, NeurIPS 2019; Decelle, Furtlehner & Seoane, NeurIPS 2021): chains start from fair
+coins in each step and have exactly k sweeps. What is learned is not p(v): it is how to draw in k sweeps from noise, out
+of equilibrium. With labels the chains' are those of the batch, and held.
+
 **Sparsity** (Lee, Ekanadham & Ng, NIPS 2007) adds c sum_j (p - q_j)^2 to the mean loss, where q_j is the mean of
 p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
 
@@ -36,14 +40,15 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, assign_product, take_rows
 from gluon_rbm.backend.native import learning as native_learning
-from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Arrays, HostArray, Key
+from gluon_rbm.backend.random import Noise, make_generator
+from gluon_rbm.backend.types import Array, Arrays, Clamp, HostArray, Key
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import snapshots
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, hidden_probability, native_serves
 from gluon_rbm.models.files import CLASSES
+from gluon_rbm.models.groups import draw_visible
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
 
@@ -126,10 +131,13 @@ def advance_chains(
     settings["fixed_point"] = rule.has_fixed_point(num_chains)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
+    elif rule.chains == "noise":
+        start, clamp = _noise(rule, visible, data, [*key, 0])
+        chains = gibbs.run_chains(parameters, visible=start, clamp=clamp, **settings)
     elif rule.chains == "trajectory":
         start = gibbs.redraw_non_binary(visible, Noise([*key, 0]))
         how = {"softmax_groups": settings["softmax_groups"], "key": [*key, 2], "engine": engine}
-        start = snapshots.follow(aux_states, parameters, start, **how)
+        start = snapshots.follow(aux_states, parameters, start, sweeps=sweeps, **how)
         chains = gibbs.run_chains(parameters, visible=start, **settings)
     else:
         start = gibbs.redraw_non_binary(hidden, Noise([*key, 0]))
@@ -147,6 +155,17 @@ def advance_chains(
 def _cycled(rows: Array, count: int) -> Array:
     """The first `count` of the rows, over and over again."""
     return rows if len(rows) == count else take_rows(rows, np.arange(count) % len(rows))
+
+
+def _noise(rule: LearningRule, visible: Array, data: Array, key: Key) -> tuple[Array, Clamp | None]:
+    """Where chains start that start from noise, like `visible`, and what is held: the labels of the batch."""
+    width = visible.shape[1]
+    coins = draw_visible(np.zeros(visible.shape, np.float32), rule.groups(width), make_generator(key))
+    start = asarray_like(coins, visible)
+    if not rule.num_classes:
+        return start, None
+    mask = np.arange(width) >= width - rule.num_classes
+    return start, (asarray_like(mask, visible), _cycled(data, len(visible)))
 
 
 def _exchange(

@@ -18,7 +18,7 @@ from gluon_rbm.models.groups import checked_groups
 
 __all__ = ["CHAINS", "PLAIN", "WEIGHT_BITS", "LearningRule"]
 
-CHAINS = ("persistent", "data", "tempered", "trajectory")
+CHAINS = ("persistent", "data", "noise", "tempered", "trajectory")
 WEIGHT_BITS = (16, 32)
 
 _FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain nothing
@@ -27,10 +27,10 @@ _FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain not
 class LearningRule(NamedTuple):
     """How an RBM learns from its chains. The default is plain PCD.
 
-    chains : "persistent", "data", "tempered" or "trajectory"
+    chains : "persistent", "data", "noise", "tempered" or "trajectory"
         Chains that go on from step to step (PCD, Tieleman 2008); that start at the data in each step (CD, Hinton 2002;
-        chain i at image i modulo the batch); that go on and have replicas at other temperatures; or that go on and
-        exchange states with chains of earlier snapshots of the RBM.
+        chain i at image i modulo the batch), or from fair coins, with the labels of the batch held; that go on and have
+        replicas at other temperatures; or that go on and exchange states with chains of earlier snapshots of the RBM.
     num_temperatures : int >= 2
         Replicas of each tempered chain, itself included, linear in beta from 1 to 0.
     centering : float in [0, 1]
@@ -127,7 +127,7 @@ class LearningRule(NamedTuple):
         free = ("chains", "num_temperatures", "num_snapshots", "sparsity_target", "sparsity_cost", "weight_bits")
         free += ("num_classes", "softmax_groups", "generative_weight")
         bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
-        return not self.has_exchanges and not bent
+        return self.chains in ("persistent", "data") and not bent
 
     def has_fixed_point(self, num_chains: int) -> bool:
         """Whether that many chains follow weights of 16 bits."""

@@ -1,28 +1,36 @@
 """What an RBM in training keeps of the way it came: snapshots of itself, and chains of each.
 
 The first snapshot has the initial biases and no weights. The RBM itself follows after the last one. Where exchanges
-between the two get rare, the RBM as it is becomes the next snapshot; where there is no more room for it, that snapshot
-goes whose neighbours would exchange their states most often.
+between the two get rare, the RBM as it is becomes the next snapshot; a snapshot that never exchanged often with the RBM
+gives its place to it, as the RBM's steps are too large then for a path that chains could follow. Between two snapshots
+that exchange rarely comes the mean of their parameters. Where there is no room, that snapshot goes whose neighbours
+would exchange their states most often.
 """
 
 from __future__ import annotations
 
+from typing import Any, Sequence
+
 import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, to_numpy
+from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, Arrays, HostArray, Key, Path, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import parameter_file, read_arrays
 from gluon_rbm.sampling import gibbs, trajectory
 
-__all__ = ["NAMES", "NUMBER", "RATES", "follow", "of_states", "read", "states"]
+__all__ = ["NAMES", "NUMBER", "RATES", "TRAJECTORY", "are_in", "follow", "of_states", "read", "states"]
 
 PARAMETERS = tuple("aux_snapshot_" + name for name in Parameters._fields)
 CHAINS, RATES, NUMBER = "aux_snapshot_visible_layer_sample", "aux_snapshot_swap_rate", "aux_num_snapshots"
 NAMES = (*PARAMETERS, CHAINS, RATES, NUMBER)  # of arrays, which are 0 before the first step
 
+TRAJECTORY = "the trajectory"  # what the path of the snapshots is called
+
 _LEAST_RATE = 0.3  # of exchanges between the last snapshot and the RBM
+_POOR_RATE = 0.1  # of exchanges between other neighbours
 _RATE_DECAY = 0.1
 
 
@@ -34,12 +42,18 @@ def states(most: int, num_chains: int, num_visible: int, num_hidden: int) -> dic
 
 def of_states(aux_states: Arrays) -> tuple[list[Parameters], list[Array]]:
     """The snapshots, and the chains of each, as views of the arrays."""
-    number = int(to_numpy(aux_states[NUMBER])[0])
+    number = _number(aux_states)
     snapshots = [Parameters(*(aux_states[name][place] for name in PARAMETERS)) for place in range(number)]
     return snapshots, [aux_states[CHAINS][place] for place in range(number)]
 
 
-def read(path: Path) -> tuple[list[Parameters], list[Array]]:
+def are_in(path: Path) -> bool:
+    """Whether a run folder or file of parameters holds snapshots."""
+    arrays = read_arrays(parameter_file(path))
+    return NUMBER in arrays
+
+
+def read(path: Path) -> trajectory.Path:
     """The snapshots of a run folder or file of parameters, and the chains of each, NDArrays.
 
     Raises InputError where there are none, or what is there does not belong together.
@@ -60,7 +74,7 @@ def read(path: Path) -> tuple[list[Parameters], list[Array]]:
         parameters.checked()
     if not all(gibbs.is_binary(to_numpy(rows)) for rows in chains):
         raise InputError("the snapshots in %s have chains of other values than 0 and 1; train anew" % path)
-    return snapshots, chains
+    return trajectory.Path(TRAJECTORY, snapshots, chains)
 
 
 def follow(
@@ -68,51 +82,118 @@ def follow(
     parameters: Parameters,
     visible: Array,
     *,
+    sweeps: int,
     softmax_groups: SoftmaxGroups,
     key: Key,
     engine: str,
 ) -> Array:
-    """A sweep of the snapshots' chains, and exchanges, the RBM's own included: its chains' states to go on from.
+    """Sweeps of some snapshots' chains, and exchanges, the RBM's own included: its chains' states to go on from.
 
+    sweeps : that a snapshot's chains have at once, before they exchange states; its turn comes once in so many steps,
+    on average, so that it has one sweep a step
     aux_states : arrays of `states`, which are changed; with the number 0 the RBM's biases become the first snapshot
     visible : array (num_chains, num_visible) in {0, 1}, the RBM's chains
     """
     rates = to_numpy(aux_states[RATES]).astype(np.float64)
-    if not to_numpy(aux_states[NUMBER])[0]:
-        _append(aux_states, rates, parameters, visible)
+    if not _number(aux_states):
+        _append(aux_states, rates, [as_operand(array) for array in (*parameters, visible)])
         assign(aux_states[PARAMETERS[2]][0], "write", 0)
     snapshots, chains = of_states(aux_states)
-    states, found = trajectory.advance(
-        [*snapshots, parameters], [*chains, visible], softmax_groups=softmax_groups, key=key, engine=engine
+    turns = _draw_turns(len(snapshots), sweeps, key)
+    exchange = trajectory.advance(
+        [*snapshots, parameters],
+        [*chains, visible],
+        turns=turns,
+        pairs=turns,
+        softmax_groups=softmax_groups,
+        key=[*key, 1],
+        engine=engine,
     )
-    for chain, state in zip(chains, states):
-        assign(chain, "write", as_operand(state))
-    tried = np.flatnonzero(~np.isnan(found))
-    rates[tried] += _RATE_DECAY * (found[tried] - rates[tried])
-    if found[-1] < _LEAST_RATE:
-        _append(aux_states, rates, parameters, states[-1])
+    for chain, state in zip(chains, exchange.states):
+        if state is not chain:
+            assign(chain, "write", as_operand(state))
+    _adapt(aux_states, rates, exchange, parameters)
     assign(aux_states[RATES], "write", as_operand(asarray_like(rates, aux_states[RATES])))
-    return states[-1]
+    return exchange.states[-1]
 
 
-def _append(aux_states: Arrays, rates: HostArray, parameters: Parameters, visible: Array) -> None:
-    """The RBM as it is becomes the last snapshot."""
-    number = int(to_numpy(aux_states[NUMBER])[0])
-    if number == len(rates):
-        _remove(aux_states, rates)
-        number -= 1
-    for name, array in zip((*PARAMETERS, CHAINS), (*parameters, visible)):
-        assign(aux_states[name][number], "write", as_operand(array))
-    rates[number] = 1
+def _adapt(aux_states: Arrays, rates: HostArray, exchange: trajectory.Exchange, parameters: Parameters) -> None:
+    """Let the rates follow what was found, and the snapshots the rates. A rate of 0 was not found yet."""
+    found, last = exchange.rates(), len(exchange.states) - 2
+    is_held = rates[last] >= _LEAST_RATE  # by exchanges that were made often since it was taken
+    for pair in exchange.pairs:
+        follows = is_held if pair == last else rates[pair] > 0
+        rates[pair] += (_RATE_DECAY if follows else 1) * (found[pair] - rates[pair])
+    for pair in sorted(exchange.pairs, reverse=True):  # so that numbers below stay right
+        if pair < last and rates[pair] < _POOR_RATE:
+            _insert_mean(aux_states, rates, pair)
+        elif pair == last and found[pair] < _LEAST_RATE:
+            latest = [as_operand(array) for array in (*parameters, exchange.states[-1])]
+            if is_held or not last:
+                _append(aux_states, rates, latest)
+            else:
+                _write(aux_states, last, latest)
+
+
+def _draw_turns(number: int, sweeps: int, key: Key) -> dict[int, int]:
+    """Which snapshots have their turn, and how many sweeps: the first, which forgets all in one, has one."""
+    drawn = np.flatnonzero(make_generator([*key, 0]).random(number) < 1 / sweeps)
+    return {int(place): sweeps if place else 1 for place in drawn}
+
+
+def _append(aux_states: Arrays, rates: HostArray, latest: Sequence[Any]) -> None:
+    """The RBM as it is, and its chains, become the last snapshot."""
+    if _number(aux_states) == len(rates):
+        _remove(aux_states, rates, _least_needed(rates))
+    number = _number(aux_states)
+    _write(aux_states, number, latest)
+    rates[number] = 0
     assign(aux_states[NUMBER], "write", number + 1)
 
 
-def _remove(aux_states: Arrays, rates: HostArray) -> None:
-    """The snapshot goes, but not the first, whose neighbours would exchange most without it."""
-    joint = rates[:-1] * rates[1:]
-    place = 1 + int(joint.argmax())
-    rates[place - 1] = joint[place - 1]
-    rates[place:-1] = rates[place + 1 :].copy()
-    for name in (*PARAMETERS, CHAINS):
-        for later in range(place, len(rates) - 1):
-            assign(aux_states[name][later], "write", as_operand(aux_states[name][later + 1]))
+def _insert_mean(aux_states: Arrays, rates: HostArray, pair: int) -> None:
+    """Between two snapshots comes the mean of both, with the chains of the first, where there is room for it."""
+    if _number(aux_states) == len(rates):
+        place = _least_needed(rates)
+        if place in (pair, pair + 1) or rates[place - 1] * rates[place] < _LEAST_RATE:
+            return
+        _remove(aux_states, rates, place)
+        pair -= place < pair
+    here, there = _read(aux_states, pair), _read(aux_states, pair + 1)
+    mean = [(one + other) / 2 for one, other in zip(here[:-1], there)]
+    number = _number(aux_states)
+    for place in range(number, pair + 1, -1):
+        _write(aux_states, place, _read(aux_states, place - 1))
+        rates[place] = rates[place - 1]
+    _write(aux_states, pair + 1, [*mean, here[-1]])
+    rates[pair : pair + 2] = 0
+    assign(aux_states[NUMBER], "write", number + 1)
+
+
+def _least_needed(rates: HostArray) -> int:
+    """The snapshot, but not the first or the last of all, whose neighbours would exchange most without it."""
+    return 1 + int((rates[:-2] * rates[1:-1]).argmax()) if len(rates) > 2 else 1
+
+
+def _remove(aux_states: Arrays, rates: HostArray, place: int) -> None:
+    """The snapshot goes."""
+    number = _number(aux_states)
+    rates[place - 1] *= rates[place]
+    for later in range(place, number - 1):
+        _write(aux_states, later, _read(aux_states, later + 1))
+        rates[later] = rates[later + 1]
+    assign(aux_states[NUMBER], "write", number - 1)
+
+
+def _read(aux_states: Arrays, place: int) -> list[Any]:
+    """Parameters and chains of a snapshot, operands."""
+    return [as_operand(aux_states[name][place]) for name in (*PARAMETERS, CHAINS)]
+
+
+def _write(aux_states: Arrays, place: int, arrays: Sequence[Any]) -> None:
+    for name, array in zip((*PARAMETERS, CHAINS), arrays):
+        assign(aux_states[name][place], "write", array)
+
+
+def _number(aux_states: Arrays) -> int:
+    return int(to_numpy(aux_states[NUMBER])[0])

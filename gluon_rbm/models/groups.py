@@ -20,7 +20,15 @@ from gluon_rbm.backend.types import Clamp, HostArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, softplus
 
-__all__ = ["checked_groups", "draw_visible", "grouped_units", "log_normalizer", "runs", "zero_sum_gauge"]
+__all__ = [
+    "checked_groups",
+    "draw_visible",
+    "grouped_units",
+    "log_normalizer",
+    "mean_visible",
+    "runs",
+    "zero_sum_gauge",
+]
 
 
 def checked_groups(
@@ -103,6 +111,15 @@ def log_normalizer(inputs: HostArray, groups: SoftmaxGroups) -> HostArray:
     if len(starts):
         total = total + np.logaddexp.reduceat(inputs[..., grouped], starts, axis=-1).sum(axis=-1)
     return total
+
+
+def mean_visible(inputs: HostArray, groups: SoftmaxGroups) -> HostArray:
+    """How often each visible unit is on given these inputs (num_visible,): sigmoid, and softmax in a group."""
+    means = 1 / (1 + np.exp(-inputs))
+    for start, stop in groups:
+        odds = np.exp(inputs[start:stop] - inputs[start:stop].max())
+        means[start:stop] = odds / odds.sum()
+    return means
 
 
 def draw_visible(inputs: HostArray, groups: SoftmaxGroups, generator: np.random.Generator) -> HostArray:

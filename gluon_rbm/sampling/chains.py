@@ -28,9 +28,9 @@ __all__ = [
     "checked_images",
     "initial_visible",
     "parallel_tempering",
+    "path_tempering",
     "sample_chains",
     "simulated_annealing",
-    "trajectory_tempering",
 ]
 
 STARTS = ("zeros", "random", "base", "images")
@@ -272,35 +272,38 @@ def parallel_tempering(
     return Tempered(gibbs.Chains(*(array[:num_chains] for array in chains)), swap_rates)
 
 
-def trajectory_tempering(
+def path_tempering(
     parameters: Parameters,
     visible: Array,
     sweeps: int,
     key: Key,
     *,
-    snapshots: Sequence[Parameters],
-    snapshot_chains: Sequence[Array],
+    path: trajectory.Path,
     every: int = 1,
     **settings: Any,
 ) -> Iterator[Tempered]:
-    """Parallel trajectory tempering: yield `Tempered` chains from `visible` after each `every` sweeps, and at the end.
+    """Tempering along a path: yield `Tempered` chains from `visible` after each `every` sweeps, and at the end.
 
-    Before each sweep the chains of all snapshots have one, too, and neighbours exchange their states (see
-    `gluon_rbm.sampling.trajectory`), so that a sweep costs about len(snapshots) + 1 times as much as a plain one.
+    Before each sweep the chains of all RBMs of the path have one, too, and neighbours exchange their states (see
+    `gluon_rbm.sampling.trajectory`), so that a sweep costs about 5 len(path.rbms) times as much as a plain one.
 
-    snapshots, snapshot_chains : as `gluon_rbm.likelihood.snapshots.read` has them; chains start over again where there
-    are fewer of them than rows of `visible`
+    path : RBMs of the training (`gluon_rbm.likelihood.snapshots.read`: parallel trajectory tempering) or of matched
+    means (`gluon_rbm.sampling.matching.matched_path`); chains start over again where there are fewer of them than rows
+    of `visible`
     settings : as in `ChainSettings`
     """
     prepared = ChainSettings(**settings).beside(parameters)._asdict()
     how = {name: prepared[name] for name in ("clamp", "softmax_groups", "engine")}
     states: list[Any] = [
         asarray_like(to_numpy(rows)[np.arange(len(visible)) % len(rows)], parameters.interaction_weight)
-        for rows in [*snapshot_chains, checked_images(parameters, visible)]
+        for rows in [*path.chains, checked_images(parameters, visible)]
     ]
-    tried, total = np.zeros((2, len(snapshots)))
+    tried, total = np.zeros((2, len(path.rbms)))
+    turns, rbms = dict.fromkeys(range(len(path.rbms)), 1), [*path.rbms, parameters]
+    pairs = [*range(0, len(path.rbms), 2), *range(1, len(path.rbms), 2)]
     for sweep in range(1, check_count("the number of Gibbs sweeps", sweeps) + 1):
-        states, found = trajectory.advance([*snapshots, parameters], states, key=[*key, sweep, 1], **how)
+        exchange = trajectory.advance(rbms, states, turns=turns, pairs=pairs, key=[*key, sweep, 1], **how)
+        states, found = exchange.states, exchange.rates()
         tried += ~np.isnan(found)
         total += np.nan_to_num(found)
         chains = gibbs.run_chains(parameters, visible=states[-1], key=[*key, sweep, 2], **how)

@@ -26,6 +26,7 @@ from gluon_rbm.errors import InputError
 __all__ = [
     "Diagnosis",
     "autocorrelation_time",
+    "autocorrelation_time_of_classes",
     "diagnose",
     "reasons_for_warning",
     "effective_sample_size",
@@ -78,6 +79,18 @@ def autocorrelation_time(series: HostArray) -> float:
     else:
         tau = 2 * np.minimum.accumulate(pairs[:count]).sum() - 1
     return max(float(tau), 1 / values.shape[1])
+
+
+def autocorrelation_time_of_classes(classes: HostArray) -> float:
+    """tau of a class, int (chains, steps): of the vector that has 1 at the class and 0 elsewhere, in steps.
+
+    Its correlation is the sum of its entries' autocovariances over the sum of their variances. Infinite where no chain
+    changes its class.
+    """
+    values = np.asarray(classes)
+    entries = np.stack([values == one for one in np.unique(values)]).astype(np.float64)
+    entries -= entries.mean(axis=(1, 2), keepdims=True)
+    return autocorrelation_time(entries.reshape(-1, values.shape[-1]))
 
 
 def effective_sample_size(series: HostArray) -> float:

@@ -216,8 +216,8 @@ class BinarySettings:
     )
     chains: str = setting(
         _RULE.chains,
-        "chains go on from step to step (PCD), start at the data (CD), go on by parallel tempering, or exchange states "
-        "with chains of earlier snapshots of the RBM",
+        "chains go on from step to step (PCD), start at the data (CD) or from noise, go on by parallel tempering, or "
+        "exchange states with chains of earlier snapshots of the RBM",
         group=_LEARNING,
         choices=rules.CHAINS,
     )

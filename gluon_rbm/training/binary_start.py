@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.array_files import sha256, total_memory
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, make_generator
 from gluon_rbm.backend.types import NDArray
@@ -29,6 +29,9 @@ class PURPOSES:
     """Everything random has a key (seed, purpose, ...) of its own."""
 
     WEIGHTS, CHAINS, SHUFFLE, SWEEPS, AIS, PIXELS, SHOWCASE, WATCHED = range(8)
+
+
+_COPIES = 3  # of snapshots: in training, in a checkpoint, and as that is written
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ def check_sizes(settings: BinarySettings, data: DataSet, num_shards: int) -> Non
     num_models = settings.num_snapshots if settings.chains == "trajectory" else 1
     if max(rows * units, num_models * data.num_visible * settings.num_hidden) >= 2**31:
         raise InputError(
-            "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains "
-            "or --ais-batch-size"
+            "an array would have 2^31 elements or more; choose a smaller --num-hidden, --batch-size, --num-chains, "
+            "--num-snapshots or --ais-batch-size"
         )
-    if settings.chains == "trajectory" and num_shards > 1:
-        raise InputError("--chains trajectory has one device; leave out --num-devices and other workers")
+    if settings.chains == "trajectory":
+        _check_snapshots(settings, data, num_shards)
     check_batch_size(settings.batch_size, len(data.train_images))
     for flag, number in (("batch-size", settings.batch_size), ("num-chains", settings.num_chains)):
         if number % num_shards:
@@ -87,6 +90,17 @@ def check_sizes(settings: BinarySettings, data: DataSet, num_shards: int) -> Non
                 "--%s %d cannot be divided among %d parts (devices of all workers); choose a multiple of %d"
                 % (flag, number, num_shards, num_shards)
             )
+
+
+def _check_snapshots(settings: BinarySettings, data: DataSet, num_shards: int) -> None:
+    if num_shards > 1:
+        raise InputError("--chains trajectory has one device; leave out --num-devices and other workers")
+    numbers = data.num_visible * (settings.num_hidden + settings.chains_in_all) * settings.num_snapshots
+    if 4 * numbers * _COPIES > total_memory():
+        raise InputError(
+            "%d snapshots would take %.1f GB, checkpoints included; choose a smaller --num-snapshots or --num-hidden"
+            % (settings.num_snapshots, 4 * numbers * _COPIES / 1e9)
+        )
 
 
 def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dict[str, NDArray]:

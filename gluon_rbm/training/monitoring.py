@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from types import MappingProxyType
 from typing import Any, Dict, Mapping, Protocol, Sequence
 
 import numpy as np
 
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.types import HostArray, Key, NDArray
 from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.likelihood import ais
-from gluon_rbm.likelihood.estimates import is_usable
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import ais, bennett, learning, snapshots
+from gluon_rbm.likelihood.estimates import PathPartition, is_usable
 from gluon_rbm.likelihood.scores import LogLikelihood
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
@@ -22,7 +25,13 @@ from gluon_rbm.training.state import TrainState
 
 __all__ = ["TEST", "ClassificationMonitor", "ImageMonitor", "LikelihoodMonitor", "Measurement"]
 
+logger = logging.getLogger(__name__)
+
 TEST = 3  # the section of test images that are scored at the end alone
+
+_PATH_CHAINS, _PATH_SWEEPS = 100, 100  # of each RBM of a path, while log Z is measured along it
+_FEW_EXCHANGES = 0.05
+_NO_STATES: Mapping[str, Any] = MappingProxyType({})
 
 _ROWS_AT_ONCE = 1000
 _ROWS_CLASSIFIED_AT_ONCE = 200  # times the hidden units: what should stay in a cache
@@ -34,8 +43,13 @@ Row = Dict[str, Any]
 class ImageMonitor(Protocol):
     """Scores of images under the parameters of a run."""
 
-    def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
-        """log Z, before scores are taken in epoch `number`; NaN where none is needed."""
+    def begin(
+        self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
+    ) -> float:
+        """log Z, before scores are taken in epoch `number`; NaN where none is needed.
+
+        aux_states : what the RBM keeps beside its parameters, live
+        """
         ...
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> Any:
@@ -96,9 +110,13 @@ class LikelihoodMonitor:
         self._settings, self._maximum, self._base_visible_bias = settings, maximum, base_visible_bias
         self._ais_key, self._pixels_key, self._weights = ais_key, pixels_key, weights
         self._partition: Any = None
+        self._path: PathPartition | None = None  # along the trajectory
+        self._steps_are_large = False  # so that chains do not come along it
         self._fair_coins = -math.inf  # log-likelihood of an image under fair coins
 
-    def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
+    def begin(
+        self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
+    ) -> float:
         settings = self._settings
         groups = settings.rule.groups(len(parameters["visible_layer_bias"]))
         self._fair_coins = -float(log_normalizer(np.zeros(len(parameters["visible_layer_bias"])), groups))
@@ -113,7 +131,31 @@ class LikelihoodMonitor:
             engine=settings.engine,
             softmax_groups=groups,
         )
+        self._path = self._along_trajectory(Parameters(**parameters), aux_states, [*self._ais_key, number, 1])
         return self._partition.log_z
+
+    def _along_trajectory(
+        self, parameters: Parameters, aux_states: Mapping[str, NDArray], key: Key
+    ) -> PathPartition | None:
+        """log Z by the snapshots of the training so far; None without snapshots, or where no path leads along them."""
+        if snapshots.NUMBER not in aux_states:
+            return None
+        rbms, chains = snapshots.of_states(aux_states)
+        self._steps_are_large = to_numpy(aux_states[snapshots.RATES])[: len(rbms)].min() < _FEW_EXCHANGES
+        try:
+            return bennett.log_partition(
+                [*rbms, parameters],
+                [rows[:_PATH_CHAINS] for rows in [*chains, aux_states[learning.SAMPLES[0]]]],
+                name=snapshots.TRAJECTORY,
+                num_chains=min(len(chains[0]), _PATH_CHAINS),
+                sweeps=_PATH_SWEEPS,
+                softmax_groups=self._settings.rule.groups(parameters.num_visible),
+                key=key,
+                engine=self._settings.engine,
+            )
+        except InputError as error:
+            logger.warning("no log Z along the trajectory: %s", error)
+            return None
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:
         # The pixels are drawn alike in every epoch, so that what changes is the model.
@@ -137,11 +179,21 @@ class LikelihoodMonitor:
             effective_sample_size=_finite(partition.effective_sample_size),
             log_z_usable=int(self._usable and not _impossible(scores)),
         )
+        if self._path is not None:
+            for name in ("log_z", "low", "high"):
+                row["trajectory_" + name] = _finite(getattr(self._path, name))
         return row
 
     def message(self, scores: Scores) -> str:
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks, are_binary = ["log Z %.2f" % self._partition.log_z], all(score.binary for score in scores.values())
+        if self._path is not None:
+            error = 3 * self._path.standard_error
+            remarks.append("along the trajectory %.2f +- %.2f" % (self._path.log_z, error))
+            if self._path.warning:
+                remarks.append("which is not usable: " + self._path.warning)
+        if self._steps_are_large:
+            remarks.append("few exchanges with snapshots: lower --learning-rate or give more --num-chains")
         remarks += [] if are_binary else ["grey-pixel score"]
         if self._partition.warning:
             remarks.append("%s: %s" % ("optimistic" if self._usable else "not usable", self._partition.warning))
@@ -180,7 +232,9 @@ class ClassificationMonitor:
         self._maximum, self._num_classes = maximum, settings.num_classes
         self._binarize = "none" if settings.binarize == "sample" else settings.binarize
 
-    def begin(self, number: int, parameters: Mapping[str, NDArray]) -> float:
+    def begin(
+        self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
+    ) -> float:
         return math.nan
 
     def score(
@@ -235,7 +289,7 @@ class Measurement:
     def __call__(self, state: TrainState, end: EpochEnd) -> tuple[Row, str]:
         """A row of metrics, and the line to print."""
         monitor, chosen_by = self._monitor, next(iter(self._images))
-        log_z = monitor.begin(end.number, state.current())
+        log_z = monitor.begin(end.number, state.current(), state.learner.arrays())
         scores = {
             name: monitor.score(section, images, state.current(), log_z)
             for section, (name, images) in enumerate(self._images.items(), 1)

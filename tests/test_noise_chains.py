@@ -1,0 +1,77 @@
+"""Chains that start from noise in each step and have exactly k sweeps, against enumeration of their distribution."""
+
+import json
+
+import numpy as np
+import pytest
+import reference
+from training_runs import run as train
+
+import binary_rbm_gluon
+from gluon_rbm import __main__
+from gluon_rbm.backend.arrays import from_host
+from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood.rules import LearningRule
+from gluon_rbm.models.energy import Parameters
+
+COUNT = 20000
+
+
+def after_sweeps(machine, sweeps, possible):
+    """p(v) of chains that start at a state drawn evenly from the possible ones, and never leave these."""
+    joint = reference.joint(*machine) * possible[:, None]
+    of_hidden = joint / joint.sum(axis=0)  # p(v | h) among the possible states
+    full = reference.joint(*machine)
+    hidden_given_visible = full / full.sum(axis=1, keepdims=True)
+    probability = possible / possible.sum()
+    for _ in range(sweeps):
+        probability = of_hidden @ (probability @ hidden_given_visible)
+    return probability
+
+
+def advanced(rule, machine, data, ctx, seed, engine, sweeps=2):
+    shapes = learning.states(rule, COUNT, len(machine[0]), len(machine[1]))
+    aux_states = {name: from_host(np.full(shape, 0.5, np.float32), ctx) for name, shape in shapes.items()}
+    parameters = Parameters(*(from_host(np.float32(array), ctx) for array in machine))
+    rows = from_host(np.float32(data), ctx)
+    learning.advance_chains(rule, parameters, aux_states, rows, sweeps=sweeps, key=[seed], engine=engine)
+    return aux_states[learning.SAMPLES[0]].asnumpy()
+
+
+def test_chains_are_k_sweeps_away_from_coins(engine, ctx, seed, generator):
+    machine = reference.random_machine(4, 3, generator, scale=2)
+    visible = advanced(LearningRule(chains="noise"), machine, np.zeros((5, 4)), ctx, seed, engine)
+    exact = after_sweeps(machine, 2, np.ones(16, bool))
+    assert np.abs(exact - reference.joint(*machine).sum(axis=1)).max() > 1e-3  # not at equilibrium
+    reference.assert_drawn_from(reference.state_index(visible), exact)
+
+
+def test_labels_are_those_of_the_batch(engine, ctx, seed, generator):
+    machine = reference.random_machine(5, 3, generator, scale=2)
+    labels = np.eye(2)[[0, 1, 1]]
+    data = np.hstack([np.zeros((3, 3)), labels])
+    visible = advanced(LearningRule(chains="noise", num_classes=2), machine, data, ctx, seed, engine)
+    np.testing.assert_array_equal(visible[:, 3:], labels[np.arange(COUNT) % 3])
+    states = reference.states(5)
+    for number in (0, 1):
+        possible = (states[:, 3:] == np.eye(2)[number]).all(axis=1)
+        rows = visible[visible[:, 3 + number] == 1]
+        reference.assert_drawn_from(reference.state_index(rows), after_sweeps(machine, 2, possible))
+
+
+def test_groups_start_at_one_of_their_units(engine, ctx, seed, generator):
+    machine = reference.random_machine(4, 3, generator, scale=2)
+    rule = LearningRule(chains="noise", softmax_groups=((1, 4),))
+    visible = advanced(rule, machine, np.zeros((5, 4)), ctx, seed, engine, sweeps=1)
+    possible = reference.states(4)[:, 1:].sum(axis=1) == 1
+    reference.assert_drawn_from(reference.state_index(visible), after_sweeps(machine, 1, possible))
+
+
+@pytest.mark.parametrize("labels", [(), ("--labels",)])
+def test_a_run_draws_as_it_learned(tmp_path, labels):
+    arguments = ["--chains", "noise", "--k", "3", *labels]
+    assert train(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
+    command = ["sample", str(tmp_path / "run"), "--no-cuda", "--count", "7", "--output", str(tmp_path / "drawn")]
+    assert __main__.main([*command, *(["--class", "1"] if labels else [])]) == 0
+    record = json.loads((tmp_path / "drawn.json").read_text())
+    assert (record["arguments"]["start"], record["arguments"]["sweeps"]) == ("random", 3)
