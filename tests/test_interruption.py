@@ -172,7 +172,7 @@ def interrupting(function, number, when):
 
 
 PLACES = {
-    "monitoring": (monitoring.LikelihoodMonitor, "begin", lambda monitor, number, parameters: number == 2),
+    "monitoring": (monitoring.LikelihoodMonitor, "begin", lambda monitor, number, *arguments: number == 2),
     "saving": (RunFolder, "save_checkpoint", lambda folder, checkpoint: checkpoint.epoch == 2),
     "drawing": (binary_pictures.BinaryPictures, "draw_all", lambda *arguments: True),
 }

@@ -330,7 +330,7 @@ def test_the_symbol_starts_what_a_rule_needs_as_the_block_does(ctx, generator):
 @pytest.mark.parametrize(
     "attribute, bad, message",
     [
-        ("chains", "loose", "one of persistent, data, tempered, trajectory"),
+        ("chains", "loose", "one of persistent, data, noise, tempered, trajectory"),
         ("num_temperatures", 1, "at least 2"),
         ("num_snapshots", 1, "at least 2"),
         ("num_temperatures", 2.5, "a whole number"),
