@@ -208,3 +208,30 @@ def test_snapshots_that_are_none(run, tmp_path):
 def test_a_trajectory_has_one_device(tmp_path, capsys):
     assert train(binary_rbm_gluon, tmp_path / "run", "--chains", "trajectory", "--num-devices", "2") == 2
     assert "--chains trajectory has one device" in capsys.readouterr().err
+
+
+def test_the_path_heals(seed, generator):
+    """Between two snapshots that never exchange comes their mean; what holds no longer gives way to the RBM."""
+    rule = LearningRule(chains="trajectory", num_snapshots=6)
+    aux_states = started(rule, None, num_visible=8, num_hidden=5)
+    machine = reference.random_machine(8, 5, generator, scale=0.1)
+    far = machine[0] + 6 * np.sign(generator.normal(size=8)), *machine[1:]
+
+    def go(machine, number):
+        parameters = Parameters(*(from_host(array) for array in as_parameters(machine)))
+        data = from_host(np.zeros((5, 8), np.float32))
+        how = {"sweeps": 1, "key": [seed, number], "engine": "auto"}
+        learning.advance_chains(rule, parameters, aux_states, data, **how)
+
+    for step in range(30):  # each time the RBM is elsewhere: no snapshot of it is held
+        go((machine[0] + (6 + step) * (-1) ** np.arange(8), *machine[1:]), step)
+    held, _ = snapshots.of_states(aux_states)
+    assert len(held) <= 6
+    for step in range(400):  # it stays: a path leads there
+        go(far, 100 + step)
+    rbms, states = snapshots.of_states(aux_states)
+    rates = aux_states[snapshots.RATES].asnumpy()[: len(rbms)]
+    assert 2 < len(rbms) <= 6 and rates[-1] >= 0.3
+    biases = [rbm.visible_layer_bias.asnumpy() for rbm in rbms]
+    assert np.abs(biases[-1] - far[0]).max() < 1e-5
+    assert all(set(np.unique(rows.asnumpy())) <= {0, 1} for rows in states)

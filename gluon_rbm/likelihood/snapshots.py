@@ -124,15 +124,15 @@ def _adapt(aux_states: Arrays, rates: HostArray, exchange: trajectory.Exchange, 
     for pair in exchange.pairs:
         follows = is_held if pair == last else rates[pair] > 0
         rates[pair] += (_RATE_DECAY if follows else 1) * (found[pair] - rates[pair])
-    for pair in sorted(exchange.pairs, reverse=True):  # so that numbers below stay right
-        if pair < last and rates[pair] < _POOR_RATE:
-            _insert_mean(aux_states, rates, pair)
-        elif pair == last and found[pair] < _LEAST_RATE:
-            latest = [as_operand(array) for array in (*parameters, exchange.states[-1])]
-            if is_held or not last:
-                _append(aux_states, rates, latest)
-            else:
-                _write(aux_states, last, latest)
+    poor = [pair for pair in exchange.pairs if pair < last and rates[pair] < _POOR_RATE]
+    if found[last] < _LEAST_RATE:  # false where that pair was not tried
+        latest = [as_operand(array) for array in (*parameters, exchange.states[-1])]
+        if is_held or not last:
+            _append(aux_states, rates, latest)
+        else:
+            _write(aux_states, last, latest)
+    elif poor:  # one change a step, as numbers move
+        _insert_mean(aux_states, rates, min(poor, key=rates.__getitem__))
 
 
 def _draw_turns(number: int, sweeps: int, key: Key) -> dict[int, int]:

@@ -62,7 +62,7 @@ def _probability(difference: HostArray) -> HostArray:
 
 
 def advance(
-    snapshots: Sequence[Parameters],
+    rbms: Sequence[Parameters],
     visible: Sequence[Array],
     *,
     turns: Mapping[int, int] | None = None,
@@ -70,25 +70,25 @@ def advance(
     key: Key,
     **settings: Any,
 ) -> Exchange:
-    """Sweeps of the chains of some snapshots, and exchanges of neighbours, as `swap_neighbours` says.
+    """Sweeps of the chains of some RBMs, and exchanges of neighbours, as `swap_neighbours` says.
 
-    snapshots : RBMs of one size, in the order of a training; where the first has no weights, its chains forget all
+    rbms : of one size, in the order of a path; where the first has no weights, its chains forget all
     visible : arrays (chains, num_visible) in {0, 1}, the chains of each
-    turns : number of a snapshot -> sweeps of its chains; by default one of all
+    turns : number of an RBM -> sweeps of its chains; by default one of all
     pairs : as in `swap_neighbours`
     settings : clamp, softmax_groups and engine, as in `gibbs.run_chains`
     """
     states = list(visible)
-    for number, sweeps in (dict.fromkeys(range(len(snapshots)), 1) if turns is None else turns).items():
+    for number, sweeps in (dict.fromkeys(range(len(rbms)), 1) if turns is None else turns).items():
         chains = gibbs.run_chains(
-            snapshots[number], visible=states[number], sweeps=sweeps, key=[*key, _SWEEPS, number], **settings
+            rbms[number], visible=states[number], sweeps=sweeps, key=[*key, _SWEEPS, number], **settings
         )
         states[number] = chains.visible_sample
-    return swap_neighbours(snapshots, states, pairs=pairs, key=[*key, _SWAPS])
+    return swap_neighbours(rbms, states, pairs=pairs, key=[*key, _SWAPS])
 
 
 def swap_neighbours(
-    snapshots: Sequence[Parameters], visible: Sequence[Array], *, pairs: Iterable[int] | None = None, key: Key
+    rbms: Sequence[Parameters], visible: Sequence[Array], *, pairs: Iterable[int] | None = None, key: Key
 ) -> Exchange:
     """Exchange the states of RBMs that are neighbours, chain by chain, each with probability
 
@@ -101,12 +101,12 @@ def swap_neighbours(
     """
     generator, states = make_generator(key), list(visible)
     if pairs is None:
-        pairs = range(int(generator.integers(2)), len(snapshots) - 1, 2)
+        pairs = range(int(generator.integers(2)), len(rbms) - 1, 2)
     exchange = Exchange(states, list(pairs), [], [])
     for low in exchange.pairs:
         here, there = as_operand(states[low]), as_operand(states[low + 1])
         both, count = restore_kind(np.concatenate([here, there]), states[low]), len(here)
-        energies = [to_numpy(free_energy(parameters, both)) for parameters in snapshots[low : low + 2]]
+        energies = [to_numpy(free_energy(parameters, both)) for parameters in rbms[low : low + 2]]
         difference = (energies[0] - energies[1]).reshape(2, count)
         swapped = generator.random(count) < _probability(difference)
         rows = np.arange(count)
