@@ -2,7 +2,8 @@
 
     python benchmarks/verdicts.py                          # the 200 RBMs that the checks were developed on
     python benchmarks/verdicts.py --seed 1 --count 100     # others, which they have never seen
-    python benchmarks/verdicts.py --scaled                 # Bennett's ratio along a path that scales W from 0, instead
+    python benchmarks/verdicts.py --path scaled            # Bennett's ratio along a path that scales W from 0, instead
+    python benchmarks/verdicts.py --path matched           # the same along matched means, of 1,000 samples of the RBM
 
 The settings of `python -m gluon_rbm likelihood --method ais`: 10,000 even distributions, 100 chains; the base rate
 is in turn that of images which know of one mode at most, and the model's own visible bias. A value is right within half
@@ -23,18 +24,19 @@ sys.path.insert(0, str(ROOT / "tests"))
 from hard_rbms import hard_rbm  # noqa: E402
 
 import ais  # noqa: E402
-from gluon_rbm.likelihood import bennett  # noqa: E402
+from gluon_rbm.likelihood import bennett, enumeration  # noqa: E402
 from gluon_rbm.models.energy import Parameters  # noqa: E402
-from gluon_rbm.sampling import trajectory  # noqa: E402
+from gluon_rbm.sampling import matching, trajectory  # noqa: E402
 
 _RIGHT = 0.5  # nats
+_SAMPLES = 1000  # of an RBM, in place of data that it has learned
 
 
 def _parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("count", 200), ("seed", 0), ("chains", 100), ("distributions", 10000)):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
-    parser.add_argument("--scaled", action="store_true", help="only Bennett's ratio along a path that scales W from 0")
+    parser.add_argument("--path", choices=("scaled", "matched"), help="only Bennett's ratio, along such a path")
     parser.add_argument("--json", metavar="FILE", help="write every RBM's figures there")
     return parser.parse_args(argv)
 
@@ -57,21 +59,29 @@ def examine(number, args):
     return found
 
 
-def examine_scaled(number, args):
-    """What Bennett's ratio along a path that scales W from 0 says of one RBM."""
+def examine_path(number, args):
+    """What Bennett's ratio along a path says of one RBM; None where its samples cannot be drawn."""
     rbm = hard_rbm(args.seed, number)
     last, begin = Parameters(*rbm.machine), time.perf_counter()
-    bias = last.visible_layer_bias
-    if not number // 6 % 2:
-        bias = ais.smoothed_visible_bias(rbm.images.mean(axis=0), len(rbm.images))
-    knots = [trajectory.independent_units(last, bias), last]
-    path = bennett.log_partition(knots, name="scaled", num_chains=args.chains, key=[args.seed, number])
+    if args.path == "matched":
+        if min(last.interaction_weight.shape) > enumeration.MAX_UNITS:
+            return None
+        images = enumeration.draw_visible(Parameters.from_arrays(*last), _SAMPLES, [args.seed, number])
+        means = matching.Means.of(last, ais.smoothed_visible_bias(images.mean(axis=0), _SAMPLES), images)
+        path = matching.matched_path(last, means, args.chains, key=[args.seed, number, 1])
+        knots, chains = [*path.rbms, last], [*path.chains, None]
+    else:
+        bias = last.visible_layer_bias
+        if not number // 6 % 2:
+            bias = ais.smoothed_visible_bias(rbm.images.mean(axis=0), len(rbm.images))
+        knots, chains = [trajectory.independent_units(last, bias), last], ()
+    path = bennett.log_partition(knots, chains, name=args.path, num_chains=args.chains, key=[args.seed, number])
     return {
         "number": number,
         "kind": rbm.kind,
         "shape": rbm.machine[2].shape,
         "log_z": rbm.log_z,
-        "scaled": {
+        args.path: {
             "error": path.log_z - rbm.log_z,
             "warning": path.warning,
             "seconds": time.perf_counter() - begin,
@@ -95,14 +105,16 @@ def table(results, names):
 
 def main(argv=None):
     args, results = _parse(argv), []
-    names = ["scaled"] if args.scaled else ["bracket", "checked"]
+    names = [args.path] if args.path else ["bracket", "checked"]
     for number in range(args.count):
-        results.append((examine_scaled if args.scaled else examine)(number, args))
-        row = results[-1]
+        row = (examine_path if args.path else examine)(number, args)
+        if row is None:
+            continue
+        results.append(row)
         told = ["%s %+.2f %s" % (name, row[name]["error"], row[name]["warning"] or "converged") for name in names]
         print("%3d %-9s %s: %s" % (number, row["kind"], row["shape"], " | ".join(told)), file=sys.stderr, flush=True)
     print("\n".join(table(results, names)))
-    if not args.scaled:
+    if not args.path:
         ratio = np.median([row["checked"]["seconds"] / row["bracket"]["seconds"] for row in results])
         print("time with the checks: %.2f times that of the bracket alone (median)" % ratio)
     if args.json:
