@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from hard_rbms import hard_rbm  # noqa: E402
 
 import ais  # noqa: E402
+from gluon_rbm.errors import InputError  # noqa: E402
 from gluon_rbm.likelihood import bennett, enumeration  # noqa: E402
 from gluon_rbm.models.energy import Parameters  # noqa: E402
 from gluon_rbm.sampling import matching, trajectory  # noqa: E402
@@ -62,13 +63,17 @@ def examine(number, args):
 def examine_path(number, args):
     """What Bennett's ratio along a path says of one RBM; None where its samples cannot be drawn."""
     rbm = hard_rbm(args.seed, number)
+    found = {"number": number, "kind": rbm.kind, "shape": rbm.machine[2].shape, "log_z": rbm.log_z}
     last, begin = Parameters(*rbm.machine), time.perf_counter()
     if args.path == "matched":
         if min(last.interaction_weight.shape) > enumeration.MAX_UNITS:
             return None
         images = enumeration.draw_visible(Parameters.from_arrays(*last), _SAMPLES, [args.seed, number])
         means = matching.Means.of(last, ais.smoothed_visible_bias(images.mean(axis=0), _SAMPLES), images)
-        path = matching.matched_path(last, means, args.chains, key=[args.seed, number, 1])
+        try:
+            path = matching.matched_path(last, means, args.chains, key=[args.seed, number, 1])
+        except InputError as error:
+            return {**found, args.path: {"error": np.nan, "warning": str(error), "seconds": np.nan}}
         knots, chains = [*path.rbms, last], [*path.chains, None]
     else:
         bias = last.visible_layer_bias
@@ -76,17 +81,8 @@ def examine_path(number, args):
             bias = ais.smoothed_visible_bias(rbm.images.mean(axis=0), len(rbm.images))
         knots, chains = [trajectory.independent_units(last, bias), last], ()
     path = bennett.log_partition(knots, chains, name=args.path, num_chains=args.chains, key=[args.seed, number])
-    return {
-        "number": number,
-        "kind": rbm.kind,
-        "shape": rbm.machine[2].shape,
-        "log_z": rbm.log_z,
-        args.path: {
-            "error": path.log_z - rbm.log_z,
-            "warning": path.warning,
-            "seconds": time.perf_counter() - begin,
-        },
-    }
+    seconds = time.perf_counter() - begin
+    return {**found, args.path: {"error": path.log_z - rbm.log_z, "warning": path.warning, "seconds": seconds}}
 
 
 def table(results, names):
