@@ -74,12 +74,12 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
 
 def test_chains_forget_where_they_began(engine, ctx, seed, generator):
     """From one state on, the chains of all snapshots reach their distributions; only exchanges move the last one's."""
-    turns = {0: 1, 1: 1}
     machines = path(generator)
     arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
     visible = [from_host(np.ones((COUNT, 3), np.float32), ctx) for _ in machines]
-    for step in range(200):
-        visible = trajectory.advance(arrays, visible, turns=turns, key=[seed, step], engine=engine).states
+    how = {"turns": {0: 1, 1: 1}, "pairs": [0, 1], "engine": engine}
+    for step in range(500):  # some RBMs exchange seldom
+        visible = trajectory.advance(arrays, visible, key=[seed, step], **how).states
     for state, probability in zip(visible, marginals(machines)):
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
 
@@ -89,8 +89,9 @@ def test_softmax_groups_stay_whole(engine, ctx, seed, generator):
     groups = ((1, 3),)
     arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
     visible = [from_host(np.tile(np.float32([0, 0, 1]), (COUNT, 1)), ctx) for _ in machines]
+    how = {"softmax_groups": groups, "pairs": [0, 1], "engine": engine}
     for step in range(200):
-        visible = trajectory.advance(arrays, visible, softmax_groups=groups, key=[seed, step], engine=engine).states
+        visible = trajectory.advance(arrays, visible, key=[seed, step], **how).states
     for state, machine in zip(visible, machines):
         probability = reference.given(reference.joint(*machine), groups=groups).sum(axis=1)
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
