@@ -131,9 +131,7 @@ def test_rbms_that_differ_too_much(seed, generator, monkeypatch):
 
 def partition(log_z, **changed):
     found = dict(low=log_z - 0.2, high=log_z + 0.2, standard_error=0.06, swap_rates=np.array([0.4, 0.5]))
-    return PathPartition(
-        log_z, **{**found, "num_chains": 100, "sweeps": 100, "renewed": 0.5, "name": "a path", **changed}
-    )
+    return PathPartition(log_z, **{**found, "num_chains": 100, "sweeps": 100, "name": "a path", **changed})
 
 
 def bracket(path):

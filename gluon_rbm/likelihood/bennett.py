@@ -14,17 +14,16 @@ right where the ladders are at equilibrium.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-from gluon_rbm.backend.arrays import asarray_like, to_numpy
-from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood.estimates import PathPartition
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.groups import draw_visible, log_normalizer
+from gluon_rbm.models.groups import log_normalizer
 from gluon_rbm.sampling import trajectory
 
 __all__ = ["along_path", "exact_log_z", "log_partition", "log_ratio"]
@@ -68,13 +67,15 @@ def log_partition(
     check_count("sweeps", sweeps, 2)
     groups = settings.get("softmax_groups", ())
     exact_log_z(rbms[0], groups)
-    inputs = np.tile(to_numpy(rbms[0].visible_layer_bias).astype(np.float64), (num_chains, 1))
-    start = draw_visible(inputs, groups, make_generator([*key, _START]))
-    starts = [asarray_like(start, rbms[0].interaction_weight), *(chains[1:] or [None] * len(rbms[1:]))]
+    start = trajectory.draw_independent(rbms[0], num_chains, [*key, _START], groups)
+    starts = [start, *(chains[1:] or [None] * len(rbms[1:]))]
     path, states = trajectory.fill(rbms, starts, key=[*key, _FILL], **settings)
     for attempt in range(_ROUNDS):  # neighbours that chains on their way up found close may be apart
-        states, rates = _settle(path, states, sweeps // 2, [*key, _SETTLE, attempt], settings)
-        poor = np.flatnonzero(~(rates >= _LEAST_OF_ROUND))
+        found = []
+        for exchange in _exchanges(path, states, max(sweeps // 2, 2), [*key, _SETTLE, attempt], settings):
+            found.append(exchange.rates())
+            states = exchange.states
+        poor = np.flatnonzero(~(np.nanmean(found, axis=0) >= _LEAST_OF_ROUND))
         if not len(poor) or attempt == _ROUNDS - 1:
             break
         for pair in poor[::-1]:
@@ -83,17 +84,15 @@ def log_partition(
     return along_path(path, states, name=name, sweeps=sweeps, key=[*key, _MEASURE], **settings)[0]
 
 
-def _settle(
-    path: Sequence[Parameters], states: list[Array], sweeps: int, key: Key, settings: dict[str, Any]
-) -> tuple[list[Array], HostArray]:
-    """The states after so many sweeps of all, and the rate of each pair's exchanges; it has one at least."""
-    found = []
-    for sweep in range(max(sweeps, 2)):
+def _exchanges(
+    path: Sequence[Parameters], states: Sequence[Array], sweeps: int, key: Key, settings: dict[str, Any]
+) -> Iterator[trajectory.Exchange]:
+    """Sweeps of all RBMs, each with exchanges of the even or the odd pairs, in turn."""
+    for sweep in range(sweeps):
         pairs = range(sweep % 2, len(path) - 1, 2)
         exchange = trajectory.advance(path, states, pairs=pairs, key=[*key, sweep], **settings)
         states = exchange.states
-        found.append(exchange.rates())
-    return states, np.nanmean(found, axis=0)
+        yield exchange
 
 
 def along_path(
@@ -106,17 +105,12 @@ def along_path(
     """
     log_z, num_chains = exact_log_z(path[0], settings.get("softmax_groups", ())), len(states[0])
     series: list[list[HostArray]] = [[] for _ in path[1:]]
-    renewed = np.zeros((len(path), num_chains), bool)
-    states = list(states)
-    for sweep in range(sweeps):
-        pairs = range(sweep % 2, len(path) - 1, 2)
-        exchange = trajectory.advance(path, states, pairs=pairs, key=[*key, sweep], **settings)
+    rates, states = [], list(states)
+    for exchange in _exchanges(path, states, sweeps, key, settings):
+        rates.append(exchange.rates())
         states = exchange.states
-        renewed[0] = True
-        for pair, difference, swapped in zip(exchange.pairs, exchange.differences, exchange.swapped):
+        for pair, difference in zip(exchange.pairs, exchange.differences):
             series[pair].append(difference)
-            here, there = renewed[pair : pair + 2]
-            renewed[pair], renewed[pair + 1] = np.where(swapped, there, here), np.where(swapped, here, there)
     measured = [np.stack(differences) for differences in series]  # of each pair (times, 2, chains)
     without = np.full(num_chains, log_z)  # what is found without one ladder
     for differences in measured:
@@ -125,16 +119,14 @@ def along_path(
         without += leaving
     error = _jackknife_error(without)
     half = _three_sigma(num_chains) * error if num_chains > 1 else np.inf
-    rates = np.array([np.exp(np.minimum(0, rows[:, 0] - rows[:, 1])).mean() for rows in measured])
     return PathPartition(
         float(log_z),
         float(log_z - half),
         float(log_z + half),
         float(error),
-        rates,
+        np.nanmean(rates, axis=0),
         num_chains,
         sweeps,
-        float(renewed[-1].mean()),
         name,
     ), states
 

@@ -100,7 +100,6 @@ class PathPartition(NamedTuple):
     swap_rates: HostArray  #: of neighbours, float64 (RBMs - 1,)
     num_chains: int  #: of each RBM: ladders
     sweeps: int  #: of each RBM, while it was measured
-    renewed: float  #: fraction of the last RBM's states that were at the first RBM since the measurement began
     name: str  #: of the path
 
     @property

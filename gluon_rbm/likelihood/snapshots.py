@@ -21,7 +21,7 @@ from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import parameter_file, read_arrays
 from gluon_rbm.sampling import gibbs, trajectory
 
-__all__ = ["NAMES", "NUMBER", "RATES", "TRAJECTORY", "are_in", "follow", "of_states", "read", "states"]
+__all__ = ["NAMES", "NUMBER", "RATES", "TRAJECTORY", "follow", "of_states", "read", "states"]
 
 PARAMETERS = tuple("aux_snapshot_" + name for name in Parameters._fields)
 CHAINS, RATES, NUMBER = "aux_snapshot_visible_layer_sample", "aux_snapshot_swap_rate", "aux_num_snapshots"
@@ -45,12 +45,6 @@ def of_states(aux_states: Arrays) -> tuple[list[Parameters], list[Array]]:
     number = _number(aux_states)
     snapshots = [Parameters(*(aux_states[name][place] for name in PARAMETERS)) for place in range(number)]
     return snapshots, [aux_states[CHAINS][place] for place in range(number)]
-
-
-def are_in(path: Path) -> bool:
-    """Whether a run folder or file of parameters holds snapshots."""
-    arrays = read_arrays(parameter_file(path))
-    return NUMBER in arrays
 
 
 def read(path: Path) -> trajectory.Path:

@@ -298,15 +298,13 @@ def path_tempering(
         asarray_like(to_numpy(rows)[np.arange(len(visible)) % len(rows)], parameters.interaction_weight)
         for rows in [*path.chains, checked_images(parameters, visible)]
     ]
-    tried, total = np.zeros((2, len(path.rbms)))
+    total = np.zeros(len(path.rbms))
     turns, rbms = dict.fromkeys(range(len(path.rbms)), 1), [*path.rbms, parameters]
     pairs = [*range(0, len(path.rbms), 2), *range(1, len(path.rbms), 2)]
     for sweep in range(1, check_count("the number of Gibbs sweeps", sweeps) + 1):
         exchange = trajectory.advance(rbms, states, turns=turns, pairs=pairs, key=[*key, sweep, 1], **how)
-        states, found = exchange.states, exchange.rates()
-        tried += ~np.isnan(found)
-        total += np.nan_to_num(found)
+        states, total = exchange.states, total + exchange.rates()
         chains = gibbs.run_chains(parameters, visible=states[-1], key=[*key, sweep, 2], **how)
         states[-1] = chains.visible_sample
         if sweep % every == 0 or sweep == sweeps:
-            yield Tempered(chains, np.where(tried, total / np.maximum(tried, 1), np.nan))
+            yield Tempered(chains, total / sweep)

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
-from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
 from gluon_rbm.models.energy import Parameters, hidden_probability
-from gluon_rbm.models.groups import draw_visible, mean_visible
+from gluon_rbm.models.groups import mean_visible
 from gluon_rbm.sampling import trajectory
 
 __all__ = ["Means", "matched_path"]
@@ -65,8 +64,8 @@ def matched_path(
     targets = mean_visible(means.visible_bias, groups), np.clip(means.hidden, _MEAN_BOUND, 1 - _MEAN_BOUND)
     weight = to_numpy(parameters.interaction_weight).astype(np.float64)
     biases = means.visible_bias, np.log(targets[1] / (1 - targets[1]))
-    start = draw_visible(np.tile(means.visible_bias, (num_chains, 1)), groups, make_generator([*key, _START]))
-    rbms, states = [_beside(parameters, *biases, 0 * weight)], [asarray_like(start, parameters.interaction_weight)]
+    rbms = [_beside(parameters, *biases, 0 * weight)]
+    states = [trajectory.draw_independent(rbms[0], num_chains, [*key, _START], groups)]
     for number in range(1, _RBMS):
         # Biases that keep every unit's input where all others are at their means: a start that is nearly right.
         biases = biases[0] - weight @ targets[1] / _RBMS, biases[1] - targets[0] @ weight / _RBMS

@@ -14,12 +14,13 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, restore_kind, take_rows, to_numpy
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import Array, HostArray, Key
+from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, free_energy
+from gluon_rbm.models.groups import draw_visible
 from gluon_rbm.sampling import gibbs
 
-__all__ = ["Exchange", "Path", "advance", "between", "fill", "independent_units", "swap_neighbours"]
+__all__ = ["Exchange", "Path", "advance", "between", "draw_independent", "fill", "independent_units", "swap_neighbours"]
 
 _SWEEPS, _SWAPS = range(2)
 
@@ -47,7 +48,6 @@ class Exchange(NamedTuple):
     states: list[Array]  #: of all RBMs, after it
     pairs: list[int]  #: the first of each pair that was tried
     differences: list[HostArray]  #: of each: F_s - F_t of the states of s, and of those of t: float64 (2, chains)
-    swapped: list[HostArray]  #: of each: bool (chains,)
 
     def rates(self) -> HostArray:
         """The mean probability of each pair's exchange, float64 (len(states) - 1,), NaN for pairs that were not."""
@@ -102,7 +102,7 @@ def swap_neighbours(
     generator, states = make_generator(key), list(visible)
     if pairs is None:
         pairs = range(int(generator.integers(2)), len(rbms) - 1, 2)
-    exchange = Exchange(states, list(pairs), [], [])
+    exchange = Exchange(states, list(pairs), [])
     for low in exchange.pairs:
         here, there = as_operand(states[low]), as_operand(states[low + 1])
         both, count = restore_kind(np.concatenate([here, there]), states[low]), len(here)
@@ -113,7 +113,6 @@ def swap_neighbours(
         first = rows + swapped * count
         states[low], states[low + 1] = take_rows(both, first), take_rows(both, rows + count - swapped * count)
         exchange.differences.append(difference)
-        exchange.swapped.append(swapped)
     return exchange
 
 
@@ -126,6 +125,12 @@ def independent_units(parameters: Parameters, visible_layer_bias: Array) -> Para
     bias, hidden, weight = (np.zeros(array.shape, np.float64) for array in parameters)
     bias[...] = to_numpy(visible_layer_bias)
     return Parameters(*(asarray_like(array, like) for array, like in zip((bias, hidden, weight), parameters)))
+
+
+def draw_independent(rbm: Parameters, num_chains: int, key: Key, softmax_groups: SoftmaxGroups = ()) -> Array:
+    """Exact samples of an RBM without weights: (num_chains, num_visible) in {0, 1}, an array like its own."""
+    inputs = np.tile(to_numpy(rbm.visible_layer_bias).astype(np.float64), (num_chains, 1))
+    return asarray_like(draw_visible(inputs, softmax_groups, make_generator(key)), rbm.interaction_weight)
 
 
 def fill(
