@@ -549,6 +549,54 @@ def test_files_that_hold_no_array(tmp_path):
     fails(lambda: datasets.load(path), path)
 
 
+def save_arrays(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_archive_with_a_split_of_its_own(tmp_path):
+    train, test = np.full((5, 2, 3), 200, np.uint8), np.eye(3, 6, dtype=np.uint8).reshape(3, 2, 3)
+    labels = np.arange(5, dtype=np.uint8)[:, None], np.array([1, 0, 6])
+    path = save_arrays(tmp_path / "a.npz", x_train=train, y_train=labels[0], x_test=test, y_test=labels[1])
+    dataset = datasets.load(path)
+    assert dataset.maximum == 255 and dataset.num_classes == 7 and dataset.train_labels.dtype == np.int32
+    np.testing.assert_array_equal(dataset.train_images, train)
+    np.testing.assert_array_equal(dataset.test_images, test)
+    np.testing.assert_array_equal(dataset.train_labels, range(5))
+    np.testing.assert_array_equal(dataset.test_labels, labels[1])
+    bits = datasets.load(
+        save_arrays(tmp_path / "b.npz", x_train=np.eye(4, dtype=np.uint8), x_test=np.eye(4, dtype="u1"))
+    )
+    assert bits.maximum == 1 and bits.num_classes == 0 and bits.image_shape == (2, 2) and len(bits.test_images) == 4
+
+
+def test_bad_archives(tmp_path):
+    path, images = tmp_path / "a.npz", np.full((4, 9), 0.5)
+    fails(lambda: datasets.load(path), path, "no file")
+    good = {"x_train": images, "x_test": images[:2]}
+    of_train, of_test = np.arange(4), np.arange(2)
+    cases = [
+        ({"x_train": images}, "x_test", "it has x_train"),
+        ({**good, "x_test": images[:, :4]}, "(3, 3)", "(2, 2)"),
+        ({**good, "x_test": images[:2].astype(np.uint8)}, "float32", "uint8"),
+        ({**good, "x_train": images + 1}, "x_train", "from 1.5 to 1.5"),
+        ({**good, "y_train": of_train}, "y_test", "missing"),
+        ({**good, "y_train": of_test, "y_test": of_test}, "y_train", "(2,)", "4 images"),
+        ({**good, "y_train": of_train * 1.0, "y_test": of_test}, "y_train", "float64"),
+        ({**good, "y_train": of_train, "y_test": of_test - 1}, "y_test", "from -1 to 0"),
+        ({**good, "y_train": of_train * 5000, "y_test": of_test}, "y_train", "to 15000"),
+    ]
+    for arrays, *parts in cases:
+        save_arrays(path, **arrays)
+        fails(lambda: datasets.load(path), path, *parts)
+    whole = save_arrays(path, **good).read_bytes()
+    for content in (b"", b"text", whole[:-1], whole[:20]):
+        path.write_bytes(content)
+        fails(lambda: datasets.load(path), path, "numpy.save or savez")
+    np.savez(path, **good, other=np.array([{}], object))
+    fails(lambda: datasets.load(path), path, "numpy.save or savez")
+
+
 def test_unknown_name():
     fails(lambda: datasets.load("mnits"), "'mnits'", ", ".join(datasets.NAMES), ".npy")
 

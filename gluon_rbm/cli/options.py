@@ -114,7 +114,7 @@ def add_dataset_of_run(add: Callable[..., Any]) -> None:
         "--dataset",
         type=path,
         metavar="NAME",
-        help="%s, or a .npy or .fasta file; by default what the run learned, else mnist" % names,
+        help="%s, or a .npy, .npz or .fasta file; by default what the run learned, else mnist" % names,
     )
     add("--data-dir", type=path, metavar="FOLDER", help="folder of the data set; by default the run's")
     add(

@@ -13,7 +13,7 @@ import numpy as np
 
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.types import HostArray, SoftmaxGroups
-from gluon_rbm.data import downloads, sequences
+from gluon_rbm.data import array_sets, downloads, sequences
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.data.transforms import check_memory, resize_and_crop
@@ -24,7 +24,6 @@ __all__ = [
     "NAMES",
     "SPLITS",
     "DataSet",
-    "guess_shape",
     "hold_out",
     "known_shape",
     "load",
@@ -44,7 +43,7 @@ _CLASS_NAMES = {
     ),
 }  # fmt: skip
 
-FILES = (".npy", *sequences.SUFFIXES)
+FILES = (*array_sets.SUFFIXES, *sequences.SUFFIXES)
 _HELD_OUT = 10000
 _TEST_SHARE = 0.1  # of the effective number of sequences
 # Of data sets whose images need not be loaded to know their shape.
@@ -102,7 +101,7 @@ def load(
     image_size: Sequence[int] | None = None,
     skipped: list[Path] | None = None,
 ) -> DataSet:
-    """Load a data set by its name, or the images of a `.npy` file or the sequences of a FASTA file by its path.
+    """Load a data set by its name, or the images of a file of arrays or the sequences of a FASTA file by its path.
 
     Published data sets are looked for in `data_dir`, in the folder named by the environment variable MXNET_RBM_DATA
     (in each: in the folder itself, then in its subfolder called like the data set) and in the cache
@@ -112,10 +111,10 @@ def load(
     Parameters
     ----------
     name
-        One of `NAMES`, or a path. A `.npy` file holds floats in [0, 1] or bytes, (n, num_visible), (n, height, width)
-        or (n, height, width, 3). A FASTA file (.fasta, .fas, .fa, .afa) holds aligned sequences; see
-        `gluon_rbm.data.sequences`. Each counts as 1 / the number of those that agree with it in 80 % of their places,
-        and about a tenth of them are test sequences: whole clusters, so that no training sequence is as near as that.
+        One of `NAMES`, or a path. What a `.npy` or `.npz` file of images holds is said in `array_sets.read`. A FASTA
+        file (.fasta, .fas, .fa, .afa) holds aligned sequences; see `gluon_rbm.data.sequences`. Each counts as 1 / the
+        number of those that agree with it in 80 % of their places, and about a tenth of them are test sequences: whole
+        clusters, so that no training sequence is as near as that.
     data_dir
         Required for `image-folder`: it holds a folder of images per class, or such folders in `train` and `test`, or
         images only (no labels).
@@ -159,14 +158,15 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
         return _digits()
     if name == "bars-and-stripes":
         return _bars_and_stripes()
-    if name.lower().endswith(".npy"):
-        return _array_file(name)
+    if name.lower().endswith(array_sets.SUFFIXES):
+        arrays, maximum = array_sets.read(name)
+        return DataSet(name, *arrays, maximum=maximum)
     if name.lower().endswith(sequences.SUFFIXES):
         return _alignment(name)
     meant = difflib.get_close_matches(name.lower(), NAMES, 1)
     guess = f" (did you mean {meant[0]}?)" if meant else ""
     names = ", ".join(NAMES)
-    raise InputError(f"unknown data set {name!r}{guess}; choose {names} or the path of a .npy or a .fasta file")
+    raise InputError(f"unknown data set {name!r}{guess}; choose {names} or the path of a .npy, a .npz or a .fasta file")
 
 
 def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
@@ -238,12 +238,6 @@ def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
     return images, None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
 
 
-def guess_shape(num_visible: int) -> tuple[int, int]:
-    """(height, width) of images of which only the number of pixels is known: a square, or else a row."""
-    side = math.isqrt(num_visible)
-    return (side, side) if side * side == num_visible else (1, num_visible)
-
-
 def with_label_units(data: DataSet) -> DataSet:
     """The data set with labels as further pixels of the images, rows (n, num_visible + num_classes): for a joint RBM.
 
@@ -286,19 +280,6 @@ def _bars_and_stripes(size: int = 4) -> DataSet:
     return DataSet("bars-and-stripes", images, labels, images, labels, maximum=1, class_names=names)
 
 
-def _array_file(path: str) -> DataSet:
-    try:
-        array = array_files.load_npy(os.path.expanduser(path))
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; give the path of a .npy file") from None
-    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
-        raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
-    images, maximum = _checked_images(path, array)
-    # From the first on: two images are enough for both splits.
-    is_test = np.arange(len(images)) % 10 == 0
-    return DataSet(path, images[~is_test], None, images[is_test], None, maximum)
-
-
 def _alignment(path: str) -> DataSet:
     """The distinct sequences of a file; of its clusters, in an order at random, the first ones are test sequences."""
     alignment = sequences.read_fasta(path)
@@ -326,31 +307,6 @@ def _alignment(path: str) -> DataSet:
         train_weights=weights[~test],
         test_weights=weights[test],
     )
-
-
-def _checked_images(path: str, array: HostArray) -> tuple[HostArray, int]:
-    """Images of an array, (n, height, width[, 3]), and their maximum."""
-    shape: Any = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
-    is_image = len(shape) in (2, 3) or (len(shape) == 4 and shape[3] in (1, 3))
-    if not is_image or 0 in shape or shape[0] < 2:
-        raise InputError(
-            f"{path} has shape {shape}; save at least 2 images as (n, num_visible), (n, height, width) or"
-            " (n, height, width, 3)"
-        )
-    if len(shape) == 2:
-        array = array.reshape((-1, *guess_shape(shape[1])))
-    elif len(shape) == 4 and shape[3] == 1:
-        array = array[..., 0]
-    if array.dtype == np.uint8:
-        return array, 255 if array.max() > 1 else 1  # bytes that are all 0 or 1 are bits
-    if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"{path} holds {array.dtype} numbers; save floats in [0, 1] or uint8")
-    low, high = array.min(), array.max()  # NaN if any number is
-    if np.isnan(low):
-        raise InputError(f"{path} holds NaN; save numbers in [0, 1]")
-    if low < 0 or high > 1:
-        raise InputError(f"{path} holds numbers from {low:g} to {high:g}; scale them into [0, 1]")
-    return array.astype(np.float32), 1
 
 
 # -- folders of images -------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.files import write_json, write_whole
 from gluon_rbm.backend.types import SoftmaxGroups
-from gluon_rbm.data.datasets import guess_shape
+from gluon_rbm.data.array_sets import guess_shape
 from gluon_rbm.data.sequences import groups_of
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import label_rbm

@@ -84,7 +84,7 @@ def resumable(settings: Any) -> list[str]:
 
 def dataset(group: str | None = None) -> Any:
     # A resumed run compares the content of the data set instead.
-    names = "%s, or a .npy file of images in [0, 1], or a FASTA file of aligned sequences" % ", ".join(NAMES)
+    names = "%s, or a .npy or .npz file of images in [0, 1], or a FASTA file of aligned sequences" % ", ".join(NAMES)
     return setting("mnist", names, number="path", group=group, resumable=True)
 
 
