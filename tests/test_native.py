@@ -262,6 +262,18 @@ def test_certain_units_are_certain(instruction_set, seed):
         np.testing.assert_allclose(probability, visible, atol=1e-30)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numbers_that_are_too_small_for_full_speed_are_zero(instruction_set, seed, threads):
+    smallest = np.float32(np.finfo(np.float32).tiny)
+    bias = -np.linspace(80, 95, 64)  # exp of most is below the smallest normal number
+    _, _, probability, _ = native.run(
+        np.zeros((64, 3)), bias, np.zeros(3), hidden=np.zeros((500, 3)), key=[seed], instruction_set=instruction_set,
+        num_threads=threads,
+    )  # fmt: skip
+    assert ((probability == 0) | (probability >= smallest)).all() and (probability == 0).any() and probability.any()
+    assert smallest / 2 > 0  # and only there
+
+
 def test_rare_units_are_as_rare_as_they_should_be(instruction_set, seed):
     p = np.array([1e-4, 1e-3, 0.01, 0.3, 0.9, 0.999, 0.9999])
     a = np.log(p / (1 - p))
