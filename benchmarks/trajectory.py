@@ -32,9 +32,16 @@ def _parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(ROOT / "docs/reference-runs/best-mnist"), help="default %(default)s")
     parser.add_argument("--dataset", default="mnist", help="default %(default)s")
-    for name, default in (("k", 30), ("chains", 100), ("blocks", 60)):
+    most = LearningRule().num_snapshots
+    for name, default in (("k", 30), ("chains", 100), ("blocks", 60), ("snapshots", most)):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
     return parser.parse_args(argv)
+
+
+def _thinned(path, number):
+    """The path through so many of its RBMs, the first one among them, at most."""
+    kept = np.unique(np.linspace(0, len(path.rbms) - 1, number).round().astype(int))
+    return path._replace(rbms=[path.rbms[n] for n in kept], chains=[path.chains[n] for n in kept])
 
 
 def _aux_states(rule, path, num_chains, shape, generator):
@@ -59,7 +66,7 @@ def main(argv=None):
     data = load_dataset(args.dataset)
     rows = next(iterate_batches(data.train_images, data.maximum, 10000, key=[0], binarize="sample"))
     means = matching.Means.of(parameters, base_visible_bias(data), rows)
-    path = matching.matched_path(parameters, means, max(args.chains, 100), key=[0])
+    path = _thinned(matching.matched_path(parameters, means, max(args.chains, 100), key=[0]), args.snapshots)
     rules = {
         "PCD": LearningRule(centering=0.01),
         "by trajectory": LearningRule(chains="trajectory", centering=0.01, num_snapshots=len(path.rbms) + 1),
