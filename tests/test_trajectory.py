@@ -6,6 +6,7 @@ import reference
 from training_runs import one_line
 from training_runs import run as train
 
+import ais
 import binary_rbm_gluon
 from gluon_rbm import __main__
 from gluon_rbm.backend.arrays import from_host
@@ -236,3 +237,18 @@ def test_the_path_heals(seed, generator):
     biases = [rbm.visible_layer_bias.asnumpy() for rbm in rbms]
     assert np.abs(biases[-1] - far[0]).max() < 1e-5
     assert all(set(np.unique(rows.asnumpy())) <= {0, 1} for rows in states)
+
+
+def test_a_path_to_another_rbm():
+    path = trajectory.Path("the trajectory", [rbm(5, 3)], [np.zeros((2, 5), np.float32)])
+    for sizes in ((4, 3), (5, 4)):
+        with pytest.raises(InputError, match="^the trajectory leads to an RBM of size 5 x 3, .* %d x %d" % sizes):
+            next(chains.path_tempering(rbm(*sizes), np.zeros((2, sizes[0]), np.float32), 1, [0], path=path))
+        with pytest.raises(InputError, match="size 5 x 3"):
+            ais.bracket(*rbm(*sizes), path=path, num_chains=2, num_distributions=2)
+
+
+def rbm(num_visible, num_hidden):
+    """One without weights or biases."""
+    shapes = (num_visible,), (num_hidden,), (num_visible, num_hidden)
+    return Parameters(*(np.zeros(shape, np.float32) for shape in shapes))

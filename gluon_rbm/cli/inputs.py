@@ -129,10 +129,7 @@ def path_from(
 ) -> trajectory.Path:
     """The path of a kind to the RBM of MODEL, on its device; data : needed for a path of matched means."""
     if kind == "trajectory":
-        path = snapshots.read(args.model).in_context(parameters.interaction_weight.context)
-        if path.rbms[0].interaction_weight.shape != parameters.interaction_weight.shape:
-            raise InputError("the snapshots in %s are of an RBM of another size; train anew" % args.model)
-        return path
+        return snapshots.read(args.model).checked(parameters).in_context(parameters.interaction_weight.context)
     assert data is not None
     if num_classes:
         data = datasets.with_label_units(data)

@@ -127,12 +127,14 @@ def bracket(
     settings
         As in `AnnealingSettings`.
 
-    Returns a `Bracket`. Raises InputError as the two estimates do.
+    Returns a `Bracket`. Raises InputError as the two estimates do, and for a path to an RBM of another size.
     """
     parameters = Parameters.from_arrays(visible_layer_bias, hidden_layer_bias, interaction_weight)
     run = annealing.prepare(parameters, num_chains, AnnealingSettings(**settings))
     if sweeps_at_the_top is not None:
         check_count("sweeps_at_the_top", sweeps_at_the_top)
+    if path is not None:
+        path.checked(run.parameters)
     kind = _kind_of_start(run.parameters, reverse_start)
     # Before the forward run, so that a start that cannot be is refused at once.
     start = None

@@ -296,7 +296,7 @@ def path_tempering(
     how = {name: prepared[name] for name in ("clamp", "softmax_groups", "engine")}
     states: list[Any] = [
         asarray_like(to_numpy(rows)[np.arange(len(visible)) % len(rows)], parameters.interaction_weight)
-        for rows in [*path.chains, checked_images(parameters, visible)]
+        for rows in [*path.checked(parameters).chains, checked_images(parameters, visible)]
     ]
     total = np.zeros(len(path.rbms))
     turns, rbms = dict.fromkeys(range(len(path.rbms)), 1), [*path.rbms, parameters]

@@ -37,6 +37,16 @@ class Path(NamedTuple):
     rbms: list[Parameters]
     chains: list[Array]  #: of each, (chains, num_visible) in {0, 1}
 
+    def checked(self, parameters: Parameters) -> Path:
+        """This path, or InputError if its RBMs are of another size than the one it should lead to."""
+        size, other = (rbm.interaction_weight.shape for rbm in (parameters, self.rbms[0]))
+        if size != other:
+            raise InputError(
+                "%s leads to an RBM of size %d x %d, and this one has %d x %d; take a path to this one"
+                % (self.name, *other, *size)
+            )
+        return self
+
     def in_context(self, context: Any) -> Path:
         """The same with RBMs on another device."""
         return self._replace(rbms=[rbm.as_in_context(context) for rbm in self.rbms])
