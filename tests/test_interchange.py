@@ -44,6 +44,20 @@ def test_the_way_through_two_formats_and_back_changes_no_bit(first, second, mach
     assert "6 visible, 4 hidden units" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("form", ON_DISK)
+def test_numbers_of_16_bits(form, machine, tmp_path, capsys):
+    interchange.write(tmp_path / "start", machine, form="params")
+    arguments = ["convert", str(tmp_path / "start"), str(tmp_path / "half"), "--format", form, "--float16"]
+    assert main(arguments) == 0
+    rounded = [array.astype(np.float16).astype(np.float32) for array in machine]
+    assert_same(interchange.read(tmp_path / "half")[0], rounded)
+    interchange.write(tmp_path / "start", Parameters(*(array * 1e6 for array in machine)), form="params")
+    capsys.readouterr()
+    assert main([*arguments, "--overwrite"]) == 2
+    assert "float16 does not hold; leave --float16 out" in one_line(capsys)
+    assert_same(interchange.read(tmp_path / "half")[0], rounded)
+
+
 def test_labels_are_kept_where_they_can_be(machine, tmp_path, capsys):
     interchange.write(tmp_path / "a.params", machine, 2, "params")
     way = [("a.params", "b.npz", "npz"), ("b.npz", "b.safetensors", "safetensors"),

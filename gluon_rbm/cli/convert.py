@@ -32,6 +32,7 @@ def add_arguments(add: AddArgument) -> None:
         help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library; "
         "by default safetensors for a TARGET of that suffix, else npz",
     )
+    add("--float16", action="store_true", help="numbers of 16 bits: half the space, three digits")
     add_overwrite(add)
 
 
@@ -50,7 +51,7 @@ def run(args: Namespace) -> None:
         raise InputError("a file .safetensors is of --format safetensors, not %s; choose another TARGET" % form)
     parameters, num_classes = interchange.read(args.source)
     check_target(args, args.target, "TARGET")
-    interchange.write(args.target, parameters, num_classes, form)
+    interchange.write(args.target, parameters, num_classes, form, args.float16)
     label = ", of which %d are a label" % num_classes if num_classes else ""
     logger.info("%d visible%s, %d hidden units", parameters.num_visible, label, parameters.num_hidden)
     logger.info("written: %s", one_line(args.target))

@@ -251,18 +251,33 @@ def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
         ) from error
 
 
-def write(path: str | os.PathLike[str], parameters: Parameters, num_classes: int = 0, form: str = "npz") -> None:
-    """Write an RBM in one of the `FORMATS`, whole or not at all.
+def write(
+    path: str | os.PathLike[str],
+    parameters: Parameters,
+    num_classes: int = 0,
+    form: str = "npz",
+    float16: bool = False,
+) -> None:
+    """Write an RBM in one of the `FORMATS`, whole or not at all; with float16 in half the space, to three digits.
 
-    Raises InputError as `to_arrays` does, and where the file cannot be written.
+    Raises InputError as `to_arrays` does, where the file cannot be written, and where numbers are beyond float16.
     """
     arrays = to_arrays(parameters, num_classes, form)
+    if float16:
+        arrays = {name: _as_half(array) for name, array in arrays.items()}
     with write_whole(path, "TARGET") as temporary:
         if form == "params":
             array_files.save(temporary, arrays)
             return
         with open(temporary, "wb") as file:
             file.write(_safetensors_bytes(arrays) if form == "safetensors" else _npz_bytes(arrays))
+
+
+def _as_half(array: HostArray) -> HostArray:
+    largest = np.abs(array).max(initial=0)
+    if largest > np.finfo(np.float16).max:
+        raise InputError("the parameters reach %g, which float16 does not hold; leave --float16 out" % largest)
+    return array.astype(np.float16)
 
 
 def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
