@@ -55,6 +55,17 @@ PRESETS = {
         "num_epoch": 20,
         "monitor_every": 10,
     },
+    # Draws a chosen class in 25 sweeps from noise; such an RBM is out of equilibrium, and does nothing else well.
+    "noise": {
+        **_CENTERED_PCD,
+        "labels": True,
+        "chains": "noise",
+        "k": 25,
+        "learning_rate": 200.0,
+        "weight_bits": 16,
+        "num_epoch": 30,
+        "monitor_every": 30,
+    },
     # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
     "exercise": {
         "binarize": "sample",
@@ -269,6 +280,14 @@ class BinarySettings:
         group=_LEARNING,
         choices=rules.WEIGHT_BITS,
         number="count",
+    )
+    initial_parameters: str | None = setting(
+        None,
+        "start at the parameters of another RBM, a run folder or a file rbm.params, whatever the other --initial-* "
+        "say, and chains at the data; label units that it has not start at weights of 0",
+        number="path",
+        group=_LEARNING,
+        metavar="MODEL",
     )
     initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
     optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)

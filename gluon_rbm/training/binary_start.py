@@ -13,12 +13,14 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, make_generator
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.statistics import base_visible_bias, mean_image
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
-from gluon_rbm.models.files import CLASSES
+from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.files import CLASSES, read_model
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.run import check_batch_size
 
@@ -105,11 +107,17 @@ def _check_snapshots(settings: BinarySettings, data: DataSet, num_shards: int) -
 
 def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dict[str, NDArray]:
     """Parameters and auxiliary states before the first step, float32, by the names that a block gives them."""
-    arrays = _initial_parameters(settings, data)
+    is_given = settings.initial_parameters is not None and not settings.resume
+    arrays = (_given_parameters if is_given else _initial_parameters)(settings, data)
     shape = settings.chains_in_all, data.num_visible, settings.num_hidden
     arrays.update({name: np.ones(shape) for name, shape in learning.states(settings.rule, *shape).items()})
+    starts = (
+        _at_the_data(settings, data, arrays, len(arrays[learning.SAMPLES[0]]))
+        if is_given
+        else [arrays[name] / 2 for name in learning.SAMPLES]
+    )
     if settings.centering:
-        hidden_mean = 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
+        hidden_mean = starts[1].mean(axis=0) if is_given else 1 / (1 + np.exp(-arrays["hidden_layer_bias"]))
         arrays.update(
             zip(learning.OFFSETS, (mean_image(data.train_images, data.maximum, data.train_weights), hidden_mean))
         )
@@ -122,9 +130,40 @@ def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dic
         arrays[CLASSES] = np.arange(settings.num_classes)
     placed = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
     noise = Noise([settings.seed, PURPOSES.CHAINS])
-    for name in learning.SAMPLES:
-        placed[name] = noise.bernoulli(placed[name] / 2)
+    for name, start in zip(learning.SAMPLES, starts):
+        placed[name] = noise.bernoulli(mx.nd.array(start, ctx=context, dtype="float32"))
     return placed
+
+
+def _given_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np.ndarray]:
+    """Those of another RBM; where it has no label and this one has, its label units get weights of 0."""
+    given, num_classes = read_model(str(settings.initial_parameters))
+    bias, hidden_bias, weight = (array.asnumpy() for array in given)
+    if settings.num_classes and not num_classes:
+        bias = np.concatenate([bias, _data_bias(data, settings.num_classes)[-settings.num_classes :]])
+        weight = np.concatenate([weight, np.zeros((settings.num_classes, given.num_hidden))])
+        num_classes = settings.num_classes
+    if weight.shape != (data.num_visible, settings.num_hidden) or num_classes != settings.num_classes:
+        raise InputError(
+            "%s has %d pixels, %d classes and %d hidden units, and this run %d, %d and %d; "
+            "set --num-hidden and --labels as they are there"
+            % (
+                settings.initial_parameters,
+                *(given.num_visible - num_classes, num_classes, given.num_hidden),
+                *(data.num_visible - settings.num_classes, settings.num_classes, settings.num_hidden),
+            )
+        )
+    return dict(zip(Parameters._fields, (bias, hidden_bias, weight)))
+
+
+def _at_the_data(
+    settings: BinarySettings, data: DataSet, arrays: dict[str, np.ndarray], num_chains: int
+) -> list[np.ndarray]:
+    """Probabilities of both layers at the first training images, again and again."""
+    images = data.train_images[np.arange(num_chains) % len(data.train_images)]
+    visible = to_visible(images, data.maximum)
+    parameters = Parameters(*(np.float32(arrays[name]) for name in Parameters._fields))
+    return [visible, hidden_probability(parameters, visible)]
 
 
 def _initial_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np.ndarray]:
