@@ -92,7 +92,8 @@ def test_other_defaults():
         "ais_base_rate": "model", "chains": "persistent", "num_chains": 0, "num_temperatures": 10, "num_snapshots": 15,
         "preset": None,
         "sparsity_target": 0.1, "sparsity_cost": 0.0, "weight_decay_l1": 0.0, "weight_bits": 32,
-        "initial_hidden_bias": 0.0, "initial_parameters": None, "optimizer": "sgd", "initial_momentum": 0.5, "initial_momentum_epochs": 0,
+        "initial_hidden_bias": 0.0, "initial_parameters": None,
+        "optimizer": "sgd", "initial_momentum": 0.5, "initial_momentum_epochs": 0,
         "early_stopping": 0, "labels": False, "objective": "generative", "generative_weight": 0.01, "num_devices": 1,
         "kv_store": "device",
     }  # fmt: skip
