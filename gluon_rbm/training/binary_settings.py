@@ -63,8 +63,8 @@ PRESETS = {
         "k": 25,
         "learning_rate": 200.0,
         "weight_bits": 16,
-        "num_epoch": 30,
-        "monitor_every": 30,
+        "num_epoch": 12,
+        "monitor_every": 12,
     },
     # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
     "exercise": {
