@@ -365,7 +365,8 @@ def test_resample_counts_classes_and_watches_the_chains(run, results, machine, t
         assert found["diagnostics"][name] == pytest.approx(diagnosis)
     assert arrays["classes"].shape == (100, 60)
     expected = diagnostics.autocorrelation_time_of_classes(arrays["classes"])
-    assert found["class_autocorrelation_time"] == pytest.approx(expected)
+    in_json = expected if np.isfinite(expected) else None  # of classes that hardly change
+    assert found["class_autocorrelation_time"] == pytest.approx(in_json)
     assert "autocorrelation time of the class: %.4g sweeps" % expected in text
 
 
