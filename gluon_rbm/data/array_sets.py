@@ -101,13 +101,13 @@ def _checked_labels(path: str, arrays: Mapping[str, HostArray], part: str, count
     return labels.reshape(-1).astype(np.int32)
 
 
-def _checked_images(path: str, array: HostArray) -> tuple[HostArray, int]:
-    """Images of an array, (n, height, width[, 3]), and their maximum."""
+def _checked_images(name: str, array: HostArray) -> tuple[HostArray, int]:
+    """Images of an array, (n, height, width[, 3]), and their maximum; name : what errors call the array."""
     shape: Any = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
     is_image = len(shape) in (2, 3) or (len(shape) == 4 and shape[3] in (1, 3))
     if not is_image or 0 in shape or shape[0] < 2:
         raise InputError(
-            f"{path} has shape {shape}; save at least 2 images as (n, num_visible), (n, height, width) or"
+            f"{name} has shape {shape}; save at least 2 images as (n, num_visible), (n, height, width) or"
             " (n, height, width, 3)"
         )
     if len(shape) == 2:
@@ -117,10 +117,10 @@ def _checked_images(path: str, array: HostArray) -> tuple[HostArray, int]:
     if array.dtype == np.uint8:
         return array, 255 if array.max() > 1 else 1  # bytes that are all 0 or 1 are bits
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"{path} holds {array.dtype} numbers; save floats in [0, 1] or uint8")
+        raise InputError(f"{name} holds {array.dtype} numbers; save floats in [0, 1] or uint8")
     low, high = array.min(), array.max()  # NaN if any number is
     if np.isnan(low):
-        raise InputError(f"{path} holds NaN; save numbers in [0, 1]")
+        raise InputError(f"{name} holds NaN; save numbers in [0, 1]")
     if low < 0 or high > 1:
-        raise InputError(f"{path} holds numbers from {low:g} to {high:g}; scale them into [0, 1]")
+        raise InputError(f"{name} holds numbers from {low:g} to {high:g}; scale them into [0, 1]")
     return array.astype(np.float32), 1
