@@ -147,15 +147,18 @@ def _diagnosed(values: HostArray, every: int) -> dict[str, Any]:
     return {**figures, "doubt": warning}
 
 
+def _in_words(value: float | None) -> str:
+    return "unknown" if value is None else "%.4g" % value
+
+
 def _tell(figures: Mapping[str, Any], trained: classifier.IndependentClassifier) -> None:
     logger.info("classes of images, and of the chains' probabilities of pixels, by %s:", trained.description)
     for name, fractions in figures["class_shares"].items():
         stay = "" if name == "images" else "; %.3f are as at the start" % figures["as_at_the_start"][name]
         logger.info("%-20s classes %s%s", name, " ".join("%.3f" % fraction for fraction in fractions), stay)
-    if figures["class_autocorrelation_time"] is not None:
-        logger.info("autocorrelation time of the class: %.4g sweeps", figures["class_autocorrelation_time"])
+    logger.info("autocorrelation time of the class: %s sweeps", _in_words(figures["class_autocorrelation_time"]))
     for name, found in figures["diagnostics"].items():
-        numbers = ["unknown" if value is None else "%.4g" % value for value in list(found.values())[:3]]
+        numbers = [_in_words(value) for value in list(found.values())[:3]]
         logger.info(
             "%-20s autocorrelation time %s sweeps, effective sample size %s, split-R-hat %s",
             name.replace("_", " "),
