@@ -85,7 +85,7 @@ class BinaryRBMOperator(mx.operator.CustomOp):
                 parameters,
                 visible=data,
                 sweeps=self._k,
-                softmax_groups=self._rule.groups(data.shape[1]),
+                visible_units=self._rule.visible_units(data.shape[1]),
                 key=[*key, 1],
                 engine=self._engine,
             ).visible_prob_1

@@ -27,6 +27,7 @@ native = Extension(
             ".h",
             "_classes.inc",
             "_fixed.inc",
+            "_gaussian.inc",
             "_gradient.inc",
             "_groups.inc",
             "_kernel.inc",

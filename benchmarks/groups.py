@@ -36,7 +36,7 @@ def main():
         )
         groups = tuple((first, first + size) for first in range(beside, num_visible, size))
         times = [
-            [seconds(functools.partial(sweep, softmax_groups=which), 1)[0] for which in (groups, ())]
+            [seconds(functools.partial(sweep, visible_units=which), 1)[0] for which in (groups, ())]
             for _ in range(arguments.repeats)
         ]
         grouped, binary = np.median(times, axis=0)

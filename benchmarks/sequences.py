@@ -95,7 +95,7 @@ def measure(parameters, data):
         num_chains=500,
         num_distributions=5000,
         base_visible_bias=base_visible_bias(data),
-        softmax_groups=data.softmax_groups,
+        visible_units=data.softmax_groups,
         key=[0],
     )
     units = data.test_images.reshape(len(data.test_images), -1).astype(np.float32)

@@ -32,7 +32,7 @@ def once(generator):
     )
     if generator.random() < 0.5:
         ends = np.unique(generator.integers(0, num_visible + 1, size=2 * int(generator.integers(1, 20))))
-        options["softmax_groups"] = ends[: len(ends) // 2 * 2].reshape(-1, 2)
+        options["visible_units"] = ends[: len(ends) // 2 * 2].reshape(-1, 2)
     visible = generator.integers(0, 2, size=(chains, num_visible))
     if generator.random() < 0.3:
         return learn_once(generator, (weight, visible_bias, hidden_bias), chains, options)

@@ -72,7 +72,7 @@ def test_softmax_groups(engine, ctx, seed, generator):
     groups = ((2, 5),)
     energies = reference.energies(*machine)
     possible = reference.states(6)[:, 2:5].sum(axis=1) == 1
-    found = estimate(machine, [seed], ctx, sweeps=60, engine=engine, softmax_groups=groups)
+    found = estimate(machine, [seed], ctx, sweeps=60, engine=engine, visible_units=groups)
     exact = reference.log_sum_exp(-energies[possible].ravel())
     assert abs(found.log_z - exact) < 5 * found.standard_error
 

@@ -261,7 +261,7 @@ def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
         beta=betas[0] if len(betas) == 1 else mx.nd.array(np.repeat(betas, GROUP_DRAWS), ctx=ctx),
         base_visible_bias=mx.nd.array(base, ctx=ctx),
         clamp=clamp and [mx.nd.array(part, ctx=ctx) for part in clamp],
-        softmax_groups=[GROUP],
+        visible_units=[GROUP],
         key=[seed],
         engine=engine,
     )
@@ -294,7 +294,7 @@ def test_some_chains_may_have_their_label_clamped(ctx, engine, seed, generator):
     mask, values = np.zeros((2000, 5)), np.full((2000, 5), 0.0)
     mask[::2, slice(*GROUP)], values[::2, 3] = 1, 1
     visible = gibbs.run_chains(
-        machine, hidden=mx.nd.zeros((2000, 3), ctx=ctx), sweeps=5, softmax_groups=[GROUP], key=[seed], engine=engine,
+        machine, hidden=mx.nd.zeros((2000, 3), ctx=ctx), sweeps=5, visible_units=[GROUP], key=[seed], engine=engine,
         clamp=[mx.nd.array(part, ctx=ctx) for part in (mask, values)],
     ).visible_sample.asnumpy()  # fmt: skip
     np.testing.assert_array_equal(visible[::2, slice(*GROUP)], np.tile([0, 0, 1], (1000, 1)))
@@ -307,7 +307,7 @@ def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
     bias = np.array([-200.0, 0.3, 0.1, -200.0, -200.0])
     machine = parameters((bias, np.zeros(2), np.zeros((5, 2))), ctx)
     visible = gibbs.run_chains(
-        machine, hidden=mx.nd.zeros((GROUP_DRAWS, 2), ctx=ctx), softmax_groups=[(0, 5)], key=[seed], engine=engine
+        machine, hidden=mx.nd.zeros((GROUP_DRAWS, 2), ctx=ctx), visible_units=[(0, 5)], key=[seed], engine=engine
     ).visible_sample.asnumpy()
     p = 1 / (1 + np.exp(-0.2))
     np.testing.assert_array_equal(visible[:, [0, 3, 4]], 0)
@@ -318,7 +318,7 @@ def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
 def test_groups_that_are_none(group):
     machine = Parameters(mx.nd.zeros(5), mx.nd.zeros(3), mx.nd.zeros((5, 3)))
     with pytest.raises(InputError, match="of 5 visible units; give"):
-        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3)), softmax_groups=[group])
+        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3)), visible_units=[group])
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_group_is_clamped_as_a_whole(ctx, mask, values):
     machine = parameters((np.zeros(5), np.zeros(3), np.zeros((5, 3))), ctx)
     clamp = [mx.nd.array(part, ctx=ctx) for part in (mask, values)]
     with pytest.raises(InputError, match="one at 1 and the others at 0"):
-        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3), ctx=ctx), clamp=clamp, softmax_groups=[GROUP])
+        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3), ctx=ctx), clamp=clamp, visible_units=[GROUP])
 
 
 # --- Engines ----------------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, gener
                 stop,
                 sweeps=2,
                 base_visible_bias=nd_base,
-                softmax_groups=groups,
+                visible_units=groups,
                 key=[seed],
                 engine=engine,
             )
@@ -424,7 +424,7 @@ def test_numpy_arrays_in_numpy_arrays_out(auto_engine, seed, generator, dtype):
             "beta": generator.random(9).astype(dtype),
             "base_visible_bias": machine.visible_layer_bias,
         },
-        {"hidden": generator.integers(0, 2, (9, 5)).astype(dtype), "softmax_groups": [(1, 4)]},
+        {"hidden": generator.integers(0, 2, (9, 5)).astype(dtype), "visible_units": [(1, 4)]},
         {"visible": visible, "clamp": (np.arange(6) < 2, visible)},
         {"visible": visible, "clamp": (np.arange(6) < 2, visible / 2)},  # grey ones are for MXNet's engine
     ]

@@ -12,7 +12,7 @@ from gluon_rbm import __main__
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.likelihood import bennett
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.groups import mean_visible
+from gluon_rbm.models.visible_units import mean_visible
 from gluon_rbm.sampling import chains, matching
 
 
@@ -62,7 +62,7 @@ def test_groups_keep_their_shares(seed, generator):
     bias[1:4] = np.log(visible_mean[1:4])
     np.testing.assert_allclose(mean_visible(bias, groups), visible_mean, rtol=1e-9)
     means = matching.Means(bias, hidden_mean)
-    path = matching.matched_path(as_parameters(machine), means, 2000, key=[seed], softmax_groups=groups)
+    path = matching.matched_path(as_parameters(machine), means, 2000, key=[seed], visible_units=groups)
     for rbm in path.rbms:
         found = means_of([array.astype(float) for array in rbm], possible)
         assert np.abs(found[0] - visible_mean).max() < 0.06 and np.abs(found[1] - hidden_mean).max() < 0.06

@@ -5,7 +5,7 @@ import pytest
 import reference
 from scipy import sparse
 from test_gibbs import assert_distribution
-from test_groups import GROUPS, possible
+from test_visible_units import GROUPS, possible
 
 from gluon_rbm.backend import native
 from gluon_rbm.errors import InputError

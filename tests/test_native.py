@@ -292,7 +292,7 @@ def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains,
 
     def run(threads, **options):
         return native.run(
-            w, a, b, hidden=hidden, beta=beta, base=base, key=[seed], num_threads=threads, softmax_groups=[group],
+            w, a, b, hidden=hidden, beta=beta, base=base, key=[seed], num_threads=threads, visible_units=[group],
             instruction_set=instruction_set, **options,
         )  # fmt: skip
 
@@ -319,7 +319,7 @@ def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains,
 def test_frequencies_in_a_softmax_group(instruction_set, seed, generator):
     a = generator.normal(size=40)
     visible = native.run(
-        np.zeros((40, 1)), a, np.zeros(1), hidden=np.zeros((DRAWS, 1)), key=[seed], softmax_groups=[(25, 36)],
+        np.zeros((40, 1)), a, np.zeros(1), hidden=np.zeros((DRAWS, 1)), key=[seed], visible_units=[(25, 36)],
         instruction_set=instruction_set,
     )[0]  # fmt: skip
     softmax = np.exp(a[25:36]) / np.exp(a[25:36]).sum()
@@ -557,16 +557,16 @@ def test_the_library_refuses_sizes_that_overflow_first(sizes):
 
 def swapped(fields):
     """Two fields of one type in each other's place."""
-    fields[16:18] = fields[17], fields[16]
+    fields[17:19] = fields[18], fields[17]
 
 
 def retyped(fields):
     """As many bytes, but single numbers for double ones."""
-    fields[20] = (fields[20][0], binding._ConstFloat32s)
+    fields[21] = (fields[21][0], binding._ConstFloat32s)
 
 
 def writable(fields):
-    fields[16] = (fields[16][0], binding._Float32s)
+    fields[17] = (fields[17][0], binding._Float32s)
 
 
 def shortened(fields):
@@ -580,11 +580,11 @@ def lengthened(fields):
 @pytest.mark.parametrize(
     "change, difference",
     [
-        (swapped, "it has const float32 * weight: bytes 128 to 136 where const float32 * visible_bias: bytes 128 to"),
-        (retyped, "it has const float64 * beta: bytes 160 to 168 where const float32 * beta"),
-        (writable, "it has const float32 * weight: bytes 128 to 136 where float32 * weight"),
-        (shortened, "it has float64 * log_weight: bytes 232 to 240 where nothing is expected"),
-        (lengthened, "it has nothing where int64 more: bytes 240 to 248 is expected"),
+        (swapped, "it has const float32 * weight: bytes 136 to 144 where const float32 * visible_bias: bytes 136 to"),
+        (retyped, "it has const float64 * beta: bytes 168 to 176 where const float32 * beta"),
+        (writable, "it has const float32 * weight: bytes 136 to 144 where float32 * weight"),
+        (shortened, "it has float64 * log_weight: bytes 256 to 264 where nothing is expected"),
+        (lengthened, "it has nothing where int64 more: bytes 264 to 272 is expected"),
     ],
 )
 def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):
@@ -696,7 +696,7 @@ def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
         machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
         for chains in (2, 80, 300):
             options = dict(visible=np.ones((chains, 40)), key=[seed], instruction_set=instruction_set)
-            results = native.run(*machine, sweeps=2, softmax_groups=[(5, 35), (36, 39)], **options)
+            results = native.run(*machine, sweeps=2, visible_units=[(5, 35), (36, 39)], **options)
             assert np.isin(results[0], (0, 1)).all() and (results[0][:, 5:35].sum(axis=1) == 1).all()
             native.anneal(*machine, betas=[0, 1, 2], **options)
 

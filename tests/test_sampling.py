@@ -35,7 +35,7 @@ def joint_index(chains):
 def settings(held):
     """`held`, as `reference.given` takes it, as the samplers do."""
     clamp = (held["mask"], held["values"]) if "mask" in held else None
-    return dict(clamp=clamp, softmax_groups=held.get("groups", ()))
+    return dict(clamp=clamp, visible_units=held.get("groups", ()))
 
 
 # --- Chains -----------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_softmax_groups_stay_whole(engine, ctx, seed, generator):
     groups = ((1, 3),)
     arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
     visible = [from_host(np.tile(np.float32([0, 0, 1]), (COUNT, 1)), ctx) for _ in machines]
-    how = {"softmax_groups": groups, "pairs": [0, 1], "engine": engine}
+    how = {"visible_units": groups, "pairs": [0, 1], "engine": engine}
     for step in range(200):
         visible = trajectory.advance(arrays, visible, key=[seed, step], **how).states
     for state, machine in zip(visible, machines):

@@ -136,9 +136,9 @@ def path_from(
     key = [args.seed, *b"matched"]
     rows = next(iterate_batches(data.train_images, data.maximum, _ROWS_OF_MEANS, key=key, binarize="sample"))
     means = matching.Means.of(parameters, base_visible_bias(data), rows)
-    settings = {"softmax_groups": data.softmax_groups, "engine": args.engine}
+    settings = {"visible_units": data.softmax_groups, "engine": args.engine}
     if num_classes:
-        settings["softmax_groups"] = label_rbm.softmax_groups(parameters.num_visible, num_classes)
+        settings["visible_units"] = label_rbm.softmax_groups(parameters.num_visible, num_classes)
     return matching.matched_path(parameters, means, _CHAINS_OF_PATH, key=key, **settings)
 
 

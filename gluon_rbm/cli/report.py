@@ -132,7 +132,7 @@ def _log_z(
     quick = args.method == "auto" and enumeration.is_quick(parameters)
     if not quick and args.method != "enumeration":
         return _annealed(args, parameters, data, pixels)
-    value = enumeration.log_partition(parameters, progress=True, softmax_groups=data.softmax_groups)
+    value = enumeration.log_partition(parameters, progress=True, visible_units=data.softmax_groups)
     log_z = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None}
     return {"name": "enumeration"}, {**log_z, "doubt": "", "converged": True}
 
@@ -163,7 +163,7 @@ def _annealed(
         "key": [args.seed],
         "engine": method["engine"],
         "progress": True,
-        "softmax_groups": data.softmax_groups,
+        "visible_units": data.softmax_groups,
         "state": args.state,
     }
     if args.reverse and args.path != "none":

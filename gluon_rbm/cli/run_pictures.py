@@ -118,5 +118,5 @@ def _draw_chains(folder: str, arguments: Mapping[str, Any]) -> Figure | None:
     shape = image_shape_of(arguments, parameters.num_visible - num_classes)
     hidden = read_arrays(os.path.join(folder, PARAMETERS))[learning.SAMPLES[1]][:_CHAINS]
     groups = softmax_groups_of(arguments, parameters.num_visible, num_classes)
-    pixels = to_numpy(gibbs.run_chains(parameters, hidden=hidden, softmax_groups=groups).visible_prob_1)
+    pixels = to_numpy(gibbs.run_chains(parameters, hidden=hidden, visible_units=groups).visible_prob_1)
     return plots.grid(pixels[:, : math.prod(shape)], shape, "chains")

@@ -221,7 +221,7 @@ def _chains(
         "sweeps": args.sweeps,
         "key": [args.seed, _SWEEPS],
         "base_visible_bias": bias,
-        "softmax_groups": groups,
+        "visible_units": groups,
         "engine": args.engine,
     }
     if classes is not None:

@@ -16,7 +16,7 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.evaluation import logos, plots
 from gluon_rbm.models.energy import Parameters, hidden_probability
-from gluon_rbm.models.groups import zero_sum_gauge
+from gluon_rbm.models.visible_units import zero_sum_gauge
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -30,7 +30,7 @@ from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.likelihood.missing import check_gaps, marginal_free_energy
 from gluon_rbm.models import energy
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.groups import checked_groups
+from gluon_rbm.models.visible_units import checked_visible_units
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.chains import initial_visible, sample_chains
 from gluon_rbm.sampling.inpainting import Inpainted, inpaint
@@ -78,7 +78,8 @@ class BinaryRBM(Transformer, PersistentLearning):
     engine : "auto", "mxnet" or "native", default "auto"
         What runs the chains.
     softmax_groups : sequence of (start, stop), default ()
-        Groups of features of each of which exactly one is 1: the values of a category (`gluon_rbm.models.groups`).
+        Groups of features of each of which exactly one is 1: the values of a category
+        (`gluon_rbm.models.visible_units`).
     missing : "error", "omit" or "integrate", default "error"
         What NaN means in X. "omit": a feature that does not exist for its row; "integrate": a value that exists and is
         not known, which is summed out (`gluon_rbm.estimators.gaps`).
@@ -192,7 +193,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         return self
 
     def _begin_at(self, X: Matrix, generator: np.random.RandomState, num_chains: int) -> None:
-        checked_groups(self.softmax_groups, X.shape[1])
+        checked_visible_units(self.softmax_groups, X.shape[1])
         self._begin(mean_image(X), X.shape[0], X.dtype, generator, num_chains)
         if self.initial_visible_bias not in _STARTS:
             raise InputError(
@@ -229,7 +230,7 @@ class BinaryRBM(Transformer, PersistentLearning):
     def _filled(self, rows: HostArray, key: list[int], sweeps: int = _SWEEPS_OF_GAPS) -> Inpainted:
         """Rows whose missing values are filled in given the known ones, whatever `missing` is."""
         groups = self.softmax_groups
-        return inpaint(self._parameters(), rows, sweeps, key, softmax_groups=groups, engine=self.engine)
+        return inpaint(self._parameters(), rows, sweeps, key, visible_units=groups, engine=self.engine)
 
     def impute(self, X: Matrix, sweeps: int = _SWEEPS_OF_GAPS, draws: bool = False) -> HostArray:
         """X with missing values (NaN) filled in by chains that hold the known ones: float32 (n_samples, n_features).
@@ -333,7 +334,7 @@ class BinaryRBM(Transformer, PersistentLearning):
             self._parameters(),
             visible=float32(dense(X)),
             sweeps=sweeps,
-            softmax_groups=self.softmax_groups,
+            visible_units=self.softmax_groups,
             key=key_from(self._continued()),
             engine=self.engine,
         )
@@ -347,7 +348,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         key, parameters = key_from(self._continued()), Parameters(*map(from_host, self._parameters()))
         start = initial_visible(parameters, "random", n_samples, [*key, 0])
-        settings: Any = {"softmax_groups": self.softmax_groups, "engine": self.engine}
+        settings: Any = {"visible_units": self.softmax_groups, "engine": self.engine}
         chains = sample_chains(parameters, start, sweeps, [*key, 1], **settings)
         return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)
 
@@ -361,7 +362,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         settings = {
             "key": key_from(check_random_state(self.random_state)),
             "engine": self.engine,
-            "softmax_groups": self.softmax_groups,
+            "visible_units": self.softmax_groups,
             **settings,
         }
         if X is not None:

@@ -102,7 +102,7 @@ def mean_image(X: Matrix) -> HostArray:
 
 def base_rate(X: Matrix, softmax_groups: SoftmaxGroups = ()) -> HostArray:
     """The smoothed bias of the mean image, where annealed importance sampling starts best."""
-    return smoothed_visible_bias(mean_image(X), X.shape[0], softmax_groups=softmax_groups)
+    return smoothed_visible_bias(mean_image(X), X.shape[0], visible_units=softmax_groups)
 
 
 def key_from(random_state: np.random.RandomState) -> list[int]:

@@ -25,7 +25,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.common import Matrix, Rows, dense, float32, has_gaps
 from gluon_rbm.likelihood.missing import check_gaps
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.groups import draw_visible
+from gluon_rbm.models.visible_units import draw_visible
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["MISSING", "DataOf", "Integrated", "check_missing", "check_one_on", "complete", "omitted"]
@@ -115,7 +115,7 @@ class Integrated:
             visible=self._visible[places],
             sweeps=self._sweeps,
             clamp=(known[gaps], held),
-            softmax_groups=self._groups,
+            visible_units=self._groups,
             key=[*key, _CHAINS],
             engine=self._engine,
         )

@@ -233,7 +233,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             self._parameters(),
             visible=np.concatenate([X, label], axis=1),
             sweeps=sweeps,
-            softmax_groups=label_rbm.softmax_groups(X.shape[1] + num_classes, num_classes),
+            visible_units=label_rbm.softmax_groups(X.shape[1] + num_classes, num_classes),
             key=[*key, 1],
             engine=self.engine,
         )

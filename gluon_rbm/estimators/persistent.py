@@ -96,7 +96,7 @@ class PersistentLearning(Estimator):
     def _start_chains(self, mean: HostArray, num_rows: int, generator: np.random.RandomState, num_chains: int) -> None:
         num_hidden, num_visible = self.components_.shape
         rule = self._rule()
-        groups = rule.groups(num_visible)
+        groups = rule.visible_units(num_visible)
         states: Any = learning.states(rule, num_chains, num_visible, num_hidden)
         if sum(map(math.prod, states.values())) > _MOST_STATES:
             raise InputError(
@@ -110,7 +110,7 @@ class PersistentLearning(Estimator):
         fixed = {
             learning.OFFSETS[0]: mean,
             learning.OFFSETS[1]: 0.5,
-            learning.BASE: smoothed_visible_bias(mean, num_rows, softmax_groups=groups),
+            learning.BASE: smoothed_visible_bias(mean, num_rows, visible_units=groups),
             CLASSES: np.arange(states.get(CLASSES, (0,))[0]),
             **dict.fromkeys(snapshots.NAMES, 0),
         }
@@ -162,7 +162,7 @@ class PersistentLearning(Estimator):
                 weight_decay=self.weight_decay,
                 sparsity_target=rule.sparsity_target,
                 sparsity_cost=rule.sparsity_cost,
-                softmax_groups=rule.groups(X.shape[1]),
+                visible_units=rule.visible_units(X.shape[1]),
                 fixed_point=rule.has_fixed_point(len(chains[0])),
             )
         self._take(parameters)

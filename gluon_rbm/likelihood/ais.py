@@ -83,7 +83,7 @@ def reverse_log_partition(
 ) -> LogPartition:
     """Estimate log Z by reverse AIS from visible: an upper bound on average, if they are exact samples of the RBM.
 
-    visible : array (num_chains, num_visible) in {0, 1}
+    visible : array (num_chains, num_visible) in {0, 1} (of Gaussian units any)
     settings : as in `AnnealingSettings`
 
     Returns a `LogPartition`. Raises InputError as `log_partition` does, and for a start that is not binary or of
@@ -135,7 +135,7 @@ def bracket(
         check_count("sweeps_at_the_top", sweeps_at_the_top)
     if path is not None:
         path.checked(run.parameters)
-    kind = _kind_of_start(run.parameters, reverse_start)
+    kind = _kind_of_start(run, reverse_start)
     # Before the forward run, so that a start that cannot be is refused at once.
     start = None
     if kind == "exact":
@@ -176,9 +176,9 @@ def _add_checks(forwards: list[_Forward]) -> LogPartition:
     run, own = forwards[0].run, forwards[0].run.parameters.visible_layer_bias
     _add_base(forwards, "fair coins", own.zeros_like())
     ends = np.concatenate([forward.visible for forward in forwards])
-    groups = run.settings.softmax_groups
-    hidden = dispersed_hidden(run.parameters, ends, [*run.key, 0, _DISPERSED], run.engine, groups)
-    mixture = mixture_log_partition(run.parameters, hidden, [*run.key, 0, _MIXTURE], groups)
+    visible_units = run.settings.visible_units
+    hidden = dispersed_hidden(run.parameters, ends, [*run.key, 0, _DISPERSED], run.engine, visible_units)
+    mixture = mixture_log_partition(run.parameters, hidden, [*run.key, 0, _MIXTURE], visible_units)
     first, second = sorted(
         (estimate.log_z for estimate in (*(forward.estimate for forward in forwards), mixture)), reverse=True
     )[:2]
@@ -195,7 +195,7 @@ def _along(run: annealing.Run, path: Path) -> PathPartition:
         name=path.name,
         num_chains=len(path.chains[0]),
         key=[*run.key, 0, _PATH],
-        softmax_groups=run.settings.softmax_groups,
+        visible_units=run.settings.visible_units,
         engine=run.engine,
     )
 
@@ -216,12 +216,12 @@ def _most(forwards: list[_Forward]) -> _Forward:
     return best
 
 
-def _kind_of_start(parameters: Parameters, reverse_start: str | Array) -> str:
+def _kind_of_start(run: annealing.Run, reverse_start: str | Array) -> str:
     """ "exact", "chains" or "given"."""
     if not isinstance(reverse_start, str):
         return "given"
     if reverse_start == "auto":
-        return "exact" if enumeration.is_quick(parameters) else "chains"
+        return "exact" if enumeration.is_quick(run.parameters, run.settings.visible_units) else "chains"
     if reverse_start not in ("exact", "chains"):
         raise InputError("reverse_start %r does not exist; choose auto, exact, chains or give samples" % reverse_start)
     return reverse_start

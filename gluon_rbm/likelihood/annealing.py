@@ -16,14 +16,14 @@ from tqdm import tqdm
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_evenly, draw_key, make_generator
-from gluon_rbm.backend.types import Array, HostArray, Key, NDArray, SoftmaxGroups
+from gluon_rbm.backend.types import Array, HostArray, Key, NDArray, VisibleUnits
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import enumeration, schedules
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights, summarize_reverse
 from gluon_rbm.likelihood.state_file import Progress, StateFile, fingerprint
 from gluon_rbm.models.energy import Parameters, are_pixels
-from gluon_rbm.models.groups import checked_groups, log_normalizer
+from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units, log_normalizer, softmax_groups
 from gluon_rbm.sampling import gibbs
 
 __all__ = [
@@ -58,7 +58,7 @@ class AnnealingSettings:
         Intermediate distributions.
     burn_in_sweeps : int >= 1
         Gibbs sweeps at each of them.
-    training_data : array (n, num_visible) in [0, 1]
+    training_data : array (n, num_visible) in [0, 1] (of Gaussian units any)
         The base rate a0 is the smoothed bias of its means: what to give unless there is a reason.
     base_visible_bias : array (num_visible,)
         The base rate itself. With neither, it is the model's own visible bias.
@@ -75,8 +75,8 @@ class AnnealingSettings:
     state : path
         A file to keep the run in: the same call, repeated after it was killed, goes on from there, with the same
         result. It needs a key.
-    softmax_groups : sequence of (start, stop)
-        Of each of these groups of visible units exactly one is on, as in `gluon_rbm.sampling.gibbs.run_chains`.
+    visible_units : "gaussian", or sequence of (start, stop)
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
     """
 
     num_distributions: int = 1000
@@ -89,7 +89,7 @@ class AnnealingSettings:
     engine: str = "auto"
     schedule: str = "linear"
     state: str | os.PathLike[str] | None = None
-    softmax_groups: SoftmaxGroups = ()
+    visible_units: VisibleUnits = ()
 
     def checked(self) -> AnnealingSettings:
         """These settings, or InputError for sizes or a schedule that cannot be, and for a state without a key."""
@@ -125,8 +125,8 @@ def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings
     parameters.checked()
     check_count("num_chains", num_chains)
     settings.checked()
-    groups = checked_groups(settings.softmax_groups, parameters.num_visible)
-    settings = dataclasses.replace(settings, softmax_groups=groups)
+    visible_units = checked_visible_units(settings.visible_units, parameters.num_visible)
+    settings = dataclasses.replace(settings, visible_units=visible_units)
     return Run(
         parameters,
         num_chains,
@@ -155,10 +155,10 @@ def _base_visible_bias(parameters: Parameters, settings: AnnealingSettings) -> N
         return own
     if base_visible_bias is None:
         images = to_numpy(training_data)
-        if not images.size or not are_pixels(images):
+        if not images.size or not (settings.visible_units == GAUSSIAN or are_pixels(images)):
             raise InputError("training_data must hold images with pixels in [0, 1], and not be empty")
         mean = np.mean(images, axis=0, dtype=np.float64)
-        base_visible_bias = smoothed_visible_bias(mean, len(images), softmax_groups=settings.softmax_groups)
+        base_visible_bias = smoothed_visible_bias(mean, len(images), visible_units=settings.visible_units)
     bias: HostArray = to_numpy(base_visible_bias)
     if bias.shape != own.shape or not np.isfinite(bias).all():
         raise InputError(
@@ -181,7 +181,7 @@ def inverse_temperatures(run: Run) -> HostArray:
             run.base_visible_bias,
             key,
             run.engine,
-            settings.softmax_groups,
+            settings.visible_units,
         )
     schedule = {"linear": schedules.linear, "three-piece": schedules.three_piece}[settings.schedule]
     return schedule(settings.num_distributions)
@@ -195,16 +195,16 @@ def _base_samples(run: Run, first: int, count: int, purpose: int) -> NDArray:
         hidden=mx.nd.zeros((count, run.parameters.num_hidden), ctx=bias.context, dtype=bias.dtype),
         beta=0,
         base_visible_bias=run.base_visible_bias,
-        softmax_groups=run.settings.softmax_groups,
+        visible_units=run.settings.visible_units,
         key=[*run.key, first, purpose],
         engine=run.engine,
     ).visible_sample
 
 
 def _log_z_0(run: Run) -> float:
-    """log Z of the base rate: sum_i softplus(a0_i) + num_hidden log 2, with log sum exp for each softmax group."""
+    """log Z of the base rate: that of the visible layer alone, + num_hidden log 2."""
     base = to_numpy(run.base_visible_bias).astype(np.float64)
-    return float(log_normalizer(base, run.settings.softmax_groups)) + run.parameters.num_hidden * np.log(2)
+    return float(log_normalizer(base, run.settings.visible_units)) + run.parameters.num_hidden * np.log(2)
 
 
 # --- Forward and reverse ----------------------------------------------------------------------------------------------
@@ -231,18 +231,22 @@ def reverse(run: Run, betas: HostArray, visible: HostArray) -> LogPartition:
 
 
 def exact_samples(run: Run) -> HostArray:
-    """Independent samples of an RBM that can be enumerated: float32 (num_chains, num_visible) in {0, 1}."""
+    """Independent samples of an RBM that can be enumerated: float32 (num_chains, num_visible)."""
     key = [*run.key, 0, _EXACT]
-    return enumeration.draw_visible(run.parameters, run.num_chains, key, run.settings.softmax_groups)
+    return enumeration.draw_visible(run.parameters, run.num_chains, key, run.settings.visible_units)
 
 
 def checked_start(run: Run, visible: Array) -> HostArray:
-    """Samples that reverse AIS may start from: NumPy (num_chains, num_visible) in {0, 1}, or InputError."""
-    visible = to_numpy(visible)
+    """Samples that reverse AIS may start from: NumPy (num_chains, num_visible), or InputError."""
+    visible, visible_units = to_numpy(visible), run.settings.visible_units
     shape = (run.num_chains, run.parameters.num_visible)
+    if visible_units == GAUSSIAN:
+        if visible.shape != shape or not np.isfinite(visible).all():
+            raise InputError("reverse AIS starts at finite samples of shape %s, not of %s" % (shape, visible.shape))
+        return visible
     if visible.shape != shape or not np.isin(visible, (0, 1)).all():
         raise InputError("reverse AIS starts at binary samples of shape %s, not at these %s" % (shape, visible.shape))
-    if any((visible[:, start:stop].sum(axis=1) != 1).any() for start, stop in run.settings.softmax_groups):
+    if any((visible[:, start:stop].sum(axis=1) != 1).any() for start, stop in softmax_groups(visible_units)):
         raise InputError("reverse AIS starts at samples with exactly one unit of each softmax group on, not at these")
     return visible
 
@@ -286,7 +290,7 @@ def _anneal_all(
                     betas,
                     sweeps=sweeps,
                     base_visible_bias=run.base_visible_bias,
-                    softmax_groups=run.settings.softmax_groups,
+                    visible_units=run.settings.visible_units,
                     key=[*run.key, first, purpose],
                     engine=run.engine,
                     bar=bar,
@@ -305,7 +309,7 @@ def anneal_chains(
     *,
     sweeps: int,
     base_visible_bias: NDArray | None,
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
     key: Key,
     engine: str,
     bar: tqdm,
@@ -328,7 +332,7 @@ def anneal_chains(
     last, meaning = len(schedule) - 1, ""
     progress = Progress(0, visible, np.zeros(visible.shape[0]))
     if state is not None:
-        meaning = fingerprint(*parameters, visible, schedule, sweeps, base_visible_bias, softmax_groups, key, engine)
+        meaning = fingerprint(*parameters, visible, schedule, sweeps, base_visible_bias, visible_units, key, engine)
         progress = state.resume(name, meaning, progress)
         bar.update(progress.step)
     while progress.step < last:
@@ -341,7 +345,7 @@ def anneal_chains(
             stop,
             sweeps=sweeps,
             base_visible_bias=base_visible_bias,
-            softmax_groups=softmax_groups,
+            visible_units=visible_units,
             key=key,
             engine=engine,
         )

@@ -19,11 +19,11 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 
 from gluon_rbm.backend.arrays import to_numpy
-from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import Array, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood.estimates import PathPartition
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.groups import log_normalizer
+from gluon_rbm.models.visible_units import log_normalizer
 from gluon_rbm.sampling import trajectory
 
 __all__ = ["along_path", "exact_log_z", "log_partition", "log_ratio"]
@@ -34,12 +34,12 @@ _LEAST_OF_ROUND = 0.15  # rate of a pair below which an RBM is put between them
 _ROUNDS = 3
 
 
-def exact_log_z(parameters: Parameters, softmax_groups: SoftmaxGroups = ()) -> float:
+def exact_log_z(parameters: Parameters, visible_units: VisibleUnits = ()) -> float:
     """log Z of an RBM without weights: of the visible layer, plus sum_j softplus(b_j). InputError where W is not 0."""
     visible, hidden, weight = (to_numpy(array).astype(np.float64) for array in parameters)
     if weight.any():
         raise InputError("the first RBM of a path must have no weights, so that its log Z is known")
-    return float(log_normalizer(visible, softmax_groups) + np.logaddexp(0, hidden).sum())
+    return float(log_normalizer(visible, visible_units) + np.logaddexp(0, hidden).sum())
 
 
 def log_partition(
@@ -59,13 +59,13 @@ def log_partition(
         is None, chains come along from exact samples of the first
     name : of the path, for reports
     sweeps : of each RBM of the path, half as many before anything is measured
-    settings : softmax_groups and engine, as in `gibbs.run_chains`
+    settings : visible_units and engine, as in `gibbs.run_chains`
 
     Raises InputError for a first RBM with weights, for RBMs that differ too much, and for counts below 1.
     """
     check_count("num_chains", num_chains)
     check_count("sweeps", sweeps, 2)
-    groups = settings.get("softmax_groups", ())
+    groups = settings.get("visible_units", ())
     exact_log_z(rbms[0], groups)
     start = trajectory.draw_independent(rbms[0], num_chains, [*key, _START], groups)
     starts = [start, *(chains[1:] or [None] * len(rbms[1:]))]
@@ -103,7 +103,7 @@ def along_path(
     states : arrays (chains, num_visible) in {0, 1}, the chains of each RBM
     settings : as of `log_partition`
     """
-    log_z, num_chains = exact_log_z(path[0], settings.get("softmax_groups", ())), len(states[0])
+    log_z, num_chains = exact_log_z(path[0], settings.get("visible_units", ())), len(states[0])
     series: list[list[HostArray]] = [[] for _ in path[1:]]
     rates, states = [], list(states)
     for exchange in _exchanges(path, states, sweeps, key, settings):

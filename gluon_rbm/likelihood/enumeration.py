@@ -15,10 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import groups
 from gluon_rbm.models.energy import Parameters, log_sum_exp
+from gluon_rbm.models.visible_units import GAUSSIAN, log_normalizer, softmax_groups
+from gluon_rbm.models.visible_units import draw_visible as draw_visible_layer
 
 __all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "is_quick", "log_partition"]
 
@@ -27,34 +28,34 @@ _QUICK_ENTRIES = 2**20 * 800  # of the larger layer's inputs, in all: a matter o
 _ENTRIES_AT_ONCE = 2**16  # of the larger layer's inputs: 512 KiB, which stays in a cache
 
 
-def can_enumerate(parameters: Parameters) -> bool:
-    """Whether the smaller layer has at most 25 units."""
-    return min(parameters.num_visible, parameters.num_hidden) <= MAX_UNITS
+def can_enumerate(parameters: Parameters, visible_units: VisibleUnits = ()) -> bool:
+    """Whether the smaller layer has at most 25 units; of Gaussian visible units, whether the hidden layer has."""
+    return _sizes(parameters, visible_units)[0] <= MAX_UNITS
 
 
-def is_quick(parameters: Parameters) -> bool:
+def is_quick(parameters: Parameters, visible_units: VisibleUnits = ()) -> bool:
     """Whether enumeration takes about ten seconds at most: 20 units beside 800, 24 beside 50, 25 beside 25."""
-    small, large = sorted((parameters.num_visible, parameters.num_hidden))
+    small, large = _sizes(parameters, visible_units)
     return small <= MAX_UNITS and 2**small * large <= _QUICK_ENTRIES
 
 
-def log_partition(parameters: Parameters, progress: bool = False, softmax_groups: SoftmaxGroups = ()) -> float:
+def log_partition(parameters: Parameters, progress: bool = False, visible_units: VisibleUnits = ()) -> float:
     """log Z, in nats: float, exact to the rounding of float64.
 
     Time doubles with each unit of the smaller layer: 20 units beside 784 take ten seconds, 25 five minutes; `progress`
-    shows a bar on a terminal. Raises InputError when the smaller layer has more than 25 units. softmax_groups : as in
+    shows a bar on a terminal. Raises InputError when the smaller layer has more than 25 units. visible_units : as in
     `gluon_rbm.sampling.gibbs.run_chains`.
     """
-    return float(log_sum_exp(_chunk_sums(_Layers.of(parameters, softmax_groups), progress)))
+    return float(log_sum_exp(_chunk_sums(_Layers.of(parameters, visible_units), progress)))
 
 
-def draw_visible(parameters: Parameters, count: int, key: Key, softmax_groups: SoftmaxGroups = ()) -> HostArray:
+def draw_visible(parameters: Parameters, count: int, key: Key, visible_units: VisibleUnits = ()) -> HostArray:
     """Independent samples of p(v), in {0, 1}: float32 (count, num_visible), NumPy.
 
     key : sequence of int, fixes the noise. Raises InputError as `log_partition` does.
     """
     generator = make_generator(key)
-    layers = _Layers.of(parameters, softmax_groups)
+    layers = _Layers.of(parameters, visible_units)
     chunks = _choose(_chunk_sums(layers), count, generator)
     small = np.empty((count, len(layers.small_bias)))
     for chunk in np.unique(chunks):  # first the chunk of states, then the state within: no list of all of them
@@ -63,33 +64,43 @@ def draw_visible(parameters: Parameters, count: int, key: Key, softmax_groups: S
     if layers.visible_is_small:
         return small.astype(np.float32)
     inputs = layers.large_bias + small @ layers.weight
-    return groups.draw_visible(inputs, layers.softmax_groups, generator).astype(np.float32)
+    return draw_visible_layer(inputs, layers.visible_units, generator).astype(np.float32)
+
+
+def _sizes(parameters: Parameters, visible_units: VisibleUnits) -> tuple[int, int]:
+    """Units of the layer whose states are enumerated, and of the other."""
+    sizes = parameters.num_hidden, parameters.num_visible
+    return sizes if visible_units == GAUSSIAN else (min(sizes), max(sizes))
 
 
 class _Layers(NamedTuple):
-    """The RBM with its smaller layer first, and that layer's states in chunks: all settings of its last units."""
+    """The RBM with its smaller layer first, and that layer's states in chunks: all settings of its last units.
+
+    Beside Gaussian visible units the hidden layer takes the place of the smaller one.
+    """
 
     small_bias: HostArray  # (small,)
     large_bias: HostArray  # (large,)
     weight: HostArray  # (small, large)
     visible_is_small: bool
     table: HostArray  # (2^t, t): all states of the last t units
-    softmax_groups: SoftmaxGroups  # of the visible one
+    visible_units: VisibleUnits  # of the visible one
 
     @classmethod
-    def of(cls, parameters: Parameters, softmax_groups: SoftmaxGroups) -> _Layers:
+    def of(cls, parameters: Parameters, visible_units: VisibleUnits) -> _Layers:
         visible_bias, hidden_bias, weight = (array.asnumpy().astype(np.float64) for array in parameters)
-        visible_is_small = parameters.num_visible <= parameters.num_hidden
-        small, large = sorted(weight.shape)
+        visible_is_small = visible_units != GAUSSIAN and parameters.num_visible <= parameters.num_hidden
+        small, large = _sizes(parameters, visible_units)
         if small > MAX_UNITS:
             raise InputError(
-                "the smaller layer has %d units, and enumeration ends at %d; estimate log Z by AIS" % (small, MAX_UNITS)
+                "the %s layer has %d units, and enumeration ends at %d; estimate log Z by AIS"
+                % ("hidden" if visible_units == GAUSSIAN else "smaller", small, MAX_UNITS)
             )
         last = min(small, max(0, int(np.log2(_ENTRIES_AT_ONCE / max(large, 1)))))
         table = _bits(np.arange(2**last), last)
         if visible_is_small:
-            return cls(visible_bias, hidden_bias, weight, True, table, softmax_groups)
-        return cls(hidden_bias, visible_bias, weight.T, False, table, softmax_groups)
+            return cls(visible_bias, hidden_bias, weight, True, table, visible_units)
+        return cls(hidden_bias, visible_bias, weight.T, False, table, visible_units)
 
     @property
     def num_chunks(self) -> int:
@@ -103,10 +114,10 @@ class _Layers(NamedTuple):
         """g(s) of the states of a chunk."""
         states = self.states(chunk)
         inputs = self.large_bias + states @ self.weight
-        if not self.visible_is_small and len(self.softmax_groups):
-            return states @ self.small_bias + groups.log_normalizer(inputs, self.softmax_groups)
+        if not self.visible_is_small and len(self.visible_units):
+            return states @ self.small_bias + log_normalizer(inputs, self.visible_units)
         log_weights = states @ self.small_bias + _sum_softplus(inputs)
-        for start, stop in self.softmax_groups:
+        for start, stop in softmax_groups(self.visible_units):
             log_weights[states[:, start:stop].sum(axis=1) != 1] = -np.inf
         return log_weights
 

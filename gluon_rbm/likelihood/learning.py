@@ -20,8 +20,9 @@ from mode to mode.
 earlier snapshots of the RBM, the first of them independent units (`gluon_rbm.likelihood.snapshots`).
 
 **Noise** (Nijkamp, Hill, Zhu & Wu, NeurIPS 2019; Decelle, Furtlehner & Seoane, NeurIPS 2021): chains start from fair
-coins in each step and have exactly k sweeps. What is learned is not p(v): it is how to draw in k sweeps from noise, out
-of equilibrium. With labels the chains' are those of the batch, and held.
+coins (Gaussian units from standard normal numbers) in each step and have exactly k sweeps. What is learned is not p(v):
+it is how to draw in k sweeps from noise, out of equilibrium. With labels the chains' are those of the batch, and
+held.
 
 **Sparsity** (Lee, Ekanadham & Ng, NIPS 2007) adds c sum_j (p - q_j)^2 to the mean loss, where q_j is the mean of
 p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
@@ -48,7 +49,7 @@ from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters, hidden_probability, native_serves
 from gluon_rbm.models.files import CLASSES
-from gluon_rbm.models.groups import draw_visible
+from gluon_rbm.models.visible_units import GAUSSIAN, draw_visible
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas
 
@@ -123,22 +124,26 @@ def advance_chains(
     if not rule.generative_factor:
         return visible, hidden
     num_chains, settings = len(visible) // rule.replicas, {"sweeps": sweeps, "key": [*key, 1], "engine": engine}
-    settings["softmax_groups"] = rule.groups(visible.shape[1])
+    settings["visible_units"] = rule.visible_units(visible.shape[1])
     if held is not None:
         if rule.chains != "data":
             raise InputError("where units are held, chains must start at the data")
         settings["clamp"] = _cycled(held, num_chains), _cycled(data, num_chains)
     settings["fixed_point"] = rule.has_fixed_point(num_chains)
+    if rule.langevin_steps:
+        settings["langevin"] = gibbs.Langevin(rule.langevin_steps, rule.langevin_step_size)
     if rule.chains == "data":
         chains = gibbs.run_chains(parameters, visible=_cycled(data, num_chains), **settings)
     elif rule.chains == "noise":
         start, clamp = _noise(rule, visible, data, [*key, 0])
         chains = gibbs.run_chains(parameters, visible=start, clamp=clamp, **settings)
     elif rule.chains == "trajectory":
-        start = gibbs.redraw_non_binary(visible, Noise([*key, 0]))
-        how = {"softmax_groups": settings["softmax_groups"], "key": [*key, 2], "engine": engine}
+        start = _sound(rule, visible, [*key, 0])
+        how = {"visible_units": settings["visible_units"], "key": [*key, 2], "engine": engine}
         start = snapshots.follow(aux_states, parameters, start, sweeps=sweeps, **how)
         chains = gibbs.run_chains(parameters, visible=start, **settings)
+    elif rule.langevin_steps:
+        chains = gibbs.run_chains(parameters, visible=visible, **settings)
     else:
         start = gibbs.redraw_non_binary(hidden, Noise([*key, 0]))
         if rule.chains == "tempered":
@@ -160,19 +165,24 @@ def _cycled(rows: Array, count: int) -> Array:
 def _noise(rule: LearningRule, visible: Array, data: Array, key: Key) -> tuple[Array, Clamp | None]:
     """Where chains start that start from noise, like `visible`, and what is held: the labels of the batch."""
     width = visible.shape[1]
-    coins = draw_visible(np.zeros(visible.shape, np.float32), rule.groups(width), make_generator(key))
-    start = asarray_like(coins, visible)
+    drawn = draw_visible(np.zeros(visible.shape, np.float32), rule.visible_units(width), make_generator(key))
+    start = asarray_like(drawn, visible)
     if not rule.num_classes:
         return start, None
     mask = np.arange(width) >= width - rule.num_classes
     return start, (asarray_like(mask, visible), _cycled(data, len(visible)))
 
 
+def _sound(rule: LearningRule, visible: Array, key: Key) -> Array:
+    """The visible samples of chains, with coins in place of values that cannot be."""
+    return visible if rule.visible_layer == GAUSSIAN else gibbs.redraw_non_binary(visible, Noise(key))
+
+
 def _exchange(
     rule: LearningRule, parameters: Parameters, aux_states: Arrays, hidden: Array, key: Key
 ) -> tuple[Array, Array]:
     """Exchange states of neighbouring replicas: the hidden samples to go on from, and each row's beta."""
-    visible = gibbs.redraw_non_binary(aux_states[SAMPLES[0]], Noise([*key, 2]))
+    visible = _sound(rule, aux_states[SAMPLES[0]], [*key, 2])
     betas = np.linspace(1, 0, rule.replicas)
     start, rates = swap_replicas(parameters, visible, hidden, betas, base_visible_bias=aux_states[BASE], key=[*key, 3])
     swap_rate = aux_states[SWAP_RATE]

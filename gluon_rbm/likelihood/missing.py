@@ -18,7 +18,8 @@ from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood.schedules import linear
 from gluon_rbm.models.energy import Parameters, are_pixels, free_energy, log_sum_exp
-from gluon_rbm.models.groups import checked_groups, draw_visible, grouped_units, log_normalizer
+from gluon_rbm.models.visible_units import checked_visible_units, draw_visible, grouped_units, log_normalizer
+from gluon_rbm.models.visible_units import softmax_groups as softmax_groups_of
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["check_gaps", "marginal_free_energy"]
@@ -71,7 +72,7 @@ def marginal_free_energy(
     """
     check_count("num_chains", num_chains)
     check_count("num_distributions", num_distributions)
-    groups = checked_groups(softmax_groups, parameters.num_visible)
+    groups = softmax_groups_of(checked_visible_units(softmax_groups, parameters.num_visible))
     known = check_gaps(visible, groups)
     filled = np.where(known, visible, 0).astype(parameters.interaction_weight.dtype)
     if not are_pixels(filled):
@@ -105,7 +106,7 @@ def _log_weights(
     known, values = clamp
     inputs = np.broadcast_to(base, values.shape)
     visible = np.where(known, values, draw_visible(inputs, groups, make_generator([*key, _START])))
-    settings: dict[str, Any] = {"base_visible_bias": base, "clamp": clamp, "softmax_groups": groups}
+    settings: dict[str, Any] = {"base_visible_bias": base, "clamp": clamp, "visible_units": groups}
     return gibbs.anneal_with_weights(
         parameters, visible.astype(values.dtype), betas, key=[*key, _ANNEAL], engine=engine, **settings
     )[1]

@@ -17,10 +17,10 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.random import draw_evenly, make_generator
-from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights
 from gluon_rbm.models.energy import Parameters, log_sum_exp, softplus
-from gluon_rbm.models.groups import draw_visible, log_normalizer
+from gluon_rbm.models.visible_units import draw_visible, log_normalizer
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["dispersed_hidden", "mixture_log_partition"]
@@ -33,7 +33,7 @@ _DRAWS_AT_ONCE = 1000
 
 
 def dispersed_hidden(
-    parameters: Parameters, visible: HostArray, key: Key, engine: str = "auto", softmax_groups: SoftmaxGroups = ()
+    parameters: Parameters, visible: HostArray, key: Key, engine: str = "auto", visible_units: VisibleUnits = ()
 ) -> HostArray:
     """Hidden states of chains that start far from each other, after 100 sweeps: float64 (chains, num_hidden), NumPy.
 
@@ -47,7 +47,7 @@ def dispersed_hidden(
     states = []
     for number, start in enumerate(({"visible": visible}, {"hidden": hidden}), 1):
         arrays = {name: asarray_like(values, parameters.interaction_weight) for name, values in start.items()}
-        settings = {"sweeps": _SWEEPS, "softmax_groups": softmax_groups, "key": [*key, number], "engine": engine}
+        settings = {"sweeps": _SWEEPS, "visible_units": visible_units, "key": [*key, number], "engine": engine}
         chains = gibbs.run_chains(parameters, **settings, **arrays)
         states.append(to_numpy(chains.hidden_sample))
     return np.concatenate(states).astype(np.float64)
@@ -64,7 +64,7 @@ def _patterns(weight: HostArray, generator: np.random.Generator) -> HostArray:
 
 
 def mixture_log_partition(
-    parameters: Parameters, hidden: HostArray, key: Key, softmax_groups: SoftmaxGroups = ()
+    parameters: Parameters, hidden: HostArray, key: Key, visible_units: VisibleUnits = ()
 ) -> LogPartition:
     """log Z by 10,000 draws from a mixture of p(v | h_k): too low on average.
 
@@ -77,15 +77,15 @@ def mixture_log_partition(
     generator = make_generator(key)
     a, b, w = (to_numpy(array).astype(np.float64) for array in parameters)
     hidden = np.unique(hidden, axis=0)
-    log_mass = hidden @ b + log_normalizer(a + hidden @ w.T, softmax_groups)  # log p*(h)
+    log_mass = hidden @ b + log_normalizer(a + hidden @ w.T, visible_units)  # log p*(h)
     chosen = _choose(log_mass, generator)
     inputs: HostArray = a + hidden[chosen] @ w.T
     mass = np.exp(log_mass[chosen] - log_mass.max())
     proportion = 0.5 / len(mass) + 0.5 * mass / mass.sum()
-    offsets = np.log(proportion) - log_normalizer(inputs, softmax_groups)
+    offsets = np.log(proportion) - log_normalizer(inputs, visible_units)
     log_weights = []
     for components in np.array_split(draw_evenly(proportion, _DRAWS, generator), _DRAWS // _DRAWS_AT_ONCE):
-        visible = draw_visible(inputs[components], softmax_groups, generator)
+        visible = draw_visible(inputs[components], visible_units, generator)
         log_p = visible @ a + softplus(b + visible @ w).sum(axis=1)
         log_weights.append(log_p - log_sum_exp(visible @ inputs.T + offsets))
     return summarize_log_weights(np.concatenate(log_weights), 0)

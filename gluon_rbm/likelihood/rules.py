@@ -11,15 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gluon_rbm.backend.types import SoftmaxGroups
+from gluon_rbm.backend.types import SoftmaxGroups, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.groups import checked_groups
+from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units
 
-__all__ = ["CHAINS", "PLAIN", "WEIGHT_BITS", "LearningRule"]
+__all__ = ["CHAINS", "PLAIN", "VISIBLE_LAYERS", "WEIGHT_BITS", "LearningRule"]
 
 CHAINS = ("persistent", "data", "noise", "tempered", "trajectory")
 WEIGHT_BITS = (16, 32)
+VISIBLE_LAYERS = ("binary", GAUSSIAN)
 
 _FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain nothing
 
@@ -42,7 +43,7 @@ class LearningRule(NamedTuple):
     num_classes : int >= 0
         The last so many visible units are a label: exactly one of them is on, in the data and in the chains.
     softmax_groups : tuple of (start, stop)
-        Other groups of visible units of each of which exactly one is on, in order (`gluon_rbm.models.groups`).
+        Other groups of visible units of each of which exactly one is on, in order (`gluon_rbm.models.visible_units`).
     objective : "generative", "discriminative" or "hybrid"
         Minimise the mean of -log p(v), of -log p(label | pixels), or of their sum with the first one weighed
         (Larochelle & Bengio 2008). Chains stand still where the objective is discriminative, and what is said of chains
@@ -55,6 +56,13 @@ class LearningRule(NamedTuple):
         it gains nothing, have 32.
     num_snapshots : int >= 2
         Snapshots that are kept at most, of chains that follow a trajectory.
+    visible_layer : "binary" or "gaussian"
+        What visible units are: binary, those in a group as above, or normal with variance 1 given the hidden ones.
+    langevin_steps : int >= 0
+        Langevin steps that move Gaussian units in a sweep; 0: they are drawn anew. Chains then go on from their visible
+        layer.
+    langevin_step_size : float between 0 and 4
+        Size of these steps (`gluon_rbm.sampling.gibbs.Langevin`).
     """
 
     chains: str = "persistent"
@@ -69,6 +77,9 @@ class LearningRule(NamedTuple):
     generative_weight: float = 0.01
     weight_bits: int = 32
     num_snapshots: int = 15
+    visible_layer: str = "binary"
+    langevin_steps: int = 0
+    langevin_step_size: float = 0.5
 
     @classmethod
     def checked(cls, **attributes: Any) -> LearningRule:
@@ -88,12 +99,15 @@ class LearningRule(NamedTuple):
             ("num_classes", rule.num_classes >= 0, "at least 0"),
             ("objective", rule.objective in label_rbm.OBJECTIVES, "one of " + ", ".join(label_rbm.OBJECTIVES)),
             ("weight_bits", rule.weight_bits in WEIGHT_BITS, "16 or 32"),
+            ("visible_layer", rule.visible_layer in VISIBLE_LAYERS, "one of " + ", ".join(VISIBLE_LAYERS)),
+            ("langevin_step_size", 0 < rule.langevin_step_size < 4, "above 0 and below 4"),
             ("generative_weight", 0 < rule.generative_weight < np.inf, "finite and above 0"),
         ):
             if not sound:
                 raise InputError("%s is %s; it must be %s" % (name, getattr(rule, name), remedy))
         rule._check_objective()
-        checked_groups(rule.softmax_groups, rule.softmax_groups[-1][1] if rule.softmax_groups else 0)
+        rule._check_visible_layer()
+        checked_visible_units(rule.softmax_groups, rule.softmax_groups[-1][1] if rule.softmax_groups else 0)
         return rule
 
     def _check_objective(self) -> None:
@@ -107,8 +121,20 @@ class LearningRule(NamedTuple):
             if getattr(self, name) != self._field_defaults[name]:
                 raise InputError("%s is of no effect where the objective is discriminative; leave it out" % name)
 
-    def groups(self, num_visible: int) -> SoftmaxGroups:
-        """All softmax groups among so many visible units, that of the label the last."""
+    def _check_visible_layer(self) -> None:
+        if self.visible_layer == GAUSSIAN:
+            for name in ("num_classes", "softmax_groups", "weight_bits"):
+                if getattr(self, name) != self._field_defaults[name]:
+                    raise InputError("%s is for binary visible units; leave it out" % name)
+            if self.chains == "tempered" and self.langevin_steps:
+                raise InputError("tempered chains draw Gaussian units anew; leave langevin_steps out")
+        elif self.langevin_steps:
+            raise InputError("langevin_steps are for Gaussian visible units; leave them out")
+
+    def visible_units(self, num_visible: int) -> VisibleUnits:
+        """What so many visible units are: Gaussian, or softmax groups, that of the label the last."""
+        if self.visible_layer == GAUSSIAN:
+            return GAUSSIAN
         return (*self.softmax_groups, *label_rbm.softmax_groups(num_visible, self.num_classes))
 
     @property

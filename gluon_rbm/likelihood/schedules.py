@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import Array, HostArray, Key, VisibleUnits
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
@@ -40,7 +40,7 @@ def adaptive(
     base_visible_bias: Array | None,
     key: Key,
     engine: str = "auto",
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
 ) -> HostArray:
     """A schedule whose steps all lose the same fraction of the effective sample size: float64 (N + 1,).
 
@@ -50,7 +50,7 @@ def adaptive(
     samples at beta = 0, along 500 even steps at most.
     """
     betas = linear(min(num_distributions, _PILOT_DISTRIBUTIONS)).tolist()
-    settings = {"base_visible_bias": base_visible_bias, "softmax_groups": softmax_groups, "key": key, "engine": engine}
+    settings = {"base_visible_bias": base_visible_bias, "visible_units": visible_units, "key": key, "engine": engine}
     deviations = []
     for step in range(len(betas) - 1):
         visible, increments = gibbs.anneal_with_weights(parameters, visible, betas, step, step + 1, **settings)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, to_numpy
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import Array, Arrays, HostArray, Key, Path, SoftmaxGroups
+from gluon_rbm.backend.types import Array, Arrays, HostArray, Key, Path, VisibleUnits
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import parameter_file, read_arrays
@@ -77,7 +77,7 @@ def follow(
     visible: Array,
     *,
     sweeps: int,
-    softmax_groups: SoftmaxGroups,
+    visible_units: VisibleUnits,
     key: Key,
     engine: str,
 ) -> Array:
@@ -99,7 +99,7 @@ def follow(
         [*chains, visible],
         turns=turns,
         pairs=turns,
-        softmax_groups=softmax_groups,
+        visible_units=visible_units,
         key=[*key, 1],
         engine=engine,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroups
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs, tempering, trajectory
@@ -41,7 +41,7 @@ class ChainSettings(NamedTuple):
     """Settings that all kinds of chains take as keyword arguments; each is as in `gibbs.run_chains`."""
 
     clamp: Clamp | None = None  #: arrays of either kind
-    softmax_groups: SoftmaxGroups = ()
+    visible_units: VisibleUnits = ()
     base_visible_bias: Array | None = None  #: an array of either kind
     engine: str = "auto"
 
@@ -293,7 +293,7 @@ def path_tempering(
     settings : as in `ChainSettings`
     """
     prepared = ChainSettings(**settings).beside(parameters)._asdict()
-    how = {name: prepared[name] for name in ("clamp", "softmax_groups", "engine")}
+    how = {name: prepared[name] for name in ("clamp", "visible_units", "engine")}
     states: list[Any] = [
         asarray_like(to_numpy(rows)[np.arange(len(visible)) % len(rows)], parameters.interaction_weight)
         for rows in [*path.checked(parameters).chains, checked_images(parameters, visible)]

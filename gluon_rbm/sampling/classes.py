@@ -24,12 +24,12 @@ def hold_classes(images: NDArray, classes: Array, num_classes: int) -> tuple[NDA
     classes : whole numbers (chains,)
 
     Returns the visible layer, NDArray (chains, num_pixels + num_classes), and the settings of `gibbs.run_chains` or of
-    what `gluon_rbm.sampling.chains` offers: clamp and softmax_groups.
+    what `gluon_rbm.sampling.chains` offers: clamp and visible_units.
 
     Raises InputError for a class that does not exist, and where classes and images are not as many.
     """
     visible, clamp = clamped(images, classes, num_classes)
-    return visible, {"clamp": clamp, "softmax_groups": softmax_groups(visible.shape[1], num_classes)}
+    return visible, {"clamp": clamp, "visible_units": softmax_groups(visible.shape[1], num_classes)}
 
 
 def draw_classes(

@@ -9,6 +9,18 @@ Of a softmax group of visible units (a category, a label) exactly one is on, uni
 
     p_beta(v_k = 1 | h) = softmax_k((1 - beta) a0 + beta (a + W h)), over the group.
 
+Gaussian visible units are normal given h, with variance 1 whatever beta is:
+
+    p_beta(v_i | h) = N(m_i, 1),    m = (1 - beta) a0 + beta (a + W h)
+
+They may be drawn anew, or moved by n Langevin steps of size s, v <- v - s/2 (v - m) + sqrt(s) e with e ~ N(0, 1)
+(Gibbs-Langevin sampling; Liao, Kornblith, Ren, Fleet & Hinton, *Gaussian-Bernoulli RBMs without tears*, 2022). Given h,
+these are one linear recursion with normal noise, so that its end is drawn at once:
+
+    v <- m + r (v - m) + q e,    r = (1 - s/2)^n,    q^2 = (1 - r^2) / (1 - s/4)
+
+As many steps tend to a variance of 1 / (1 - s/4), not 1: they are not corrected by Metropolis.
+
 Two engines do it: `mxnet`, in MXNet's operators, on any device, and `native`, in C, on a CPU in float32 (see
 `gluon_rbm.backend.native`). They draw different noise from the same key, of the same distribution.
 
@@ -26,14 +38,15 @@ from gluon_rbm.backend import native
 from gluon_rbm.backend.arrays import as_host, as_ndarrays, from_host, host_view, on_cpu, restore_kind, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, SoftmaxGroups
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters, free_energy_difference, native_parameters, visible_bias_at
-from gluon_rbm.models.groups import checked_groups, runs
+from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units, runs, softmax_groups
 
 __all__ = [
     "ENGINES",
     "Chains",
+    "Langevin",
     "anneal_with_weights",
     "checked_engine",
     "choose_engine",
@@ -51,12 +64,39 @@ NATIVE_SWEEPS = 100
 
 
 class Chains(NamedTuple):
-    """State of some chains after the last sweep; rows are chains, samples in {0, 1}, all in the parameters' dtype."""
+    """State of some chains after the last sweep; rows are chains, all in the parameters' dtype.
+
+    Samples are in {0, 1}, but for Gaussian visible units; of these visible_prob_1 is the mean given the hidden layer.
+    """
 
     visible_sample: Array  #: (chains, num_visible)
     hidden_sample: Array  #: (chains, num_hidden), drawn given visible_sample
     visible_prob_1: Array  # (chains, num_visible), what visible_sample was drawn from
     hidden_prob_1: Array  # (chains, num_hidden), p(h = 1 | visible_sample)
+
+
+class Langevin(NamedTuple):
+    """Langevin steps that move Gaussian visible units in each sweep."""
+
+    steps: int = 10
+    step_size: float = 0.5  #: s above; below 4, where they diverge
+
+    @property
+    def retain(self) -> float:
+        """r above."""
+        return (1 - self.step_size / 2) ** self.steps
+
+    @property
+    def spread(self) -> float:
+        """q above."""
+        return float(np.sqrt((1 - self.retain**2) / (1 - self.step_size / 4)))
+
+    def checked(self) -> Langevin:
+        """These steps, or InputError where there are none, or their size is not between 0 and 4."""
+        check_count("the number of Langevin steps", self.steps)
+        if not 0 < self.step_size < 4:
+            raise InputError("a Langevin step has size %s; it must be above 0 and below 4" % self.step_size)
+        return self
 
 
 def redraw_non_binary(sample: Array, noise: Noise) -> Array:
@@ -105,8 +145,9 @@ class _Conditions(NamedTuple):
     beta: Any
     base_visible_bias: Array | None
     clamp: Clamp | None
-    softmax_groups: SoftmaxGroups
+    visible_units: VisibleUnits
     fixed_point: bool = False
+    langevin: Langevin | None = None
 
 
 def run_chains(
@@ -118,8 +159,9 @@ def run_chains(
     beta: Any = 1,
     base_visible_bias: Array | None = None,
     clamp: Clamp | None = None,
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
     fixed_point: bool = False,
+    langevin: Langevin | None = None,
     key: Key = (),
     engine: str = "auto",
 ) -> Chains:
@@ -128,7 +170,7 @@ def run_chains(
     Parameters
     ----------
     parameters : energy.Parameters
-    visible : NDArray (chains, num_visible) in [0, 1], or None
+    visible : NDArray (chains, num_visible) in [0, 1] (of Gaussian units any), or None
         Start; the hidden layer is drawn given it before the first sweep.
     hidden : NDArray (chains, num_hidden) in {0, 1}, or None
         Start instead of `visible`; exactly one of the two is given.
@@ -138,15 +180,18 @@ def run_chains(
     base_visible_bias : NDArray (num_visible,), or None for zeros
         The bias a0 that the visible layer has at beta = 0.
     clamp : (mask, values), NDArrays (num_visible,) or (chains, num_visible), or None
-        Visible units with mask != 0 hold their value, in [0, 1], in every sweep and in a visible start. (The native
-        engine holds 0 and 1; "auto" gives grey values to the other.)
-    softmax_groups : sequence of (start, stop)
-        Groups of visible units, in order and apart. Of the units start, ..., stop - 1 exactly one is on in every sweep;
-        their `visible_prob_1` are softmax probabilities. A clamp holds all of them, one at 1 and the others at 0, or
-        none; or it holds all at 0, which is as if there were no such units (a value that is missing).
+        Visible units with mask != 0 hold their value, in [0, 1] (of Gaussian units any), in every sweep and in a
+        visible start. (The native engine holds 0 and 1; "auto" gives grey values to the other.)
+    visible_units : "gaussian", or sequence of (start, stop)
+        Softmax groups of visible units, in order and apart; or all are Gaussian. Of the units start, ..., stop - 1 of a
+        group exactly one is on in every sweep; their `visible_prob_1` are softmax probabilities. A clamp holds all of
+        them, one at 1 and the others at 0, or none; or it holds all at 0, which is as if there were no such units (a
+        value that is missing).
     fixed_point : bool
         The native engine may sum weights of 16 bits (see `native.run`): up to twice as fast, and the chains are those
-        of an RBM whose weights are rounded.
+        of an RBM whose weights are rounded. (Not with Gaussian units.)
+    langevin : Langevin or None
+        What moves Gaussian units in a sweep, from a visible start; None: they are drawn anew.
     key : sequence of int
         Fixes the noise.
     engine : "auto", "mxnet" or "native"
@@ -156,7 +201,7 @@ def run_chains(
     fast so.)
 
     Raises InputError when the start is not one layer, sweeps < 1, beta is none, a group is none of the visible units or
-    clamped in part, or the engine cannot be used.
+    clamped in part, Langevin steps cannot be, or the engine cannot be used.
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
@@ -169,11 +214,15 @@ def run_chains(
         _check_shape("the clamp's " + name, array, shapes)
     if base_visible_bias is not None:
         _check_shape("base_visible_bias", base_visible_bias, shapes[:1])
-    softmax_groups = checked_groups(softmax_groups, parameters.num_visible, clamp)
+    visible_units = checked_visible_units(visible_units, parameters.num_visible, clamp)
+    if langevin is not None and (visible_units != GAUSSIAN or visible is None):
+        raise InputError("Langevin steps move Gaussian visible units from a visible start; leave langevin out")
     run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
-    if _is_native(engine, parameters, clamp):
+    if _is_native(engine, parameters, clamp, visible_units):
         run = _run_native
-    conditions = _Conditions(beta, base_visible_bias, clamp, softmax_groups, fixed_point)
+    conditions = _Conditions(
+        beta, base_visible_bias, clamp, visible_units, fixed_point, langevin.checked() if langevin else None
+    )
     return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
 
 
@@ -195,10 +244,10 @@ def _as_start(layer: Array | None, parameters: Parameters, number: int) -> Array
     return layer.astype(weight.dtype, copy=False)
 
 
-def _is_native(engine: str, parameters: Parameters, clamp: Clamp | None) -> bool:
-    """Whether the native engine serves; "auto" gives grey clamps to the other."""
+def _is_native(engine: str, parameters: Parameters, clamp: Clamp | None, visible_units: VisibleUnits) -> bool:
+    """Whether the native engine serves; "auto" gives grey clamps of binary units to the other."""
     native_can = choose_engine(engine, parameters.interaction_weight) == "native"
-    return native_can and not (engine == "auto" and _is_grey(clamp))
+    return native_can and not (engine == "auto" and visible_units != GAUSSIAN and _is_grey(clamp))
 
 
 def _is_grey(clamp: Clamp | None) -> bool:
@@ -226,7 +275,7 @@ def anneal_with_weights(
     sweeps: int = 1,
     base_visible_bias: Array | None = None,
     clamp: Clamp | None = None,
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
     key: Key = (),
     engine: str = "auto",
 ) -> tuple[Array, HostArray]:
@@ -236,17 +285,17 @@ def anneal_with_weights(
     sweeps at beta_n follow, but for the last of all betas. So a schedule may be followed in sections, with the same
     result.
 
-    visible : array (chains, num_visible) in {0, 1}, from the distribution at betas[start]
+    visible : array (chains, num_visible), samples of the distribution at betas[start]
     betas : sequence of float, the whole schedule
     clamp : as in `run_chains`; visible holds its values
-    softmax_groups : as in `run_chains`; log Z_0 has logsumexp(a0) of a group in place of its softplus terms
+    visible_units : as in `run_chains`; log Z_0 is `gluon_rbm.models.visible_units.log_normalizer` of a0, and H log 2
 
     Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats. Arrays may
     all be NumPy's, as in `run_chains`.
     """
     last = len(betas) - 1
     stop = last if stop is None else stop
-    if _is_native(engine, parameters, clamp):
+    if _is_native(engine, parameters, clamp, visible_units):
         samples, log_weights = native.anneal(
             **_native_parameters(parameters, base_visible_bias),
             key=key,
@@ -256,7 +305,7 @@ def anneal_with_weights(
             first_sweep=start * sweeps,
             finish=stop == last,
             clamp=_host_clamp(clamp),
-            softmax_groups=softmax_groups,
+            visible_units=visible_units,
         )
         return restore_kind(samples, visible), log_weights
     run = _run_mxnet_on_host if isinstance(visible, np.ndarray) else _run_mxnet
@@ -266,7 +315,7 @@ def anneal_with_weights(
             free_energy_difference(parameters, visible, betas[step - 1], betas[step], base_visible_bias)
         )
         if step < last:
-            conditions = _Conditions(betas[step], base_visible_bias, clamp, softmax_groups)
+            conditions = _Conditions(betas[step], base_visible_bias, clamp, visible_units)
             visible = run(parameters, visible, None, conditions, sweeps=sweeps, key=[*key, step]).visible_sample
     return visible, log_weights
 
@@ -286,19 +335,30 @@ def _run_mxnet(
     noise, clamp = Noise(key), conditions.clamp
     visible_given_hidden, hidden_given_visible = _conditionals(parameters, conditions)
     if hidden is None:
-        hidden = noise.bernoulli(hidden_given_visible(_hold(visible, clamp)))
+        visible = _hold(visible, clamp)
+        hidden = noise.bernoulli(hidden_given_visible(visible))
     chains = Chains(visible, hidden, None, None)
     for sweep in range(sweeps):
         visible_prob_1 = _hold(visible_given_hidden(chains.hidden_sample), clamp)
-        sample = noise.bernoulli(visible_prob_1)
-        for units, size in runs(conditions.softmax_groups):
-            sample[:, units] = _by_group(noise.one_hot, visible_prob_1[:, units], size)
-        sample = _hold(sample, clamp)
+        sample = _hold(_draw_visible(visible_prob_1, chains.visible_sample, conditions, noise), clamp)
         hidden_prob_1 = hidden_given_visible(sample)
         chains = Chains(sample, noise.bernoulli(hidden_prob_1), visible_prob_1, hidden_prob_1)
         if (sweep + 1) % _SWEEPS_AHEAD == 0:
             chains.hidden_sample.wait_to_read()
     return chains
+
+
+def _draw_visible(mean: NDArray, before: NDArray | None, conditions: _Conditions, noise: Noise) -> NDArray:
+    """The visible layer drawn given its means; before : where Langevin steps start."""
+    if conditions.visible_units == GAUSSIAN:
+        normal = noise.normal_like(mean).astype(mean.dtype, copy=False)
+        if conditions.langevin is None:
+            return mean + normal
+        return mean + conditions.langevin.retain * (before - mean) + conditions.langevin.spread * normal
+    sample = noise.bernoulli(mean)
+    for units, size in runs(softmax_groups(conditions.visible_units)):
+        sample[:, units] = _by_group(noise.one_hot, mean[:, units], size)
+    return sample
 
 
 def _run_mxnet_on_host(
@@ -312,7 +372,9 @@ def _run_mxnet_on_host(
 ) -> Chains:
     """The same with NumPy arrays."""
     arrays = Parameters(*as_ndarrays(parameters)), as_ndarrays(visible), as_ndarrays(hidden)
-    chains = _run_mxnet(*arrays, _Conditions(*as_ndarrays(conditions)), sweeps=sweeps, key=key)
+    beta, base, clamp = as_ndarrays(conditions[:3])
+    conditions = conditions._replace(beta=beta, base_visible_bias=base, clamp=clamp)
+    chains = _run_mxnet(*arrays, conditions, sweeps=sweeps, key=key)
     return Chains(*(array.asnumpy() for array in chains))
 
 
@@ -334,17 +396,20 @@ def _conditionals(parameters: Parameters, conditions: _Conditions) -> tuple[_Con
     hidden_bias = beta * parameters.hidden_layer_bias
     # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
     return (
-        _Conditional(weight, visible_bias, beta, conditions.softmax_groups),
+        _Conditional(weight, visible_bias, beta, conditions.visible_units),
         _Conditional(weight.T, hidden_bias, beta),
     )
 
 
 class _Conditional:
-    """state -> sigmoid(beta state.weight^T + bias), softmax in groups; beta and bias for all chains or one a row."""
+    """state -> sigmoid(beta state.weight^T + bias), softmax in groups; beta and bias for all chains or one a row.
 
-    def __init__(self, weight: NDArray, bias: NDArray, beta: Any, groups: SoftmaxGroups = ()) -> None:
+    Of Gaussian units the mean: the same without the sigmoid.
+    """
+
+    def __init__(self, weight: NDArray, bias: NDArray, beta: Any, visible_units: VisibleUnits = ()) -> None:
         self._rows = isinstance(beta, mx.nd.NDArray)
-        self._beta, self._bias, self._groups = beta, bias, groups
+        self._beta, self._bias, self._units = beta, bias, visible_units
         self._weight = weight if self._rows or beta == 1 else beta * weight
 
     def __call__(self, state: NDArray) -> NDArray:
@@ -352,11 +417,12 @@ class _Conditional:
         if self._rows:
             product = mx.nd.FullyConnected(state, self._weight, no_bias=True, num_hidden=num_units)
             total_input = self._beta * product + self._bias
-            prob_1 = mx.nd.sigmoid(total_input)
         else:
             total_input = mx.nd.FullyConnected(state, self._weight, self._bias, num_hidden=num_units)
-            prob_1 = mx.nd.Activation(total_input, "sigmoid")
-        for units, size in runs(self._groups):
+        if self._units == GAUSSIAN:
+            return total_input
+        prob_1 = mx.nd.Activation(total_input, "sigmoid")
+        for units, size in runs(softmax_groups(self._units)):
             prob_1[:, units] = _by_group(mx.nd.softmax, total_input[:, units], size)
         return prob_1
 
@@ -378,7 +444,7 @@ def _run_native(
     sweeps: int,
     key: Key,
 ) -> Chains:
-    arrays = ()
+    arrays, langevin = (), conditions.langevin
     start: dict[str, Any] = {"visible": as_host(visible), "hidden": as_host(hidden)}
     for first in range(0, sweeps, NATIVE_SWEEPS):
         arrays = native.run(
@@ -389,10 +455,13 @@ def _run_native(
             sweeps=min(NATIVE_SWEEPS, sweeps - first),
             beta=as_host(conditions.beta),
             clamp=_host_clamp(conditions.clamp),
-            softmax_groups=conditions.softmax_groups,
+            visible_units=conditions.visible_units,
             fixed_point=conditions.fixed_point,
+            retain=langevin.retain if langevin else 0.0,
+            spread=langevin.spread if langevin else 1.0,
         )
-        start = {"hidden": arrays[1]}
+        # Langevin steps go on from the visible layer, and the hidden one is drawn anew.
+        start = {"visible": arrays[0]} if langevin else {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
 
 

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
-from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import Array, HostArray, Key
 from gluon_rbm.models.energy import Parameters, hidden_probability
-from gluon_rbm.models.groups import mean_visible
+from gluon_rbm.models.visible_units import mean_visible
 from gluon_rbm.sampling import trajectory
 
 __all__ = ["Means", "matched_path"]
@@ -56,16 +56,16 @@ def matched_path(
     The biases of ten of them are learned by their chains, of which there should be 100 at least; `trajectory.fill` puts
     as many between them as are needed.
 
-    settings : softmax_groups and engine, as in `gibbs.run_chains`
+    settings : visible_units and engine, as in `gibbs.run_chains`
 
     Raises what `trajectory.fill` raises.
     """
-    groups: SoftmaxGroups = settings.get("softmax_groups", ())
-    targets = mean_visible(means.visible_bias, groups), np.clip(means.hidden, _MEAN_BOUND, 1 - _MEAN_BOUND)
+    visible_units = settings.get("visible_units", ())
+    targets = mean_visible(means.visible_bias, visible_units), np.clip(means.hidden, _MEAN_BOUND, 1 - _MEAN_BOUND)
     weight = to_numpy(parameters.interaction_weight).astype(np.float64)
     biases = means.visible_bias, np.log(targets[1] / (1 - targets[1]))
     rbms = [_beside(parameters, *biases, 0 * weight)]
-    states = [trajectory.draw_independent(rbms[0], num_chains, [*key, _START], groups)]
+    states = [trajectory.draw_independent(rbms[0], num_chains, [*key, _START], visible_units)]
     for number in range(1, _RBMS):
         # Biases that keep every unit's input where all others are at their means: a start that is nearly right.
         biases = biases[0] - weight @ targets[1] / _RBMS, biases[1] - targets[0] @ weight / _RBMS

@@ -14,10 +14,10 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, asarray_like, restore_kind, take_rows, to_numpy
 from gluon_rbm.backend.random import make_generator
-from gluon_rbm.backend.types import Array, HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import Array, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, free_energy
-from gluon_rbm.models.groups import draw_visible
+from gluon_rbm.models.visible_units import draw_visible
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["Exchange", "Path", "advance", "between", "draw_independent", "fill", "independent_units", "swap_neighbours"]
@@ -86,7 +86,7 @@ def advance(
     visible : arrays (chains, num_visible) in {0, 1}, the chains of each
     turns : number of an RBM -> sweeps of its chains; by default one of all
     pairs : as in `swap_neighbours`
-    settings : clamp, softmax_groups and engine, as in `gibbs.run_chains`
+    settings : clamp, visible_units and engine, as in `gibbs.run_chains`
     """
     states = list(visible)
     for number, sweeps in (dict.fromkeys(range(len(rbms)), 1) if turns is None else turns).items():
@@ -137,10 +137,10 @@ def independent_units(parameters: Parameters, visible_layer_bias: Array) -> Para
     return Parameters(*(asarray_like(array, like) for array, like in zip((bias, hidden, weight), parameters)))
 
 
-def draw_independent(rbm: Parameters, num_chains: int, key: Key, softmax_groups: SoftmaxGroups = ()) -> Array:
+def draw_independent(rbm: Parameters, num_chains: int, key: Key, visible_units: VisibleUnits = ()) -> Array:
     """Exact samples of an RBM without weights: (num_chains, num_visible) in {0, 1}, an array like its own."""
     inputs = np.tile(to_numpy(rbm.visible_layer_bias).astype(np.float64), (num_chains, 1))
-    return asarray_like(draw_visible(inputs, softmax_groups, make_generator(key)), rbm.interaction_weight)
+    return asarray_like(draw_visible(inputs, visible_units, make_generator(key)), rbm.interaction_weight)
 
 
 def fill(

@@ -42,7 +42,7 @@ class BinaryPictures:
 
     def __init__(self, settings: BinarySettings, images: Images, context: Any) -> None:
         self._settings, self._images, self._context = settings, images, context
-        self._softmax_groups = settings.rule.groups(images.data.num_visible)
+        self._visible_units = settings.rule.visible_units(images.data.num_visible)
 
     def watched(self, state: TrainState, checkpoint: Checkpoint) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
         """The strongest filters, and the probabilities of the chains' pixels: name -> (images, their shape)."""
@@ -54,7 +54,7 @@ class BinaryPictures:
             chains = gibbs.run_chains(
                 Parameters(**state.learned()),
                 hidden=mx.nd.array(checkpoint.arrays[learning.SAMPLES[1]][:count], self._context),
-                softmax_groups=self._softmax_groups,
+                visible_units=self._visible_units,
                 key=[self._settings.seed, PURPOSES.WATCHED],
                 engine=self._settings.engine,
             )
@@ -83,7 +83,7 @@ class BinaryPictures:
             Parameters(**state.result()),
             visible=mx.nd.array(originals, ctx=self._context),
             sweeps=SHOWCASE_SWEEPS,
-            softmax_groups=self._softmax_groups,
+            visible_units=self._visible_units,
             key=[settings.seed, PURPOSES.SHOWCASE, 2],
             engine=settings.engine,
         )

@@ -18,7 +18,7 @@ from gluon_rbm.likelihood.estimates import PathPartition, is_usable
 from gluon_rbm.likelihood.scores import LogLikelihood
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.groups import log_normalizer
+from gluon_rbm.models.visible_units import log_normalizer
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.loop import EpochEnd
 from gluon_rbm.training.state import TrainState
@@ -118,7 +118,7 @@ class LikelihoodMonitor:
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
     ) -> float:
         settings = self._settings
-        groups = settings.rule.groups(len(parameters["visible_layer_bias"]))
+        groups = settings.rule.visible_units(len(parameters["visible_layer_bias"]))
         self._fair_coins = -float(log_normalizer(np.zeros(len(parameters["visible_layer_bias"])), groups))
         self._partition = ais.log_partition(
             **parameters,
@@ -129,7 +129,7 @@ class LikelihoodMonitor:
             burn_in_sweeps=settings.ais_burn_in_steps,
             chains_at_once=settings.ais_batch_size,
             engine=settings.engine,
-            softmax_groups=groups,
+            visible_units=groups,
         )
         self._path = self._along_trajectory(Parameters(**parameters), aux_states, [*self._ais_key, number, 1])
         return self._partition.log_z
@@ -149,7 +149,7 @@ class LikelihoodMonitor:
                 name=snapshots.TRAJECTORY,
                 num_chains=min(len(chains[0]), _PATH_CHAINS),
                 sweeps=_PATH_SWEEPS,
-                softmax_groups=self._settings.rule.groups(parameters.num_visible),
+                visible_units=self._settings.rule.visible_units(parameters.num_visible),
                 key=key,
                 engine=self._settings.engine,
             )

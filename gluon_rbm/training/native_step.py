@@ -118,7 +118,7 @@ class _NativeStep:
             keys=[[*key, 1] for key in keys],
             sparsity_target=self._rule.sparsity_target,
             sparsity_cost=self._rule.sparsity_cost,
-            softmax_groups=self._rule.groups(data[0].shape[1]),
+            visible_units=self._rule.visible_units(data[0].shape[1]),
             fixed_point=self._rule.has_fixed_point(len(chains[0])),
             **pace[2],
         )

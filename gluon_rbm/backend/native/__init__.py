@@ -17,11 +17,11 @@ from gluon_rbm.backend.native.arguments import (
     checked_array,
     new_call,
     point,
-    set_groups,
     set_key,
+    set_visible_units,
 )
 from gluon_rbm.backend.native.binding import INSTRUCTION_SETS, Availability, Gibbs, available, describe, features, path
-from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import Clamp, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
 
 __all__ = ["INSTRUCTION_SETS", "Availability", "available", "describe", "features", "path", "run", "anneal"]
@@ -39,9 +39,11 @@ def run(
     beta: float | HostArray = 1.0,
     base: HostArray | None = None,
     clamp: Clamp | None = None,
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
     first_sweep: int = 0,
     fixed_point: bool = False,
+    retain: float = 0.0,
+    spread: float = 1.0,
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> tuple[HostArray, HostArray, HostArray, HostArray]:
@@ -54,7 +56,7 @@ def run(
     visible_bias, hidden_bias : array (num_visible,), array (num_hidden,)
     key : sequence of int
         Fixes the noise, which is a function of key, chain, sweep and unit alone.
-    visible : array (chains, num_visible) in [0, 1], or None
+    visible : array (chains, num_visible) in [0, 1] (of Gaussian units any), or None
     hidden : array (chains, num_hidden) in {0, 1}, or None
         Exactly one of them is given: the start.
     sweeps : int
@@ -64,11 +66,11 @@ def run(
     base : array (num_visible,), or None for zeros
         The visible bias at beta = 0.
     clamp : (mask, values), or None
-        Visible units with mask != 0 hold their value, 0 or 1, in every sweep and in a visible start. Both are
-        (num_visible,) or (chains, num_visible).
-    softmax_groups : sequence of (start, stop)
-        Groups of visible units, in order and apart, of each of which exactly one is on. A clamp holds all units of a
-        group or none, which is not checked here.
+        Visible units with mask != 0 hold their value, 0 or 1 (of Gaussian units any), in every sweep and in a visible
+        start. Both are (num_visible,) or (chains, num_visible).
+    visible_units : "gaussian", or sequence of (start, stop)
+        Softmax groups of visible units, in order and apart, of each of which exactly one is on; or all are Gaussian. A
+        clamp holds all units of a group or none, which is not checked here.
     first_sweep : int
         The sweeps are numbered from here: n sweeps and then, with first_sweep = n, m sweeps from the hidden sample are
         the same as n + m.
@@ -77,6 +79,9 @@ def run(
         of the weights between a unit and a word of 32 others, over 2^15. The chains are those of the RBM whose weights
         are rounded so. Where the scale is larger than 0.01 or weights are not finite, weights have 32 bits, and a
         warning says so.
+    retain, spread : float
+        Gaussian units go from v to m + retain (v - m) + spread e in a sweep, m being their means and e normal; retain
+        needs a visible start.
     num_threads : int or None
         None: as many as find work, up to OMP_NUM_THREADS or else all processors. Results do not depend on it.
     instruction_set : str or None
@@ -102,14 +107,16 @@ def run(
         hidden_bias,
         base=base,
         key=key,
-        softmax_groups=softmax_groups,
+        visible_units=visible_units,
         sweeps=sweeps,
         first_sweep=first_sweep,
         num_threads=num_threads,
         instruction_set=instruction_set,
     )
     start = _start(call, visible, hidden)
-    call.fixed_point = fixed_point
+    call.fixed_point, call.retain, call.spread = fixed_point, retain, spread
+    if retain and not call.start_visible:
+        raise InputError("Gaussian units retain something of a visible start only")
     beta = np.asarray(beta, np.float64)
     beta = checked_array("beta", beta, np.float64, (call.chains,) if beta.ndim else ()).reshape(-1)
     if clamp is not None:
@@ -117,7 +124,7 @@ def run(
     if not len(beta):  # no chains, and so nothing to do
         beta = np.ones(1)
     call.num_betas = len(beta)
-    visible = start if call.start_visible else np.empty((call.chains, call.num_visible), np.float32)
+    visible = start if call.start_visible else _unset_visible(call, clamp)
     hidden = np.empty((call.chains, call.num_hidden), np.float32) if call.start_visible else start
     results = (visible, hidden, np.empty_like(visible), np.empty_like(hidden))
     point(call, beta=beta, **dict(zip(("visible", "hidden", "visible_probability", "hidden_probability"), results)))
@@ -136,7 +143,7 @@ def anneal(
     sweeps: int = 1,
     base: HostArray | None = None,
     clamp: Clamp | None = None,
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
     log_weight: HostArray | None = None,
     first_sweep: int = 0,
     finish: bool = True,
@@ -152,7 +159,7 @@ def anneal(
 
     Parameters
     ----------
-    weight, visible_bias, hidden_bias, key, base, clamp, softmax_groups, first_sweep, num_threads, instruction_set
+    weight, visible_bias, hidden_bias, key, base, clamp, visible_units, first_sweep, num_threads, instruction_set
         As in `run`.
     visible : array (chains, num_visible) in {0, 1}
         Drawn from the distribution at betas[0].
@@ -181,7 +188,7 @@ def anneal(
         hidden_bias,
         base=base,
         key=key,
-        softmax_groups=softmax_groups,
+        visible_units=visible_units,
         sweeps=sweeps,
         first_sweep=first_sweep,
         num_threads=num_threads,
@@ -213,7 +220,7 @@ def _new_call(
     *,
     base: HostArray | None,
     key: Key,
-    softmax_groups: SoftmaxGroups,
+    visible_units: VisibleUnits,
     sweeps: int,
     first_sweep: int,
     num_threads: int | None,
@@ -229,7 +236,7 @@ def _new_call(
     call = new_call(weight.shape, num_threads, instruction_set)
     call.sweeps, call.first_sweep = sweeps, first_sweep
     set_key(call, key)
-    set_groups(call, softmax_groups)
+    set_visible_units(call, visible_units)
     point(call, weight=weight, visible_bias=visible_bias, hidden_bias=hidden_bias, base=base)
     return call
 
@@ -245,6 +252,14 @@ def _start(call: Gibbs, visible: HostArray | None, hidden: HostArray | None) -> 
     return start
 
 
+def _unset_visible(call: Gibbs, clamp: Clamp | None) -> HostArray:
+    """The visible layer before it is drawn; of Gaussian units the clamped ones are in it."""
+    shape = (call.chains, call.num_visible)
+    if not call.gaussian or clamp is None:
+        return np.empty(shape, np.float32)
+    return np.where(clamp[0], clamp[1], np.zeros(shape)).astype(np.float32)
+
+
 def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
     """Points `call` to mask and values; returns the start, with the values in it if it is visible."""
     mask, value = (np.asarray(array) for array in clamp)
@@ -255,7 +270,7 @@ def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
                 "the clamp's %s have shape %s; they must be %s or %s" % (name, array.shape, shape[1:], shape)
             )
     mask, value = np.broadcast_arrays(mask != 0, value)
-    if not np.isin(value[mask], (0, 1)).all():
+    if not (call.gaussian or np.isin(value[mask], (0, 1)).all()):
         raise InputError("clamped visible units must be held at 0 or 1")
     call.clamp_per_chain = mask.ndim == 2
     mask = np.ascontiguousarray(mask, np.uint8)

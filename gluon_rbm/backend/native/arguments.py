@@ -18,7 +18,7 @@ from gluon_rbm.backend.native.binding import (
     features,
     library,
 )
-from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
 
 __all__ = [
@@ -30,8 +30,8 @@ __all__ = [
     "key_words",
     "new_call",
     "point",
-    "set_groups",
     "set_key",
+    "set_visible_units",
     "threads_for",
 ]
 
@@ -62,9 +62,11 @@ def key_words(key: Key) -> HostArray:
     return np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32)
 
 
-def set_groups(call: Gibbs, softmax_groups: SoftmaxGroups) -> None:
-    """The softmax groups of a call."""
-    groups = checked_array("softmax_groups", np.reshape(softmax_groups, (-1, 2)), np.int64, (None, 2))
+def set_visible_units(call: Gibbs, visible_units: VisibleUnits) -> None:
+    """What the visible units of a call are, as `gluon_rbm.models.visible_units` has it."""
+    call.gaussian = visible_units == "gaussian"
+    groups = np.reshape(() if call.gaussian else visible_units, (-1, 2))
+    groups = checked_array("visible_units", groups, np.int64, (None, 2))
     call.num_groups = len(groups)
     point(call, groups=groups)
 

@@ -34,7 +34,7 @@ __all__ = [
 INSTRUCTION_SETS = ("plain", "avx2", "avx512")
 
 _LIBRARY = "_mxnet_rbm_native"
-ABI_VERSION = 8  # as in gibbs.h
+ABI_VERSION = 9  # as in gibbs.h
 _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
@@ -80,6 +80,7 @@ class Gibbs(ctypes.Structure):
         ("fixed_point", _Int64),
         ("num_threads", _Int64),
         ("instruction_set", _Int64),
+        ("gaussian", _Int64),
         ("num_groups", _Int64),
         ("groups", _ConstInt64s),
         ("weight", _ConstFloat32s),
@@ -89,6 +90,8 @@ class Gibbs(ctypes.Structure):
         ("beta", _ConstFloat64s),
         ("clamp", _ConstUint8s),
         ("clamp_value", _ConstFloat32s),
+        ("retain", _Float64),
+        ("spread", _Float64),
         ("visible", _Float32s),
         ("hidden", _Float32s),
         ("visible_probability", _Float32s),

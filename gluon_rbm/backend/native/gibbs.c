@@ -87,6 +87,10 @@ static void draw(struct work *work, struct draw *d, struct layer *to, struct scr
 {
     d->to = to;
     d->from = to == &work->hidden ? &work->visible : &work->hidden;
+    if (work->visible.state) {
+        d->grey_state = to == &work->hidden ? work->visible.state : NULL;
+        d->grey_rows = d->chains;
+    }
     kernels[work->instruction_set].half_sweep(d, scratch->sums, scratch->table);
     wait_for_team(&work->team);
     if (!d->sample || !to->num_groups)
@@ -101,11 +105,14 @@ static void run_body(struct work *work, struct scratch *scratch)
     const struct gibbs *g = work->g;
     struct layer *visible = &work->visible, *hidden = &work->hidden;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
-                     .beta = work->beta, .beta_per_chain = g->num_betas != 1, .sample = 1};
+                     .beta = work->beta, .beta_per_chain = g->num_betas != 1, .sample = 1,
+                     .retain = (float)g->retain, .spread = (float)g->spread};
     d.scale = pack_weight(work, g, scratch, 1);
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
-    if (g->start_visible) {
+    if (g->start_visible && g->gaussian)
+        draw(work, &d, hidden, scratch);
+    else if (g->start_visible) {
         pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
         d.grey_state = work->start_is_grey ? g->visible : NULL;
         d.grey_rows = g->chains;
@@ -124,7 +131,8 @@ static void run_body(struct work *work, struct scratch *scratch)
         d.probability = last ? g->hidden_probability : NULL;
         draw(work, &d, hidden, scratch);
     }
-    unpack_state(work, visible, g->visible, g->chains);
+    if (!g->gaussian)
+        unpack_state(work, visible, g->visible, g->chains);
     unpack_state(work, hidden, g->hidden, g->chains);
 }
 
@@ -168,7 +176,9 @@ static void add_log_weights(struct work *work, double step)
     const struct gibbs *g = work->g;
     FOR_CHAINS(&work->team, c, g->chains) {
         double visible = 0, hidden = 0;
-        for (int64_t w = 0; w < work->visible.num_words; w++) {
+        for (int64_t i = 0; g->gaussian && i < g->num_visible; i++)
+            visible += ((double)g->visible_bias[i] - (g->base ? g->base[i] : 0)) * g->visible[c * g->num_visible + i];
+        for (int64_t w = 0; !g->gaussian && w < work->visible.num_words; w++) {
             const uint32_t word = work->visible.words[w * g->chains + c];
             for (int k = 0; k < 8; k++)
                 visible += work->visible_steps[16 * (8 * w + k) + (word >> 4 * k & 15)];
@@ -186,11 +196,12 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     struct layer *visible = &work->visible, *hidden = &work->hidden;
     float beta;
     struct draw d = {.team = &work->team, .key = work->key, .chains = g->chains, .sweep = (uint32_t)g->first_sweep,
-                     .beta = &beta};
+                     .beta = &beta, .spread = 1};
     pack_weight(work, g, scratch, 1);
     if (g->clamp)
         pack_clamp(work, visible, g->clamp, g->clamp_value, g->chains);
-    pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
+    if (!g->gaussian)
+        pack_state(work, visible, g->visible, g->chains, g->chains, &work->start_is_grey);
     if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
@@ -210,7 +221,8 @@ static void anneal_body(struct work *work, struct scratch *scratch)
                 draw(work, &d, visible, scratch);
         }
     }
-    unpack_state(work, visible, g->visible, g->chains);
+    if (!g->gaussian)
+        unpack_state(work, visible, g->visible, g->chains);
 }
 
 int64_t mxnet_rbm_gibbs_anneal(const struct gibbs *g)
@@ -251,8 +263,9 @@ const struct gibbs_field *mxnet_rbm_gibbs_fields(void)
     static const struct gibbs_field fields[] = {
         FIELD(chains), FIELD(num_visible), FIELD(num_hidden), FIELD(sweeps), FIELD(first_sweep), FIELD(num_betas),
         FIELD(start_visible), FIELD(clamp_per_chain), FIELD(finish), FIELD(key_0), FIELD(key_1), FIELD(fixed_point),
-        FIELD(num_threads), FIELD(instruction_set), FIELD(num_groups), FIELD(groups), FIELD(weight),
+        FIELD(num_threads), FIELD(instruction_set), FIELD(gaussian), FIELD(num_groups), FIELD(groups), FIELD(weight),
         FIELD(visible_bias), FIELD(hidden_bias), FIELD(base), FIELD(beta), FIELD(clamp), FIELD(clamp_value),
+        FIELD(retain), FIELD(spread),
         FIELD(visible), FIELD(hidden), FIELD(visible_probability), FIELD(hidden_probability),
         FIELD(hidden_input), FIELD(scale), FIELD(log_weight),
         {NULL, NULL, 0, 0},

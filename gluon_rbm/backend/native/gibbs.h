@@ -24,7 +24,7 @@ typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
 #endif
 
 enum {
-    ABI_VERSION = 8,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    ABI_VERSION = 9,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
     BLOCK = 32,              /* units of a word */
     ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
     LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
@@ -58,6 +58,7 @@ struct gibbs {
     int64_t fixed_point; /* weights of 16 bits, where these are fine enough; not for anneal */
     int64_t num_threads;
     int64_t instruction_set;
+    int64_t gaussian; /* visible units are floats, normal given h; then no groups, no fixed_point, not for learn */
     int64_t num_groups;
     const int64_t *groups; /* (num_groups, 2): softmax groups of visible units start..stop - 1, in order: one unit is on */
     const float *weight;             /* of the interactions, (num_visible, num_hidden) */
@@ -66,6 +67,7 @@ struct gibbs {
     const double *beta;   /* (num_betas,) */
     const uint8_t *clamp; /* or NULL */
     const float *clamp_value;
+    double retain, spread; /* run, Gaussian units: v <- mean + retain (v - mean) + spread n; 0 and 1 for a draw of its own */
     float *visible, *hidden;                         /* in and out; anneal: no hidden */
     float *visible_probability, *hidden_probability; /* or NULL */
     float *hidden_input; /* mean: out, b + v W, or NULL */
@@ -146,6 +148,7 @@ struct layer {
     float *bias, *base;   /* a unit is on with probability sigmoid(base + beta (bias + its weighted sum)) */
     float *panels;        /* the interaction weights, (num_words, 32 x the other layer's num_words, 32); or 16-bit ones */
     uint32_t *words;      /* (num_words, chains): the state */
+    float *state;         /* of Gaussian units instead, (chains, units); else NULL */
     uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
     int held_per_chain;
     int64_t num_groups;      /* of softmax */
@@ -167,6 +170,7 @@ struct draw {
     int beta_per_chain;
     int sample;
     float scale; /* of weights of 16 bits; not above 0 for float32 */
+    float retain, spread;    /* of Gaussian units */
     const float *grey_state; /* (grey_rows, units) if `from` is not binary, else NULL */
     int64_t grey_rows;       /* chain c is at row c modulo this */
     float *probability;      /* (chains, units), or NULL */

@@ -18,12 +18,12 @@ from gluon_rbm.backend.native.arguments import (
     key_words,
     new_call,
     point,
-    set_groups,
     set_key,
+    set_visible_units,
     threads_for,
 )
 from gluon_rbm.backend.native.binding import Gibbs, Learning
-from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
+from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
 
 __all__ = ["descend", "free_energy", "hidden_input", "hidden_probability", "learn", "store_gradient"]
@@ -205,7 +205,7 @@ def learn(
     rescale: float = 1.0,
     sparsity_target: float = 0.0,
     sparsity_cost: float = 0.0,
-    softmax_groups: SoftmaxGroups = (),
+    visible_units: VisibleUnits = (),
     fixed_point: bool = False,
     num_threads: int | None = None,
     instruction_set: str | None = None,
@@ -233,7 +233,7 @@ def learn(
         In its place a key for each step: then several steps are those of as many calls.
     rate, momentum, weight_decay, rescale, sparsity_target, sparsity_cost : float
         The decay is of the weights only. A step is that of `descend`.
-    softmax_groups
+    visible_units
         As of `native.run`.
     fixed_point : bool
         As of `native.run`; the data's p(h = 1 | v) is that of the rounded weights, too.
@@ -244,7 +244,7 @@ def learn(
     check_range("batch_size", batch_size, 1)
     call.chains, call.sweeps, call.fixed_point = len(chains[0]), sweeps, fixed_point
     set_key(call, key)
-    set_groups(call, softmax_groups)
+    set_visible_units(call, visible_units)
     learning = _new_learning(
         rows=batch_size,
         num_rows=len(data),

@@ -13,7 +13,7 @@ from gluon_rbm.backend.types import SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, enumeration, learning
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models import groups as softmax
+from gluon_rbm.models import visible_units as softmax
 from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
 from gluon_rbm.sampling import gibbs
 
@@ -61,7 +61,7 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
         sweeps=2,
         beta=beta,
         base_visible_bias=mx.nd.array(base, ctx=ctx),
-        softmax_groups=groups,
+        visible_units=groups,
         key=[seed],
         engine=engine,
     )
@@ -80,7 +80,7 @@ def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generat
         hidden=mx.nd.array(generator.integers(0, 2, (DRAWS, 3)), ctx=ctx),
         sweeps=30,
         clamp=(mx.nd.array(mask, ctx=ctx), mx.nd.zeros((DRAWS, 7), ctx=ctx)),
-        softmax_groups=groups,
+        visible_units=groups,
         key=[seed],
         engine=engine,
     )
@@ -94,7 +94,7 @@ def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generat
 def test_enumeration(generator, seed, groups, shape):
     machine = reference.random_machine(*shape, generator)
     wanted = exact_log_z(machine, groups)
-    assert enumeration.log_partition(parameters(machine, dtype="float64"), softmax_groups=groups) == pytest.approx(
+    assert enumeration.log_partition(parameters(machine, dtype="float64"), visible_units=groups) == pytest.approx(
         wanted
     )
     samples = enumeration.draw_visible(parameters(machine, dtype="float64"), DRAWS, [seed], groups)
@@ -119,7 +119,7 @@ def test_draws_given_inputs(seed, generator, groups):
 def test_annealing_both_ways(ctx, engine, seed, machine, groups):
     """Forward and reverse AIS, from a base rate with groups, within their own intervals."""
     given = [array.asnumpy() for array in parameters(machine)]
-    settings = dict(num_chains=2000, num_distributions=50, softmax_groups=groups, key=[seed], engine=engine)
+    settings = dict(num_chains=2000, num_distributions=50, visible_units=groups, key=[seed], engine=engine)
     found, wanted = ais.bracket(*given, base_visible_bias=np.full(7, 0.3), **settings), exact_log_z(machine, groups)
     assert found.reverse_start == "exact"
     for estimate in (found.forward, found.reverse):  # their intervals are of three standard errors
@@ -129,7 +129,7 @@ def test_annealing_both_ways(ctx, engine, seed, machine, groups):
 def test_checks_of_annealing_know_of_groups(seed, machine, groups):
     """Importance sampling and other base rates, where reverse AIS starts from chains."""
     given = [array.asnumpy() for array in parameters(machine)]
-    found = ais.bracket(*given, reverse_start="chains", num_distributions=100, softmax_groups=groups, key=[seed])
+    found = ais.bracket(*given, reverse_start="chains", num_distributions=100, visible_units=groups, key=[seed])
     wanted = exact_log_z(machine, groups)
     for estimate in (found.forward, found.reverse, found.mixture, *(check.estimate for check in found.bases)):
         assert abs(estimate.log_z - wanted) < 0.1, (seed, estimate, wanted)
@@ -163,13 +163,13 @@ def test_pseudo_likelihood(generator, machine, groups):
 @pytest.mark.parametrize("wrong", [[(0, 2), (1, 3)], [(3, 5), (0, 2)], [(2, 2)], [(5, 8)], [(-1, 1)]])
 def test_groups_that_are_none(wrong):
     with pytest.raises(InputError, match="a softmax group is units"):
-        softmax.checked_groups(wrong, 7)
+        softmax.checked_visible_units(wrong, 7)
 
 
 def test_reverse_annealing_starts_at_possible_states(machine, groups):
     given = [array.asnumpy() for array in parameters(machine)]
     with pytest.raises(InputError, match="exactly one unit of each softmax group"):
-        ais.bracket(*given, reverse_start=np.ones((10, 7)), num_chains=10, softmax_groups=[(0, 3)], key=[1])
+        ais.bracket(*given, reverse_start=np.ones((10, 7)), num_chains=10, visible_units=[(0, 3)], key=[1])
 
 
 @pytest.mark.parametrize("engine", ["native", "mxnet"])
@@ -217,7 +217,7 @@ def test_many_steps_in_one_call_are_the_same_steps(seed, generator):
     data = softmax.draw_visible(np.zeros((40, 70)), groups, generator).astype(np.float32)
     samples = [generator.integers(0, 2, (20, size)).astype(np.float32) for size in (70, 20)]
     given = [array.copy() for array in (weight, visible_bias, hidden_bias)]
-    native_learning.learn(*given, data, samples, batch_size=20, sweeps=2, softmax_groups=groups, key=[seed], rate=0.1)
+    native_learning.learn(*given, data, samples, batch_size=20, sweeps=2, visible_units=groups, key=[seed], rate=0.1)
     for start, stop in groups:
         np.testing.assert_array_equal(samples[0][:, start:stop].sum(axis=1), 1)
     assert all(not np.array_equal(one, other) for one, other in zip(given, (weight, visible_bias, hidden_bias)))
@@ -227,6 +227,6 @@ def test_many_steps_in_one_call_are_the_same_steps(seed, generator):
 def test_a_rule_has_groups(text):
     rule = LearningRule.checked(softmax_groups=text, num_classes=2)
     assert rule.softmax_groups == ((0, 2), (3, 5))
-    assert tuple(rule.groups(10)) == ((0, 2), (3, 5), (8, 10))
+    assert tuple(rule.visible_units(10)) == ((0, 2), (3, 5), (8, 10))
     with pytest.raises(InputError, match="softmax_groups is nothing"):
         LearningRule.checked(softmax_groups="nothing")

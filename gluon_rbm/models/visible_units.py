@@ -1,12 +1,23 @@
-"""Softmax groups: visible units of which exactly one is on. A category with K values is a group of K units.
+"""What visible units are: binary, in softmax groups, or Gaussian. All else of an RBM is the same for any of them.
 
-The visible layer has any number of groups, of any sizes, beside units that are drawn alone. Given their inputs x, a
+**Binary and grouped.** The visible layer has any number of softmax groups, of any sizes, of each of which exactly one
+unit is on (a category with K values is a group of K units), beside units that are drawn alone. Given their inputs x, a
 unit that is alone is on with probability sigmoid(x_i), and of a group G unit k with probability
 exp(x_k) / sum_{i in G} exp(x_i). So what a visible layer sums to is
 
     log sum_v exp(x.v) = sum_{i alone} softplus(x_i) + sum_G log sum_{i in G} exp(x_i).
 
-Groups are given as a sequence of (start, stop), in order and apart. Arrays are NumPy's.
+Groups are given as a sequence of (start, stop), in order and apart; the empty one stands for binary units alone.
+
+**Gaussian.** Units are real; given their inputs they are normal, with means x and variance 1 (Welling, Rosen-Zvi &
+Hinton, NIPS 2004). Sums over states become integrals with the standard normal density m(v), so that
+
+    log int m(v) exp(x.v) dv = |x|^2 / 2,        log p(v) = log m(v) - F(v) - log Z
+
+with the free energy F of binary units, unchanged. Other variances are those of data that are scaled
+(`gluon_rbm.models.gaussian_rbm`).
+
+Arrays are NumPy's.
 """
 
 from __future__ import annotations
@@ -16,30 +27,37 @@ from typing import Iterator
 import numpy as np
 
 from gluon_rbm.backend.arrays import to_numpy
-from gluon_rbm.backend.types import Clamp, HostArray, SoftmaxGroups
+from gluon_rbm.backend.types import Clamp, HostArray, SoftmaxGroups, VisibleUnits
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, softplus
 
 __all__ = [
-    "checked_groups",
+    "GAUSSIAN",
+    "checked_visible_units",
     "draw_visible",
     "grouped_units",
     "log_normalizer",
     "mean_visible",
     "runs",
+    "softmax_groups",
     "zero_sum_gauge",
 ]
 
 
-def checked_groups(
-    softmax_groups: SoftmaxGroups, num_visible: int, clamp: Clamp | None = None
-) -> tuple[tuple[int, int], ...]:
-    """The groups as pairs of integers.
+GAUSSIAN = "gaussian"
 
-    Raises InputError unless they are apart and in order, and a clamp, as `gibbs.run_chains` takes it, suits them: it
-    holds all units of a group, one at 1 or none, or it holds none of them.
+
+def checked_visible_units(visible_units: VisibleUnits, num_visible: int, clamp: Clamp | None = None) -> VisibleUnits:
+    """GAUSSIAN, or the groups as pairs of integers.
+
+    Raises InputError for other words, and unless groups are apart and in order, and a clamp, as `gibbs.run_chains`
+    takes it, suits them: it holds all units of a group, one at 1 or none, or it holds none of them.
     """
-    groups = tuple((int(start), int(stop)) for start, stop in softmax_groups)
+    if isinstance(visible_units, str):
+        if visible_units != GAUSSIAN:
+            raise InputError('visible units are %r; they must be "gaussian" or softmax groups' % visible_units)
+        return GAUSSIAN
+    groups = tuple((int(start), int(stop)) for start, stop in visible_units)
     ends = (0, *(stop for _, stop in groups))
     for (start, stop), end in zip(groups, ends):
         if not end <= start < stop <= num_visible:
@@ -83,6 +101,11 @@ def zero_sum_gauge(parameters: Parameters, groups: SoftmaxGroups) -> Parameters:
     return Parameters(visible, hidden, weight)
 
 
+def softmax_groups(visible_units: VisibleUnits) -> SoftmaxGroups:
+    """The softmax groups; of Gaussian units there are none."""
+    return () if isinstance(visible_units, str) else visible_units
+
+
 def runs(groups: SoftmaxGroups) -> Iterator[tuple[slice, int]]:
     """The groups, those of one size that follow each other together: (units, size of each)."""
     first = 0
@@ -103,8 +126,11 @@ def grouped_units(groups: SoftmaxGroups, num_visible: int) -> tuple[HostArray, H
     return changes[:-1].cumsum() > 0, np.cumsum(sizes) - sizes, sizes
 
 
-def log_normalizer(inputs: HostArray, groups: SoftmaxGroups) -> HostArray:
+def log_normalizer(inputs: HostArray, visible_units: VisibleUnits) -> HostArray:
     """log sum_v exp(inputs.v) over all states of the visible layer: (rows,), of inputs (rows, num_visible)."""
+    if visible_units == GAUSSIAN:
+        return np.square(inputs).sum(axis=-1) / 2
+    groups = softmax_groups(visible_units)
     grouped, starts, _ = grouped_units(groups, inputs.shape[-1])
     alone = inputs[..., ~grouped] if len(starts) else inputs
     total = softplus(alone).sum(axis=-1)
@@ -113,20 +139,25 @@ def log_normalizer(inputs: HostArray, groups: SoftmaxGroups) -> HostArray:
     return total
 
 
-def mean_visible(inputs: HostArray, groups: SoftmaxGroups) -> HostArray:
-    """How often each visible unit is on given these inputs (num_visible,): sigmoid, and softmax in a group."""
+def mean_visible(inputs: HostArray, visible_units: VisibleUnits) -> HostArray:
+    """The mean of each visible unit given these inputs (num_visible,): how often it is on, or of Gaussian ones x."""
+    if visible_units == GAUSSIAN:
+        return inputs
     means = 1 / (1 + np.exp(-inputs))
-    for start, stop in groups:
+    for start, stop in softmax_groups(visible_units):
         odds = np.exp(inputs[start:stop] - inputs[start:stop].max())
         means[start:stop] = odds / odds.sum()
     return means
 
 
-def draw_visible(inputs: HostArray, groups: SoftmaxGroups, generator: np.random.Generator) -> HostArray:
-    """A visible layer given its inputs (rows, num_visible): in {0, 1}, of their shape and dtype.
+def draw_visible(inputs: HostArray, visible_units: VisibleUnits, generator: np.random.Generator) -> HostArray:
+    """A visible layer given its inputs (rows, num_visible), of their shape and dtype.
 
     In a group the unit with the largest x_i - log(-log u_i) is on, u_i being uniform (Gumbel's maximum).
     """
+    if visible_units == GAUSSIAN:
+        return inputs + generator.standard_normal(inputs.shape).astype(inputs.dtype)
+    groups = softmax_groups(visible_units)
     uniform = generator.random(inputs.shape)
     with np.errstate(over="ignore"):
         visible = (uniform < 1 / (1 + np.exp(-inputs))).astype(inputs.dtype)
