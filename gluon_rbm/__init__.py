@@ -19,8 +19,8 @@ or by scikit-learn's interface, in one process:
 What there is (`help(gluon_rbm.NAME)` says more of each):
 
     blocks of Gluon      BinaryRBMBlock, MultinaryRBMBlock, ConvolutionalRBMBlock, DeepBeliefNetwork
-    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM; of tables CategoricalRBM, RatingRBM, RBMImputer,
-                         RBMOutlierDetector
+    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM, GaussianRBM; of tables CategoricalRBM, RatingRBM,
+                         RBMImputer, RBMOutlierDetector
     files and data       load_model, load_dataset, Parameters, BinaryDeepBeliefNetwork
     sampling             sample_chains, simulated_annealing, parallel_tempering, draw_classes, inpaint, run_chains
     scores               free_energy, pseudo_log_likelihood, log_partition
@@ -56,6 +56,7 @@ __all__ = [
     "BinaryRBM",
     "LabelRBMClassifier",
     "MultinaryRBM",
+    "GaussianRBM",
     "CategoricalRBM",
     "RatingRBM",
     "RBMImputer",
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from gluon_rbm.estimators import (
         BinaryRBM,
         CategoricalRBM,
+        GaussianRBM,
         LabelRBMClassifier,
         MultinaryRBM,
         RatingRBM,
@@ -125,6 +127,7 @@ _EXPORTS = {
     "BinaryRBM": "gluon_rbm.estimators.BinaryRBM",
     "LabelRBMClassifier": "gluon_rbm.estimators.LabelRBMClassifier",
     "MultinaryRBM": "gluon_rbm.estimators.MultinaryRBM",
+    "GaussianRBM": "gluon_rbm.estimators.GaussianRBM",
     "CategoricalRBM": "gluon_rbm.estimators.CategoricalRBM",
     "RatingRBM": "gluon_rbm.estimators.RatingRBM",
     "RBMImputer": "gluon_rbm.estimators.RBMImputer",

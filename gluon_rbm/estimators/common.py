@@ -130,6 +130,8 @@ def _range_advice(values: HostArray) -> str:
 class Estimator(BaseEstimator):
     """What any of the estimators is; a subclass has parameters n_components, learning_rate, batch_size, n_iter, ..."""
 
+    _is_bounded = True  # X is in [0, 1]
+
     if TYPE_CHECKING:  # what a subclass has
         random_state: RandomSeed
         batch_size: int
@@ -151,7 +153,7 @@ class Estimator(BaseEstimator):
             raise InputError("shuffle is %r; it must be True or False" % (shuffle,))
 
     def _checked(self, X: Matrix, *y: Any, reset: bool = False, gaps: bool | None = None) -> Any:
-        """X (and y), as they should be: CSR without duplicates or C order, float32 or float64, in [0, 1].
+        """X (and y), as they should be: CSR without duplicates or C order, float32 or float64, in [0, 1] if bounded.
 
         gaps : whether NaN may stand for a value that is missing; None: as the parameter `missing` says, if there is one
         """
@@ -172,7 +174,11 @@ class Estimator(BaseEstimator):
             X = X.copy()  # what was given stays as it is
             X.sum_duplicates()
         values = X.data if sparse.issparse(X) else X
-        if values.size and (np.fmin.reduce(values, axis=None) < 0 or np.fmax.reduce(values, axis=None) > 1):
+        if (
+            self._is_bounded
+            and values.size
+            and (np.fmin.reduce(values, axis=None) < 0 or np.fmax.reduce(values, axis=None) > 1)
+        ):
             warnings.warn(_range_advice(values), PixelRangeWarning, stacklevel=3)
             X = X.copy()
             values = X.data if sparse.issparse(X) else X

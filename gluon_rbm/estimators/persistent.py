@@ -117,11 +117,14 @@ class PersistentLearning(Estimator):
         for name in self._aux_states.keys() & fixed.keys():
             self._aux_states[name][:] = fixed[name]
 
+    def _check_states(self, rule: rules.LearningRule) -> None:
+        if set(learning.states(rule, 0, 0, 0)) != set(self._aux_states):
+            raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
+
     def _learn(self, batches: Iterable[Rows], data_of: DataOf, key: list[int]) -> None:
         """A step for each batch of rows."""
         rule, parameters, aux_states = self._rule(), self._parameters(), self._aux_states
-        if set(learning.states(rule, 0, 0, 0)) != set(aux_states):
-            raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
+        self._check_states(rule)
         gradients = [np.empty_like(array) for array in parameters]
         for number, rows in enumerate(batches):
             data, held = data_of(parameters, rows, [*key, number])

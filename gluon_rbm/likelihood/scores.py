@@ -19,19 +19,23 @@ _ROWS_AT_ONCE = 1000
 
 
 class LogLikelihood(NamedTuple):
-    """Mean log-likelihood over images (nats per image); a grey-pixel score, not a likelihood, unless all are binary."""
+    """Mean log-likelihood over images (nats per image); a grey-pixel score, not a likelihood, unless all are binary.
+
+    Of real values (`is_density`) it is a mean log-density.
+    """
 
     mean: float
     standard_error: float  #: over the images; the uncertainty of log Z comes on top
     num_images: int
     binary: bool  #: every pixel was 0 or 1
+    is_density: bool = False  #: values are real, so that it may be above 0
 
     @property
     def warning(self) -> str:
         """What the value is not; empty for a possible mean of log-probabilities."""
         if not self.binary:
             return "pixels are not binary: the value is a grey-pixel score, not a log-likelihood"
-        if self.mean > 0:
+        if self.mean > 0 and not self.is_density:
             return "a mean log-likelihood above zero is impossible: log Z is too low by %.2f nats at least" % self.mean
         return ""
 

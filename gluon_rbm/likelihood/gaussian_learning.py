@@ -1,0 +1,70 @@
+"""How a Gaussian-Bernoulli RBM learns: the RBM of v / sigma as any other, and the variances beside it.
+
+With u = v / sigma, the derivative of F with respect to z_i = log sigma_i^2 at fixed a, b and W is
+-(u_i^2 - a_i u_i - u_i (W p(h=1|u))_i) / 2, so that the gradient of the mean of -log p(v) is
+
+    d/dz_i = (S_i - a_i A_i - sum_j W_ij B_ij) / 2,        S = <u^2>_chains - <u^2>_data,
+
+where A = <u>_chains - <u>_data and B = <u p(h=1|u)>_chains - <u p(h=1|u)>_data are the gradients of a and W.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from gluon_rbm.backend.arrays import as_operand, assign
+from gluon_rbm.backend.types import Array, Arrays, Key
+from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood.rules import LearningRule
+from gluon_rbm.models.gaussian_rbm import GaussianParameters
+
+__all__ = ["store_step_gradients"]
+
+
+def store_step_gradients(
+    rule: LearningRule,
+    targets: Sequence[Array],
+    parameters: GaussianParameters,
+    *,
+    data: Array,
+    aux_states: Arrays,
+    sweeps: int,
+    key: Key,
+    engine: str,
+) -> None:
+    """A step's gradients, of a, b, W and log sigma^2, as `gluon_rbm.likelihood.learning.store_step_gradients` has them.
+
+    rule : with Gaussian visible units, and no L1 term
+    targets : four arrays, which are written; or three, and the variances stay
+    data : v, (batch, num_visible); chains in aux_states are those of v / sigma
+    """
+    scaled = parameters.scale(data)
+    how = {"aux_states": aux_states, "sweeps": sweeps, "key": key, "engine": engine}
+    learning.store_step_gradients(rule, targets[:3], ("write",) * 3, parameters.scaled, data=scaled, **how)
+    if len(targets) == 4:
+        chains = as_operand(aux_states[learning.SAMPLES[0]])[: len(aux_states[learning.SAMPLES[0]]) // rule.replicas]
+        squares = _mean_square(chains) - _mean_square(as_operand(scaled))
+        visible, weight = _uncentered(targets, parameters, aux_states)
+        bias = as_operand(parameters.visible_layer_bias)
+        assign(targets[3], "write", 0.5 * (squares - bias * visible - weight))
+
+
+def _mean_square(rows: Array) -> Array:
+    return ((rows * rows).sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)
+
+
+def _uncentered(targets: Sequence[Array], parameters: GaussianParameters, aux_states: Arrays) -> tuple[Array, Array]:
+    """A, and sum_j W_ij B_ij, of gradients that may be centered.
+
+    Let C be the gradient of b. With offsets mu and lambda the centered gradients are
+    B' = B - mu C^T - A lambda^T, A' = A - B' lambda and C' = C - mu B'.
+    """
+    visible, hidden, weight_gradient = (as_operand(target) for target in targets[:3])
+    weight = as_operand(parameters.interaction_weight)
+    total = (weight * weight_gradient).sum(axis=1)
+    if learning.OFFSETS[0] not in aux_states:
+        return visible, total
+    mu, lam = (as_operand(aux_states[name]) for name in learning.OFFSETS)
+    visible = visible + weight_gradient @ lam
+    hidden = hidden + mu @ weight_gradient
+    return visible, total + mu * (weight @ hidden) + visible * (weight @ lam)
