@@ -38,6 +38,7 @@ _COMMANDS = (
     "html-report",
     "exercise",
     "train-deep",
+    "train-gaussian",
     "train-multinary",
     "doctor",
     "convert",

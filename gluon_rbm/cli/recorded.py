@@ -24,6 +24,12 @@ logger = logging.getLogger(__name__)
 
 DEEP = "deep.json"  # what a deep belief network has for arguments.json
 _OF_EACH_CALL = ("output_dir", "resume")
+# Kind of run -> an argument that only it has, and what trains it.
+_PROGRAMS = {
+    "binary": ("ais_num_batch", "binary_rbm_gluon.py or binary_rbm_module.py"),
+    "multinary": ("channels", "python -m gluon_rbm train-multinary"),
+    "gaussian": ("whiten", "python -m gluon_rbm train-gaussian"),
+}
 _UNRECORDED = {"dataset": "mnist", "binarize": "none"}
 
 
@@ -175,12 +181,9 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
 
 
 def _check_kind(folder: str, recorded: Mapping[str, Any], kind: str) -> None:
-    if kind == "multinary":
-        others, program = "ais_num_batch", "binary_rbm_gluon.py or binary_rbm_module.py"
-    else:
-        others, program = "channels", "python -m gluon_rbm train-multinary"
-    if others in recorded:
-        raise InputError("%s is a run of %s; resume it with that" % (folder, program))
+    for name, (own, program) in _PROGRAMS.items():
+        if own in recorded and name != (kind if kind in _PROGRAMS else "binary"):
+            raise InputError("%s is a run of %s; resume it with that" % (folder, program))
 
 
 def _given(parser: OneLineParser, args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:

@@ -269,7 +269,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         coins = self._continued().randint(2, size=(n_samples, self.n_components)).astype(np.float32)
         return self._run(sweeps, mean, hidden=coins)
 
-    def _run(self, sweeps: int, mean: bool = False, **start: HostArray) -> HostArray:
+    def _run(self, sweeps: int, mean: bool = False, **start: Any) -> HostArray:
         parameters, key = self.gaussian_parameters_, key_from(self._continued())
         settings: Any = {"sweeps": sweeps, "visible_units": GAUSSIAN, "key": key, "engine": self.engine}
         chains = gibbs.run_chains(parameters.scaled, **settings, **start)

@@ -313,7 +313,8 @@ class BinarySettings:
     @property
     def rule(self) -> rules.LearningRule:
         """How the RBM learns from its chains."""
-        return rules.LearningRule.checked(**{name: getattr(self, name) for name in rules.LearningRule._fields})
+        names = vars(self).keys() & set(rules.LearningRule._fields)  # visible units here are binary
+        return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     @property
     def chains_in_all(self) -> int:

@@ -1,0 +1,31 @@
+"""The command `train-gaussian`: a Gaussian-Bernoulli RBM of grey or colour images."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Sequence
+
+from gluon_rbm.cli import options, recorded
+from gluon_rbm.cli.inputs import AddArgument
+from gluon_rbm.training.gaussian_settings import PRESETS, GaussianSettings
+
+__all__ = ["ABOUT", "PRESETS", "add_arguments", "completed", "run"]
+
+ABOUT = "train an RBM of real-valued pixels, grey or in colour"
+
+
+def add_arguments(add: AddArgument) -> None:
+    """Give the command's parser its flags; add : its `add_argument`."""
+    options.add_fields(add, GaussianSettings)
+
+
+def completed(argv: Sequence[str], prog: str) -> list[str]:
+    """The command line, with --resume, after what its run recorded."""
+    return recorded.resumed(argv, prog, "gaussian", GaussianSettings)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, and make the pictures of the run."""
+    from gluon_rbm.training import gaussian
+
+    gaussian.train(options.settings_of(GaussianSettings, args))

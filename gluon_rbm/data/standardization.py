@@ -1,0 +1,107 @@
+"""Features of real images that an RBM of Gaussian units takes: pixels with mean 0 and deviation 1, or whitened ones.
+
+    standardized:  f = (x - mean) / scale
+    whitened:      f = (x - mean) B / scale,   the columns of B the first principal directions, scale their deviations
+
+Either kind has the density of a normal distribution of its own where f is standard normal: with independent pixels, or
+with the images' covariance ("eigenfaces"; probabilistic principal components: Tipping & Bishop, J. Royal Statistical
+Society B 61, 1999). What the directions leave out is taken for normal noise of one variance in all other directions.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping, NamedTuple
+
+import numpy as np
+
+from gluon_rbm.backend.types import HostArray
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError
+
+__all__ = ["Standardization"]
+
+_ROWS_AT_ONCE = 1000
+_LEAST_DEVIATION = 1e-3  # of pixels in [0, 1]
+
+
+class Standardization(NamedTuple):
+    """How images become features, and back; float64 arrays.
+
+    mean : (num_pixels,), in [0, 1]
+    scale : (num_features,)
+    basis : (num_pixels, num_features), or (0, 0) where pixels are features
+    residual : (), the variance of each direction that the basis leaves out; 0 where there is none
+    """
+
+    mean: HostArray
+    scale: HostArray
+    basis: HostArray
+    residual: HostArray
+
+    @classmethod
+    def of(cls, images: HostArray, maximum: float, num_directions: int = 0) -> Standardization:
+        """That of images (n, ...); num_directions : of the whitening, or 0 for pixels.
+
+        Raises InputError where images are all alike, or fewer than directions.
+        """
+        num_pixels = int(np.prod(images.shape[1:]))
+        total, products = np.zeros(num_pixels), np.zeros((num_pixels, num_pixels) if num_directions else num_pixels)
+        for start in range(0, len(images), _ROWS_AT_ONCE):
+            rows = to_visible(images[start : start + _ROWS_AT_ONCE], maximum).astype(np.float64)
+            total += rows.sum(axis=0)
+            products += rows.T @ rows if num_directions else np.square(rows).sum(axis=0)
+        mean = total / len(images)
+        if not num_directions:
+            deviation = np.sqrt(np.maximum(products / len(images) - np.square(mean), 0))
+            if deviation.max() < _LEAST_DEVIATION:
+                raise InputError("the training images are all alike; nothing can be learned from them")
+            deviation[deviation < _LEAST_DEVIATION] = 1  # pixels of one value stay at 0
+            return cls(mean, deviation, np.zeros((0, 0)), np.zeros(()))
+        if num_directions >= min(len(images), num_pixels):
+            raise InputError(
+                "--whiten %d needs more than as many training images and pixels; there are %d and %d"
+                % (num_directions, len(images), num_pixels)
+            )
+        variances, directions = np.linalg.eigh(products / len(images) - np.outer(mean, mean))
+        variances, directions = variances[::-1], directions[:, ::-1]
+        scale = np.sqrt(np.maximum(variances[:num_directions], 0))
+        if scale[-1] < _LEAST_DEVIATION:
+            raise InputError(
+                "the training images differ in %d directions; choose a smaller --whiten"
+                % (scale >= _LEAST_DEVIATION).sum()
+            )
+        residual = np.maximum(variances[num_directions:], 0).mean()
+        return cls(mean, scale, directions[:, :num_directions], residual)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, HostArray]) -> Standardization:
+        """What `arrays` returned."""
+        return cls(*(np.asarray(arrays["transform_" + name], np.float64) for name in cls._fields))
+
+    def arrays(self) -> dict[str, HostArray]:
+        """By name, float32, for a file of parameters."""
+        return {"transform_" + name: np.asarray(array, np.float32) for name, array in self._asdict().items()}
+
+    @property
+    def num_features(self) -> int:
+        return len(self.scale)
+
+    def features(self, pixels: HostArray) -> HostArray:
+        """f of pixels in [0, 1], (n, num_pixels): float32 (n, num_features)."""
+        centred = pixels - self.mean
+        return ((centred @ self.basis if self.basis.size else centred) / self.scale).astype(np.float32)
+
+    def pixels(self, features: HostArray) -> HostArray:
+        """x of features: float32 (n, num_pixels); not cut off at 0 and 1."""
+        scaled = features * self.scale
+        return (self.mean + (scaled @ self.basis.T if self.basis.size else scaled)).astype(np.float32)
+
+    def log_density(self, pixels: HostArray) -> HostArray:
+        """log p(x) - log p(f) of each row: float64 (n,), in nats, x being pixels in [0, 1]."""
+        constant = -np.log(self.scale).sum()
+        if not self.basis.size:
+            return np.full(len(pixels), constant)
+        centred = pixels - self.mean
+        left_out = np.square(centred).sum(axis=1) - np.square(centred @ self.basis).sum(axis=1)
+        directions = len(self.mean) - self.num_features
+        return constant - 0.5 * (left_out / self.residual + directions * np.log(2 * np.pi * self.residual))

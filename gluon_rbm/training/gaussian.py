@@ -1,0 +1,240 @@
+"""A run of `python -m gluon_rbm train-gaussian`: a Gaussian-Bernoulli RBM of images, grey or in colour."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from dataclasses import replace
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend import logs
+from gluon_rbm.backend.array_files import sha256
+from gluon_rbm.backend.arrays import from_host, to_numpy
+from gluon_rbm.backend.random import make_generator
+from gluon_rbm.backend.types import HostArray, NDArray
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import prepare_batches, to_visible
+from gluon_rbm.data.datasets import DataSet
+from gluon_rbm.data.standardization import Standardization
+from gluon_rbm.data.transforms import augment
+from gluon_rbm.evaluation import plots
+from gluon_rbm.evaluation.tiles import strongest_filters
+from gluon_rbm.likelihood import ais
+from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE, GaussianParameters, check_variances, score
+from gluon_rbm.models.visible_units import GAUSSIAN
+from gluon_rbm.sampling import gibbs
+from gluon_rbm.training import optimization, settings, tensorboard
+from gluon_rbm.training.gaussian_learner import GaussianLearner, initial_arrays
+from gluon_rbm.training.gaussian_settings import GaussianSettings
+from gluon_rbm.training.loop import EpochEnd, OnStep
+from gluon_rbm.training.process_group import ProcessGroup
+from gluon_rbm.training.run import Plan, carry_out, check_batch_size, open_folder
+from gluon_rbm.training.run_folder import default_name
+from gluon_rbm.training.state import Lengths, TrainState
+
+__all__ = ["train"]
+
+_SIDE = 10  # of the showcase, in images
+_WATCHED = 64
+_CHAINS, _DISTRIBUTIONS = 100, 1000  # of the estimates of log Z
+_IMAGES = 2000  # whose mean density is estimated
+
+# Everything random has a key (seed, purpose, ...) of its own.
+_WEIGHTS, _SHUFFLE, _SWEEPS, _SHOWCASE, _AIS, _DEQUANTIZE = range(6)
+
+logger = logging.getLogger(__name__)
+
+
+@logs.unheard_lines_allowed()
+def train(given: GaussianSettings, on_step: Sequence[OnStep] = ()) -> None:
+    """Train a Gaussian-Bernoulli RBM, and leave its run folder.
+
+    Parameters
+    ----------
+    given : GaussianSettings
+    on_step : sequence of callable
+        Further callbacks of each step.
+
+    Raises
+    ------
+    InputError, Interrupted
+    """
+    given = given.checked()
+    tensorboard.check(given.tensorboard)
+    with ProcessGroup("device", given.cuda, given.device_id) as group, contextlib.ExitStack() as stack:
+        if group.note:
+            logger.info("%s", group.note)
+        data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size)
+        digest = sha256([data.train_images])
+        data, held_out = datasets.hold_out(data, given.held_out)
+        check_batch_size(given.batch_size, len(data.train_images))
+        training = _Training(given, data, held_out, group.contexts[0])
+        arguments = {
+            **settings.record(training.given),
+            "device": group.contexts[0].device_type,
+            "data_sha256": digest,
+            "image_shape": list(data.image_shape),
+        }
+        folder = open_folder(training.given, default_name("gaussian", given.dataset), arguments, group, stack)
+        state = training.init()
+        carry_out(state, training.plan(state), training.given, folder, group, on_step)
+
+
+class _Training:
+    """The images of a run, and the functions of them that a `Plan` takes."""
+
+    def __init__(self, given: GaussianSettings, data: DataSet, held_out: np.ndarray, context: Any) -> None:
+        self._data, self._held_out, self._context = data, held_out, context
+        self._standardization = Standardization.of(data.train_images, data.maximum, given.whiten)
+        arrays = initial_arrays(given, self._standardization.num_features, make_generator([given.seed, _WEIGHTS]))
+        self._learner = GaussianLearner(given, arrays, context)
+        engine = gibbs.choose_engine(given.engine, self._learner.parameters.interaction_weight)
+        self.given = replace(given, engine=engine)  # to be recorded, as the noise depends on it
+
+    def init(self) -> TrainState:
+        """The state before the first step."""
+        return TrainState(
+            self._learner, Lengths(self.given.num_epoch, -(-len(self._data.train_images) // self.given.batch_size))
+        )
+
+    def plan(self, state: TrainState) -> Plan:
+        """What the run does with this state."""
+
+        def results(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+            found = {name: array.asnumpy() for name, array in state.result().items()}
+            return {**arrays, **found, **self._standardization.arrays()}
+
+        return Plan(
+            step=self._step,
+            begin_epoch=self._begin_epoch,
+            measure=self._measure,
+            observe=self._observe,
+            watched=lambda state, checkpoint: self._watched(state),
+            results=results,
+            draw=self._draw,
+            updates=lambda checkpoint: checkpoint.epoch * state.lengths.steps + checkpoint.steps,
+            limit=1e6,
+            remedy="lower --learning-rate or --momentum",
+            remark=", %s engine, %d features" % (self.given.engine, self._standardization.num_features),
+        )
+
+    # --- Steps --------------------------------------------------------------------------------------------------------
+
+    def _features(self, images: HostArray) -> HostArray:
+        return self._standardization.features(to_visible(images, self._data.maximum))
+
+    def _begin_epoch(self, state: TrainState) -> Iterable[Sequence[tuple[NDArray, list[int]]]]:
+        given, epoch = self.given, state.epoch + 1
+
+        def prepare(images: HostArray, generator: Any) -> HostArray:
+            return self._features(augment(images, generator, mirror=given.mirror))
+
+        batches = prepare_batches(
+            self._data.train_images,
+            given.batch_size,
+            prepare,
+            key=[given.seed, _SHUFFLE, epoch],
+            num_workers=given.data_loader_num_worker,
+            skip=state.step,
+        )
+        for number, batch in enumerate(batches, state.step):
+            yield [(from_host(batch, self._context), [given.seed, _SWEEPS, epoch, number])]
+
+    def _step(self, state: TrainState, batches: Sequence[tuple[NDArray, list[int]]]) -> tuple[TrainState, NDArray]:
+        optimization.set_pace(state.optimizer, self.given, state.epoch, state.progress)
+        output = state.learner.steps(batches)
+        if state.progress >= 1 - self.given.average:
+            state.average.add(state.learned())
+        return state, output
+
+    def _parameters(self, state: TrainState) -> GaussianParameters:
+        """Those that are monitored."""
+        return GaussianParameters(**{LOG_VARIANCE: state.learner.arrays()[LOG_VARIANCE], **state.current()})
+
+    # --- Metrics ------------------------------------------------------------------------------------------------------
+
+    def _observe(self, end: EpochEnd) -> dict[str, Any]:
+        log_variance = end.checkpoint.arrays[LOG_VARIANCE]
+        check_variances(log_variance)
+        deviation = np.exp(0.5 * log_variance)
+        return {
+            "least_deviation": round(float(deviation.min()), 5),
+            "mean_deviation": round(float(deviation.mean()), 5),
+        }
+
+    def _measure(self, state: TrainState, end: EpochEnd) -> tuple[dict[str, Any], str]:
+        parameters = self._parameters(state)
+        partition = ais.log_partition(
+            *parameters.scaled,
+            num_chains=_CHAINS,
+            num_distributions=_DISTRIBUTIONS,
+            base_visible_bias=np.zeros(self._standardization.num_features),  # features have mean 0
+            visible_units=GAUSSIAN,
+            key=[self.given.seed, _AIS, end.number],
+            engine=self.given.engine,
+        )
+        images = {"held_out" if self.given.held_out else "test": self._watched_images, "train": self._data.train_images}
+        row: dict[str, Any] = {"log_z": partition.log_z}
+        said = []
+        for name, rows in images.items():
+            bits = self._bits_per_dimension(parameters, rows[:_IMAGES], partition.log_z)
+            row[name + "_bits_per_dimension"] = bits
+            said.append("%s %.4f" % (name.replace("_", "-"), bits))
+        warning = " (%s)" % partition.warning if partition.warning else ""
+        return row, "Epoch %d completed with bits per dimension: %s%s" % (end.number, ", ".join(said), warning)
+
+    @property
+    def _watched_images(self) -> np.ndarray:
+        return self._held_out if self.given.held_out else self._data.test_images
+
+    def _bits_per_dimension(self, parameters: GaussianParameters, images: HostArray, log_z: float) -> float:
+        """-log2 of the mean probability of a pixel value of 256, by the density of pixels with uniform noise.
+
+        (Uria, Murray & Larochelle, *RNADE*, NIPS 2013; Theis, van den Oord & Bethge, ICLR 2016.)
+        """
+        generator = make_generator([self.given.seed, _DEQUANTIZE])
+        pixels = to_visible(images, self._data.maximum) * (255 / 256)
+        pixels = pixels + generator.random(pixels.shape) / 256
+        features = from_host(self._standardization.features(pixels), self._context)
+        density = score(parameters, features) - log_z + self._standardization.log_density(pixels)
+        return float((math.log(256) - density.mean() / pixels.shape[1]) / math.log(2))
+
+    # --- Pictures -----------------------------------------------------------------------------------------------------
+
+    def _samples(self, state: TrainState, count: int) -> HostArray:
+        """Means of chains from coins: pixels in [0, 1]."""
+        parameters = self._parameters(state)
+        generator = make_generator([self.given.seed, _SHOWCASE])
+        coins = generator.integers(0, 2, (count, self.given.num_hidden)).astype(np.float32)
+        chains = gibbs.run_chains(
+            parameters.scaled,
+            hidden=from_host(coins, self._context),
+            sweeps=self.given.sample_sweeps,
+            visible_units=GAUSSIAN,
+            key=[self.given.seed, _SHOWCASE],
+            engine=self.given.engine,
+        )
+        return self._standardization.pixels(to_numpy(parameters.unscale(chains.visible_prob_1))).clip(0, 1)
+
+    def _filters(self, state: TrainState) -> HostArray:
+        """What each hidden unit adds to the pixels: (num_pixels, num_hidden)."""
+        parameters = self._parameters(state)
+        weight = to_numpy(parameters.unscale(parameters.interaction_weight.T))
+        return (self._standardization.pixels(weight) - self._standardization.mean).T
+
+    def _watched(self, state: TrainState) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
+        shape = self._data.image_shape
+        return {
+            "filters": (strongest_filters(self._filters(state), _WATCHED)[0], shape),
+            "samples": (self._samples(state, _WATCHED), shape),
+        }
+
+    def _draw(self, state: TrainState, save: Any) -> None:
+        curve = plots.learning_curve(state.metrics, "bits_per_dimension", "bits per dimension")
+        save("learning-curve.png", curve)
+        save("filters.png", plots.filters(self._filters(state), self._data.image_shape))
+        title = "drawn: means after %d sweeps from coins" % self.given.sample_sweeps
+        save("showcase.png", plots.grid(self._samples(state, _SIDE**2), self._data.image_shape, title, _SIDE))

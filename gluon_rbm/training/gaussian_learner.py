@@ -1,0 +1,93 @@
+"""What follows the gradient of a Gaussian-Bernoulli RBM: a `gluon_rbm.training.state.Learner`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.backend.types import Key, NDArray
+from gluon_rbm.likelihood import learning
+from gluon_rbm.likelihood.gaussian_learning import store_step_gradients
+from gluon_rbm.models.gaussian_rbm import GaussianParameters
+from gluon_rbm.training import optimizers
+from gluon_rbm.training.gaussian_settings import GaussianSettings
+from gluon_rbm.training.state import assign_arrays
+
+__all__ = ["GaussianLearner", "initial_arrays"]
+
+
+def initial_arrays(settings: GaussianSettings, num_visible: int, generator: np.random.Generator) -> dict[str, Any]:
+    """Parameters and states before the first step, float32, NumPy: standardized features alone, chains at coins."""
+    num_chains = settings.num_chains or settings.batch_size
+    states = learning.states(settings.rule, num_chains, num_visible, settings.num_hidden)
+    arrays: dict[str, Any] = {name: np.zeros(shape) for name, shape in states.items()}
+    arrays[learning.SAMPLES[0]] = generator.normal(size=states[learning.SAMPLES[0]])
+    arrays[learning.SAMPLES[1]] = generator.integers(0, 2, states[learning.SAMPLES[1]])
+    if settings.centering:
+        arrays[learning.OFFSETS[1]] += 0.5
+    weight = generator.normal(scale=settings.initial_deviation, size=(num_visible, settings.num_hidden))
+    parameters = np.zeros(num_visible), np.zeros(settings.num_hidden), weight, np.zeros(num_visible)
+    arrays.update(zip(GaussianParameters._fields, parameters))
+    return {name: np.float32(array) for name, array in arrays.items()}
+
+
+class GaussianLearner:
+    """Parameters, chains and one of MXNet's optimizers.
+
+    Parameters
+    ----------
+    settings : GaussianSettings
+    arrays : name -> NumPy array
+        As `initial_arrays` makes them.
+    context : mx.Context
+    """
+
+    def __init__(self, settings: GaussianSettings, arrays: Mapping[str, np.ndarray], context: Any) -> None:
+        self._settings = settings
+        self._arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
+        names = GaussianParameters._fields if settings.learn_variances else GaussianParameters._fields[:3]
+        self.parameter_names = dict(enumerate(names))
+        self._gradients = [mx.nd.zeros_like(self._arrays[name]) for name in names]
+        optimizer = optimizers.make_optimizer(settings, wd=settings.weight_decay)
+        optimizer.set_wd_mult({0: 0.0, 1: 0.0, 3: 0.0})  # biases and variances do not decay
+        self.updater = mx.optimizer.get_updater(optimizer)
+
+    @property
+    def parameters(self) -> GaussianParameters:
+        """The parameters, live."""
+        return GaussianParameters(*(self._arrays[name] for name in GaussianParameters._fields))
+
+    def steps(self, batches: Sequence[tuple[NDArray, Key]]) -> NDArray:
+        """Follow the gradient of each batch in turn, features (rows, num_visible) and the key of its noise."""
+        for data, key in batches:
+            store_step_gradients(
+                self._settings.rule,
+                self._gradients,
+                self.parameters,
+                data=data,
+                aux_states=self._arrays,
+                sweeps=self._settings.k,
+                key=key,
+                engine=self._settings.engine,
+            )
+            for index, name in self.parameter_names.items():
+                self.updater(index, self._gradients[index], self._arrays[name])
+            if self._settings.learn_variances:
+                log_variance = self._arrays["visible_log_variance"]
+                log_variance[:] = mx.nd.maximum(log_variance, math.log(self._settings.least_variance))
+        return self._arrays["hidden_layer_bias"]
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Live parameters and chains."""
+        return self._arrays
+
+    def gather(self) -> dict[str, np.ndarray]:
+        """The same on the host."""
+        return {name: array.asnumpy() for name, array in self._arrays.items()}
+
+    def scatter(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take what `gather` returned; InputError where it is not of these shapes."""
+        assign_arrays(self._arrays, arrays)

@@ -1,0 +1,103 @@
+"""The settings of a run of `python -m gluon_rbm train-gaussian`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood.rules import LearningRule
+from gluon_rbm.models.visible_units import GAUSSIAN
+from gluon_rbm.sampling.gibbs import ENGINES
+from gluon_rbm.training import optimization, settings
+from gluon_rbm.training.settings import setting
+
+__all__ = ["PRESETS", "GaussianSettings"]
+
+# Recipes by name: defaults of other settings.
+PRESETS: dict[str, dict[str, object]] = {}
+
+
+@dataclass(frozen=True)
+class GaussianSettings:
+    """All settings of a run that trains a Gaussian-Bernoulli RBM, in the order of their help text."""
+
+    preset: str | None = settings.preset(tuple(PRESETS), "a recipe: defaults of other flags")
+    seed: int = settings.seed()
+    output_dir: str | None = settings.output_dir()
+    resume: bool = settings.resume()
+    tensorboard: bool = settings.tensorboard()
+    num_epoch: int = setting(10, "number of epochs", number="count")
+    monitor_every: int = setting(
+        1, "epochs between two estimates of the log-likelihood", number="count", resumable=True
+    )
+    sample_sweeps: int = setting(
+        1000, "samples of the pictures: sweeps from hidden units at coins", number="count", resumable=True
+    )
+    cuda: bool | None = setting(
+        None,
+        "compute on the GPU, or on the CPU",
+        resumable=True,
+        switches={"--cuda": (True, "compute on the GPU"), "--no-cuda": (False, "compute on the CPU")},
+    )
+    device_id: int = setting(0, "GPU device id", number="natural", resumable=True)
+    engine: str = setting("auto", "what runs the chains", choices=ENGINES)
+
+    dataset: str = settings.dataset()
+    data_dir: str | None = settings.data_dir()
+    image_size: list[int] | None = settings.image_size()
+    mirror: bool = setting(False, "turn left and right of half of the training images, at every use")
+    held_out: int = settings.held_out()
+    data_loader_num_worker: int = setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
+    whiten: int = setting(
+        0, "learn the first N principal components, whitened, instead of pixels", number="natural", metavar="N"
+    )
+
+    num_hidden: int = setting(500, "hidden units", number="count")
+    learn_variances: bool = setting(
+        True,
+        "whether variances are learned",
+        switches={
+            "--learn-variances": (True, "learn a variance of each visible unit"),
+            "--no-learn-variances": (False, "all variances are 1, in standardized units"),
+        },
+    )
+    least_variance: float = setting(1e-3, "learned variances stay above it", number="positive")
+    initial_deviation: float = setting(0.01, "standard deviation that weights start with", number="positive")
+    k: int = setting(1, "sweeps of a step", number="count")
+    chains: str = setting(
+        "persistent",
+        "chains go on from step to step (PCD-k), start at the data (CD-k), or from noise",
+        choices=("persistent", "data", "noise"),
+    )
+    num_chains: int = setting(0, "number of chains; 0: as the batch", number="natural")
+    langevin_steps: int = setting(0, "Langevin steps that move the visible units in a sweep; 0: draw", number="natural")
+    langevin_step_size: float = setting(0.5, "size of these steps, below 4", number="positive")
+    centering: float = setting(0.01, "rate of the offsets; 0: no centering", number="fraction")
+    batch_size: int = setting(100, "batch size", number="count")
+    optimizer: str = setting("sgd", "MXNet's optimizer of that name", choices=optimization.OPTIMIZERS)
+    learning_rate: float = setting(0.01, "learning rate on the mean gradient of a batch", number="amount")
+    momentum: float = setting(0.0, "momentum, of optimizers that have one", number="fraction")
+    learning_rate_schedule: str = settings.learning_rate_schedule()
+    hold: float = settings.hold()
+    weight_decay: float = setting(0.0, "lambda in lambda/2 |W|^2, added to the mean loss", number="amount")
+    average: float = setting(
+        0.0, "results are the mean of the parameters over the last fraction of the run", number="fraction"
+    )
+
+    @property
+    def rule(self) -> LearningRule:
+        """How the RBM learns from its chains."""
+        names = ("chains", "centering", "langevin_steps", "langevin_step_size")
+        return LearningRule.checked(visible_layer=GAUSSIAN, **{name: getattr(self, name) for name in names})
+
+    def checked(self) -> GaussianSettings:
+        """These settings, or InputError where some cannot be."""
+        LearningRule.checked(**self.rule._asdict())
+        if self.least_variance >= 1:
+            raise InputError("--least-variance is %s; it must be below 1" % self.least_variance)
+        return self
+
+    def resumable(self) -> list[str]:
+        """Settings that a resumed run may change; its length where nothing depends on it."""
+        constant = self.learning_rate_schedule == "constant" and not self.average
+        return [*settings.resumable(self), *(["num_epoch"] if constant else [])]
