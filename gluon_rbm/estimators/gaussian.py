@@ -45,7 +45,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         Hidden units.
     learning_rate : float, default 0.01
         On the mean gradient of a batch.
-    batch_size : int, default 10
+    batch_size : int, default 100
         Rows of a step; also the number of chains (`fit` has no more of them than rows).
     n_iter : int, default 10
         Passes through X.
@@ -101,7 +101,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         n_components: int = 256,
         *,
         learning_rate: float = 0.01,
-        batch_size: int = 10,
+        batch_size: int = 100,
         n_iter: int = 10,
         verbose: int = 0,
         random_state: RandomSeed = None,
@@ -185,7 +185,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         self.mean_, self.scale_ = np.zeros(num_features), np.ones(num_features)
         if self.standardize:
             self.mean_ = mean_image(X)
-            self.scale_ = _deviation(X, self.mean_)
+            self.scale_ = np.sqrt(_mean_square(X, self.mean_))
             constant = np.flatnonzero(self.scale_ == 0)
             if len(constant):
                 self.scale_[constant] = 1
@@ -195,6 +195,7 @@ class GaussianRBM(Transformer, PersistentLearning):
                     ConstantFeatureWarning,
                     stacklevel=3,
                 )
+        self._mean_square = (_mean_square(X, self.mean_) / np.square(self.scale_)).astype(np.float32)
         self.log_variance_ = np.zeros(num_features, np.float32)
         self._begin(np.zeros(num_features), X.shape[0], X.dtype, generator, num_chains)
 
@@ -212,6 +213,7 @@ class GaussianRBM(Transformer, PersistentLearning):
                 gradients,
                 parameters,
                 data=self._standardized(X[rows]),
+                mean_square=self._mean_square,
                 aux_states=self._aux_states,
                 sweeps=self.k,
                 key=[*key, number],
@@ -312,11 +314,10 @@ class GaussianRBM(Transformer, PersistentLearning):
         return likelihood
 
 
-def _deviation(X: Matrix, mean: HostArray) -> HostArray:
-    """The standard deviation of each feature: float64; 0 where it is no more than rounding."""
+def _mean_square(X: Matrix, mean: HostArray) -> HostArray:
+    """<(x - mean)^2> of each feature: float64 (n_features,); 0 where it is no more than rounding."""
     total = np.zeros(X.shape[1])
     for rows in gen_batches(X.shape[0], 1000):
         total += np.square(dense(X[rows]) - mean).sum(axis=0)
-    deviation = np.sqrt(total / X.shape[0])
-    deviation[deviation <= 10 * np.finfo(X.dtype).eps * np.abs(mean)] = 0
-    return deviation
+    total[total <= np.square(10 * np.finfo(X.dtype).eps * mean) * X.shape[0]] = 0
+    return total / X.shape[0]

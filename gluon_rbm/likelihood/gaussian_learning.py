@@ -5,12 +5,16 @@ With u = v / sigma, the derivative of F with respect to z_i = log sigma_i^2 at f
 
     d/dz_i = (S_i - a_i A_i - sum_j W_ij B_ij) / 2,        S = <u^2>_chains - <u^2>_data,
 
-where A = <u>_chains - <u>_data and B = <u p(h=1|u)>_chains - <u p(h=1|u)>_data are the gradients of a and W.
+where A = <u>_chains - <u>_data and B = <u p(h=1|u)>_chains - <u p(h=1|u)>_data are the gradients of a and W. <u^2>_data
+is that of all training data, <v^2> / sigma^2, not of a batch: of a feature that is 0 but for a few rows, batches would
+say nothing most of the time and far too much at times, and its variance would collapse in between.
 """
 
 from __future__ import annotations
 
 from typing import Sequence
+
+import numpy as np
 
 from gluon_rbm.backend.arrays import as_operand, assign
 from gluon_rbm.backend.types import Array, Arrays, Key
@@ -27,6 +31,7 @@ def store_step_gradients(
     parameters: GaussianParameters,
     *,
     data: Array,
+    mean_square: Array,
     aux_states: Arrays,
     sweeps: int,
     key: Key,
@@ -37,20 +42,18 @@ def store_step_gradients(
     rule : with Gaussian visible units, and no L1 term
     targets : four arrays, which are written; or three, and the variances stay
     data : v, (batch, num_visible); chains in aux_states are those of v / sigma
+    mean_square : <v^2> over all training data, (num_visible,)
     """
     scaled = parameters.scale(data)
     how = {"aux_states": aux_states, "sweeps": sweeps, "key": key, "engine": engine}
     learning.store_step_gradients(rule, targets[:3], ("write",) * 3, parameters.scaled, data=scaled, **how)
     if len(targets) == 4:
         chains = as_operand(aux_states[learning.SAMPLES[0]])[: len(aux_states[learning.SAMPLES[0]]) // rule.replicas]
-        squares = _mean_square(chains) - _mean_square(as_operand(scaled))
+        of_data = as_operand(mean_square) * np.exp(-as_operand(parameters.visible_log_variance))
+        squares = (chains * chains).sum(axis=0) / len(chains) - of_data
         visible, weight = _uncentered(targets, parameters, aux_states)
         bias = as_operand(parameters.visible_layer_bias)
         assign(targets[3], "write", 0.5 * (squares - bias * visible - weight))
-
-
-def _mean_square(rows: Array) -> Array:
-    return ((rows * rows).sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)
 
 
 def _uncentered(targets: Sequence[Array], parameters: GaussianParameters, aux_states: Arrays) -> tuple[Array, Array]:

@@ -47,6 +47,8 @@ class GaussianLearner:
 
     def __init__(self, settings: GaussianSettings, arrays: Mapping[str, np.ndarray], context: Any) -> None:
         self._settings = settings
+        # Features have mean 0 and variance 1.
+        self._mean_square = mx.nd.ones(arrays["visible_layer_bias"].shape, ctx=context)
         self._arrays = {name: mx.nd.array(array, ctx=context, dtype="float32") for name, array in arrays.items()}
         names = GaussianParameters._fields if settings.learn_variances else GaussianParameters._fields[:3]
         self.parameter_names = dict(enumerate(names))
@@ -68,6 +70,7 @@ class GaussianLearner:
                 self._gradients,
                 self.parameters,
                 data=data,
+                mean_square=self._mean_square,
                 aux_states=self._arrays,
                 sweeps=self._settings.k,
                 key=key,
