@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from gluon_rbm.backend.arrays import to_numpy
-from gluon_rbm.cli import inputs
+from gluon_rbm.cli import gaussian_samples, inputs
 from gluon_rbm.cli.arguments import at_least, share
 from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
@@ -17,6 +17,7 @@ from gluon_rbm.data import datasets, sequences
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import blank, classifier, plots
+from gluon_rbm.models.files import is_gaussian
 from gluon_rbm.sampling.chains import (
     STARTS,
     initial_visible,
@@ -111,6 +112,9 @@ def run(args: Namespace) -> None:
     ways["--chains %s" % args.chains] = args.chains != "gibbs"
     if sum(map(bool, ways.values())) > 1:
         raise InputError("%s exclude each other; give one of them" % ", ".join(name for name in ways if ways[name]))
+    if is_gaussian(args.model):
+        gaussian_samples.run(args)
+        return
     arguments = Learned.of(args.model).arguments
     _settle(args, arguments)
     alphabet = arguments.get("alphabet", "")

@@ -30,7 +30,7 @@ class Standardization(NamedTuple):
     mean : (num_pixels,), in [0, 1]
     scale : (num_features,)
     basis : (num_pixels, num_features), or (0, 0) where pixels are features
-    residual : (), the variance of each direction that the basis leaves out; 0 where there is none
+    residual : (1,), the variance of each direction that the basis leaves out; 0 where there is none
     """
 
     mean: HostArray
@@ -56,7 +56,7 @@ class Standardization(NamedTuple):
             if deviation.max() < _LEAST_DEVIATION:
                 raise InputError("the training images are all alike; nothing can be learned from them")
             deviation[deviation < _LEAST_DEVIATION] = 1  # pixels of one value stay at 0
-            return cls(mean, deviation, np.zeros((0, 0)), np.zeros(()))
+            return cls(mean, deviation, np.zeros((0, 0)), np.zeros(1))
         if num_directions >= min(len(images), num_pixels):
             raise InputError(
                 "--whiten %d needs more than as many training images and pixels; there are %d and %d"
@@ -70,17 +70,20 @@ class Standardization(NamedTuple):
                 "the training images differ in %d directions; choose a smaller --whiten"
                 % (scale >= _LEAST_DEVIATION).sum()
             )
-        residual = np.maximum(variances[num_directions:], 0).mean()
+        residual = np.maximum(variances[num_directions:], 0).mean(keepdims=True)
         return cls(mean, scale, directions[:, :num_directions], residual)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, HostArray]) -> Standardization:
         """What `arrays` returned."""
-        return cls(*(np.asarray(arrays["transform_" + name], np.float64) for name in cls._fields))
+        found = {name: arrays.get("transform_" + name, np.zeros((0, 0))) for name in cls._fields}
+        return cls(**{name: np.asarray(array, np.float64) for name, array in found.items()})
 
     def arrays(self) -> dict[str, HostArray]:
-        """By name, float32, for a file of parameters."""
-        return {"transform_" + name: np.asarray(array, np.float32) for name, array in self._asdict().items()}
+        """By name, float32, for a file of parameters; without a basis where there is none."""
+        return {
+            "transform_" + name: np.asarray(array, np.float32) for name, array in self._asdict().items() if array.size
+        }
 
     @property
     def num_features(self) -> int:
