@@ -191,21 +191,24 @@ class _Training:
         return self._held_out if self.given.held_out else self._data.test_images
 
     def _bits_per_dimension(self, parameters: GaussianParameters, images: HostArray, log_z: float) -> float:
-        """-log2 of the mean probability of a pixel value of 256, by the density of pixels with uniform noise.
+        """-log2 of the probability of a pixel's value, by the density of pixels with uniform noise: an upper bound.
 
-        (Uria, Murray & Larochelle, *RNADE*, NIPS 2013; Theis, van den Oord & Bethge, ICLR 2016.)
+        (Uria, Murray & Larochelle, *RNADE*, NIPS 2013; Theis, van den Oord & Bethge, ICLR 2016.) A pixel has as many
+        values as there are whole numbers up to the largest, or 256 where images are in [0, 1].
         """
         generator = make_generator([self.given.seed, _DEQUANTIZE])
-        pixels = to_visible(images, self._data.maximum) * (255 / 256)
-        pixels = pixels + generator.random(pixels.shape) / 256
+        levels = int(self._data.maximum) + 1 if self._data.maximum > 1 else 256
+        pixels = to_visible(images, self._data.maximum).astype(np.float64)
+        # Value k is spread over a bin of width 1 / (levels - 1) around k / (levels - 1).
+        pixels += (generator.random(pixels.shape) - 0.5) / (levels - 1)
         features = from_host(self._standardization.features(pixels), self._context)
         density = score(parameters, features) - log_z + self._standardization.log_density(pixels)
-        return float((math.log(256) - density.mean() / pixels.shape[1]) / math.log(2))
+        return float((math.log(levels - 1) - density.mean() / pixels.shape[1]) / math.log(2))
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
 
-    def _samples(self, state: TrainState, count: int) -> HostArray:
-        """Means of chains from coins: pixels in [0, 1]."""
+    def _samples(self, state: TrainState, count: int) -> dict[str, HostArray]:
+        """What chains from coins draw, and their means given the hidden units: pixels in [0, 1]."""
         parameters = self._parameters(state)
         generator = make_generator([self.given.seed, _SHOWCASE])
         coins = generator.integers(0, 2, (count, self.given.num_hidden)).astype(np.float32)
@@ -217,7 +220,10 @@ class _Training:
             key=[self.given.seed, _SHOWCASE],
             engine=self.given.engine,
         )
-        return self._standardization.pixels(to_numpy(parameters.unscale(chains.visible_prob_1))).clip(0, 1)
+        return {
+            name: self._standardization.pixels(to_numpy(parameters.unscale(rows))).clip(0, 1)
+            for name, rows in (("drawn", chains.visible_sample), ("means", chains.visible_prob_1))
+        }
 
     def _filters(self, state: TrainState) -> HostArray:
         """What each hidden unit adds to the pixels: (num_pixels, num_hidden)."""
@@ -229,12 +235,12 @@ class _Training:
         shape = self._data.image_shape
         return {
             "filters": (strongest_filters(self._filters(state), _WATCHED)[0], shape),
-            "samples": (self._samples(state, _WATCHED), shape),
+            "samples": (self._samples(state, _WATCHED)["drawn"], shape),
         }
 
     def _draw(self, state: TrainState, save: Any) -> None:
         curve = plots.learning_curve(state.metrics, "bits_per_dimension", "bits per dimension")
         save("learning-curve.png", curve)
         save("filters.png", plots.filters(self._filters(state), self._data.image_shape))
-        title = "drawn: means after %d sweeps from coins" % self.given.sample_sweeps
-        save("showcase.png", plots.grid(self._samples(state, _SIDE**2), self._data.image_shape, title, _SIDE))
+        title = "after %d sweeps from coins" % self.given.sample_sweeps
+        save("showcase.png", plots.grids(self._samples(state, _SIDE**2), self._data.image_shape, _SIDE, title=title))

@@ -1,0 +1,188 @@
+"""train-gaussian: standardization and whitening, a run and its files, resuming, and what sample makes of it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.datasets import load_digits
+
+from gluon_rbm.__main__ import main
+from gluon_rbm.data.standardization import Standardization
+from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood import enumeration
+from gluon_rbm.models.files import read_gaussian
+from gluon_rbm.models.gaussian_rbm import score
+from gluon_rbm.models.visible_units import GAUSSIAN
+
+SMALL = ["--no-cuda", "--dataset", "digits", "--num-hidden", "8", "--batch-size", "200", "--sample-sweeps", "20"]
+
+
+@pytest.fixture
+def digits():
+    return (load_digits().images).astype(np.uint8)
+
+
+def train(folder, *flags):
+    assert main(["train-gaussian", *SMALL, "--output-dir", str(folder), *flags]) == 0
+
+
+def metrics(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+# --- Standardization --------------------------------------------------------------------------------------------------
+
+
+def test_standardized_pixels(digits):
+    pixels = digits.reshape(-1, 64) / 16
+    found = Standardization.of(digits, 16)
+    features = found.features(pixels)
+    varying = pixels.std(axis=0) > 0
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(features.std(axis=0)[varying], 1, atol=1e-4)
+    assert (features[:, ~varying] == 0).all()
+    np.testing.assert_allclose(found.pixels(features), pixels, atol=1e-5)
+    expected = -np.log(np.where(varying, pixels.std(axis=0), 1)).sum()
+    np.testing.assert_allclose(found.log_density(pixels), expected)
+
+
+def test_whitened_directions(digits):
+    pixels = digits.reshape(-1, 64) / 16
+    found = Standardization.of(digits, 16, 20)
+    features = found.features(pixels)
+    np.testing.assert_allclose(np.cov(features.T, bias=True), np.eye(20), atol=1e-4)
+    assert np.square(found.pixels(features) - pixels).sum(axis=1).mean() == pytest.approx(44 * found.residual[0])
+    again = Standardization.from_arrays(found.arrays())
+    np.testing.assert_allclose(again.features(pixels), features, atol=1e-4)
+
+
+def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
+    """That of probabilistic principal components."""
+    pixels = digits.reshape(-1, 64) / 16
+    found = Standardization.of(digits, 16, 20)
+    covariance = (found.basis * (np.square(found.scale) - found.residual)) @ found.basis.T
+    covariance += found.residual * np.eye(64)
+    expected = stats.multivariate_normal(found.mean, covariance).logpdf(pixels[:50])
+    features = stats.norm.logpdf(found.features(pixels[:50])).sum(axis=1)
+    np.testing.assert_allclose(features + found.log_density(pixels[:50]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "match, images, directions",
+    [
+        ("all alike", np.full((10, 4, 4), 7, np.uint8), 0),
+        ("--whiten 16 needs more", np.arange(160, dtype=np.uint8).reshape(10, 4, 4), 16),
+        ("differ in 1 directions", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8), 4),
+    ],
+)
+def test_images_that_cannot_be(match, images, directions):
+    with pytest.raises(InputError, match=match):
+        Standardization.of(images, 255, directions)
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whiten", ["0", "20"])
+def test_a_run_and_its_files(tmp_path, digits, whiten):
+    run = tmp_path / "run"
+    train(run, "--num-epoch", "3", "--whiten", whiten, "--learning-rate", "0.1")
+    for name in ("arguments.json", "checkpoint.npz", "rbm.params", "learning-curve.png", "filters.png", "showcase.png"):
+        assert (run / name).stat().st_size > 0, name
+    rows = metrics(run)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    parameters, standardization = read_gaussian(run)
+    # The bits of a pixel in [0, 1] with 256 levels, with log Z by enumeration.
+    log_z = enumeration.log_partition(parameters.scaled, visible_units=GAUSSIAN)
+    assert float(rows[-1]["log_z"]) == pytest.approx(log_z, abs=0.1)
+    arguments = json.loads((run / "arguments.json").read_text())["arguments"]
+    assert arguments["image_shape"] == [8, 8] and arguments["whiten"] == int(whiten)
+    generator = np.random.default_rng(0)
+    pixels = digits.reshape(-1, 64) / 16 + (generator.random((len(digits), 64)) - 0.5) / 255
+    density = score(parameters, standardization.features(pixels)) - log_z + standardization.log_density(pixels)
+    bits = (np.log(255) - density.mean() / 64) / np.log(2)
+    assert float(rows[-1]["train_bits_per_dimension"]) == pytest.approx(bits, abs=0.05)
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    flags = ["--whiten", "10", "--langevin-steps", "3", "--momentum", "0.5"]
+    train(tmp_path / "whole", "--num-epoch", "4", *flags)
+    train(tmp_path / "parts", "--num-epoch", "2", *flags)
+    assert main(["train-gaussian", "--resume", "--output-dir", str(tmp_path / "parts"), "--num-epoch", "4"]) == 0
+    for whole, parts in zip(read_gaussian(tmp_path / "whole")[0], read_gaussian(tmp_path / "parts")[0]):
+        np.testing.assert_array_equal(whole.asnumpy(), parts.asnumpy())
+
+
+def test_variances_may_stay(tmp_path):
+    train(tmp_path / "run", "--num-epoch", "1", "--no-learn-variances")
+    assert (read_gaussian(tmp_path / "run")[0].visible_log_variance.asnumpy() == 0).all()
+
+
+def test_training_lowers_the_bits(tmp_path):
+    schedule = ["--learning-rate", "0.1", "--learning-rate-schedule", "linear", "--monitor-every", "1"]
+    train(tmp_path / "run", "--num-epoch", "60", "--num-hidden", "50", *schedule)
+    first, *_, last = metrics(tmp_path / "run")
+    assert float(first["mean_deviation"]) > 0.9 and float(last["mean_deviation"]) < 0.9
+    assert float(last["test_bits_per_dimension"]) < float(first["test_bits_per_dimension"]) - 0.2
+
+
+def test_sample_draws_of_it(tmp_path):
+    train(tmp_path / "run", "--num-epoch", "1")
+    target = tmp_path / "drawn"
+    command = ["sample", str(tmp_path / "run"), "--count", "20", "--sweeps", "10", "--output", str(target)]
+    assert main(command) == 0
+    with np.load(tmp_path / "drawn.npz") as arrays:
+        assert arrays["samples"].shape == arrays["means"].shape == (20, 64)
+        assert arrays["samples"].min() >= 0 and arrays["samples"].max() <= 1
+        assert arrays["samples"].std() > arrays["means"].std()
+    assert json.loads((tmp_path / "drawn.json").read_text())["results"]["num_images"] == 20
+
+
+@pytest.mark.parametrize(
+    "flags, line",
+    [
+        (["--anneal"], "--anneal is for binary models"),
+        (["--class", "3"], "--class is for binary models"),
+        (["--temperatures", "5"], "--temperatures is for binary models"),
+        (["--start", "zeros"], "--start is for binary models"),
+    ],
+)
+def test_flags_of_binary_models(tmp_path, capsys, flags, line):
+    train(tmp_path / "run", "--num-epoch", "1")
+    assert main(["sample", str(tmp_path / "run"), *flags]) == 2
+    assert line in capsys.readouterr().err
+
+
+def test_commands_of_binary_models_say_so(tmp_path, capsys):
+    train(tmp_path / "run", "--num-epoch", "1")
+    for command in ("reconstruct", "likelihood", "weights"):
+        assert main([command, str(tmp_path / "run")]) == 2
+        assert "is a Gaussian RBM; this takes a binary one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, line",
+    [
+        (["--least-variance", "2"], "--least-variance is 2.0; it must be below 1"),
+        (
+            ["--langevin-steps", "2", "--langevin-step-size", "5"],
+            "langevin_step_size is 5.0; it must be above 0 and below 4",
+        ),
+        (["--batch-size", "100000"], "choose a smaller one"),
+        (["--whiten", "64"], "--whiten 64 needs more than as many training images and pixels"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path, capsys, flags, line):
+    assert main(["train-gaussian", *SMALL, "--output-dir", str(tmp_path / "run"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert line in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_large_steps_diverge_in_one_line(tmp_path, capsys):
+    flags = ["--num-epoch", "20", "--learning-rate", "100", "--output-dir", str(tmp_path / "run")]
+    assert main(["train-gaussian", *SMALL, *flags]) == 3
+    assert "training diverged" in capsys.readouterr().err.splitlines()[-1]
