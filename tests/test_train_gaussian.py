@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 from gluon_rbm.__main__ import main
+from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.datasets import load as load_dataset
 from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.errors import InputError
@@ -16,6 +17,7 @@ from gluon_rbm.likelihood import enumeration
 from gluon_rbm.models.files import read_gaussian
 from gluon_rbm.models.gaussian_rbm import score
 from gluon_rbm.models.visible_units import GAUSSIAN
+from gluon_rbm.training import gaussian
 
 SMALL = ["--no-cuda", "--dataset", "digits", "--num-hidden", "8", "--batch-size", "200", "--sample-sweeps", "20"]
 
@@ -101,12 +103,12 @@ def test_a_run_and_its_files(tmp_path, whiten):
     assert float(rows[-1]["log_z"]) == pytest.approx(log_z, abs=0.1)
     arguments = json.loads((run / "arguments.json").read_text())["arguments"]
     assert arguments["image_shape"] == [8, 8] and arguments["whiten"] == int(whiten)
-    generator = np.random.default_rng(0)
+    generator = make_generator([0, gaussian._DEQUANTIZE])  # as the run spreads values: some pixels hardly vary
     images = load_dataset("digits").train_images.reshape(-1, 64)
     pixels = (images + generator.random(images.shape) - 0.5) / 16
     density = score(parameters, standardization.features(pixels)) - log_z + standardization.log_density(pixels)
     bits = (np.log(16) - density.mean() / 64) / np.log(2)
-    assert float(rows[-1]["train_bits_per_dimension"]) == pytest.approx(bits, abs=0.05)
+    assert float(rows[-1]["train_bits_per_dimension"]) == pytest.approx(bits, abs=0.02)
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
