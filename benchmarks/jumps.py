@@ -32,8 +32,8 @@ from gluon_rbm.sampling.chains import path_tempering, sample_chains
 _SURE = 0.9
 _TRAINING = shlex.split(
     """--no-cuda --num-hidden 200 --k 10 --chains trajectory --batch-size 500 --learning-rate 10 --momentum 0
---binarize sample --initial-visible-bias data --centering --num-epoch 100 --monitor-every 20 --ais-base-rate data
---ais-intermediate-steps 1000 --ais-burn-in-steps 1 --ais-num-batch 1"""
+--learning-rate-schedule linear --average 0.2 --binarize sample --initial-visible-bias data --centering --num-epoch 100
+--monitor-every 50 --ais-base-rate data --ais-intermediate-steps 1000 --ais-burn-in-steps 1 --ais-num-batch 1"""
 )
 
 
