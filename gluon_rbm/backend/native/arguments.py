@@ -64,7 +64,7 @@ def key_words(key: Key) -> HostArray:
 
 def set_visible_units(call: Gibbs, visible_units: VisibleUnits) -> None:
     """What the visible units of a call are, as `gluon_rbm.models.visible_units` has it."""
-    call.gaussian = visible_units == "gaussian"
+    call.gaussian = isinstance(visible_units, str)
     groups = np.reshape(() if call.gaussian else visible_units, (-1, 2))
     groups = checked_array("visible_units", groups, np.int64, (None, 2))
     call.num_groups = len(groups)
