@@ -6,7 +6,7 @@ Each polynomial is the Chebyshev series of its function over an interval, cut of
 best polynomial of that degree (Trefethen, Approximation Theory and Approximation Practice, 2013). Its coefficients are
 rounded to float32. The table sets them beside those in gibbs_kernel.inc; the exit status is 1 where any differs. Below
 it stand the largest relative errors of what the kernel computes with them, without rounding (float64) and with it
-(float32).
+(float32). gibbs_gaussian.inc has those of the sine and the cosine.
 
 e^y = 2^n e^r, where r = y - n log 2, takes log 2 in two parts as Cody & Waite do (Software Manual for the Elementary
 Functions, 1980): 355/512, of which any multiple that occurs is exact, and the rest. The parts are those of Cephes.
@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # isort: split
 from gluon_rbm.backend import native
 
-KERNEL = Path(native.__file__).parent / "gibbs_kernel.inc"
+KERNEL, GAUSSIAN = (Path(native.__file__).parent / name for name in ("gibbs_kernel.inc", "gibbs_gaussian.inc"))
+_EIGHTH = math.pi / 4  # of a turn
 
 
 class Fit(NamedTuple):
@@ -55,6 +56,19 @@ FITS = (
         (1e-6, 1 / 9),
         3,
     ),
+    # |x| <= pi/4, and s = x^2.
+    Fit(
+        "(sin(x) - x) / x^3, s = x^2",
+        Polynomial([(-1) ** (k + 1) / math.factorial(2 * k + 3) for k in range(12)]),
+        (0, _EIGHTH**2),
+        2,
+    ),
+    Fit(
+        "(cos(x) - 1) / x^2, s = x^2",
+        Polynomial([(-1) ** (k + 1) / math.factorial(2 * k + 2) for k in range(12)]),
+        (0, _EIGHTH**2),
+        3,
+    ),
 )
 
 
@@ -65,10 +79,11 @@ def coefficients(fit: Fit) -> np.ndarray:
 
 
 def kernel_coefficients() -> list[np.ndarray]:
-    """What gibbs_kernel.inc has: the highest two in `q = x * A + B;`, then one in each `q = q * x + C;`."""
+    """What both files have: the highest two in `q = x * A + B;`, then one in each `q = q * x + C;`."""
     found: list[list[str]] = []
     for first, second, next_one in re.findall(
-        r"q = [rs] \* ([\d.]+)f \+ ([\d.]+)f;|q = q \* [rs] \+ ([\d.]+)f;", KERNEL.read_text()
+        r"q = [rs] \* ([-\d.e]+)f \+ ([-\d.e]+)f;|q = q \* [rs] \+ ([-\d.e]+)f;",
+        KERNEL.read_text() + GAUSSIAN.read_text(),
     ):
         if first:
             found.append([first, second])
@@ -90,17 +105,23 @@ def horner(polynomial: np.ndarray, x: np.ndarray) -> np.ndarray:
     return value
 
 
-def errors(kind: type[np.floating]) -> tuple[float, float]:
-    """The largest relative errors of e^r - 1 and of atanh(z) as the kernel computes them (without FMA) in that type."""
-    exponential, arctangent = kernel_coefficients()
+def errors(kind: type[np.floating]) -> list[float]:
+    """The largest relative errors of e^r - 1, atanh z, sin x and cos x as computed (without FMA) in that type."""
+    exponential, arctangent, sine, cosine = kernel_coefficients()
     half = np.linspace(0, math.log(2) / 2, 1000001)[1:]
     r = np.concatenate([-half[::-1], half]).astype(kind)
     z = np.linspace(0, 1 / 3, 1000001)[1:].astype(kind)
     s = z * z
-    results = (horner(exponential, r) * (r * r) + r, (z * s) * horner(arctangent, s) + z)
-    exact = (np.expm1(r.astype(float)), np.arctanh(z.astype(float)))
-    largest = [float(np.abs(result / true - 1).max()) for result, true in zip(results, exact)]
-    return largest[0], largest[1]
+    x = np.linspace(0, _EIGHTH, 1000001)[1:].astype(kind)
+    t = x * x
+    results = (
+        horner(exponential, r) * (r * r) + r,
+        (z * s) * horner(arctangent, s) + z,
+        (x * t) * horner(sine, t) + x,
+        horner(cosine, t) * t + kind(1),
+    )
+    exact = (function(at.astype(float)) for function, at in ((np.expm1, r), (np.arctanh, z), (np.sin, x), (np.cos, x)))
+    return [float(np.abs(result / true - 1).max()) for result, true in zip(results, exact)]
 
 
 def main() -> int:
@@ -115,14 +136,14 @@ def main() -> int:
         ("log 2, high part", "", np.float32(355 / 512), high),
         ("high part - log 2", "", np.float32(355 / 512 - math.log(2)), kernel_constant(r"\+ n \* ([\d.e-]+)f;")),
     ]
-    print("| of | coefficient | derived | gibbs_kernel.inc |")
+    print("| of | coefficient | derived | the engine's |")
     print("| --- | --- | --- | --- |")
     for what, power, derived, used in rows:
         print("| %s | %s | %.9g | %.9g%s |" % (what, power, derived, used, "" if derived == used else " DIFFERS"))
-    print("\n| largest relative error | e^r - 1 | atanh(z) |")
-    print("| --- | --- | --- |")
+    print("\n| largest relative error | e^r - 1 | atanh(z) | sin(x) | cos(x) |")
+    print("| --- | --- | --- | --- | --- |")
     for name, kind in (("of the polynomial", np.float64), ("in float32", np.float32)):
-        print("| %s | %.1e | %.1e |" % (name, *errors(kind)))
+        print("| %s | %.1e | %.1e | %.1e | %.1e |" % (name, *errors(kind)))
     return int(any(derived != used for _, _, derived, used in rows))
 
 

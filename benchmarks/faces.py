@@ -1,0 +1,210 @@
+"""Faces: how well images that a model draws stand beside real ones and beside simple distributions.
+
+    python benchmarks/faces.py prepare FOLDER faces.npy --size 32 --crop 5.39 10.28 58.61 53.72
+    python benchmarks/faces.py network faces.npy LABELS runs/face-network
+    python benchmarks/faces.py baselines faces.npy runs/face-baselines
+    python benchmarks/faces.py judge faces.npy drawn.npz runs/face-baselines/*.npz --network runs/face-network
+
+prepare: the pictures of a folder, sorted by name and cut out as --crop says (left, top, right, bottom), as one array.
+Every tenth image is a test image from here on, as for all commands of the package.
+
+network: a convolutional network of 64 features that tells some attributes of the training images, written as
+`frechet --network` reads it. LABELS has a line for each picture: its name, and a digit 0 or 1 for each attribute,
+"000001.jpg;0101".
+
+baselines: what a normal distribution fitted to the pixels draws ("eigenfaces": Turk & Pentland 1991), and what
+independent pixels of the same means and variances draw.
+
+judge: for each file of drawn images, and for real test images,
+    - the Frechet distance to real test images, with the network's features;
+    - the share of 500 images in which OpenCV's frontal face detector finds a face, enlarged to 128 pixels;
+    - the median of the distances between two of the 500, which is small where one face is drawn over and over.
+
+The detector needs `pip install "opencv-python-headless<5"`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from common import ROOT
+from PIL import Image
+
+sys.path.insert(0, str(ROOT))
+
+# isort: split
+from gluon_rbm.backend.array_files import load_npz
+from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
+from gluon_rbm.data.batches import to_visible
+from gluon_rbm.evaluation import frechet
+
+_CHANNELS = (32, 64, 128)
+_FEATURES = 64
+_JUDGED = 500  # images that the detector sees
+_ENLARGED = 128  # pixels a side
+_DRAWN = 5000  # of each baseline
+
+
+def _parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare")
+    prepare.add_argument("folder", type=Path)
+    prepare.add_argument("faces", type=Path)
+    prepare.add_argument("--size", type=int, default=32)
+    prepare.add_argument("--crop", type=float, nargs=4)
+    network = commands.add_parser("network")
+    network.add_argument("faces")
+    network.add_argument("labels", type=Path)
+    network.add_argument("output")
+    network.add_argument("--num-epoch", type=int, default=10)
+    baselines = commands.add_parser("baselines")
+    baselines.add_argument("faces")
+    baselines.add_argument("output", type=Path)
+    judge = commands.add_parser("judge")
+    judge.add_argument("faces")
+    judge.add_argument("drawn", nargs="*")
+    judge.add_argument("--array", default="samples", help="of files of several arrays")
+    judge.add_argument("--network")
+    for command in (network, baselines, judge):
+        command.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def prepare(args):
+    """Cut the faces out of all pictures of a folder."""
+    paths = sorted(args.folder.glob("*.jpg"))
+    images = np.empty((len(paths), args.size, args.size, 3), np.uint8)
+    for number, path in enumerate(paths):
+        picture = Image.open(path).convert("RGB")
+        images[number] = picture.resize((args.size, args.size), Image.BICUBIC, box=args.crop)
+    np.save(args.faces, images)
+    print("%d images of %d x %d" % (len(images), args.size, args.size))
+
+
+# --- Network ----------------------------------------------------------------------------------------------------------
+
+
+def network(args):
+    """Train the network of attributes, and say how many of the test images' it tells."""
+    mx.random.seed(args.seed)
+    images = np.load(args.faces, mmap_mode="r")
+    lines = sorted(line.split(";") for line in args.labels.read_text().split())
+    labels = np.array([[int(digit) for digit in digits] for _, digits in lines], np.float32)
+    if len(labels) != len(images):
+        sys.exit("%s labels %d pictures, and %s has %d" % (args.labels, len(labels), args.faces, len(images)))
+    body, head = _body(), mx.gluon.nn.Dense(labels.shape[1])
+    for block in (body, head):
+        block.initialize(mx.init.Xavier())
+        block.hybridize()
+    parameters = body.collect_params()
+    parameters.update(head.collect_params())
+    test = np.arange(len(images)) % 10 == 0
+    rows, generator = np.flatnonzero(~test), np.random.default_rng(args.seed)
+    trainer = mx.gluon.Trainer(parameters, "adam", {"learning_rate": 1e-3})
+    loss_of = mx.gluon.loss.SigmoidBinaryCrossEntropyLoss()
+    for epoch in range(args.num_epoch):
+        trainer.set_learning_rate(1e-3 * (1 - epoch / args.num_epoch))
+        for batch in np.array_split(generator.permutation(rows), len(rows) // 100):
+            planes = _planes(images[np.sort(batch)])
+            planes = planes if generator.random() < 0.5 else planes[..., ::-1]
+            with mx.autograd.record():
+                loss = loss_of(head(body(mx.nd.array(planes))), mx.nd.array(labels[np.sort(batch)]))
+            loss.backward()
+            trainer.step(len(batch))
+        told = np.concatenate(
+            [
+                head(body(mx.nd.array(_planes(images[part])))).asnumpy() > 0
+                for part in np.array_split(np.flatnonzero(test), 20)
+            ]
+        )
+        right = (told == labels[test]).mean(axis=0)
+        most = np.maximum(labels[test].mean(axis=0), 1 - labels[test].mean(axis=0))
+        print("epoch %d: right %s; the more frequent answer %s" % (epoch + 1, right.round(3), most.round(3)), flush=True)
+    body.export(args.output)
+
+
+def _body():
+    body = mx.gluon.nn.HybridSequential()
+    for channels in _CHANNELS:
+        for stride in (1, 2):
+            body.add(mx.gluon.nn.Conv2D(channels, 3, strides=stride, padding=1, use_bias=False))
+            body.add(mx.gluon.nn.BatchNorm(), mx.gluon.nn.Activation("relu"))
+    body.add(mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(_FEATURES, activation="relu"))
+    return body
+
+
+def _planes(images):
+    return np.moveaxis(images, 3, 1).astype(np.float32) / 255
+
+
+# --- Baselines and figures --------------------------------------------------------------------------------------------
+
+
+def baselines(args):
+    """Draw from the normal distributions with the training images' means and covariances, or variances alone."""
+    data = datasets.load(args.faces)
+    shape, generator = data.image_shape, np.random.default_rng(args.seed)
+    pixels = to_visible(data.train_images, data.maximum)
+    mean, covariance = pixels.mean(axis=0), np.cov(pixels.T)
+    normal = generator.normal(size=(_DRAWN, len(mean)))
+    root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(mean)))
+    args.output.mkdir(parents=True, exist_ok=True)
+    for name, drawn in (
+        ("eigenfaces", mean + normal @ root.T),
+        ("independent-pixels", mean + normal * np.sqrt(np.diag(covariance))),
+    ):
+        drawn = drawn.clip(0, 1).astype(np.float32).reshape(-1, *shape)
+        np.savez(args.output / (name + ".npz"), samples=drawn)
+
+
+def judge(args):
+    """Print the table."""
+    data = datasets.load(args.faces)
+    shape, network = data.image_shape, args.network and frechet.load_network(args.network)
+    generator = np.random.default_rng(args.seed)
+    real = generator.permutation(to_visible(data.test_images, data.maximum))
+    sets = {"real": real}
+    for path in args.drawn:
+        images = load_npz(path)[args.array]
+        sets[path] = images.reshape(len(images), -1).astype(np.float32)
+    seen = {name: network and frechet.features(network, images, shape) for name, images in sets.items()}
+    print("| images | Frechet distance | +- | share with a face | median distance |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, images in sets.items():
+        images = images[:_JUDGED]
+        found = ["-", "-"]
+        if network:
+            compared = frechet.compare(seen["real"], seen["real" if name == "real" else name], [args.seed])
+            pair = compared[2:4] if name == "real" else compared[:2]
+            found = ["%.3f" % pair[0], "%.3f" % pair[1]]
+        print(
+            "| %s | %s | %s | %.3f | %.2f |"
+            % (Path(name).stem, *found, _share_with_a_face(images.reshape(-1, *shape)), _median_distance(images)),
+            flush=True,
+        )
+
+
+def _share_with_a_face(images):
+    import cv2
+
+    detector = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+    count = 0
+    for image in images:
+        grey = cv2.cvtColor(np.uint8(np.rint(image * 255)), cv2.COLOR_RGB2GRAY)
+        grey = cv2.resize(grey, (_ENLARGED, _ENLARGED), interpolation=cv2.INTER_CUBIC)
+        count += len(detector.detectMultiScale(grey, 1.1, 3, minSize=(40, 40))) > 0
+    return count / len(images)
+
+
+def _median_distance(images):
+    squares = np.square(images).sum(axis=1, dtype=np.float64)
+    distances = squares[:, None] + squares - 2 * images.astype(np.float64) @ images.T
+    return np.sqrt(np.median(distances[np.triu_indices(len(images), 1)]))
+
+
+if __name__ == "__main__":
+    given = _parse(None)
+    globals()[given.command](given)
