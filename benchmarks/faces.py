@@ -122,7 +122,9 @@ def network(args):
         )
         right = (told == labels[test]).mean(axis=0)
         most = np.maximum(labels[test].mean(axis=0), 1 - labels[test].mean(axis=0))
-        print("epoch %d: right %s; the more frequent answer %s" % (epoch + 1, right.round(3), most.round(3)), flush=True)
+        print(
+            "epoch %d: right %s; the more frequent answer %s" % (epoch + 1, right.round(3), most.round(3)), flush=True
+        )
     body.export(args.output)
 
 

@@ -14,8 +14,8 @@ from gluon_rbm.data.datasets import load as load_dataset
 from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import enumeration
-from gluon_rbm.models.files import read_gaussian
 from gluon_rbm.models.gaussian_rbm import score
+from gluon_rbm.models.image_features import read_gaussian
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.training import gaussian
 
@@ -97,7 +97,7 @@ def test_a_run_and_its_files(tmp_path, whiten):
         assert (run / name).stat().st_size > 0, name
     rows = metrics(run)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    parameters, standardization = read_gaussian(run)
+    parameters, (standardization, _) = read_gaussian(run)
     # The bits of a pixel with 17 levels, with log Z by enumeration.
     log_z = enumeration.log_partition(parameters.scaled, visible_units=GAUSSIAN)
     assert float(rows[-1]["log_z"]) == pytest.approx(log_z, abs=0.1)

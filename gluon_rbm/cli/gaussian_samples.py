@@ -14,7 +14,7 @@ from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
-from gluon_rbm.models.files import read_gaussian
+from gluon_rbm.models.image_features import read_gaussian
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.run_folder import image_shape_of
@@ -35,10 +35,10 @@ def run(args: Namespace) -> None:
     """
     _refuse(args)
     results = Results(args, "png", "json", "npz")
-    parameters, standardization = read_gaussian(args.model)
+    parameters, features = read_gaussian(args.model)
     arguments = Learned.of(args.model).arguments
     sweeps = args.sweeps or int(arguments["k"] if arguments.get("chains") == "noise" else 1000)
-    shape = image_shape_of(arguments, len(standardization.mean))
+    shape = image_shape_of(arguments, features.num_pixels)
     generator = make_generator([args.seed, _START])
     num_hidden = parameters.scaled.num_hidden
     coins = generator.integers(0, 2, (args.count, num_hidden)).astype(np.float32)
@@ -52,7 +52,7 @@ def run(args: Namespace) -> None:
     )
     host = type(parameters)(*map(to_numpy, parameters))
     arrays = {"samples": chains.visible_sample, "means": chains.visible_prob_1}
-    arrays = {name: standardization.pixels(host.unscale(rows)).clip(0, 1) for name, rows in arrays.items()}
+    arrays = {name: features.images(host.unscale(rows)) for name, rows in arrays.items()}
     shown = {"%s after %d sweeps from coins" % (name, sweeps): rows[:_SHOWN] for name, rows in arrays.items()}
     figures = {
         "num_images": args.count,

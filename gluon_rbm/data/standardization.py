@@ -91,13 +91,17 @@ class Standardization(NamedTuple):
 
     def features(self, pixels: HostArray) -> HostArray:
         """f of pixels in [0, 1], (n, num_pixels): float32 (n, num_features)."""
-        centred = pixels - self.mean
-        return ((centred @ self.basis if self.basis.size else centred) / self.scale).astype(np.float32)
+        centred = (pixels - self.mean).astype(np.float32)
+        if self.basis.size:
+            centred = centred @ self.basis.astype(np.float32)
+        return (centred / self.scale).astype(np.float32)
 
     def pixels(self, features: HostArray) -> HostArray:
         """x of features: float32 (n, num_pixels); not cut off at 0 and 1."""
-        scaled = features * self.scale
-        return (self.mean + (scaled @ self.basis.T if self.basis.size else scaled)).astype(np.float32)
+        scaled = (features * self.scale).astype(np.float32)
+        if self.basis.size:
+            scaled = scaled @ self.basis.T.astype(np.float32)
+        return (self.mean + scaled).astype(np.float32)
 
     def log_density(self, pixels: HostArray) -> HostArray:
         """log p(x) - log p(f) of each row: float64 (n,), in nats, x being pixels in [0, 1]."""

@@ -9,10 +9,9 @@ import numpy as np
 from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.types import HostArray, NDArray
-from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE, GaussianParameters
+from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE
 
 __all__ = [
     "CLASSES",
@@ -22,7 +21,6 @@ __all__ = [
     "is_gaussian",
     "parameter_file",
     "read_arrays",
-    "read_gaussian",
     "read_model",
     "read_parameters",
 ]
@@ -70,27 +68,6 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
 def is_gaussian(path: str | os.PathLike[str]) -> bool:
     """Whether a run folder or file holds a Gaussian-Bernoulli RBM. Raises InputError where there is no such file."""
     return LOG_VARIANCE in read_arrays(parameter_file(path))
-
-
-def read_gaussian(path: str | os.PathLike[str]) -> tuple[GaussianParameters, Standardization]:
-    """The parameters of a run of `train-gaussian`, and how images become features of it.
-
-    Raises InputError when there is no such file, no such parameters in it, or they do not belong together.
-    """
-    path = parameter_file(path)
-    arrays = read_arrays(path)
-    names = [*GaussianParameters._fields, "transform_mean", "transform_scale"]
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise InputError("%s holds no %s; name a run of train-gaussian" % (path, " and no ".join(missing)))
-    parameters = GaussianParameters(*(arrays[name] for name in GaussianParameters._fields)).checked()
-    standardization = Standardization.from_arrays({name: array.asnumpy() for name, array in arrays.items()})
-    if standardization.num_features != parameters.scaled.num_visible:
-        raise InputError(
-            "%s has %d visible units and a transform to %d features; train anew"
-            % (path, parameters.scaled.num_visible, standardization.num_features)
-        )
-    return parameters, standardization
 
 
 def parameter_file(path: str | os.PathLike[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 import numpy as np
 
@@ -32,7 +32,9 @@ __all__ = [
     "describe",
     "features",
     "filters",
+    "from_arrays",
     "initialize",
+    "lower_part",
     "parameters",
     "read",
     "save",
@@ -206,6 +208,15 @@ def read(path: str | os.PathLike[str], context: Any = None) -> tuple[DeepBeliefN
     path = parameter_file(path)
     found = read_arrays(path)
     try:
+        return from_arrays(found, context)
+    except ValueError as error:
+        raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
+
+
+def from_arrays(found: Mapping[str, NDArray], context: Any = None) -> tuple[DeepBeliefNetwork, Description]:
+    """(network, description) of what `arrays` returned. Raises ValueError, which says why, of anything else."""
+    found = dict(found)
+    try:
         if _DESCRIPTION not in found:
             raise ValueError("there is no description in it")
         description = _complete(json.loads(found.pop(_DESCRIPTION).asnumpy().tobytes().decode()))
@@ -213,19 +224,23 @@ def read(path: str | os.PathLike[str], context: Any = None) -> tuple[DeepBeliefN
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
             raise ValueError("the arrays are not those of the description")
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:  # InputError is a ValueError
-        raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        raise ValueError(str(error)) from error
     network.initialize(ctx=context or mx.cpu())
     for name, array in found.items():
         expected[name].set_data(array)
     return network, description
+
+
+def lower_part(
+    network: DeepBeliefNetwork, description: Description, depth: int
+) -> tuple[DeepBeliefNetwork, Description]:
+    """The lowest RBMs of a network, as one of its own. Raises InputError unless it has as many."""
+    if not 1 <= depth <= len(network.rbms):
+        raise InputError("the network has %d RBMs; choose 1 to %d of them" % (len(network.rbms), len(network.rbms)))
+    channels = description["channels"][:depth]
+    dense = description["dense"][: depth - len(channels)]
+    return DeepBeliefNetwork(network.rbms[:depth]), {**description, "channels": channels, "dense": dense}
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------

@@ -18,12 +18,13 @@ from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import prepare_batches, to_visible
 from gluon_rbm.data.datasets import DataSet
-from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.data.transforms import augment
 from gluon_rbm.evaluation import plots
 from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import ais
+from gluon_rbm.models import networks
 from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE, GaussianParameters, check_variances, score
+from gluon_rbm.models.image_features import Code, ImageFeatures
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training import optimization, settings, tensorboard
@@ -71,7 +72,8 @@ def train(given: GaussianSettings, on_step: Sequence[OnStep] = ()) -> None:
         digest = sha256([data.train_images])
         data, held_out = datasets.hold_out(data, given.held_out)
         check_batch_size(given.batch_size, len(data.train_images))
-        training = _Training(given, data, held_out, group.contexts[0])
+        code = _code(given, group.contexts[0])
+        training = _Training(given, data, held_out, code, group.contexts[0])
         arguments = {
             **settings.record(training.given),
             "device": group.contexts[0].device_type,
@@ -83,12 +85,34 @@ def train(given: GaussianSettings, on_step: Sequence[OnStep] = ()) -> None:
         carry_out(state, training.plan(state), training.given, folder, group, on_step)
 
 
+def _code(given: GaussianSettings, context: Any) -> Code | None:
+    """What makes the code that the RBM learns, where it stands on a network."""
+    if given.network is None:
+        return None
+    network, description = networks.read(given.network, context)
+    return Code(*networks.lower_part(network, description, given.depth or len(network.rbms)))
+
+
+def _coded(data: DataSet, held_out: HostArray, code: Code, mirror: bool) -> tuple[DataSet, HostArray]:
+    """The same data set of codes; mirror : of training images as they are, and turned."""
+    turned = [data.train_images[:, :, ::-1]] if mirror else []
+    train = np.concatenate([code.of(images, data.maximum) for images in (data.train_images, *turned)])
+    test, left_out = (code.of(images, data.maximum) for images in (data.test_images, held_out))
+    return replace(data, train_images=train, test_images=test, train_labels=None, test_labels=None, maximum=1), left_out
+
+
 class _Training:
     """The images of a run, and the functions of them that a `Plan` takes."""
 
-    def __init__(self, given: GaussianSettings, data: DataSet, held_out: np.ndarray, context: Any) -> None:
+    def __init__(
+        self, given: GaussianSettings, data: DataSet, held_out: np.ndarray, code: Code | None, context: Any
+    ) -> None:
+        self._image_shape = data.image_shape
+        if code:
+            data, held_out = _coded(data, held_out, code, given.mirror)
         self._data, self._held_out, self._context = data, held_out, context
-        self._standardization = Standardization.of(data.train_images, data.maximum, given.whiten)
+        self._transform = ImageFeatures.of(data.train_images, data.maximum, given.whiten, code)
+        self._standardization = self._transform.standardization
         arrays = initial_arrays(given, self._standardization.num_features, make_generator([given.seed, _WEIGHTS]))
         self._learner = GaussianLearner(given, arrays, context)
         engine = gibbs.choose_engine(given.engine, self._learner.parameters.interaction_weight)
@@ -105,7 +129,7 @@ class _Training:
 
         def results(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
             found = {name: array.asnumpy() for name, array in state.result().items()}
-            return {**arrays, **found, **self._standardization.arrays()}
+            return {**arrays, **found, **self._transform.arrays()}
 
         return Plan(
             step=self._step,
@@ -123,14 +147,12 @@ class _Training:
 
     # --- Steps --------------------------------------------------------------------------------------------------------
 
-    def _features(self, images: HostArray) -> HostArray:
-        return self._standardization.features(to_visible(images, self._data.maximum))
-
     def _begin_epoch(self, state: TrainState) -> Iterable[Sequence[tuple[NDArray, list[int]]]]:
         given, epoch = self.given, state.epoch + 1
 
         def prepare(images: HostArray, generator: Any) -> HostArray:
-            return self._features(augment(images, generator, mirror=given.mirror))
+            turned = augment(images, generator, mirror=given.mirror and not given.network)
+            return self._transform.features(turned, self._data.maximum)
 
         batches = prepare_batches(
             self._data.train_images,
@@ -180,11 +202,25 @@ class _Training:
         row: dict[str, Any] = {"log_z": partition.log_z}
         said = []
         for name, rows in images.items():
-            bits = self._bits_per_dimension(parameters, rows[:_IMAGES], partition.log_z)
-            row[name + "_bits_per_dimension"] = bits
-            said.append("%s %.4f" % (name.replace("_", "-"), bits))
+            value = self._value(parameters, rows[:_IMAGES], partition.log_z)
+            row["%s_%s" % (name, self._quantity)] = value
+            said.append("%s %.4f" % (name.replace("_", "-"), value))
         warning = " (%s)" % partition.warning if partition.warning else ""
-        return row, "Epoch %d completed with bits per dimension: %s%s" % (end.number, ", ".join(said), warning)
+        what = self._quantity.replace("_", " ")
+        return row, "Epoch %d completed with %s: %s%s" % (end.number, what, ", ".join(said), warning)
+
+    @property
+    def _quantity(self) -> str:
+        """What is measured: of a network's code, which has no steps, its density; in nats per image."""
+        return "log_density" if self._transform.code else "bits_per_dimension"
+
+    def _value(self, parameters: GaussianParameters, rows: HostArray, log_z: float) -> float:
+        return (self._log_density if self._transform.code else self._bits_per_dimension)(parameters, rows, log_z)
+
+    def _log_density(self, parameters: GaussianParameters, rows: HostArray, log_z: float) -> float:
+        """Mean log density of pixels in [0, 1], or of a code, (n, ...), in nats."""
+        features = from_host(self._standardization.features(rows), self._context)
+        return float((score(parameters, features) - log_z + self._standardization.log_density(rows)).mean())
 
     @property
     def _watched_images(self) -> np.ndarray:
@@ -201,9 +237,8 @@ class _Training:
         pixels = to_visible(images, self._data.maximum).astype(np.float64)
         # Value k is spread over a bin of width 1 / (levels - 1) around k / (levels - 1).
         pixels += (generator.random(pixels.shape) - 0.5) / (levels - 1)
-        features = from_host(self._standardization.features(pixels), self._context)
-        density = score(parameters, features) - log_z + self._standardization.log_density(pixels)
-        return float((math.log(levels - 1) - density.mean() / pixels.shape[1]) / math.log(2))
+        density = self._log_density(parameters, pixels, log_z)
+        return (math.log(levels - 1) - density / pixels.shape[1]) / math.log(2)
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
 
@@ -221,7 +256,7 @@ class _Training:
             engine=self.given.engine,
         )
         return {
-            name: self._standardization.pixels(to_numpy(parameters.unscale(rows))).clip(0, 1)
+            name: self._transform.images(to_numpy(parameters.unscale(rows)))
             for name, rows in (("drawn", chains.visible_sample), ("means", chains.visible_prob_1))
         }
 
@@ -229,18 +264,19 @@ class _Training:
         """What each hidden unit adds to the pixels: (num_pixels, num_hidden)."""
         parameters = self._parameters(state)
         weight = to_numpy(parameters.unscale(parameters.interaction_weight.T))
-        return (self._standardization.pixels(weight) - self._standardization.mean).T
+        return (self._transform.images(weight) - self._transform.images(0 * weight[:1])).T
 
     def _watched(self, state: TrainState) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
-        shape = self._data.image_shape
+        shape = self._image_shape
         return {
             "filters": (strongest_filters(self._filters(state), _WATCHED)[0], shape),
             "samples": (self._samples(state, _WATCHED)["drawn"], shape),
         }
 
     def _draw(self, state: TrainState, save: Any) -> None:
-        curve = plots.learning_curve(state.metrics, "bits_per_dimension", "bits per dimension")
+        unit = " (nats per image)" if self._transform.code else ""
+        curve = plots.learning_curve(state.metrics, self._quantity, self._quantity.replace("_", " ") + unit)
         save("learning-curve.png", curve)
-        save("filters.png", plots.filters(self._filters(state), self._data.image_shape))
+        save("filters.png", plots.filters(self._filters(state), self._image_shape))
         title = "after %d sweeps from coins" % self.given.sample_sweeps
-        save("showcase.png", plots.grids(self._samples(state, _SIDE**2), self._data.image_shape, _SIDE, title=title))
+        save("showcase.png", plots.grids(self._samples(state, _SIDE**2), self._image_shape, _SIDE, title=title))

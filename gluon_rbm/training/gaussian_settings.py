@@ -52,6 +52,13 @@ class GaussianSettings:
         0, "learn the first N principal components, whitened, instead of pixels", number="natural", metavar="N"
     )
 
+    network: str | None = setting(
+        None,
+        "run of train-multinary: learn what its top layer makes of the images, and draw down through it",
+        metavar="RUN",
+    )
+    depth: int = setting(0, "RBMs of that network, from the images up; 0: all", number="natural")
+
     num_hidden: int = setting(500, "hidden units", number="count")
     learn_variances: bool = setting(
         True,
@@ -95,6 +102,8 @@ class GaussianSettings:
         LearningRule.checked(**self.rule._asdict())
         if self.least_variance >= 1:
             raise InputError("--least-variance is %s; it must be below 1" % self.least_variance)
+        if self.depth and not self.network:
+            raise InputError("--depth says how many RBMs of a network: give --network, too")
         return self
 
     def resumable(self) -> list[str]:
