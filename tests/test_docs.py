@@ -9,7 +9,10 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", [pytest.param("estimators.md", marks=pytest.mark.slow), "how-to.md", "multinary.md"])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param("estimators.md", marks=pytest.mark.slow), "how-to.md", "multinary.md", "reference-runs/README.md"],
+)
 def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks
@@ -18,7 +21,10 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     exec(compile("\n".join(blocks), page, "exec"), {})
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted("docs/" + path.name for path in DOCS.glob("*.md"))])
+PAGES = sorted("docs/" + path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
 def test_what_a_page_imports_is_there(page):
     text = (DOCS.parent / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -473,8 +473,26 @@ def test_results_without_a_checkpoint_are_left_alone(script, tmp_path, capsys, r
     kept = (tmp_path / "run" / "rbm.params").read_bytes()
     capsys.readouterr()
     assert run(script, tmp_path / "run", "--num-epoch", "1", "--seed", "7", *resume) == 2
-    assert "already holds a run" in one_line(capsys)
+    advice = "has no checkpoint.npz to resume from" if resume else "already holds a run: continue it with --resume"
+    assert advice in one_line(capsys)
     assert (tmp_path / "run" / "rbm.params").read_bytes() == kept
+
+
+def test_a_folder_that_is_refused_stays_as_it_is(script, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "rbm.params").write_bytes(b"somebody's")
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
+    assert "already holds a run" in one_line(capsys)
+    assert os.listdir(tmp_path / "run") == ["rbm.params"]
+
+
+def test_a_checkpoint_of_another_run(script, tmp_path, capsys):
+    assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
+    assert run(script, tmp_path / "other", "--num-epoch", "1", "--num-hidden", "3") == 0
+    (tmp_path / "run" / "checkpoint.npz").write_bytes((tmp_path / "other" / "checkpoint.npz").read_bytes())
+    capsys.readouterr()
+    assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
+    assert "the checkpoint is of another run: its array" in one_line(capsys)
 
 
 def test_two_runs_in_one_folder(script, tmp_path, capsys):

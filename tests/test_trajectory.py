@@ -192,11 +192,32 @@ def test_a_run_is_sampled_by_its_trajectory(run, tmp_path, capsys):
     assert "--animate, --chains trajectory exclude each other" in one_line(capsys)
 
 
+def test_a_path_that_hardly_a_state_passes(run, tmp_path, capsys):
+    """Its last snapshots are of another RBM."""
+    path = run / "rbm.params"
+    arrays = mx.nd.load(str(path))
+    for name in arrays:
+        if name.endswith("interaction_weight"):
+            arrays[name] = arrays[name] * 40
+    mx.nd.save(str(path), arrays)
+    command = ["sample", str(run), "--chains", "trajectory", "--sweeps", "20", "--count", "12", "--no-cuda"]
+    assert __main__.main([*command, "--output", str(tmp_path / "found")]) == 0
+    assert "warning: hardly a state passes" in "".join(capsys.readouterr())
+
+
+def test_a_path_is_a_check_of_the_bracket(run, capsys):
+    assert __main__.main(["likelihood", str(run), "--path", "trajectory", "--no-reverse", "--no-cuda"]) == 2
+    assert "--path trajectory is a check of the bracket, which --no-reverse leaves out" in one_line(capsys)
+
+
 def test_snapshots_that_are_none(run, tmp_path):
     arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(run / "rbm.params")).items()}
     (name,) = [name for name in arrays if name.endswith(snapshots.NUMBER)]
+    (weight,) = [name for name in arrays if name.endswith(snapshots.PARAMETERS[2])]
     for message, changed in (
         ("do not belong together", {name: np.float32([9])}),
+        ("do not belong together", {name: np.float32([1.5])}),
+        ("has weights", {weight: arrays[weight] + np.float32(1)}),
         ("do not belong together", {name.replace("num_snapshots", "snapshot_swap_rate"): np.zeros(2, np.float32)}),
         ("holds no snapshots of its training", {name: None}),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -43,6 +44,8 @@ __all__ = [
     "model_from",
     "path_from",
 ]
+
+logger = logging.getLogger(__name__)
 
 PATHS = ("trajectory", "matched")  #: kinds of paths to an RBM
 
@@ -133,6 +136,7 @@ def path_from(
     assert data is not None
     if num_classes:
         data = datasets.with_label_units(data)
+    logger.info("looking for a path of RBMs with the same means; this may take minutes")
     key = [args.seed, *b"matched"]
     rows = next(iterate_batches(data.train_images, data.maximum, _ROWS_OF_MEANS, key=key, binarize="sample"))
     means = matching.Means.of(parameters, base_visible_bias(data), rows)

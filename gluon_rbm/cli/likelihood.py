@@ -88,7 +88,11 @@ def _add_log_z(add: AddArgument) -> None:
 
 def run(args: Namespace) -> None:
     """Print the report, and write it as JSON where asked to."""
-    # First: files that cannot be used must not cost an hour of computing.
+    # First: what cannot be used must not cost an hour of computing.
+    if args.path != "none" and not args.reverse:
+        raise InputError(
+            "--path %s is a check of the bracket, which --no-reverse leaves out; leave out one" % args.path
+        )
     if args.json is not None:
         check_writable(args.json, "--json")
         if os.path.abspath(args.json) in (os.path.abspath(path) for path in (args.model, args.state or os.curdir)):

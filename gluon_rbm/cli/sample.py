@@ -52,6 +52,7 @@ ABOUT = "draw images: from nothing, noise or images; annealed, tempered, of a ch
 _SHOWN, _COLUMNS = 64, 8
 _IN_A_ROW = 10  # of one class, where several are drawn
 _FRAMES = 60  # of a moving picture
+_LEAST_SWAP_RATE = 0.01  # below it, temperatures or a path do not help
 _START, _SWEEPS = range(1, 3)  # purposes of keys
 
 
@@ -250,6 +251,12 @@ def _chains(
 
 def _tempered(found: Tempered) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
     logger.info("swap rates: %s", " ".join("%.3f" % rate for rate in found.swap_rates))
+    if (found.swap_rates < _LEAST_SWAP_RATE).any():  # of NaN false
+        logger.warning(
+            "warning: hardly a state passes where a rate is below %s, so chains mix as if alone; take more "
+            "--temperatures, or a path that was made for this RBM",
+            _LEAST_SWAP_RATE,
+        )
     return found.chains, [], {"swap_rates": [None if np.isnan(rate) else float(rate) for rate in found.swap_rates]}
 
 

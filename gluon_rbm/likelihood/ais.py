@@ -119,7 +119,7 @@ def bracket(
     check : bool
         Where reverse AIS starts from chains, estimate log Z in other ways, too: by importance sampling, by forward AIS
         from fair coins and, where these agree with nothing, from the model's own visible bias. The bracket is that of
-        the base rate that finds the most. This takes at most 1.7 times as long.
+        the given base rate, unless the whole interval of another lies above it. This takes at most 1.7 times as long.
     path : trajectory.Path, or None
         Of the training, as `gluon_rbm.likelihood.snapshots.read` has it, or of matched means
         (`gluon_rbm.sampling.matching`): with `check` log Z is estimated along it, too (`gluon_rbm.likelihood.bennett`).

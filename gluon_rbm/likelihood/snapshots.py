@@ -61,11 +61,13 @@ def read(path: Path) -> trajectory.Path:
     number = to_numpy(arrays[NUMBER]).ravel()
     expected = states(most, num_chains, num_visible, num_hidden)
     found = {name: arrays[name].shape for name in NAMES}
-    if found != expected or not 1 <= number[0] <= most or not num_chains:
+    if found != expected or not 1 <= number[0] <= most or number[0] % 1 or not num_chains:
         raise InputError("the snapshots in %s do not belong together; train anew" % path)
     snapshots, chains = of_states(arrays)
     for parameters in snapshots:
         parameters.checked()
+    if to_numpy(snapshots[0].interaction_weight).any():
+        raise InputError("the first snapshot in %s has weights, and a training starts without; train anew" % path)
     if not all(gibbs.is_binary(to_numpy(rows)) for rows in chains):
         raise InputError("the snapshots in %s have chains of other values than 0 and 1; train anew" % path)
     return trajectory.Path(TRAJECTORY, snapshots, chains)

@@ -133,14 +133,14 @@ class RunFolder:
 
     def __init__(self, path: str | None, default_name: str, resume: bool) -> None:
         self.path = self._create(path, default_name)
+        self._check_free(resume)  # a folder that is refused stays as it is, without a lock
         self._lock = self._hold()
-        self.resuming = resume and os.path.exists(self.file(_CHECKPOINT))
-        if not self.resuming and any(os.path.exists(self.file(name)) for name in _RESULTS):
+        try:
+            self._check_free(resume)
+        except InputError:
             self.close()
-            advice = "it has no %s to resume from" % _CHECKPOINT if resume else "continue it with --resume"
-            raise InputError("%s already holds a run: %s, or choose another --output-dir" % (self.path, advice))
-        if not self.resuming:
-            self._check_pictures()
+            raise
+        self.resuming = resume and has_checkpoint(self.path)
         self._remove_unfinished()
 
     @staticmethod
@@ -176,10 +176,21 @@ class RunFolder:
         """The path of a file in the folder."""
         return os.path.join(self.path, name)
 
-    def _check_pictures(self) -> None:
+    def _check_free(self, resume: bool) -> None:
+        """InputError where the folder holds what the run would overwrite."""
+        if resume and has_checkpoint(self.path):
+            return
+        if any(os.path.exists(self.file(name)) for name in _RESULTS):
+            if resume:
+                raise InputError(
+                    "the run in %s has no %s to resume from; choose another --output-dir, and train anew"
+                    % (self.path, _CHECKPOINT)
+                )
+            raise InputError(
+                "%s already holds a run: continue it with --resume, or choose another --output-dir" % self.path
+            )
         for name in _PICTURES:
             if os.path.lexists(self.file(name)):
-                self.close()
                 raise InputError(
                     "%s already holds %s, which would be overwritten; move it, or choose another "
                     "--output-dir" % (self.path, name)

@@ -103,7 +103,7 @@ def seed(group: str | None = None) -> Any:
 
 
 def output_dir(group: str | None = None) -> Any:
-    text = "run folder; by default a new one under runs/, or with --resume the one that was trained last"
+    text = "run folder; by default a new one under runs/, or with --resume the one of these that was trained last"
     return setting(None, text, number="path", group=group, resumable=True)
 
 

@@ -138,10 +138,11 @@ def assign_arrays(targets: Mapping[str, NDArray], arrays: Mapping[str, np.ndarra
     """Put a checkpoint's arrays into those of a learner; InputError where they are not of its shapes."""
     expected = {name: array.shape for name, array in targets.items()}
     found = {name: array.shape for name, array in arrays.items()}
-    if expected != found:
-        raise InputError(
-            "the checkpoint's arrays have shapes %s, the model's %s; resume with the arguments and data set "
-            "of the run" % (found, expected)
-        )
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            raise InputError(
+                "the checkpoint is of another run: its array %s has shape %s, the model's %s; resume with the "
+                "arguments and data set of the run" % (name, found.get(name), expected.get(name))
+            )
     for name, target in targets.items():
         target[:] = mx.nd.array(arrays[name], ctx=target.context)
