@@ -18,6 +18,8 @@ from gluon_rbm.models.gaussian_rbm import score
 from gluon_rbm.models.image_features import read_gaussian
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.training import gaussian
+from gluon_rbm.training.gaussian_learner import initial_arrays
+from gluon_rbm.training.gaussian_settings import GaussianSettings
 
 SMALL = ["--no-cuda", "--dataset", "digits", "--num-hidden", "8", "--batch-size", "200", "--sample-sweeps", "20"]
 
@@ -145,6 +147,97 @@ def test_sample_draws_of_it(tmp_path):
     assert json.loads((tmp_path / "drawn.json").read_text())["results"]["num_images"] == 20
 
 
+def test_the_likelihood_of_it(tmp_path, capsys):
+    """By enumeration and by AIS; the run's own bits are of other noise, and of the first images."""
+    train(tmp_path / "run", "--num-epoch", "3", "--learning-rate", "0.1", "--whiten", "20")
+    found = {}
+    for method in ("enumeration", "ais"):
+        file = tmp_path / (method + ".json")
+        command = ["likelihood", str(tmp_path / "run"), "--method", method, "--json", str(file)]
+        assert main([*command, "--distributions", "1000", "--reverse-start", "chains"]) == 0
+        found[method] = json.loads(file.read_text())
+    exact, annealed = (found[method]["log_z"] for method in ("enumeration", "ais"))
+    assert annealed["converged"] and annealed["low"] <= exact["estimate"] <= annealed["high"]
+    bits = [float(report["log_likelihood"]["bits_per_dimension"]) for report in found.values()]
+    assert bits[0] == pytest.approx(bits[1], abs=0.01)
+    assert bits[0] == pytest.approx(float(metrics(tmp_path / "run")[-1]["test_bits_per_dimension"]), abs=0.05)
+    out = capsys.readouterr().out
+    assert "log density " in out and "bits per dimension, at most" in out and "with uniform noise" in out
+
+
+@pytest.mark.parametrize("flags", [["--path", "matched"], ["--binarize", "sample"], ["--reverse-start", "data"]])
+def test_reports_of_binary_models(tmp_path, capsys, flags):
+    train(tmp_path / "run", "--num-epoch", "1")
+    assert main(["likelihood", str(tmp_path / "run"), *flags]) == 2
+    assert "is for binary models" in capsys.readouterr().err
+
+
+# --- On a network -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def network(tmp_path):
+    flags = ["--dataset", "digits", "--channels", "6", "--kernel", "4", "--dense", "12", "--num-epoch", "2"]
+    folder = tmp_path / "network"
+    assert main(["train-multinary", "--no-cuda", *flags, "--output-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_rbm_on_a_network(tmp_path, network, digits, depth, capsys):
+    """It draws what the network makes of a code."""
+    run = tmp_path / "run"
+    train(run, "--num-epoch", "2", "--network", str(network), "--depth", str(depth), "--whiten", "2", "--mirror")
+    assert "completed with log density: " in capsys.readouterr().out
+    parameters, features = read_gaussian(run)
+    assert features.num_pixels == 64 and parameters.scaled.num_visible == 2
+    codes = features.code.of(digits[:20], 16)
+    assert codes.shape == (20, [96, 12][depth - 1]) and 0 <= codes.min() and codes.max() <= 1
+    within = features.standardization.pixels(features.features(codes, 1)).clip(0, 1)
+    np.testing.assert_allclose(features.images(features.features(codes, 1)), features.code.images(within), atol=1e-5)
+    assert main(["sample", str(run), "--count", "9", "--sweeps", "3", "--output", str(tmp_path / "drawn")]) == 0
+    with np.load(tmp_path / "drawn.npz") as arrays:
+        assert arrays["samples"].shape == (9, 64) and 0 <= arrays["samples"].min() <= arrays["samples"].max() <= 1
+    assert main(["likelihood", str(run)]) == 2
+    assert "gives a density to its code only" in capsys.readouterr().err
+
+
+def test_networks_that_cannot_be(tmp_path, network, capsys):
+    for flags, line in (
+        (["--depth", "2"], "give --network, too"),
+        (["--network", str(network), "--depth", "3"], "the network has 2 RBMs; choose 1 to 2 of them"),
+        (["--network", str(tmp_path / "none")], "cannot be read"),
+        (["--network", str(network), "--dataset", "bars-and-stripes", "--batch-size", "10"], "are not the network's"),
+    ):
+        assert main(["train-gaussian", *SMALL, "--output-dir", str(tmp_path / "run"), *flags]) == 2
+        error = capsys.readouterr().err
+        assert line in error and error.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+
+# --- Starts -----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_that_point_to_images(digits):
+    """They are as long as normal ones; visible biases keep the mean at 0."""
+    features = Standardization.of(digits, 16, 20).features(digits.reshape(-1, 64) / 16)
+    settings = GaussianSettings(
+        num_hidden=30, initial_weights="images", initial_deviation=0.3, initial_hidden_bias=-2.0, initial_variance=0.25
+    )
+    arrays = initial_arrays(settings, features, np.random.default_rng(0))
+    weight, scaled = arrays["interaction_weight"], 2 * features
+    np.testing.assert_allclose(np.linalg.norm(weight, axis=0), 0.3 * 20**0.5, rtol=1e-5)
+    np.testing.assert_allclose(
+        weight[:, 0] @ features[0], np.linalg.norm(weight[:, 0]) * np.linalg.norm(features[0]), rtol=1e-4
+    )
+    hidden = 1 / (1 + np.exp(2 - scaled @ weight))
+    np.testing.assert_allclose(arrays["visible_layer_bias"] + weight @ hidden.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(arrays["visible_log_variance"], np.log(0.25), rtol=1e-6)
+
+
+# --- What sample refuses ----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "flags, line",
     [
@@ -162,7 +255,7 @@ def test_flags_of_binary_models(tmp_path, capsys, flags, line):
 
 def test_commands_of_binary_models_say_so(tmp_path, capsys):
     train(tmp_path / "run", "--num-epoch", "1")
-    for command in ("reconstruct", "likelihood", "weights"):
+    for command in ("reconstruct", "score", "weights"):
         assert main([command, str(tmp_path / "run")]) == 2
         assert "is a Gaussian RBM; this takes a binary one" in capsys.readouterr().err
 

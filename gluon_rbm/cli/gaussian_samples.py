@@ -14,7 +14,6 @@ from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
-from gluon_rbm.models.image_features import read_gaussian
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.run_folder import image_shape_of
@@ -33,6 +32,8 @@ def run(args: Namespace) -> None:
 
     Raises InputError for flags that are of binary models alone.
     """
+    from gluon_rbm.models.image_features import read_gaussian  # loads MXNet
+
     _refuse(args)
     results = Results(args, "png", "json", "npz")
     parameters, features = read_gaussian(args.model)

@@ -7,12 +7,13 @@ import os
 from typing import TYPE_CHECKING
 
 from gluon_rbm.backend.files import check_writable, write_json
-from gluon_rbm.cli import inputs, report
+from gluon_rbm.cli import gaussian_report, inputs, report
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.schedules import SCHEDULES
 from gluon_rbm.likelihood.state_file import StateFile
+from gluon_rbm.models.files import is_gaussian
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -101,7 +102,8 @@ def run(args: Namespace) -> None:
     if args.state is not None:
         check_writable(args.state, "--state")
         StateFile(args.state)
-    result = report.likelihood_report(args)
+    make = gaussian_report.gaussian_report if is_gaussian(args.model) else report.likelihood_report
+    result = make(args)
     logger.info("%s", report.as_text(result))
     if args.json is not None:
         write_json(args.json, result, "--json")

@@ -23,11 +23,12 @@ from gluon_rbm.sampling import gibbs
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from gluon_rbm.backend.types import HostArray
+    from gluon_rbm.backend.types import HostArray, VisibleUnits
     from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.likelihood.estimates import Bracket, LogPartition, PathPartition
     from gluon_rbm.likelihood.scores import LogLikelihood
     from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.sampling import trajectory
 
 __all__ = [
     "BASE_RATES",
@@ -36,7 +37,10 @@ __all__ = [
     "REVERSE_STARTS",
     "as_rows",
     "as_text",
+    "finite",
     "likelihood_report",
+    "log_z_of",
+    "number",
 ]
 
 BASE_RATES = {"data": "the means of the training images", "model": "the model's own visible bias"}
@@ -86,16 +90,16 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
         "log_z": log_z,
         "log_likelihood": {
             "kind": "log-likelihood" if score.binary else "grey-pixel score",
-            "mean": _finite(score.mean - log_z["estimate"]),
-            "standard_error": _finite(score.standard_error),
-            "pessimistic": None if log_z["high"] is None else _finite(score.mean - log_z["high"]),
-            "optimistic": None if log_z["low"] is None else _finite(score.mean - log_z["low"]),
+            "mean": finite(score.mean - log_z["estimate"]),
+            "standard_error": finite(score.standard_error),
+            "pessimistic": None if log_z["high"] is None else finite(score.mean - log_z["high"]),
+            "optimistic": None if log_z["low"] is None else finite(score.mean - log_z["low"]),
         },
         "pseudo_log_likelihood": pseudo
         and {
             "kind": args.pseudo_likelihood,
-            "mean": _finite(pseudo.mean),
-            "standard_error": _finite(pseudo.standard_error),
+            "mean": finite(pseudo.mean),
+            "standard_error": finite(pseudo.standard_error),
         },
         "versions": framework.versions(),
     }
@@ -128,20 +132,51 @@ def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
 def _log_z(
     args: Namespace, parameters: Parameters, data: DataSet, pixels: Batches
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How log Z was found, and what it is: two parts of the report."""
-    quick = args.method == "auto" and enumeration.is_quick(parameters)
-    if not quick and args.method != "enumeration":
-        return _annealed(args, parameters, data, pixels)
-    value = enumeration.log_partition(parameters, progress=True, visible_units=data.softmax_groups)
-    log_z = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None}
-    return {"name": "enumeration"}, {**log_z, "doubt": "", "converged": True}
+    """`log_z_of` a binary model."""
+    if _is_enumerated(args, parameters, data.softmax_groups):
+        return log_z_of(args, parameters, data.softmax_groups)
+    from_images, has_path = args.reverse and args.reverse_start == "data", args.reverse and args.path != "none"
+    return log_z_of(
+        args,
+        parameters,
+        data.softmax_groups,
+        base_bias=base_visible_bias(data) if args.base_rate == "data" else None,
+        start=_some(pixels(), args.chains) if from_images else args.reverse_start,
+        path=inputs.path_from(args, args.path, parameters, data) if has_path else None,
+    )
+
+
+def _is_enumerated(args: Namespace, parameters: Parameters, visible_units: VisibleUnits) -> bool:
+    is_quick = args.method == "auto" and enumeration.is_quick(parameters, visible_units)
+    return is_quick or args.method == "enumeration"
+
+
+def log_z_of(
+    args: Namespace,
+    parameters: Parameters,
+    visible_units: VisibleUnits,
+    *,
+    base_bias: Any = None,
+    start: Any = "auto",
+    path: trajectory.Path | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How log Z was found, and what it is: two parts of a report. start : of reverse AIS, as `ais.bracket` has it."""
+    if _is_enumerated(args, parameters, visible_units):
+        value = enumeration.log_partition(parameters, progress=True, visible_units=visible_units)
+        log_z = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None}
+        return {"name": "enumeration"}, {**log_z, "doubt": "", "converged": True}
+    return _annealed(args, parameters, visible_units, base_bias, start, path)
 
 
 def _annealed(
-    args: Namespace, parameters: Parameters, data: DataSet, pixels: Batches
+    args: Namespace,
+    parameters: Parameters,
+    visible_units: VisibleUnits,
+    base_bias: Any,
+    start: Any,
+    path: trajectory.Path | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    from_images = args.reverse and args.reverse_start == "data"
-    start = _some(pixels(), args.chains) if from_images else args.reverse_start
+    from_images = not isinstance(start, str)
     method = {
         "name": "annealed importance sampling",
         "distributions": args.distributions,
@@ -159,20 +194,18 @@ def _annealed(
         "num_distributions": args.distributions,
         "burn_in_sweeps": args.sweeps,
         "schedule": args.schedule,
-        "base_visible_bias": base_visible_bias(data) if args.base_rate == "data" else None,
+        "base_visible_bias": base_bias,
         "key": [args.seed],
         "engine": method["engine"],
         "progress": True,
-        "visible_units": data.softmax_groups,
+        "visible_units": visible_units,
         "state": args.state,
     }
-    if args.reverse and args.path != "none":
-        settings["path"] = inputs.path_from(args, args.path, parameters, data)
     if not args.reverse:
         forward = ais.log_partition(*parameters, **settings)
         log_z = {**_side(forward), "forward": _side(forward), "reverse": None, "doubt": forward.warning}
         return method, {**log_z, "converged": False if forward.warning else None}
-    bracket = ais.bracket(*parameters, reverse_start=start, **settings)
+    bracket = ais.bracket(*parameters, reverse_start=start, path=path, **settings)
     method["reverse_start"] = "data" if from_images else bracket.reverse_start
     warning = bracket.warning
     if from_images:
@@ -188,9 +221,9 @@ def _bracketed(bracket: Bracket, base_rate: str) -> dict[str, Any]:
         return name.replace(GIVEN_BASE, BASE_RATES[base_rate])
 
     return {
-        "estimate": _finite(bracket.estimate.log_z),
-        "low": _finite(bracket.low),
-        "high": _finite(bracket.high),
+        "estimate": finite(bracket.estimate.log_z),
+        "low": finite(bracket.low),
+        "high": finite(bracket.high),
         "forward": _side(bracket.forward),
         "reverse": _side(bracket.reverse),
         "base": named(bracket.base),
@@ -216,24 +249,24 @@ def _some(batches: Iterable[HostArray], count: int) -> HostArray:
 
 def _side(partition: LogPartition) -> dict[str, float | None]:
     names = ("log_z", "low", "high", "effective_sample_size")
-    side = {"estimate" if name == "log_z" else name: _finite(getattr(partition, name)) for name in names}
+    side = {"estimate" if name == "log_z" else name: finite(getattr(partition, name)) for name in names}
     return {**side, "chains": len(partition.log_weights)}
 
 
 def _path_side(path: PathPartition) -> dict[str, Any]:
-    side = {"estimate" if name == "log_z" else name: _finite(getattr(path, name)) for name in ("log_z", "low", "high")}
+    side = {"estimate" if name == "log_z" else name: finite(getattr(path, name)) for name in ("log_z", "low", "high")}
     return {
         **side,
         "name": path.name,
         "chains": path.num_chains,
         "sweeps": path.sweeps,
         "rbms": len(path.swap_rates) + 1,
-        "lowest_swap_rate": _finite(path.swap_rates.min()),
+        "lowest_swap_rate": finite(path.swap_rates.min()),
         "doubt": path.warning,
     }
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """The number, or None for what JSON cannot say."""
     return float(value) if math.isfinite(value) else None
 
@@ -254,6 +287,7 @@ def as_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _data_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     data = report["data"]
     binarized = {
+        "noise": "with uniform noise as wide as their steps, seed %s" % data["binarize_seed"],
         "none": "as they are",
         "sample": "drawn from their grey values, seed %s" % data["binarize_seed"],
         "threshold": "cut at 0.5",
@@ -267,7 +301,7 @@ def _data_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tuple[str, str]]:
     if method["name"] == "enumeration":
-        return [("method", "enumeration: log Z is exact"), ("log Z", _number(log_z["estimate"]))]
+        return [("method", "enumeration: log Z is exact"), ("log Z", number(log_z["estimate"]))]
     settings = "%(name)s: %(distributions)d distributions (%(schedule)s), %(chains)d chains, sweeps at each: %(sweeps)d"
     base = log_z.get("base", BASE_RATES[method["base_rate"]])
     return [
@@ -290,7 +324,7 @@ def _estimate_rows(
     """An estimate of log Z, and what it means; nothing where there is none."""
     if not side:
         return []
-    interval = tuple(_number(side[part]) for part in ("estimate", "low", "high"))
+    interval = tuple(number(side[part]) for part in ("estimate", "low", "high"))
     size = (side["effective_sample_size"], side.get("chains", method["chains"]))
     found = "%s, within 3 sigma %s to %s, effective sample size %.1f of %d" % (*interval, *size)
     return [("log Z, " + name, found), ("", meaning)]
@@ -300,7 +334,7 @@ def _path_rows(side: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """The estimate along a path, and how it was made; nothing where there is none."""
     if not side:
         return []
-    found = "%s, within 3 sigma %s to %s" % tuple(_number(side[part]) for part in ("estimate", "low", "high"))
+    found = "%s, within 3 sigma %s to %s" % tuple(number(side[part]) for part in ("estimate", "low", "high"))
     how = "Bennett's ratio along %(name)s: %(rbms)d RBMs, %(chains)d chains, %(sweeps)d sweeps of each" % side
     return [("log Z, check", found), ("", how + ("; " + side["doubt"] if side["doubt"] else ""))]
 
@@ -309,8 +343,10 @@ def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     score, pseudo, log_z = report["log_likelihood"], report["pseudo_log_likelihood"], report["log_z"]
     rows = [(score["kind"], _with_error(score))]
     if log_z["forward"]:
-        rows.append(("", "%s at worst: with the largest log Z of its intervals" % _number(score["pessimistic"])))
-    if not report["data"]["binary"]:
+        rows.append(("", "%s at worst: with the largest log Z of its intervals" % number(score["pessimistic"])))
+    if "bits_per_dimension" in score:
+        rows.append(("", "%.4f bits per dimension, at most" % score["bits_per_dimension"]))
+    elif not report["data"]["binary"]:
         rows.append(("", "pixels are not binary: a score to compare runs by, not the logarithm of a probability"))
     if pseudo:
         rows.append(("pseudo-likelihood", "%s, %s" % (_with_error(pseudo), pseudo["kind"])))
@@ -333,9 +369,9 @@ def _verdict(log_z: Mapping[str, Any]) -> str:
 
 def _with_error(score: Mapping[str, Any]) -> str:
     return "%s +- %s nats per image (standard error over images)" % tuple(
-        _number(score[name]) for name in ("mean", "standard_error")
+        number(score[name]) for name in ("mean", "standard_error")
     )
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "unbounded" if value is None else "%.2f" % value

@@ -48,7 +48,8 @@ class Code(NamedTuple):
         for start in range(0, len(code), _ROWS_AT_ONCE):
             values = code[start : start + _ROWS_AT_ONCE]
             values = np.maximum(values, 0) if top is None else values.clip(0, 1) * top
-            rows.append(networks.to_images(self.network.down(from_host(values.astype(np.float32), context)), self.description))
+            below = self.network.down(from_host(values.astype(np.float32), context))
+            rows.append(networks.to_images(below, self.description))
         return np.concatenate(rows)
 
 

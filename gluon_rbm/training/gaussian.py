@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from dataclasses import replace
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -16,14 +15,14 @@ from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.data import datasets
-from gluon_rbm.data.batches import prepare_batches, to_visible
+from gluon_rbm.data.batches import prepare_batches
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.transforms import augment
 from gluon_rbm.evaluation import plots
 from gluon_rbm.evaluation.tiles import strongest_filters
-from gluon_rbm.likelihood import ais
+from gluon_rbm.likelihood import ais, densities
 from gluon_rbm.models import networks
-from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE, GaussianParameters, check_variances, score
+from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE, GaussianParameters, check_variances
 from gluon_rbm.models.image_features import Code, ImageFeatures
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
@@ -42,6 +41,7 @@ _SIDE = 10  # of the showcase, in images
 _WATCHED = 64
 _CHAINS, _DISTRIBUTIONS = 100, 1000  # of the estimates of log Z
 _IMAGES = 2000  # whose mean density is estimated
+_LOOKED_AT = 5000  # images, at least, that the start depends on
 
 # Everything random has a key (seed, purpose, ...) of its own.
 _WEIGHTS, _SHUFFLE, _SWEEPS, _SHOWCASE, _AIS, _DEQUANTIZE = range(6)
@@ -113,7 +113,10 @@ class _Training:
         self._data, self._held_out, self._context = data, held_out, context
         self._transform = ImageFeatures.of(data.train_images, data.maximum, given.whiten, code)
         self._standardization = self._transform.standardization
-        arrays = initial_arrays(given, self._standardization.num_features, make_generator([given.seed, _WEIGHTS]))
+        generator = make_generator([given.seed, _WEIGHTS])
+        some = generator.permutation(len(data.train_images))[: max(_LOOKED_AT, given.num_hidden)]
+        features = self._transform.features(data.train_images[np.sort(some)], data.maximum)
+        arrays = initial_arrays(given, generator.permutation(features), generator)
         self._learner = GaussianLearner(given, arrays, context)
         engine = gibbs.choose_engine(given.engine, self._learner.parameters.interaction_weight)
         self.given = replace(given, engine=engine)  # to be recorded, as the noise depends on it
@@ -214,31 +217,15 @@ class _Training:
         """What is measured: of a network's code, which has no steps, its density; in nats per image."""
         return "log_density" if self._transform.code else "bits_per_dimension"
 
-    def _value(self, parameters: GaussianParameters, rows: HostArray, log_z: float) -> float:
-        return (self._log_density if self._transform.code else self._bits_per_dimension)(parameters, rows, log_z)
-
-    def _log_density(self, parameters: GaussianParameters, rows: HostArray, log_z: float) -> float:
-        """Mean log density of pixels in [0, 1], or of a code, (n, ...), in nats."""
-        features = from_host(self._standardization.features(rows), self._context)
-        return float((score(parameters, features) - log_z + self._standardization.log_density(rows)).mean())
-
     @property
     def _watched_images(self) -> np.ndarray:
         return self._held_out if self.given.held_out else self._data.test_images
 
-    def _bits_per_dimension(self, parameters: GaussianParameters, images: HostArray, log_z: float) -> float:
-        """-log2 of the probability of a pixel's value, by the density of pixels with uniform noise: an upper bound.
-
-        (Uria, Murray & Larochelle, *RNADE*, NIPS 2013; Theis, van den Oord & Bethge, ICLR 2016.) A pixel has as many
-        values as there are whole numbers up to the largest, or 256 where images are in [0, 1].
-        """
-        generator = make_generator([self.given.seed, _DEQUANTIZE])
-        levels = int(self._data.maximum) + 1 if self._data.maximum > 1 else 256
-        pixels = to_visible(images, self._data.maximum).astype(np.float64)
-        # Value k is spread over a bin of width 1 / (levels - 1) around k / (levels - 1).
-        pixels += (generator.random(pixels.shape) - 0.5) / (levels - 1)
-        density = self._log_density(parameters, pixels, log_z)
-        return (math.log(levels - 1) - density / pixels.shape[1]) / math.log(2)
+    def _value(self, parameters: GaussianParameters, rows: HostArray, log_z: float) -> float:
+        is_code, maximum = self._transform.code is not None, self._data.maximum
+        values = rows if is_code else densities.dequantized(rows, maximum, [self.given.seed, _DEQUANTIZE])
+        found = densities.unnormalized_log_densities(parameters, self._standardization, values).mean() - log_z
+        return float(found if is_code else densities.bits_per_dimension(found, values.shape[1], maximum))
 
     # --- Pictures -----------------------------------------------------------------------------------------------------
 

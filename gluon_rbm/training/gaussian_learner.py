@@ -8,7 +8,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.types import Key, NDArray
+from gluon_rbm.backend.types import HostArray, Key, NDArray
 from gluon_rbm.likelihood import learning
 from gluon_rbm.likelihood.gaussian_learning import store_step_gradients
 from gluon_rbm.models.gaussian_rbm import GaussianParameters
@@ -19,19 +19,37 @@ from gluon_rbm.training.state import assign_arrays
 __all__ = ["GaussianLearner", "initial_arrays"]
 
 
-def initial_arrays(settings: GaussianSettings, num_visible: int, generator: np.random.Generator) -> dict[str, Any]:
-    """Parameters and states before the first step, float32, NumPy: standardized features alone, chains at coins."""
-    num_chains = settings.num_chains or settings.batch_size
+def initial_arrays(settings: GaussianSettings, features: HostArray, generator: np.random.Generator) -> dict[str, Any]:
+    """Parameters and states before the first step, float32, NumPy.
+
+    features : of training images, (n, num_visible), in random order, with mean 0 and variance 1; those that weights
+    "images" point to, and where chains start. The visible biases let the mean of v stay at 0:
+    a = -W <p(h=1|v)>_features.
+    """
+    num_chains, num_visible = settings.num_chains or settings.batch_size, features.shape[1]
+    log_variance = np.full(num_visible, math.log(settings.initial_variance))
+    scaled = features / math.sqrt(settings.initial_variance)
+    weight = _initial_weight(settings, features, generator)
+    hidden_bias = np.full(settings.num_hidden, settings.initial_hidden_bias)
+    mean_hidden = (1 / (1 + np.exp(-(scaled @ weight + hidden_bias)))).mean(axis=0)
+    parameters = GaussianParameters(-weight @ mean_hidden, hidden_bias, weight, log_variance)
     states = learning.states(settings.rule, num_chains, num_visible, settings.num_hidden)
     arrays: dict[str, Any] = {name: np.zeros(shape) for name, shape in states.items()}
-    arrays[learning.SAMPLES[0]] = generator.normal(size=states[learning.SAMPLES[0]])
-    arrays[learning.SAMPLES[1]] = generator.integers(0, 2, states[learning.SAMPLES[1]])
+    arrays[learning.SAMPLES[0]] = np.resize(scaled, states[learning.SAMPLES[0]])
+    arrays[learning.SAMPLES[1]] = generator.random(states[learning.SAMPLES[1]]) < mean_hidden
     if settings.centering:
-        arrays[learning.OFFSETS[1]] += 0.5
-    weight = generator.normal(scale=settings.initial_deviation, size=(num_visible, settings.num_hidden))
-    parameters = np.zeros(num_visible), np.zeros(settings.num_hidden), weight, np.zeros(num_visible)
-    arrays.update(zip(GaussianParameters._fields, parameters))
-    return {name: np.float32(array) for name, array in arrays.items()}
+        arrays[learning.OFFSETS[1]] += mean_hidden
+    return {name: np.float32(array) for name, array in {**arrays, **parameters._asdict()}.items()}
+
+
+def _initial_weight(settings: GaussianSettings, features: HostArray, generator: np.random.Generator) -> HostArray:
+    """Normal numbers; or vectors that are as long on average, and point from the mean image to some images."""
+    shape = features.shape[1], settings.num_hidden
+    if settings.initial_weights == "normal":
+        return generator.normal(scale=settings.initial_deviation, size=shape)
+    images = np.resize(features, shape[::-1]).T.astype(np.float64)
+    length = settings.initial_deviation * math.sqrt(shape[0])
+    return images * (length / np.maximum(np.linalg.norm(images, axis=0), 1e-6))
 
 
 class GaussianLearner:

@@ -69,7 +69,16 @@ class GaussianSettings:
         },
     )
     least_variance: float = setting(1e-3, "learned variances stay above it", number="positive")
-    initial_deviation: float = setting(0.01, "standard deviation that weights start with", number="positive")
+    initial_weights: str = setting(
+        "normal",
+        "weights start at normal numbers, or each hidden unit's point from the mean to a training image",
+        choices=("normal", "images"),
+    )
+    initial_deviation: float = setting(0.01, "root mean square of the weights at the start", number="positive")
+    initial_hidden_bias: float = setting(
+        0.0, "what hidden biases start at; below 0, most units are off at first", number="finite"
+    )
+    initial_variance: float = setting(1.0, "variance of the visible units at the start", number="positive")
     k: int = setting(1, "sweeps of a step", number="count")
     chains: str = setting(
         "persistent",
