@@ -22,6 +22,7 @@ __all__ = ["Standardization"]
 
 _ROWS_AT_ONCE = 1000
 _LEAST_DEVIATION = 1e-3  # of pixels in [0, 1]
+_POWERS = 7  # iterations of the search for directions
 
 
 class Standardization(NamedTuple):
@@ -44,34 +45,53 @@ class Standardization(NamedTuple):
 
         Raises InputError where images are all alike, or fewer than directions.
         """
+        if num_directions:
+            return cls._whitening(to_visible(images, maximum), num_directions)
         num_pixels = int(np.prod(images.shape[1:]))
-        total, products = np.zeros(num_pixels), np.zeros((num_pixels, num_pixels) if num_directions else num_pixels)
+        total, squares = np.zeros(num_pixels), np.zeros(num_pixels)
         for start in range(0, len(images), _ROWS_AT_ONCE):
             rows = to_visible(images[start : start + _ROWS_AT_ONCE], maximum).astype(np.float64)
             total += rows.sum(axis=0)
-            products += rows.T @ rows if num_directions else np.square(rows).sum(axis=0)
+            squares += np.square(rows).sum(axis=0)
         mean = total / len(images)
-        if not num_directions:
-            deviation = np.sqrt(np.maximum(products / len(images) - np.square(mean), 0))
-            if deviation.max() < _LEAST_DEVIATION:
-                raise InputError("the training images are all alike; nothing can be learned from them")
-            deviation[deviation < _LEAST_DEVIATION] = 1  # pixels of one value stay at 0
-            return cls(mean, deviation, np.zeros((0, 0)), np.zeros(1))
-        if num_directions >= min(len(images), num_pixels):
+        deviation = np.sqrt(np.maximum(squares / len(images) - np.square(mean), 0))
+        if deviation.max() < _LEAST_DEVIATION:
+            raise InputError("the training images are all alike; nothing can be learned from them")
+        deviation[deviation < _LEAST_DEVIATION] = 1  # pixels of one value stay at 0
+        return cls(mean, deviation, np.zeros((0, 0)), np.zeros(1))
+
+    @classmethod
+    def _whitening(cls, pixels: HostArray, num_directions: int) -> Standardization:
+        """By a randomized search for the directions (Halko, Martinsson & Tropp, SIAM Review 53, 2011).
+
+        What it finds is turned so that features are uncorrelated on these pixels exactly.
+        """
+        from sklearn.utils.extmath import randomized_svd
+
+        num_images, num_pixels = pixels.shape
+        if num_directions >= min(num_images, num_pixels):
             raise InputError(
                 "--whiten %d needs more than as many training images and pixels; there are %d and %d"
-                % (num_directions, len(images), num_pixels)
+                % (num_directions, num_images, num_pixels)
             )
-        variances, directions = np.linalg.eigh(products / len(images) - np.outer(mean, mean))
-        variances, directions = variances[::-1], directions[:, ::-1]
-        scale = np.sqrt(np.maximum(variances[:num_directions], 0))
+        mean = pixels.mean(axis=0, dtype=np.float64)
+        centred = pixels - mean.astype(np.float32)
+        search = randomized_svd(centred, num_directions, n_iter=_POWERS, random_state=0)  # pyright: ignore[reportArgumentType]
+        directions = np.linalg.qr(search[2].T.astype(np.float64))[0]
+        blocks = range(0, num_images, _ROWS_AT_ONCE)
+        values = np.concatenate([centred[start : start + _ROWS_AT_ONCE] @ directions for start in blocks])
+        variances, rotation = np.linalg.eigh(values.T @ values / num_images)
+        scale = np.sqrt(np.maximum(variances[::-1], 0))
         if scale[-1] < _LEAST_DEVIATION:
             raise InputError(
                 "the training images differ in %d directions; choose a smaller --whiten"
                 % (scale >= _LEAST_DEVIATION).sum()
             )
-        residual = np.maximum(variances[num_directions:], 0).mean(keepdims=True)
-        return cls(mean, scale, directions[:, :num_directions], residual)
+        left = (
+            sum(float(np.square(column).sum(dtype=np.float64)) for column in centred.T) / num_images - variances.sum()
+        )
+        residual = np.maximum(left / (num_pixels - num_directions), 0).reshape(1)
+        return cls(mean, scale, directions @ rotation[:, ::-1], residual)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, HostArray]) -> Standardization:

@@ -13,8 +13,30 @@ from gluon_rbm.training.settings import setting
 
 __all__ = ["PRESETS", "GaussianSettings"]
 
+# Whitened faces. Sparse units that point to training images, few enough that not all of them can be on at once: with
+# weights as long as w, H w^2 / V must stay well below 6 |b|, or chains run away. Tried: docs/colour.md.
+_FACES: dict[str, object] = {
+    "num_hidden": 2000,
+    "initial_weights": "images",
+    "initial_hidden_bias": -4.0,
+    "initial_variance": 0.4,
+    "k": 5,
+    "num_chains": 500,
+    "batch_size": 200,
+    "learning_rate": 0.003,
+    "learning_rate_schedule": "linear",
+    "hold": 0.5,
+    "average": 0.1,
+    "num_epoch": 150,
+    "monitor_every": 25,
+    "mirror": True,
+}
+
 # Recipes by name: defaults of other settings.
-PRESETS: dict[str, dict[str, object]] = {}
+PRESETS: dict[str, dict[str, object]] = {
+    "faces-32": {**_FACES, "image_size": [32, 32], "whiten": 300, "initial_deviation": 0.084},
+    "faces-64": {**_FACES, "image_size": [64, 64], "whiten": 400, "initial_deviation": 0.084},
+}
 
 
 @dataclass(frozen=True)
