@@ -3,7 +3,7 @@
     python benchmarks/faces.py prepare FOLDER faces.npy --size 32 --crop 5.39 10.28 58.61 53.72
     python benchmarks/faces.py network faces.npy LABELS runs/face-network
     python benchmarks/faces.py baselines faces.npy runs/face-baselines
-    python benchmarks/faces.py judge faces.npy drawn.npz runs/face-baselines/*.npz --network runs/face-network
+    python benchmarks/faces.py compare faces.npy drawn.npz runs/face-baselines/*.npz --network runs/face-network
 
 prepare: the pictures of a folder, sorted by name and cut out as --crop says (left, top, right, bottom), as one array.
 Every tenth image is a test image from here on, as for all commands of the package.
@@ -15,10 +15,11 @@ network: a convolutional network of 64 features that tells some attributes of th
 baselines: what a normal distribution fitted to the pixels draws ("eigenfaces": Turk & Pentland 1991), and what
 independent pixels of the same means and variances draw.
 
-judge: for each file of drawn images, and for real test images,
+compare: for each file of drawn images, and for real test images,
     - the Frechet distance to real test images, with the network's features;
     - the share of 500 images in which OpenCV's frontal face detector finds a face, enlarged to 128 pixels;
-    - the median of the distances between two of the 500, which is small where one face is drawn over and over.
+    - the median of the distances between two of the 500, which is small where one face is drawn over and over;
+    - the distance to the nearest training image, turned or not: its median and the least, small for copies.
 
 The detector needs `pip install "opencv-python-headless<5"`.
 """
@@ -42,7 +43,7 @@ from gluon_rbm.evaluation import frechet
 
 _CHANNELS = (32, 64, 128)
 _FEATURES = 64
-_JUDGED = 500  # images that the detector sees
+_LOOKED_AT = 500  # images that the detector sees
 _ENLARGED = 128  # pixels a side
 _DRAWN = 5000  # of each baseline
 
@@ -63,12 +64,12 @@ def _parse(argv):
     baselines = commands.add_parser("baselines")
     baselines.add_argument("faces")
     baselines.add_argument("output", type=Path)
-    judge = commands.add_parser("judge")
-    judge.add_argument("faces")
-    judge.add_argument("drawn", nargs="*")
-    judge.add_argument("--array", default="samples", help="of files of several arrays")
-    judge.add_argument("--network")
-    for command in (network, baselines, judge):
+    compare = commands.add_parser("compare")
+    compare.add_argument("faces")
+    compare.add_argument("drawn", nargs="*")
+    compare.add_argument("--array", default="samples", help="of files of several arrays")
+    compare.add_argument("--network")
+    for command in (network, baselines, compare):
         command.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
 
@@ -162,7 +163,7 @@ def baselines(args):
         np.savez(args.output / (name + ".npz"), samples=drawn)
 
 
-def judge(args):
+def compare(args):
     """Print the table."""
     data = datasets.load(args.faces)
     shape, network = data.image_shape, args.network and frechet.load_network(args.network)
@@ -173,20 +174,23 @@ def judge(args):
         images = load_npz(path)[args.array]
         sets[path] = images.reshape(len(images), -1).astype(np.float32)
     seen = {name: network and frechet.features(network, images, shape) for name, images in sets.items()}
-    print("| images | Frechet distance | +- | share with a face | median distance |")
-    print("| --- | --- | --- | --- | --- |")
+    print(
+        "| images | Frechet distance | +- | share with a face | median distance | to a training image: median | least |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    training = to_visible(np.concatenate([data.train_images, data.train_images[:, :, ::-1]]), data.maximum)
     for name, images in sets.items():
-        images = images[:_JUDGED]
+        images = images[:_LOOKED_AT]
         found = ["-", "-"]
         if network:
             compared = frechet.compare(seen["real"], seen["real" if name == "real" else name], [args.seed])
             pair = compared[2:4] if name == "real" else compared[:2]
             found = ["%.3f" % pair[0], "%.3f" % pair[1]]
-        print(
-            "| %s | %s | %s | %.3f | %.2f |"
-            % (Path(name).stem, *found, _share_with_a_face(images.reshape(-1, *shape)), _median_distance(images)),
-            flush=True,
-        )
+        nearest = _distances(images, training).min(axis=1)
+        found += ["%.3f" % _share_with_a_face(images.reshape(-1, *shape))]
+        between = _distances(images, images)[np.triu_indices(len(images), 1)]
+        found += ["%.2f" % distance for distance in (np.median(between), np.median(nearest), nearest.min())]
+        print("| %s | %s |" % (name, " | ".join(found)), flush=True)
 
 
 def _share_with_a_face(images):
@@ -201,10 +205,10 @@ def _share_with_a_face(images):
     return count / len(images)
 
 
-def _median_distance(images):
-    squares = np.square(images).sum(axis=1, dtype=np.float64)
-    distances = squares[:, None] + squares - 2 * images.astype(np.float64) @ images.T
-    return np.sqrt(np.median(distances[np.triu_indices(len(images), 1)]))
+def _distances(images, others):
+    """Euclidean, of all pairs."""
+    squares = np.square(images).sum(axis=1)[:, None] - 2 * images @ others.T + np.square(others).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0))
 
 
 if __name__ == "__main__":

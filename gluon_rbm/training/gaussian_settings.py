@@ -55,21 +55,16 @@ class GaussianSettings:
     sample_sweeps: int = setting(
         1000, "samples of the pictures: sweeps from hidden units at coins", number="count", resumable=True
     )
-    cuda: bool | None = setting(
-        None,
-        "compute on the GPU, or on the CPU",
-        resumable=True,
-        switches={"--cuda": (True, "compute on the GPU"), "--no-cuda": (False, "compute on the CPU")},
-    )
-    device_id: int = setting(0, "GPU device id", number="natural", resumable=True)
+    cuda: bool | None = settings.cuda()
+    device_id: int = settings.device_id()
     engine: str = setting("auto", "what runs the chains", choices=ENGINES)
 
     dataset: str = settings.dataset()
     data_dir: str | None = settings.data_dir()
     image_size: list[int] | None = settings.image_size()
-    mirror: bool = setting(False, "turn left and right of half of the training images, at every use")
+    mirror: bool = settings.mirror()
     held_out: int = settings.held_out()
-    data_loader_num_worker: int = setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
+    data_loader_num_worker: int = settings.data_loader_num_worker()
     whiten: int = setting(
         0, "learn the first N principal components, whitened, instead of pixels", number="natural", metavar="N"
     )

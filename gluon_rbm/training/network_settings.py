@@ -55,13 +55,8 @@ class NetworkSettings:
         number="natural",
         resumable=True,
     )
-    cuda: bool | None = setting(
-        None,
-        "compute on the GPU, or on the CPU",
-        resumable=True,
-        switches={"--cuda": (True, "compute on the GPU"), "--no-cuda": (False, "compute on the CPU")},
-    )
-    device_id: int = setting(0, "GPU device id", number="natural", resumable=True)
+    cuda: bool | None = settings.cuda()
+    device_id: int = settings.device_id()
 
     dataset: str = settings.dataset()
     data_dir: str | None = settings.data_dir()
@@ -72,10 +67,10 @@ class NetworkSettings:
         number="natural",
         metavar="PIXELS",
     )
-    mirror: bool = setting(False, "turn left and right of half of the training images, at every use")
+    mirror: bool = settings.mirror()
     strict: bool = setting(False, "stop at an image that cannot be read, instead of leaving it out", resumable=True)
     held_out: int = settings.held_out()
-    data_loader_num_worker: int = setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
+    data_loader_num_worker: int = settings.data_loader_num_worker()
 
     channels: list[int] | None = setting(
         None, "filters of each convolutional RBM; without --dense: 64 128", number="count", nargs="*"

@@ -117,6 +117,23 @@ def tensorboard(group: str | None = None) -> Any:
     return setting(False, text, group=group, resumable=True)
 
 
+def cuda() -> Any:
+    switches = {"--cuda": (True, "compute on the GPU"), "--no-cuda": (False, "compute on the CPU")}
+    return setting(None, "compute on the GPU, or on the CPU", resumable=True, switches=switches)
+
+
+def device_id() -> Any:
+    return setting(0, "GPU device id", number="natural", resumable=True)
+
+
+def data_loader_num_worker() -> Any:
+    return setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
+
+
+def mirror() -> Any:
+    return setting(False, "turn left and right of half of the training images, at every use")
+
+
 def held_out(group: str | None = None) -> Any:
     text = "hold the last N training images out, and monitor them instead of the test images until the last epoch"
     return setting(0, text, number="natural", group=group, metavar="N")
