@@ -37,7 +37,7 @@ def store_step_gradients(
     key: Key,
     engine: str,
 ) -> None:
-    """A step's gradients, of a, b, W and log sigma^2, as `gluon_rbm.likelihood.learning.store_step_gradients` has them.
+    """A step's gradients, of a, b, W and log sigma^2, as those of a binary RBM (`gluon_rbm.likelihood.learning`).
 
     rule : with Gaussian visible units, and no L1 term
     targets : four arrays, which are written; or three, and the variances stay
