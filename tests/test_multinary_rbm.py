@@ -11,6 +11,7 @@ from scipy import special, stats
 from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
+from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
 from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
@@ -419,3 +420,16 @@ def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
     for call in (machine, loss):
         with pytest.raises(InputError, match="without the batch it must be"):
             call(mx.nd.zeros((6, 5), ctx=ctx))
+
+
+def test_free_energies_of_many_values_in_double(generator):
+    """At N = 255 float32 loses nats that float64 keeps."""
+    rbm = MultinaryRBMBlock(300, 2000)
+    rbm.initialize(mx.init.Normal(0.05))
+    rbm.hidden_layer_bias.set_data(array(generator.normal(scale=500, size=2000), mx.cpu()))
+    values = generator.integers(0, 256, (8, 300)).astype("float32")
+    a, b, w = (getattr(rbm, name).data().asnumpy().astype("float64") for name in Parameters._fields)
+    kx = (b + values.astype("float64") @ w) / 255
+    exact = -values @ a - 255**2 * np.logaddexp(0, kx).sum(axis=1)
+    np.testing.assert_allclose(rbm.double_free_energy(array(values, mx.cpu())), exact, atol=0.05)
+    assert np.abs(rbm.free_energy(array(values, mx.cpu())).asnumpy() - exact).max() > 1

@@ -17,6 +17,7 @@ import numpy as np
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import KeyedOperators
+from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.units import UnitFamily, times
 
@@ -142,6 +143,20 @@ class RBMBlock(FeatureBlock):
     def free_energy(self, visible: Any) -> Any:
         """F(v) = -a.v - sum_j A(x_j): (batch,), in nats."""
         return self._free_energy(visible, self.hidden_input(visible, self.hidden_units.slope))
+
+    def double_free_energy(self, visible: NDArray) -> HostArray:
+        """The same of an NDArray, computed in float64: NumPy (batch,).
+
+        At N = 255 a free energy may be 10^8 nats, of which float32 keeps seven digits: differences of single nats need
+        this.
+        """
+        visible = self.as_visible(visible)
+        parameters = self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight
+        arrays = visible, *(parameter.data(visible.context) for parameter in parameters)
+        v, a, b, w = (array.astype("float64") for array in arrays)
+        slope = self.hidden_units.slope
+        x = self._hidden_input(mx.nd, v, times(slope, b), times(slope, w))
+        return (-self._weighted(mx.nd, v, a) - self.hidden_units.standard.total(mx.nd, x)).asnumpy()
 
     def _free_energy(self, visible: Any, scaled_input: Any) -> Any:
         """The same where k x is known already."""
