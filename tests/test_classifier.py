@@ -131,6 +131,29 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, kernel):
     assert 0 < found.num_support_vectors <= 600
 
 
+def test_settings_beyond_the_edges():
+    """By the factor between the outermost two; nothing where the best is inside."""
+
+    def trials(best):
+        grid = [{"C": cost, "gamma": gamma} for cost in (2.0, 10.0, 50.0) for gamma in (1.0, 2.0, 4.0)]
+        return [{**settings, "error": 0.1 if settings == best else 0.2} for settings in grid]
+
+    assert classifier._beyond(trials({"C": 10.0, "gamma": 2.0})) == []
+    assert classifier._beyond(trials({"C": 50.0, "gamma": 2.0})) == [{"C": 250.0, "gamma": 2.0}]
+    corner = classifier._beyond(trials({"C": 2.0, "gamma": 4.0}))
+    assert corner == [{"C": 0.4, "gamma": 4.0}, {"C": 2.0, "gamma": 8.0}]
+
+
+def test_the_search_goes_on_beyond_an_edge(features, generator, monkeypatch):
+    """From one far too small gamma to one that serves."""
+    monkeypatch.setitem(classifier.GRIDS, "rbf", [{"C": 10.0, "gamma": gamma} for gamma in (1e-4, 1e-3)])
+    train, test = features
+    found = classifier.evaluate_svm("rbf", train, test, classifier.split_held_out(train[1], generator))
+    tried = [trial["gamma"] for trial in found.trials]
+    np.testing.assert_allclose(tried[:4], [1e-4, 1e-3, 1e-2, 1e-1])
+    assert found.settings["gamma"] > 1e-3 and found.error < 0.1
+
+
 def test_test_images_are_not_looked_at_to_choose(features, generator):
     train, test = features
     rows = classifier.split_held_out(train[1], generator)

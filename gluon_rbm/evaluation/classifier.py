@@ -17,7 +17,6 @@ from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
 
 if TYPE_CHECKING:
-    from sklearn.model_selection import GridSearchCV
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.data.datasets import DataSet
@@ -37,7 +36,8 @@ __all__ = [
 
 KINDS = ("pca-svm", "linear-svm", "rbf-svm", "logistic", "perceptron")
 
-# What is tried on held-out images: C, and gamma where there is one, the smaller ones first.
+# What is tried on held-out images: C, and gamma where there is one, the smaller ones first; then what lies beyond, as
+# long as the best is on an edge.
 GRIDS: dict[str, list[dict[str, float]]] = {
     "linear": [{"C": cost} for cost in (0.1, 1.0, 10.0)],
     "rbf": [{"C": cost, "gamma": gamma} for cost in (2.0, 10.0) for gamma in (0.5, 1.0, 2.0, 4.0)],
@@ -55,6 +55,7 @@ _COMPONENTS = 50  # of the kind "pca-svm"
 _UNITS = (128, 64)  # hidden units of the kind "perceptron"
 _UPDATES, _BATCH = 4000, 100  # of its training, at most; it stops where the loss does
 _HELD_OUT = 10000  # at most so many images are held out, and at most so many others are learned from while choosing
+_ROUNDS_BEYOND = 6  # of trials beyond the grid, at most
 _CACHE = 1000  # MB for rows of the kernel
 
 
@@ -72,8 +73,8 @@ def train_classifier(
     labels : (n,)
     kind : one of `KINDS`
         "pca-svm": 50 principal components, then a support vector machine with a Gaussian kernel, C = 10.
-        "linear-svm", "rbf-svm": a support vector machine whose C and gamma are chosen on held-out rows (a
-        `GridSearchCV`, see `evaluate_svm`); features are scaled by the root of their total variance.
+        "linear-svm", "rbf-svm": a support vector machine whose C and gamma are chosen on held-out rows (see
+        `evaluate_svm`); features are scaled by the root of their total variance.
         "logistic": logistic regression; features are scaled by the root of their mean variance.
         "perceptron": hidden layers of 128 and 64 rectified units.
     seed : what is random follows from it
@@ -88,7 +89,7 @@ def train_classifier(
         raise InputError("all images to learn from are of one class; a classifier needs two or more")
     if kind in ("linear-svm", "rbf-svm"):
         rows = split_held_out(labels, make_generator([seed]))
-        return _search_svm(kind[: -len("-svm")], features, labels, rows, num_threads)
+        return _search_svm(kind[: -len("-svm")], features, labels, rows, num_threads).classifier
     makers = {"pca-svm": _pca_svm, "logistic": _logistic_regression, "perceptron": _perceptron}
     with warnings.catch_warnings():
         from sklearn.exceptions import ConvergenceWarning
@@ -160,10 +161,19 @@ def split_held_out(labels: HostArray, generator: np.random.Generator) -> tuple[H
     return rest, held_out
 
 
+class _Search(NamedTuple):
+    settings: dict[str, float]
+    trials: list[dict[str, float]]
+    classifier: Any  #: fitted to all rows
+
+
 def _search_svm(
     kernel: str, features: HostArray, labels: HostArray, rows: tuple[HostArray, HostArray], num_threads: int
-) -> GridSearchCV:
-    """Learn by each setting of the grid from rows[0], choose one on rows[1], and learn by it from all."""
+) -> _Search:
+    """Learn by each setting of the grid from rows[0], choose one on rows[1], and learn by it from all.
+
+    Where the best one lies on an edge of what was tried, its neighbour beyond is tried, too.
+    """
     from joblib import parallel_backend
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import Pipeline
@@ -173,11 +183,43 @@ def _search_svm(
 
     settings_of_svm: Any = {"kernel": kernel, "break_ties": True, "cache_size": _CACHE}
     steps = Pipeline([("scale", CommonScale(total=True)), ("svm", SVC(**settings_of_svm))])
-    grid = [{"svm__" + name: [value] for name, value in settings.items()} for settings in GRIDS[kernel]]
-    settings: Any = {"cv": [rows], "n_jobs": num_threads, "error_score": "raise"}
-    search = GridSearchCV(steps, grid, **settings)
-    with parallel_backend("threading", n_jobs=num_threads):  # libsvm computes without Python's lock
-        return search.fit(features, labels)
+    how: Any = {"cv": [rows], "n_jobs": num_threads, "error_score": "raise", "refit": False}
+
+    def tried(grid: list[dict[str, float]]) -> list[dict[str, float]]:
+        values = [{"svm__" + name: [value] for name, value in settings.items()} for settings in grid]
+        with parallel_backend("threading", n_jobs=num_threads):  # libsvm computes without Python's lock
+            right = GridSearchCV(steps, values, **how).fit(features, labels).cv_results_["mean_test_score"]
+        return [{**settings, "error": float(1 - share)} for settings, share in zip(grid, right)]
+
+    trials = tried(GRIDS[kernel])
+    for _ in range(_ROUNDS_BEYOND):
+        beyond = _beyond(trials)
+        if not beyond:
+            break
+        trials += tried(beyond)
+    settings = {name: value for name, value in _best(trials).items() if name != "error"}
+    steps.set_params(**{"svm__" + name: value for name, value in settings.items()})
+    return _Search(settings, trials, steps.fit(features, labels))
+
+
+def _best(trials: list[dict[str, float]]) -> dict[str, float]:
+    """The trial with the smallest error, the first of several."""
+    return min(trials, key=lambda trial: trial["error"])
+
+
+def _beyond(trials: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Settings next to the best ones, outside of what was tried of them, by the factor between the outermost two."""
+    best, found = _best(trials), []
+    for name in sorted(best.keys() - {"error"}):
+        others = [
+            trial for trial in trials if all(trial[key] == best[key] for key in best if key not in (name, "error"))
+        ]
+        values = sorted({trial[name] for trial in others})
+        if len(values) > 1 and best[name] == values[-1]:
+            found.append({**best, name: values[-1] ** 2 / values[-2]})
+        if len(values) > 1 and best[name] == values[0]:
+            found.append({**best, name: values[0] ** 2 / values[1]})
+    return [{name: value for name, value in settings.items() if name != "error"} for settings in found]
 
 
 def evaluate_svm(
@@ -202,12 +244,11 @@ def evaluate_svm(
     num_threads : how many settings are tried at once; each needs memory of its own
     """
     search = _search_svm(kernel, *train, rows, num_threads)
-    errors = 1 - search.cv_results_["mean_test_score"]
-    wrong = search.predict(test[0]) != test[1]
+    wrong = search.classifier.predict(test[0]) != test[1]
     return Evaluation(
-        settings=dict(GRIDS[kernel][search.best_index_]),
-        trials=[{**settings, "error": float(error)} for settings, error in zip(GRIDS[kernel], errors)],
-        num_support_vectors=len(search.best_estimator_["svm"].support_),
+        settings=search.settings,
+        trials=search.trials,
+        num_support_vectors=len(search.classifier["svm"].support_),
         error=mean_and_error(wrong)[0],
         standard_error=mean_and_error(wrong)[1],
         wrong=wrong,
