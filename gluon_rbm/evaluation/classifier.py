@@ -17,7 +17,6 @@ from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
 
 if TYPE_CHECKING:
-
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.data.datasets import DataSet
 
