@@ -215,14 +215,18 @@ def test_one_far_value_does_not_hide_others(generator):
 
 
 def test_few_rows_are_learned_as_well(generator):
-    """Three skies that follow from how warm it is, of 400 rows: what a user gets without a setting."""
+    """Three skies that follow from how warm it is, of 400 rows: what a user gets without a setting.
+
+    Over 60 seeds 0.930 of the skies are right, with a deviation of 0.031; chance has a third. The
+    bound is four of these below.
+    """
     sky = generator.integers(3, size=400)
     warm = np.array([25, 15, 8])[sky] + generator.normal(size=400)
     table = np.column_stack([np.array(["sun", "clouds", "rain"], object)[sky], warm])
     hidden = generator.random(table.shape) < 0.2
     hidden[:, 1] &= ~hidden[:, 0]
     filled = RBMImputer(random_state=0).fit_transform(np.where(hidden, None, table))
-    assert (filled[hidden[:, 0], 0] == table[hidden[:, 0], 0]).mean() > 0.9
+    assert (filled[hidden[:, 0], 0] == table[hidden[:, 0], 0]).mean() > 0.8
     assert np.sqrt(np.mean((filled[hidden[:, 1], 1] - warm[hidden[:, 1]]).astype(float) ** 2)) < 2
 
 
