@@ -79,6 +79,4 @@ def _refuse(args: Namespace) -> None:
         "--path": args.path != "none",
         "--reverse-start data": args.reverse_start == "data",
     }
-    for flag, value in given.items():
-        if value:
-            raise InputError("%s is for binary models, and %s is a Gaussian one; leave it out" % (flag, args.model))
+    inputs.refuse_of_gaussian(args.model, given)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.arrays import to_numpy
-from gluon_rbm.backend.random import make_generator
+from gluon_rbm.cli import inputs
 from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
-from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
-from gluon_rbm.models.visible_units import GAUSSIAN
-from gluon_rbm.sampling import gibbs
+from gluon_rbm.models.gaussian_rbm import GaussianParameters
+from gluon_rbm.sampling.gaussian_images import draw_images
 from gluon_rbm.training.run_folder import image_shape_of
 
 if TYPE_CHECKING:
@@ -40,25 +37,25 @@ def run(args: Namespace) -> None:
     arguments = Learned.of(args.model).arguments
     sweeps = args.sweeps or int(arguments["k"] if arguments.get("chains") == "noise" else 1000)
     shape = image_shape_of(arguments, features.num_pixels)
-    generator = make_generator([args.seed, _START])
-    num_hidden = parameters.scaled.num_hidden
-    coins = generator.integers(0, 2, (args.count, num_hidden)).astype(np.float32)
-    chains = gibbs.run_chains(
-        type(parameters.scaled)(*map(to_numpy, parameters.scaled)),
-        hidden=coins,
-        sweeps=sweeps,
-        visible_units=GAUSSIAN,
+    drawn, means = draw_images(
+        GaussianParameters(*map(to_numpy, parameters)),
+        features,
+        args.count,
+        sweeps,
+        start_key=[args.seed, _START],
         key=[args.seed, _SWEEPS],
         engine=args.engine,
     )
-    host = type(parameters)(*map(to_numpy, parameters))
-    arrays = {"samples": chains.visible_sample, "means": chains.visible_prob_1}
-    arrays = {name: features.images(host.unscale(rows)) for name, rows in arrays.items()}
+    arrays = {"samples": drawn, "means": means}
     shown = {"%s after %d sweeps from coins" % (name, sweeps): rows[:_SHOWN] for name, rows in arrays.items()}
     figures = {
         "num_images": args.count,
         "sweeps": sweeps,
-        "model": {"num_pixels": math.prod(shape), "num_hidden": num_hidden, "sha256": sha256(host)},
+        "model": {
+            "num_pixels": math.prod(shape),
+            "num_hidden": parameters.scaled.num_hidden,
+            "sha256": sha256(map(to_numpy, parameters)),
+        },
     }
     results.write(None, figures, {"png": plots.grids(shown, shape, _COLUMNS)}, arrays)
 
@@ -73,6 +70,4 @@ def _refuse(args: Namespace) -> None:
         "--classifier": args.classifier,
         "--start": args.start,
     }
-    for flag, value in given.items():
-        if value:
-            raise InputError("%s is for binary models, and %s is a Gaussian one; leave it out" % (flag, args.model))
+    inputs.refuse_of_gaussian(args.model, given)

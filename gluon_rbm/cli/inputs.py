@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 import numpy as np
 
@@ -43,6 +43,7 @@ __all__ = [
     "joint_model_from",
     "model_from",
     "path_from",
+    "refuse_of_gaussian",
 ]
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,13 @@ def model_from(args: Namespace) -> Parameters:
             % args.model
         )
     return parameters
+
+
+def refuse_of_gaussian(model: str, given: Mapping[str, Any]) -> None:
+    """InputError where a flag was given that is of binary models alone; given : flag -> whether, or what."""
+    for flag, value in given.items():
+        if value:
+            raise InputError("%s is for binary models, and %s is a Gaussian one; leave it out" % (flag, model))
 
 
 def add_chains(add: AddArgument) -> None:

@@ -60,11 +60,6 @@ class ImageFeatures(NamedTuple):
     code: Code | None = None
 
     @classmethod
-    def of(cls, images: HostArray, maximum: float, num_directions: int, code: Code | None = None) -> ImageFeatures:
-        """Those that suit training images, as `Standardization.of` has it; images : with a network, their code."""
-        return cls(Standardization.of(images, maximum, num_directions), code)
-
-    @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray]) -> ImageFeatures:
         """What `arrays` returned. Raises ValueError where a network is none."""
         found = {name[len(_NETWORK) :]: array for name, array in arrays.items() if name.startswith(_NETWORK)}

@@ -17,6 +17,7 @@ from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import prepare_batches
 from gluon_rbm.data.datasets import DataSet
+from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.data.transforms import augment
 from gluon_rbm.evaluation import plots
 from gluon_rbm.evaluation.tiles import strongest_filters
@@ -26,6 +27,7 @@ from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE, GaussianParameters, chec
 from gluon_rbm.models.image_features import Code, ImageFeatures
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling.gaussian_images import draw_images
 from gluon_rbm.training import optimization, settings, tensorboard
 from gluon_rbm.training.gaussian_learner import GaussianLearner, initial_arrays
 from gluon_rbm.training.gaussian_settings import GaussianSettings
@@ -111,8 +113,8 @@ class _Training:
         if code:
             data, held_out = _coded(data, held_out, code, given.mirror)
         self._data, self._held_out, self._context = data, held_out, context
-        self._transform = ImageFeatures.of(data.train_images, data.maximum, given.whiten, code)
-        self._standardization = self._transform.standardization
+        self._standardization = Standardization.of(data.train_images, data.maximum, given.whiten)
+        self._transform = ImageFeatures(self._standardization, code)
         generator = make_generator([given.seed, _WEIGHTS])
         some = generator.permutation(len(data.train_images))[: max(_LOOKED_AT, given.num_hidden)]
         features = self._transform.features(data.train_images[np.sort(some)], data.maximum)
@@ -231,21 +233,17 @@ class _Training:
 
     def _samples(self, state: TrainState, count: int) -> dict[str, HostArray]:
         """What chains from coins draw, and their means given the hidden units: pixels in [0, 1]."""
-        parameters = self._parameters(state)
-        generator = make_generator([self.given.seed, _SHOWCASE])
-        coins = generator.integers(0, 2, (count, self.given.num_hidden)).astype(np.float32)
-        chains = gibbs.run_chains(
-            parameters.scaled,
-            hidden=from_host(coins, self._context),
-            sweeps=self.given.sample_sweeps,
-            visible_units=GAUSSIAN,
-            key=[self.given.seed, _SHOWCASE],
+        key = [self.given.seed, _SHOWCASE]
+        drawn, means = draw_images(
+            self._parameters(state),
+            self._transform,
+            count,
+            self.given.sample_sweeps,
+            start_key=key,
+            key=key,
             engine=self.given.engine,
         )
-        return {
-            name: self._transform.images(to_numpy(parameters.unscale(rows)))
-            for name, rows in (("drawn", chains.visible_sample), ("means", chains.visible_prob_1))
-        }
+        return {"drawn": drawn, "means": means}
 
     def _filters(self, state: TrainState) -> HostArray:
         """What each hidden unit adds to the pixels: (num_pixels, num_hidden)."""
