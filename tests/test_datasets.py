@@ -428,6 +428,14 @@ def test_grey_or_colour_as_the_first_image(tmp_path, mode, value, expected):
     assert np.all(dataset.train_images[0] == 9)
 
 
+def test_colour_that_is_lost_is_said(tmp_path, caplog):
+    save_image(tmp_path / "0.png", 7)
+    save_image(tmp_path / "1.png", (1, 2, 3), mode="RGB")
+    with caplog.at_level("INFO"):
+        assert datasets.load("image-folder", tmp_path).image_shape == (2, 3)
+    assert "1 of 1 images are in colour, and taken as grey, as the first is" in caplog.text
+
+
 def test_grey_image_among_colour(tmp_path):
     save_image(tmp_path / "0.png", (1, 2, 3), mode="RGB")
     save_image(tmp_path / "1.png", 0xFFFF, mode="I;16")

@@ -386,7 +386,7 @@ def test_divergence_keeps_what_was_there(tmp_path, capsys):
     arguments = ["--optimizer", "sgd", "--momentum", 0]
     assert run(tmp_path / "run", "--num-epoch", 1, *arguments, "--learning-rate", 1e-9) == 0
     assert run(tmp_path / "wild", "--num-epoch", 1, *arguments, "--learning-rate", 1e30) == 3
-    assert "training diverged in epoch 1; lower --learning-rate" in capsys.readouterr().err
+    assert "training diverged in epoch 1: " in capsys.readouterr().err
     assert not (tmp_path / "wild" / "rbm.params").exists()
 
 

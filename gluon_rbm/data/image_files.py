@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import warnings
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from gluon_rbm.data import transforms
 from gluon_rbm.errors import InputError
 
 __all__ = ["UnreadableImage", "check_exists", "first_shape", "labelled_files", "read_files", "read_images", "resized"]
+
+logger = logging.getLogger(__name__)
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # by content; of others some start programs
@@ -109,24 +112,30 @@ def read_files(
     -------
     uint8 (n, *shape), and the place in `paths` of each image.
     """
+    from PIL import Image
     from tqdm import tqdm
 
     transforms.check_memory(len(paths), shape)
-    images, places = np.empty((len(paths), *shape), np.uint8), []
+    images, places, uncoloured = np.empty((len(paths), *shape), np.uint8), [], 0
     for place, path in enumerate(tqdm(paths, desc="images", disable=None if progress else True)):
         try:
-            pixels = _pixels(path, grey=len(shape) == 2)
+            pixels = _pixels(path)
         except UnreadableImage:
             if skipped is None:
                 raise
             skipped.append(path)
             continue
+        if pixels.ndim != len(shape):
+            uncoloured += pixels.ndim > len(shape)
+            pixels = np.asarray(_converted(Image.fromarray(pixels), grey=len(shape) == 2))
         if resize:
             pixels = transforms.resize_and_crop(pixels, shape[:2])
         else:
             _check_size(path, pixels, shape, "the first image has", "; bring all to one size with --image-size")
         images[len(places)] = pixels
         places.append(place)
+    if uncoloured:
+        logger.info("%d of %d images are in colour, and taken as grey, as the first is", uncoloured, len(places))
     return images[: len(places)], places
 
 
@@ -251,6 +260,11 @@ def _pixels(path: Path, grey: bool | None = None) -> HostArray:
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
             grey = image.mode in ("1", "L", "LA") if grey is None else grey
-            return np.asarray(image.convert("L" if grey else "RGB"))
+            return np.asarray(_converted(image, grey))
     except Exception as error:  # Pillow's decoders raise whatever they meet
         raise UnreadableImage(f"{path} cannot be read as an image; repair or remove it") from error
+
+
+def _converted(image: Any, grey: bool) -> Any:
+    """A picture of Pillow, grey or in colour."""
+    return image.convert("L" if grey else "RGB")

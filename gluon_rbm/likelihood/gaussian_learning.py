@@ -25,6 +25,7 @@ from gluon_rbm.models.gaussian_rbm import GaussianParameters
 __all__ = ["store_step_gradients"]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # who trains looks at the parameters, and says which diverged
 def store_step_gradients(
     rule: LearningRule,
     targets: Sequence[Array],

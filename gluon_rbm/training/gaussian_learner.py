@@ -19,6 +19,7 @@ from gluon_rbm.training.state import assign_arrays
 __all__ = ["GaussianLearner", "initial_arrays"]
 
 
+@np.errstate(over="ignore")  # exp(710) may be infinite: the unit is off
 def initial_arrays(settings: GaussianSettings, features: HostArray, generator: np.random.Generator) -> dict[str, Any]:
     """Parameters and states before the first step, float32, NumPy.
 

@@ -16,6 +16,7 @@ __all__ = ["PRESETS", "GaussianSettings"]
 # Whitened faces. Sparse units that point to training images, few enough that not all of them can be on at once: with
 # weights as long as w, H w^2 / V must stay well below 6 |b|, or chains run away. Tried: docs/colour.md.
 _FACES: dict[str, object] = {
+    "dataset": "image-folder",
     "num_hidden": 2000,
     "initial_weights": "images",
     "initial_hidden_bias": -4.0,

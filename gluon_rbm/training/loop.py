@@ -52,11 +52,15 @@ class Bounds:
 
     def check(self, checkpoint: Checkpoint) -> None:
         """DivergenceError where an array of the checkpoint holds a larger value, or NaN."""
-        if not all(np.abs(array).max() < self.limit for array in checkpoint.arrays.values()):  # NaN fails too
-            raise DivergenceError(
-                "training diverged in epoch %d; %s (%s holds what was saved before)"
-                % (checkpoint.epoch + 1, self.remedy, self.folder)
-            )
+        chains_last = sorted(checkpoint.arrays.items(), key=lambda item: item[0].startswith("aux_"))
+        for name, array in chains_last:
+            lost = np.flatnonzero(~(np.abs(array) < self.limit))  # NaN is lost, too
+            if len(lost):
+                place = np.unravel_index(lost[0], array.shape)
+                raise DivergenceError(
+                    "training diverged in epoch %d: %s[%s] is %.3g; %s (%s holds what was saved before)"
+                    % (checkpoint.epoch + 1, name, ", ".join(map(str, place)), array[place], self.remedy, self.folder)
+                )
 
 
 def fit(
