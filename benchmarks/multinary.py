@@ -1,11 +1,11 @@
 """Time training steps of multinary networks: forward, backward, Adam.
 
-    python benchmarks/multinary.py [--parts step full] [--threads N] [--json FILE]
+    python benchmarks/multinary.py [--parts step full] [--presets mnist celeba-64 ...] [--threads N] [--json FILE]
 
-step: the "mnist" network of `gluon_rbm.training.network_settings`, N = 255, reconstructions by means, on MNIST or
-noise, against the same network and loss written plainly in PyTorch, from the same parameters. First, both must find the
-same loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads each; the
-ratio is that of the medians, and in brackets stand the least and the largest that any one round would give.
+step: the networks of those presets of `gluon_rbm.training.network_settings`, N = 255, reconstructions by means, on
+MNIST or noise, against the same network and loss written plainly in PyTorch, from the same parameters. First, both must
+find the same loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads
+each; the ratio is that of the medians, and in brackets stand the least and the largest that any one round would give.
 
 full: the networks for large images at full size, on noise: time of a step, memory, and from that the time of an epoch.
 """
@@ -63,14 +63,20 @@ def apart(path, sides):
 
 def step(args, report):
     """Ours against PyTorch; returns whether both compute the same."""
-    try:
-        images = read_images(args.batch_size, 784, "mnist", args.data_dir)
-    except InputError as error:
-        print("noise instead of MNIST: %s" % error)
-        images = None
+    same = [_step_of(preset, args, report) for preset in args.presets]
+    return all(same)
+
+
+def _step_of(preset, args, report):
+    images = None
+    if preset == "mnist":
+        try:
+            images = read_images(args.batch_size, 784, "mnist", args.data_dir)
+        except InputError as error:
+            print("noise instead of MNIST: %s" % error)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "model.npz")
-        save_model(path, description("mnist"), args.batch_size, images)
+        save_model(path, description(preset), args.batch_size, images)
         common = {"model": path, "steps": args.steps, "clock": args.clock}
         sides = {"ours": ("multinary_sides.ours", common), "PyTorch": ("multinary_sides.pytorch", common)}
         difference, bystanders = apart(path, sides), Bystanders()
@@ -81,9 +87,10 @@ def step(args, report):
     by_round = [median([other]) / median([mine]) for mine, other in zip(ours, theirs)]
     same = difference < _MOST_APART
     print(
-        "mnist, batch %d, %d threads, %d steps, %s clock: ours %.1f ms, PyTorch %.1f ms, ratio %.2fx (%.2fx to %.2fx),"
+        "%s, batch %d, %d threads, %d steps, %s clock: ours %.1f ms, PyTorch %.1f ms, ratio %.2fx (%.2fx to %.2fx),"
         " goal 1x: %s; others used %.0f %% of the processors"
         % (
+            preset,
             args.batch_size,
             args.threads,
             args.rounds * args.steps,
@@ -101,7 +108,13 @@ def step(args, report):
         "in float64, first loss and gradients differ by %.1e of the largest%s"
         % (difference, "" if same else ": TOO MUCH")
     )
-    report["step"] = {"measured": measured, "ratio": ratio, "by_round": by_round, "others": share, "apart": difference}
+    report["step of " + preset] = {
+        "measured": measured,
+        "ratio": ratio,
+        "by_round": by_round,
+        "others": share,
+        "apart": difference,
+    }
     return same
 
 
@@ -138,6 +151,8 @@ def _parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=["step"], help="default: step")
+    presets = tuple(network_settings.PRESETS)
+    add("--presets", nargs="+", choices=presets, default=["mnist"], metavar="NAME", help="of the steps; default: mnist")
     for name, default in (("batch-size", 128), ("steps", 20), ("rounds", 3), ("full-steps", 2)):
         add("--" + name, type=int, default=default, help="default %(default)s")
     add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")

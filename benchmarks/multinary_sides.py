@@ -55,7 +55,7 @@ def ours(model, steps, clock, dtype="float32"):
 
 
 def pytorch(model, steps, clock, dtype="float32"):
-    """The same for convolutional machines, written plainly in PyTorch."""
+    """The same of convolutional RBMs, and dense ones above them, written plainly in PyTorch."""
     import torch
     from torch.nn import functional
 
@@ -66,41 +66,56 @@ def pytorch(model, steps, clock, dtype="float32"):
     window = {"stride": description["stride"], "padding": (description["kernel"] - description["stride"]) // 2}
     maximum = description["maximum"]  # N; the slope is 1 / N
 
-    class Machine(torch.nn.Module):
+    class RBM(torch.nn.Module):
         def __init__(self, number):
             super().__init__()
             for name in LEARNED:
                 setattr(self, name, torch.nn.Parameter(arrays["%d.%s" % (number, name)]))
 
+        def free_energy(self, visible, hidden_input):
+            gain = maximum**2 * functional.softplus(hidden_input / maximum).flatten(1).sum(1)
+            return -self.weighted(visible) - gain
+
+    class Dense(RBM):
+        def hidden_input(self, visible):
+            return visible.flatten(1) @ self.interaction_weight + self.hidden_layer_bias
+
+        def visible_input(self, hidden):
+            return hidden @ self.interaction_weight.T + self.visible_layer_bias
+
+        def weighted(self, visible):
+            return visible.flatten(1) @ self.visible_layer_bias
+
+    class Convolutional(RBM):
         def hidden_input(self, visible):
             return functional.conv2d(visible, self.interaction_weight, self.hidden_layer_bias, **window)
 
         def visible_input(self, hidden):
             return functional.conv_transpose2d(hidden, self.interaction_weight, self.visible_layer_bias, **window)
 
-        def free_energy(self, visible, hidden_input):
-            gain = maximum**2 * functional.softplus(hidden_input / maximum).sum((1, 2, 3))
-            return -(visible.sum((2, 3)) @ self.visible_layer_bias) - gain
+        def weighted(self, visible):
+            return visible.sum((2, 3)) @ self.visible_layer_bias
 
     def mean(x):
         return maximum * torch.sigmoid(x / maximum)
 
-    machines = torch.nn.ModuleList(map(Machine, range(len(description["channels"]))))
-    biases = [value for name, value in machines.named_parameters() if name.endswith("bias")]
-    weights = [value for name, value in machines.named_parameters() if name.endswith("weight")]
+    kinds = [Convolutional] * len(description["channels"]) + [Dense] * len(description["dense"])
+    rbms = torch.nn.ModuleList(kind(number) for number, kind in enumerate(kinds))
+    biases = [value for name, value in rbms.named_parameters() if name.endswith("bias")]
+    weights = [value for name, value in rbms.named_parameters() if name.endswith("weight")]
     groups = [{"params": weights}, {"params": biases, "lr": 0.003 * maximum}]
     optimizer = torch.optim.Adam(groups, lr=0.003)
 
     def gradients():
         optimizer.zero_grad()
         loss, visible = 0, images
-        for machine in machines:
-            hidden_input = machine.hidden_input(visible)
+        for rbm in rbms:
+            hidden_input = rbm.hidden_input(visible)
             with torch.no_grad():
                 hidden = mean(hidden_input)
-                model_visible = mean(machine.visible_input(hidden))
-            loss = loss + machine.free_energy(visible, hidden_input)
-            loss = loss - machine.free_energy(model_visible, machine.hidden_input(model_visible))
+                model_visible = mean(rbm.visible_input(hidden))
+            loss = loss + rbm.free_energy(visible, hidden_input)
+            loss = loss - rbm.free_energy(model_visible, rbm.hidden_input(model_visible))
             visible = hidden
         loss.mean().backward()
         return loss
@@ -110,7 +125,7 @@ def pytorch(model, steps, clock, dtype="float32"):
         optimizer.step()
 
     found = {"loss": gradients().detach().numpy()}
-    found.update((name, len(images) * value.grad.numpy()) for name, value in machines.named_parameters())
+    found.update((name, len(images) * value.grad.numpy()) for name, value in rbms.named_parameters())
     np.savez(model + ".torch", **found)
     return {"call": seconds(step, steps, clock)}
 
