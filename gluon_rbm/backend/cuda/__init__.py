@@ -1,0 +1,187 @@
+"""The CUDA engine of `gluon_rbm.sampling.gibbs`: the chains of the C engine, on a GPU, in float32.
+
+Functions take a `Device` (see `launch`), so that the same code runs on a GPU and, in tests, on a CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend.cuda.launch import SHARED_BYTES, Device, geometry, padded, shared_bytes
+from gluon_rbm.backend.native.arguments import key_words
+from gluon_rbm.backend.types import Clamp, Key
+from gluon_rbm.errors import InputError
+
+__all__ = ["Device", "anneal", "fits", "run"]
+
+_PACKING_BLOCKS, _PACKING_THREADS = 256, 256
+
+
+def fits(num_visible: int, num_hidden: int, has_groups: bool = False) -> bool:
+    """Whether the shared memory of a thread block holds a chain of so many units."""
+    return shared_bytes(num_visible, num_hidden, geometry(num_visible, num_hidden), has_groups) <= SHARED_BYTES
+
+
+def run(
+    device: Device,
+    weight: Any,
+    visible_bias: Any,
+    hidden_bias: Any,
+    *,
+    key: Key,
+    visible: Any = None,
+    hidden: Any = None,
+    sweeps: int = 1,
+    beta: Any = 1.0,
+    base: Any = None,
+    clamp: Clamp | None = None,
+    groups: Sequence[tuple[int, int]] = (),
+    first_sweep: int = 0,
+) -> tuple[Any, Any, Any, Any]:
+    """Run block Gibbs chains of binary units, as `gluon_rbm.backend.native.run` does.
+
+    Parameters
+    ----------
+    device
+        Where the kernels run. Arrays are the device's, or NumPy's.
+    weight, visible_bias, hidden_bias, key, visible, hidden, sweeps, beta, base, clamp, first_sweep
+        As of `gluon_rbm.backend.native.run`. A hidden start that is neither 0 nor 1 counts as 1; nobody looks, because
+        that would wait for the device.
+    groups
+        Softmax groups of visible units, (start, stop).
+
+    Returns
+    -------
+    visible, hidden, visible_probability, hidden_probability : float32 arrays of the device
+
+    Raises
+    ------
+    InputError
+        A chain does not fit into the shared memory of a thread block.
+    """
+    rbm = _pack(device, weight, visible_bias, hidden_bias, base)
+    start = device.array(visible if hidden is None else hidden, np.float32, copy=True)
+    chains = start.shape[0]
+    shapes = (chains, rbm.num_visible), (chains, rbm.num_hidden)
+    states = [start, device.empty(shapes[1], np.float32)]
+    if hidden is not None:
+        states = [device.empty(shapes[0], np.float32), start]
+    probabilities = [device.empty(shape, np.float32) for shape in shapes]
+    betas = device.array(beta, np.float32).reshape((-1,))
+    kinds = [int(hidden is None), int(betas.shape[0] > 1)]
+    if chains:
+        conditions = _conditions(device, clamp, groups)
+        numbers = [chains, rbm.num_visible, rbm.num_hidden, sweeps, first_sweep, *_signed(key_words(key)), *kinds]
+        _launch(device, "run", rbm, numbers, conditions, betas, [*states, *probabilities])
+    return (*states, *probabilities)
+
+
+def anneal(
+    device: Device,
+    weight: Any,
+    visible_bias: Any,
+    hidden_bias: Any,
+    *,
+    key: Key,
+    visible: Any,
+    betas: Any,
+    sweeps: int = 1,
+    base: Any = None,
+    clamp: Clamp | None = None,
+    groups: Sequence[tuple[int, int]] = (),
+    first_sweep: int = 0,
+    finish: bool = True,
+) -> tuple[Any, Any]:
+    """Run the inner loop of annealed importance sampling, as `gluon_rbm.backend.native.anneal` does.
+
+    Parameters
+    ----------
+    device, groups
+        As in `run`.
+    weight, visible_bias, hidden_bias, key, visible, betas, sweeps, base, clamp, first_sweep, finish
+        As of `gluon_rbm.backend.native.anneal`.
+
+    Returns
+    -------
+    visible : float32 array of the device (chains, num_visible)
+    log_weight : float64 array of the device (chains,)
+
+    Raises
+    ------
+    InputError
+        A chain does not fit into the shared memory of a thread block.
+    """
+    rbm = _pack(device, weight, visible_bias, hidden_bias, base)
+    visible = device.array(visible, np.float32, copy=True)
+    chains = visible.shape[0]
+    log_weight = device.array(np.zeros(chains), np.float64)
+    betas = device.array(betas, np.float64)
+    if chains:
+        conditions = _conditions(device, clamp, groups)
+        kinds = [betas.shape[0], int(finish)]
+        numbers = [chains, rbm.num_visible, rbm.num_hidden, sweeps, first_sweep, *_signed(key_words(key)), *kinds]
+        _launch(device, "anneal", rbm, numbers, conditions, betas, [visible, log_weight])
+    return visible, log_weight
+
+
+class _RBM(NamedTuple):
+    """Parameters as the kernels take them."""
+
+    num_visible: int
+    num_hidden: int
+    arrays: tuple[Any, Any, Any]  #: rows of weights to visible and to hidden units, and biases
+
+
+def _pack(device: Device, weight: Any, visible_bias: Any, hidden_bias: Any, base: Any) -> _RBM:
+    num_visible, num_hidden = weight.shape
+    shapes = (
+        (num_hidden, padded(num_visible)),
+        (num_visible, padded(num_hidden)),
+        (padded(num_hidden) + 2 * padded(num_visible),),
+    )
+    arrays = tuple(device.empty(shape, np.float32) for shape in shapes)
+    given = [device.array(array, np.float32) for array in (weight, visible_bias, hidden_bias)]
+    given.append(given[1] if base is None else device.array(base, np.float32))
+    numbers = [num_visible, num_hidden, int(base is not None)]
+    device.launch("pack", [*numbers, *given, *arrays], _PACKING_BLOCKS, _PACKING_THREADS, 0)
+    return _RBM(num_visible, num_hidden, arrays)  # type: ignore[arg-type]
+
+
+class _Conditions(NamedTuple):
+    """Softmax groups, and a clamp: numbers and arrays of a launch."""
+
+    numbers: list[int]
+    groups: Any
+    clamp: list[Any]
+
+
+def _conditions(device: Device, clamp: Clamp | None, groups: Sequence[tuple[int, int]]) -> _Conditions:
+    pairs = device.array(np.reshape(groups if len(groups) else (0, 0), (-1, 2)), np.int32)
+    if clamp is None:
+        nothing = [device.array(np.zeros(1), np.uint8), device.array(np.zeros(1), np.float32)]
+        return _Conditions([len(groups), -1], pairs, nothing)
+    mask, values = (np.asarray(device.to_host(array)) for array in clamp)
+    mask, values = np.broadcast_arrays(mask != 0, values)
+    held = [device.array(mask, np.uint8), device.array(values, np.float32)]
+    return _Conditions([len(groups), int(mask.ndim == 2)], pairs, held)
+
+
+def _launch(
+    device: Device, kernel: str, rbm: _RBM, numbers: list[int], conditions: _Conditions, betas: Any, results: list[Any]
+) -> None:
+    threads = geometry(rbm.num_visible, rbm.num_hidden)
+    memory = shared_bytes(rbm.num_visible, rbm.num_hidden, threads, conditions.numbers[0] > 0)
+    if memory > SHARED_BYTES:
+        raise InputError(
+            "the CUDA engine cannot hold %d visible and %d hidden units in %d bytes of shared memory; choose --engine"
+            " mxnet or auto" % (rbm.num_visible, rbm.num_hidden, SHARED_BYTES)
+        )
+    arrays = [*rbm.arrays, conditions.groups, betas, *conditions.clamp, *results]
+    device.launch(kernel, [*numbers, *conditions.numbers, *arrays], numbers[0], threads, memory)
+
+
+def _signed(words: Any) -> list[int]:
+    """Words of 32 bits as C's int."""
+    return np.asarray(words, np.uint32).view(np.int32).tolist()

@@ -1,0 +1,67 @@
+"""A `Device` of the CUDA engine that is no GPU: kernels compiled by the C compiler, threads of a block as threads."""
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from gluon_rbm.backend.cuda import launch
+
+HERE = Path(__file__).parent
+
+
+def compiler():
+    """The C compiler, or None."""
+    return shutil.which(os.environ.get("CC", "cc"))
+
+
+def build(folder, *flags):
+    """The library of emulated kernels."""
+    path = Path(folder) / "emulated.so"
+    fused = [] if os.uname().machine == "aarch64" else ["-mfma"]
+    command = [compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", *fused, *flags]
+    command += ["-fPIC", "-shared", "-o", str(path), "-x", "c", str(HERE / "emulated.c"), "-lm", "-lpthread"]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(path))
+
+
+class EmulatedDevice:
+    """Arrays are NumPy's; as many threads a block as `threads` says, where it is given, since real threads are slow."""
+
+    def __init__(self, library, threads=None):
+        self._library, self._threads = library, threads
+
+    def empty(self, shape, dtype):
+        return np.full(shape, 77, dtype)
+
+    def array(self, values, dtype, copy=False):
+        return np.array(values, dtype, order="C") if copy else np.require(values, dtype, ("C", "ALIGNED"))
+
+    def to_host(self, array):
+        return array
+
+    def launch(self, kernel, arguments, blocks, threads, shared_bytes):
+        if self._threads:
+            shared_bytes += 8 * (self._threads - threads) if kernel != "pack" else 0
+            threads, blocks = self._threads, 1 if kernel == "pack" else blocks
+        held, places = [], []
+        for parameter, value in zip(_parameters(kernel), arguments):
+            if parameter.is_array:
+                assert value.dtype == parameter.dtype and value.flags.c_contiguous, parameter.name
+                value = ctypes.c_void_p(value.ctypes.data)
+            else:
+                value = ctypes.c_int32(value)
+            held.append(value)
+            places.append(ctypes.cast(ctypes.pointer(value), ctypes.c_void_p))
+        assert len(places) == len(arguments) == len(_parameters(kernel))
+        number = launch.KERNELS.index(kernel)
+        assert self._library.emulate(number, blocks, threads, shared_bytes, (ctypes.c_void_p * len(places))(*places)) == 0
+
+
+@functools.lru_cache
+def _parameters(kernel):
+    return launch.parameters(kernel)
