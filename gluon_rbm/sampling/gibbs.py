@@ -56,47 +56,8 @@ __all__ = [
 
 ENGINES = ("auto", "mxnet", "native")
 
-# MXNet executes behind Python's back. Waiting every so many sweeps keeps the noise that is drawn ahead of it small.
-_SWEEPS_AHEAD = 8
-
 # In one call of the native engine: Python hears of Ctrl-C between calls.
 NATIVE_SWEEPS = 100
-
-
-class Chains(NamedTuple):
-    """State of some chains after the last sweep; rows are chains, all in the parameters' dtype.
-
-    Samples are in {0, 1}, but for Gaussian visible units; of these visible_prob_1 is the mean given the hidden layer.
-    """
-
-    visible_sample: Array  #: (chains, num_visible)
-    hidden_sample: Array  #: (chains, num_hidden), drawn given visible_sample
-    visible_prob_1: Array  # (chains, num_visible), what visible_sample was drawn from
-    hidden_prob_1: Array  # (chains, num_hidden), p(h = 1 | visible_sample)
-
-
-class Langevin(NamedTuple):
-    """Langevin steps that move Gaussian visible units in each sweep."""
-
-    steps: int = 10
-    step_size: float = 0.5  #: s above; below 4, where they diverge
-
-    @property
-    def retain(self) -> float:
-        """r above."""
-        return (1 - self.step_size / 2) ** self.steps
-
-    @property
-    def spread(self) -> float:
-        """q above."""
-        return float(np.sqrt((1 - self.retain**2) / (1 - self.step_size / 4)))
-
-    def checked(self) -> Langevin:
-        """These steps, or InputError where there are none, or their size is not between 0 and 4."""
-        check_count("the number of Langevin steps", self.steps)
-        if not 0 < self.step_size < 4:
-            raise InputError("a Langevin step has size %s; it must be above 0 and below 4" % self.step_size)
-        return self
 
 
 def redraw_non_binary(sample: Array, noise: Noise) -> Array:
@@ -137,17 +98,6 @@ def choose_engine(engine: str, weight: Array) -> str:
     if engine == "native" and reason:
         raise InputError("the native engine cannot be used: %s; choose --engine mxnet or auto" % reason)
     return "mxnet" if reason else "native"
-
-
-class _Conditions(NamedTuple):
-    """What layers are drawn under, as `run_chains` takes it."""
-
-    beta: Any
-    base_visible_bias: Array | None
-    clamp: Clamp | None
-    visible_units: VisibleUnits
-    fixed_point: bool = False
-    langevin: Langevin | None = None
 
 
 def run_chains(
@@ -217,10 +167,10 @@ def run_chains(
     visible_units = checked_visible_units(visible_units, parameters.num_visible, clamp)
     if langevin is not None and (visible_units != GAUSSIAN or visible is None):
         raise InputError("Langevin steps move Gaussian visible units from a visible start; leave langevin out")
-    run = _run_mxnet_on_host if isinstance(parameters.interaction_weight, np.ndarray) else _run_mxnet
+    run = mxnet_engine.run_on_host if isinstance(parameters.interaction_weight, np.ndarray) else mxnet_engine.run
     if _is_native(engine, parameters, clamp, visible_units):
         run = _run_native
-    conditions = _Conditions(
+    conditions = Conditions(
         beta, base_visible_bias, clamp, visible_units, fixed_point, langevin.checked() if langevin else None
     )
     return run(parameters, visible, hidden, conditions, sweeps=sweeps, key=key)
@@ -308,128 +258,16 @@ def anneal_with_weights(
             visible_units=visible_units,
         )
         return restore_kind(samples, visible), log_weights
-    run = _run_mxnet_on_host if isinstance(visible, np.ndarray) else _run_mxnet
+    run = mxnet_engine.run_on_host if isinstance(visible, np.ndarray) else mxnet_engine.run
     log_weights = np.zeros(visible.shape[0])
     for step in range(start + 1, stop + 1):
         log_weights += to_numpy(
             free_energy_difference(parameters, visible, betas[step - 1], betas[step], base_visible_bias)
         )
         if step < last:
-            conditions = _Conditions(betas[step], base_visible_bias, clamp, visible_units)
+            conditions = Conditions(betas[step], base_visible_bias, clamp, visible_units)
             visible = run(parameters, visible, None, conditions, sweeps=sweeps, key=[*key, step]).visible_sample
     return visible, log_weights
-
-
-# --- MXNet ------------------------------------------------------------------------------------------------------------
-
-
-def _run_mxnet(
-    parameters: Parameters,
-    visible: NDArray | None,
-    hidden: NDArray | None,
-    conditions: _Conditions,
-    *,
-    sweeps: int,
-    key: Key,
-) -> Chains:
-    noise, clamp = Noise(key), conditions.clamp
-    visible_given_hidden, hidden_given_visible = _conditionals(parameters, conditions)
-    if hidden is None:
-        visible = _hold(visible, clamp)
-        hidden = noise.bernoulli(hidden_given_visible(visible))
-    chains = Chains(visible, hidden, None, None)
-    for sweep in range(sweeps):
-        visible_prob_1 = _hold(visible_given_hidden(chains.hidden_sample), clamp)
-        sample = _hold(_draw_visible(visible_prob_1, chains.visible_sample, conditions, noise), clamp)
-        hidden_prob_1 = hidden_given_visible(sample)
-        chains = Chains(sample, noise.bernoulli(hidden_prob_1), visible_prob_1, hidden_prob_1)
-        if (sweep + 1) % _SWEEPS_AHEAD == 0:
-            chains.hidden_sample.wait_to_read()
-    return chains
-
-
-def _draw_visible(mean: NDArray, before: NDArray | None, conditions: _Conditions, noise: Noise) -> NDArray:
-    """The visible layer drawn given its means; before : where Langevin steps start."""
-    if conditions.visible_units == GAUSSIAN:
-        normal = noise.normal_like(mean).astype(mean.dtype, copy=False)
-        if conditions.langevin is None:
-            return mean + normal
-        return mean + conditions.langevin.retain * (before - mean) + conditions.langevin.spread * normal
-    sample = noise.bernoulli(mean)
-    for units, size in runs(softmax_groups(conditions.visible_units)):
-        sample[:, units] = _by_group(noise.one_hot, mean[:, units], size)
-    return sample
-
-
-def _run_mxnet_on_host(
-    parameters: Parameters,
-    visible: HostArray | None,
-    hidden: HostArray | None,
-    conditions: _Conditions,
-    *,
-    sweeps: int,
-    key: Key,
-) -> Chains:
-    """The same with NumPy arrays."""
-    arrays = Parameters(*as_ndarrays(parameters)), as_ndarrays(visible), as_ndarrays(hidden)
-    beta, base, clamp = as_ndarrays(conditions[:3])
-    conditions = conditions._replace(beta=beta, base_visible_bias=base, clamp=clamp)
-    chains = _run_mxnet(*arrays, conditions, sweeps=sweeps, key=key)
-    return Chains(*(array.asnumpy() for array in chains))
-
-
-def _hold(visible: NDArray, clamp: Clamp | None) -> NDArray:
-    """visible with the clamped units at their values."""
-    if clamp is None:
-        return visible
-    mask, values = (array.astype(visible.dtype, copy=False).broadcast_to(visible.shape) for array in clamp)
-    return mx.nd.where(mask, values, visible)
-
-
-def _conditionals(parameters: Parameters, conditions: _Conditions) -> tuple[_Conditional, _Conditional]:
-    """The two conditional probabilities at beta, as functions of the other layer's state."""
-    beta = conditions.beta
-    if isinstance(beta, mx.nd.NDArray):
-        beta = beta.reshape((-1, 1))  # against rows of chains
-    weight = parameters.interaction_weight
-    visible_bias = visible_bias_at(parameters, beta, conditions.base_visible_bias)
-    hidden_bias = beta * parameters.hidden_layer_bias
-    # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
-    return (
-        _Conditional(weight, visible_bias, beta, conditions.visible_units),
-        _Conditional(weight.T, hidden_bias, beta),
-    )
-
-
-class _Conditional:
-    """state -> sigmoid(beta state.weight^T + bias), softmax in groups; beta and bias for all chains or one a row.
-
-    Of Gaussian units the mean: the same without the sigmoid.
-    """
-
-    def __init__(self, weight: NDArray, bias: NDArray, beta: Any, visible_units: VisibleUnits = ()) -> None:
-        self._rows = isinstance(beta, mx.nd.NDArray)
-        self._beta, self._bias, self._units = beta, bias, visible_units
-        self._weight = weight if self._rows or beta == 1 else beta * weight
-
-    def __call__(self, state: NDArray) -> NDArray:
-        num_units = self._weight.shape[0]
-        if self._rows:
-            product = mx.nd.FullyConnected(state, self._weight, no_bias=True, num_hidden=num_units)
-            total_input = self._beta * product + self._bias
-        else:
-            total_input = mx.nd.FullyConnected(state, self._weight, self._bias, num_hidden=num_units)
-        if self._units == GAUSSIAN:
-            return total_input
-        prob_1 = mx.nd.Activation(total_input, "sigmoid")
-        for units, size in runs(softmax_groups(self._units)):
-            prob_1[:, units] = _by_group(mx.nd.softmax, total_input[:, units], size)
-        return prob_1
-
-
-def _by_group(function: Callable[[NDArray], NDArray], values: NDArray, size: int) -> NDArray:
-    """A function of rows of one group, for rows of some groups of one size."""
-    return function(values.reshape((-1, size))).reshape(values.shape)
 
 
 # --- Native -----------------------------------------------------------------------------------------------------------
@@ -439,7 +277,7 @@ def _run_native(
     parameters: Parameters,
     visible: Array | None,
     hidden: Array | None,
-    conditions: _Conditions,
+    conditions: Conditions,
     *,
     sweeps: int,
     key: Key,

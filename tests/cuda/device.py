@@ -44,10 +44,14 @@ class EmulatedDevice:
     def to_host(self, array):
         return array
 
+    def product(self, state, rows):
+        return state @ rows
+
     def launch(self, kernel, arguments, blocks, threads, shared_bytes):
         if self._threads:
-            shared_bytes += 8 * (self._threads - threads) if kernel != "pack" else 0
-            threads, blocks = self._threads, 1 if kernel == "pack" else blocks
+            by_chain = kernel in ("run", "anneal")
+            shared_bytes += 8 * (self._threads - threads) if by_chain else 0
+            threads, blocks = self._threads, blocks if by_chain else 2
         held, places = [], []
         for parameter, value in zip(_parameters(kernel), arguments):
             if parameter.is_array:

@@ -4,7 +4,7 @@
 
 #include "../../gluon_rbm/backend/cuda/gibbs.cu"
 
-enum { PACK, RUN, ANNEAL };
+enum { PACK, RUN, DRAW, REDRAW, ANNEAL }; /* as `launch.KERNELS` */
 
 struct thread {
     unsigned number;
@@ -25,6 +25,10 @@ static void *in_thread(void *of)
     else if (thread->kernel == RUN)
         run(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), P(11), P(12), P(13), P(14), P(15), P(16),
             P(17), P(18), P(19), P(20), P(21));
+    else if (thread->kernel == DRAW)
+        draw(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), P(9), P(10), P(11), P(12), P(13), P(14), P(15));
+    else if (thread->kernel == REDRAW)
+        redraw(I(0), I(1), I(2), P(3));
     else
         anneal(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), P(11), P(12), P(13), P(14), P(15),
                P(16), P(17), P(18), P(19));

@@ -14,9 +14,13 @@ from gluon_rbm.backend.native.arguments import key_words
 from gluon_rbm.backend.types import Clamp, Key
 from gluon_rbm.errors import InputError
 
-__all__ = ["Device", "anneal", "fits", "run"]
+__all__ = ["PRODUCTS_FROM", "Device", "anneal", "fits", "redraw_non_binary", "run"]
 
-_PACKING_BLOCKS, _PACKING_THREADS = 256, 256
+#: From so many chains on, matrix products (which read all weights once for all chains) beat adding the rows of weights
+#: of units that are on (which each chain reads for itself). An estimate: docs/gpu.md.
+PRODUCTS_FROM = 1024
+
+_BLOCKS, _THREADS = 256, 256  # of kernels that go by numbers, not by chains
 
 
 def fits(num_visible: int, num_hidden: int, has_groups: bool = False) -> bool:
@@ -39,6 +43,7 @@ def run(
     clamp: Clamp | None = None,
     groups: Sequence[tuple[int, int]] = (),
     first_sweep: int = 0,
+    products: bool | None = None,
 ) -> tuple[Any, Any, Any, Any]:
     """Run block Gibbs chains of binary units, as `gluon_rbm.backend.native.run` does.
 
@@ -51,6 +56,9 @@ def run(
         that would wait for the device.
     groups
         Softmax groups of visible units, (start, stop).
+    products
+        Sum weights by matrix products, a launch for each layer of each sweep, instead of a launch for all; None: where
+        that is faster. Not with groups, nor from a visible start that is clamped.
 
     Returns
     -------
@@ -69,13 +77,38 @@ def run(
     if hidden is not None:
         states = [device.empty(shapes[0], np.float32), start]
     probabilities = [device.empty(shape, np.float32) for shape in shapes]
-    betas = device.array(beta, np.float32).reshape((-1,))
-    kinds = [int(hidden is None), int(betas.shape[0] > 1)]
-    if chains:
-        conditions = _conditions(device, clamp, groups)
-        numbers = [chains, rbm.num_visible, rbm.num_hidden, sweeps, first_sweep, *_signed(key_words(key)), *kinds]
+    betas = device.array(beta if getattr(beta, "ndim", 0) else [float(beta)], np.float32)
+    start_visible, per_chain = int(hidden is None), int(betas.shape[0] > 1)
+    if not chains:
+        return (*states, *probabilities)
+    conditions, words = _conditions(device, clamp, groups), _signed(key_words(key))
+    if products is None:
+        products = chains >= PRODUCTS_FROM and not len(groups) and not (start_visible and clamp)
+    sizes = [chains, rbm.num_visible, rbm.num_hidden]
+    if not products:
+        numbers = [*sizes, sweeps, first_sweep, *words, start_visible, per_chain]
         _launch(device, "run", rbm, numbers, conditions, betas, [*states, *probabilities])
+        return (*states, *probabilities)
+
+    def draw(layer: int, sweep: int) -> None:
+        product = device.product(states[1 - layer], rbm.arrays[layer])
+        numbers = [*sizes, layer, sweep, *words, per_chain, conditions.numbers[1]]
+        arrays = [rbm.arrays[2], product, betas, *conditions.clamp, states[layer], probabilities[layer]]
+        device.launch("draw", [*numbers, *arrays], -(-chains * padded(rbm.shape[layer]) // (4 * _THREADS)), _THREADS, 0)
+
+    if start_visible:
+        draw(1, first_sweep)
+    for sweep in range(first_sweep + 1, first_sweep + sweeps + 1):
+        draw(0, sweep)
+        draw(1, sweep)
     return (*states, *probabilities)
+
+
+def redraw_non_binary(device: Device, values: Any, key: Key) -> Any:
+    """A copy of values, float32, with a fair coin in place of each that is neither 0 nor 1 (NaN too)."""
+    values = device.array(values, np.float32, copy=True)
+    device.launch("redraw", [int(np.prod(values.shape)), *_signed(key_words(key)), values], _BLOCKS, _THREADS, 0)
+    return values
 
 
 def anneal(
@@ -133,6 +166,11 @@ class _RBM(NamedTuple):
     num_hidden: int
     arrays: tuple[Any, Any, Any]  #: rows of weights to visible and to hidden units, and biases
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Units of each layer."""
+        return self.num_visible, self.num_hidden
+
 
 def _pack(device: Device, weight: Any, visible_bias: Any, hidden_bias: Any, base: Any) -> _RBM:
     num_visible, num_hidden = weight.shape
@@ -143,9 +181,9 @@ def _pack(device: Device, weight: Any, visible_bias: Any, hidden_bias: Any, base
     )
     arrays = tuple(device.empty(shape, np.float32) for shape in shapes)
     given = [device.array(array, np.float32) for array in (weight, visible_bias, hidden_bias)]
-    given.append(given[1] if base is None else device.array(base, np.float32))
+    given.append(device.array(np.zeros(1) if base is None else base, np.float32))
     numbers = [num_visible, num_hidden, int(base is not None)]
-    device.launch("pack", [*numbers, *given, *arrays], _PACKING_BLOCKS, _PACKING_THREADS, 0)
+    device.launch("pack", [*numbers, *given, *arrays], _BLOCKS, _THREADS, 0)
     return _RBM(num_visible, num_hidden, arrays)  # type: ignore[arg-type]
 
 
@@ -158,12 +196,14 @@ class _Conditions(NamedTuple):
 
 
 def _conditions(device: Device, clamp: Clamp | None, groups: Sequence[tuple[int, int]]) -> _Conditions:
-    pairs = device.array(np.reshape(groups if len(groups) else (0, 0), (-1, 2)), np.int32)
+    pairs = device.array(np.reshape(groups if len(groups) else (0, 0), (-1, 2)), np.int32)  # MXNet has no empty array
     if clamp is None:
         nothing = [device.array(np.zeros(1), np.uint8), device.array(np.zeros(1), np.float32)]
         return _Conditions([len(groups), -1], pairs, nothing)
     mask, values = (np.asarray(device.to_host(array)) for array in clamp)
     mask, values = np.broadcast_arrays(mask != 0, values)
+    if not np.isin(values[mask], (0, 1)).all():
+        raise InputError("clamped visible units must be held at 0 or 1")
     held = [device.array(mask, np.uint8), device.array(values, np.float32)]
     return _Conditions([len(groups), int(mask.ndim == 2)], pairs, held)
 

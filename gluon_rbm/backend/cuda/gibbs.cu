@@ -470,6 +470,57 @@ ENTRY run(const int chains, const int num_visible, const int num_hidden, const i
     write_state(&h, hidden_state);
 }
 
+/* Draws a layer of all chains whose inputs matrix products have summed: `product`, (chains, padded units), is the other
+ * layer's state times its rows. Softmax groups are not served. */
+ENTRY draw(const int chains, const int num_visible, const int num_hidden, const int of_hidden, const int sweep,
+           const int key_0, const int key_1, const int beta_per_chain, const int clamp_per_chain, const float *biases,
+           const float *product, const float *beta, const unsigned char *clamp, const float *clamp_value, float *state,
+           float *probability)
+{
+    const struct call c = new_call(chains, num_visible, num_hidden, key_0, key_1, 0, clamp_per_chain, 0, 0, biases, 0);
+    const int units = of_hidden ? num_hidden : num_visible, quads = QUADS * words_of(units);
+    const wide step = (wide)gridDim.x * blockDim.x, count = (wide)chains * (wide)quads;
+    struct layer to;
+    to.units = units;
+    to.stream = (unsigned)of_hidden;
+    for (wide n = (wide)blockIdx.x * blockDim.x + threadIdx.x; n < count; n += step) {
+        const unsigned chain = (unsigned)(n / (wide)quads);
+        const int quad = (int)(n % (wide)quads), first = quad / QUADS * BLOCK + 2 * (quad % QUADS);
+        const float *sums = product + (wide)chain * (wide)(words_of(units) * BLOCK);
+        float x[4], inverse[4];
+        unsigned bits;
+        for (int i = 0; i < 4; i++) {
+            const int unit = first + i % 2 + i / 2 * 16;
+            const float sum = (of_hidden ? c.hidden_bias : c.visible_bias)[unit] + sums[unit];
+            x[i] = fmaf(beta[beta_per_chain ? chain : 0], sum, of_hidden ? 0.0f : c.base[unit]);
+        }
+        bits = draw_units(&c, &to, quad, chain, (unsigned)sweep, x, inverse);
+        for (int i = 0; i < 4; i++) {
+            const int place = 2 * (quad % QUADS) + i % 2 + i / 2 * 16, unit = quad / QUADS * BLOCK + place;
+            const wide held = (clamp_per_chain > 0 ? (wide)chain * (wide)units : 0) + (wide)unit;
+            const wide out = (wide)chain * (wide)units + (wide)unit;
+            if (unit >= units)
+                continue;
+            state[out] = (float)(bits >> place & 1);
+            probability[out] = 1.0f / inverse[i];
+            if (!of_hidden && clamp_per_chain >= 0 && clamp[held])
+                state[out] = probability[out] = clamp_value[held];
+        }
+    }
+}
+
+/* In place of each of `count` values that is neither 0 nor 1 (NaN too) a fair coin. */
+ENTRY redraw(const int count, const int key_0, const int key_1, float *value)
+{
+    const int step = (int)(gridDim.x * blockDim.x);
+    for (int n = (int)(blockIdx.x * blockDim.x + threadIdx.x); n < count; n += step)
+        if (value[n] != 0 && value[n] != 1) {
+            unsigned noise[4];
+            philox((unsigned)n, 0, 0, 2, (unsigned)key_0, (unsigned)key_1, noise);
+            value[n] = (float)(noise[0] & 1);
+        }
+}
+
 /* Adds up what each thread has: in the first thread. */
 DEVICE double sum_of_threads(const struct shared *s, double value)
 {

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
-__all__ = ["KERNELS", "PADDING", "SHARED_BYTES", "Device", "Parameter", "geometry", "padded", "shared_bytes", "source"]
+__all__ = ["KERNELS", "PADDING", "SHARED_BYTES", "Device", "Parameter", "geometry", "padded", "parameters", "shared_bytes", "source"]
 
 PADDING = 32  #: units of a word; rows of weights are whole words
 SHARED_BYTES = 48 * 1024  #: of a thread block, on every card
 
-KERNELS = ("pack", "run", "anneal")
+KERNELS = ("pack", "run", "draw", "redraw", "anneal")
 
 _QUADS = 8  # threads that draw a word
 _MOST_THREADS = 512
@@ -42,6 +42,10 @@ class Device(Protocol):
 
     def to_host(self, array: Any) -> Any:
         """An array of the device, or of NumPy, as one of NumPy."""
+        ...
+
+    def product(self, state: Any, rows: Any) -> Any:
+        """state (chains, units) times rows (units, padded units): an array of the device."""
         ...
 
     def launch(self, kernel: str, arguments: Sequence[Any], blocks: int, threads: int, shared_bytes: int) -> None:

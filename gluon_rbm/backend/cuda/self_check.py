@@ -1,0 +1,73 @@
+"""Whether a device draws the chains of the C engine: looked at when it is first used.
+
+Weights are multiples of 2^-10 and sums of them exact, so that every bit must agree. What the C engine draws is written
+down here as a digest (a test draws it again), so that nothing else is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from gluon_rbm.backend import cuda
+from gluon_rbm.backend.cuda.launch import Device
+
+__all__ = ["DIGEST", "GROUPS", "LOG_WEIGHTS", "difference", "digest", "example"]
+
+_VISIBLE, _HIDDEN, _CHAINS, _SWEEPS = 70, 45, 7, 5
+GROUPS = ((3, 7), (30, 40))
+
+DIGEST = "e5ebac6482c7cc5bee23f9a777be1b97e08add9255700be7a2c90862665b61c6"
+
+#: Of the annealed chains, in nats: float64, which devices add up in another order.
+LOG_WEIGHTS = (16.915582, 19.240480, 18.268591, 18.691272, 15.353208, 16.456783, 17.914829)
+_TOLERANCE = 1e-4  # nats; inputs are float32, some tens of nats
+
+
+def example() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of `run` and of `anneal`: a small RBM with a clamp, a base, groups, and temperatures of its chains."""
+    generator = np.random.RandomState(0)  # whose numbers are the same in all versions of NumPy
+
+    def whole(*shape: int) -> Any:
+        return (generator.randint(-512, 513, shape) / 1024).astype(np.float32)
+
+    rbm = {
+        "weight": whole(_VISIBLE, _HIDDEN),
+        "visible_bias": whole(_VISIBLE),
+        "hidden_bias": whole(_HIDDEN),
+        "base": whole(_VISIBLE),
+        "key": [2012, 11, 8],
+    }
+    held = generator.random_sample(_VISIBLE) < 0.2
+    for start, stop in GROUPS:
+        held[start:stop] = False
+    visible = (generator.random_sample((_CHAINS, _VISIBLE)) < 0.5).astype(np.float32)
+    for start, stop in GROUPS:
+        visible[:, start:stop] = np.eye(stop - start, dtype=np.float32)[np.arange(_CHAINS) % (stop - start)]
+    values = visible[0]
+    run = {
+        **rbm,
+        "visible": visible,
+        "sweeps": _SWEEPS,
+        "beta": np.linspace(0.1, 1, _CHAINS),
+        "clamp": (held, values),
+    }
+    return run, {**rbm, "visible": visible, "betas": np.linspace(0, 1, 6), "sweeps": 2}
+
+
+def digest(arrays: Any) -> str:
+    """SHA-256 of the bits of float32 arrays."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array, np.float32).tobytes() for array in arrays)).hexdigest()
+
+
+def difference(device: Device) -> str | None:
+    """None where a device draws what the C engine draws, else what differs, in one line."""
+    run, anneal = example()
+    if digest(map(device.to_host, cuda.run(device, **run, groups=GROUPS))) != DIGEST:
+        return "its chains are not those of the C engine"
+    visible, log_weight = map(device.to_host, cuda.anneal(device, **anneal, groups=GROUPS))
+    if not np.allclose(log_weight, LOG_WEIGHTS, rtol=0, atol=_TOLERANCE):
+        return "its log-weights are not those of the C engine"
+    return None
