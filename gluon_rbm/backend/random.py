@@ -65,11 +65,11 @@ class Noise:
 
     def __init__(self, key: Key) -> None:
         # Drawn on the host: SFC64 is three times faster than MXNet's CPU generator, and CPU and GPU get the same noise.
-        self._key = key
+        self.key = key
 
     @functools.cached_property
     def _generator(self) -> np.random.Generator:  # made when it is needed: that takes 15 us
-        return make_generator(self._key)
+        return make_generator(self.key)
 
     def bernoulli(self, prob_1: NDArray) -> NDArray:
         """A sample in {0, 1} of each probability, in its shape, dtype and device."""

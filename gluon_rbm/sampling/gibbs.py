@@ -21,8 +21,9 @@ these are one linear recursion with normal noise, so that its end is drawn at on
 
 As many steps tend to a variance of 1 / (1 - s/4), not 1: they are not corrected by Metropolis.
 
-Two engines do it: `mxnet`, in MXNet's operators, on any device, and `native`, in C, on a CPU in float32 (see
-`gluon_rbm.backend.native`). They draw different noise from the same key, of the same distribution.
+Three engines do it: `mxnet`, in MXNet's operators, on any device; `native`, in C, on a CPU in float32 (see
+`gluon_rbm.backend.native`); and `cuda`, on a GPU in float32 (see `gluon_rbm.backend.cuda`). The last two draw the same
+noise from the same key; MXNet's is another, of the same distribution.
 
 Noise comes from a key, not from a generator that somebody else may have moved: the same key gives the same noise, on
 every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
@@ -30,18 +31,20 @@ every device, in every thread. (MXNet's own generators belong to threads, and st
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
 from gluon_rbm.backend import native
-from gluon_rbm.backend.arrays import as_host, as_ndarrays, from_host, host_view, on_cpu, restore_kind, to_numpy
+from gluon_rbm.backend.arrays import as_host, from_host, host_view, on_cpu, restore_kind, to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
-from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, VisibleUnits
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.models.energy import Parameters, free_energy_difference, native_parameters, visible_bias_at
-from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units, runs, softmax_groups
+from gluon_rbm.models.energy import Parameters, free_energy_difference, native_parameters
+from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units
+from gluon_rbm.sampling import cuda_engine, mxnet_engine
+from gluon_rbm.sampling.conditions import Chains, Conditions, Langevin
 
 __all__ = [
     "ENGINES",
@@ -54,7 +57,7 @@ __all__ = [
     "run_chains",
 ]
 
-ENGINES = ("auto", "mxnet", "native")
+ENGINES = ("auto", "mxnet", "native", "cuda")
 
 # In one call of the native engine: Python hears of Ctrl-C between calls.
 NATIVE_SWEEPS = 100
@@ -66,6 +69,8 @@ def redraw_non_binary(sample: Array, noise: Noise) -> Array:
         return sample
     if isinstance(sample, np.ndarray):
         return redraw_non_binary(from_host(sample), noise).asnumpy()
+    if not on_cpu(sample) and cuda_engine.reason_against(sample) is None:
+        return cuda_engine.redraw_non_binary(sample, noise.key)
     half = mx.nd.full(sample.shape, 0.5, ctx=sample.context, dtype=sample.dtype)
     return mx.nd.where(sample * (sample - 1) == 0, sample, noise.bernoulli(half))
 
@@ -85,19 +90,25 @@ def checked_engine(engine: str) -> str:
 
 
 def choose_engine(engine: str, weight: Array) -> str:
-    """ "mxnet" or "native": what runs chains with this interaction weight where `engine` is asked for.
+    """ "mxnet", "native" or "cuda": what runs chains with this interaction weight where `engine` is asked for.
 
-    Raises InputError for an engine that does not exist, and for "native" where it is not built or cannot serve.
+    Raises InputError for an engine that does not exist, and for "native" or "cuda" where it is not built or cannot
+    serve.
     """
     if checked_engine(engine) == "mxnet":
         return engine
-    reason = native.available().reason
-    if not on_cpu(weight) or weight.dtype != np.float32:
-        place = getattr(weight, "context", "the host")
-        reason = "it serves float32 on a CPU, not %s on %s" % (np.dtype(weight.dtype).name, place)
-    if engine == "native" and reason:
-        raise InputError("the native engine cannot be used: %s; choose --engine mxnet or auto" % reason)
-    return "mxnet" if reason else "native"
+    wanted = engine if engine != "auto" else "native" if on_cpu(weight) else "cuda"
+    reason = _reason_against_native(weight) if wanted == "native" else cuda_engine.reason_against(weight)
+    if engine == wanted and reason:
+        raise InputError("the %s engine cannot be used: %s; choose --engine mxnet or auto" % (engine, reason))
+    return "mxnet" if reason else wanted
+
+
+def _reason_against_native(weight: Array) -> str | None:
+    if on_cpu(weight) and weight.dtype == np.float32:
+        return native.available().reason
+    place = getattr(weight, "context", "the host")
+    return "it serves float32 on a CPU, not %s on %s" % (np.dtype(weight.dtype).name, place)
 
 
 def run_chains(
@@ -144,8 +155,8 @@ def run_chains(
         What moves Gaussian units in a sweep, from a visible start; None: they are drawn anew.
     key : sequence of int
         Fixes the noise.
-    engine : "auto", "mxnet" or "native"
-        Auto takes the native engine where it is built and can serve.
+    engine : "auto", "mxnet", "native" or "cuda"
+        Auto takes the native engine on a CPU, and the CUDA engine on a GPU, where it is there and can serve.
 
     All arrays may be NumPy's; then those of the `Chains` are, too. (The native engine serves a small RBM twice as
     fast so.)
@@ -167,9 +178,9 @@ def run_chains(
     visible_units = checked_visible_units(visible_units, parameters.num_visible, clamp)
     if langevin is not None and (visible_units != GAUSSIAN or visible is None):
         raise InputError("Langevin steps move Gaussian visible units from a visible start; leave langevin out")
-    run = mxnet_engine.run_on_host if isinstance(parameters.interaction_weight, np.ndarray) else mxnet_engine.run
-    if _is_native(engine, parameters, clamp, visible_units):
-        run = _run_native
+    mxnet_run = mxnet_engine.run_on_host if isinstance(parameters.interaction_weight, np.ndarray) else mxnet_engine.run
+    runs = {"mxnet": mxnet_run, "native": _run_native, "cuda": cuda_engine.run}
+    run = runs[_serving(engine, parameters, clamp, visible_units)]
     conditions = Conditions(
         beta, base_visible_bias, clamp, visible_units, fixed_point, langevin.checked() if langevin else None
     )
@@ -194,10 +205,17 @@ def _as_start(layer: Array | None, parameters: Parameters, number: int) -> Array
     return layer.astype(weight.dtype, copy=False)
 
 
-def _is_native(engine: str, parameters: Parameters, clamp: Clamp | None, visible_units: VisibleUnits) -> bool:
-    """Whether the native engine serves; "auto" gives grey clamps of binary units to the other."""
-    native_can = choose_engine(engine, parameters.interaction_weight) == "native"
-    return native_can and not (engine == "auto" and visible_units != GAUSSIAN and _is_grey(clamp))
+def _serving(engine: str, parameters: Parameters, clamp: Clamp | None, visible_units: VisibleUnits) -> str:
+    """The engine that serves. "auto" gives MXNet's what the others do not: grey clamps of binary units and, on a GPU,
+    Gaussian units."""
+    found = choose_engine(engine, parameters.interaction_weight)
+    if engine == "auto" and found != "mxnet" and visible_units != GAUSSIAN and _is_grey(clamp):
+        return "mxnet"
+    if found != "cuda" or visible_units != GAUSSIAN:
+        return found
+    if engine == "cuda":
+        raise InputError("the CUDA engine serves binary units, not Gaussian ones; choose --engine mxnet or auto")
+    return "mxnet"
 
 
 def _is_grey(clamp: Clamp | None) -> bool:
@@ -245,17 +263,23 @@ def anneal_with_weights(
     """
     last = len(betas) - 1
     stop = last if stop is None else stop
-    if _is_native(engine, parameters, clamp, visible_units):
+    section: dict[str, Any] = {
+        "key": key,
+        "betas": betas[start : stop + 1],
+        "sweeps": sweeps,
+        "first_sweep": start * sweeps,
+        "finish": stop == last,
+        "visible_units": visible_units,
+    }
+    serving = _serving(engine, parameters, clamp, visible_units)
+    if serving == "cuda":
+        return cuda_engine.anneal(parameters, visible, base=base_visible_bias, clamp=clamp, **section)
+    if serving == "native":
         samples, log_weights = native.anneal(
             **_native_parameters(parameters, base_visible_bias),
-            key=key,
             visible=as_host(visible),
-            betas=betas[start : stop + 1],
-            sweeps=sweeps,
-            first_sweep=start * sweeps,
-            finish=stop == last,
             clamp=_host_clamp(clamp),
-            visible_units=visible_units,
+            **section,
         )
         return restore_kind(samples, visible), log_weights
     run = mxnet_engine.run_on_host if isinstance(visible, np.ndarray) else mxnet_engine.run

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
-__all__ = ["KERNELS", "PADDING", "SHARED_BYTES", "Device", "Parameter", "geometry", "padded", "parameters", "shared_bytes", "source"]
+__all__ = [
+    "KERNELS",
+    "PADDING",
+    "SHARED_BYTES",
+    "Device",
+    "Parameter",
+    "geometry",
+    "padded",
+    "parameters",
+    "shared_bytes",
+    "source",
+]
 
 PADDING = 32  #: units of a word; rows of weights are whole words
 SHARED_BYTES = 48 * 1024  #: of a thread block, on every card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import Any, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import one_line
 
 __all__ = ["MXNetDevice", "device_of", "reason_against"]
+
+logger = logging.getLogger(__name__)
 
 # Nothing is contracted but where the source says `fmaf`: the rounding of the C engine.
 _OPTIONS = ("--fmad=false",)
@@ -82,9 +85,12 @@ def device_of(context: Any) -> MXNetDevice:
 def reason_against(context: Any) -> str | None:
     """None if the kernels run on that GPU and draw what the C engine draws, else why not, in one line.
 
-    At the first call in a process they are compiled and checked (`self_check`).
+    At the first call in a process they are compiled and checked (`self_check`), and what is wrong is said once.
     """
     try:
-        return self_check.difference(device_of(context))
+        reason = self_check.difference(device_of(context))
     except mx.MXNetError as error:
-        return "its kernels do not run on %s (%s)" % (context, one_line(str(error).strip().splitlines()[-1]))
+        reason = "its kernels do not run on %s (%s)" % (context, one_line(str(error).strip().splitlines()[-1]))
+    if reason:
+        logger.warning("note: the CUDA engine is not used: %s", reason)
+    return reason

@@ -11,7 +11,7 @@ import numpy as np
 
 from gluon_rbm.backend.cuda import launch
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "cuda"
 
 
 def compiler():
@@ -19,14 +19,14 @@ def compiler():
     return shutil.which(os.environ.get("CC", "cc"))
 
 
-def build(folder, *flags):
-    """The library of emulated kernels."""
+def build(folder, *flags, load=True):
+    """The library of emulated kernels, which is emulated.so in the folder."""
     path = Path(folder) / "emulated.so"
     fused = [] if os.uname().machine == "aarch64" else ["-mfma"]
-    command = [compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", *fused, *flags]
+    command = [str(compiler()), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", *fused, *flags]
     command += ["-fPIC", "-shared", "-o", str(path), "-x", "c", str(HERE / "emulated.c"), "-lm", "-lpthread"]
     subprocess.run(command, check=True)
-    return ctypes.CDLL(str(path))
+    return ctypes.CDLL(str(path)) if load else None
 
 
 class EmulatedDevice:
@@ -63,7 +63,9 @@ class EmulatedDevice:
             places.append(ctypes.cast(ctypes.pointer(value), ctypes.c_void_p))
         assert len(places) == len(arguments) == len(_parameters(kernel))
         number = launch.KERNELS.index(kernel)
-        assert self._library.emulate(number, blocks, threads, shared_bytes, (ctypes.c_void_p * len(places))(*places)) == 0
+        assert (
+            self._library.emulate(number, blocks, threads, shared_bytes, (ctypes.c_void_p * len(places))(*places)) == 0
+        )
 
 
 @functools.lru_cache

@@ -1,0 +1,101 @@
+"""The CUDA engine of `gluon_rbm.sampling.gibbs`: MXNet's arrays on a GPU, and our own kernels."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from gluon_rbm.backend import cuda
+from gluon_rbm.backend.arrays import to_numpy
+from gluon_rbm.backend.cuda import mxnet_device
+from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, VisibleUnits
+from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.visible_units import softmax_groups
+from gluon_rbm.sampling.conditions import Chains, Conditions
+
+__all__ = ["anneal", "reason_against", "redraw_non_binary", "run"]
+
+_SWEEPS = 100  # in one launch: some drivers stop one that takes seconds
+
+
+def reason_against(array: NDArray) -> str | None:
+    """None if the engine is there and serves that array, such as the interaction weights, else why not, in one line."""
+    if isinstance(array, np.ndarray) or array.context.device_type != "gpu" or array.dtype != np.float32:
+        place = getattr(array, "context", "the host")
+        return "it serves float32 on a GPU, not %s on %s" % (np.dtype(array.dtype).name, place)
+    if array.ndim == 2 and not cuda.fits(*array.shape, has_groups=True):
+        return "a chain of %d visible and %d hidden units does not fit into the memory of a thread block" % array.shape
+    return mxnet_device.reason_against(array.context)
+
+
+def redraw_non_binary(sample: NDArray, key: Key) -> NDArray:
+    """The sample with every entry that is neither 0 nor 1 replaced by a fair coin."""
+    return cuda.redraw_non_binary(mxnet_device.device_of(sample.context), sample, key)
+
+
+def run(
+    parameters: Parameters,
+    visible: NDArray | None,
+    hidden: NDArray | None,
+    conditions: Conditions,
+    *,
+    sweeps: int,
+    key: Key,
+) -> Chains:
+    """As `mxnet_engine.run`."""
+    arrays: tuple[Any, ...] = ()
+    start: dict[str, Any] = {"visible": visible, "hidden": hidden}
+    for first in range(0, sweeps, _SWEEPS):
+        arrays = cuda.run(
+            mxnet_device.device_of(parameters.interaction_weight.context),
+            **_arrays(parameters),
+            **start,
+            key=key,
+            first_sweep=first,
+            sweeps=min(_SWEEPS, sweeps - first),
+            beta=conditions.beta,
+            base=conditions.base_visible_bias,
+            clamp=conditions.clamp,
+            groups=softmax_groups(conditions.visible_units),
+        )
+        start = {"hidden": arrays[1]}
+    return Chains(*arrays)
+
+
+def anneal(
+    parameters: Parameters,
+    visible: Array,
+    betas: Sequence[float],
+    *,
+    sweeps: int,
+    first_sweep: int,
+    finish: bool,
+    base: Array | None,
+    clamp: Clamp | None,
+    visible_units: VisibleUnits,
+    key: Key,
+) -> tuple[Array, HostArray]:
+    """As `gluon_rbm.backend.native.anneal`: the visible samples, and the log-weights on the host."""
+    samples, log_weights = cuda.anneal(
+        mxnet_device.device_of(parameters.interaction_weight.context),
+        **_arrays(parameters),
+        key=key,
+        visible=visible,
+        betas=betas,
+        sweeps=sweeps,
+        base=base,
+        clamp=clamp,
+        groups=softmax_groups(visible_units),
+        first_sweep=first_sweep,
+        finish=finish,
+    )
+    return samples, to_numpy(log_weights)
+
+
+def _arrays(parameters: Parameters) -> dict[str, Any]:
+    return {
+        "weight": parameters.interaction_weight,
+        "visible_bias": parameters.visible_layer_bias,
+        "hidden_bias": parameters.hidden_layer_bias,
+    }
