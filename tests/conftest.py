@@ -24,9 +24,11 @@ def ctx(request):
     return request.param
 
 
-@pytest.fixture(params=["mxnet", "native"])
+@pytest.fixture(params=["mxnet", "native"] + ["cuda"] * (len(_contexts()) > 1))
 def engine(request, ctx):
     """Every engine of `gluon_rbm.sampling.gibbs` that can serve on that device."""
+    if request.param == "cuda" and ctx == mx.cpu():
+        pytest.skip("the CUDA engine serves a GPU")
     if request.param == "native":
         if ctx != mx.cpu():
             pytest.skip("the native engine serves the CPU")

@@ -1,4 +1,4 @@
-"""The CUDA engine without a GPU: its source, compiled by the C compiler, draws the chains of the C engine bit for bit."""
+"""The CUDA engine without a GPU: its source, compiled by a C compiler, draws the chains of the C engine bit for bit."""
 
 import functools
 import os
@@ -13,10 +13,11 @@ import pytest
 import reference
 from test_gibbs import assert_distribution
 
-from gluon_rbm.backend import cuda, native
+from gluon_rbm.backend import cuda, devices, native
 from gluon_rbm.backend.arrays import host_view
 from gluon_rbm.backend.cuda import launch, mxnet_device, self_check
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli import doctor
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import cuda_engine, gibbs
@@ -183,6 +184,13 @@ def test_the_self_check_knows_the_c_engine(device, contracting):
     assert self_check.difference(device) is None
 
 
+def test_the_longer_check(library, contracting):
+    assert self_check.longer_difference(cuda_device.EmulatedDevice(library, 32)) is None
+    wrong = cuda_device.EmulatedDevice(library, 32)
+    wrong.product = lambda state, rows: 1.001 * (state @ rows)
+    assert "1024 chains of 784 visible and 500" in self_check.longer_difference(wrong)
+
+
 @pytest.mark.parametrize(
     "right, wrong, said",
     [
@@ -248,6 +256,10 @@ def on_gpu(library, monkeypatch):
         function.cache_clear()
 
 
+class OnCPU(mxnet_device.MXNetDevice):
+    """Of a GPU that is the CPU."""
+
+
 def parameters_of(arrays):
     names = ("visible_bias", "hidden_bias", "weight")
     return Parameters(*(mx.nd.array(arrays[name], dtype="float32") for name in names))
@@ -275,6 +287,16 @@ def test_annealing_through_mxnet(on_gpu, contracting, seed, generator):
     expected = native.anneal(**arrays, visible=visible, betas=betas, sweeps=2, key=[seed], instruction_set=contracting)
     np.testing.assert_array_equal(samples.asnumpy(), expected[0])
     np.testing.assert_allclose(first + second, expected[1], rtol=0, atol=1e-5)
+
+
+def test_doctor_looks_longer(on_gpu, monkeypatch):
+    monkeypatch.setattr(devices, "choose_context", lambda *args: (mx.context.Context("gpu", 0), None))
+    monkeypatch.setattr(mxnet_device, "MXNetDevice", lambda context: OnCPU(mx.cpu()))
+    (finding,) = doctor._cuda_engine()
+    assert finding.found == "draws the chains of the C engine" and finding.wrong is None
+    monkeypatch.setattr(OnCPU, "product", lambda self, state, rows: mx.nd.dot(state, rows) * 1.001)
+    (finding,) = doctor._cuda_engine()
+    assert finding.found.startswith("1024 chains of 784 visible") and "MXNet's operators" in finding.wrong
 
 
 def test_what_the_engine_does_not_serve(on_gpu, generator):

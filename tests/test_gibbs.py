@@ -384,7 +384,9 @@ def test_both_engines_weigh_the_same_samples_the_same(seed, generator):
     visible = mx.nd.array(generator.integers(0, 2, (30, 50)))
     base = mx.nd.array(generator.normal(size=50))
     settings = dict(betas=[0.3, 1.0], base_visible_bias=base, key=[seed])
-    results = [gibbs.anneal_with_weights(machine, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES]
+    results = [
+        gibbs.anneal_with_weights(machine, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES[:3]
+    ]
     np.testing.assert_allclose(results[1], results[2], rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(results[0], results[2])  # auto is native here
 

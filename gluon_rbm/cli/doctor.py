@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
     wrong = []
     with ThreadPoolExecutor(1) as beside:
         data_sets = beside.submit(lambda: list(_data_sets(args.data_dir)))  # read while MXNet is imported
-        for check in (_python, _libraries, _processor, _mxnet, _native, _gpu, _steps, data_sets.result):
+        for check in (_python, _libraries, _processor, _mxnet, _native, _gpu, _cuda_engine, _steps, data_sets.result):
             for finding in check():
                 logger.info("%-16s %s", finding.about, finding.found)
                 if finding.wrong:
@@ -193,6 +193,24 @@ def _gpu() -> Iterator[Finding]:
             yield Finding(library, str(path or "not among pip's packages"), wrong)
 
 
+def _cuda_engine() -> Iterator[Finding]:
+    """Our own kernels, where there is a GPU: whether they draw what the C engine draws."""
+    framework = _framework()
+    if framework is None:
+        return
+    from gluon_rbm.backend.devices import choose_context
+
+    context, _ = choose_context()
+    if context.device_type != "gpu":
+        return
+    from gluon_rbm.backend.cuda import mxnet_device, self_check
+
+    reason = mxnet_device.reason_against(context)
+    reason = reason or self_check.longer_difference(mxnet_device.device_of(context))
+    wrong = "MXNet's operators do the work; please report the line above" if reason else None
+    yield Finding("CUDA engine", reason or "draws the chains of the C engine", wrong)
+
+
 def _steps() -> Iterator[Finding]:
     """A training step and its chains on each engine: that the parts work together."""
     if _framework() is None:
@@ -202,15 +220,18 @@ def _steps() -> Iterator[Finding]:
     from gluon_rbm import BinaryRBMBlock
     from gluon_rbm.backend import native
     from gluon_rbm.backend.arrays import to_numpy
+    from gluon_rbm.backend.devices import choose_context
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.sampling import gibbs
 
+    gpu, _ = choose_context()
     for engine in gibbs.ENGINES[1:]:
-        if engine == "native" and not native.available():
+        if engine == "native" and not native.available() or engine == "cuda" and gpu.device_type != "gpu":
             continue
+        context = gpu if engine == "cuda" else mx.cpu()
         rbm = BinaryRBMBlock(num_hidden=500, k=10, for_training=True, engine=engine)
-        rbm.initialize(mx.init.Normal(0.01))
-        images = mx.nd.ones((80, 784)) / 2
+        rbm.initialize(mx.init.Normal(0.01), ctx=context)
+        images = mx.nd.ones((80, 784), ctx=context) / 2
         seconds, sound = [], False
         for _ in range(2):  # the first allocates
             started = time.perf_counter()

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gluon_rbm.backend import cuda
+from gluon_rbm.backend import cuda, native
 from gluon_rbm.backend.cuda.launch import Device
 
-__all__ = ["DIGEST", "GROUPS", "LOG_WEIGHTS", "difference", "digest", "example"]
+__all__ = ["DIGEST", "GROUPS", "LOG_WEIGHTS", "difference", "digest", "example", "longer_difference"]
 
 _VISIBLE, _HIDDEN, _CHAINS, _SWEEPS = 70, 45, 7, 5
 GROUPS = ((3, 7), (30, 40))
@@ -71,3 +71,34 @@ def difference(device: Device) -> str | None:
     if not np.allclose(log_weight, LOG_WEIGHTS, rtol=0, atol=_TOLERANCE):
         return "its log-weights are not those of the C engine"
     return None
+
+
+def longer_difference(device: Device) -> str | None:
+    """The same with an RBM of MNIST's size, as many chains as the engine serves each way, and any option of `run`.
+
+    It takes seconds, and needs the C engine; without it, it is `difference`.
+    """
+    if not native.available():
+        return difference(device)
+    generator = np.random.RandomState(1)
+    num_visible, num_hidden = 784, 500
+
+    def whole(*shape: int) -> Any:
+        return (generator.randint(-100, 101, shape) / 1024).astype(np.float32)
+
+    rbm = {"weight": whole(num_visible, num_hidden)}
+    rbm.update(visible_bias=whole(num_visible), hidden_bias=whole(num_hidden), base=whole(num_visible))
+    for chains in (20, cuda.PRODUCTS_FROM):
+        hidden = (generator.random_sample((chains, num_hidden)) < 0.5).astype(np.float32)
+        held = generator.random_sample((chains, num_visible)) < 0.1, np.ones((chains, num_visible), np.float32)
+        settings = {
+            "hidden": hidden,
+            "sweeps": 30,
+            "beta": generator.random_sample(chains),
+            "clamp": held,
+            "key": [chains],
+        }
+        found = [device.to_host(array) for array in cuda.run(device, **rbm, **settings)]
+        if digest(found) != digest(native.run(**rbm, **settings)):
+            return "%d chains of 784 visible and 500 hidden units are not those of the C engine" % chains
+    return difference(device)
