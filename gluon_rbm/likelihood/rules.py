@@ -62,7 +62,7 @@ class LearningRule(NamedTuple):
         Langevin steps that move Gaussian units in a sweep; 0: they are drawn anew. Chains then go on from their visible
         layer.
     langevin_step_size : float between 0 and 4
-        Size of these steps (`gluon_rbm.sampling.gibbs.Langevin`).
+        Size of these steps (`gluon_rbm.sampling.conditions.Langevin`).
     """
 
     chains: str = "persistent"

@@ -17,8 +17,8 @@ from gluon_rbm.errors import InputError
 __all__ = ["PRODUCTS_FROM", "Device", "anneal", "fits", "redraw_non_binary", "run"]
 
 #: From so many chains on, matrix products (which read all weights once for all chains) beat adding the rows of weights
-#: of units that are on (which each chain reads for itself). An estimate: docs/gpu.md.
-PRODUCTS_FROM = 1024
+#: of units that are on (which each chain reads for itself). An estimate (benchmarks/cuda_model.py).
+PRODUCTS_FROM = 512
 
 _BLOCKS, _THREADS = 256, 256  # of kernels that go by numbers, not by chains
 
