@@ -1,4 +1,4 @@
-"""A `Device` of the CUDA engine through NVIDIA's driver alone, by ctypes: so it needs no MXNet, and serves newer cards."""
+"""A `Device` of the CUDA engine through NVIDIA's driver alone, by ctypes: without MXNet, so on newer cards, too."""
 
 import ctypes
 
