@@ -128,6 +128,8 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, kernel):
     error = found.wrong.mean()
     assert found.error == pytest.approx(error) and error < 0.06
     assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / len(test[1])))
+    shares = np.bincount(test[1], found.wrong) / np.bincount(test[1])
+    assert found.class_error == pytest.approx(shares.mean())
     assert 0 < found.num_support_vectors <= 600
 
 

@@ -134,6 +134,7 @@ class Evaluation(NamedTuple):
     num_support_vectors: int
     error: float
     standard_error: float
+    class_error: float  #: the mean over classes of each one's error, which does not depend on how many rows it has
     wrong: HostArray  #: bool (n,), which test rows are classified wrongly
 
 
@@ -244,12 +245,14 @@ def evaluate_svm(
     """
     search = _search_svm(kernel, *train, rows, num_threads)
     wrong = search.classifier.predict(test[0]) != test[1]
+    of_classes = [wrong[test[1] == label].mean() for label in np.unique(test[1])]
     return Evaluation(
         settings=search.settings,
         trials=search.trials,
         num_support_vectors=len(search.classifier["svm"].support_),
         error=mean_and_error(wrong)[0],
         standard_error=mean_and_error(wrong)[1],
+        class_error=float(np.mean(of_classes)),
         wrong=wrong,
     )
 
