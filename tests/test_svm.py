@@ -65,6 +65,18 @@ def test_features_beside_pixels_and_an_untrained_network(run, machines, model):
     assert whole["network"]["description"]["channels"] == [8] and whole["num_train_images"] == 1437
 
 
+def test_a_machine_for_each_class(run, machines, model):
+    arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "rbf", "--no-baselines")
+    errors = {}
+    for flags in ((), ("--one-vs-rest",)):
+        assert run(*arguments, *flags)[0] == 0
+        found, whole, _ = machines()
+        assert whole["one_vs_rest"] == bool(flags)
+        errors[flags] = found["trained", "rbf"]["num_support_vectors"], found["trained", "rbf"]["class_error"]
+        assert errors[flags][1] < 0.2
+    assert errors[()] != errors["--one-vs-rest",]
+
+
 def test_the_same_seed_gives_the_same_results(run, machines, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "linear", "--seed", 3)
     assert run(*arguments)[0] == 0

@@ -51,6 +51,7 @@ def add_arguments(add: AddArgument) -> None:
         default=list(classifier.GRIDS),
         help="kernels of the support vector machines",
     )
+    add("--one-vs-rest", action="store_true", help="a machine for each class against the rest, not for each pair")
     add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
     add(
         "--pool",
@@ -90,7 +91,12 @@ def run(args: Namespace) -> None:
             wrong[kind, kernel] = figures.pop("wrong")
             table.append({"features": kind, "kernel": kernel, **figures, **_less(wrong, kind, kernel)})
             logger.info("%s", _line(table[-1]))
-    figures = {"num_train_images": len(rows), "num_test_images": len(data.test_images), "machines": table}
+    figures = {
+        "one_vs_rest": args.one_vs_rest,
+        "num_train_images": len(rows),
+        "num_test_images": len(data.test_images),
+        "machines": table,
+    }
     arrays = {"wrong_%s_%s" % names: values for names, values in wrong.items()}
     results.write(None, {"network": network, **figures}, {}, arrays)
 
@@ -159,7 +165,9 @@ def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArra
     labels, test_labels = classifier.check_labels(data)[rows], np.asarray(data.test_labels)
     split = classifier.split_held_out(labels, make_generator([args.seed, _HELD_OUT]))
     found = {
-        kernel: classifier.evaluate_svm(kernel, (train, labels), (test, test_labels), split, args.threads)
+        kernel: classifier.evaluate_svm(
+            kernel, (train, labels), (test, test_labels), split, args.threads, args.one_vs_rest
+        )
         for kernel in args.kernels
     }
     times.append(time.perf_counter())

@@ -168,7 +168,12 @@ class _Search(NamedTuple):
 
 
 def _search_svm(
-    kernel: str, features: HostArray, labels: HostArray, rows: tuple[HostArray, HostArray], num_threads: int
+    kernel: str,
+    features: HostArray,
+    labels: HostArray,
+    rows: tuple[HostArray, HostArray],
+    num_threads: int,
+    one_vs_rest: bool = False,
 ) -> _Search:
     """Learn by each setting of the grid from rows[0], choose one on rows[1], and learn by it from all.
 
@@ -176,17 +181,21 @@ def _search_svm(
     """
     from joblib import parallel_backend
     from sklearn.model_selection import GridSearchCV
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import Pipeline
     from sklearn.svm import SVC
 
     from gluon_rbm.evaluation.scaling import CommonScale
 
-    settings_of_svm: Any = {"kernel": kernel, "break_ties": True, "cache_size": _CACHE}
-    steps = Pipeline([("scale", CommonScale(total=True)), ("svm", SVC(**settings_of_svm))])
+    settings_of_svm: Any = {"kernel": kernel, "break_ties": not one_vs_rest, "cache_size": _CACHE}
+    machine, prefix = SVC(**settings_of_svm), "svm__"
+    if one_vs_rest:
+        machine, prefix = OneVsRestClassifier(machine), "svm__estimator__"
+    steps = Pipeline([("scale", CommonScale(total=True)), ("svm", machine)])
     how: Any = {"cv": [rows], "n_jobs": num_threads, "error_score": "raise", "refit": False}
 
     def tried(grid: list[dict[str, float]]) -> list[dict[str, float]]:
-        values = [{"svm__" + name: [value] for name, value in settings.items()} for settings in grid]
+        values = [{prefix + name: [value] for name, value in settings.items()} for settings in grid]
         with parallel_backend("threading", n_jobs=num_threads):  # libsvm computes without Python's lock
             right = GridSearchCV(steps, values, **how).fit(features, labels).cv_results_["mean_test_score"]
         return [{**settings, "error": float(1 - share)} for settings, share in zip(grid, right)]
@@ -198,7 +207,7 @@ def _search_svm(
             break
         trials += tried(beyond)
     settings = {name: value for name, value in _best(trials).items() if name != "error"}
-    steps.set_params(**{"svm__" + name: value for name, value in settings.items()})
+    steps.set_params(**{prefix + name: value for name, value in settings.items()})
     return _Search(settings, trials, steps.fit(features, labels))
 
 
@@ -228,10 +237,12 @@ def evaluate_svm(
     test: tuple[HostArray, HostArray],
     rows: tuple[HostArray, HostArray],
     num_threads: int = 1,
+    one_vs_rest: bool = False,
 ) -> Evaluation:
     """Choose C and gamma on held-out training rows, learn from all, and classify the test rows.
 
-    The machine is scikit-learn's `SVC`, one for each pair of classes, which vote. Features x are centred and divided by
+    The machine is scikit-learn's `SVC`, one for each pair of classes, which vote; or one for each class against the
+    rest, of which the one farthest on its side of the border wins. Features x are centred and divided by
     the root of their total variance V = sum_i Var[x_i], so that C and gamma mean the same for any features:
 
         linear: k(x, y) = (x - mean).(y - mean) / V       rbf: k(x, y) = exp(-gamma |x - y|^2 / V)
@@ -242,14 +253,16 @@ def evaluate_svm(
     train, test : features (n, num_features) and labels (n,)
     rows : what `split_held_out` made of the training labels
     num_threads : how many settings are tried at once; each needs memory of its own
+    one_vs_rest : a machine for each class, instead of each pair: better where there are many classes of few rows each
     """
-    search = _search_svm(kernel, *train, rows, num_threads)
+    search = _search_svm(kernel, *train, rows, num_threads, one_vs_rest)
+    svm = search.classifier["svm"]
     wrong = search.classifier.predict(test[0]) != test[1]
     of_classes = [wrong[test[1] == label].mean() for label in np.unique(test[1])]
     return Evaluation(
         settings=search.settings,
         trials=search.trials,
-        num_support_vectors=len(search.classifier["svm"].support_),
+        num_support_vectors=sum(len(machine.support_) for machine in (svm.estimators_ if one_vs_rest else [svm])),
         error=mean_and_error(wrong)[0],
         standard_error=mean_and_error(wrong)[1],
         class_error=float(np.mean(of_classes)),
