@@ -1,7 +1,6 @@
 """A `Device` of the CUDA engine that is no GPU: kernels compiled by the C compiler, threads of a block as threads."""
 
 import ctypes
-import functools
 import os
 import shutil
 import subprocess
@@ -53,7 +52,7 @@ class EmulatedDevice:
             shared_bytes += 8 * (self._threads - threads) if by_chain else 0
             threads, blocks = self._threads, blocks if by_chain else 2
         held, places = [], []
-        for parameter, value in zip(_parameters(kernel), arguments):
+        for parameter, value in zip(launch.parameters(kernel), arguments):
             if parameter.is_array:
                 assert value.dtype == parameter.dtype and value.flags.c_contiguous, parameter.name
                 value = ctypes.c_void_p(value.ctypes.data)
@@ -61,13 +60,8 @@ class EmulatedDevice:
                 value = ctypes.c_int32(value)
             held.append(value)
             places.append(ctypes.cast(ctypes.pointer(value), ctypes.c_void_p))
-        assert len(places) == len(arguments) == len(_parameters(kernel))
+        assert len(places) == len(arguments) == len(launch.parameters(kernel))
         number = launch.KERNELS.index(kernel)
         assert (
             self._library.emulate(number, blocks, threads, shared_bytes, (ctypes.c_void_p * len(places))(*places)) == 0
         )
-
-
-@functools.lru_cache
-def _parameters(kernel):
-    return launch.parameters(kernel)

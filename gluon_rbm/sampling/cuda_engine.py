@@ -16,8 +16,6 @@ from gluon_rbm.sampling.conditions import Chains, Conditions
 
 __all__ = ["anneal", "reason_against", "redraw_non_binary", "run"]
 
-_SWEEPS = 100  # in one launch: some drivers stop one that takes seconds
-
 
 def reason_against(array: NDArray) -> str | None:
     """None if the engine is there and serves that array, such as the interaction weights, else why not, in one line."""
@@ -44,22 +42,18 @@ def run(
     key: Key,
 ) -> Chains:
     """As `mxnet_engine.run`."""
-    arrays: tuple[Any, ...] = ()
-    start: dict[str, Any] = {"visible": visible, "hidden": hidden}
-    for first in range(0, sweeps, _SWEEPS):
-        arrays = cuda.run(
-            mxnet_device.device_of(parameters.interaction_weight.context),
-            **_arrays(parameters),
-            **start,
-            key=key,
-            first_sweep=first,
-            sweeps=min(_SWEEPS, sweeps - first),
-            beta=conditions.beta,
-            base=conditions.base_visible_bias,
-            clamp=conditions.clamp,
-            groups=softmax_groups(conditions.visible_units),
-        )
-        start = {"hidden": arrays[1]}
+    arrays = cuda.run(
+        mxnet_device.device_of(parameters.interaction_weight.context),
+        **_arrays(parameters),
+        visible=visible,
+        hidden=hidden,
+        sweeps=sweeps,
+        beta=conditions.beta,
+        base=conditions.base_visible_bias,
+        clamp=conditions.clamp,
+        groups=softmax_groups(conditions.visible_units),
+        key=key,
+    )
     return Chains(*arrays)
 
 

@@ -27,15 +27,15 @@ static void *in_thread(void *of)
     if (thread->kernel == PACK)
         pack(I(0), I(1), I(2), P(3), P(4), P(5), P(6), P(7), P(8), P(9));
     else if (thread->kernel == RUN)
-        run(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), P(11), P(12), P(13), P(14), P(15), P(16),
-            P(17), P(18), P(19), P(20), P(21));
+        run(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), P(10), P(11), P(12), P(13), P(14), P(15), P(16),
+            P(17), P(18), P(19), P(20));
     else if (thread->kernel == DRAW)
         draw(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), P(9), P(10), P(11), P(12), P(13), P(14), P(15));
     else if (thread->kernel == REDRAW)
         redraw(I(0), I(1), I(2), P(3));
     else
-        anneal(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), I(10), P(11), P(12), P(13), P(14), P(15),
-               P(16), P(17), P(18), P(19));
+        anneal(I(0), I(1), I(2), I(3), I(4), I(5), I(6), I(7), I(8), I(9), P(10), P(11), P(12), P(13), P(14), P(15),
+               P(16), P(17), P(18));
     return NULL;
 }
 

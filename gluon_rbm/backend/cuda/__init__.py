@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Sequence
 import numpy as np
 
 from gluon_rbm.backend.cuda.launch import SHARED_BYTES, Device, geometry, padded, shared_bytes
-from gluon_rbm.backend.native.arguments import key_words
+from gluon_rbm.backend.native.arguments import broadcast_clamp, key_words
 from gluon_rbm.backend.types import Clamp, Key
 from gluon_rbm.errors import InputError
 
@@ -20,6 +20,7 @@ __all__ = ["PRODUCTS_FROM", "Device", "anneal", "fits", "redraw_non_binary", "ru
 #: of units that are on (which each chain reads for itself). An estimate (benchmarks/cuda_model.py).
 PRODUCTS_FROM = 512
 
+_SWEEPS = 100  # in one launch: some drivers stop one that takes seconds
 _BLOCKS, _THREADS = 256, 256  # of kernels that go by numbers, not by chains
 
 
@@ -84,15 +85,21 @@ def run(
     conditions, words = _conditions(device, clamp, groups), _signed(key_words(key))
     if products is None:
         products = chains >= PRODUCTS_FROM and not len(groups) and not (start_visible and clamp)
-    sizes = [chains, rbm.num_visible, rbm.num_hidden]
     if not products:
-        numbers = [*sizes, sweeps, first_sweep, *words, start_visible, per_chain]
-        _launch(device, "run", rbm, numbers, conditions, betas, [*states, *probabilities])
+        for done in range(0, sweeps, _SWEEPS):
+            numbers = [
+                min(_SWEEPS, sweeps - done),
+                first_sweep + done,
+                *words,
+                int(start_visible and not done),
+                per_chain,
+            ]
+            _launch(device, "run", rbm, chains, numbers, conditions, betas, [*states, *probabilities])
         return (*states, *probabilities)
 
     def draw(layer: int, sweep: int) -> None:
         product = device.product(states[1 - layer], rbm.arrays[layer])
-        numbers = [*sizes, layer, sweep, *words, per_chain, conditions.numbers[1]]
+        numbers = [chains, *rbm.shape, layer, sweep, *words, per_chain, conditions.numbers[1]]
         arrays = [rbm.arrays[2], product, betas, *conditions.clamp, states[layer], probabilities[layer]]
         device.launch("draw", [*numbers, *arrays], -(-chains * padded(rbm.shape[layer]) // (4 * _THREADS)), _THREADS, 0)
 
@@ -153,9 +160,8 @@ def anneal(
     betas = device.array(betas, np.float64)
     if chains:
         conditions = _conditions(device, clamp, groups)
-        kinds = [betas.shape[0], int(finish)]
-        numbers = [chains, rbm.num_visible, rbm.num_hidden, sweeps, first_sweep, *_signed(key_words(key)), *kinds]
-        _launch(device, "anneal", rbm, numbers, conditions, betas, [visible, log_weight])
+        numbers = [sweeps, first_sweep, *_signed(key_words(key)), betas.shape[0], int(finish)]
+        _launch(device, "anneal", rbm, chains, numbers, conditions, betas, [visible, log_weight])
     return visible, log_weight
 
 
@@ -201,16 +207,22 @@ def _conditions(device: Device, clamp: Clamp | None, groups: Sequence[tuple[int,
         nothing = [device.array(np.zeros(1), np.uint8), device.array(np.zeros(1), np.float32)]
         return _Conditions([len(groups), -1], pairs, nothing)
     mask, values = (np.asarray(device.to_host(array)) for array in clamp)
-    mask, values = np.broadcast_arrays(mask != 0, values)
-    if not np.isin(values[mask], (0, 1)).all():
-        raise InputError("clamped visible units must be held at 0 or 1")
+    mask, values = broadcast_clamp(mask, values)
     held = [device.array(mask, np.uint8), device.array(values, np.float32)]
     return _Conditions([len(groups), int(mask.ndim == 2)], pairs, held)
 
 
 def _launch(
-    device: Device, kernel: str, rbm: _RBM, numbers: list[int], conditions: _Conditions, betas: Any, results: list[Any]
+    device: Device,
+    kernel: str,
+    rbm: _RBM,
+    chains: int,
+    numbers: list[int],
+    conditions: _Conditions,
+    betas: Any,
+    results: list[Any],
 ) -> None:
+    """Start a kernel that goes by chains, a thread block each."""
     threads = geometry(rbm.num_visible, rbm.num_hidden)
     memory = shared_bytes(rbm.num_visible, rbm.num_hidden, threads, conditions.numbers[0] > 0)
     if memory > SHARED_BYTES:
@@ -219,7 +231,7 @@ def _launch(
             " mxnet or auto" % (rbm.num_visible, rbm.num_hidden, SHARED_BYTES)
         )
     arrays = [*rbm.arrays, conditions.groups, betas, *conditions.clamp, *results]
-    device.launch(kernel, [*numbers, *conditions.numbers, *arrays], numbers[0], threads, memory)
+    device.launch(kernel, [*rbm.shape, *numbers, *conditions.numbers, *arrays], chains, threads, memory)
 
 
 def _signed(words: Any) -> list[int]:

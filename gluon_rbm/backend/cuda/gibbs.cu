@@ -25,7 +25,7 @@ typedef unsigned long long wide;
 
 /* What a launch is about; the same for all its thread blocks. */
 struct call {
-    int chains, num_visible, num_hidden;
+    int num_visible, num_hidden;
     unsigned key_0, key_1;
     int num_groups, clamp_per_chain; /* of the clamp: -1 is none, 0 one for all chains, 1 one each */
     const float *visible_rows;       /* (num_hidden, padded num_visible): the weights */
@@ -55,6 +55,11 @@ struct shared {
 };
 
 DEVICE int words_of(int units) { return (units + BLOCK - 1) / BLOCK; }
+
+/* Where unit i of the four that a thread draws stands: in its word, and in the layer. */
+DEVICE int place_of(int quad, int i) { return 2 * (quad % QUADS) + i % 2 + i / 2 * 16; }
+
+DEVICE int unit_of(int quad, int i) { return quad / QUADS * BLOCK + place_of(quad, i); }
 
 /* --- Noise --- */
 
@@ -224,17 +229,16 @@ DEVICE void draw_groups(const struct call *c, const struct shared *s, const stru
 }
 
 /* The bits of four units, in their places of a word, given their inputs. */
-DEVICE unsigned draw_units(const struct call *c, const struct layer *to, int quad, unsigned chain, unsigned sweep,
+DEVICE unsigned draw_units(const struct call *c, unsigned stream, int quad, unsigned chain, unsigned sweep,
                            const float x[4], float inverse[4])
 {
-    const int q = quad % QUADS;
     unsigned noise[4], bits = 0;
-    philox((unsigned)quad, chain, sweep, to->stream, c->key_0, c->key_1, noise);
+    philox((unsigned)quad, chain, sweep, stream, c->key_0, c->key_1, noise);
     UNROLL
     for (int i = 0; i < 4; i++) {
         const float k = (float)(noise[i] >> 8);
         inverse[i] = 1.0f + exp_of(-x[i]); /* 1 / p; on where (k + 1) / p <= 2^24, k = 24 random bits */
-        bits |= (unsigned)(fmaf(k, inverse[i], inverse[i]) <= 16777216.0f) << (2 * q + i % 2 + i / 2 * 16);
+        bits |= (unsigned)(fmaf(k, inverse[i], inverse[i]) <= 16777216.0f) << place_of(quad, i);
     }
     return bits;
 }
@@ -248,16 +252,16 @@ DEVICE void half_sweep(const struct call *c, const struct shared *s, const struc
 {
     const int count = *s->count;
     for (int quad = (int)threadIdx.x; quad < QUADS * to->words; quad += (int)blockDim.x) {
-        const int first = quad / QUADS * BLOCK + 2 * (quad % QUADS);
+        const int first = unit_of(quad, 0);
         float sum[4], x[4], inverse[4];
         for (int i = 0; i < 4; i++)
-            sum[i] = to->bias[first + i % 2 + i / 2 * 16];
+            sum[i] = to->bias[unit_of(quad, i)];
         if (grey)
             add_grey(to, grey, from->list, count, first, sum);
         else
             add_rows(to, from->list, count, first, sum);
         for (int i = 0; i < 4; i++) {
-            const int unit = first + i % 2 + i / 2 * 16;
+            const int unit = unit_of(quad, i);
             if (log_weight && unit < to->units)
                 *log_weight += softplus_step(sum[i], low_beta, step);
             x[i] = fmaf(beta, sum[i], to->base ? to->base[unit] : 0.0f);
@@ -266,9 +270,9 @@ DEVICE void half_sweep(const struct call *c, const struct shared *s, const struc
         }
         if (!sample)
             continue;
-        s->part[quad] = draw_units(c, to, quad, chain, sweep, x, inverse);
+        s->part[quad] = draw_units(c, to->stream, quad, chain, sweep, x, inverse);
         for (int i = 0; probability && i < 4; i++) {
-            const int unit = first + i % 2 + i / 2 * 16;
+            const int unit = unit_of(quad, i);
             if (unit < to->units)
                 probability[unit] = 1.0f / inverse[i];
         }
@@ -415,12 +419,11 @@ ENTRY pack(const int num_visible, const int num_hidden, const int has_base, cons
     }
 }
 
-DEVICE struct call new_call(int chains, int num_visible, int num_hidden, int key_0, int key_1, int num_groups,
+DEVICE struct call new_call(int num_visible, int num_hidden, int key_0, int key_1, int num_groups,
                             int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,
                             const int *groups)
 {
     struct call c;
-    c.chains = chains;
     c.num_visible = num_visible;
     c.num_hidden = num_hidden;
     c.key_0 = (unsigned)key_0;
@@ -437,7 +440,7 @@ DEVICE struct call new_call(int chains, int num_visible, int num_hidden, int key
 }
 
 /* `sweeps` sweeps of each chain from its visible or its hidden state, which they leave there. */
-ENTRY run(const int chains, const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
+ENTRY run(const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
           const int key_0, const int key_1, const int start_visible, const int beta_per_chain, const int num_groups,
           const int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,
           const int *groups, const float *beta, const unsigned char *clamp, const float *clamp_value, float *visible,
@@ -445,7 +448,7 @@ ENTRY run(const int chains, const int num_visible, const int num_hidden, const i
 {
     DYNAMIC_SHARED(memory);
     const unsigned chain = blockIdx.x;
-    const struct call c = new_call(chains, num_visible, num_hidden, key_0, key_1, num_groups, clamp_per_chain,
+    const struct call c = new_call(num_visible, num_hidden, key_0, key_1, num_groups, clamp_per_chain,
                                    visible_rows, hidden_rows, biases, groups);
     const float inverse_temperature = beta[beta_per_chain ? chain : 0];
     float *visible_state = visible + (wide)chain * (unsigned)num_visible;
@@ -477,31 +480,28 @@ ENTRY draw(const int chains, const int num_visible, const int num_hidden, const 
            const float *product, const float *beta, const unsigned char *clamp, const float *clamp_value, float *state,
            float *probability)
 {
-    const struct call c = new_call(chains, num_visible, num_hidden, key_0, key_1, 0, clamp_per_chain, 0, 0, biases, 0);
+    const struct call c = new_call(num_visible, num_hidden, key_0, key_1, 0, clamp_per_chain, 0, 0, biases, 0);
     const int units = of_hidden ? num_hidden : num_visible, quads = QUADS * words_of(units);
     const wide step = (wide)gridDim.x * blockDim.x, count = (wide)chains * (wide)quads;
-    struct layer to;
-    to.units = units;
-    to.stream = (unsigned)of_hidden;
     for (wide n = (wide)blockIdx.x * blockDim.x + threadIdx.x; n < count; n += step) {
         const unsigned chain = (unsigned)(n / (wide)quads);
-        const int quad = (int)(n % (wide)quads), first = quad / QUADS * BLOCK + 2 * (quad % QUADS);
+        const int quad = (int)(n % (wide)quads);
         const float *sums = product + (wide)chain * (wide)(words_of(units) * BLOCK);
         float x[4], inverse[4];
         unsigned bits;
         for (int i = 0; i < 4; i++) {
-            const int unit = first + i % 2 + i / 2 * 16;
+            const int unit = unit_of(quad, i);
             const float sum = (of_hidden ? c.hidden_bias : c.visible_bias)[unit] + sums[unit];
             x[i] = fmaf(beta[beta_per_chain ? chain : 0], sum, of_hidden ? 0.0f : c.base[unit]);
         }
-        bits = draw_units(&c, &to, quad, chain, (unsigned)sweep, x, inverse);
+        bits = draw_units(&c, (unsigned)of_hidden, quad, chain, (unsigned)sweep, x, inverse);
         for (int i = 0; i < 4; i++) {
-            const int place = 2 * (quad % QUADS) + i % 2 + i / 2 * 16, unit = quad / QUADS * BLOCK + place;
+            const int unit = unit_of(quad, i);
             const wide held = (clamp_per_chain > 0 ? (wide)chain * (wide)units : 0) + (wide)unit;
             const wide out = (wide)chain * (wide)units + (wide)unit;
             if (unit >= units)
                 continue;
-            state[out] = (float)(bits >> place & 1);
+            state[out] = (float)(bits >> place_of(quad, i) & 1);
             probability[out] = 1.0f / inverse[i];
             if (!of_hidden && clamp_per_chain >= 0 && clamp[held])
                 state[out] = probability[out] = clamp_value[held];
@@ -534,7 +534,7 @@ DEVICE double sum_of_threads(const struct shared *s, double value)
 }
 
 /* The inner loop of annealed importance sampling: `log_weight`, float64 (chains,), is added to. */
-ENTRY anneal(const int chains, const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
+ENTRY anneal(const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
              const int key_0, const int key_1, const int num_betas, const int finish, const int num_groups,
              const int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,
              const int *groups, const double *betas, const unsigned char *clamp, const float *clamp_value,
@@ -542,7 +542,7 @@ ENTRY anneal(const int chains, const int num_visible, const int num_hidden, cons
 {
     DYNAMIC_SHARED(memory);
     const unsigned chain = blockIdx.x;
-    const struct call c = new_call(chains, num_visible, num_hidden, key_0, key_1, num_groups, clamp_per_chain,
+    const struct call c = new_call(num_visible, num_hidden, key_0, key_1, num_groups, clamp_per_chain,
                                    visible_rows, hidden_rows, biases, groups);
     float *state = visible + (wide)chain * (unsigned)num_visible;
     struct shared s;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Sequence
@@ -64,17 +65,19 @@ class Device(Protocol):
         ...
 
 
+@functools.lru_cache(maxsize=None)
 def source() -> str:
     """The text of `gibbs.cu`."""
     return (Path(__file__).parent / "gibbs.cu").read_text(encoding="utf-8")
 
 
-def parameters(kernel: str, text: str | None = None) -> list[Parameter]:
+@functools.lru_cache(maxsize=None)
+def parameters(kernel: str) -> tuple[Parameter, ...]:
     """The parameters of a kernel, read from the source."""
-    found = re.search(r"ENTRY %s\(([^)]*)\)" % kernel, text or source())
+    found = re.search(r"ENTRY %s\(([^)]*)\)" % kernel, source())
     if not found:
         raise LookupError("gibbs.cu has no kernel %s" % kernel)
-    return [_parameter(" ".join(item.split())) for item in found.group(1).split(",")]
+    return tuple(_parameter(" ".join(item.split())) for item in found.group(1).split(","))
 
 
 def _parameter(text: str) -> Parameter:

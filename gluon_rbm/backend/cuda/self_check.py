@@ -26,18 +26,19 @@ LOG_WEIGHTS = (16.915582, 19.240480, 18.268591, 18.691272, 15.353208, 16.456783,
 _TOLERANCE = 1e-4  # nats; inputs are float32, some tens of nats
 
 
+def _whole(generator: Any, most: int, *shape: int) -> Any:
+    """Multiples of 2^-10, up to so many."""
+    return (generator.randint(-most, most + 1, shape) / 1024).astype(np.float32)
+
+
 def example() -> tuple[dict[str, Any], dict[str, Any]]:
     """Arguments of `run` and of `anneal`: a small RBM with a clamp, a base, groups, and temperatures of its chains."""
     generator = np.random.RandomState(0)  # whose numbers are the same in all versions of NumPy
-
-    def whole(*shape: int) -> Any:
-        return (generator.randint(-512, 513, shape) / 1024).astype(np.float32)
-
     rbm = {
-        "weight": whole(_VISIBLE, _HIDDEN),
-        "visible_bias": whole(_VISIBLE),
-        "hidden_bias": whole(_HIDDEN),
-        "base": whole(_VISIBLE),
+        "weight": _whole(generator, 512, _VISIBLE, _HIDDEN),
+        "visible_bias": _whole(generator, 512, _VISIBLE),
+        "hidden_bias": _whole(generator, 512, _HIDDEN),
+        "base": _whole(generator, 512, _VISIBLE),
         "key": [2012, 11, 8],
     }
     held = generator.random_sample(_VISIBLE) < 0.2
@@ -82,12 +83,13 @@ def longer_difference(device: Device) -> str | None:
         return difference(device)
     generator = np.random.RandomState(1)
     num_visible, num_hidden = 784, 500
-
-    def whole(*shape: int) -> Any:
-        return (generator.randint(-100, 101, shape) / 1024).astype(np.float32)
-
-    rbm = {"weight": whole(num_visible, num_hidden)}
-    rbm.update(visible_bias=whole(num_visible), hidden_bias=whole(num_hidden), base=whole(num_visible))
+    shapes = {
+        "weight": (num_visible, num_hidden),
+        "visible_bias": (num_visible,),
+        "hidden_bias": (num_hidden,),
+        "base": (num_visible,),
+    }
+    rbm = {name: _whole(generator, 100, *shape) for name, shape in shapes.items()}
     for chains in (20, cuda.PRODUCTS_FROM):
         hidden = (generator.random_sample((chains, num_hidden)) < 0.5).astype(np.float32)
         held = generator.random_sample((chains, num_visible)) < 0.1, np.ones((chains, num_visible), np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluon_rbm.backend.native.arguments import (
     LAYOUT,
+    broadcast_clamp,
     call_library,
     check_range,
     checked_array,
@@ -269,9 +270,7 @@ def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
             raise InputError(
                 "the clamp's %s have shape %s; they must be %s or %s" % (name, array.shape, shape[1:], shape)
             )
-    mask, value = np.broadcast_arrays(mask != 0, value)
-    if not (call.gaussian or np.isin(value[mask], (0, 1)).all()):
-        raise InputError("clamped visible units must be held at 0 or 1")
+    mask, value = broadcast_clamp(mask, value, binary=not call.gaussian)
     call.clamp_per_chain = mask.ndim == 2
     mask = np.ascontiguousarray(mask, np.uint8)
     point(call, clamp=mask, clamp_value=np.require(value, np.float32, LAYOUT))

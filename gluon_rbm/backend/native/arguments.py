@@ -23,6 +23,7 @@ from gluon_rbm.errors import InputError
 
 __all__ = [
     "LAYOUT",
+    "broadcast_clamp",
     "call_library",
     "check_apart",
     "check_range",
@@ -60,6 +61,14 @@ def set_key(call: Gibbs, key: Key) -> None:
 def key_words(key: Key) -> HostArray:
     """The two words, uint32, that noise is made with where a key of any length is given."""
     return np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32)
+
+
+def broadcast_clamp(mask: HostArray, values: HostArray, binary: bool = True) -> tuple[HostArray, HostArray]:
+    """Which units are held, bool, and their values, in one shape; InputError where binary ones are not at 0 or 1."""
+    mask, values = np.broadcast_arrays(mask != 0, values)
+    if binary and not np.isin(values[mask], (0, 1)).all():
+        raise InputError("clamped visible units must be held at 0 or 1")
+    return mask, values
 
 
 def set_visible_units(call: Gibbs, visible_units: VisibleUnits) -> None:
