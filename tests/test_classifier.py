@@ -105,9 +105,14 @@ def test_features_that_do_not_vary_do_no_harm(features):
 # --- Support vector machines ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at_once", [15000, 200, 10], ids=["all-rows", "pairs", "no-rows"])
 @pytest.mark.parametrize("kernel, one_vs_rest", [("linear", False), ("rbf", False), ("rbf", True)])
-def test_settings_are_chosen_on_held_out_rows(features, generator, kernel, one_vs_rest):
-    """And one machine with them learns from all: scikit-learn's own `SVC` on rows that are scaled by hand."""
+def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, kernel, one_vs_rest, at_once):
+    """And one machine with them learns from all: scikit-learn's own `SVC` on rows that are scaled by hand.
+
+    Whether the kernel of all rows, of those of two classes or of none is computed at once.
+    """
+    monkeypatch.setattr(classifier, "_ROWS", at_once)
     train, test = features
     rows = classifier.split_held_out(train[1], generator)
     found = classifier.evaluate_svm(kernel, train, test, rows, one_vs_rest=one_vs_rest)
@@ -133,7 +138,7 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, kernel, one_v
     assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / len(test[1])))
     shares = np.bincount(test[1], found.wrong) / np.bincount(test[1])
     assert found.class_error == pytest.approx(shares.mean())
-    assert 0 < found.num_support_vectors <= 600 * (10 if one_vs_rest else 1)
+    assert 0 < found.num_support_vectors <= 600 * 10
 
 
 def test_settings_beyond_the_edges():
