@@ -8,6 +8,8 @@ from PIL import Image
 
 from gluon_rbm import __main__
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.data import datasets
+from gluon_rbm.evaluation import classifier
 from gluon_rbm.models import networks
 
 DIGITS = ("--dataset", "digits", "--no-cuda")
@@ -63,6 +65,30 @@ def test_features_beside_pixels_and_an_untrained_network(run, machines, model):
             assert row["less_than_pixels"] == pytest.approx(pixels.mean() - wrong.mean())
             assert row["wrong_by_pixels_only"] - row["wrong_by_these_only"] == pixels.sum() - wrong.sum()
     assert whole["network"]["description"]["channels"] == [8] and whole["num_train_images"] == 1437
+
+
+def test_turned_images_and_square_roots(run, machines, monkeypatch):
+    """Turned images are learned from, too, but for those of held-out images while settings are chosen."""
+    given, digits = [], datasets.load("digits")
+
+    def evaluate(kernel, train, test, rows, *others):
+        given.append((train, test, rows))
+        return classifier_evaluate(kernel, train, test, rows, *others)
+
+    classifier_evaluate = classifier.evaluate_svm
+    monkeypatch.setattr(classifier, "evaluate_svm", evaluate)
+    arguments = (*DIGITS, "--train-images", 300, "--kernels", "linear")
+    for flags in ((), ("--mirror", "--root")):
+        assert run(*arguments, *flags)[0] == 0
+        _, whole, _ = machines()
+        assert (whole["root"], whole["mirror"], whole["num_train_images"]) == (bool(flags), bool(flags), 300)
+    (plain, test, rows), (both, root_of_test, more_rows) = given
+    turned = plain[0].reshape(-1, *digits.image_shape)[:, :, ::-1].reshape(300, -1)
+    np.testing.assert_array_equal(both[0], np.sqrt(np.concatenate([plain[0], turned])))
+    np.testing.assert_array_equal(both[1], np.concatenate([plain[1], plain[1]]))
+    np.testing.assert_array_equal(root_of_test[0], np.sqrt(test[0]))
+    np.testing.assert_array_equal(more_rows[0], np.concatenate([rows[0], rows[0] + 300]))
+    np.testing.assert_array_equal(more_rows[1], rows[1])
 
 
 def test_a_machine_for_each_class(run, machines, model):

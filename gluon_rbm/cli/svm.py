@@ -67,6 +67,8 @@ def add_arguments(add: AddArgument) -> None:
         metavar="N",
         help="whiten the first N principal components of all features, pixels too, and learn from these; 0: do not",
     )
+    add("--root", action="store_true", help="square roots of all features, pixels too, so that small values weigh more")
+    add("--mirror", action="store_true", help="learn from each training image turned left to right, too")
     add("--sampled", action="store_true", help="draw the units, which makes binary ones 0 or 1, instead of their means")
     add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
     add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
@@ -93,6 +95,8 @@ def run(args: Namespace) -> None:
             logger.info("%s", _line(table[-1]))
     figures = {
         "one_vs_rest": args.one_vs_rest,
+        "root": args.root,
+        "mirror": args.mirror,
         "num_train_images": len(rows),
         "num_test_images": len(data.test_images),
         "machines": table,
@@ -157,19 +161,20 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
 def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArray) -> dict[str, dict[str, Any]]:
     """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
     times = [time.perf_counter()]
-    train, test = features(data.train_images[rows]), features(data.test_images)
+    images, labels = data.train_images[rows], classifier.check_labels(data)[rows]
+    learned, held_out = classifier.split_held_out(labels, make_generator([args.seed, _HELD_OUT]))
+    if args.mirror:
+        images, labels = np.concatenate([images, images[:, :, ::-1]]), np.concatenate([labels, labels])
+        learned = np.concatenate([learned, learned + len(rows)])
+    train, test = features(images), features(data.test_images)
+    if args.root:
+        train, test = np.sqrt(train), np.sqrt(test)
     beside: dict[str, Any] = {"num_features": train.shape[1]}
     if args.components:
         train, test, beside["variance_kept"] = _whitened(train, test, args.components, args.seed)
     times.append(time.perf_counter())
-    labels, test_labels = classifier.check_labels(data)[rows], np.asarray(data.test_labels)
-    split = classifier.split_held_out(labels, make_generator([args.seed, _HELD_OUT]))
-    found = {
-        kernel: classifier.evaluate_svm(
-            kernel, (train, labels), (test, test_labels), split, args.threads, args.one_vs_rest
-        )
-        for kernel in args.kernels
-    }
+    parts = (train, labels), (test, np.asarray(data.test_labels)), (learned, held_out)
+    found = {kernel: classifier.evaluate_svm(kernel, *parts, args.threads, args.one_vs_rest) for kernel in args.kernels}
     times.append(time.perf_counter())
     seconds = dict(zip(("features", "all_machines"), np.diff(times).tolist()))
     beside["seconds"] = seconds

@@ -191,7 +191,7 @@ def _search_svm(
 
     def tried(grid: list[dict[str, float]]) -> list[dict[str, float]]:
         # libsvm computes without Python's lock
-        errors = Parallel(n_jobs=num_threads, backend="threading")(delayed(error_of)(settings) for settings in grid)
+        errors: Any = Parallel(num_threads, backend="threading")(delayed(error_of)(settings) for settings in grid)
         return [{**settings, "error": error} for settings, error in zip(grid, errors)]
 
     trials = tried(GRIDS[kernel])
@@ -218,7 +218,8 @@ def _svm(kernel: str, settings: dict[str, Any], labels: HostArray, one_vs_rest: 
     from gluon_rbm.evaluation.scaling import CommonScale
 
     width = {name: value for name, value in settings.items() if name == "gamma"}
-    whole = SVC(C=settings["C"], kernel=partial(pairwise_kernels, metric=kernel, **width), break_ties=not one_vs_rest)
+    at_once: Any = partial(pairwise_kernels, metric=kernel, **width)
+    whole = SVC(C=settings["C"], kernel=at_once, break_ties=not one_vs_rest)
     of_classes = np.sort(np.unique(labels, return_counts=True)[1])
     if len(labels) <= _ROWS:
         machine = OneVsRestClassifier(whole) if one_vs_rest else whole
