@@ -182,12 +182,19 @@ def test_images_of_another_kind_are_refused(images, maximum, said):
         networks.to_values(images, COLOUR, maximum)
 
 
-def test_features_do_not_depend_on_batches(generator):
+def test_features_do_not_depend_on_batches(generator, monkeypatch):
     network, images = made(COLOUR), bytes_of(generator, (7, 8, 8, 3))
     found = networks.features(network, COLOUR, images, batch_size=3)
     assert found.shape == (7, 3) and found.dtype == np.float32 and 0 <= found.min() and found.max() <= 1
     np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
     assert networks.features(network, COLOUR, images[:0]).shape == (0, 3)
+    counts, transform = [], network.transform
+    monkeypatch.setattr(
+        network, "transform", lambda values, *how: counts.append(len(values)) or transform(values, *how)
+    )
+    monkeypatch.setattr(networks, "_LAYER_VALUES", 2 * 3 * 8 * 8 + 1)  # two images
+    np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
+    assert counts == [2, 2, 2, 1]
 
 
 # --- What training starts from, whole values, means over squares ------------------------------------------------------

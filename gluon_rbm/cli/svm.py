@@ -72,7 +72,7 @@ def add_arguments(add: AddArgument) -> None:
     add("--sampled", action="store_true", help="draw the units, which makes binary ones 0 or 1, instead of their means")
     add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
     add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
-    add("--batch-size", type=at_least(1, int), default=500, help="images whose features are computed at once")
+    add("--batch-size", type=at_least(1, int), help="images whose features are computed at once; default: what fits")
     add("--threads", type=at_least(1, int), default=1, help="settings of C and gamma that are tried at once")
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     inputs.add_device(add)

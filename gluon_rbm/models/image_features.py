@@ -38,7 +38,7 @@ class Code(NamedTuple):
 
     def of(self, images: HostArray, maximum: float) -> HostArray:
         """The code of images (n, height, width[, 3]), whose white pixels are `maximum`: float32 (n, units)."""
-        return networks.features(self.network, self.description, images, _ROWS_AT_ONCE, maximum=maximum)
+        return networks.features(self.network, self.description, images, maximum=maximum)
 
     def images(self, code: HostArray) -> HostArray:
         """The means of the images below a code, in [0, 1]: float32 (n, num_pixels). Values beyond the units' end."""

@@ -44,6 +44,7 @@ __all__ = [
 
 Description = Dict[str, Any]
 
+_LAYER_VALUES, _MOST_IMAGES = 2**22, 500  # of a batch whose features are computed at once, at most
 _DESCRIPTION = "description"  # the array of a file of parameters that holds it: bytes of JSON
 
 
@@ -297,7 +298,7 @@ def features(
     network: DeepBeliefNetwork,
     description: Description,
     images: HostArray,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     *,
     maximum: float | None = None,
     pool: int = 1,
@@ -312,7 +313,8 @@ def features(
     images, maximum
         As in `to_values`.
     batch_size
-        So many images at once.
+        So many images at once; by default up to 500, as long as the values of a layer fit into 16 MB. (Memory for
+        larger arrays is the system's to clear for each of them, which takes longer than the features do.)
     pool
         Of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
         what an image shows than for where.
@@ -332,6 +334,9 @@ def features(
     if pool > 1 and (len(top) == 1 or top[1] % pool or top[2] % pool):
         raise InputError("a top layer of %s has no squares of side %d to take means over; pool less" % (top, pool))
     context = network.rbms[0].interaction_weight.list_ctx()[0]
+    if batch_size is None:
+        largest = max(math.prod(shape) for rbm in network.rbms for shape in (rbm.visible_shape, rbm.hidden_shape))
+        batch_size = min(max(_LAYER_VALUES // largest, 1), _MOST_IMAGES)
     batches = []
     for start in range(0, len(images), batch_size):
         values = from_host(to_values(images[start : start + batch_size], description, maximum), context)
