@@ -17,7 +17,7 @@ from gluon_rbm.backend import cuda, devices, native
 from gluon_rbm.backend.arrays import host_view
 from gluon_rbm.backend.cuda import launch, mxnet_device, self_check
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.cli import doctor
+from gluon_rbm.cli import command, doctor
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import cuda_engine, gibbs
@@ -334,13 +334,36 @@ def test_a_difference_is_said_once_and_mxnet_takes_over(on_gpu, monkeypatch, cap
         gibbs.run_chains(parameters, hidden=hidden, engine="cuda")
 
 
-def test_kernels_that_cannot_be_compiled(on_gpu, monkeypatch, caplog):
-    def no_compiler(source, options):
-        raise mx.MXNetError("Traceback\nMXNetError: Check failed: compile_res == NVRTC_SUCCESS")
+def test_a_launch_that_fails(on_gpu, monkeypatch, capsys, generator):
+    """One line says so, and arrays on the CPU are as they were."""
+    arrays, hidden = rbm(generator), bits(generator, CHAINS, HIDDEN)
+    parameters, start = parameters_of(arrays), hidden.copy()
 
-    monkeypatch.setattr(mx.rtc, "CudaModule", no_compiler)
+    def fail(*launched):
+        raise mx.MXNetError("Traceback\nMXNetError: CUDA Driver Error: an illegal memory access was encountered")
+
+    assert gibbs.choose_engine("auto", parameters.interaction_weight) == "cuda"
+    monkeypatch.setattr(FakeKernel, "launch", fail)
+    status = command.exit_status("sample", lambda: gibbs.run_chains(parameters, hidden=mx.nd.array(hidden), key=[1]))
+    said = capsys.readouterr().err
+    assert status == 2 and said.count("\n") == 1
+    assert said.startswith("sample: error: the GPU failed (MXNetError: CUDA Driver Error: an illegal memory access")
+    np.testing.assert_array_equal(hidden, start)
+    np.testing.assert_array_equal(parameters.interaction_weight.asnumpy(), arrays["weight"])
+
+
+@pytest.mark.parametrize(
+    "place, name, reason",
+    [(mx.rtc, "CudaModule", "compile_res == NVRTC_SUCCESS"), (FakeKernel, "launch", "unsupported toolchain")],
+    ids=["no compiler", "old driver"],
+)
+def test_kernels_that_cannot_be_compiled_or_loaded(on_gpu, monkeypatch, caplog, place, name, reason):
+    def fail(*arguments, **settings):
+        raise mx.MXNetError("Traceback\nMXNetError: Check failed: " + reason)
+
+    monkeypatch.setattr(place, name, fail)
     assert gibbs.choose_engine("auto", mx.nd.ones((4, 3))) == "mxnet"
-    assert caplog.text.count("\n") == 1 and "its kernels do not run on cpu(0) (MXNetError: Check failed" in caplog.text
+    assert caplog.text.count("\n") == 1 and "do not run on cpu(0) (MXNetError: Check failed: " + reason in caplog.text
 
 
 def test_arrays_that_are_not_on_a_gpu():

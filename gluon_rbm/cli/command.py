@@ -70,8 +70,11 @@ def _tell_of(show: Callable[..., None]) -> Callable[..., None]:
 def _what_is_lacking(error: Exception) -> str | None:
     """One line for an error of the system's or MXNet's; None for one of this program."""
     text = str(error).strip()
-    if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate" in text:
+    last = text.splitlines()[-1] if text else ""
+    if isinstance(error, MemoryError) or any(words in text for words in ("bad_alloc", "allocate", "out of memory")):
         return "not enough memory; choose smaller sizes"
+    if isinstance(error, mx.MXNetError) and "CUDA" in text:  # which serves this process no more
+        return "the GPU failed (%s); start again, with --resume a training; `doctor` tests the GPU" % last
     if isinstance(error, mx.MXNetError):  # it hands on nothing of an operator's own error but this, and prints that
-        return "MXNet failed (%s); see above" % text.splitlines()[-1]
+        return "MXNet failed (%s); see above" % last
     return "no more threads can be had; choose fewer workers" if "can't start new thread" in text else None
