@@ -207,28 +207,28 @@ def _search_svm(
 def _svm(kernel: str, settings: dict[str, Any], labels: HostArray, one_vs_rest: bool) -> Any:
     """A support vector machine with these settings that is to learn from rows with these labels.
 
-    Where the kernel of all rows that one machine learns from fits into memory, it is computed at once, as a product of
-    matrices: several times faster than libsvm's rows of it. The machine that is found is the same.
+    Where the kernel of all rows, or of those of any two classes, fits into memory, it is computed at once: several
+    times faster than libsvm's rows of it. The machine that is found is the same.
     """
     from sklearn.metrics.pairwise import pairwise_kernels
     from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
     from sklearn.pipeline import Pipeline
     from sklearn.svm import SVC
 
-    from gluon_rbm.evaluation.scaling import CommonScale
+    from gluon_rbm.evaluation.scaling import CommonScale, KernelOfTrainingRows
 
-    width = {name: value for name, value in settings.items() if name == "gamma"}
-    at_once: Any = partial(pairwise_kernels, metric=kernel, **width)
-    whole = SVC(C=settings["C"], kernel=at_once, break_ties=not one_vs_rest)
-    of_classes = np.sort(np.unique(labels, return_counts=True)[1])
+    cost, width = settings["C"], {name: value for name, value in settings.items() if name == "gamma"}
+    rows_of_classes = np.sort(np.unique(labels, return_counts=True)[1])
+    steps: list[tuple[str, Any]] = [("scale", CommonScale(total=True))]
     if len(labels) <= _ROWS:
-        machine = OneVsRestClassifier(whole) if one_vs_rest else whole
-    elif of_classes[-2:].sum() <= _ROWS and not one_vs_rest:
-        machine = OneVsOneClassifier(whole.set_params(break_ties=False))  # which breaks ties, too
+        steps.append(("kernel", KernelOfTrainingRows(kernel, **width)))
+        machine = SVC(C=cost, kernel="precomputed", break_ties=not one_vs_rest)
+    elif one_vs_rest or rows_of_classes[-2:].sum() > _ROWS:
+        machine = SVC(**settings, kernel=kernel, break_ties=not one_vs_rest, cache_size=_CACHE)
     else:
-        by_rows = SVC(**settings, kernel=kernel, break_ties=not one_vs_rest, cache_size=_CACHE)
-        machine = OneVsRestClassifier(by_rows) if one_vs_rest else by_rows
-    return Pipeline([("scale", CommonScale(total=True)), ("svm", machine)])
+        of_pair: Any = partial(pairwise_kernels, metric=kernel, **width)
+        machine = OneVsOneClassifier(SVC(C=cost, kernel=of_pair))
+    return Pipeline([*steps, ("svm", OneVsRestClassifier(machine) if one_vs_rest else machine)])
 
 
 def _best(trials: list[dict[str, float]]) -> dict[str, float]:

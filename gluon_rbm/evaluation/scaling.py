@@ -1,4 +1,4 @@
-"""A transformer for scikit-learn's pipelines that keeps the ratios of the features' variances."""
+"""Transformers for scikit-learn's pipelines: one scale for all features, and the kernel with all training rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.metrics.pairwise import pairwise_kernels
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
 
-__all__ = ["CommonScale"]
+__all__ = ["CommonScale", "KernelOfTrainingRows"]
 
 
 class CommonScale(TransformerMixin, BaseEstimator):
@@ -42,3 +43,33 @@ class CommonScale(TransformerMixin, BaseEstimator):
     def transform(self, features: HostArray) -> HostArray:
         """Features (n, num_features) on the common scale, in their dtype."""
         return (features - self.mean_) / self.scale_
+
+
+class KernelOfTrainingRows(TransformerMixin, BaseEstimator):
+    """Features become their kernel with each row that was learned from, as one product of matrices.
+
+    That is several times as fast as libsvm's rows of a kernel, and serves the machines of all classes.
+
+    Parameters
+    ----------
+    kernel : "linear" or "rbf"
+    gamma : of the latter
+
+    Attributes
+    ----------
+    rows_ : (num_training, num_features)
+    """
+
+    def __init__(self, kernel: str = "rbf", gamma: float | None = None) -> None:
+        self.kernel = kernel
+        self.gamma = gamma
+
+    def fit(self, features: HostArray, labels: Any = None) -> KernelOfTrainingRows:
+        """Keep features (num_training, num_features)."""
+        self.rows_ = features
+        return self
+
+    def transform(self, features: HostArray) -> HostArray:
+        """k(x, y) of features (n, num_features): float64 (n, num_training)."""
+        settings: dict[str, Any] = {} if self.gamma is None else {"gamma": self.gamma}
+        return pairwise_kernels(np.asarray(features, np.float64), self.rows_, self.kernel, **settings)
