@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import threadpoolctl
 from training_runs import SCRIPTS
 
 import gluon_rbm
@@ -71,6 +72,15 @@ def test_old_kernels_are_warned_of():
     assert "set OPENBLAS_CORETYPE=%s before Python starts" % better in warning
     described, warning = output_of("-c", code, OPENBLAS_CORETYPE="Haswell").splitlines()
     assert " Haswell " in described and warning == "None"
+
+
+def test_the_blas_of_opencv_is_no_concern(monkeypatch):
+    loaded = [
+        {"user_api": "blas", "architecture": "Barcelona", "filepath": "/lib/%s.libs/libopenblas.so" % package}
+        for package in ("opencv_python_headless", "scipy")
+    ]
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [*loaded, {"user_api": "openmp"}])
+    assert blas.pools() == loaded[1:]
 
 
 @needs_avx2

@@ -57,11 +57,14 @@ def _better_kernels(architecture: str | None, flags: frozenset[str]) -> str | No
 
 
 def pools() -> list[dict[str, Any]]:
-    """What threadpoolctl says of each BLAS that this process has loaded, NumPy's among them."""
+    """What threadpoolctl says of each BLAS that this process has loaded, NumPy's among them.
+
+    But for OpenCV's own, which comes with MXNet where OpenCV is installed, and which nothing here calls.
+    """
     import numpy  # noqa: F401  (so that its library is loaded)
     from threadpoolctl import threadpool_info
 
-    return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return [pool for pool in threadpool_info() if pool["user_api"] == "blas" and "opencv" not in pool["filepath"]]
 
 
 def describe() -> str:
