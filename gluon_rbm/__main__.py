@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, others = parser.parse_known_args(argv)
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
-        parser.error("unrecognized arguments: " + " ".join(others))
+        parsers[command].error("unrecognized arguments: " + " ".join(others))
     if command == "doctor":
         try:
             return module.run(args)

@@ -367,9 +367,9 @@ def test_kernels_that_cannot_be_compiled_or_loaded(on_gpu, monkeypatch, caplog, 
 
 
 def test_arrays_that_are_not_on_a_gpu():
-    with pytest.raises(InputError, match="cuda engine cannot be used: it serves float32 on a GPU, not float32 on cpu"):
+    with pytest.raises(InputError, match="cuda engine cannot be used: it needs a GPU, and the RBM is on the CPU"):
         gibbs.choose_engine("cuda", mx.nd.ones((4, 3)))
-    with pytest.raises(InputError, match="it serves float32 on a GPU, not float64 on the host"):
+    with pytest.raises(InputError, match="it needs a GPU, and the RBM is on the CPU"):
         gibbs.choose_engine("cuda", np.ones((4, 3)))
 
 

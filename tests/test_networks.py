@@ -133,7 +133,7 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
         mx.nd.save(str(tmp_path / "other.params"), arrays)
         with pytest.raises(InputError, match="holds no network|holds values that are not finite"):
             networks.read(str(tmp_path / "other.params"))
-    with pytest.raises(InputError, match="name the parameters of a binary RBM"):
+    with pytest.raises(InputError, match="is a network of train-multinary"):
         read_model(str(whole))
 
 
@@ -238,10 +238,13 @@ def test_pooled_features_are_means_over_squares(generator):
     assert networks.features(network, description, images[:0], pool=2).shape == (0, 12)
 
 
-@pytest.mark.parametrize("layers", [{"channels": [3]}, {"channels": [3], "dense": [4]}])
-def test_what_squares_do_not_divide_is_refused(layers):
+@pytest.mark.parametrize(
+    "layers, said",
+    [({"channels": [3]}, "choose a pool of 1, 2, 4"), ({"channels": [3], "dense": [4]}, "4 units and no places")],
+)
+def test_what_squares_do_not_divide_is_refused(layers, said):
     description = networks.describe((1, 8, 8), **layers)
-    with pytest.raises(InputError, match="pool less"):
+    with pytest.raises(InputError, match=said):
         networks.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)
 
 

@@ -103,6 +103,18 @@ def test_a_machine_for_each_class(run, machines, model):
     assert errors[()] != errors["--one-vs-rest",]
 
 
+def test_what_is_of_a_network_only(run, machines, model):
+    """Squares that do not divide its layer are refused before pixels are learned from; more components than values."""
+    status, text, error = run(model, *DIGITS, "--pool", 3)
+    assert status == 2 and "choose a pool of 1, 2, 4" in error and "pixels" not in text
+    for flags in (("--pool", 2), ("--sampled",), ("--no-baselines",)):
+        status, text, error = run(*DIGITS, *flags)
+        assert status == 2 and error.count("\n") == 1 and "name its run" in error
+    assert run(model, *DIGITS, "--pool", 4, "--components", 20, "--train-images", 100, "--kernels", "linear")[0] == 0
+    found = machines()[0]
+    assert [(row["num_features"], row["num_components"]) for row in found.values()] == [(64, 20), (8, 8), (8, 8)]
+
+
 def test_the_same_seed_gives_the_same_results(run, machines, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "linear", "--seed", 3)
     assert run(*arguments)[0] == 0

@@ -80,7 +80,11 @@ def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
     "match, images, directions",
     [
         ("all alike", np.full((10, 4, 4), 7, np.uint8), 0),
-        ("--whiten 16 needs more", np.arange(160, dtype=np.uint8).reshape(10, 4, 4), 16),
+        (
+            "--whiten is 16; it must be below the number of training images",
+            np.arange(160, dtype=np.uint8).reshape(10, 4, 4),
+            16,
+        ),
         ("differ in 1 directions", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8), 4),
     ],
 )
@@ -267,10 +271,12 @@ def test_commands_of_binary_models_say_so(tmp_path, capsys):
         (["--least-variance", "2"], "--least-variance is 2.0; it must be below 1"),
         (
             ["--langevin-steps", "2", "--langevin-step-size", "5"],
-            "langevin_step_size is 5.0; it must be above 0 and below 4",
+            "--langevin-step-size is 5.0; it must be below 4",
         ),
+        (["--langevin-step-size", "1"], "--langevin-step-size is that of --langevin-steps: say how many, too"),
+        (["--no-learn-variances", "--least-variance", "0.5"], "leave --no-learn-variances out"),
         (["--batch-size", "100000"], "choose a smaller one"),
-        (["--whiten", "64"], "--whiten 64 needs more than as many training images and pixels"),
+        (["--whiten", "64"], "--whiten is 64; it must be below the number of training images"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path, capsys, flags, line):

@@ -306,8 +306,9 @@ def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, caps
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--channels", 3, 3, 3, 3], "RBM 4 of the network: images of 1 x 1 cannot be divided by a stride of 2"),
+        (["--channels", 3, 3, 3, 3], "RBM 4 of the network: a layer of 1 x 1 cannot be divided by a stride of 2"),
         (["--channels", 3, "--stride", 3, "--kernel", 3], "cannot be divided by a stride of 3"),
+        (["--visible-units", "gaussian", "--quantized"], "which Gaussian visible units do not have"),
         (["--batch-size", 438], "437 training images for a --batch-size of 438"),
         (["--held-out", 1437], "cannot be held out"),
         (["--chains", "persistent"], "give --sampled"),

@@ -82,14 +82,14 @@ def add_arguments(add: AddArgument) -> None:
 def run(args: Namespace) -> None:
     """Classify the same images by each kind of features: a row of the table for each kind and kernel."""
     results = Results(args, "json", "npz")
-    data, rows = _data(args)
+    data, rows, split = _data(args)
     kinds, network = _kinds(args, data)
     logger.info("%s: %d training images, %d test images", data.name, len(rows), len(data.test_images))
     logger.info(_COLUMNS, "features", "number", "kernel", "C", "gamma", "held-out", "test error", "pixels' minus it")
     table: list[dict[str, Any]] = []
     wrong: dict[tuple[str, str], HostArray] = {}
     for kind, features in kinds.items():
-        for kernel, figures in _evaluate(args, features, data, rows).items():
+        for kernel, figures in _evaluate(args, features, data, rows, split).items():
             wrong[kind, kernel] = figures.pop("wrong")
             table.append({"features": kind, "kernel": kernel, **figures, **_less(wrong, kind, kernel)})
             logger.info("%s", _line(table[-1]))
@@ -105,8 +105,8 @@ def run(args: Namespace) -> None:
     results.write(None, {"network": network, **figures}, {}, arrays)
 
 
-def _data(args: Namespace) -> tuple[DataSet, HostArray]:
-    """The `DataSet`, and the rows of the training images to learn from."""
+def _data(args: Namespace) -> tuple[DataSet, HostArray, tuple[HostArray, HostArray]]:
+    """The `DataSet`, the rows of the training images to learn from, and which of these settings are chosen on."""
     learned = recorded.settle(args, args.model)
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     learned.warn_of_others(data)
@@ -119,7 +119,7 @@ def _data(args: Namespace) -> tuple[DataSet, HostArray]:
         rows = np.sort(make_generator([args.seed, _TRAIN_IMAGES]).choice(rows, count, replace=False))
     if len(np.unique(data.train_labels[rows])) < 2:
         raise InputError("all images of %s to learn from are of one class; two or more are needed" % data.name)
-    return data, rows
+    return data, rows, classifier.split_held_out(data.train_labels[rows], make_generator([args.seed, _HELD_OUT]))
 
 
 def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[str, Any] | None]:
@@ -128,12 +128,15 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
 
     kinds: dict[str, Features] = {}
     record = None
+    if not args.model and (args.pool > 1 or args.sampled or not args.baselines):
+        raise InputError("--pool, --sampled and --no-baselines are of a network's features; name its run")
     if args.baselines or not args.model:
         kinds["pixels"] = lambda images: to_visible(images, data.maximum)
     if args.model:
         context, _ = choose_context(args.cuda, args.device_id)
         trained, description = networks.read(args.model, context)
         networks.to_values(data.test_images[:1], description, data.maximum)  # InputError where they are not its images
+        networks.check_pool(trained, args.pool)
 
         def by(network: Any) -> Features:
             return lambda images: networks.features(
@@ -158,11 +161,13 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
     return kinds, record
 
 
-def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArray) -> dict[str, dict[str, Any]]:
+def _evaluate(
+    args: Namespace, features: Features, data: DataSet, rows: HostArray, split: tuple[HostArray, HostArray]
+) -> dict[str, dict[str, Any]]:
     """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
     times = [time.perf_counter()]
     images, labels = data.train_images[rows], classifier.check_labels(data)[rows]
-    learned, held_out = classifier.split_held_out(labels, make_generator([args.seed, _HELD_OUT]))
+    learned, held_out = split
     if args.mirror:
         images, labels = np.concatenate([images, images[:, :, ::-1]]), np.concatenate([labels, labels])
         learned = np.concatenate([learned, learned + len(rows)])
@@ -172,6 +177,7 @@ def _evaluate(args: Namespace, features: Features, data: DataSet, rows: HostArra
     beside: dict[str, Any] = {"num_features": train.shape[1]}
     if args.components:
         train, test, beside["variance_kept"] = _whitened(train, test, args.components, args.seed)
+        beside["num_components"] = train.shape[1]
     times.append(time.perf_counter())
     parts = (train, labels), (test, np.asarray(data.test_labels)), (learned, held_out)
     found = {kernel: classifier.evaluate_svm(kernel, *parts, args.threads, args.one_vs_rest) for kernel in args.kernels}
@@ -217,7 +223,7 @@ def _line(row: Mapping[str, Any]) -> str:
     settings, less = row["settings"], row["less_than_pixels"]
     return _COLUMNS % (
         row["features"],
-        row["num_features"],
+        row.get("num_components", row["num_features"]),
         row["kernel"],
         "%g" % settings["C"],
         "%g" % settings["gamma"] if "gamma" in settings else "",

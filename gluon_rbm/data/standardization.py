@@ -71,7 +71,7 @@ class Standardization(NamedTuple):
         num_images, num_pixels = pixels.shape
         if num_directions >= min(num_images, num_pixels):
             raise InputError(
-                "--whiten %d needs more than as many training images and pixels; there are %d and %d"
+                "--whiten is %d; it must be below the number of training images, %d, and of their values, %d"
                 % (num_directions, num_images, num_pixels)
             )
         mean = pixels.mean(axis=0, dtype=np.float64)

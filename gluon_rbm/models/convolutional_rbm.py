@@ -65,7 +65,7 @@ class ConvolutionalRBMBlock(RBMBlock):
             )
         if height % stride or width % stride:
             raise InputError(
-                "images of %d x %d cannot be divided by a stride of %d; resize or crop them to multiples of it"
+                "a layer of %d x %d cannot be divided by a stride of %d; use fewer layers, or images of multiples of it"
                 % (height, width, stride)
             )
         if kernel < stride or (kernel - stride) % 2:

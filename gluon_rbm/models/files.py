@@ -15,6 +15,7 @@ from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE
 
 __all__ = [
     "CLASSES",
+    "DESCRIPTION",
     "PARAMETERS",
     "correct_chain_names",
     "folder_of",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 PARAMETERS = "rbm.params"
+DESCRIPTION = "description"  # the array of a network's file that says what it is: bytes of JSON
 CLASSES = "aux_label_classes"  # the array that says that the last visible units are a label
 
 # What the original's Module script calls the chains' visible and hidden samples -> what they are.
@@ -52,6 +54,10 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
     arrays = read_arrays(path)
     if LOG_VARIANCE in arrays:
         raise InputError("%s is a Gaussian RBM; this takes a binary one (sample takes both)" % path)
+    if DESCRIPTION in arrays:
+        raise InputError(
+            "%s is a network of train-multinary, which svm and train-gaussian --network take; name a binary RBM" % path
+        )
     missing = [name for name in Parameters._fields if name not in arrays]
     if missing:
         raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))

@@ -22,13 +22,14 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.models.energy import Parameters
-from gluon_rbm.models.files import parameter_file, read_arrays
+from gluon_rbm.models.files import DESCRIPTION, parameter_file, read_arrays
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
 from gluon_rbm.models.units import HIDDEN_UNITS, VISIBLE_UNITS, Gaussian, Multinary, NoisyReLU, UnitFamily
 
 __all__ = [
     "arrays",
     "build",
+    "check_pool",
     "describe",
     "features",
     "filters",
@@ -45,7 +46,6 @@ __all__ = [
 Description = Dict[str, Any]
 
 _LAYER_VALUES, _MOST_IMAGES = 2**22, 500  # of a batch whose features are computed at once, at most
-_DESCRIPTION = "description"  # the array of a file of parameters that holds it: bytes of JSON
 
 
 # --- Descriptions -----------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def arrays(network: DeepBeliefNetwork, description: Description) -> dict[str, ND
     """What a file of the network holds, parameters and description: name -> NDArray."""
     text = json.dumps(description, sort_keys=True).encode()
     values = {name: parameter.data() for name, parameter in parameters(network).items()}
-    return {**values, _DESCRIPTION: from_host(np.frombuffer(text, np.uint8))}
+    return {**values, DESCRIPTION: from_host(np.frombuffer(text, np.uint8))}
 
 
 def parameters(network: DeepBeliefNetwork) -> dict[str, Any]:
@@ -218,9 +218,9 @@ def from_arrays(found: Mapping[str, NDArray], context: Any = None) -> tuple[Deep
     """(network, description) of what `arrays` returned. Raises ValueError, which says why, of anything else."""
     found = dict(found)
     try:
-        if _DESCRIPTION not in found:
+        if DESCRIPTION not in found:
             raise ValueError("there is no description in it")
-        description = _complete(json.loads(found.pop(_DESCRIPTION).asnumpy().tobytes().decode()))
+        description = _complete(json.loads(found.pop(DESCRIPTION).asnumpy().tobytes().decode()))
         network = build(description)
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
@@ -330,9 +330,8 @@ def features(
     InputError
         The squares do not divide the layer.
     """
+    check_pool(network, pool)
     top = network.rbms[-1].hidden_shape
-    if pool > 1 and (len(top) == 1 or top[1] % pool or top[2] % pool):
-        raise InputError("a top layer of %s has no squares of side %d to take means over; pool less" % (top, pool))
     context = network.rbms[0].interaction_weight.list_ctx()[0]
     if batch_size is None:
         largest = max(math.prod(shape) for rbm in network.rbms for shape in (rbm.visible_shape, rbm.hidden_shape))
@@ -342,6 +341,22 @@ def features(
         values = from_host(to_values(images[start : start + batch_size], description, maximum), context)
         batches.append(_pooled(network.transform(values, sampled).asnumpy(), top, pool))
     return np.concatenate(batches) if batches else np.empty((0, math.prod(top) // pool**2), np.float32)
+
+
+def check_pool(network: DeepBeliefNetwork, pool: int) -> None:
+    """InputError where squares of so many by so many places do not divide the top layer of a network."""
+    top = network.rbms[-1].hidden_shape
+    if pool == 1:
+        return
+    if len(top) == 1:
+        raise InputError("the top layer has %d units and no places to take means over; leave pool at 1" % top)
+    side = math.gcd(*top[1:])
+    if side % pool:
+        sides = ", ".join(str(number) for number in range(1, side + 1) if side % number == 0)
+        raise InputError(
+            "squares of %d x %d places do not divide a top layer of %d x %d; choose a pool of %s"
+            % (pool, pool, *top[1:], sides)
+        )
 
 
 def _pooled(features: HostArray, shape: tuple[int, ...], pool: int) -> HostArray:

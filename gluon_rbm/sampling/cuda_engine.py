@@ -19,9 +19,10 @@ __all__ = ["anneal", "reason_against", "redraw_non_binary", "run"]
 
 def reason_against(array: NDArray) -> str | None:
     """None if the engine is there and serves that array, such as the interaction weights, else why not, in one line."""
-    if isinstance(array, np.ndarray) or array.context.device_type != "gpu" or array.dtype != np.float32:
-        place = getattr(array, "context", "the host")
-        return "it serves float32 on a GPU, not %s on %s" % (np.dtype(array.dtype).name, place)
+    if isinstance(array, np.ndarray) or array.context.device_type != "gpu":
+        return "it needs a GPU, and the RBM is on the CPU"
+    if array.dtype != np.float32:
+        return "it serves float32, not %s" % np.dtype(array.dtype).name
     if array.ndim == 2 and not cuda.fits(*array.shape, has_groups=True):
         return "a chain of %d visible and %d hidden units does not fit into the memory of a thread block" % array.shape
     return mxnet_device.reason_against(array.context)

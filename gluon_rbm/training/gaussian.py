@@ -19,6 +19,7 @@ from gluon_rbm.data.batches import prepare_batches
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.data.transforms import augment
+from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import ais, densities
@@ -113,7 +114,13 @@ class _Training:
         if code:
             data, held_out = _coded(data, held_out, code, given.mirror)
         self._data, self._held_out, self._context = data, held_out, context
-        self._standardization = Standardization.of(data.train_images, data.maximum, given.whiten)
+        try:
+            self._standardization = Standardization.of(data.train_images, data.maximum, given.whiten)
+        except InputError as error:
+            if code is None:
+                raise
+            reason = "what the network makes of the images hardly varies (%s)" % error
+            raise InputError(reason + "; train it longer, or take a smaller --depth") from error
         self._transform = ImageFeatures(self._standardization, code)
         generator = make_generator([given.seed, _WEIGHTS])
         some = generator.permutation(len(data.train_images))[: max(_LOOKED_AT, given.num_hidden)]

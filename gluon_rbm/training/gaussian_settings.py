@@ -126,6 +126,12 @@ class GaussianSettings:
 
     def checked(self) -> GaussianSettings:
         """These settings, or InputError where some cannot be."""
+        if self.langevin_step_size >= 4:
+            raise InputError("--langevin-step-size is %s; it must be below 4" % self.langevin_step_size)
+        if not self.langevin_steps and self.langevin_step_size != type(self).langevin_step_size:
+            raise InputError("--langevin-step-size is that of --langevin-steps: say how many, too")
+        if not self.learn_variances and self.least_variance != type(self).least_variance:
+            raise InputError("--least-variance bounds variances that are learned: leave --no-learn-variances out")
         LearningRule.checked(**self.rule._asdict())
         if self.least_variance >= 1:
             raise InputError("--least-variance is %s; it must be below 1" % self.least_variance)

@@ -136,6 +136,8 @@ class NetworkSettings:
         """These settings, or InputError where some do not go together."""
         if self.chains == "persistent" and not self.sampled:
             raise InputError("persistent chains are drawn, they do not go by means: give --sampled")
+        if self.quantized and self.visible_units == "gaussian":
+            raise InputError("--quantized rounds pixels to whole values, which Gaussian visible units do not have")
         if self.greedy and self.learning_rate_schedule != "constant":
             raise InputError("--training greedy keeps the learning rate: leave --learning-rate-schedule out")
         if self.greedy and not self.detach:
