@@ -181,8 +181,3 @@ def test_means_over_squares_and_whitened_components(run, machines, model):
     assert found["pixels", "rbf"]["num_features"] == 64 and found["trained", "rbf"]["num_features"] == 8 * 2 * 2
     for row in found.values():
         assert 0.5 < row["variance_kept"] < 1 and row["error"] < 0.2
-
-
-def test_squares_that_do_not_divide_the_layer(run, model):
-    status, _, errors = run(model, *DIGITS, "--pool", 3)
-    assert status == 2 and "pool less" in errors and errors.count("\n") == 1
