@@ -17,6 +17,7 @@ from common import ROOT  # noqa: F401
 from PIL import Image
 
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.cli.command import exit_status
 from gluon_rbm.data.transforms import resize_and_crop
 
 _BACKGROUND = "BACKGROUND_Google"
@@ -52,4 +53,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("caltech101.py", main))

@@ -19,6 +19,7 @@ from common import ROOT  # noqa: F401
 from scipy.ndimage import gaussian_filter
 
 from gluon_rbm.backend.files import write_whole
+from gluon_rbm.cli.command import exit_status
 from gluon_rbm.data import datasets
 
 _SOFTENING, _GREY, _GAIN = 10, 128, 64
@@ -54,4 +55,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status("contrast.py", main))

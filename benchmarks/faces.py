@@ -37,8 +37,10 @@ sys.path.insert(0, str(ROOT))
 # isort: split
 from gluon_rbm.backend.array_files import load_npz
 from gluon_rbm.backend.framework import mx
+from gluon_rbm.cli.command import exit_status
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
+from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import frechet
 
 _CHANNELS = (32, 64, 128)
@@ -76,7 +78,9 @@ def _parse(argv):
 
 def prepare(args):
     """Cut the faces out of all pictures of a folder."""
-    paths = sorted(args.folder.glob("*.jpg"))
+    paths = sorted(path for path in args.folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not paths:
+        raise InputError("%s holds no .jpg and no .png" % args.folder)
     images = np.empty((len(paths), args.size, args.size, 3), np.uint8)
     for number, path in enumerate(paths):
         picture = Image.open(path).convert("RGB")
@@ -213,4 +217,4 @@ def _distances(images, others):
 
 if __name__ == "__main__":
     given = _parse(None)
-    globals()[given.command](given)
+    sys.exit(exit_status("faces.py " + given.command, lambda: globals()[given.command](given)))

@@ -85,7 +85,7 @@ def run(args: Namespace) -> None:
     data, rows, split = _data(args)
     kinds, network = _kinds(args, data)
     logger.info("%s: %d training images, %d test images", data.name, len(rows), len(data.test_images))
-    logger.info(_COLUMNS, "features", "number", "kernel", "C", "gamma", "held-out", "test error", "pixels' minus it")
+    logger.info(_COLUMNS, "features", "number", "kernel", "C", "gamma", "held-out", "test error", "gain over pixels")
     table: list[dict[str, Any]] = []
     wrong: dict[tuple[str, str], HostArray] = {}
     for kind, features in kinds.items():
