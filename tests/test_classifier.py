@@ -117,11 +117,14 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
     rows = classifier.split_held_out(train[1], generator)
     found = classifier.evaluate_svm(kernel, train, test, rows, one_vs_rest=one_vs_rest)
 
+    counts = []
+
     def fitted(settings, images, labels):
         mean, scale = images.mean(axis=0), np.sqrt(images.var(axis=0).sum())
         machine = SVC(kernel=kernel, break_ties=not one_vs_rest, **settings)
         machine = OneVsRestClassifier(machine) if one_vs_rest else machine
         machine.fit((images - mean) / scale, labels)
+        counts.append(sum(len(each.support_) for each in (machine.estimators_ if one_vs_rest else [machine])))
         return lambda others: machine.predict((others - mean) / scale)
 
     fit, held_out = rows
@@ -138,7 +141,8 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
     assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / len(test[1])))
     shares = np.bincount(test[1], found.wrong) / np.bincount(test[1])
     assert found.class_error == pytest.approx(shares.mean())
-    assert 0 < found.num_support_vectors <= 600 * 10
+    assert found.num_support_vectors == counts[-1]
+    assert 0 < found.num_support_vectors <= 600 * (10 if one_vs_rest else 1)
 
 
 def test_settings_beyond_the_edges():

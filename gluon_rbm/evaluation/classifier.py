@@ -7,6 +7,7 @@ be kept, and always with the same result. It must choose: an empty image gets a 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -133,7 +134,7 @@ class Evaluation(NamedTuple):
 
     settings: dict[str, float]  #: C and gamma
     trials: list[dict[str, float]]  #: all settings that were tried, with the `error` on held-out rows
-    num_support_vectors: int  #: of all machines together, where there is one for each class or pair
+    num_support_vectors: int  #: rows that some pair of classes needs; of one against the rest, of all machines together
     error: float
     standard_error: float
     class_error: float  #: the mean over classes of each one's error, which does not depend on how many rows it has
@@ -231,6 +232,16 @@ def _svm(kernel: str, settings: dict[str, Any], labels: HostArray, one_vs_rest: 
     return Pipeline([*steps, ("svm", OneVsRestClassifier(machine) if one_vs_rest else machine)])
 
 
+def _num_support_vectors(svm: Any, labels: HostArray) -> int:
+    """Of what `_svm` built and fitted to rows with these labels."""
+    machines = getattr(svm, "estimators_", [svm])
+    if not hasattr(svm, "pairwise_indices_"):  # of scikit-learn's machines, only `OneVsOneClassifier` has these
+        return sum(len(machine.support_) for machine in machines)
+    pairs = itertools.combinations(svm.classes_, 2)
+    rows = [np.flatnonzero(np.isin(labels, pair))[machine.support_] for pair, machine in zip(pairs, machines)]
+    return len(np.unique(np.concatenate(rows)))
+
+
 def _best(trials: list[dict[str, float]]) -> dict[str, float]:
     """The trial with the smallest error, the first of several."""
     return min(trials, key=lambda trial: trial["error"])
@@ -276,13 +287,12 @@ def evaluate_svm(
     one_vs_rest : a machine for each class, instead of each pair: better where there are many classes of few rows each
     """
     search = _search_svm(kernel, *train, rows, num_threads, one_vs_rest)
-    svm = search.classifier["svm"]
     wrong = search.classifier.predict(test[0]) != test[1]
     of_classes = [wrong[test[1] == label].mean() for label in np.unique(test[1])]
     return Evaluation(
         settings=search.settings,
         trials=search.trials,
-        num_support_vectors=sum(len(machine.support_) for machine in getattr(svm, "estimators_", [svm])),
+        num_support_vectors=_num_support_vectors(search.classifier["svm"], train[1]),
         error=mean_and_error(wrong)[0],
         standard_error=mean_and_error(wrong)[1],
         class_error=float(np.mean(of_classes)),
