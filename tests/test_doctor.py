@@ -68,6 +68,7 @@ def test_what_the_environment_says_wrongly(doctor, tmp_path, monkeypatch):
     monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "nowhere"))
     status, lines = doctor("--data-dir", tmp_path / "mistyped")
     assert status == 1
+    assert sum("mistyped" in line for line in lines) == 1
     assert lines[-1] == "Wrong: --data-dir, MXNET_RBM_DATA"
     assert any(line.startswith("DMLC_ROLE") and "server" in line for line in lines)
 

@@ -62,6 +62,16 @@ def test_says_how_to_install_a_missing_mxnet(tmp_path):
         assert remedy in message
 
 
+def test_a_clone_is_installed_from_its_own_folder(tmp_path):
+    information = tmp_path / "mxnet_rbm-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mxnet-rbm\nVersion: 1.0\n")
+    (information / "direct_url.json").write_text('{"dir_info": {"editable": true}, "url": "file:///home/a%20b/clone"}')
+    assert "`pip install '/home/a b/clone[cu112]' && pip install --no-deps mxnet-cu112" in import_error(
+        make_site(tmp_path)
+    )
+
+
 def test_a_command_says_what_is_missing_in_one_line(tmp_path):
     done = run_python(make_site(tmp_path), "from gluon_rbm import __main__; __main__.main(['weights', 'model'])")
     assert done.returncode == 2
@@ -235,7 +245,7 @@ def mxnet_error(line):
 
 
 REASONS = {
-    "CPU-only build": (dict(cuda=False), 0, ["CPU-only build", "mxnet-rbm[cu112]"]),
+    "CPU-only build": (dict(cuda=False), 0, ["CPU-only build", "[cu112]"]),
     "no device": (dict(count=0), 0, ["no GPU", "nvidia-smi", "CUDA_VISIBLE_DEVICES"]),
     "device_id too large": (dict(count=2), 2, ["no GPU 2", "sees 2"]),
     "device_id negative": (dict(count=2), -1, ["no GPU -1", "sees 2"]),

@@ -377,8 +377,15 @@ def test_resuming_with_other_images_or_another_network(tmp_path, capsys, generat
     assert (tmp_path / "run" / "rbm.params").read_bytes() == before
 
 
-def test_images_of_one_grey_teach_gaussian_units_nothing(tmp_path, capsys):
+@pytest.mark.parametrize("units", ["multinary", "gaussian"])
+def test_images_that_are_all_alike_teach_nothing(units, tmp_path, capsys):
     np.save(tmp_path / "grey.npy", np.full((20, 4, 4), 0.5))
+    arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", units]
+    assert_refused(capsys, tmp_path / "run", arguments, "all alike", FOLDER)
+
+
+def test_images_of_nearly_one_grey_teach_gaussian_units_nothing(tmp_path, capsys, generator):
+    np.save(tmp_path / "grey.npy", 0.5 + 1e-6 * generator.random((20, 4, 4)))
     arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", "gaussian"]
     assert_refused(capsys, tmp_path / "run", arguments, "all of one grey", FOLDER)
 

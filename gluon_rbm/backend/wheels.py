@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 __all__ = [
     "cuda_libraries",
@@ -67,7 +70,21 @@ def install_command(extra: str) -> str:
     """
     if extra == "cpu":
         return f"pip install --no-deps {_CPU_WHEEL}=={_VERSION}"
-    return f"pip install 'mxnet-rbm[{extra}]' && pip install --no-deps {_CPU_WHEEL}-{extra}=={_VERSION}"
+    return f"pip install {_this_package(extra)} && pip install --no-deps {_CPU_WHEEL}-{extra}=={_VERSION}"
+
+
+def _this_package(extra: str) -> str:
+    """What pip installs this package from, quoted, with an extra: the folder it was installed from, or its name.
+
+    pip writes that folder into direct_url.json (PEP 610), which a clone's own .egg-info lacks.
+    """
+    source = "mxnet-rbm"
+    for distribution in metadata.distributions(name=source):
+        recorded = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if "dir_info" in recorded:
+            source = unquote(urlsplit(recorded["url"]).path)
+            break
+    return shlex.quote(f"{source}[{extra}]")
 
 
 def replace_wheel(extra: str) -> str:
@@ -110,7 +127,9 @@ def explain_load_error(error: OSError) -> str:
     if library == "libcuda.so.1":
         remedy = "install the NVIDIA driver, or use the CPU: " + replace_wheel("cpu")
     elif library in _CUDA_LIBRARIES:
-        remedy = f"run `pip install {_CUDA_LIBRARIES[library]}`, or `pip install 'mxnet-rbm[cu112]'` for all of them"
+        remedy = (
+            f"run `pip install {_CUDA_LIBRARIES[library]}`, or `pip install {_this_package('cu112')}` for all of them"
+        )
     elif library in _ARM_LIBRARIES:
         remedy = "on arm64 MXNet needs Arm's Performance Libraries on LD_LIBRARY_PATH, see docs/installing.md"
     elif "cannot open shared object file" in reason:

@@ -251,6 +251,8 @@ def _data_sets(data_dir: str | None) -> Iterator[Finding]:
     for about, folder in (("--data-dir", data_dir), ("MXNET_RBM_DATA", os.environ.get("MXNET_RBM_DATA"))):
         if folder and not os.path.isdir(os.path.expanduser(folder)):
             yield Finding(about, folder, "it is no folder: make it, or name another")
+            if folder == data_dir:
+                data_dir = None
     for name in downloads.SOURCES:
         paths = downloads.located(name, data_dir)
         missing = [file for file, path in paths.items() if path is None]

@@ -89,6 +89,8 @@ def _load(given: NetworkSettings) -> DataSet:
         logger.info("cannot be read as an image: %s", one_line(path))
     if skipped:
         logger.info("%d images skipped; --strict would stop here", len(skipped))
+    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):  # stops at the first other one
+        raise InputError("the training images are all alike; nothing can be learned from them")
     return data
 
 
@@ -100,7 +102,7 @@ def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
     if given.visible_units == "gaussian":
         mean = float(mean_image(data.train_images, data.maximum).mean())
         square = sum(float(np.square(image / data.maximum).mean()) for image in data.train_images)
-        deviation = (square / len(data.train_images) - mean**2) ** 0.5
+        deviation = max(square / len(data.train_images) - mean**2, 0.0) ** 0.5
         if not deviation > 1e-4:
             raise InputError("the training images are all of one grey; nothing can be learned from them")
         chosen.update(mean=mean, deviation=deviation)
