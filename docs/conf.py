@@ -132,6 +132,9 @@ def to_restructured_text(app, what, name, obj, options, lines):
         if heading:
             result += ["**%s**" % heading.group(1), ""]
             block = block[heading.end() :]
+        if block.startswith(">>> "):  # an example
+            result += [*block.split("\n"), ""]
+            continue
         indented = block[:1].isspace()
         in_section = bool(heading) or (in_section and indented)
         if indented and not in_section:
