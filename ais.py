@@ -1,17 +1,20 @@
 """Log partition function and log-likelihood of a binary RBM by annealed importance sampling (AIS).
 
-Neal (Statistics and Computing 11, 2001); Salakhutdinov & Murray (ICML 2008), section 4.1. Chains start as exact samples
-of independent pixels with bias a0 (beta = 0, log Z_0 known) and are carried through N intermediate distributions to the
-RBM itself (beta = 1); on the way each collects
+Sources: Neal (Statistics and Computing 11, 2001); Salakhutdinov & Murray (ICML 2008), section 4.1.
+
+Chains start at beta = 0, with exact samples of independent pixels with bias a0, where log Z_0 is
+known. They move through N distributions to beta = 1, the RBM itself. On the way each chain collects
 
     log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ],
 
-and Z = Z_0 E[w]. The estimate of Z is unbiased, that of log Z is too low on average (Jensen), by a lot when the
-distributions are few: likelihoods computed with it are optimistic.
+and Z = Z_0 E[w]. The estimate of Z is unbiased. The estimate of log Z is too low on average
+(Jensen's inequality), and far too low with few distributions. Log-likelihoods computed with it are
+then too high.
 
-Reverse AIS goes the same way back, from samples of the RBM to beta = 0: 1 / Z = E[1 / w] / Z_0, and log Z is too
-high on average, if the samples are exact (Burda, Grosse & Salakhutdinov, AISTATS 2015; Grosse, Ghahramani & Adams,
-arXiv:1511.02543). The two make a bracket. Everything is in nats, likelihoods per image.
+Reverse AIS goes the same way back, from samples of the RBM to beta = 0: 1 / Z = E[1 / w] / Z_0. If
+these samples are exact, its log Z is too high on average (Burda, Grosse & Salakhutdinov, AISTATS
+2015; Grosse, Ghahramani & Adams, arXiv:1511.02543). The two estimates bracket log Z. All values are
+in nats, and likelihoods in nats per image.
 """
 
 from __future__ import annotations
@@ -61,18 +64,53 @@ def estimate_log_likelihood(
     ais_intermediate_steps: int,
     ais_burn_in_steps: int,
     data: Array | Iterable[Any],
-    ctx: Any = None,  # an mx.Context; up to here the arguments are the original's
+    ctx: Any = None,  # an mx.Context; the arguments up to here are those of MXNet's original example
     *,
     base_visible_bias: Array | None = None,
     key: Key | None = None,
     engine: str = "auto",
 ) -> tuple[float, float]:
-    """Mean log-likelihood of data and log Z, both in nats: (log_likelihood, log_z), floats.
+    """Estimate the mean log-likelihood of data and log Z by AIS.
 
-    AIS with ais_num_batch x ais_batch_size chains, ais_intermediate_steps distributions and ais_burn_in_steps sweeps at
-    each; the base rate is the model's own visible bias unless another is given. data as in `mean_log_likelihood`.
-    Warns (LikelihoodWarning) when the estimate is not to be trusted and when pixels are not binary: then the value is a
-    grey-pixel score. Raises InputError as `log_partition` and `mean_log_likelihood` do.
+    Parameters
+    ----------
+    visible_layer_bias, hidden_layer_bias, interaction_weight
+        Arrays (num_visible,), (num_hidden,) and (num_visible, num_hidden) of the RBM.
+    ais_batch_size
+        Number of chains that run at once.
+    ais_num_batch
+        Number of such batches; AIS runs ais_num_batch x ais_batch_size chains.
+    ais_intermediate_steps
+        Number of intermediate distributions.
+    ais_burn_in_steps
+        Gibbs sweeps at each distribution.
+    data
+        Images, as in `mean_log_likelihood`.
+    ctx
+        Device (`mx.Context`) to move the arrays to; by default they stay where they are.
+    base_visible_bias
+        Bias a0 of the base distribution, (num_visible,); by default the RBM's own visible bias.
+    key
+        Integers that fix the noise; by default they are drawn from MXNet's generator.
+    engine
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    log_likelihood : float
+        Mean log-likelihood in nats per image.
+    log_z : float
+        Estimate of log Z in nats.
+
+    Raises
+    ------
+    InputError
+        The parameters, sizes or data cannot be used: see `log_partition` and `mean_log_likelihood`.
+
+    Warns
+    -----
+    LikelihoodWarning
+        An estimate is not reliable, or pixels are not binary: the value is then a grey-pixel score.
     """
     parameters = Parameters.from_arrays(visible_layer_bias, hidden_layer_bias, interaction_weight)
     parameters = parameters if ctx is None else parameters.as_in_context(ctx)

@@ -1,1 +1,1 @@
-"""The command line: `python -m gluon_rbm COMMAND`, one module for each command."""
+"""The command line `python -m gluon_rbm COMMAND`: one module for each command."""

@@ -1,4 +1,4 @@
-"""Arguments of command lines: a parser whose errors are one line, and numbers that are checked."""
+"""Arguments of command lines: a parser that reports errors in one line, and checked numbers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,28 @@ __all__ = [
     "share",
 ]
 
-_FLOAT32_MAX = 3.4e38  # what MXNet's optimizers take
+_FLOAT32_MAX = 3.4e38  # the largest number that MXNet's optimizers take
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Print an error in one line, and exit with status 2.
+
+        Parameters
+        ----------
+        message
+            What is wrong.
+        """
         self.exit(2, one_line("%s: error: %s (see --help)" % (self.prog, message)) + "\n")
 
 
 class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Help texts with the defaults that say something: no None, no empty list, nothing for a switch."""
+    """A formatter of help texts that shows a default if it is informative.
+
+    It shows no None, no empty list and no default of a switch.
+    """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         says_nothing = action.default is None or action.default == [] or isinstance(action.default, bool)
@@ -38,27 +48,67 @@ class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[[str], Any]:
-    """A `type` for `add_argument`: texts to numbers of a kind that are `sound`, which means what `expected` says."""
+    """Return a function that converts the text of an argument to a number, and checks it.
+
+    Parameters
+    ----------
+    kind
+        The type of the number: int or float.
+    sound
+        Whether a number is allowed. NaN must fail.
+    expected
+        Which numbers are allowed, in words.
+
+    Returns
+    -------
+    callable
+        From a text to the number; the type of an argument in argparse.
+    """
 
     def convert(text: str) -> Any:
         value = kind(text)
-        if not sound(value):  # NaN is to fail, too
+        if not sound(value):  # NaN must fail, too
             raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
         return value
 
-    convert.__name__ = kind.__name__  # what argparse calls it when the text is no number at all
+    convert.__name__ = kind.__name__  # argparse names it when the text is not a number
     return convert
 
 
 def at_least(lowest: float, kind: type) -> Callable[[str], Any]:
-    """A `type`: an int below 2^31, or a float below 3.4e38, the largest float32; of at least `lowest`."""
+    """Return a converter of texts, as `number` does, to numbers of at least `lowest`.
+
+    Parameters
+    ----------
+    lowest
+        The smallest allowed number.
+    kind
+        The type: int for whole numbers below 2^31; float for numbers below 3.4e38, the largest
+        float32.
+
+    Returns
+    -------
+    callable
+        From a text to the number.
+    """
     limit, noun = (2**31, "a whole number") if kind is int else (_FLOAT32_MAX, "a number")
     expected = "%s below %s and at least %s" % (noun, "2^31" if kind is int else "%g" % limit, lowest)
     return number(kind, lambda value: lowest <= value < limit, expected)
 
 
 def path(text: str) -> str:
-    """A `type`: a path, or a name, that is not empty."""
+    """Check that a path or name is not empty.
+
+    Parameters
+    ----------
+    text
+        The path or name.
+
+    Returns
+    -------
+    str
+        The same text.
+    """
     if not text:
         raise argparse.ArgumentTypeError("it is empty; give a path, or leave it out")
     return text

@@ -1,4 +1,4 @@
-"""The command `classify`: which class each image has, by the exact class posterior of an RBM with labels."""
+"""The command classify: the class of each image, by the exact class posterior of an RBM with labels."""
 
 from __future__ import annotations
 
@@ -33,12 +33,24 @@ _ROWS_AT_ONCE = 1000
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Add the arguments of the command."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "classify")
 
 
 def run(args: Namespace) -> None:
-    """Classify all images of --part, and count how often each class is taken for each."""
+    """Classify all images of --part, and write the error and the confusion matrix.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     results = Results(args, "png", "json", "npz")
     parameters, num_classes = inputs.joint_model_from(args)
     if not num_classes:

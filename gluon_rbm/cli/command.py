@@ -1,4 +1,4 @@
-"""How a command line runs: what goes wrong becomes one line and an exit status."""
+"""How a command runs: an error becomes one line and an exit status."""
 
 from __future__ import annotations
 
@@ -18,17 +18,38 @@ logger = logging.getLogger(__name__)
 
 
 def call(module: ModuleType, argv: Sequence[str]) -> None:
-    """Run a command, a module with `add_arguments` and `run`, with arguments of its own, as texts."""
+    """Run a command on a list of arguments.
+
+    Parameters
+    ----------
+    module
+        The module of the command, which has the functions add_arguments and run.
+    argv
+        The arguments, as they stand on a command line.
+    """
     parser = OneLineParser(prog=module.__name__)
     module.add_arguments(parser.add_argument)
     module.run(parser.parse_args(argv))
 
 
 def exit_status(prog: str, action: Callable[[], object]) -> int:
-    """Call action() and return the process's exit status: 0; 2: bad input; 3: divergence; 130, 143: interrupted;
-    141: nobody reads the output.
+    """Call a function, and return the exit status of the process.
 
-    The package's messages appear on the console (`gluon_rbm.backend.logs`).
+    The package's messages appear on the console (`gluon_rbm.backend.logs`). An error that a user
+    can do something about becomes one line there. Other errors are raised.
+
+    Parameters
+    ----------
+    prog
+        The name of the program in messages.
+    action
+        The function, which is called without arguments.
+
+    Returns
+    -------
+    int
+        0: success. 2: bad input, or an error of the system or of MXNet. 3: the training diverged.
+        130: Ctrl-C. 143: SIGTERM. 141: nobody reads the output.
     """
     logs.configure()
     try:
@@ -38,12 +59,12 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     except InputError as error:
         logger.error("%s: error: %s", prog, error)
         return error.exit_status
-    except ImportError as error:  # what is missing, and how to install it
+    except ImportError as error:  # the message says what is missing, and how to install it
         logger.error("%s: error: %s", prog, error)
         return InputError.exit_status
     except OSError as error:
         return logs.report_system_error(prog, error)
-    except (MemoryError, RuntimeError) as error:  # MXNet's are among them
+    except (MemoryError, RuntimeError) as error:  # MXNet's errors are among them
         reason = _what_is_lacking(error)
         if reason is None:
             raise
@@ -56,10 +77,13 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
 
 
 def _tell_of(show: Callable[..., None]) -> Callable[..., None]:
-    """What shows a training that went astray as a line, without the place in the source; `show` shows others."""
+    """Return a function that shows warnings: those of convergence in a line, others by `show`.
+
+    The line of a ConvergenceWarning does not name the place in the source.
+    """
 
     def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category.__name__ == "ConvergenceWarning":  # scikit-learn's, which takes a second to import
+        if category.__name__ == "ConvergenceWarning":  # by name: importing scikit-learn takes 1 s
             logger.warning("warning: %s", one_line(str(message)))
         else:
             show(message, category, *where, **more)
@@ -68,13 +92,13 @@ def _tell_of(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def _what_is_lacking(error: Exception) -> str | None:
-    """One line for an error of the system's or MXNet's; None for one of this program."""
+    """Return a line about an error of the system or of MXNet, or None for any other error."""
     text = str(error).strip()
     last = text.splitlines()[-1] if text else ""
     if isinstance(error, MemoryError) or any(words in text for words in ("bad_alloc", "allocate", "out of memory")):
         return "not enough memory; choose smaller sizes"
-    if isinstance(error, mx.MXNetError) and "CUDA" in text:  # which serves this process no more
+    if isinstance(error, mx.MXNetError) and "CUDA" in text:  # the GPU stays lost for this process
         return "the GPU failed (%s); start again, with --resume a training; `doctor` tests the GPU" % last
-    if isinstance(error, mx.MXNetError):  # it hands on nothing of an operator's own error but this, and prints that
+    if isinstance(error, mx.MXNetError):  # the operator's own error is printed, and not in the text
         return "MXNet failed (%s); see above" % last
     return "no more threads can be had; choose fewer workers" if "can't start new thread" in text else None

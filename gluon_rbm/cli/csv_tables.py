@@ -1,4 +1,4 @@
-"""Tables as text: CSV files of numbers and categories, with gaps."""
+"""CSV files: tables of numbers and categories, with missing values."""
 
 from __future__ import annotations
 
@@ -42,39 +42,66 @@ _LARGEST = 1e100
 
 
 class Table(NamedTuple):
-    """A table, and what its columns are called."""
+    """A table, as numbers and text, and as it was read."""
 
-    names: list[str]
-    values: HostArray  #: objects: float, text, or None where a value is missing
-    texts: list[list[str]]  #: as they were read
-    lines: list[int]  #: of the file, where rows end
+    names: list[str]  #: the names of the columns
+    values: HostArray  #: array of objects (rows, columns): float, text, or None for a missing value
+    texts: list[list[str]]  #: the fields of each row, as they were read
+    lines: list[int]  #: the line of the file that each row ends in
     delimiter: str
 
     @classmethod
     def of(
         cls, names: list[str], texts: list[list[str]], lines: list[int], delimiter: str, categorical: Sequence[str]
     ) -> Table:
-        """Of what was read; columns that are named `categorical` hold text, though all of it may be numbers."""
+        """Make a table of the fields of a file.
+
+        Parameters
+        ----------
+        names, texts, lines, delimiter
+            The fields of the table.
+        categorical
+            Names of columns to hold as text even if all their values are numbers.
+
+        Returns
+        -------
+        Table
+            The table.
+        """
         values = np.empty((len(texts), len(names)), object)
         for column, name in enumerate(names):
             values[:, column] = _parsed([row[column].strip() for row in texts], as_text=name in categorical)
         return cls(names, values, texts, lines, delimiter)
 
     def like(self, other: Table) -> Table:
-        """The same rows with the columns in the order of another table, and its categories as text."""
+        """Return these rows with the columns of another table.
+
+        Parameters
+        ----------
+        other
+            A table with columns of the same names.
+
+        Returns
+        -------
+        Table
+            The rows, with columns in the order of `other`. Columns that are text there are text here.
+        """
         places = [self.names.index(name) for name in other.names]
         texts = [[row[place] for place in places] for row in self.texts]
         return Table.of(other.names, texts, self.lines, self.delimiter, other.categories)
 
     @property
     def categories(self) -> list[str]:
-        """The columns that hold text, and so are categories, by name."""
+        """Names of the columns that hold text, and so are categories."""
         return [
             name for name, column in zip(self.names, self.values.T) if any(isinstance(value, str) for value in column)
         ]
 
     def tell_kinds(self) -> None:
-        """Log which columns are taken as what, and warn of those that are next to numbers."""
+        """Log which columns are categories and which are numbers.
+
+        Warn of a column of categories if less than a tenth of its values are not numbers.
+        """
         categories = self.categories
         numbers = [name for name in self.names if name not in categories]
         for kind, names in (("categories", categories), ("numbers", numbers)):
@@ -89,7 +116,13 @@ class Table(NamedTuple):
 
 
 def add_columns(add: AddArgument) -> None:
-    """Add which columns are categories, and how numbers become units."""
+    """Add the flags that say which columns are categories, and how numbers become units.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     add(
         "--categorical",
         nargs="+",
@@ -111,7 +144,15 @@ def _bins(text: str) -> int | None:
 
 
 def add_rbm(add: AddArgument, passes: str) -> None:
-    """Add what the RBM is like; passes : how many it makes by default."""
+    """Add the flags of the RBM and its training.
+
+    Parameters
+    ----------
+    add
+        As in `add_columns`.
+    passes
+        The default number of passes through the table, for the help text.
+    """
     add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
     add(
         "--num-epoch",
@@ -125,7 +166,22 @@ def add_rbm(add: AddArgument, passes: str) -> None:
 
 
 def rbm_from(args: Namespace, num_rows: int, least_steps: int) -> BinaryRBM:
-    """The estimator that is asked for, as `rbm_of_table` makes it."""
+    """Make the estimator of the arguments.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments of `add_rbm`.
+    num_rows
+        The number of rows of the table.
+    least_steps
+        Without --num-epoch, there are at least 60 passes, and enough for so many steps.
+
+    Returns
+    -------
+    BinaryRBM
+        The estimator, from `gluon_rbm.estimators.table_rbm.rbm_of_table`.
+    """
     from gluon_rbm.estimators.table_rbm import rbm_of_table
 
     passes = {} if args.num_epoch is None else {"n_iter": args.num_epoch}
@@ -143,16 +199,31 @@ def rbm_from(args: Namespace, num_rows: int, least_steps: int) -> BinaryRBM:
 def read_table(
     file_path: str, categorical: Sequence[str] = (), has_names: Callable[[list[str]], bool] = lambda first: True
 ) -> Table:
-    """Read a CSV file whose first line names the columns, or has_names(its fields) says that it does not.
+    """Read a CSV file.
 
-    The delimiter is a comma, semicolon, tab or bar, whichever the first line has most. A column of which every value is
-    a number holds floats, unless it is among `categorical`. Empty fields, NA, NaN and ? are missing.
+    The delimiter is a comma, semicolon, tab or bar: the one that is most frequent in the first line.
+    A column becomes floats if all its values are numbers. Empty fields, NA, NaN and ? are missing.
+
+    Parameters
+    ----------
+    file_path
+        The path of the file.
+    categorical
+        Columns to hold as text even if all their values are numbers: names, or numbers from 1 on.
+    has_names
+        From the fields of the first line to whether they are the names of the columns. Otherwise
+        the line is a row, and the names are "1", "2" and so on.
+
+    Returns
+    -------
+    Table
+        The table.
 
     Raises
     ------
     InputError
-        The file cannot be read, has no rows, rows of several lengths, or two columns of one name; or there is no such
-        column.
+        The file cannot be read or has no rows, its rows have different lengths, two columns have
+        one name, or there is no such column as `categorical` says.
     """
     texts, lines, delimiter = _read(file_path)
     if has_names(texts[0]):
@@ -172,14 +243,30 @@ def read_table(
 
 
 def check_columns(table: Table, file_path: str) -> None:
-    """InputError for a column of which nothing can be learned."""
+    """Check that each column has a value.
+
+    Parameters
+    ----------
+    table
+        The table.
+    file_path
+        The path of its file, for the message.
+
+    Raises
+    ------
+    InputError
+        All values of a column are missing, so that nothing can be learned from it.
+    """
     for name, column in zip(table.names, table.values.T):
         if all(value is None for value in column):
             raise InputError("%s: column %s has no value in any row; leave it out" % (file_path, name))
 
 
 def _read(file_path: str) -> tuple[list[list[str]], list[int], str]:
-    """Fields, the lines that they end in, and the delimiter. A blank line is a row where there is one column."""
+    """Return the fields of the rows, the line that each row ends in, and the delimiter.
+
+    In a file of one column a blank line is a row.
+    """
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
@@ -219,12 +306,34 @@ def _parsed(texts: list[str], as_text: bool) -> list[Any]:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a field stands for a value that is missing."""
+    """Whether a field stands for a missing value.
+
+    Parameters
+    ----------
+    text
+        The field, without spaces around it.
+
+    Returns
+    -------
+    bool
+        True if it does.
+    """
     return text.lower() in _MISSING
 
 
 def is_number(text: str) -> bool:
-    """Whether a field is a number, of a size that one can compute with."""
+    """Whether a field is a number between -1e100 and 1e100.
+
+    Parameters
+    ----------
+    text
+        The field.
+
+    Returns
+    -------
+    bool
+        True if it is.
+    """
     try:
         return abs(float(text)) <= _LARGEST
     except ValueError:
@@ -232,11 +341,31 @@ def is_number(text: str) -> bool:
 
 
 def write_table(file_path: str, names: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) -> None:
-    """Write a CSV file, whole or not at all."""
+    """Write a CSV file, whole or not at all.
+
+    Parameters
+    ----------
+    file_path
+        The path of the file, from --output.
+    names
+        The names of the columns.
+    rows
+        The fields of each row.
+    delimiter
+        The delimiter.
+    """
     with write_whole(file_path, "--output") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows([names, *rows])
 
 
 def add_table(add: AddArgument, text: str) -> None:
-    """Add the path of a table."""
+    """Add the argument TABLE, the path of a table.
+
+    Parameters
+    ----------
+    add
+        As in `add_columns`.
+    text
+        The help text.
+    """
     add("table", type=path, metavar="TABLE", help=text)

@@ -1,4 +1,4 @@
-"""The command `frechet`: how far drawn images are from real ones, as a network sees them."""
+"""The command frechet: the Frechet distance of drawn images from real images, by a network's features."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ ABOUT = "Frechet distance between drawn images and those of a data set, by the f
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_data(add)
     add("--drawn", required=True, metavar="IMAGES", help="a .npz or .npy file, a picture, or a folder of pictures")
     add(
@@ -50,11 +57,19 @@ def add_arguments(add: AddArgument) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Print the distance and its floor in one line, and write them as JSON where asked to."""
+    """Print the distance and its floor in one line, and write them to the JSON file, if one is given.
+
+    The floor is the distance of as many real images.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     if args.json is not None:
         check_target(args, args.json, "--json")
     context, _ = choose_context(args.cuda, args.device_id)
-    image_files.check_exists(args.drawn)  # before anything is loaded that takes longer
+    image_files.check_exists(args.drawn)  # before anything slow is loaded
     given = None if args.network is None else frechet.load_network(args.network, context)
     recorded.settle(args, args.drawn)
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
@@ -82,7 +97,7 @@ def run(args: Namespace) -> None:
 
 
 def _perceptron(args: Namespace, data: DataSet) -> tuple[Network, str]:
-    """A network trained on the data set, and what a report calls it."""
+    """Train a network on the data set; return it, and its description for a report."""
     network = frechet.train_network(data, args.seed)
     width = len(network.classifier.intercepts_[-2])
     return network, "%d units of a perceptron trained on %s, %.2f %% right" % (width, data.name, 100 * network.accuracy)

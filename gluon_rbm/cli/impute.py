@@ -1,4 +1,4 @@
-"""The command `impute`: a table with its missing values filled in."""
+"""The command impute: fill in the missing values of a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ ABOUT = "a table with gaps: fill in what is missing"
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Add the arguments of the command."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     add_table(add, "a CSV file whose first line names the columns; empty fields, NA, NaN and ? are missing")
     add("--output", metavar="FILE", help="where the filled table goes; by default TABLE-imputed.csv beside it")
     add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps of the chains that hold what is known")
@@ -51,7 +57,15 @@ def add_arguments(add: AddArgument) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Learn the table with its gaps, fill them in, and write the table; what is known stays as it was written."""
+    """Learn a table with missing values, fill them in, and write the table.
+
+    Known values stay as they are written in the file.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     stem, ending = os.path.splitext(args.table)
     output = args.output or stem + "-imputed" + ending
     paths = [output]
@@ -83,7 +97,7 @@ def run(args: Namespace) -> None:
 
 
 def _texts(table: Table, values: HostArray, missing: HostArray) -> list[list[str]]:
-    """The rows as text."""
+    """Return the rows as text: known values as they were read, others as they were filled in."""
     return [
         [_text(value) if gap else text for value, gap, text in zip(row, gaps, texts)]
         for row, gaps, texts in zip(values.tolist(), missing.tolist(), table.texts)

@@ -1,4 +1,4 @@
-"""The arguments that commands share, and the model, data set and images that they name."""
+"""The arguments that commands share, and the model, data set and images that these name."""
 
 from __future__ import annotations
 
@@ -50,17 +50,25 @@ logger = logging.getLogger(__name__)
 
 PATHS = ("trajectory", "matched")  #: kinds of paths to an RBM
 
-_ROWS_OF_MEANS = 10000  # training images, at most
-_CHAINS_OF_PATH = 200  # of each RBM of a path of matched means
+_ROWS_OF_MEANS = 10000  # the means come from at most so many training images
+_CHAINS_OF_PATH = 200  # for each RBM of a path of matched means
 
-AddArgument = Callable[..., Any]  #: a parser's `add_argument`
+AddArgument = Callable[..., Any]  #: the method add_argument of a parser
 
 
 # --- Arguments --------------------------------------------------------------------------------------------------------
 
 
 def add_common(add: AddArgument, output: str) -> None:
-    """Add all that every command with pictures has; output : what its files are called by default."""
+    """Add the arguments that all commands with pictures have.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    output
+        The default name of the command's files.
+    """
     add_model(add)
     add_data(add)
     add_noise(add)
@@ -69,12 +77,24 @@ def add_common(add: AddArgument, output: str) -> None:
 
 
 def add_model(add: AddArgument) -> None:
-    """Add MODEL."""
+    """Add the argument MODEL.
+
+    Parameters
+    ----------
+    add
+        As in `add_common`.
+    """
     add("model", type=path, metavar="MODEL", help="a run folder, or a file rbm.params")
 
 
 def add_data(add: AddArgument) -> None:
-    """Add the data set, and which of its images."""
+    """Add the flags of the data set, and of the part of its images.
+
+    Parameters
+    ----------
+    add
+        As in `add_common`.
+    """
     options.add_dataset_of_run(add)
     add(
         "--part",
@@ -85,14 +105,26 @@ def add_data(add: AddArgument) -> None:
 
 
 def add_device(add: AddArgument) -> None:
-    """Add the device to compute on."""
+    """Add the flags of the device to compute on.
+
+    Parameters
+    ----------
+    add
+        As in `add_common`.
+    """
     add("--cuda", action="store_true", default=None, help="compute on the GPU")
     add("--no-cuda", action="store_false", dest="cuda", default=None, help="compute on the CPU")
     add("--device-id", type=at_least(0, int), default=0, help="GPU device id")
 
 
 def add_noise(add: AddArgument) -> None:
-    """Add what everything random follows from, and what draws it."""
+    """Add the flags of the random seed, and of the engine that runs the chains.
+
+    Parameters
+    ----------
+    add
+        As in `add_common`.
+    """
     add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
     add("--engine", choices=gibbs.ENGINES, default="auto", help="what runs the chains")
 
@@ -101,14 +133,43 @@ def add_noise(add: AddArgument) -> None:
 
 
 def joint_model_from(args: Namespace) -> tuple[Parameters, int]:
-    """The parameters of MODEL on the device that is asked for, and its number of classes (0: it has no labels)."""
+    """Read MODEL, an RBM with or without labels.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments of `add_model` and `add_device`.
+
+    Returns
+    -------
+    parameters : Parameters
+        The parameters, on the device of the arguments.
+    num_classes : int
+        The number of label units, which are the last visible units; 0: the model has no labels.
+    """
     context, _ = choose_context(args.cuda, args.device_id)
     parameters, num_classes = read_model(args.model)
     return parameters.as_in_context(context), num_classes
 
 
 def model_from(args: Namespace) -> Parameters:
-    """The parameters of MODEL on the device that is asked for. Raises InputError for a model that has labels."""
+    """Read MODEL, an RBM without labels.
+
+    Parameters
+    ----------
+    args
+        As in `joint_model_from`.
+
+    Returns
+    -------
+    Parameters
+        The parameters, on the device of the arguments.
+
+    Raises
+    ------
+    InputError
+        The model has labels.
+    """
     parameters, num_classes = joint_model_from(args)
     if num_classes:
         raise InputError(
@@ -119,13 +180,33 @@ def model_from(args: Namespace) -> Parameters:
 
 
 def refuse_of_gaussian(model: str, given: Mapping[str, Any]) -> None:
-    """InputError where a flag was given that is of binary models alone; given : flag -> whether, or what."""
+    """Refuse flags of binary models for a Gaussian-Bernoulli RBM.
+
+    Parameters
+    ----------
+    model
+        The path of the model, for the message.
+    given
+        A mapping flag -> value, false if the flag was not given.
+
+    Raises
+    ------
+    InputError
+        One of the flags was given.
+    """
     for flag, value in given.items():
         if value:
             raise InputError("%s is for binary models, and %s is a Gaussian one; leave it out" % (flag, model))
 
 
 def add_chains(add: AddArgument) -> None:
+    """Add the flag of the kind of chains.
+
+    Parameters
+    ----------
+    add
+        As in `add_common`.
+    """
     add(
         "--chains",
         choices=("gibbs", *PATHS),
@@ -138,7 +219,27 @@ def add_chains(add: AddArgument) -> None:
 def path_from(
     args: Namespace, kind: str, parameters: Parameters, data: datasets.DataSet | None, num_classes: int = 0
 ) -> trajectory.Path:
-    """The path of a kind to the RBM of MODEL, on its device; data : needed for a path of matched means."""
+    """Return a path of RBMs to the RBM of MODEL.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments; model, seed and engine are used.
+    kind
+        One of `PATHS`: the snapshots of the training, which are read from MODEL, or RBMs of
+        matched means, which are computed.
+    parameters
+        The RBM.
+    data
+        The data set; only matched means need it.
+    num_classes
+        The number of label units of the RBM.
+
+    Returns
+    -------
+    Path
+        The path, on the device of `parameters`.
+    """
     if kind == "trajectory":
         return snapshots.read(args.model).checked(parameters).in_context(parameters.interaction_weight.context)
     assert data is not None
@@ -155,9 +256,25 @@ def path_from(
 
 
 def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:
-    """The data set that is asked for, or that the model learned.
+    """Load the data set of the arguments; by default, the data set that the model learned.
 
-    Raises InputError if its images have another number of pixels: where that is known, before they are loaded.
+    Parameters
+    ----------
+    args
+        The parsed arguments of `add_model` and `add_data`. Defaults of the data set are filled in.
+    num_pixels
+        The number of pixels that the model's images have.
+
+    Returns
+    -------
+    DataSet
+        The data set.
+
+    Raises
+    ------
+    InputError
+        The images have another number of pixels (checked before they are loaded if the number is
+        known by then), or the model learned no images but the hidden layer of an RBM below it.
     """
     is_given = args.dataset is not None
     learned = recorded.settle(args, args.model)
@@ -190,12 +307,47 @@ def _check_pixels(args: Namespace, found: int, num_pixels: int, is_known: bool) 
 
 
 def count_from(args: Namespace, data: datasets.DataSet, default: int) -> int:
-    """What --count says; without it the default, or all images of --part where these are fewer."""
+    """Return the number of images to use.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments, with count and part.
+    data
+        The data set.
+    default
+        The number without --count.
+
+    Returns
+    -------
+    int
+        The value of --count, or else the default, at most the number of images in --part.
+    """
     return args.count or min(default, len(datasets.split_of(data, args.part)[0]))
 
 
 def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArray:
-    """`count` images of --part, chosen by --seed: float32 (count, num_visible). Raises InputError for too many."""
+    """Choose images of --part at random.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments, with part and seed.
+    data
+        The data set.
+    count
+        The number of images.
+
+    Returns
+    -------
+    float32 (count, num_visible)
+        Images in [0, 1], in the order of the data set.
+
+    Raises
+    ------
+    InputError
+        The part has fewer images.
+    """
     images, _ = datasets.split_of(data, args.part)
     if count > len(images):
         raise InputError(

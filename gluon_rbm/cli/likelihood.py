@@ -1,4 +1,4 @@
-"""The command `likelihood`: its arguments, and the report on paper and in a file."""
+"""The command likelihood: print the likelihood report of a model, and write it to a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ ABOUT = "how probable images are to a model, and how far that can be trusted"
 
 
 def add_arguments(add: AddArgument) -> None:
-    """add : the parser's `add_argument`."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_model(add)
     inputs.add_data(add)
     add(
@@ -88,8 +94,14 @@ def _add_log_z(add: AddArgument) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Print the report, and write it as JSON where asked to."""
-    # First: what cannot be used must not cost an hour of computing.
+    """Print the report, and write it to the JSON file, if one is given.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
+    # Check the arguments first: a mistake must not cost an hour of computing.
     if args.path != "none" and not args.reverse:
         raise InputError(
             "--path %s is a check of the bracket, which --no-reverse leaves out; leave out one" % args.path
@@ -107,5 +119,5 @@ def run(args: Namespace) -> None:
     logger.info("%s", report.as_text(result))
     if args.json is not None:
         write_json(args.json, result, "--json")
-    if args.state is not None and os.path.exists(args.state):  # of no more use
+    if args.state is not None and os.path.exists(args.state):  # no longer needed
         os.remove(args.state)

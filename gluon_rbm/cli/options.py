@@ -1,4 +1,4 @@
-"""Flags that follow from dataclasses of settings, and the command line of the two scripts."""
+"""Flags made from dataclasses of settings, and the command line of the two training scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
 
 __all__ = ["NUMBERS", "add_dataset_of_run", "add_fields", "add_settings", "parse", "settings_of"]
 
-#: The `type` of a flag, by what `settings.setting` calls its numbers.
+#: Converters of the texts of flags, by the `number` of `gluon_rbm.training.settings.setting`.
 NUMBERS: Mapping[str, Callable[[str], Any]] = {
     "count": at_least(1, int),
     "at least 2": at_least(2, int),
@@ -39,7 +39,10 @@ _Settings = TypeVar("_Settings")
 
 
 class _Switch(argparse.Action):
-    """Sets its field to a value; a field NAME_asked beside it remembers that somebody chose."""
+    """A flag that sets a field to a value.
+
+    With `asked`, the field NAME_asked gets the value, too: it tells a user's choice from a default.
+    """
 
     def __init__(self, option_strings: Sequence[str], dest: str, asked: bool = False, **settings: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, **settings)
@@ -56,9 +59,11 @@ def add_settings(parser: Any, kind: type) -> None:
 
     Parameters
     ----------
-    parser : argparse.ArgumentParser
-    kind : type
-        A dataclass whose fields `gluon_rbm.training.settings.setting` made; a field without a help text is no flag.
+    parser
+        The parser.
+    kind
+        A dataclass. Its fields were made by `gluon_rbm.training.settings.setting`; a field without
+        a help text gets no flag.
     """
     groups: dict[str | None, Any] = {None: parser}
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -73,14 +78,24 @@ def add_settings(parser: Any, kind: type) -> None:
 
 
 def add_fields(add: Callable[..., Any], kind: type, *names: str) -> None:
-    """Give a parser the flags of some fields of a dataclass of settings, or of all; add : its `add_argument`."""
+    """Give a parser the flags of some or all fields of a dataclass of settings.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of the parser.
+    kind
+        The dataclass, as in `add_settings`.
+    *names
+        Names of the fields; without names, all fields.
+    """
     for field in dataclasses.fields(kind):
         if not names or field.name in names:
             _add(add, field)
 
 
 def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
-    """One field's flag, or its switches."""
+    """Add the flag of a field, or its switches."""
     has_default = field.default is not dataclasses.MISSING
     default = field.default if has_default else field.default_factory()
     switches = field.metadata["switches"]
@@ -94,20 +109,38 @@ def _add(add: Callable[..., Any], field: Any, asked: bool = False) -> None:
     elif field.metadata["number"]:
         given["type"] = NUMBERS[field.metadata["number"]]
     add("--" + field.name.replace("_", "-"), help=field.metadata["help"], **given)
-    if field.metadata["aliases"]:  # old names, which serve as before
+    if field.metadata["aliases"]:  # old names of the flag, which still work
         add(*field.metadata["aliases"], help=argparse.SUPPRESS, **given)
 
 
 def settings_of(kind: type[_Settings], namespace: argparse.Namespace) -> _Settings:
-    """The settings that a parser with `add_settings` has read."""
+    """Return the settings in the arguments that a parser with `add_settings` has read.
+
+    Parameters
+    ----------
+    kind
+        The dataclass of settings.
+    namespace
+        The parsed arguments, with all fields of the dataclass.
+
+    Returns
+    -------
+    object of `kind`
+        The settings.
+    """
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: getattr(namespace, name) for name in names})
 
 
 def add_dataset_of_run(add: Callable[..., Any]) -> None:
-    """The flags of commands that name a data set, by default the run's; add : a parser's `add_argument`.
+    """Add the flags of a data set, which is by default the data set of the run.
 
-    `recorded.settle` sees to the defaults.
+    `gluon_rbm.cli.recorded.settle` fills in the defaults.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
     """
     names = ", ".join(NAMES)
     add(
@@ -130,7 +163,20 @@ def add_dataset_of_run(add: Callable[..., Any]) -> None:
 
 
 def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:
-    """The settings that a script's command line asks for; `cuda_asked` is None unless --cuda or --no-cuda was given."""
+    """Read the settings in the command line of a training script.
+
+    Parameters
+    ----------
+    argv
+        The command line; None: that of the process.
+    prog
+        The name of the program in messages.
+
+    Returns
+    -------
+    BinarySettings
+        The settings. Their field cuda_asked is None unless --cuda or --no-cuda was given.
+    """
     parser = OneLineParser(
         prog=prog,
         description="Restricted Boltzmann machine learning MNIST",
@@ -146,7 +192,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:
 
 
 def _check(parser: OneLineParser, args: argparse.Namespace) -> None:
-    """Refuse settings that do not go together."""
+    """Exit with an error for settings that do not go together."""
     if args.num_devices > args.batch_size:
         parser.error(
             "--num-devices %d leaves nothing of a --batch-size of %d for some: give fewer"

@@ -1,4 +1,4 @@
-"""The command `outliers`: rows of a table that do not belong to the others."""
+"""The command outliers: find the rows of a table that are unlike the others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,13 @@ _contamination = number(float, lambda value: 0 < value <= 0.5, "a number above 0
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Add the arguments of the command."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     add_table(add, "a CSV file whose first line names the columns; its rows are learned")
     add("--new", type=path, metavar="TABLE", help="rows to judge, with the same columns; by default those of TABLE")
     add("--output", metavar="FILE", help="where they go, with three more columns; by default TABLE-outliers.csv")
@@ -57,7 +63,13 @@ def add_arguments(add: AddArgument) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Learn the table, and write rows with their scores, the most unusual first."""
+    """Learn the table, and write rows with their scores, the most unusual first.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     if args.contamination is not None and args.false_alarm_rate is not None:
         raise InputError("--contamination and --false-alarm-rate exclude each other; give one of them")
     judged = args.new or args.table
@@ -91,7 +103,7 @@ def run(args: Namespace) -> None:
 
 
 def _read_new(file_path: str, table: Table, learned: str) -> Table:
-    """Rows with the columns of `table`, in its order."""
+    """Read rows with the columns of `table`, in its order; `learned` is the path of `table`."""
     new = read_table(file_path)
     for name in [*new.names, *table.names]:
         if name not in new.names or name not in table.names:

@@ -1,4 +1,4 @@
-"""The command `recommend`: from ratings, what users would like."""
+"""The command recommend: learn ratings, recommend items to users, and predict ratings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ ABOUT = "ratings: what a user would rate highest, and how well ratings are foret
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Add the arguments of the command."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     add(
         "ratings",
         type=path,
@@ -55,7 +61,13 @@ def add_arguments(add: AddArgument) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Learn ratings, print recommendations and the error."""
+    """Learn ratings, and print recommendations for --user and the prediction error on --test.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     if args.json is not None:
         check_target(args, args.json, "--json", [args.ratings, args.test])
     if not (args.user or args.test):
@@ -95,14 +107,14 @@ def run(args: Namespace) -> None:
 
 
 def _check_on_scale(ratings: HostArray, scale: HostArray, file_path: str) -> None:
-    """InputError for a rating that there is not."""
+    """Raise InputError if a rating is not on the scale."""
     others = np.setdiff1d(ratings, scale)
     if len(others):
         raise InputError("%s holds %g, which is not among the ratings %s" % (file_path, others[0], scale.tolist()))
 
 
 def _read(file_path: str) -> tuple[Any, Any, Any]:
-    """Users and items as text, and ratings."""
+    """Read a file; return users and items as text, and ratings as float64, (num_ratings,) each."""
     table = read_table(
         file_path, has_names=lambda first: len(first) < 3 or not (is_number(first[2]) or is_missing(first[2]))
     )

@@ -1,4 +1,4 @@
-"""The results of a command as files: JSON, pictures and arrays, all of them or none."""
+"""The files of a command's results: JSON, pictures and arrays, all of them or none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,15 @@ logger = logging.getLogger(__name__)
 
 
 def add_output(add: Callable[..., Any], name: str) -> None:
-    """Add where the results go; name : what their files are called by default."""
+    """Add the flags --output and --overwrite.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    name
+        The default name of the files, before the dot.
+    """
     add(
         "--output",
         metavar="PATH",
@@ -43,14 +51,34 @@ def add_output(add: Callable[..., Any], name: str) -> None:
 
 
 def add_overwrite(add: Callable[..., Any]) -> None:
-    """Add the flag without which no file is lost."""
+    """Add the flag --overwrite; without it, results replace no file.
+
+    Parameters
+    ----------
+    add
+        As in `add_output`.
+    """
     add("--overwrite", action="store_true", help="let results take the place of files that are there already")
 
 
 def check_target(args: Namespace, path: str, option: str, inputs: Sequence[str | None] = ()) -> None:
-    """InputError if a file cannot be written, is one of the inputs, or is there already and is not to be overwritten.
+    """Check that a command may write a file.
 
-    args : with `overwrite`; option : what the user chose the path with
+    Parameters
+    ----------
+    args
+        The parsed arguments of `add_overwrite`.
+    path
+        The file.
+    option
+        The flag that names the file, for messages.
+    inputs
+        Paths of the files that the command reads. None is passed over.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written, is one of the inputs, or exists and --overwrite was not given.
     """
     check_writable(path, option)
     for given in inputs:
@@ -61,20 +89,25 @@ def check_target(args: Namespace, path: str, option: str, inputs: Sequence[str |
 
 
 class Results:
-    """Files PATH.ENDING of a command's results, each written whole or not at all, and all of them at the end.
+    """The files PATH.ENDING of a command's results, written at the end, all of them or none.
 
-    By default they lie in the folder of the model, under a name that nothing there has. A run folder without a
-    checkpoint is a copy that somebody keeps: then they lie in the current folder.
+    By default the files lie in the folder of the model, and PATH is the name of the command, with a
+    number if that name is taken. A run folder without a checkpoint is a copy that somebody keeps:
+    then the files lie in the current folder, as they do without a model.
 
     Parameters
     ----------
-    args : the command's arguments, with PATH as `output`, or None, and MODEL as `model`
-    endings : of the files: "json", "npz", or one of a picture
+    args
+        The parsed arguments, with command, overwrite, output (PATH, or None, which the default path
+        replaces) and model (its path, or None).
+    *endings
+        The endings of the files: "json", "npz", "fasta", or those of pictures.
 
     Raises
     ------
     InputError
-        At once, if the files cannot be written there, or some are there already and are not to be overwritten.
+        The files cannot be written, or some exist and --overwrite was not given. Raised at once,
+        before the command computes anything.
     """
 
     def __init__(self, args: Namespace, *endings: str) -> None:
@@ -90,7 +123,7 @@ class Results:
         return {ending: "%s.%s" % (self._args.output, ending) for ending in self._endings}
 
     def _free_path(self) -> str:
-        """The command's name in the model's folder, with a number where there are such results already."""
+        """Return the default path: the name of the command, with a number if it is taken."""
         folder, name = _folder_of(self._args.model), self._args.command
         taken = {file.partition(".")[0] for file in os.listdir(folder)} if os.path.isdir(folder) else set()
         names = itertools.chain([name], ("%s-%d" % (name, number) for number in itertools.count(2)))
@@ -104,17 +137,21 @@ class Results:
         pictures: Mapping[str, Any],
         arrays: Arrays | None = None,
     ) -> None:
-        """Write JSON, pictures and arrays, and say where.
+        """Write JSON, pictures and arrays, and log their paths.
 
         Parameters
         ----------
-        parameters : of a binary model; None: the figures say what the model is
-        figures : what JSON can say; the command, the model and the versions are added
-        pictures : ending -> Figure, animation, or sequences as text
-        arrays : name -> array, for PATH.npz
+        parameters
+            The parameters of a binary model; None: `figures` describe the model.
+        figures
+            The results in PATH.json, next to the arguments, the model and the versions.
+        pictures
+            A mapping ending -> figure, animation, or sequences as text.
+        arrays
+            A mapping name -> array, for PATH.npz.
         """
         if not self._is_chosen:
-            self._args.output = self._free_path()  # once more: another command may have been faster
+            self._args.output = self._free_path()  # again: another command may have taken the name
         paths = self._paths()
         arguments = {name: value for name, value in vars(self._args).items() if name != "command"}
         report = {
@@ -123,7 +160,7 @@ class Results:
             "results": figures,
             "versions": framework.versions(),
         }
-        with contextlib.ExitStack() as stack:  # all are made before any takes its place
+        with contextlib.ExitStack() as stack:  # no file gets its name before all are complete
             for ending, path in paths.items():
                 temporary = stack.enter_context(write_whole(path, "--output"))
                 if ending == "json":
@@ -139,7 +176,7 @@ class Results:
 
 
 def _folder_of(model: str | None) -> str:
-    """Where the results of a model go by default."""
+    """Return the default folder for the results of a model."""
     if model is None:
         return os.curdir
     folder = folder_of(model)
@@ -148,13 +185,26 @@ def _folder_of(model: str | None) -> str:
 
 
 def _shown(path: str) -> str:
-    """The path as it is from the current folder, if it is in it."""
+    """Return the path relative to the current folder, if it lies in there."""
     relative = os.path.relpath(path)
     return path if relative.startswith(os.pardir) else relative
 
 
 def model_record(parameters: Parameters, path: str) -> dict[str, Any]:
-    """What a report says of its model."""
+    """Describe a model for a report in JSON.
+
+    Parameters
+    ----------
+    parameters
+        The parameters of the model.
+    path
+        The path of the model.
+
+    Returns
+    -------
+    dict
+        The path, the numbers of visible and hidden units, and the SHA-256 digest of the parameters.
+    """
     return {
         "path": str(path),
         "num_visible": parameters.num_visible,

@@ -1,4 +1,4 @@
-"""The command `sample`: what an RBM draws by itself."""
+"""The command sample: draw images by chains of an RBM."""
 
 from __future__ import annotations
 
@@ -50,13 +50,20 @@ logger = logging.getLogger(__name__)
 ABOUT = "draw images: from nothing, noise or images; annealed, tempered, of a chosen class, moving"
 
 _SHOWN, _COLUMNS = 64, 8
-_IN_A_ROW = 10  # of one class, where several are drawn
-_FRAMES = 60  # of a moving picture
+_IN_A_ROW = 10  # images of one class in a row of the picture, where several classes are drawn
+_FRAMES = 60  # of an animation
 _LEAST_SWAP_RATE = 0.01  # below it, temperatures or a path do not help
 _START, _SWEEPS = range(1, 3)  # purposes of keys
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "sample")
     add(
         "--start",
@@ -100,14 +107,19 @@ def add_arguments(add: AddArgument) -> None:
 
 
 def _class(text: str) -> int | str:
-    """A class as it was typed: a number where it is written as one."""
+    """Convert the text of a class: to an int if it is a number, else to a name."""
     return int(text) if text.isdecimal() and text == str(int(text)) else text
 
 
 def run(args: Namespace) -> None:
-    """Run chains, and write samples and probabilities of their last state.
+    """Run chains, and write the samples and probabilities of their last state.
 
-    A data set is loaded only for chains that start from it, and for the classifier.
+    The data set is loaded only if the chains' start, their path or the classifier needs it.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
     """
     ways = {"--animate": args.animate, "--anneal": args.anneal is not None, "--temperatures": args.temperatures}
     ways["--chains %s" % args.chains] = args.chains != "gibbs"
@@ -151,14 +163,17 @@ def run(args: Namespace) -> None:
 
 
 def _settle(args: Namespace, arguments: Mapping[str, Any]) -> None:
-    """What is not given: an RBM that learned to draw in k sweeps from noise draws so."""
+    """Fill in the start and the number of sweeps.
+
+    An RBM that was trained with --chains noise learned to draw in k sweeps from noise. It does so here.
+    """
     from_noise = arguments.get("chains") == "noise"
     args.start = args.start or ("random" if from_noise else "zeros")
     args.sweeps = args.sweeps or (int(arguments["k"]) if from_noise else 1000)
 
 
 def _numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
-    """The number of each class, given by its name or number."""
+    """Return the number of each class, given by its name or number."""
     if not names:
         raise InputError("the model has no labels, so that no class can be chosen; train one with --labels")
     unknown = [given for given in classes if str(given) not in names and given not in range(len(names))]
@@ -172,14 +187,17 @@ def _numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
 class _Layout(NamedTuple):
     """Which chains a picture shows, and where."""
 
-    chains: HostArray  #: their numbers, row after row
+    chains: HostArray  #: the numbers of the chains, row after row
     columns: int
-    row_labels: Sequence[str]  #: none, or the class of each row
+    row_labels: Sequence[str]  #: the class of each row, or empty
     title: str  #: of the whole picture
 
     @classmethod
     def of(cls, count: int, classes: HostArray | None, names: Sequence[str]) -> _Layout:
-        """A row of each class, or a square of what is of one class or none; classes : (count,), of each chain."""
+        """Make a layout: a row for each class, or a square where there is one class or none.
+
+        `classes` holds the class of each chain, (count,), or is None.
+        """
         if classes is None:
             return cls(np.arange(min(count, _SHOWN)), _COLUMNS, [], "")
         asked, names = list(dict.fromkeys(classes.tolist())), [one_line(name) for name in names]
@@ -191,13 +209,13 @@ class _Layout(NamedTuple):
         return cls(shown, columns, [names[number] for number in asked], "drawn as the class beside each row")
 
     def grids(self, arrays: Mapping[str, HostArray], shape: tuple[int, ...], title: str) -> Figure:
-        """Samples and probabilities side by side."""
+        """Plot samples and probabilities side by side."""
         shown = {"%s %s" % (name, title): rows[self.chains] for name, rows in arrays.items()}
         title = "; ".join(filter(None, (self.title, blank.note(arrays["samples"]))))
         return plots.grids(shown, shape, self.columns, title=title, row_labels=self.row_labels)
 
     def animation(self, moments: Sequence[tuple[int, HostArray]], shape: tuple[int, ...], title: str) -> FuncAnimation:
-        """The chains on their way; moments : (sweeps, visible units of every chain)."""
+        """Animate the chains; `moments` holds pairs (sweeps so far, visible units of all chains)."""
         sweeps, states = zip(*moments)
         frames = [state[self.chains, : math.prod(shape)] for state in states]
         title = title if not self.title else "%s\n%s" % (self.title, title)
@@ -212,7 +230,10 @@ def _chains(
     classes: HostArray | None,
     groups: SoftmaxGroups,
 ) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
-    """The chains at their end; (sweeps, probabilities) on the way, of a moving picture; figures of the way."""
+    """Run the chains.
+
+    Return their last state, the pairs (sweeps, probabilities) of an animation, and figures for JSON.
+    """
     images = bias = None
     if data and args.start == "images":
         available = len(datasets.split_of(data, args.part)[0])
@@ -251,7 +272,7 @@ def _chains(
 
 def _tempered(found: Tempered) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
     logger.info("swap rates: %s", " ".join("%.3f" % rate for rate in found.swap_rates))
-    if (found.swap_rates < _LEAST_SWAP_RATE).any():  # of NaN false
+    if (found.swap_rates < _LEAST_SWAP_RATE).any():  # false for NaN
         logger.warning(
             "warning: hardly a state passes where a rate is below %s, so chains mix as if alone; take more "
             "--temperatures, or a path that was made for this RBM",
@@ -261,12 +282,12 @@ def _tempered(found: Tempered) -> tuple[Chains, list[tuple[int, HostArray]], dic
 
 
 def _with_label_units(rows: HostArray, num_classes: int) -> HostArray:
-    """Rows of pixels with label units of zeros beside them."""
+    """Append label units, which are 0, to rows of pixels."""
     return np.pad(rows, [(0, 0), (0, num_classes)])
 
 
 def _classified(trained: IndependentClassifier, images: HostArray, classes: HostArray | None) -> dict[str, Any]:
-    """What JSON says of the classes that the probabilities of pixels show."""
+    """Return figures for JSON: the classes of images, which are probabilities of pixels."""
     fractions = trained.class_fractions(images)
     logger.info("classes of the drawn probabilities of pixels, by %s:", trained.description)
     logger.info("classes, by the classifier: %s", " ".join("%.3f" % fraction for fraction in fractions))

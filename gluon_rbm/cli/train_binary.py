@@ -1,4 +1,4 @@
-"""The command lines of the two scripts."""
+"""The command line of the two training scripts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None, prog: str, api: str, on_step: Sequence[OnStep] = ()) -> int:
-    """Train a binary RBM as a command line asks for.
+    """Train a binary RBM with the settings of a command line.
 
     Parameters
     ----------
-    argv : sequence of str, optional
-        By default that of the process.
-    prog : str
-        What errors call the program.
-    api : str
-        "gluon" or "module".
-    on_step : sequence of callable
-        Further callbacks of each step.
+    argv
+        The command line; None: that of the process.
+    prog
+        The name of the program in messages.
+    api
+        The API of MXNet to train by: "gluon" or "module".
+    on_step
+        Further callbacks, called after each step.
 
     Returns
     -------
     int
-        The exit status: as of `gluon_rbm.cli.command.exit_status`, or 4 where another worker has ended.
+        The exit status, as in `gluon_rbm.cli.command.exit_status`; or 4: another worker has ended.
     """
 
     def train() -> None:

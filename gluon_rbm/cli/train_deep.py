@@ -1,4 +1,4 @@
-"""The command `train-deep`: a deep belief network, each layer an ordinary run of `binary_rbm_gluon.py`."""
+"""The command train-deep: train a deep belief network; each layer is a run of binary_rbm_gluon.py."""
 
 from __future__ import annotations
 
@@ -35,16 +35,23 @@ __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "completed", "run"]
 logger = logging.getLogger(__name__)
 
 ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes every flag of binary_rbm_gluon.py, too"
-TAKES_OTHERS = True  # flags that are not known here come as args.others
+TAKES_OTHERS = True  # unknown flags go into args.others
 
 _PROG = "python -m gluon_rbm train-deep"
 _SHOWN = 64
-# What the trainer's arguments say of a single layer, or nothing.
+# The arguments of the trainer that differ between layers, or mean nothing here.
 _LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "command", "others")
 _LAYER_SEED, _SAMPLES, _UNTRAINED = range(1, 4)  # purposes of keys
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     add(
         "--layers",
         type=at_least(1, int),
@@ -60,7 +67,20 @@ def add_arguments(add: AddArgument) -> None:
 
 
 def completed(argv: Sequence[str], prog: str) -> list[str]:
-    """The command line, with --resume, after what its network recorded when it began."""
+    """Complete a command line with --resume by the arguments that its network recorded at the start.
+
+    Parameters
+    ----------
+    argv
+        The command line.
+    prog
+        The name of the program in messages.
+
+    Returns
+    -------
+    list of str
+        The recorded arguments, then `argv`, which thus takes precedence; or `argv` alone.
+    """
     parser = OneLineParser(prog=prog, add_help=False)
     add_arguments(parser.add_argument)
     args, _ = parser.parse_known_args(argv)
@@ -77,7 +97,15 @@ def completed(argv: Sequence[str], prog: str) -> list[str]:
 
 @logs.unheard_lines_allowed()
 def run(args: argparse.Namespace) -> None:
-    """Train each layer on the hidden probabilities of the one below; then draw, and write pictures, arrays and JSON."""
+    """Train a deep belief network, draw images, and write pictures, arrays and JSON.
+
+    Each layer is trained on the hidden probabilities of the layer below it.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments; the flags of the trainer are in others.
+    """
     training = _training_settings(args)
     _check_folder(args, training)
     data = datasets.load(training.dataset, training.data_dir, image_size=training.image_size)
@@ -102,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _training_settings(args: argparse.Namespace) -> BinarySettings:
-    """The flags that are the trainer's, checked before anything is trained."""
+    """Read and check the flags of the trainer, before anything is trained."""
     given = options.parse(args.others, _PROG)
     if given.labels or given.below:
         raise InputError(
@@ -113,7 +141,7 @@ def _training_settings(args: argparse.Namespace) -> BinarySettings:
 
 
 def _check_folder(args: argparse.Namespace, training: BinarySettings) -> None:
-    """InputError where the folder holds another network, or one that is not to be resumed."""
+    """Raise InputError if the folder holds another network, or one and --resume was not given."""
     arguments = read_arguments(args.output_dir, recorded.DEEP)
     if not args.resume and (arguments or has_checkpoint(layer_folder(args.output_dir, 1))):
         raise InputError(
@@ -124,7 +152,7 @@ def _check_folder(args: argparse.Namespace, training: BinarySettings) -> None:
 
 
 def _record(args: argparse.Namespace, training: BinarySettings, **results: Any) -> None:
-    """Write down what was asked for, and at the end what was found."""
+    """Write deep.json: the arguments, and at the end the results, too."""
     arguments = {**settings.record(training), **vars(args)}
     whole = {
         "arguments": {name: value for name, value in arguments.items() if name not in _LAYERS_OWN},
@@ -141,7 +169,7 @@ def _record(args: argparse.Namespace, training: BinarySettings, **results: Any) 
 
 
 def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_hidden: int) -> None:
-    # Later flags count: --num-hidden and --seed of a layer are its own.
+    # A later flag overrides an earlier one: each layer has its own --num-hidden and --seed.
     seed = int(np.random.SeedSequence([training.seed, _LAYER_SEED, number]).generate_state(1)[0] >> 1)
     own = ["--num-hidden", num_hidden, "--seed", seed, "--output-dir", layer_folder(args.output_dir, number)]
     below = [layer_folder(args.output_dir, lower) for lower in range(1, number)]
@@ -152,12 +180,12 @@ def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_
         *(["--resume"] if args.resume else []),
     ]
     status = train_binary.main(given, _PROG, "gluon")
-    if status:  # it has said why
+    if status:  # the trainer has reported the error
         raise SystemExit(status)
 
 
 def _reconstruction(network: BinaryDeepBeliefNetwork, data: DataSet) -> dict[str, float]:
-    """Of test images, by probabilities up to the top and down again."""
+    """Return the reconstruction error of test images, by probabilities up to the top and down again."""
     images = to_visible(data.test_images, data.maximum)
     visible = mx.nd.array(images, ctx=network.layers[0].interaction_weight.context)
     error = np.square(network.reconstruct(visible).asnumpy() - images).mean(dtype=np.float64)
@@ -166,7 +194,10 @@ def _reconstruction(network: BinaryDeepBeliefNetwork, data: DataSet) -> dict[str
 
 
 def _worth(network: BinaryDeepBeliefNetwork, data: DataSet, seed: int) -> dict[str, dict[str, float]]:
-    """Fraction of test images that a logistic regression classifies wrongly, by what it sees."""
+    """Return the test error of logistic regression on pixels and on the features of each layer.
+
+    The keys are the kinds of features. One kind is the top layer of a network with random weights.
+    """
 
     def untrained(layer: Parameters, number: int) -> Parameters:
         noise = make_generator([seed, _UNTRAINED, number]).normal(scale=0.01, size=layer.interaction_weight.shape)
@@ -182,7 +213,7 @@ def _worth(network: BinaryDeepBeliefNetwork, data: DataSet, seed: int) -> dict[s
         "top layer, untrained": random.features,
     }  # fmt: skip
     labels = data.train_labels
-    assert labels is not None  # checked before anything was trained
+    assert labels is not None  # `run` checks this before it trains anything
     errors = {}
     for name, features in sights.items():
         train, test = (features(images, data.maximum) for images in (data.train_images, data.test_images))

@@ -1,4 +1,4 @@
-"""The command `train-gaussian`: a Gaussian-Bernoulli RBM of grey or colour images."""
+"""The command train-gaussian: train a Gaussian-Bernoulli RBM of grey or colour images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,40 @@ ABOUT = "train an RBM of real-valued pixels, grey or in colour"
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Give the command's parser its flags; add : its `add_argument`."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     options.add_fields(add, GaussianSettings)
 
 
 def completed(argv: Sequence[str], prog: str) -> list[str]:
-    """The command line, with --resume, after what its run recorded."""
+    """Complete a command line with --resume by the arguments that its run recorded.
+
+    Parameters
+    ----------
+    argv, prog
+        As in `gluon_rbm.cli.recorded.resumed`.
+
+    Returns
+    -------
+    list of str
+        The command line.
+    """
     return recorded.resumed(argv, prog, "gaussian", GaussianSettings)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, and make the pictures of the run."""
+    """Train, and make the pictures of the run.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     from gluon_rbm.training import gaussian
 
     gaussian.train(options.settings_of(GaussianSettings, args))

@@ -1,4 +1,4 @@
-"""The command `train-multinary`: a multinary, convolutional or deep network, trained by backpropagation."""
+"""The command train-multinary: train a multinary, convolutional or deep network by backpropagation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,40 @@ ABOUT = "train a stack of multinary RBMs, convolutional and dense, by backpropag
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Give the command's parser its flags; add : its `add_argument`."""
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     options.add_fields(add, NetworkSettings)
 
 
 def completed(argv: Sequence[str], prog: str) -> list[str]:
-    """The command line, with --resume, after what its run recorded."""
+    """Complete a command line with --resume by the arguments that its run recorded.
+
+    Parameters
+    ----------
+    argv, prog
+        As in `gluon_rbm.cli.recorded.resumed`.
+
+    Returns
+    -------
+    list of str
+        The command line.
+    """
     return recorded.resumed(argv, prog, "multinary", NetworkSettings)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, and make the pictures of the run."""
+    """Train, and make the pictures of the run.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     from gluon_rbm.training import network
 
     settings = options.settings_of(NetworkSettings, args)

@@ -1,4 +1,4 @@
-"""The command `weights`: what the parameters look like, and which hidden units do nothing."""
+"""The command weights: pictures of an RBM's parameters, and which hidden units do nothing."""
 
 from __future__ import annotations
 
@@ -34,18 +34,30 @@ logger = logging.getLogger(__name__)
 ABOUT = "filters, biases, histograms, hidden activity and dead units"
 
 _LOGOS = 12
-_DEAD = 0.01  # standard deviation of p(h = 1 | v) over images
+_DEAD = 0.01  # below this standard deviation of p(h = 1 | v) over images, a hidden unit is dead
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "weights")
     add("--side", type=at_least(1, int), default=10, help="up to SIDE x SIDE filters are shown")
 
 
 def run(args: Namespace) -> None:
-    """Draw the parameters, and the activity of the hidden units over the images of a part of the data set.
+    """Plot the parameters, and the activity of the hidden units over the images of --part.
 
-    A unit is dead when p(h = 1 | v) hardly changes from image to image: standard deviation below 0.01.
+    A hidden unit is dead if the standard deviation of p(h = 1 | v) over the images is below 0.01.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
     """
     alphabet = Learned.of(args.model).arguments.get("alphabet", "")
     results = Results(args, "png", "units.png", "json", "npz", *(["logos.png"] if alphabet else []))
@@ -80,7 +92,10 @@ def run(args: Namespace) -> None:
 
 
 def _of_zero_sum(parameters: Parameters, data: DataSet) -> Parameters:
-    """The same RBM, of sequences with weights of sum zero at each place: those that can be compared."""
+    """Return the same RBM; if it is of sequences, with weights that sum to 0 at each place.
+
+    The weights of different RBMs of sequences can be compared only in this form.
+    """
     if not data.softmax_groups:
         return parameters
     arrays = zero_sum_gauge(parameters, data.softmax_groups)

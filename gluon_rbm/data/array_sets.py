@@ -1,4 +1,4 @@
-"""Images of one's own as a data set: a `.npy` file of images, or a `.npz` file with a split and, if any, labels."""
+"""A user's own arrays as a data set: a .npy file of images, or a .npz file with a split, with or without labels."""
 
 from __future__ import annotations
 
@@ -15,38 +15,52 @@ from gluon_rbm.errors import InputError
 __all__ = ["SUFFIXES", "guess_shape", "read"]
 
 SUFFIXES = (".npy", ".npz")
-_MOST_CLASSES = 10000  # more are hardly labels
+_MOST_CLASSES = 10000  # larger numbers are probably not labels
 
-# Training images, their labels or None, test images, and their labels or None.
+# Training images, their labels or None, test images, their labels or None.
 Arrays = Tuple[HostArray, Optional[HostArray], HostArray, Optional[HostArray]]
 
 
 def guess_shape(num_visible: int) -> tuple[int, int]:
-    """(height, width) of images of which only the number of pixels is known: a square, or else a row."""
+    """Guess the shape of images from their number of pixels.
+
+    Parameters
+    ----------
+    num_visible
+        Number of pixels.
+
+    Returns
+    -------
+    (height, width)
+        A square, or else a single row.
+    """
     side = math.isqrt(num_visible)
     return (side, side) if side * side == num_visible else (1, num_visible)
 
 
 def read(path: str) -> tuple[Arrays, int]:
-    """Images and labels of a file, and the pixel value that means 1.0.
+    """Read images and labels from a file of arrays.
 
     Parameters
     ----------
     path
-        A `.npy` file holds floats in [0, 1] or bytes, (n, num_visible), (n, height, width) or (n, height, width, 3);
-        every tenth image, from the first on, is a test image. A `.npz` file holds such arrays x_train and x_test and,
-        where there are labels, integers y_train and y_test.
+        A .npy file holds at least 2 images, as floats in [0, 1] or bytes, (n, num_visible),
+        (n, height, width), (n, height, width, 1) or (n, height, width, 3). Every tenth image, from
+        the first on, is a test image. A .npz file holds two such arrays, x_train and x_test. If
+        there are labels, it also holds integers from 0 on (below 10,000), y_train and y_test.
 
     Returns
     -------
-    tuple
-        (training images, labels or None, test images, labels or None): images uint8 or float32, (n, height, width[,
-        3]), labels int32 (n,); and their maximum.
+    arrays : tuple
+        Training images, their labels or None, test images, their labels or None. Images are uint8
+        or float32, (n, height, width) or (n, height, width, 3). Labels are int32 (n,).
+    maximum : int
+        The pixel value that means 1.0. It is 255 for bytes, unless all are 0 or 1.
 
     Raises
     ------
     InputError
-        The file is not there, is damaged, or is not what is said above.
+        The file is missing, damaged, or holds something else.
     """
     return _archive(path) if path.lower().endswith(".npz") else _every_tenth(path)
 
@@ -58,19 +72,19 @@ def _read_arrays(path: str, load: Callable[[str], Any]) -> Any:
         raise InputError(f"there is no file {path}; give the path of a .npy or a .npz file") from None
     except array_files.BrokenFile as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+    except Exception as error:  # NumPy raises many kinds of errors for a damaged file, or one without an array
         raise InputError(f"{path} cannot be read as arrays of numbers; write it with numpy.save or savez") from error
 
 
 def _every_tenth(path: str) -> tuple[Arrays, int]:
     images, maximum = _checked_images(path, _read_arrays(path, array_files.load_npy))
-    # From the first on: two images are enough for both splits.
+    # The first image is a test image, so that two images are enough for both splits.
     is_test = np.arange(len(images)) % 10 == 0
     return (images[~is_test], None, images[is_test], None), maximum
 
 
 def _archive(path: str) -> tuple[Arrays, int]:
-    """The images of a `.npz` file with a split of its own, and their labels where it has any."""
+    """Read a .npz file: the images of both splits, and their labels if it has any."""
     arrays = _read_arrays(path, array_files.load_npz)
     if not {"x_train", "x_test"} <= arrays.keys():
         held = ", ".join(arrays) or "none"
@@ -102,8 +116,8 @@ def _checked_labels(path: str, arrays: Mapping[str, HostArray], part: str, count
 
 
 def _checked_images(name: str, array: HostArray) -> tuple[HostArray, int]:
-    """Images of an array, (n, height, width[, 3]), and their maximum; name : what errors call the array."""
-    shape: Any = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
+    """Return the images of an array, (n, height, width[, 3]), and their maximum. Error messages use `name`."""
+    shape: Any = getattr(array, "shape", ())  # a .npz archive that is named .npy has no shape
     is_image = len(shape) in (2, 3) or (len(shape) == 4 and shape[3] in (1, 3))
     if not is_image or 0 in shape or shape[0] < 2:
         raise InputError(
@@ -118,7 +132,7 @@ def _checked_images(name: str, array: HostArray) -> tuple[HostArray, int]:
         return array, 255 if array.max() > 1 else 1  # bytes that are all 0 or 1 are bits
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{name} holds {array.dtype} numbers; save floats in [0, 1] or uint8")
-    low, high = array.min(), array.max()  # NaN if any number is
+    low, high = array.min(), array.max()  # NaN if any number is NaN
     if np.isnan(low):
         raise InputError(f"{name} holds NaN; save numbers in [0, 1]")
     if low < 0 or high > 1:

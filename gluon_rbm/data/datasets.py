@@ -1,4 +1,7 @@
-"""Every data set, verified: training and test images, as bytes where they come as bytes, and their labels."""
+"""Data sets: training and test images with their labels, loaded and checked.
+
+Images that come as bytes stay bytes.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ __all__ = [
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 SPLITS = ("test", "train", "held-out")
 
-# What the labels of published data sets mean (CIFAR-10: batches.meta.txt; Fashion-MNIST: its README).
+# Names of the labels 0, 1, ... (CIFAR-10: from batches.meta.txt; Fashion-MNIST: from its README).
 _CLASS_NAMES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "fashion-mnist": (
@@ -45,8 +48,8 @@ _CLASS_NAMES = {
 
 FILES = (*array_sets.SUFFIXES, *sequences.SUFFIXES)
 _HELD_OUT = 10000
-_TEST_SHARE = 0.1  # of the effective number of sequences
-# Of data sets whose images need not be loaded to know their shape.
+_TEST_SHARE = 0.1  # of the effective number of sequences, at most
+# Shapes of images that are known before the images are loaded.
 _SHAPES = {
     "mnist": (28, 28),
     "fashion-mnist": (28, 28),
@@ -56,39 +59,63 @@ _SHAPES = {
 }
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
+@dataclass(frozen=True, eq=False)  # comparing arrays gives an array, not one truth value
 class DataSet:
     """Images of one size, split into training and test images."""
 
     name: str
     train_images: HostArray  #: uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
-    train_labels: HostArray | None  #: int32 (num_images,); None where images have no labels
-    test_images: HostArray
-    test_labels: HostArray | None
+    train_labels: HostArray | None  #: int32 (num_images,); None if the images have no labels
+    test_images: HostArray  #: as `train_images`
+    test_labels: HostArray | None  #: as `train_labels`
     maximum: int  #: the pixel value that means 1.0
-    class_names: tuple[str, ...] | None = None  #: what the labels 0, 1, ... mean; None: numbers, or unknown
-    alphabet: str = ""  #: of sequences, whose "images" are (length, letters), 1 where a letter stands; "": of images
-    train_weights: HostArray | None = None  #: float64 (num_images,), how much each counts; None: all alike
-    test_weights: HostArray | None = None
+    class_names: tuple[str, ...] | None = None  #: names of the labels 0, 1, ...; None if they are numbers or unknown
+    alphabet: str = ""  #: letters of sequences: their images are one-hot, (length, letters). Empty for other images
+    train_weights: HostArray | None = None  #: float64 (num_images,), the weight of each image; None if all are equal
+    test_weights: HostArray | None = None  #: as `train_weights`
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(height, width) or (height, width, 3)."""
+        """Shape of an image.
+
+        Returns
+        -------
+        tuple of int
+            (height, width) or (height, width, 3). For sequences, (length, letters).
+        """
         return self.train_images.shape[1:]
 
     @property
     def num_visible(self) -> int:
-        """Pixels (times colours) of an image: the visible units it needs."""
+        """Number of visible units that an image needs.
+
+        Returns
+        -------
+        int
+            Pixels of an image, times 3 in colour.
+        """
         return math.prod(self.image_shape)
 
     @property
     def softmax_groups(self) -> SoftmaxGroups:
-        """Groups of visible units of each of which exactly one is on: the letters of a place."""
+        """Groups of visible units of which exactly one is on.
+
+        Returns
+        -------
+        tuple of (start, stop)
+            For sequences, one group per place, with a unit for each letter. For images, empty.
+        """
         return sequences.groups_of(*self.image_shape) if self.alphabet else ()
 
     @property
     def num_classes(self) -> int:
-        """Classes are numbered from 0; 0: the images have no labels."""
+        """Number of classes.
+
+        Returns
+        -------
+        int
+            1 + the largest label, as classes are numbered from 0. It is 0 without labels.
+        """
         if self.train_labels is None or self.test_labels is None:
             return 0
         return 1 + max(int(labels.max(initial=-1)) for labels in (self.train_labels, self.test_labels))
@@ -101,35 +128,56 @@ def load(
     image_size: Sequence[int] | None = None,
     skipped: list[Path] | None = None,
 ) -> DataSet:
-    """Load a data set by its name, or the images of a file of arrays or the sequences of a FASTA file by its path.
+    """Load a data set by its name, or from a file by its path.
 
-    Published data sets are looked for in `data_dir`, in the folder named by the environment variable MXNET_RBM_DATA
-    (in each: in the folder itself, then in its subfolder called like the data set) and in the cache
-    `$MXNET_HOME/datasets/<name>`; what is missing is downloaded. Of images that come in one piece every tenth, from the
-    first on, is a test image.
+    MNIST, Fashion-MNIST and CIFAR-10 are looked for in `data_dir`, then in the folder that the
+    environment variable MXNET_RBM_DATA names, then in the cache $MXNET_HOME/datasets/NAME. In the
+    first two, the folder itself comes first, then its subfolder with the name of the data set.
+    Missing files are downloaded.
 
     Parameters
     ----------
     name
-        One of `NAMES`, or a path. What a `.npy` or `.npz` file of images holds is said in `array_sets.read`. A FASTA
-        file (.fasta, .fas, .fa, .afa) holds aligned sequences; see `gluon_rbm.data.sequences`. Each counts as 1 / the
-        number of those that agree with it in 80 % of their places, and about a tenth of them are test sequences: whole
-        clusters, so that no training sequence is as near as that.
+        One of `NAMES`, or the path of a file: images (.npy or .npz, see `array_sets.read`), or
+        aligned sequences (.fasta, .fas, .fa or .afa, see `gluon_rbm.data.sequences`).
     data_dir
-        Required for `image-folder`: it holds a folder of images per class, or such folders in `train` and `test`, or
-        images only (no labels).
+        Folder of a published data set. Required for image-folder: it holds one folder of images
+        per class, or folders train and test of such folders, or images only (no labels).
     progress
-        Show bars, on a terminal only.
+        Show progress bars, on a terminal only.
     image_size
-        (height, width): images of any other size are brought to it by `transforms.resize_and_crop`. Without it, the
-        images of a folder must be of one size.
+        (height, width) to which `transforms.resize_and_crop` brings images of any other size.
+        Without it, the images of a folder must be of one size.
     skipped
-        A list to which the files of a folder are added that cannot be read as images; without it they are refused.
+        List to which the files in an image folder that cannot be read as images are added, and
+        links out of the folder. Without it, they are an InputError.
+
+    Returns
+    -------
+    DataSet
+        Training and test images.
 
     Raises
     ------
     InputError
-        The name is unknown, a file is damaged or not what it should be, or can be neither found nor downloaded.
+        The name is unknown, a file is damaged or not what it should be, a file can be neither
+        found nor downloaded, or `data_dir` or `image_size` does not apply to the data set.
+
+    Notes
+    -----
+    Without a given split, every tenth image, from the first on, is a test image.
+
+    Repeated sequences are left out. The weight of a sequence is 1 / the number of sequences that
+    agree with it in at least 80 % of the places, itself included. Up to a tenth of the total
+    weight is test sequences. These are whole clusters, so no training sequence agrees with a test
+    sequence in 80 % of the places.
+
+    Examples
+    --------
+    >>> from gluon_rbm import load_dataset
+    >>> data = load_dataset("bars-and-stripes")
+    >>> data.train_images.shape, data.num_visible, data.class_names
+    ((30, 4, 4), 16, ('bars', 'stripes'))
     """
     name = os.fspath(name)
     if name == "image-folder":
@@ -145,7 +193,18 @@ def load(
 
 
 def known_shape(name: str, image_size: Sequence[int] | None = None) -> tuple[int, ...] | None:
-    """The shape of a data set's images, at a size that they are brought to; None where only the images say it."""
+    """Shape of the images of a data set, without loading them.
+
+    Parameters
+    ----------
+    name, image_size
+        As in `load`.
+
+    Returns
+    -------
+    tuple of int, or None
+        (height, width) or (height, width, 3). None if the images must be loaded to know it.
+    """
     shape = _SHAPES.get(name)
     return shape and (*(image_size or shape[:2]), *shape[2:])
 
@@ -175,7 +234,7 @@ def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
     count = len(data.train_images) + len(data.test_images)
     check_memory(count, (*size, *data.image_shape[2:]))
     train, test = (
-        # Interpolation goes beyond the largest value beside an edge; that of bytes, 255, holds by itself.
+        # Beside an edge, interpolation can exceed the largest value. Only bytes up to 255 need no clipping.
         np.stack([resize_and_crop(image, size) for image in images]).clip(max=data.maximum)
         for images in (data.train_images, data.test_images)
     )
@@ -183,11 +242,29 @@ def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
 
 
 def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
-    """A fixed binarization of some images: uint8 (num_images, num_visible) in {0, 1}.
+    """Read a fixed binarization of images from a file.
 
-    The file is a `.npy` array, (num_images, num_visible) or (num_images, height, width), or text in the manner of
-    `binarized_mnist_test.amat` (Larochelle & Murray, AISTATS 2011): a line of digits 0 and 1 for each image. Raises
-    InputError when it cannot be read, holds anything else than 0 and 1, or is of another shape.
+    Parameters
+    ----------
+    path
+        A .npy file, (num_images, num_visible) or (num_images, height, width), or a text file with
+        a line of digits 0 and 1 for each image.
+    num_images, num_visible
+        Number of images, and of pixels of each, that the file must hold.
+
+    Returns
+    -------
+    uint8 (num_images, num_visible)
+        Pixels, 0 or 1.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, holds other values than 0 and 1, or has another shape.
+
+    Notes
+    -----
+    The text format is the one of binarized_mnist_test.amat (Larochelle & Murray, AISTATS 2011).
     """
     try:
         if path.lower().endswith(".npy"):
@@ -196,7 +273,7 @@ def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
             array_files.check_ordinary(os.path.expanduser(path))
             lines = Path(os.path.expanduser(path)).read_bytes().split(b"\n")
             values = np.stack([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
-    except Exception as error:  # NumPy raises this and that; lines of different lengths, too
+    except Exception as error:  # NumPy raises many kinds of errors, also for lines of different lengths
         choice = ", ".join(BINARIZE)
         raise InputError(f"{path} is no file of binary images; choose one, or binarize by {choice}") from error
     if values.ndim < 2 or values.shape[0] != num_images or math.prod(values.shape[1:]) != num_visible:
@@ -210,7 +287,27 @@ def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
 
 
 def hold_out(data: DataSet, count: int) -> tuple[DataSet, HostArray]:
-    """The data set without its last `count` training images, and those images; InputError if none would be left."""
+    """Hold out the last training images of a data set.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    count
+        Number of training images to hold out.
+
+    Returns
+    -------
+    kept : DataSet
+        The data set without its last `count` training images.
+    held_out : array (count, height, width) or (count, height, width, 3)
+        Those images.
+
+    Raises
+    ------
+    InputError
+        No training image would be left.
+    """
     rest = len(data.train_images) - count
     if rest < 1:
         raise InputError(f"{count} of {len(data.train_images)} training images cannot be held out; hold out fewer")
@@ -221,9 +318,26 @@ def hold_out(data: DataSet, count: int) -> tuple[DataSet, HostArray]:
 
 
 def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
-    """Images and labels (or None) of a split, one of `SPLITS`; held-out: the last 10,000 training images.
+    """Images and labels of a split.
 
-    Raises InputError where there are not twice as many training images.
+    Parameters
+    ----------
+    data
+        The data set.
+    name
+        One of `SPLITS`. The held-out images are the last 10,000 training images.
+
+    Returns
+    -------
+    images : array (num_images, height, width) or (num_images, height, width, 3)
+        Images as in the data set.
+    labels : int32 (num_images,), or None
+        Labels. None if the images have none.
+
+    Raises
+    ------
+    InputError
+        Held-out images are asked for, and there are fewer than 20,000 training images.
     """
     if name == "test":
         return data.test_images, data.test_labels
@@ -239,10 +353,25 @@ def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
 
 
 def with_label_units(data: DataSet) -> DataSet:
-    """The data set with labels as further pixels of the images, rows (n, num_visible + num_classes): for a joint RBM.
+    """Append the labels to the images as one-hot pixels, for a joint RBM of images and labels.
 
-    Of the label's pixels the one of the image's class is on, at `maximum`, and stays so however pixels are binarized.
-    Raises InputError where images have no labels.
+    The label pixel of the image's class has the value `DataSet.maximum`, the others are 0. So
+    every way to binarize pixels leaves them as they are.
+
+    Parameters
+    ----------
+    data
+        The data set.
+
+    Returns
+    -------
+    DataSet
+        The data set with images (num_images, num_visible + num_classes).
+
+    Raises
+    ------
+    InputError
+        The images have no labels.
     """
     if not data.num_classes:
         raise InputError(f"{data.name} has no labels; choose a data set that has, or leave --labels out")
@@ -258,19 +387,22 @@ def with_label_units(data: DataSet) -> DataSet:
     )
 
 
-# -- data sets that are not downloaded ---------------------------------------------------------------------------------
+# -- Data sets that are not downloaded ---------------------------------------------------------------------------------
 
 
 def _digits() -> DataSet:
-    from sklearn.datasets import load_digits  # comes with the library; slow to import, so only here
+    from sklearn.datasets import load_digits  # scikit-learn brings the data; slow to import, so only here
 
-    digits: Any = load_digits()  # a Bunch, whose contents have no types
+    digits: Any = load_digits()  # a Bunch: its contents have no types
     images, labels = digits.images.astype(np.uint8), digits.target.astype(np.int32)
     return DataSet("digits", images[:1437], labels[:1437], images[1437:], labels[1437:], maximum=16)
 
 
 def _bars_and_stripes(size: int = 4) -> DataSet:
-    """Every pattern of uniform columns (bars, label 0) or rows (stripes, label 1); all off and all on are bars."""
+    """All patterns of uniform columns (bars, label 0) or rows (stripes, label 1).
+
+    The patterns with all pixels off or all on are bars.
+    """
     lines = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
     bars = np.repeat(lines[:, None, :], size, axis=1)
     stripes = np.repeat(lines[1:-1, :, None], size, axis=2)
@@ -281,7 +413,7 @@ def _bars_and_stripes(size: int = 4) -> DataSet:
 
 
 def _alignment(path: str) -> DataSet:
-    """The distinct sequences of a file; of its clusters, in an order at random, the first ones are test sequences."""
+    """Read the distinct sequences of a file, and draw clusters of them at random as test sequences."""
     alignment = sequences.read_fasta(path)
     _, first = np.unique(alignment.sequences, axis=0, return_index=True)
     distinct = alignment.sequences[np.sort(first)]
@@ -309,7 +441,7 @@ def _alignment(path: str) -> DataSet:
     )
 
 
-# -- folders of images -------------------------------------------------------------------------------------------------
+# -- Folders of images -------------------------------------------------------------------------------------------------
 
 
 def _image_folder(
@@ -328,7 +460,7 @@ def _image_folder(
     classes = sorted({label for split in splits for _, label in split})
     if "" in classes[:-1]:
         raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
-    # Of the tenths, the first image is the test images'.
+    # The first image gives the shape. Without a given split, it is a test image.
     files = [path for split in (splits if is_split else splits[::-1]) for path, _ in split]
     shape = first_shape(files, skip=skipped is not None)
     shape = shape if size is None else (*size, *shape[2:])
@@ -345,7 +477,7 @@ def _image_folder(
 
 
 def _every_tenth(root: Path, skipped: list[Path] | None) -> list[list[tuple[Path, str]]]:
-    """Training and test images of a folder that does not divide them: every tenth, from the first, is a test image."""
+    """Split the images of a folder into training and test images: every tenth, from the first on, is a test image."""
     files = labelled_files(root, skipped)
     if len(files) < 2:
         raise InputError(f"{root} holds a single image; add more")

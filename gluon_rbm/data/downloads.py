@@ -1,4 +1,4 @@
-"""The published data sets (MNIST, Fashion-MNIST, CIFAR-10): found on this machine or downloaded, verified, read."""
+"""The published data sets MNIST, Fashion-MNIST and CIFAR-10: find or download their files, verify and read them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,31 @@ __all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "read_published", "search_fo
 logger = logging.getLogger(__name__)
 
 _CONNECT_AND_READ_SECONDS = (10, 60)
-_SLOWEST, _GRACE_SECONDS = 10000, 30  # bytes a second, and when they are counted first
-_LARGEST = 1 << 28  # bytes: more than any of these files has, packed or unpacked
+_SLOWEST, _GRACE_SECONDS = 10000, 30  # the least mean rate in bytes per second, and when it is first required
+_LARGEST = 1 << 28  # bytes; all of these files are smaller, packed or unpacked
 
 
 class OtherDataSet(InputError):
-    """A file of one data set lies where another is looked for: some name their files alike."""
+    """A file belongs to another data set that uses the same file names."""
 
 
 class RemoteFile(NamedTuple):
-    """One published archive: where it is fetched from and what proves that it is the right one (SHA-256, hex)."""
+    """A published archive: its addresses, and the hashes (SHA-256, hexadecimal) that verify it."""
 
-    name: str
-    mirrors: tuple[str, ...]
-    archive_sha256: str
-    content_sha256: str | None = None  # of the decompressed file, where it is known
+    name: str  #: of the published archive, which ends in .gz
+    mirrors: tuple[str, ...]  #: addresses to try in order; the name is appended
+    archive_sha256: str  #: hash of the archive
+    content_sha256: str | None = None  #: hash of the decompressed file; None if it is not known
 
     @property
     def names(self) -> list[str]:
-        """Names under which the file is looked for: as published, or decompressed."""
+        """Names under which the file is looked for.
+
+        Returns
+        -------
+        list of str
+            The published name, then the name without .gz, unless it is a .tar.gz archive.
+        """
         return [self.name] if self.name.endswith(".tar.gz") else [self.name, self.name[: -len(".gz")]]
 
 
@@ -62,8 +68,8 @@ def _idx_files(
     return [RemoteFile(name, mirrors, *hashes) for name, *hashes in zip(_IDX_NAMES, archives, contents)]
 
 
-# In the order: training images, training labels, test images, test labels. Of Fashion-MNIST and CIFAR-10 only the
-# archives' hashes are published, so copies of them that were decompressed or compressed anew cannot be verified.
+# The order is: training images, training labels, test images, test labels. For Fashion-MNIST and CIFAR-10, only hashes
+# of the archives are published. So their files cannot be verified once they are decompressed or compressed again.
 SOURCES: dict[str, list[RemoteFile]] = {
     "mnist": _idx_files(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
@@ -104,12 +110,34 @@ _CIFAR10_TEST = "test_batch.bin"
 def read_published(
     name: str, data_dir: str | os.PathLike[str] | None = None, progress: bool = True
 ) -> tuple[HostArray, HostArray, HostArray, HostArray]:
-    """Read a data set of `SOURCES`: (train_images, train_labels, test_images, test_labels).
+    """Read a published data set, and download the files that are missing.
 
-    Images are uint8 (num_images, height, width) or (num_images, height, width, 3), labels int32 (num_images,). Files
-    that are in none of `search_folders` are downloaded, into `data_dir` or else into the cache. Raises InputError for
-    a file that is damaged or not the published one, and when a missing file cannot be downloaded, or `data_dir` is no
-    folder to put it into.
+    Parameters
+    ----------
+    name
+        Name of the data set in `SOURCES`.
+    data_dir
+        Folder to search first, and to download into. Without it, files are downloaded into the
+        cache, the last of `search_folders`.
+    progress
+        Show progress bars, on a terminal only.
+
+    Returns
+    -------
+    train_images : uint8 (num_images, height, width) or (num_images, height, width, 3)
+        Training images.
+    train_labels : int32 (num_images,)
+        Their labels.
+    test_images : uint8, as `train_images`
+        Test images.
+    test_labels : int32 (num_images,)
+        Their labels.
+
+    Raises
+    ------
+    InputError
+        A file is damaged or not the published one, a missing file cannot be downloaded, or
+        `data_dir` is not a folder.
     """
     if name == "cifar10":
         return _obtain(name, _read_cifar10, data_dir, progress)[0]
@@ -125,8 +153,20 @@ def read_published(
 
 
 def search_folders(name: str, data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Folders where files of a data set are looked for, in order; the last one is the cache."""
-    if os.name == "nt":  # as MXNet does
+    """Folders in which the files of a data set are looked for.
+
+    Parameters
+    ----------
+    name, data_dir
+        As in `read_published`.
+
+    Returns
+    -------
+    list of Path
+        `data_dir` and its subfolder `name`, the same of MXNET_RBM_DATA, and the cache. The first
+        file found counts.
+    """
+    if os.name == "nt":  # MXNet's own choice
         default_home = os.path.join(os.environ.get("APPDATA", ""), "mxnet")
     else:
         default_home = os.path.join("~", ".mxnet")
@@ -138,7 +178,18 @@ def search_folders(name: str, data_dir: str | os.PathLike[str] | None = None) ->
 
 
 def located(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Path | None]:
-    """Where each file of a data set of `SOURCES` is, before anything is downloaded: its name -> Path, or None."""
+    """Find the files of a published data set without downloading any.
+
+    Parameters
+    ----------
+    name, data_dir
+        As in `read_published`.
+
+    Returns
+    -------
+    dict of str to Path or None
+        Path of each file by its published name. None if the file is missing.
+    """
     folders = search_folders(name, data_dir)
     return {file.name: _find(file, folders) for file in SOURCES[name]}
 
@@ -147,18 +198,21 @@ def _path(folder: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(os.fspath(folder)))
 
 
-# -- finding and downloading -------------------------------------------------------------------------------------------
+# -- Finding and downloading -------------------------------------------------------------------------------------------
 
 
 def _obtain(
     name: str, read: Callable[[Path, RemoteFile], Any], data_dir: str | os.PathLike[str] | None, progress: bool
 ) -> list[Any]:
-    """`read(path, file)` of every file of a data set. `read` verifies too, so a download is kept only if it passes."""
+    """Return `read(path, file)` for every file of a data set, and download missing files.
+
+    `read` also verifies the file. A download is kept only if it passes.
+    """
     files, folders = SOURCES[name], search_folders(name, data_dir)
     paths = [_find(file, folders) for file in files]
     missing = [file.name for file, path in zip(files, paths) if path is None]
     target = folders[0] if data_dir else folders[-1]
-    if data_dir and not os.path.isdir(target):  # more likely mistyped than meant
+    if data_dir and not os.path.isdir(target):  # probably a typing error, so the folder is not made
         raise InputError(f"{target} is no folder; make it, to fetch {name} into it, or name another --data-dir")
     elsewhere = [path for path in paths if path and data_dir and path.parent not in folders[:2]]
     if elsewhere:
@@ -185,8 +239,11 @@ def _download(
     progress: bool,
     missing: Sequence[str],
 ) -> Any:
-    """Try mirror after mirror. The file gets its name only when it is whole and verified; nothing else is left."""
-    import requests  # imported where it is needed: a machine that has its data never loads it
+    """Download a file from the first mirror that works, and return what `read` makes of it.
+
+    The file gets its name only after it is complete and verified. No partial file is left.
+    """
+    import requests  # imported here, so that it is not loaded where all files are present
     import urllib3
 
     failures = []
@@ -204,10 +261,10 @@ def _download(
             failures.append(f"{mirror} answered {getattr(error.response, 'status_code', 'with an error')}")
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failures.append(f"{mirror} failed with {type(error).__name__}")
-        except OSError as error:  # of the disk: those of the network were caught above
+        except OSError as error:  # an error of the disk: errors of the network are caught above
             reason = error.strerror or error
             raise InputError(f"cannot write {file.name} into {folder} ({reason}); name another --data-dir") from error
-        except ValueError as error:  # of Python's own parser, where a mirror redirects to what is no address
+        except ValueError as error:  # Python's own parser: a mirror redirects to something that is not an address
             failures.append(f"{mirror} failed with {type(error).__name__}")
         finally:
             with contextlib.suppress(OSError):
@@ -219,7 +276,7 @@ def _download(
 
 
 def _stream(url: str, path: Path, progress: bool) -> None:
-    """Fetch a file by a thread, which is left to itself where it is too slow: nothing can wake it from a read."""
+    """Fetch a file in a thread. If it is too slow, abandon the thread: nothing can interrupt its reading."""
     import requests
 
     done, failures = [0], []
@@ -242,16 +299,16 @@ def _stream(url: str, path: Path, progress: bool) -> None:
 
 
 def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
-    """done : [the number of bytes so far]"""
+    """Fetch a file. `done` holds one number, the bytes received so far."""
     import requests
     from tqdm import tqdm
 
     with requests.get(url, stream=True, timeout=_CONNECT_AND_READ_SECONDS) as response, open(path, "xb") as target:
         response.raise_for_status()
-        # disable=None: no bar where the output is not a terminal.
+        # disable=None means: no bar if the output is not a terminal.
         shown = {"desc": url.rsplit("/", 1)[-1], "unit": "B", "unit_scale": True, "disable": None if progress else True}
         with tqdm(total=response.raw.length_remaining, **shown) as bar:
-            # Not iter_content: it would decompress an archive that the server calls gzip-encoded.
+            # iter_content would decompress an archive that the server declares as gzip-encoded.
             for chunk in response.raw.stream(1 << 16, decode_content=False):
                 target.write(chunk)
                 bar.update(len(chunk))
@@ -260,7 +317,7 @@ def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
                     break
 
 
-# -- reading and verifying ---------------------------------------------------------------------------------------------
+# -- Reading and verifying ---------------------------------------------------------------------------------------------
 
 
 def _damaged(path: Path, what: str) -> InputError:
@@ -278,13 +335,16 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _verify(path: Path, file: RemoteFile, archive: bytes, content: bytes) -> None:
-    """Compare hashes; both arguments are bytes, the same ones for a file that is not compressed."""
+    """Raise InputError unless a hash is the published one.
+
+    `archive` is the file, `content` the decompressed file, or the same object if it is not compressed.
+    """
     found = {hashlib.sha256(archive).hexdigest()}
     if content is not archive and file.archive_sha256 not in found:
         found.add(hashlib.sha256(content).hexdigest())
     if found & {file.archive_sha256, file.content_sha256}:
         return
-    for name, files in SOURCES.items():  # MNIST and Fashion-MNIST name their files alike
+    for name, files in SOURCES.items():  # MNIST and Fashion-MNIST use the same file names
         for other in files:
             if other.name == file.name and found & {other.archive_sha256, other.content_sha256}:
                 raise OtherDataSet(f"{path} belongs to another data set, {name}; move it to a subfolder named {name}")
@@ -294,8 +354,8 @@ def _verify(path: Path, file: RemoteFile, archive: bytes, content: bytes) -> Non
 
 
 def _unpacked(path: Path, archive: bytes) -> bytes:
-    """The content of a gzip archive; one that would fill the memory is refused."""
-    unpacker = zlib.decompressobj(31)  # of gzip
+    """Decompress a gzip archive, and refuse content of more than `_LARGEST` bytes."""
+    unpacker = zlib.decompressobj(31)  # 31 stands for the gzip format
     try:
         content = unpacker.decompress(archive, _LARGEST)
     except zlib.error as error:
@@ -308,13 +368,14 @@ def _unpacked(path: Path, archive: bytes) -> bytes:
 
 
 def _read_idx(path: Path, file: RemoteFile) -> HostArray:
-    """Read a verified idx file of bytes, gzip-compressed or not: uint8, images (n, height, width) or labels (n,)."""
+    """Read and verify an idx file, compressed by gzip or not: uint8, images (n, height, width) or labels (n,)."""
     archive = content = _read_bytes(path)
-    if archive[:2] == b"\x1f\x8b":  # the name does not decide
+    if archive[:2] == b"\x1f\x8b":  # the bytes decide, not the name
         content = _unpacked(path, archive)
     dimensions = 3 if "idx3" in file.name else 1
     start = 4 + 4 * dimensions
-    # Two zero bytes, the type of the numbers (8: unsigned byte), the number of dimensions, then their big-endian sizes.
+    # An idx file is two zero bytes, the type of the numbers (8: unsigned byte), the number of dimensions, their sizes
+    # (big-endian), then the data.
     if content[:2] != b"\0\0" or len(content) < start:
         raise _damaged(path, "is not an idx file (wrong magic number)")
     if content[2] != 8:
@@ -329,15 +390,15 @@ def _read_idx(path: Path, file: RemoteFile) -> HostArray:
 
 
 def _read_cifar10(path: Path, file: RemoteFile) -> tuple[HostArray, ...]:
-    """Read the verified archive of binary records: all four arrays. Nothing is extracted to disk."""
+    """Verify and read the archive of binary records: all four arrays. Nothing is extracted to disk."""
     archive, members = _read_bytes(path), {}
-    _verify(path, file, archive, archive)  # first: what a tar archive is made of needs no more to be doubted
+    _verify(path, file, archive, archive)  # first, so that the contents of the archive can be trusted
     try:
         with tarfile.open(fileobj=io.BytesIO(_unpacked(path, archive)), mode="r:") as tar:
             for member in tar:
                 base = member.name.rsplit("/", 1)[-1]
                 if member.isfile() and base in [*_CIFAR10_TRAIN, _CIFAR10_TEST]:
-                    content: Any = tar.extractfile(member)  # None for what is no file
+                    content: Any = tar.extractfile(member)  # None only if the member is not a file
                     members[base] = _cifar10_records(path, base, content.read())
     except (OSError, tarfile.TarError) as error:
         raise _damaged(path, "is truncated or not a whole tar.gz archive") from error
@@ -349,7 +410,7 @@ def _read_cifar10(path: Path, file: RemoteFile) -> tuple[HostArray, ...]:
 
 
 def _cifar10_records(path: Path, name: str, content: bytes) -> tuple[HostArray, HostArray]:
-    """A record is a label byte, then the red, the green and the blue plane of 32 x 32 bytes."""
+    """Read records: a label byte, then the red, the green and the blue plane of 32 x 32 bytes."""
     if not content or len(content) % 3073:
         raise _damaged(path, f"holds {name} of {len(content)} bytes, not a whole number of records of 3073 bytes")
     records = np.frombuffer(content, np.uint8).reshape(-1, 3073)

@@ -1,4 +1,4 @@
-"""Images from files: folders of them as a data set, and a user's own images for a model, arrays or pictures."""
+"""Images from files: folders of images as a data set, and a user's own images, as pictures or arrays, for a model."""
 
 from __future__ import annotations
 
@@ -21,20 +21,41 @@ __all__ = ["UnreadableImage", "check_exists", "first_shape", "labelled_files", "
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # by content; of others some start programs
+# Told by the content of the file. Pillow knows other formats, but starts programs to read some of them.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 
 class UnreadableImage(InputError):
-    """A file that should hold an image and does not."""
+    """A file that cannot be read as an image, or a link that leads out of the folder."""
 
 
 def labelled_files(
     root: str | os.PathLike[str], skipped: list[Path] | None = None, tree: str | os.PathLike[str] | None = None
 ) -> list[tuple[Path, str]]:
-    """Sorted (path, class) of the images in `root`'s folders, or of those in `root` itself, whose class is "".
+    """List the images of a folder with their classes.
 
-    Only files are images: not pipes, nor devices. Links that lead out of `tree` (by default, `root`) are not followed:
-    they are an InputError or, where that list is given, added to `skipped`.
+    The folders in `root` are the classes. Without such folders, the images in `root` itself are
+    listed, and their class is "". Hidden files, pipes and devices are passed over.
+
+    Parameters
+    ----------
+    root
+        Folder of images, or of one folder of images per class.
+    skipped
+        List to which links out of `tree` are added. Without it, such a link is an InputError.
+    tree
+        Links that lead out of this folder are not followed. By default, it is `root`.
+
+    Returns
+    -------
+    list of (path, class)
+        Sorted by class, then by name.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be read, is itself a link out of `tree`, holds no images, or holds images
+        beside folders of images.
     """
     root, tree = Path(root), os.path.realpath(tree or root)
     if tree != os.path.realpath(root) and not _is_inside(root, tree):
@@ -76,7 +97,25 @@ def _images_in(entries: Sequence[Path]) -> list[Path]:
 
 
 def first_shape(paths: Sequence[Path], skip: bool = False) -> tuple[int, ...]:
-    """(height, width[, 3]) of the first of some images: grey or in colour, as it is; skip : what cannot be read."""
+    """Shape of the first image that can be read.
+
+    Parameters
+    ----------
+    paths
+        Paths of images.
+    skip
+        Pass over files that cannot be read.
+
+    Returns
+    -------
+    tuple of int
+        (height, width) of a grey image, (height, width, 3) of one in colour.
+
+    Raises
+    ------
+    InputError
+        The first file cannot be read, or, with `skip`, none of them can.
+    """
     for path in paths:
         try:
             return _pixels(path).shape
@@ -93,24 +132,33 @@ def read_files(
     resize: bool = False,
     skipped: list[Path] | None = None,
 ) -> tuple[HostArray, list[int]]:
-    """Decode images.
+    """Decode images, all in grey or all in colour.
 
     Parameters
     ----------
     paths
-        Of the images.
+        Paths of the images.
     shape
-        (height, width) of grey images, (height, width, 3) of those in colour.
+        (height, width) for grey images, (height, width, 3) for images in colour.
     progress
-        Show a bar, on a terminal only.
+        Show a progress bar, on a terminal only.
     resize
-        Bring images of another size to this one by `transforms.resize_and_crop`; without it they are an InputError.
+        Bring images of another size to `shape` by `transforms.resize_and_crop`.
     skipped
-        A list to which paths are added that cannot be read; without it they are an InputError.
+        List to which the paths that cannot be read are added. Without it, they are an InputError.
 
     Returns
     -------
-    uint8 (n, *shape), and the place in `paths` of each image.
+    images : uint8 (n, *shape)
+        The images that can be read.
+    places : list of int
+        The index in `paths` of each image.
+
+    Raises
+    ------
+    InputError
+        An image cannot be read and `skipped` is None, an image has another size and `resize` is
+        false, or all images together take more than 8 GiB.
     """
     from PIL import Image
     from tqdm import tqdm
@@ -151,25 +199,28 @@ def read_images(
     Parameters
     ----------
     path
-        A picture, a folder of pictures, or a `.npy` file of bytes or of floats in [0, 1], (n, num_visible) or
-        (n, *image_shape) or one image.
+        A picture, a folder of pictures, or a file of one array (.npy, or .npz with `array`). The
+        array is (n, num_visible), (n, *image_shape) or one image. It holds booleans, floats in
+        [0, 1], or bytes. Bytes are divided by 255, unless all are 0 or 1.
     image_shape
-        (height, width) or (height, width, 3), of the model.
+        (height, width) or (height, width, 3) of the model's images.
     resize
-        Bring images of another size to this one, by `transforms.resize`.
+        Bring images of another size to `image_shape` by `transforms.resize`.
     missing
-        Let pixels be NaN.
+        Allow NaN in arrays, for missing pixels.
     array
-        The name of the array to take of a `.npz` file, which is then as good as a `.npy` file.
+        Name of the array to take from a .npz file.
 
     Returns
     -------
-    float32 (n, num_visible) in [0, 1].
+    float32 (n, num_visible)
+        Images in [0, 1]. Missing pixels are NaN.
 
     Raises
     ------
     InputError
-        There is no image, one cannot be read, or one has another size and `resize` is false.
+        There is no image, an image cannot be read or has values out of range, or one has another
+        size and `resize` is false.
     """
     place = Path(os.path.expanduser(os.fspath(path)))
     if place.suffix == ".npy" or place.suffix == ".npz" and array is not None:
@@ -188,7 +239,18 @@ def read_images(
 
 
 def check_exists(path: str | os.PathLike[str]) -> None:
-    """InputError where `read_images` would find neither a file nor a folder."""
+    """Check that `read_images` would find a file or a folder.
+
+    Parameters
+    ----------
+    path
+        As in `read_images`.
+
+    Raises
+    ------
+    InputError
+        There is neither a file nor a folder.
+    """
     place = Path(os.path.expanduser(os.fspath(path)))
     if not (place.is_file() or place.is_dir()):  # a pipe might never end
         raise InputError(f"there is no {path}; name a picture, a folder of pictures, a .npy or a .npz file")
@@ -197,7 +259,7 @@ def check_exists(path: str | os.PathLike[str]) -> None:
 def _from_array_file(
     path: Path, image_shape: tuple[int, ...], resize: bool, missing: bool, name: str | None
 ) -> HostArray:
-    """As `read_images`, of a `.npy` or `.npz` file."""
+    """Read the images of a .npy or .npz file, as `read_images` does."""
     array = _load_array(path, name)
     num_visible, shape = math.prod(image_shape), array.shape
     known = array[~np.isnan(array)]
@@ -218,14 +280,17 @@ def _from_array_file(
 
 
 def _load_array(path: Path, name: str | None) -> HostArray:
-    """The array of a `.npy` file, or the one of that name of a `.npz` file, as float32: bytes are divided by 255."""
+    """Read a .npy file, or the array `name` of a .npz file, as float32.
+
+    Bytes are divided by 255, unless all are 0 or 1.
+    """
     try:
         array = load_npz(path, only=name)[name] if name is not None and path.suffix == ".npz" else load_npy(path)
     except BrokenFile as error:
         raise InputError(f"{path} cannot be read: {error}; name another file, or another array") from error
-    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+    except Exception as error:  # NumPy raises many kinds of errors for a damaged file, or one without an array
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
-    shape = getattr(array, "shape", ())  # a .npz archive under the name of a .npy file has none
+    shape = getattr(array, "shape", ())  # a .npz archive that is named .npy has no shape
     if not shape or 0 in shape or not (np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.bool_)):
         raise InputError(f"{path} holds no images; save floats in [0, 1] or uint8")
     if array.dtype == np.uint8 and array.max() > 1:  # bytes that are all 0 or 1 are bits
@@ -234,7 +299,25 @@ def _load_array(path: Path, name: str | None) -> HostArray:
 
 
 def resized(images: HostArray, image_shape: tuple[int, ...]) -> HostArray:
-    """Images, float32 (n, height, width[, 3]) in [0, 1], brought to another height and width by `transforms.resize`."""
+    """Bring images to another height and width by `transforms.resize`.
+
+    Parameters
+    ----------
+    images
+        Images in [0, 1], float32 (n, height, width) or (n, height, width, 3).
+    image_shape
+        (height, width) or (height, width, 3) of the result.
+
+    Returns
+    -------
+    float32 (n, *image_shape)
+        Images, clipped to [0, 1].
+
+    Raises
+    ------
+    InputError
+        `images` are grey and `image_shape` is in colour, or the reverse.
+    """
     if images.shape[3:] != tuple(image_shape[2:]):
         raise InputError("grey images cannot be compared with images in colour; convert them first")
     result = [transforms.resize(image, image_shape[:2]) for image in images]
@@ -242,14 +325,17 @@ def resized(images: HostArray, image_shape: tuple[int, ...]) -> HostArray:
 
 
 def _check_size(path: Path, pixels: HostArray, shape: tuple[int, ...], whose: str, advice: str) -> None:
-    """InputError where a picture is not of that (height, width[, 3])."""
+    """Raise InputError where the height and width of a picture are not those of `shape`."""
     if pixels.shape[:2] != tuple(shape[:2]):
         (height, width), needed = pixels.shape[:2], "%d x %d" % (shape[1], shape[0])
         raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
 
 
 def _pixels(path: Path, grey: bool | None = None) -> HostArray:
-    """A picture as uint8 (height, width[, 3]): grey or in colour, or as it is."""
+    """Read a picture as uint8 (height, width[, 3]).
+
+    `grey` chooses grey or colour. With None, the picture keeps what it has.
+    """
     from PIL import Image
 
     try:
@@ -257,14 +343,14 @@ def _pixels(path: Path, grey: bool | None = None) -> HostArray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # 90 million pixels or more
             image = Image.open(path, formats=_FORMATS)
         with image:
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
             grey = image.mode in ("1", "L", "LA") if grey is None else grey
             return np.asarray(_converted(image, grey))
-    except Exception as error:  # Pillow's decoders raise whatever they meet
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
         raise UnreadableImage(f"{path} cannot be read as an image; repair or remove it") from error
 
 
 def _converted(image: Any, grey: bool) -> Any:
-    """A picture of Pillow, grey or in colour."""
+    """Convert an image of Pillow to grey or to colour."""
     return image.convert("L" if grey else "RGB")

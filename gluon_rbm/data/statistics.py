@@ -1,4 +1,4 @@
-"""Means of images, and the visible biases that have them."""
+"""Means of images, and the visible biases that give these means."""
 
 from __future__ import annotations
 
@@ -16,9 +16,21 @@ __all__ = ["base_visible_bias", "mean_image", "smoothed_visible_bias"]
 
 
 def mean_image(images: HostArray, maximum: float, weights: HostArray | None = None) -> HostArray:
-    """Mean of images (n, ...) as float64 (num_visible,) in [0, 1], without a floating-point copy of them all.
+    """Mean of images, computed without a floating-point copy of them all.
 
-    weights : (n,), how much each counts, or None
+    Parameters
+    ----------
+    images
+        Images (n, ...).
+    maximum
+        The pixel value that means 1.
+    weights
+        Weight of each image, (n,). None weights all equally.
+
+    Returns
+    -------
+    float64 (num_visible,)
+        Mean of each pixel in [0, 1].
     """
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     mean = flat.mean(axis=0, dtype=np.float64) if weights is None else weights @ flat / weights.sum()
@@ -26,7 +38,18 @@ def mean_image(images: HostArray, maximum: float, weights: HostArray | None = No
 
 
 def base_visible_bias(data: DataSet) -> HostArray:
-    """The log-odds of a data set's mean training image, smoothed: float64 (num_visible,)."""
+    """Bias of independent visible units with the means of a data set.
+
+    Parameters
+    ----------
+    data
+        The data set. Training images count by their weights, if they have any.
+
+    Returns
+    -------
+    float64 (num_visible,)
+        Bias by `smoothed_visible_bias`, with a pseudo count of 1.
+    """
     count = len(data.train_images) if data.train_weights is None else round(data.train_weights.sum())
     mean = mean_image(data.train_images, data.maximum, data.train_weights)
     return smoothed_visible_bias(mean, count, visible_units=data.softmax_groups)
@@ -35,11 +58,31 @@ def base_visible_bias(data: DataSet) -> HostArray:
 def smoothed_visible_bias(
     mean: HostArray, num_images: int, pseudo_count: float = 1.0, visible_units: VisibleUnits = ()
 ) -> HostArray:
-    """Bias of independent pixels with the data's means: log(p / (1 - p)), p = (n mean + c/2) / (n + c); (num_visible,).
+    """Bias of independent visible units with given means, smoothed by a pseudo count.
 
-    mean is an array (num_visible,) in [0, 1] over n = num_images. The pseudo count c keeps the bias of pixels that are
-    always off finite. Of a softmax group of K units it is log p, p = (n mean + c/K) / (n + c), and of Gaussian units
-    (`gluon_rbm.models.visible_units`) the mean.
+    With n images and the pseudo count c:
+
+        binary units:                log(p / (1 - p)),  p = (n mean + c/2) / (n + c)
+        a softmax group of K units:  log p,             p = (n mean + c/K) / (n + c)
+        Gaussian units:              mean
+
+    The pseudo count keeps the bias finite for pixels that are always off or always on.
+
+    Parameters
+    ----------
+    mean
+        Mean of each unit over the images, (num_visible,). In [0, 1], except for Gaussian units.
+    num_images
+        Number of images, n.
+    pseudo_count
+        Pseudo count, c.
+    visible_units
+        Softmax groups, or "gaussian"; see `gluon_rbm.models.visible_units`.
+
+    Returns
+    -------
+    float64 (num_visible,)
+        Bias of each unit.
     """
     if isinstance(visible_units, str):
         return np.asarray(mean, np.float64)

@@ -1,4 +1,4 @@
-"""Resizing by Pillow, and random crops and mirror images by NumPy."""
+"""Resizing of images by Pillow, and random crops and reflections by NumPy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,20 @@ _MOST_BYTES = 2**33
 
 
 def check_memory(count: int, shape: Sequence[int]) -> None:
-    """InputError where so many images of a shape, a byte a value, are more than 8 GB."""
+    """Check that images of bytes take at most 8 GiB.
+
+    Parameters
+    ----------
+    count
+        Number of images.
+    shape
+        Shape of an image. Each value takes a byte.
+
+    Raises
+    ------
+    InputError
+        They take more.
+    """
     size = count * math.prod(shape)
     if size > _MOST_BYTES:
         raise InputError(
@@ -25,41 +38,43 @@ def check_memory(count: int, shape: Sequence[int]) -> None:
 
 
 def resize(image: HostArray, size: Sequence[int]) -> HostArray:
-    """Stretch or shrink an image by Lanczos interpolation, which averages where it shrinks.
+    """Stretch or shrink an image by Lanczos interpolation, which averages pixels when it shrinks.
 
     Parameters
     ----------
     image
-        (height, width) or (height, width, 3): uint8, or float32 in any range.
+        (height, width) or (height, width, 3), uint8, or float32 in any range.
     size
-        The height and width to bring it to.
+        Height and width of the result.
 
     Returns
     -------
-    The image in its dtype, (*size) or (*size, 3). Floats may leave the range of the image beside an edge.
+    array (height, width) or (height, width, 3)
+        The image in its dtype. Beside an edge, floats may leave the range of the image.
     """
     from PIL import Image
 
-    if image.ndim == 3 and image.dtype != np.uint8:  # Pillow knows no colours in floats
+    if image.ndim == 3 and image.dtype != np.uint8:  # Pillow has no colour images of floats
         return np.stack([resize(image[..., colour], size) for colour in range(image.shape[2])], axis=2)
     height, width = size
-    lanczos = Image.LANCZOS  # pyright: ignore[reportAttributeAccessIssue]  # Pillow makes the name when imported
+    lanczos = Image.LANCZOS  # pyright: ignore[reportAttributeAccessIssue]  # Pillow defines the name at import
     return np.asarray(Image.fromarray(image).resize((width, height), lanczos))
 
 
 def resize_and_crop(image: HostArray, size: Sequence[int]) -> HostArray:
-    """Resize an image to cover a size, and crop it around its middle: its proportions stay.
+    """Resize an image until it covers a size, and crop the centre. Its proportions stay.
 
     Parameters
     ----------
     image
-        uint8 (height, width) or (height, width, 3).
+        (height, width) or (height, width, 3), uint8.
     size
-        The height and width to bring it to.
+        Height and width of the result.
 
     Returns
     -------
-    uint8 (*size) or (*size, 3), by Lanczos interpolation; the image itself where it has that size.
+    uint8 (height, width) or (height, width, 3)
+        Image by Lanczos interpolation, or `image` itself if it has that size.
     """
     from PIL import Image, ImageOps
 
@@ -71,22 +86,24 @@ def resize_and_crop(image: HostArray, size: Sequence[int]) -> HostArray:
 
 
 def augment(images: HostArray, generator: np.random.Generator, padding: int = 0, mirror: bool = False) -> HostArray:
-    """Crop images at random places, and turn left and right of half of them.
+    """Pad images and crop them at random places, and swap left and right at random.
 
     Parameters
     ----------
     images
         (n, height, width) or (n, height, width, 3).
     generator
-        It draws the places, and which images are turned.
+        Source of the random numbers.
     padding
-        So many pixels are mirrored outwards at every edge before the place to crop is drawn.
+        Number of pixels to add at every edge, by reflection. Each image is then cropped to its
+        size at a random place.
     mirror
-        Whether to turn half of the images.
+        Swap left and right of each image with probability 1/2.
 
     Returns
     -------
-    Images of the same shape and dtype; without padding and mirror the given ones.
+    array, as `images`
+        Images of the same shape and dtype. Without `padding` and `mirror`, `images` itself.
     """
     if not padding and not mirror:
         return images

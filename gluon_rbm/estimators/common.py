@@ -1,4 +1,4 @@
-"""What the estimators share: input checked in scikit-learn's words, keys from `random_state`, and epochs."""
+"""Base classes of the estimators: checks as in scikit-learn, keys from `random_state`, passes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ try:
 except ImportError:  # scikit-learn < 1.6
 
     def validate_data(_estimator: Any, /, *arrays: Any, ensure_all_finite: Any = True, **settings: Any) -> Any:
+        """Check arrays as `sklearn.utils.validation.validate_data` does.
+
+        Parameters
+        ----------
+        _estimator, *arrays, ensure_all_finite, **settings
+            As there.
+
+        Returns
+        -------
+        object
+            The checked arrays.
+        """
         return _estimator._validate_data(*arrays, force_all_finite=ensure_all_finite, **settings)
 
 
@@ -44,13 +56,13 @@ __all__ = [
     "seed_from",
 ]
 
-RandomSeed = Union[int, np.random.RandomState, None]  #: what scikit-learn takes for a `random_state`
+RandomSeed = Union[int, np.random.RandomState, None]  #: what scikit-learn accepts as `random_state`
 Matrix = Any  #: (n_samples, n_features), NumPy or CSR
-Rows = Any  #: a slice, or row numbers
+Rows = Any  #: a slice or an array of row numbers
 
 _ROWS_AT_ONCE = 1000
 _FLOATS = (np.float64, np.float32)
-_SETTINGS = {  # numbers: their kind, and what they are at least, or above ("neither")
+_SETTINGS = {  # type, lower limit, and whether the limit is allowed ("left") or not ("neither")
     "n_components": (Integral, 1, "left"),
     "batch_size": (Integral, 1, "left"),
     "n_iter": (Integral, 0, "left"),
@@ -68,26 +80,75 @@ _SETTINGS = {  # numbers: their kind, and what they are at least, or above ("nei
 
 
 class PixelRangeWarning(UserWarning):
-    """X holds values outside [0, 1], which were cut off there."""
+    """X holds values outside [0, 1]; they are clipped to this range."""
 
 
 def dense(rows: Matrix) -> HostArray:
-    """Rows of X as a NumPy array."""
+    """Return rows of X as a NumPy array.
+
+    Parameters
+    ----------
+    rows
+        Rows, (n, n_features), NumPy or sparse.
+
+    Returns
+    -------
+    array (n, n_features)
+        The rows in their dtype; NumPy rows themselves, without a copy.
+    """
     return rows.toarray() if sparse.issparse(rows) else rows
 
 
 def float32(array: HostArray) -> HostArray:
-    """The array in float32 and C order: itself, where it is so."""
+    """Return an array in float32 and C order.
+
+    Parameters
+    ----------
+    array
+        NumPy array of any shape.
+
+    Returns
+    -------
+    float32 array
+        The array itself if it already is in float32 and C order, else a copy.
+    """
     return np.ascontiguousarray(array, np.float32)
 
 
 def has_gaps(X: Matrix) -> bool:
-    """Whether X holds NaN."""
+    """Tell whether X holds NaN.
+
+    Parameters
+    ----------
+    X
+        Data (n_samples, n_features), NumPy or CSR, without infinite values.
+
+    Returns
+    -------
+    bool
+        True if a value of X is NaN.
+    """
     return bool(np.isnan((X.data if sparse.issparse(X) else X).sum(dtype=np.float64)))
 
 
 def mean_image(X: Matrix) -> HostArray:
-    """The mean of all rows, of each feature over what is known of it: float64 (n_features,)."""
+    """Return the mean of each feature over the rows in which it is known.
+
+    Parameters
+    ----------
+    X
+        Data (n_samples, n_features), NumPy or CSR; NaN is missing.
+
+    Returns
+    -------
+    float64 (n_features,)
+        Means of the features.
+
+    Raises
+    ------
+    InputError
+        A feature is missing in all rows.
+    """
     if not has_gaps(X):
         return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
     total, count = np.zeros((2, X.shape[1]))
@@ -101,25 +162,62 @@ def mean_image(X: Matrix) -> HostArray:
 
 
 def base_rate(X: Matrix, softmax_groups: SoftmaxGroups = ()) -> HostArray:
-    """The smoothed bias of the mean image, where annealed importance sampling starts best."""
+    """Return the smoothed visible bias that has the means of X.
+
+    Annealed importance sampling starts best from this bias.
+
+    Parameters
+    ----------
+    X
+        Data (n_samples, n_features) in [0, 1], NumPy or CSR; NaN is missing.
+    softmax_groups
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    float64 (n_features,)
+        As in `gluon_rbm.data.statistics.smoothed_visible_bias`.
+    """
     return smoothed_visible_bias(mean_image(X), X.shape[0], visible_units=softmax_groups)
 
 
 def key_from(random_state: np.random.RandomState) -> list[int]:
-    """Four words, as `gluon_rbm.sampling.gibbs` takes keys, from a `RandomState`."""
+    """Draw a key for `gluon_rbm.sampling.gibbs`.
+
+    Parameters
+    ----------
+    random_state
+        Generator to draw from.
+
+    Returns
+    -------
+    list of int
+        Four integers from 0 to 2^31 - 2.
+    """
     return random_state.randint(2**31 - 1, size=4).tolist()
 
 
 def seed_from(random_state: RandomSeed) -> int | None:
-    """An integer for the `random_state` of an estimator within; None where there is none."""
+    """Draw an integer `random_state` for an inner estimator.
+
+    Parameters
+    ----------
+    random_state
+        Integer, generator or None, as scikit-learn takes it.
+
+    Returns
+    -------
+    int or None
+        The seed; None where `random_state` is None.
+    """
     return None if random_state is None else int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _range_advice(values: HostArray) -> str:
-    """What to do about values of which some are outside [0, 1]."""
+    """Text of the warning for values of which some lie outside [0, 1]."""
     outside = values[(values < 0) | (values > 1)]
     lowest = outside.min()
-    if lowest < 0 and (outside == lowest).all():  # one and the same: it stands for something
+    if lowest < 0 and (outside == lowest).all():  # a single value, probably a code for missing values
         return (
             "X holds %g, which is cut off to 0; if it stands for missing values, fill them in first, as "
             "sklearn.impute.SimpleImputer(missing_values=%g) does, or leave their rows out" % (lowest, lowest)
@@ -128,11 +226,14 @@ def _range_advice(values: HostArray) -> str:
 
 
 class Estimator(BaseEstimator):
-    """What any of the estimators is; a subclass has parameters n_components, learning_rate, batch_size, n_iter, ..."""
+    """Base of the estimators that learn from numbers: checks, chunks of rows and passes.
 
-    _is_bounded = True  # X is in [0, 1]
+    A subclass has the parameters n_components, learning_rate, batch_size, n_iter, ...
+    """
 
-    if TYPE_CHECKING:  # what a subclass has
+    _is_bounded = True  # X lies in [0, 1]
+
+    if TYPE_CHECKING:  # attributes of a subclass
         random_state: RandomSeed
         batch_size: int
         n_iter: int
@@ -146,16 +247,19 @@ class Estimator(BaseEstimator):
                 continue
             kind, lowest, included = _SETTINGS[name]
             check_scalar(value, name, kind, min_val=lowest, include_boundaries=included)
-            if not np.isfinite(value):  # NaN is within any limits
+            if not np.isfinite(value):  # check_scalar accepts NaN
                 raise InputError("%s is %s; it must be a finite number" % (name, value))
         shuffle = getattr(self, "shuffle", False)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise InputError("shuffle is %r; it must be True or False" % (shuffle,))
 
     def _checked(self, X: Matrix, *y: Any, reset: bool = False, gaps: bool | None = None) -> Any:
-        """X (and y), as they should be: CSR without duplicates or C order, float32 or float64, in [0, 1] if bounded.
+        """Return X (and y) after all checks.
 
-        gaps : whether NaN may stand for a value that is missing; None: as the parameter `missing` says, if there is one
+        X becomes CSR without duplicates, or NumPy in C order, in float32 or float64. Values outside
+        [0, 1] are clipped if the estimator is bounded.
+
+        gaps : whether NaN may stand for a missing value; None: as the parameter `missing` says
         """
         if gaps is None:
             gaps = getattr(self, "missing", "error") != "error"
@@ -171,7 +275,7 @@ class Estimator(BaseEstimator):
             ) from error
         X, rest = (checked[0], checked[1:]) if y else (checked, ())
         if sparse.issparse(X) and not X.has_canonical_format:
-            X = X.copy()  # what was given stays as it is
+            X = X.copy()  # the caller's X stays as it is
             X.sum_duplicates()
         values = X.data if sparse.issparse(X) else X
         if (
@@ -186,27 +290,27 @@ class Estimator(BaseEstimator):
         return (X, *rest) if y else X
 
     def _continued(self) -> np.random.RandomState:
-        """The `RandomState` that goes on from call to call; `fit` begins it anew."""
+        """The generator that goes on from call to call; `fit` makes a new one."""
         if not hasattr(self, "random_state_"):
             self.random_state_ = check_random_state(self.random_state)
         return self.random_state_
 
     def _in_chunks(self, X: Matrix, function: Callable[[HostArray], HostArray]) -> HostArray:
-        """function(rows) of all rows of X, 1,000 at a time: sparse ones are made dense chunk by chunk."""
+        """Apply function(rows) to all rows of X, 1,000 at a time; only the chunk is made dense."""
         result: Any = None
         for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE):
             chunk = function(dense(X[rows]))
-            if result is None:  # filled chunk by chunk: to join chunks at the end would take twice the memory
+            if result is None:  # made once: joining all chunks at the end would take twice the memory
                 result = np.empty((X.shape[0], *chunk.shape[1:]), chunk.dtype)
             result[rows] = chunk
         return result
 
     def _likelihood(self, X: Matrix, scores: HostArray, partition: LogPartition, copies: float = 1) -> LogLikelihood:
-        """`LogLikelihood` of scores - log Z; warns. copies : units' values are whole numbers of 1 / copies."""
+        """`LogLikelihood` of scores - log Z, with warnings; units have multiples of 1 / copies."""
 
         def are_whole(rows: HostArray) -> HostArray:
             ones = copies * rows.astype(np.float64)
-            return (~(np.abs(ones - ones.round()) >= 1e-4)).all(axis=1)  # NaN is no value
+            return (~(np.abs(ones - ones.round()) >= 1e-4)).all(axis=1)  # true for NaN, too
 
         likelihood = LogLikelihood.of(scores - partition.log_z, bool(self._in_chunks(X, are_whole).all()))
         ais.warn_of(partition, likelihood, stacklevel=4)
@@ -220,14 +324,17 @@ class Estimator(BaseEstimator):
         learn: Callable[[Iterable[Rows]], None],
         score: Callable[[], str],
     ) -> None:
-        """n_iter times learn(batches), with batches of row numbers or slices; with verbose, score() is printed."""
+        """Call learn(batches) `n_iter` times; with `verbose`, print score() after each pass.
+
+        A batch is a slice or an array of row numbers.
+        """
         begin = time.time()
         for iteration in range(1, self.n_iter + 1):
             learn(self._batches(num_rows, generator.permutation(num_rows) if shuffle else None))
             if self.verbose:
                 end = time.time()
                 figures = (type(self).__name__, iteration, score(), end - begin)
-                print("[%s] Iteration %d, %s, time = %.2fs" % figures)  # as scikit-learn does, whatever is logged
+                print("[%s] Iteration %d, %s, time = %.2fs" % figures)  # as scikit-learn does, whatever the logging
                 begin = end
 
     def _batches(self, num_rows: int, order: HostArray | None) -> Iterable[Rows]:
@@ -236,15 +343,25 @@ class Estimator(BaseEstimator):
 
 
 class Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
-    """An estimator whose transform gives n_components features."""
+    """Base of the estimators that transform X into `n_components` features."""
 
-    if TYPE_CHECKING:  # what a fitted subclass has
+    if TYPE_CHECKING:  # attributes of a fitted subclass
         components_: HostArray
 
     def transform(self, X: Matrix) -> HostArray:
-        """E[h | v] of each image, as a fraction of its maximum: (n_samples, n_components), in the dtype of X.
+        """Return the mean of each hidden unit given each row, E[h | v].
 
-        Of binary units p(h = 1 | v); of a classifier's whatever the label, p(h = 1 | x).
+        For binary hidden units this is p(h = 1 | v). A classifier sums over the labels: p(h = 1 | x).
+
+        Parameters
+        ----------
+        X
+            Data (n_samples, n_features), as in `fit`.
+
+        Returns
+        -------
+        array (n_samples, n_components)
+            Means divided by the largest value of a hidden unit, in [0, 1], in the dtype of X.
         """
         check_is_fitted(self)
         return self._features(self._checked(X))
@@ -253,10 +370,11 @@ class Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         raise NotImplementedError
 
     def _warn_if_saturated(self, X: Matrix) -> None:
-        """Warn of hidden units that do not depend on the image, as steps that are too large leave them behind.
+        """Warn if more than a quarter of the hidden units do not depend on the image.
 
-        A unit is such a one if it is on in all of (up to 1,000) images, or off in all, with a probability of 99 %. Of
-        an RBM that learns there are next to none; of one that diverges, all.
+        Such a unit is on with a probability above 99 % in all of up to 1,000 images, or off in all
+        of them. Steps that are too large leave such units behind. An RBM that learns has next to
+        none of them; if training diverges, all units are like this.
         """
         if not self.n_iter:
             return

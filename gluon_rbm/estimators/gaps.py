@@ -1,15 +1,18 @@
-"""What a step learns of rows of X, some of whose values may be missing (NaN).
+"""The data of a learning step where values of X may be missing (NaN).
 
-Two meanings, the parameter `missing` of `gluon_rbm.estimators.BinaryRBM`:
+The parameter `missing` of `gluon_rbm.estimators.BinaryRBM` says what NaN means:
 
-**"omit"**: what is missing does not exist for its row. Each row has an RBM of the units that it has, with a partition
-function of its own; all of them share their weights (Salakhutdinov, Mnih & Hinton, ICML 2007). A unit that is held at 0
-in the data and in the chain, and a softmax group whose units all are, is as if it were not there.
+**"omit"**: A missing value does not exist for its row. Each row has an RBM of the units that it
+has, with its own partition function. All these RBMs share their weights (Salakhutdinov, Mnih &
+Hinton, ICML 2007). A unit that is held at 0 in the data and in the chain acts as if it were
+absent. So does a softmax group if all its units are held at 0.
 
-**"integrate"**: one RBM, of whose likelihood what is missing is summed out: log p(v_known) = log sum p(v). Its gradient
-is a mean over p(v, h | v_known) less one over p(v, h), so that chains which hold what is known draw the rest. They go
-on from step to step, one for each row, as the persistent chains of the other mean do (Younes 1989; Salakhutdinov &
-Hinton, AISTATS 2009, for the deep relatives). Grey values that are known are held at 0 or 1, drawn anew in each step.
+**"integrate"**: There is one RBM, and missing values are summed out of its likelihood:
+log p(v_known) = log sum p(v). The gradient is a mean over p(v, h | v_known) minus a mean over
+p(v, h). Chains that hold the known values draw the missing ones. There is one such chain for each
+row, and it goes on from step to step, as the persistent chains of the second mean do (Younes
+1989; Salakhutdinov & Hinton, AISTATS 2009, for deep Boltzmann machines). Where known values are
+grey, the chain holds 0 or 1, drawn from them anew in each step.
 """
 
 from __future__ import annotations
@@ -32,15 +35,38 @@ __all__ = ["MISSING", "DataOf", "Integrated", "check_missing", "check_one_on", "
 
 MISSING = ("error", "omit", "integrate")
 
-#: (parameters, rows, key) -> what a step learns: float32 (rows, num_visible), and which of it is held, or None
+#: (parameters, rows, key) -> data of a step, float32 (rows, num_visible), and which units are held (bool), or None
 DataOf = Callable[[Parameters, Rows, Key], Tuple[HostArray, Optional[HostArray]]]
 
 _ROWS_AT_ONCE = 1000
-_START, _BINARY, _CHAINS = range(10, 13)  # beside the step's own
+_START, _BINARY, _CHAINS = range(10, 13)  # ends of keys; the step itself uses others
 
 
 def check_missing(missing: str, X: Matrix, softmax_groups: SoftmaxGroups, chains: str) -> bool:
-    """Whether X holds NaN. Raises InputError where it may not, or where it cannot be learned."""
+    """Check that the gaps of X can be learned, and tell whether there are any.
+
+    Parameters
+    ----------
+    missing
+        "error", "omit" or "integrate".
+    X
+        Data (n_samples, n_features), NumPy or CSR; NaN is missing.
+    softmax_groups
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+    chains
+        As in `gluon_rbm.likelihood.rules.LearningRule`.
+
+    Returns
+    -------
+    bool
+        True if X holds NaN, also where `missing` is "error".
+
+    Raises
+    ------
+    InputError
+        `missing` is unknown. Or X holds NaN, and `missing` is "omit" without chains="data", or a
+        softmax group is missing only in part.
+    """
     if missing not in MISSING:
         raise InputError("missing is %r; it must be one of %s" % (missing, ", ".join(MISSING)))
     if not has_gaps(X):
@@ -53,11 +79,22 @@ def check_missing(missing: str, X: Matrix, softmax_groups: SoftmaxGroups, chains
 
 
 def check_one_on(X: Matrix, softmax_groups: SoftmaxGroups) -> None:
-    """InputError unless the values of each group of features add up to 1 in each row, where they are known."""
+    """Check that the values of each softmax group add up to 1 in each row where they are known.
+
+    Parameters
+    ----------
+    X, softmax_groups
+        As in `check_missing`.
+
+    Raises
+    ------
+    InputError
+        A sum differs from 1 by more than 0.001.
+    """
     for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE) if softmax_groups else ():
         values = dense(X[rows])
         for start, stop in softmax_groups:
-            wrong = np.flatnonzero(np.abs(values[:, start:stop].sum(axis=1) - 1) > 1e-3)  # NaN is not
+            wrong = np.flatnonzero(np.abs(values[:, start:stop].sum(axis=1) - 1) > 1e-3)  # false for NaN
             if len(wrong):
                 raise InputError(
                     "row %d of X has %s in features %d to %d, a softmax group: give 1 for one of them, and 0 for others"
@@ -66,12 +103,34 @@ def check_one_on(X: Matrix, softmax_groups: SoftmaxGroups) -> None:
 
 
 def complete(X: Matrix) -> DataOf:
-    """Rows as they are."""
+    """Return the data of steps that learn rows as they are.
+
+    Parameters
+    ----------
+    X
+        Data (n_samples, num_visible) in [0, 1], without NaN.
+
+    Returns
+    -------
+    DataOf
+        Function that gives float32 rows of X, and None for the held units.
+    """
     return lambda parameters, rows, key: (float32(dense(X[rows])), None)
 
 
 def omitted(X: Matrix) -> DataOf:
-    """Rows without the units that are missing: they are 0, and held."""
+    """Return the data of steps that learn rows without their missing units.
+
+    Parameters
+    ----------
+    X
+        Data (n_samples, num_visible) in [0, 1]; NaN is missing.
+
+    Returns
+    -------
+    DataOf
+        Function that gives float32 rows of X with 0 for NaN, and which units are missing, bool.
+    """
 
     def data_of(parameters: Parameters, rows: Rows, key: Key) -> tuple[HostArray, HostArray]:
         values = float32(dense(X[rows]))
@@ -82,15 +141,22 @@ def omitted(X: Matrix) -> DataOf:
 
 
 class Integrated:
-    """Rows whose missing values are drawn given the known ones, by chains that go on from call to call.
+    """Rows with missing values that are drawn given the known ones.
+
+    One chain for each row draws them. It goes on from call to call.
 
     Parameters
     ----------
-    X : matrix (rows, num_visible) in [0, 1], NaN where a value is missing
-    visible_bias : array (num_visible,)
-        Of the independent units that missing values are at first drawn from.
-    sweeps : int
-        Of each call.
+    X
+        Data (n_samples, num_visible) in [0, 1]; NaN is missing.
+    visible_bias
+        Bias (num_visible,) of the independent units that missing values are first drawn from.
+    sweeps
+        Number of Gibbs sweeps in each call.
+    softmax_groups, engine
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+    key
+        Fixes the first draw.
     """
 
     def __init__(
@@ -101,6 +167,24 @@ class Integrated:
         self._visible = draw_visible(inputs, softmax_groups, make_generator([*key, _START]))
 
     def __call__(self, parameters: Parameters, rows: Rows, key: Key) -> tuple[HostArray, None]:
+        """Advance the chains of some rows, and return these rows filled in.
+
+        Parameters
+        ----------
+        parameters
+            The RBM, NumPy arrays.
+        rows
+            A slice or an array of row numbers.
+        key
+            Fixes the noise.
+
+        Returns
+        -------
+        values : float32 array (rows, num_visible)
+            Known values as they are, and draws of the missing ones, 0 or 1.
+        held : None
+            No unit is held in the chains of the model.
+        """
         values = float32(dense(self._X[rows]))
         known = ~np.isnan(values)
         gaps = np.flatnonzero(~known.all(axis=1))

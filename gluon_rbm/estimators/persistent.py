@@ -1,7 +1,8 @@
-"""Learning of the estimators of binary RBMs, with and without labels, on NumPy arrays.
+"""Learning of the estimators with binary hidden units, on NumPy arrays.
 
-A step is the operator's own (`gluon_rbm.likelihood.learning`), without a graph around it: chains advance, the gradient
-of the mean loss is stored, and plain gradient descent follows. It is computed in float32, whatever the dtype of X.
+A step is the same as that of the Gluon operator (`gluon_rbm.likelihood.learning`), but without a
+graph around it. The chains advance, the gradient of the mean loss is stored, and gradient descent
+follows. All is computed in float32, whatever the dtype of X.
 """
 
 from __future__ import annotations
@@ -35,19 +36,28 @@ if TYPE_CHECKING:
 __all__ = ["PersistentLearning"]
 
 _WRITE = ("write",) * 3
-_PRODUCTS_AT_ONCE = 2 * 10**9  # a tenth of a second or so
-_MOST_STATES = 2**31  # values of all chains: 8 GB
+_PRODUCTS_AT_ONCE = 2 * 10**9  # multiplications in a native call: about 0.1 s
+_MOST_STATES = 2**31  # numbers in the states of all chains: 8 GB
 
 
 class PersistentLearning(Estimator):
-    """Learning by `gluon_rbm.likelihood.learning`; a subclass has the parameters of `BinaryRBM` that this reads.
+    """Base of the estimators that learn by `gluon_rbm.likelihood.learning`.
 
-    Attributes: components_, intercept_visible_ and intercept_hidden_ as in BernoulliRBM, of all visible units.
+    A subclass has the parameters of `BinaryRBM` that this class reads.
+
+    Attributes
+    ----------
+    components_
+        Weights (n_components, num_visible), as in BernoulliRBM.
+    intercept_visible_
+        Biases (num_visible,) of all visible units.
+    intercept_hidden_
+        Biases (n_components,) of the hidden units.
     """
 
     _initial_deviation = 0.01  # of the weights, as in BernoulliRBM
 
-    if TYPE_CHECKING:  # what a subclass has
+    if TYPE_CHECKING:  # attributes of a subclass
         n_components: int
         learning_rate: float
         k: int
@@ -61,17 +71,23 @@ class PersistentLearning(Estimator):
         return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     def _parameters(self, dtype: Any = np.float32) -> Parameters:
-        """The fitted RBM as `energy.Parameters` of NumPy arrays: the attributes' own, where the dtype is theirs."""
+        """The fitted RBM as NumPy arrays; those of the attributes, if they have that dtype and order."""
         arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
         return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
 
     @property
     def parameters_(self) -> Parameters:
-        """The fitted RBM as `energy.Parameters` of NumPy arrays, float32: what `gluon_rbm.models.interchange` takes."""
+        """The fitted RBM in float32, for functions such as those of `gluon_rbm.models.interchange`.
+
+        Returns
+        -------
+        Parameters
+            A `gluon_rbm.models.energy.Parameters` of NumPy arrays.
+        """
         return self._parameters()
 
     def _adopt(self, parameters: Parameters) -> None:
-        """Become the RBM of these `energy.Parameters`, of NumPy arrays; chains start anew."""
+        """Take over the parameters of an RBM, NumPy arrays; chains start anew."""
         self._check_settings()
         arrays = (np.array(array, np.float32, order="C") for array in parameters)
         self.intercept_visible_, self.intercept_hidden_, weight = arrays
@@ -82,9 +98,9 @@ class PersistentLearning(Estimator):
     def _begin(
         self, mean: HostArray, num_rows: int, dtype: Any, generator: np.random.RandomState, num_chains: int
     ) -> None:
-        """Start anew: initial parameters as BernoulliRBM has them, chains from fair coins.
+        """Start anew: initial parameters as in BernoulliRBM, chains from fair coins.
 
-        mean : of the visible units over num_rows images
+        mean : of each visible unit over `num_rows` rows
         """
         num_visible = len(mean)
         shape = (self.n_components, num_visible)
@@ -122,7 +138,7 @@ class PersistentLearning(Estimator):
             raise InputError("chains and centering cannot change from call to call of partial_fit; fit anew")
 
     def _learn(self, batches: Iterable[Rows], data_of: DataOf, key: list[int]) -> None:
-        """A step for each batch of rows."""
+        """Make a step for each batch of rows."""
         rule, parameters, aux_states = self._rule(), self._parameters(), self._aux_states
         self._check_states(rule)
         gradients = [np.empty_like(array) for array in parameters]
@@ -144,12 +160,12 @@ class PersistentLearning(Estimator):
         self._take(parameters)
 
     def _learn_at_once(self, X: Matrix, key: list[int]) -> None:
-        """Plain PCD over X in the native engine, a step for each batch_size rows; few calls serve all of them."""
+        """Make plain PCD or CD steps over X in the native engine, a few calls for many batches."""
         rule, parameters = self._rule(), self._parameters()
         visible, hidden, weight = self._velocity if self.momentum else [None] * 3
         chains = [self._aux_states[name] for name in learning.SAMPLES]
         products = math.prod(parameters.interaction_weight.shape) * self.batch_size * (self.k + 1)
-        size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Python hears of Ctrl-C between calls
+        size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Ctrl-C is seen between calls
         for number, rows in enumerate(gen_batches(X.shape[0], size)):
             native_learning.learn(
                 **energy.native_parameters(parameters),
@@ -175,7 +191,7 @@ class PersistentLearning(Estimator):
         return self._rule().is_plain and gibbs.choose_engine(self.engine, weight) == "native"
 
     def _take(self, parameters: Parameters) -> None:
-        """Have these parameters, unless they are not finite."""
+        """Set the attributes to these parameters, unless they are not finite."""
         if not all(np.isfinite(array).all() for array in parameters):
             raise DivergenceError("training diverged: parameters are not finite; lower learning_rate or momentum")
         dtype = self.components_.dtype
@@ -184,7 +200,7 @@ class PersistentLearning(Estimator):
         self.intercept_hidden_ = parameters.hidden_layer_bias.astype(dtype, copy=False)
 
     def _descend(self, parameters: Parameters, gradients: list[HostArray]) -> None:
-        """v <- momentum v - rate (g + decay W), then W <- W + v; the gradients may be used up."""
+        """v <- momentum v - rate (g + decay W), then W <- W + v; may overwrite the gradients."""
         if energy.native_serves(*parameters):
             for index, (array, gradient, velocity) in enumerate(zip(parameters, gradients, self._velocity)):
                 native_learning.descend(

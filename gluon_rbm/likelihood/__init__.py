@@ -1,1 +1,1 @@
-"""log Z by annealed importance sampling or exactly, likelihoods, and the gradient of the likelihood."""
+"""Estimates of log Z, likelihoods, and the gradient of the likelihood."""

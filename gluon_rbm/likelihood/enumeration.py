@@ -1,10 +1,10 @@
-"""Small RBMs exactly: log Z and independent samples, by going through all states of the smaller layer.
+"""Exact log Z and independent samples of small RBMs, by enumeration of the smaller layer's states.
 
-Of the two layers s is the smaller and l the larger; summing l out leaves
+Let s be the smaller layer and l the larger one. Summing over the states of l gives
 
     log Z = log sum_s exp(g(s)),    g(s) = bias_s.s + sum_l softplus(bias_l + (W s)_l),
 
-2^25 terms at most. Everything is float64, in NumPy, on the host.
+with at most 2^25 terms. All values are float64 NumPy arrays on the host.
 """
 
 from __future__ import annotations
@@ -24,41 +24,104 @@ from gluon_rbm.models.visible_units import draw_visible as draw_visible_layer
 __all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "is_quick", "log_partition"]
 
 MAX_UNITS = 25
-_QUICK_ENTRIES = 2**20 * 800  # of the larger layer's inputs, in all: a matter of ten seconds
-_ENTRIES_AT_ONCE = 2**16  # of the larger layer's inputs: 512 KiB, which stays in a cache
+_QUICK_ENTRIES = 2**20 * 800  # inputs of the larger layer in total: they take about ten seconds
+_ENTRIES_AT_ONCE = 2**16  # inputs of the larger layer at a time: 512 KiB, which fits into a cache
 
 
 def can_enumerate(parameters: Parameters, visible_units: VisibleUnits = ()) -> bool:
-    """Whether the smaller layer has at most 25 units; of Gaussian visible units, whether the hidden layer has."""
+    """Whether the layer to enumerate has at most 25 units.
+
+    This is the smaller layer or, with Gaussian visible units, the hidden layer.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    visible_units
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    bool
+        True if `log_partition` and `draw_visible` can be used.
+    """
     return _sizes(parameters, visible_units)[0] <= MAX_UNITS
 
 
 def is_quick(parameters: Parameters, visible_units: VisibleUnits = ()) -> bool:
-    """Whether enumeration takes about ten seconds at most: 20 units beside 800, 24 beside 50, 25 beside 25."""
+    """Whether enumeration takes at most about ten seconds.
+
+    Parameters
+    ----------
+    parameters, visible_units
+        As in `can_enumerate`.
+
+    Returns
+    -------
+    bool
+        True for at most 20 units beside 800, 24 beside 50, or 25 beside 25.
+    """
     small, large = _sizes(parameters, visible_units)
     return small <= MAX_UNITS and 2**small * large <= _QUICK_ENTRIES
 
 
 def log_partition(parameters: Parameters, progress: bool = False, visible_units: VisibleUnits = ()) -> float:
-    """log Z, in nats: float, exact to the rounding of float64.
+    """Compute log Z exactly.
 
-    Time doubles with each unit of the smaller layer: 20 units beside 784 take ten seconds, 25 five minutes; `progress`
-    shows a bar on a terminal. Raises InputError when the smaller layer has more than 25 units. visible_units : as in
-    `gluon_rbm.sampling.gibbs.run_chains`.
+    The time doubles with each unit of the smaller layer. With 784 units in the other layer, 20
+    units take ten seconds and 25 units take five minutes.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM as NDArrays.
+    progress
+        Whether to show a progress bar on a terminal.
+    visible_units
+        As in `can_enumerate`.
+
+    Returns
+    -------
+    float
+        Log Z in nats, exact up to the rounding of float64.
+
+    Raises
+    ------
+    InputError
+        The smaller layer has more than 25 units.
     """
     return float(log_sum_exp(_chunk_sums(_Layers.of(parameters, visible_units), progress)))
 
 
 def draw_visible(parameters: Parameters, count: int, key: Key, visible_units: VisibleUnits = ()) -> HostArray:
-    """Independent samples of p(v), in {0, 1}: float32 (count, num_visible), NumPy.
+    """Draw independent samples of p(v).
 
-    key : sequence of int, fixes the noise. Raises InputError as `log_partition` does.
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM as NDArrays.
+    count
+        Number of samples.
+    key
+        Integers that fix the noise.
+    visible_units
+        As in `can_enumerate`.
+
+    Returns
+    -------
+    float32 NumPy array (count, num_visible)
+        Samples, 0 or 1; real numbers for Gaussian visible units.
+
+    Raises
+    ------
+    InputError
+        As in `log_partition`.
     """
     generator = make_generator(key)
     layers = _Layers.of(parameters, visible_units)
     chunks = _choose(_chunk_sums(layers), count, generator)
     small = np.empty((count, len(layers.small_bias)))
-    for chunk in np.unique(chunks):  # first the chunk of states, then the state within: no list of all of them
+    for chunk in np.unique(chunks):  # each state is drawn within its chunk, so no list of all states is needed
         rows = np.flatnonzero(chunks == chunk)
         small[rows] = layers.states(chunk)[_choose(layers.log_weights(chunk), len(rows), generator)]
     if layers.visible_is_small:
@@ -68,15 +131,16 @@ def draw_visible(parameters: Parameters, count: int, key: Key, visible_units: Vi
 
 
 def _sizes(parameters: Parameters, visible_units: VisibleUnits) -> tuple[int, int]:
-    """Units of the layer whose states are enumerated, and of the other."""
+    """Size of the layer that is enumerated, and size of the other layer."""
     sizes = parameters.num_hidden, parameters.num_visible
     return sizes if visible_units == GAUSSIAN else (min(sizes), max(sizes))
 
 
 class _Layers(NamedTuple):
-    """The RBM with its smaller layer first, and that layer's states in chunks: all settings of its last units.
+    """The RBM with its smaller layer first, and the states of this layer in chunks.
 
-    Beside Gaussian visible units the hidden layer takes the place of the smaller one.
+    A chunk holds all states of the last t units, for one state of the units before them. With
+    Gaussian visible units the hidden layer takes the place of the smaller one.
     """
 
     small_bias: HostArray  # (small,)
@@ -84,7 +148,7 @@ class _Layers(NamedTuple):
     weight: HostArray  # (small, large)
     visible_is_small: bool
     table: HostArray  # (2^t, t): all states of the last t units
-    visible_units: VisibleUnits  # of the visible one
+    visible_units: VisibleUnits  # of the visible layer
 
     @classmethod
     def of(cls, parameters: Parameters, visible_units: VisibleUnits) -> _Layers:
@@ -111,7 +175,7 @@ class _Layers(NamedTuple):
         return np.hstack([np.repeat(first, len(self.table), axis=0), self.table])
 
     def log_weights(self, chunk: int) -> HostArray:
-        """g(s) of the states of a chunk."""
+        """g(s) of the states in a chunk."""
         states = self.states(chunk)
         inputs = self.large_bias + states @ self.weight
         if not self.visible_is_small and len(self.visible_units):
@@ -123,14 +187,17 @@ class _Layers(NamedTuple):
 
 
 def _sum_softplus(x: HostArray) -> HostArray:
-    """sum_l log(1 + exp(x_l)) of each row, with one logarithm for 1,000 factors, each at most 2: no overflow."""
+    """sum_l log(1 + exp(x_l)) of each row.
+
+    One logarithm serves 1,000 factors. Each is at most 2, so their product does not overflow.
+    """
     factors = 1 + np.exp(-np.abs(x))
     logarithms = (np.log(factors[:, first : first + 1000].prod(axis=1)) for first in range(0, x.shape[1], 1000))
     return np.maximum(x, 0).sum(axis=1) + sum(logarithms)
 
 
 def _bits(numbers: HostArray, width: int) -> HostArray:
-    """The binary digits of numbers, as float64 (len(numbers), width)."""
+    """Binary digits of the numbers: float64 (len(numbers), width)."""
     return ((numbers[:, None] >> np.arange(width)[::-1]) & 1).astype(np.float64)
 
 
@@ -141,9 +208,9 @@ def _chunk_sums(layers: _Layers, progress: bool = False) -> HostArray:
 
 
 def _choose(log_weights: HostArray, count: int, generator: np.random.Generator) -> HostArray:
-    """`count` indices, each with probability proportional to exp(log_weights)."""
+    """Draw `count` indices, each with probability proportional to exp(log_weights)."""
     cumulative = np.cumsum(np.exp(log_weights - log_weights.max()))
-    # Never beyond the last state: a uniform number just below 1 may round up to the total.
+    # The minimum keeps indices within range: a uniform number just below 1 may round up to the total.
     return np.minimum(
         np.searchsorted(cumulative, generator.random(count) * cumulative[-1], side="right"), len(cumulative) - 1
     )

@@ -1,10 +1,12 @@
-"""Missing values: the likelihood of what is known of a row, integrated over what is not.
+"""Missing values: the likelihood of the known values of a row, summed over the missing ones.
 
-    p(v_known) = sum_{v_missing} p(v),        F(v_known) = -log sum_{v_missing} exp(-F(v)) = -log p(v_known) - log Z
+    p(v_known) = sum_{v_missing} p(v)
+    F(v_known) = -log sum_{v_missing} exp(-F(v)) = -log p(v_known) - log Z
 
-The sum is a partition function, that of the RBM with the known units held: annealed importance sampling estimates it
-row by row, from independent missing units on (Salakhutdinov & Murray, ICML 2008, of an RBM whose hidden biases are
-b + v_known W_known). Arrays are NumPy's; a missing value is NaN.
+The sum in F is the partition function of the RBM with the known units held fixed. Annealed
+importance sampling (AIS) estimates it for each row, and starts with independent missing units
+(Salakhutdinov & Murray, ICML 2008, for an RBM with hidden biases b + v_known W_known). Arrays are
+NumPy's. A missing value is NaN.
 """
 
 from __future__ import annotations
@@ -29,9 +31,24 @@ _START, _ANNEAL = range(2)
 
 
 def check_gaps(visible: HostArray, softmax_groups: SoftmaxGroups = ()) -> HostArray:
-    """Which values are known: bool (rows, num_visible). NaN is missing.
+    """Return which values are known.
 
-    Raises InputError where some units of a softmax group are missing and others are not.
+    Parameters
+    ----------
+    visible
+        Array (rows, num_visible), NaN where a value is missing.
+    softmax_groups
+        Pairs (start, stop) of visible units, of which exactly one unit is on.
+
+    Returns
+    -------
+    bool (rows, num_visible)
+        True where a value is known.
+
+    Raises
+    ------
+    InputError
+        Some units of a softmax group are missing in a row, and others are not.
     """
     known = ~np.isnan(visible)
     for start, stop in softmax_groups:
@@ -54,21 +71,40 @@ def marginal_free_energy(
     key: Key = (),
     engine: str = "auto",
 ) -> HostArray:
-    """F(v_known) of each row: float64 (rows,), in nats. Exact without a gap; with one, by annealed importance sampling.
+    """Free energy F(v_known) of each row.
+
+    It is exact for rows without missing values, and estimated by AIS for the others. For these
+    exp(-F) is unbiased, so F is too high on average, by about half its variance.
 
     Parameters
     ----------
-    parameters : of NumPy arrays
-    visible : array (rows, num_visible) in [0, 1], NaN where a value is missing
-    num_chains, num_distributions : int >= 1
-        Of each row. exp(-F) is unbiased, so that F is too high on average, by half the variance of its log.
-    base_visible_bias : array (num_visible,), or None for the model's own
-        Of the missing units at beta = 0.
-    softmax_groups, engine : as in `gluon_rbm.sampling.gibbs.run_chains`
-    key : sequence of int
-        Fixes the noise. A row's estimate depends on its number among those with gaps.
+    parameters
+        Parameters of the RBM as NumPy arrays.
+    visible
+        Array (rows, num_visible) of values in [0, 1], NaN where a value is missing.
+    num_chains
+        Number of AIS chains for each row.
+    num_distributions
+        Number of intermediate distributions.
+    base_visible_bias
+        Bias (num_visible,) of the missing units at beta = 0; by default the RBM's own visible bias.
+    softmax_groups
+        As in `check_gaps`.
+    key
+        Integers that fix the noise. An estimate also depends on the row's position among the rows
+        with missing values.
+    engine
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
 
-    Raises InputError for values outside [0, 1], a group that is missing in part, and sizes that cannot be.
+    Returns
+    -------
+    float64 (rows,)
+        Free energies in nats.
+
+    Raises
+    ------
+    InputError
+        A value is outside [0, 1], a softmax group is missing in part, or a number is below 1.
     """
     check_count("num_chains", num_chains)
     check_count("num_distributions", num_distributions)
@@ -102,7 +138,7 @@ def _log_weights(
     key: Key,
     engine: str,
 ) -> HostArray:
-    """The log-weights of chains from missing units that are independent to those of the RBM: float64 (chains,)."""
+    """Log-weights of chains from independent missing units to the RBM's: float64 (chains,)."""
     known, values = clamp
     inputs = np.broadcast_to(base, values.shape)
     visible = np.where(known, values, draw_visible(inputs, groups, make_generator([*key, _START])))
@@ -113,9 +149,10 @@ def _log_weights(
 
 
 def _log_z_0(known: HostArray, values: HostArray, base: HostArray, groups: SoftmaxGroups) -> HostArray:
-    """log sum over the missing units at beta = 0, known ones held, of each row: float64 (rows,)."""
+    """Log Z at beta = 0 with the known units of each row held: float64 (rows,)."""
     base = base.astype(np.float64)
-    # What is known has one state: a unit that is alone is off, and one unit of a group is on, at no cost.
+    # A known unit or group has one state, so its sum has one term. The inputs below make this term 1 (log 0).
+    # The product with `base` then adds what the known values contribute.
     grouped, _, _ = grouped_units(groups, values.shape[1])
     one_state = np.where(grouped & (values > 0), 0.0, -np.inf)
     return log_normalizer(np.where(known, one_state, base), groups) + values.astype(np.float64) @ base

@@ -1,4 +1,4 @@
-"""A file that keeps a run of annealed importance sampling, so that it can go on after it was killed."""
+"""State file of a run of annealed importance sampling: a run that was killed continues from it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,32 @@ from gluon_rbm.errors import InputError
 __all__ = ["Progress", "StateFile", "fingerprint"]
 
 _SECONDS_BETWEEN_SAVES = 30
-_ENTRIES = ("meaning", "step", "visible", "log_weights")  # of chains in a state file
+_ENTRIES = ("meaning", "step", "visible", "log_weights")  # what a state file has for each name
 
 
 class Progress(NamedTuple):
-    """How far chains have come along their schedule."""
+    """Progress of chains along their schedule."""
 
-    step: int  #: the number of the beta that they have reached
+    step: int  #: index in the schedule of the beta that the chains have reached
     visible: NDArray  #: (chains, num_visible) in {0, 1}
-    log_weights: HostArray  #: float64 (chains,): what they have grown by
+    log_weights: HostArray  #: float64 (chains,): log-weights up to this step
 
 
 class StateFile:
-    """A file of the progress of chains, saved every half minute and when chains are done: written whole or not at all.
+    """File with the progress of chains, by name.
 
-    Raises InputError when the file is none of ours, and later when it cannot be written or belongs to another run.
+    It is written every half minute and whenever chains are done. A write replaces the whole file at
+    once, so an interrupted write leaves the old file.
+
+    Parameters
+    ----------
+    path
+        Path of the file. If it exists, it is read.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or is not a state file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -50,18 +61,26 @@ class StateFile:
                 raise InputError("%s is another kind of file; choose another --state" % path)
 
     def resume(self, name: str, meaning: str, start: Progress) -> Progress:
-        """The progress of the chains of that name; `start` itself where the file has none.
+        """Return the progress of the chains with a name.
 
         Parameters
         ----------
-        name : str
-            Of the chains within the run.
-        meaning : str
-            The `fingerprint` of all that the chains depend on.
-        start : Progress
-            Where the chains start.
+        name
+            Name of the chains within the run.
+        meaning
+            The `fingerprint` of all values that the chains depend on.
+        start
+            Progress at the start of the chains.
 
-        Raises InputError for progress with another meaning, and for a damaged file.
+        Returns
+        -------
+        Progress
+            Progress in the file; `start` if the file has none of that name.
+
+        Raises
+        ------
+        InputError
+            The progress belongs to another `meaning`, or the file is damaged.
         """
         if name + "/meaning" not in self._arrays:
             return start
@@ -81,7 +100,22 @@ class StateFile:
             raise InputError("%s is not a whole state file; choose another --state" % self.path) from error
 
     def keep(self, name: str, meaning: str, progress: Progress, done: bool) -> None:
-        """Keep the progress of chains; on disk, if they are done or half a minute has passed."""
+        """Store the progress of chains, and write the file if it is time.
+
+        Parameters
+        ----------
+        name, meaning
+            As in `resume`.
+        progress
+            Progress of the chains; states must be 0 or 1.
+        done
+            Whether the chains are done. The file is written then, and after half a minute.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
         entries = {
             "meaning": np.array(meaning),
             "step": np.array(progress.step),
@@ -98,7 +132,18 @@ class StateFile:
 
 
 def fingerprint(*values: Any) -> str:
-    """A digest of values that chains depend on: arrays, numbers, texts and lists of them."""
+    """Digest of the values that chains depend on.
+
+    Parameters
+    ----------
+    *values
+        Arrays, numbers, texts, and lists of numbers and texts.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for value in values:
         value = to_numpy(value) if isinstance(value, mx.nd.NDArray) else value

@@ -1,7 +1,8 @@
-"""Samples of a trained RBM: where chains start, and how they go on from there; every step is `gibbs.run_chains`.
+"""Samples of a trained RBM: starts of chains, and ways to continue them.
 
-Images are given as NumPy arrays or NDArrays (chains, num_visible) in [0, 1], the model's own device and dtype are used,
-and states come back as NDArrays.
+Every step of a chain is a call of `gibbs.run_chains`. Images are NumPy arrays or NDArrays (chains,
+num_visible) in [0, 1]. They are converted to the device and dtype of the parameters, and the states
+come back as arrays of the parameters' kind.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ __all__ = [
 ]
 
 STARTS = ("zeros", "random", "base", "images")
-_ANNEALING_STEPS = 100  # at most: each is a call, which packs the weights anew
+_ANNEALING_STEPS = 100  # at most, as each step is a call that packs the weights anew
 
 
 class ChainSettings(NamedTuple):
-    """Settings that all kinds of chains take as keyword arguments; each is as in `gibbs.run_chains`."""
+    """Settings that chains of all kinds take as keyword arguments; each is as in `gibbs.run_chains`."""
 
     clamp: Clamp | None = None  #: arrays of either kind
     visible_units: VisibleUnits = ()
@@ -46,7 +47,23 @@ class ChainSettings(NamedTuple):
     engine: str = "auto"
 
     def beside(self, parameters: Parameters) -> ChainSettings:
-        """The same with arrays in the kind, in the dtype and on the device of the parameters, or InputError."""
+        """Return the same settings with arrays like those of the parameters.
+
+        Parameters
+        ----------
+        parameters
+            Arrays with the kind, dtype and device that the settings get.
+
+        Returns
+        -------
+        ChainSettings
+            The settings with converted `clamp` and `base_visible_bias`.
+
+        Raises
+        ------
+        InputError
+            A clamp's mask or values do not have num_visible columns.
+        """
         weight, clamp, base = parameters.interaction_weight, self.clamp, self.base_visible_bias
         if clamp is not None:
             mask, values = (asarray_like(array, weight) for array in clamp)
@@ -72,13 +89,35 @@ def initial_visible(
     images: Array | None = None,
     base_visible_bias: Array | None = None,
 ) -> NDArray:
-    """States for chains to start from: NDArray (num_chains, num_visible).
+    """Draw or copy visible states for chains to start from.
 
-    kind : "zeros"; "random", each unit on with probability 1/2; "base", with sigmoid(base_visible_bias); or "images",
-    which start chain after chain, over and over again
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM, NDArrays.
+    kind
+        "zeros"; "random" (each unit is on with probability 1/2); "base" (each unit is on with
+        probability sigmoid(base_visible_bias)); or "images" (chain n starts at image n, and the
+        images repeat).
+    num_chains
+        Number of chains, at least 1.
+    key
+        Non-negative integers that fix what is drawn.
+    images
+        Images (images, num_visible) in [0, 1], for the kind "images".
+    base_visible_bias
+        Bias (num_visible,), for the kind "base".
 
-    Raises InputError for another kind, without the images or the bias that it asks for, and for images that are none
-    of this model's.
+    Returns
+    -------
+    NDArray (num_chains, num_visible)
+        States in the dtype and on the device of the parameters.
+
+    Raises
+    ------
+    InputError
+        The kind does not exist, `num_chains` is below 1, the images or the bias for the kind are
+        missing, or the images do not suit the RBM.
     """
     if kind not in STARTS:
         raise InputError("chains do not start from %r; choose one of %s" % (kind, ", ".join(STARTS)))
@@ -97,7 +136,27 @@ def initial_visible(
 
 
 def checked_images(parameters: Parameters, images: Array, missing: bool = False) -> Array:
-    """The images as an array beside the parameters, or InputError; with `missing`, NaN may stand for a pixel."""
+    """Return images as an array like the parameters.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    images
+        Images (images, num_visible) in [0, 1].
+    missing
+        Whether NaN may stand for a missing pixel.
+
+    Returns
+    -------
+    Array
+        The images in the kind, dtype and on the device of the interaction weights.
+
+    Raises
+    ------
+    InputError
+        There are no images, they have another shape, or values lie outside [0, 1].
+    """
     array = to_numpy(images)
     if array.ndim != 2 or array.shape[1] != parameters.num_visible or not len(array):
         raise InputError("images have shape %s; this model needs (images, %d)" % (array.shape, parameters.num_visible))
@@ -131,12 +190,49 @@ def sample_chains(
     every: int | None = None,
     **settings: Any,
 ) -> gibbs.Chains | Iterator[gibbs.Chains]:
-    """Chains from `visible` after that many sweeps: `gibbs.Chains`. From images, a few sweeps make new ones near them.
+    """Run Gibbs chains from `visible` at one inverse temperature.
 
-    every : int, or None
-        Yield the Chains after each so many sweeps, and those that are left. (Every section draws noise of its own: the
-        last Chains are not those without `every`, but as good.)
-    settings : as in `ChainSettings`
+    From images, a few sweeps lead to new images near them.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    visible
+        Start, (chains, num_visible) in [0, 1].
+    sweeps
+        Number of Gibbs sweeps in all, at least 1.
+    key
+        Non-negative integers that fix the noise.
+    beta
+        Inverse temperature: a number for all chains, or an array (chains,).
+    every
+        Yield the states after each `every` sweeps, and after the last one. Each section draws its
+        own noise, so the last states differ from those without `every`, but have the same
+        distribution.
+    **settings
+        As in `ChainSettings`.
+
+    Returns
+    -------
+    gibbs.Chains or iterator of gibbs.Chains
+        States after the last sweep; with `every` an iterator over the states.
+
+    Raises
+    ------
+    InputError
+        An argument does not suit the RBM, as in `gibbs.run_chains`.
+
+    Examples
+    --------
+    >>> import gluon_rbm
+    >>> parameters = gluon_rbm.Parameters(np.array([50.0, -50.0]), np.zeros(3), np.zeros((2, 3)))
+    >>> chains = gluon_rbm.sample_chains(parameters, np.zeros((2, 2)), sweeps=100, key=[0])
+    >>> chains.visible_sample
+    array([[1., 0.],
+           [1., 0.]])
+    >>> len(list(gluon_rbm.sample_chains(parameters, np.zeros((2, 2)), 100, [0], every=10)))
+    10
     """
     prepared = ChainSettings(**settings).beside(parameters)
     visible = checked_images(parameters, visible)
@@ -148,7 +244,7 @@ def sample_chains(
 
 
 def _lengths(sweeps: int, every: int) -> list[int]:
-    """Sweeps of each section, as many as that or, in the last, what is left."""
+    """Split the sweeps into sections of `every` sweeps; the last section may be shorter."""
     sweeps = check_count("the number of Gibbs sweeps", sweeps)
     every = check_count("the number of sweeps of a part", every)
     return [min(every, sweeps - done) for done in range(0, sweeps, every)]
@@ -162,10 +258,10 @@ def _run_sections(
     settings: ChainSettings,
     between: Callable[[gibbs.Chains, int], Array] | None = None,
 ) -> Iterator[gibbs.Chains]:
-    """Yield the Chains after each section: so many sweeps at that beta.
+    """Yield the Chains after each section.
 
-    between : (Chains, number of the next section) -> the hidden layer to go on from, or None for that of the Chains
-    """
+    sections : pairs (number of sweeps, beta) between : (Chains, number of the next section) -> the
+    hidden layer that the next section starts from; None takes the hidden layer of the Chains """
     start = {"visible": visible}
     for number, (sweeps, beta) in enumerate(sections):
         chains = gibbs.run_chains(
@@ -190,13 +286,44 @@ def simulated_annealing(
     highest_beta: float = 1.0,
     **settings: Any,
 ) -> gibbs.Chains:
-    """Simulated annealing: chains from `visible` while beta rises evenly: the `gibbs.Chains` at the last beta.
+    """Run chains from `visible` while beta rises evenly (simulated annealing).
 
-    beta goes from lowest_beta to highest_beta in 100 steps, or as many as there are sweeps. (A single one is at
-    highest_beta.) At highest_beta = 1 the chains end as samples of the RBM, the better the slower they cooled; beyond,
-    they are drawn to its most probable states (Kirkpatrick, Gelatt & Vecchi, Science 220, 1983).
+    beta goes from `lowest_beta` to `highest_beta` in at most 100 equal steps, one for each section
+    of sweeps. (A single section has `highest_beta`.) At highest_beta = 1 the chains end as samples
+    of the RBM; the slower the cooling, the better they are. Above 1 the chains move to the most
+    probable states of the RBM.
 
-    settings : as in `ChainSettings`
+    Parameters
+    ----------
+    parameters, visible, sweeps, key
+        As in `sample_chains`.
+    lowest_beta, highest_beta
+        First and last inverse temperature, finite and at least 0.
+    **settings
+        As in `ChainSettings`.
+
+    Returns
+    -------
+    gibbs.Chains
+        States at the last beta.
+
+    Raises
+    ------
+    InputError
+        A beta is negative or not finite, or another argument does not suit the RBM.
+
+    Notes
+    -----
+    Kirkpatrick, Gelatt & Vecchi, Science 220, 1983.
+
+    Examples
+    --------
+    >>> import gluon_rbm
+    >>> parameters = gluon_rbm.Parameters(np.array([50.0, -50.0]), np.zeros(3), np.zeros((2, 3)))
+    >>> chains = gluon_rbm.simulated_annealing(parameters, np.zeros((2, 2)), sweeps=100, key=[0])
+    >>> chains.visible_sample
+    array([[1., 0.],
+           [1., 0.]])
     """
     for name, value in (("lowest", lowest_beta), ("highest", highest_beta)):
         if not 0 <= value < np.inf:
@@ -211,7 +338,8 @@ def simulated_annealing(
 class Tempered(NamedTuple):
     """Chains of the RBM, and how often each pair of neighbouring replicas exchanged states.
 
-    Of temperatures, the hottest pair is the last; of snapshots, that of the last one and the RBM.
+    For temperatures, the last pair is the hottest one. For a path, the last pair is the last RBM of
+    the path and the RBM itself.
     """
 
     chains: gibbs.Chains
@@ -229,14 +357,50 @@ def parallel_tempering(
     swap_every: int = 10,
     **settings: Any,
 ) -> Tempered:
-    """Parallel tempering: `Tempered` chains from `visible`.
+    """Run chains from `visible` whose replicas at several temperatures exchange states.
 
-    Each chain has replicas at num_temperatures inverse temperatures, evenly from 1 to lowest_beta, all of which start
-    at its state; after every swap_every sweeps (but not the last) neighbours exchange their states (see
-    `gluon_rbm.sampling.tempering`). An exchange costs as much as one or two sweeps. Where a swap rate is near 0, more
-    temperatures are needed.
+    Each chain has replicas at `num_temperatures` inverse temperatures, spaced evenly from 1 to
+    `lowest_beta`. All replicas start at the chain's state. After every `swap_every` sweeps (but not
+    after the last sweep) neighbours exchange their states; see `gluon_rbm.sampling.tempering`. An
+    exchange costs as much as one or two sweeps. A swap rate near 0 means that more temperatures are
+    needed.
 
-    settings : as in `ChainSettings`
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM, NDArrays.
+    visible, sweeps, key
+        As in `sample_chains`.
+    num_temperatures
+        Number of replicas of each chain, at least 2.
+    lowest_beta
+        Inverse temperature of the hottest replica, in [0, 1).
+    swap_every
+        Number of sweeps between exchanges, at least 1.
+    **settings
+        As in `ChainSettings`.
+
+    Returns
+    -------
+    Tempered
+        The replicas at beta = 1, and the swap rates of the num_temperatures - 1 pairs.
+
+    Raises
+    ------
+    InputError
+        The temperatures are out of range, or another argument does not suit the RBM.
+
+    Examples
+    --------
+    >>> import gluon_rbm
+    >>> arrays = np.array([50.0, -50.0]), np.zeros(3), np.zeros((2, 3))
+    >>> parameters, start = gluon_rbm.Parameters.from_arrays(*arrays), np.zeros((2, 2))
+    >>> tempered = gluon_rbm.parallel_tempering(parameters, start, 40, [0], num_temperatures=3)
+    >>> tempered.chains.visible_sample.asnumpy()
+    array([[1., 0.],
+           [1., 0.]])
+    >>> tempered.swap_rates.shape
+    (2,)
     """
     if num_temperatures < 2 or not 0 <= lowest_beta < 1:
         raise InputError(
@@ -247,7 +411,7 @@ def parallel_tempering(
     visible = checked_images(parameters, visible)
     num_chains, betas = len(visible), np.linspace(1, lowest_beta, num_temperatures)
     prepared = ChainSettings(**settings).beside(parameters)
-    if prepared.clamp is not None:  # one for each chain goes for all of its replicas
+    if prepared.clamp is not None:  # a clamp for each chain holds for all its replicas
         mask, values = (
             mx.nd.tile(array, (num_temperatures, 1)) if array.ndim == 2 else array for array in prepared.clamp
         )
@@ -261,7 +425,7 @@ def parallel_tempering(
             chains.hidden_sample,
             betas,
             base_visible_bias=prepared.base_visible_bias,
-            key=[*key, number, 1],  # SeedSequence pads the key of the sweeps with 0
+            key=[*key, number, 1],  # not 0: SeedSequence pads the key of the sweeps with 0
         )
         rates.append(rate)
         return hidden
@@ -282,15 +446,35 @@ def path_tempering(
     every: int = 1,
     **settings: Any,
 ) -> Iterator[Tempered]:
-    """Tempering along a path: yield `Tempered` chains from `visible` after each `every` sweeps, and at the end.
+    """Run chains from `visible` that exchange states with chains of RBMs along a path.
 
-    Before each sweep the chains of all RBMs of the path have one, too, and neighbours exchange their states (see
-    `gluon_rbm.sampling.trajectory`), so that a sweep costs about 5 len(path.rbms) times as much as a plain one.
+    Before each sweep the chains of all RBMs of the path make a sweep, too, and neighbours exchange
+    their states; see `gluon_rbm.sampling.trajectory`. So a sweep costs about 5 len(path.rbms) times
+    as much as a plain sweep.
 
-    path : RBMs of the training (`gluon_rbm.likelihood.snapshots.read`: parallel trajectory tempering) or of matched
-    means (`gluon_rbm.sampling.matching.matched_path`); chains start over again where there are fewer of them than rows
-    of `visible`
-    settings : as in `ChainSettings`
+    Parameters
+    ----------
+    parameters, visible, sweeps, key
+        As in `sample_chains`.
+    path
+        RBMs of the training (`gluon_rbm.likelihood.snapshots.read`: parallel trajectory tempering)
+        or of matched means (`gluon_rbm.sampling.matching.matched_path`). Its chains are repeated if
+        they are fewer than the rows of `visible`.
+    every
+        Number of sweeps between the states that are yielded, at least 1.
+    **settings
+        As in `ChainSettings`; `base_visible_bias` has no effect, because beta is 1 in all chains.
+
+    Yields
+    ------
+    Tempered
+        The chains of the RBM after each `every` sweeps and after the last one, and the swap rates
+        so far.
+
+    Raises
+    ------
+    InputError
+        The path leads to an RBM of another size, or another argument does not suit the RBM.
     """
     prepared = ChainSettings(**settings).beside(parameters)._asdict()
     how = {name: prepared[name] for name in ("clamp", "visible_units", "engine")}

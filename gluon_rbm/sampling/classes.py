@@ -16,17 +16,29 @@ __all__ = ["draw_classes", "hold_classes"]
 
 
 def hold_classes(images: NDArray, classes: Array, num_classes: int) -> tuple[NDArray, dict[str, Any]]:
-    """Where chains of any kind start, and the settings with which they keep their class in every sweep.
+    """Return a start for chains, and the settings that hold their class in every sweep.
 
     Parameters
     ----------
-    images : NDArray (chains, num_pixels)
-    classes : whole numbers (chains,)
+    images
+        Pixels of the start, (chains, num_pixels).
+    classes
+        Whole numbers (chains,), the class of each chain.
+    num_classes
+        Number of classes of the RBM.
 
-    Returns the visible layer, NDArray (chains, num_pixels + num_classes), and the settings of `gibbs.run_chains` or of
-    what `gluon_rbm.sampling.chains` offers: clamp and visible_units.
+    Returns
+    -------
+    visible : NDArray (chains, num_pixels + num_classes)
+        The images with their labels.
+    settings : dict
+        `clamp` and `visible_units` for `gibbs.run_chains`, or for the functions of
+        `gluon_rbm.sampling.chains`.
 
-    Raises InputError for a class that does not exist, and where classes and images are not as many.
+    Raises
+    ------
+    InputError
+        A class does not exist, or the numbers of classes and images differ.
     """
     visible, clamp = clamped(images, classes, num_classes)
     return visible, {"clamp": clamp, "visible_units": softmax_groups(visible.shape[1], num_classes)}
@@ -42,24 +54,43 @@ def draw_classes(
     key: Key = (),
     engine: str = "auto",
 ) -> gibbs.Chains:
-    """Draw an image of each of the given classes: Gibbs chains with the label clamped in every sweep.
+    """Draw an image of each given class by Gibbs chains that hold the label in every sweep.
 
     Parameters
     ----------
-    parameters : energy.Parameters
-        Of a joint RBM (`gluon_rbm.models.files.read_model` gives both them and num_classes).
-    classes : sequence of int, (chains,)
-        The class of each chain.
-    sweeps : int >= 1
-    start : NDArray (chains, num_pixels) in [0, 1], or None
-        Images to start from; None: each pixel on with probability 1/2.
-    key, engine : as `gibbs.run_chains`
+    parameters
+        Parameters of a joint RBM, NDArrays. `gluon_rbm.models.files.read_model` returns them with
+        the number of classes.
+    classes
+        Whole numbers (chains,), the class of each chain.
+    num_classes
+        Number of classes of the RBM.
+    sweeps
+        Number of Gibbs sweeps, at least 1.
+    start
+        Images to start from, (chains, num_pixels) in [0, 1]. None: each pixel is on with
+        probability 1/2.
+    key, engine
+        As in `gibbs.run_chains`.
 
     Returns
     -------
-    The `gibbs.Chains` with the pixels alone as their visible layer.
+    gibbs.Chains
+        States after the last sweep; the visible layer has the pixels only.
 
-    Raises InputError for a class that does not exist, and for a model without labels.
+    Raises
+    ------
+    InputError
+        A class does not exist, the RBM has no labels, or the images to start from have a wrong
+        shape.
+
+    Examples
+    --------
+    >>> import gluon_rbm
+    >>> weight = 20.0 * np.array([[1, -1], [-1, 1], [1, -1], [-1, 1]])  # 2 pixels, 2 classes
+    >>> parameters = gluon_rbm.Parameters.from_arrays(np.zeros(4), np.zeros(2), weight)
+    >>> chains = gluon_rbm.draw_classes(parameters, [0, 1, 1], num_classes=2, sweeps=20)
+    >>> chains.visible_sample.asnumpy()
     """
     bias = parameters.visible_layer_bias
     num_pixels = parameters.num_visible - num_classes

@@ -1,4 +1,4 @@
-"""What chains are run under, and what comes of it: the types that the engines of `gluon_rbm.sampling.gibbs` share."""
+"""Types that the engines of `gluon_rbm.sampling.gibbs` share: the conditions and result of a run."""
 
 from __future__ import annotations
 
@@ -13,35 +13,62 @@ __all__ = ["Chains", "Conditions", "Langevin"]
 
 
 class Chains(NamedTuple):
-    """State of some chains after the last sweep; rows are chains, all in the parameters' dtype.
+    """States of some chains after the last sweep; rows are chains, all in the parameters' dtype.
 
-    Samples are in {0, 1}, but for Gaussian visible units; of these visible_prob_1 is the mean given the hidden layer.
+    Samples are in {0, 1}. Gaussian visible units are an exception: their `visible_sample` is real,
+    and their `visible_prob_1` is the mean given the hidden layer.
     """
 
     visible_sample: Array  #: (chains, num_visible)
     hidden_sample: Array  #: (chains, num_hidden), drawn given visible_sample
-    visible_prob_1: Array  # (chains, num_visible), what visible_sample was drawn from
+    visible_prob_1: Array  # (chains, num_visible), probabilities that visible_sample was drawn with
     hidden_prob_1: Array  # (chains, num_hidden), p(h = 1 | visible_sample)
 
 
 class Langevin(NamedTuple):
-    """Langevin steps that move Gaussian visible units in each sweep."""
+    """Langevin steps that move Gaussian visible units in each sweep.
+
+    `gluon_rbm.sampling.gibbs` has the formulas with r, s and q.
+    """
 
     steps: int = 10
-    step_size: float = 0.5  #: s above; below 4, where they diverge
+    step_size: float = 0.5  #: s; above 0 and below 4, where the steps diverge
 
     @property
     def retain(self) -> float:
-        """r above."""
+        """Factor r, by which all steps together shrink v - m.
+
+        Returns
+        -------
+        float
+            (1 - s/2)^n for n steps of size s.
+        """
         return (1 - self.step_size / 2) ** self.steps
 
     @property
     def spread(self) -> float:
-        """q above."""
+        """Standard deviation q of the noise of all steps together.
+
+        Returns
+        -------
+        float
+            The square root of (1 - r^2) / (1 - s/4).
+        """
         return float(np.sqrt((1 - self.retain**2) / (1 - self.step_size / 4)))
 
     def checked(self) -> Langevin:
-        """These steps, or InputError where there are none, or their size is not between 0 and 4."""
+        """Return these steps if they are possible.
+
+        Returns
+        -------
+        Langevin
+            The same steps.
+
+        Raises
+        ------
+        InputError
+            There are no steps, or their size is not above 0 and below 4.
+        """
         check_count("the number of Langevin steps", self.steps)
         if not 0 < self.step_size < 4:
             raise InputError("a Langevin step has size %s; it must be above 0 and below 4" % self.step_size)
@@ -49,7 +76,7 @@ class Langevin(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """What layers are drawn under, as `run_chains` takes it."""
+    """Conditions under which layers are drawn, as `run_chains` takes them."""
 
     beta: Any
     base_visible_bias: Array | None

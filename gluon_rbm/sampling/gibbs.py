@@ -1,32 +1,44 @@
-"""Block Gibbs sampling of the binary RBM at an inverse temperature: the one primitive everything else calls.
+"""Block Gibbs sampling of the RBM at an inverse temperature beta.
 
-A sweep draws the visible layer given the hidden layer, then the hidden layer given the visible layer:
+All other code that samples an RBM calls `run_chains` or `anneal_with_weights`.
+
+A sweep draws the visible layer given the hidden layer, then the hidden layer given the visible
+layer:
 
     p_beta(v_i = 1 | h) = sigmoid((1 - beta) a0_i + beta (a_i + (W h)_i))
     p_beta(h_j = 1 | v) = sigmoid(beta (b_j + (v W)_j))
 
-Of a softmax group of visible units (a category, a label) exactly one is on, unit k with probability
+In a softmax group of visible units (a category, a label) exactly one unit is on. Unit k is on with
+probability
 
     p_beta(v_k = 1 | h) = softmax_k((1 - beta) a0 + beta (a + W h)), over the group.
 
-Gaussian visible units are normal given h, with variance 1 whatever beta is:
+Gaussian visible units are normal given h, with variance 1 at every beta:
 
     p_beta(v_i | h) = N(m_i, 1),    m = (1 - beta) a0 + beta (a + W h)
 
-They may be drawn anew, or moved by n Langevin steps of size s, v <- v - s/2 (v - m) + sqrt(s) e with e ~ N(0, 1)
-(Gibbs-Langevin sampling; Liao, Kornblith, Ren, Fleet & Hinton, *Gaussian-Bernoulli RBMs without tears*, 2022). Given h,
-these are one linear recursion with normal noise, so that its end is drawn at once:
+A sweep draws them anew, or moves them by n Langevin steps of size s,
+v <- v - s/2 (v - m) + sqrt(s) e with e ~ N(0, 1) (Gibbs-Langevin sampling; Liao, Kornblith, Ren,
+Fleet & Hinton, *Gaussian-Bernoulli RBMs without tears*, 2022). Given h, the steps are a linear
+recursion with normal noise. So the result of all n steps is drawn at once:
 
     v <- m + r (v - m) + q e,    r = (1 - s/2)^n,    q^2 = (1 - r^2) / (1 - s/4)
 
-As many steps tend to a variance of 1 / (1 - s/4), not 1: they are not corrected by Metropolis.
+With many steps the variance tends to 1 / (1 - s/4), not 1, because there is no Metropolis
+correction.
 
-Three engines do it: `mxnet`, in MXNet's operators, on any device; `native`, in C, on a CPU in float32 (see
-`gluon_rbm.backend.native`); and `cuda`, on a GPU in float32 (see `gluon_rbm.backend.cuda`). The last two draw the same
-noise from the same key; MXNet's is another, of the same distribution.
+There are three engines:
 
-Noise comes from a key, not from a generator that somebody else may have moved: the same key gives the same noise, on
-every device, in every thread. (MXNet's own generators belong to threads, and start alike in each of them.)
+- `mxnet` uses MXNet's operators, on any device.
+- `native` is C code for a CPU, in float32 (see `gluon_rbm.backend.native`).
+- `cuda` runs kernels on a GPU, in float32 (see `gluon_rbm.backend.cuda`).
+
+The native and the CUDA engine draw the same noise from the same key. The MXNet engine draws other
+noise of the same distribution.
+
+The noise follows from a key, not from a generator that other code may have advanced. The same key
+gives the same noise on every device and in every thread. (MXNet's own generators belong to threads,
+and start in the same state in each of them.)
 """
 
 from __future__ import annotations
@@ -59,13 +71,26 @@ __all__ = [
 
 ENGINES = ("auto", "mxnet", "native", "cuda")
 
-# In one call of the native engine: Python hears of Ctrl-C between calls.
+# Sweeps in one call of the native engine. Python notices Ctrl-C only between calls.
 NATIVE_SWEEPS = 100
 
 
 def redraw_non_binary(sample: Array, noise: Noise) -> Array:
-    """The sample with every entry that is neither 0 nor 1 (NaN too) replaced by a fair coin."""
-    if on_cpu(sample) and is_binary(host_view(sample)):  # the usual case, for nothing
+    """Replace every entry of a sample that is neither 0 nor 1 (NaN too) by a fair coin.
+
+    Parameters
+    ----------
+    sample
+        Array of any shape.
+    noise
+        Source of the coins.
+
+    Returns
+    -------
+    Array
+        The sample itself if it is on a CPU and binary; else a new array like it.
+    """
+    if on_cpu(sample) and is_binary(host_view(sample)):  # the usual case: no copy
         return sample
     if isinstance(sample, np.ndarray):
         return redraw_non_binary(from_host(sample), noise).asnumpy()
@@ -76,24 +101,66 @@ def redraw_non_binary(sample: Array, noise: Noise) -> Array:
 
 
 def is_binary(values: HostArray) -> bool:
+    """Whether all values are 0 or 1.
+
+    Parameters
+    ----------
+    values
+        NumPy array of any shape.
+
+    Returns
+    -------
+    bool
+        False if any value is NaN or neither 0 nor 1.
+    """
     return bool(((values == 0) | (values == 1)).all())
 
 
-# --- The primitive ----------------------------------------------------------------------------------------------------
+# --- Chains ------------------------------------------------------------------------------------------------------------
 
 
 def checked_engine(engine: str) -> str:
-    """The name of an engine; InputError if there is none of that name."""
+    """Return the name of an engine if there is such an engine.
+
+    Parameters
+    ----------
+    engine
+        A name.
+
+    Returns
+    -------
+    str
+        The same name.
+
+    Raises
+    ------
+    InputError
+        It is not "auto", "mxnet", "native" or "cuda".
+    """
     if engine not in ENGINES:
         raise InputError("engine %r does not exist; choose one of %s" % (engine, ", ".join(ENGINES)))
     return engine
 
 
 def choose_engine(engine: str, weight: Array) -> str:
-    """ "mxnet", "native" or "cuda": what runs chains with this interaction weight where `engine` is asked for.
+    """Return the engine that runs chains with these weights.
 
-    Raises InputError for an engine that does not exist, and for "native" or "cuda" where it is not built or cannot
-    serve.
+    Parameters
+    ----------
+    engine
+        The engine that is asked for: "auto", "mxnet", "native" or "cuda".
+    weight
+        Interaction weights, (num_visible, num_hidden). Their device, dtype and shape matter.
+
+    Returns
+    -------
+    str
+        "mxnet", "native" or "cuda".
+
+    Raises
+    ------
+    InputError
+        The engine does not exist, or "native" or "cuda" is not available or cannot use the weights.
     """
     if checked_engine(engine) == "mxnet":
         return engine
@@ -126,43 +193,70 @@ def run_chains(
     key: Key = (),
     engine: str = "auto",
 ) -> Chains:
-    """Run block Gibbs chains, all rows side by side, and return their `Chains`.
+    """Run block Gibbs chains, all rows side by side.
+
+    The arrays may all be NumPy arrays. Then the result has NumPy arrays, too, and the native engine
+    runs a small RBM twice as fast.
 
     Parameters
     ----------
-    parameters : energy.Parameters
-    visible : NDArray (chains, num_visible) in [0, 1] (of Gaussian units any), or None
-        Start; the hidden layer is drawn given it before the first sweep.
-    hidden : NDArray (chains, num_hidden) in {0, 1}, or None
-        Start instead of `visible`; exactly one of the two is given.
-    sweeps : int >= 1
-    beta : float, or NDArray (chains,)
-        Inverse temperature, of all chains or of each.
-    base_visible_bias : NDArray (num_visible,), or None for zeros
-        The bias a0 that the visible layer has at beta = 0.
-    clamp : (mask, values), NDArrays (num_visible,) or (chains, num_visible), or None
-        Visible units with mask != 0 hold their value, in [0, 1] (of Gaussian units any), in every sweep and in a
-        visible start. (The native engine holds 0 and 1; "auto" gives grey values to the other.)
-    visible_units : "gaussian", or sequence of (start, stop)
-        Softmax groups of visible units, in order and apart; or all are Gaussian. Of the units start, ..., stop - 1 of a
-        group exactly one is on in every sweep; their `visible_prob_1` are softmax probabilities. A clamp holds all of
-        them, one at 1 and the others at 0, or none; or it holds all at 0, which is as if there were no such units (a
-        value that is missing).
-    fixed_point : bool
-        The native engine may sum weights of 16 bits (see `native.run`): up to twice as fast, and the chains are those
-        of an RBM whose weights are rounded. (Not with Gaussian units.)
-    langevin : Langevin or None
-        What moves Gaussian units in a sweep, from a visible start; None: they are drawn anew.
-    key : sequence of int
-        Fixes the noise.
-    engine : "auto", "mxnet", "native" or "cuda"
-        Auto takes the native engine on a CPU, and the CUDA engine on a GPU, where it is there and can serve.
+    parameters
+        Parameters of the RBM.
+    visible
+        Start, (chains, num_visible) in [0, 1]; Gaussian units take any values. The hidden layer is
+        drawn given it before the first sweep.
+    hidden
+        Start instead of `visible`, (chains, num_hidden) in {0, 1}. Give exactly one of the two.
+    sweeps
+        Number of sweeps, at least 1: one draw of the visible, then of the hidden units.
+    beta
+        Inverse temperature: a number for all chains, or an array (chains,).
+    base_visible_bias
+        Visible bias a0 at beta = 0, (num_visible,); None stands for zeros.
+    clamp
+        (mask, values), each (num_visible,) or (chains, num_visible). Visible units with mask != 0
+        hold their value in every sweep and in a visible start. Values are in [0, 1]; Gaussian units
+        take any. For binary units the native and the CUDA engine hold only 0 and 1; "auto" runs the
+        MXNet engine if a value is grey.
+    visible_units
+        Softmax groups (start, stop), in order and without overlap, or "gaussian". Of the units
+        start, ..., stop - 1 exactly one is on in every sweep; their `visible_prob_1` are softmax
+        probabilities. A clamp holds all units of a group or none: one at 1 and the others at 0, or
+        all at 0, as if the group did not exist (a missing value).
+    fixed_point
+        Let the native engine sum weights of 16 bits (see `native.run`): up to twice as fast. The
+        chains are those of an RBM with rounded weights. Not for Gaussian units.
+    langevin
+        Langevin steps that move Gaussian units in each sweep, from a visible start. None: the units
+        are drawn anew.
+    key
+        Non-negative integers that fix the noise.
+    engine
+        "auto", "mxnet", "native" or "cuda". "auto" takes the native engine on a CPU and the CUDA
+        engine on a GPU if it is available and can serve, else the MXNet engine.
 
-    All arrays may be NumPy's; then those of the `Chains` are, too. (The native engine serves a small RBM twice as
-    fast so.)
+    Returns
+    -------
+    Chains
+        States after the last sweep, in the dtype of the parameters.
 
-    Raises InputError when the start is not one layer, sweeps < 1, beta is none, a group is none of the visible units or
-    clamped in part, Langevin steps cannot be, or the engine cannot be used.
+    Raises
+    ------
+    InputError
+        Both starts or neither are given, an argument has a wrong shape, `sweeps` is below 1, `beta`
+        is negative or not finite, groups overlap, a clamp holds a part of a group, Langevin steps
+        are not possible, or the engine cannot be used.
+
+    Examples
+    --------
+    >>> import gluon_rbm
+    >>> parameters = gluon_rbm.Parameters(np.array([50.0, -50.0]), np.zeros(3), np.zeros((2, 3)))
+    >>> chains = gluon_rbm.run_chains(parameters, visible=np.zeros((2, 2)), sweeps=10, key=[0])
+    >>> chains.visible_sample
+    array([[1., 0.],
+           [1., 0.]])
+    >>> chains.hidden_prob_1.shape
+    (2, 3)
     """
     if (visible is None) == (hidden is None):
         raise InputError("run_chains starts from the visible or from the hidden layer: give exactly one of them")
@@ -193,7 +287,10 @@ def _check_shape(name: str, array: Array, shapes: tuple[tuple[int, ...], ...]) -
 
 
 def _as_start(layer: Array | None, parameters: Parameters, number: int) -> Array | None:
-    """Layer 0 (visible) or 1 (hidden) in the dtype of the weights; InputError unless it is (chains, units)."""
+    """Return layer 0 (visible) or 1 (hidden) in the dtype of the weights.
+
+    Raises InputError unless the layer is (chains, units).
+    """
     if layer is None:
         return None
     weight = parameters.interaction_weight
@@ -206,8 +303,11 @@ def _as_start(layer: Array | None, parameters: Parameters, number: int) -> Array
 
 
 def _serving(engine: str, parameters: Parameters, clamp: Clamp | None, visible_units: VisibleUnits) -> str:
-    """The engine that serves. "auto" gives MXNet's what the others do not: grey clamps of binary units and, on a GPU,
-    Gaussian units."""
+    """Return the engine that serves.
+
+    "auto" takes the MXNet engine for what the others cannot do: grey clamps of binary units and, on
+    a GPU, Gaussian units.
+    """
     found = choose_engine(engine, parameters.interaction_weight)
     if engine == "auto" and found != "mxnet" and visible_units != GAUSSIAN and _is_grey(clamp):
         return "mxnet"
@@ -227,7 +327,7 @@ def _is_grey(clamp: Clamp | None) -> bool:
 
 def _check_beta(beta: Any, num_chains: int) -> None:
     values = to_numpy(beta)
-    if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # false for NaN
+    if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # False for NaN
         raise InputError(
             "beta must be a finite number of at least 0, or an array of one for each of the %d chains" % num_chains
         )
@@ -247,19 +347,41 @@ def anneal_with_weights(
     key: Key = (),
     engine: str = "auto",
 ) -> tuple[Array, HostArray]:
-    """Carry chains from betas[start] to betas[stop] and weigh them on the way: the inner loop of AIS.
+    """Carry chains from betas[start] to betas[stop] and weight them: the inner loop of AIS.
 
-    At each step n = start + 1, ..., stop the log-weights grow by F_{beta_(n-1)}(v) - F_{beta_n}(v); then `sweeps` Gibbs
-    sweeps at beta_n follow, but for the last of all betas. So a schedule may be followed in sections, with the same
-    result.
+    At each step n = start + 1, ..., stop the log-weights grow by F_{beta_(n-1)}(v) - F_{beta_n}(v).
+    Then `sweeps` Gibbs sweeps at beta_n follow, except after the last of all betas. So a schedule
+    may be followed in sections, with the same result.
 
-    visible : array (chains, num_visible), samples of the distribution at betas[start]
-    betas : sequence of float, the whole schedule
-    clamp : as in `run_chains`; visible holds its values
-    visible_units : as in `run_chains`; log Z_0 is `gluon_rbm.models.visible_units.log_normalizer` of a0, and H log 2
+    The estimate of log Z also needs log Z_0. It is the
+    `gluon_rbm.models.visible_units.log_normalizer` of a0, plus num_hidden log 2.
 
-    Returns the visible samples, and what the log-weights have grown by: float64 (chains,), NumPy, in nats. Arrays may
-    all be NumPy's, as in `run_chains`.
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    visible
+        Samples of the distribution at betas[start], (chains, num_visible), with the clamped values.
+    betas
+        The whole schedule of inverse temperatures.
+    start, stop
+        Indices in `betas` where this section starts and stops; by default the whole schedule.
+    sweeps
+        Gibbs sweeps at each beta.
+    base_visible_bias, clamp, visible_units, key, engine
+        As in `run_chains`.
+
+    Returns
+    -------
+    visible : array (chains, num_visible)
+        Samples after the last step; a NumPy array if the given arrays are.
+    log_weights : float64 NumPy array (chains,)
+        Growth of the log-weights in this section, in nats.
+
+    Raises
+    ------
+    InputError
+        The engine does not exist or cannot be used.
     """
     last = len(betas) - 1
     stop = last if stop is None else stop
@@ -322,7 +444,7 @@ def _run_native(
             retain=langevin.retain if langevin else 0.0,
             spread=langevin.spread if langevin else 1.0,
         )
-        # Langevin steps go on from the visible layer, and the hidden one is drawn anew.
+        # Langevin steps continue from the visible layer; the hidden layer is drawn anew.
         start = {"visible": arrays[0]} if langevin else {"hidden": arrays[1]}
     return Chains(*arrays if isinstance(parameters.interaction_weight, np.ndarray) else map(from_host, arrays))
 

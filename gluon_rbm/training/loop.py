@@ -1,7 +1,9 @@
-"""The one loop over epochs. A kind of run brings a step and its batches; all else are callbacks.
+"""The loop over epochs that all runs share.
 
-state, output = step(state, batches)    one line each: sample, gradient, update
-fit(state, step, begin_epoch, ...)      every epoch is whole on disk before the next begins
+Each kind of run supplies a step and its batches. Everything else is a callback.
+
+    state, output = step(state, batches)    one line each: sample, gradient, update
+    fit(state, step, begin_epoch, ...)      saves every epoch completely before the next one begins
 """
 
 from __future__ import annotations
@@ -25,36 +27,48 @@ __all__ = ["BeginEpoch", "Bounds", "EpochEnd", "OnEpoch", "OnStep", "Save", "Ste
 
 @dataclass
 class EpochEnd:
-    """An epoch that has ended, for callbacks to add to."""
+    """The end of an epoch. Callbacks add to it."""
 
-    number: int  #: from 1
-    checkpoint: Checkpoint  #: of its last step
-    row: dict[str, Any]  #: of the metrics
-    message: str = ""  #: the line that the run prints
-    monitored: bool = False
+    number: int  #: number of the epoch, from 1
+    checkpoint: Checkpoint  #: state after the last step of the epoch
+    row: dict[str, Any]  #: row of the metrics
+    message: str = ""  #: line that the run prints
+    monitored: bool = False  #: whether the run was measured after this epoch
 
 
-Step = Callable[[TrainState, Sequence[Any]], Tuple[TrainState, NDArray]]  #: a step with each of these batches
-#: See to an epoch's noise; its batches, from the state's step on, as lists of those that are given to `Step` at once.
+Step = Callable[[TrainState, Sequence[Any]], Tuple[TrainState, NDArray]]  #: makes a step with each batch
+#: Prepares the noise of an epoch, and returns its batches from the state's step on. The batches
+#: come in lists: one call of `Step` takes one list.
 BeginEpoch = Callable[[TrainState], Iterable[Sequence[Any]]]
-OnStep = Callable[[TrainState, NDArray], None]  #: called when steps are under way, with the output of the last
-OnEpoch = Callable[[TrainState, EpochEnd], None]
-Save = Callable[[Checkpoint], None]
+OnStep = Callable[[TrainState, NDArray], None]  #: called with the output of each `Step`, which may still run
+OnEpoch = Callable[[TrainState, EpochEnd], None]  #: called after each epoch
+Save = Callable[[Checkpoint], None]  #: writes a checkpoint
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Which numbers are no longer sound, and what to say then."""
+    """Limit for the values of a checkpoint, and the error message for values beyond it."""
 
-    limit: float  #: the largest sound value of any array
-    remedy: str
-    folder: str  #: holds what was saved before
+    limit: float  #: absolute values must stay below it
+    remedy: str  #: advice for the error message
+    folder: str  #: run folder, which holds the last saved checkpoint
 
     def check(self, checkpoint: Checkpoint) -> None:
-        """DivergenceError where an array of the checkpoint holds a larger value, or NaN."""
+        """Check that all values of a checkpoint are within the limit.
+
+        Parameters
+        ----------
+        checkpoint
+            Checkpoint to check.
+
+        Raises
+        ------
+        DivergenceError
+            The absolute value of an entry is not below `limit`, or an entry is NaN.
+        """
         chains_last = sorted(checkpoint.arrays.items(), key=lambda item: item[0].startswith("aux_"))
         for name, array in chains_last:
-            lost = np.flatnonzero(~(np.abs(array) < self.limit))  # NaN is lost, too
+            lost = np.flatnonzero(~(np.abs(array) < self.limit))  # includes NaN
             if len(lost):
                 place = np.unravel_index(lost[0], array.shape)
                 saved = "%s holds what was saved before" % self.folder if checkpoint.epoch else "nothing was saved yet"
@@ -75,27 +89,36 @@ def fit(
     on_step: Sequence[OnStep] = (),
     on_epoch: Sequence[OnEpoch] = (),
 ) -> TrainState:
-    """Train until the run is over, or a signal came; all workers of a run call it together.
+    """Train until the run is over or a signal arrives. All workers of a run call it together.
 
     Parameters
     ----------
-    state : TrainState
-    step, begin_epoch : callable
+    state
+        State to start from.
+    step, begin_epoch
         See `Step` and `BeginEpoch`.
-    group : ProcessGroup
-    bounds : Bounds, optional
-        Where training has diverged; checked before an epoch is counted.
-    save : callable, optional
-        Keeps a checkpoint in the middle of an epoch, when a signal came.
-    on_step, on_epoch : sequence of callable
-        Called in their order. A signal that comes in one of `on_epoch`, where it is allowed, undoes what they did: the
-        checkpoint is then that of the epoch's last step.
+    group
+        Workers and devices of the run.
+    bounds
+        Limits that each epoch is checked against before it counts.
+    save
+        Saves the checkpoint when a signal interrupts an epoch.
+    on_step, on_epoch
+        Callbacks, called in their order. A callback of `on_epoch` may allow signals. A signal
+        there discards the work of these callbacks: `save` then gets the state after the epoch's
+        last step.
+
+    Returns
+    -------
+    TrainState
+        The state at the end.
 
     Raises
     ------
     DivergenceError
+        Training has diverged: see `Bounds.check`.
     Interrupted
-        From a callback that allows it, after the checkpoint is saved.
+        A signal arrives in a callback that allows signals. The checkpoint is saved first.
     """
     while not (state.is_over or group.is_interrupted()):
         state = _train_epoch(state, step, begin_epoch(state), on_step, group)
@@ -124,12 +147,12 @@ def fit(
 def _train_epoch(
     state: TrainState, step: Step, chunks: Iterable[Sequence[Any]], on_step: Sequence[OnStep], group: ProcessGroup
 ) -> TrainState:
-    """The steps of the epoch that are left, or those until a signal came."""
+    """Make the steps that are left of the epoch; stop early when a signal arrives."""
     started, before = time.perf_counter() - state.seconds, None
     for batches in chunks:
         state, output = step(state, batches)
         state.steps_at_once = len(batches)
-        # Waiting for the step before keeps MXNet busy, and no more than one batch ahead.
+        # Waiting for the previous step keeps MXNet busy, but not more than one batch ahead.
         if before is not None:
             before.wait_to_read()
         before = output

@@ -1,6 +1,6 @@
-"""How the parameters follow the gradient over a run: optimizer, schedules, averaged parameters, early stopping.
+"""How a run changes its parameters: optimizer, schedules, averaged parameters, early stopping.
 
-A learner's `updater` holds an optimizer and its state.
+The `updater` of a learner holds the optimizer and its state.
 """
 
 from __future__ import annotations
@@ -31,27 +31,38 @@ __all__ = [
 
 SCHEDULES = ("constant", "linear")
 
-# What MXNet 1.9.1 registers, but for: nadam, which keeps a number that no checkpoint sees; sgld, whose noise is not the
-# same in both APIs; adamax, which divides by zero where a gradient is zero; dcasgd and lars, which fail with a momentum
-# and with arrays one by one; groupadagrad, for embeddings; ccsgd, another name of sgd; and one of MXNet's tests.
+# All optimizers that MXNet 1.9.1 registers, except:
+#   nadam: it keeps a number that no checkpoint can hold;
+#   sgld: its noise differs between the two APIs;
+#   adamax: it divides by zero where a gradient is zero;
+#   dcasgd and lars: they fail with a momentum and with arrays one by one;
+#   groupadagrad: it is for embeddings;
+#   ccsgd: it is another name of sgd;
+#   and one that belongs to MXNet's tests.
 OPTIMIZERS = ("sgd", "nag", "signum", "lbsgd", "adagrad", "adadelta", "adam", "ftml", "ftrl", "lamb", "rmsprop")
 
 
 class Optimized(Protocol):
-    """Parameters with an optimizer: any learner."""
+    """Parameters with an optimizer. Every learner is one."""
 
     @property
     def updater(self) -> Any:
-        """MXNet's `Updater`: the optimizer and its state."""
+        """MXNet's Updater: the optimizer and its state."""
         ...
 
     @property
     def parameter_names(self) -> Mapping[int, str]:
-        """The parameter that each of the updater's indices means."""
+        """Parameters that the optimizer changes: index in the updater -> name."""
         ...
 
     def arrays(self) -> Mapping[str, NDArray]:
-        """Live parameters, among others."""
+        """Return the live arrays, the parameters among them.
+
+        Returns
+        -------
+        mapping
+            Name -> NDArray.
+        """
         ...
 
 
@@ -59,17 +70,52 @@ class Optimized(Protocol):
 
 
 def has_momentum(name: str) -> bool:
-    """Whether the optimizer of that name takes a momentum."""
+    """Whether an optimizer takes a momentum.
+
+    Parameters
+    ----------
+    name
+        One of `OPTIMIZERS`.
+
+    Returns
+    -------
+    bool
+        True if it takes one.
+    """
     return "momentum" in inspect.signature(mx.optimizer.Optimizer.opt_registry[name].__init__).parameters
 
 
 def follows_gradient(name: Any) -> bool:
-    """Whether the optimizer of that name steps by its rate times the gradient; others divide by the gradient's size."""
+    """Whether an optimizer steps by its learning rate times the gradient.
+
+    The other optimizers divide by the size of the gradient.
+
+    Parameters
+    ----------
+    name
+        One of `OPTIMIZERS`.
+
+    Returns
+    -------
+    bool
+        True for "sgd" and "nag".
+    """
     return name in ("sgd", "nag")
 
 
 def rate_remark(settings: Any) -> str:
-    """What a run says of its learning rate: the one on a batch's mean gradient, where the optimizer has such a rate."""
+    """Return what a run logs about its learning rate.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run, with `optimizer`, `learning_rate` and `batch_size`.
+
+    Returns
+    -------
+    str
+        States the rate on the mean gradient of a batch. Empty if `follows_gradient` is False.
+    """
     if not follows_gradient(settings.optimizer):
         return ""
     rate, batch_size = settings.learning_rate, settings.batch_size
@@ -77,30 +123,53 @@ def rate_remark(settings: Any) -> str:
 
 
 def _leaves(state: Any) -> list[NDArray]:
-    """The NDArrays in an optimizer's state of one parameter: None, an NDArray, or a sequence of states."""
+    """List the NDArrays of a state, which is None, an NDArray, or a sequence of states."""
     if state is None or isinstance(state, mx.nd.NDArray):
         return [] if state is None else [state]
     return [leaf for part in state for leaf in _leaves(part)]
 
 
 def _named_leaves(learner: Optimized) -> Iterator[tuple[str, NDArray]]:
-    """(name, NDArray) of everything in the optimizer's state: parameter, parameter/1, parameter/2, ..."""
+    """Yield (name, NDArray) of the optimizer's state: PARAMETER, PARAMETER/1, PARAMETER/2, ..."""
     for index, parameter in learner.parameter_names.items():
         for number, leaf in enumerate(_leaves(learner.updater.states.get(index))):
             yield (parameter if number == 0 else "%s/%d" % (parameter, number)), leaf
 
 
 def optimizer_state(learner: Optimized) -> dict[str, np.ndarray]:
-    """The state of a learner's optimizer: name -> NumPy array."""
+    """Copy the state of a learner's optimizer to the host.
+
+    Parameters
+    ----------
+    learner
+        A learner.
+
+    Returns
+    -------
+    dict
+        Name -> NumPy array.
+    """
     return {name: leaf.asnumpy() for name, leaf in _named_leaves(learner)}
 
 
 def restore_optimizer(learner: Optimized, state: Mapping[str, np.ndarray], updates: int) -> None:
-    """Give a learner's optimizer a state that `optimizer_state` returned after so many updates."""
+    """Restore the state of a learner's optimizer.
+
+    Parameters
+    ----------
+    learner
+        A learner.
+    state
+        What `optimizer_state` returned.
+    updates
+        Number of updates that the optimizer had made by then.
+    """
     optimizer, updater, arrays = learner.updater.optimizer, learner.updater, learner.arrays()
     optimizer.begin_num_update = optimizer.num_update = updates
     momentum = getattr(optimizer, "momentum", None)
-    if momentum == 0:  # where there is a state all the same, a schedule had one, and MXNet makes room only for such
+    # With a schedule of the momentum, there may be a state although the momentum is 0 now. MXNet
+    # makes room for a state only if the momentum is not 0.
+    if momentum == 0:
         optimizer.momentum = 1.0
     for index, name in learner.parameter_names.items():
         if name in state:
@@ -116,9 +185,18 @@ def restore_optimizer(learner: Optimized, state: Mapping[str, np.ndarray], updat
 
 
 def set_pace(optimizer: Any, args: Any, epoch: int, progress: float) -> None:
-    """Set learning rate and momentum for a step in `epoch` (from 0), when a fraction `progress` of the run is done.
+    """Set the learning rate and the momentum for a step.
 
-    args : settings; those of a network have no momentum of the first epochs
+    Parameters
+    ----------
+    optimizer
+        MXNet's optimizer.
+    args
+        Settings of the run. The momentum is left alone without `initial_momentum_epochs`.
+    epoch
+        Epoch of the step, from 0.
+    progress
+        Fraction of the run that is done, in [0, 1).
     """
     optimizer.set_learning_rate(args.learning_rate * rate_factor(args.learning_rate_schedule, args.hold, progress))
     if getattr(args, "initial_momentum_epochs", 0):
@@ -126,15 +204,45 @@ def set_pace(optimizer: Any, args: Any, epoch: int, progress: float) -> None:
 
 
 def rate_factor(schedule: str, hold: float, progress: float) -> float:
-    """What the learning rate is multiplied with when a fraction `progress` in [0, 1) of the run is done.
+    """Return the factor of the learning rate at some point of the run.
 
-    "constant": 1. "linear": 1 up to progress = hold (in [0, 1)), from there linearly down to 0 at the end.
+    Parameters
+    ----------
+    schedule
+        "constant": the factor is 1. "linear": it is 1 until `progress` reaches `hold`, and then
+        falls linearly to 0 at the end.
+    hold
+        Fraction of the run, in [0, 1).
+    progress
+        Fraction of the run that is done, in [0, 1).
+
+    Returns
+    -------
+    float
+        Factor in (0, 1].
     """
     return 1.0 if schedule == "constant" else min(1.0, (1 - progress) / (1 - hold))
 
 
 def momentum_at(args: Any, epoch: int) -> float:
-    """Momentum in an epoch, counted from 0 (Hinton 2010, section 9: 0.5 at the beginning, then 0.9)."""
+    """Return the momentum in an epoch.
+
+    Parameters
+    ----------
+    args
+        Settings of the run, with `initial_momentum`, `initial_momentum_epochs` and `momentum`.
+    epoch
+        Number of the epoch, from 0.
+
+    Returns
+    -------
+    float
+        `initial_momentum` in the first `initial_momentum_epochs` epochs, then `momentum`.
+
+    Notes
+    -----
+    Hinton 2010, section 9: 0.5 at the beginning, then 0.9.
+    """
     return args.initial_momentum if epoch < args.initial_momentum_epochs else args.momentum
 
 
@@ -146,9 +254,18 @@ def _on_device(state: Mapping[str, np.ndarray], context: Any) -> dict[str, NDArr
 
 
 class ParameterAverage:
-    """Mean of the parameters over the steps since it was made (Polyak & Juditsky 1992).
+    """Mean of the parameters over the steps since this object was made.
 
-    arrays : name -> NDArray, the means; empty before the first step. count : steps.
+    Attributes
+    ----------
+    arrays
+        Name -> NDArray, the means. Empty before the first step.
+    count
+        Number of steps.
+
+    Notes
+    -----
+    Polyak & Juditsky 1992.
     """
 
     def __init__(self) -> None:
@@ -156,7 +273,13 @@ class ParameterAverage:
         self.count = 0
 
     def add(self, parameters: Mapping[str, NDArray]) -> None:
-        """One more step; parameters : name -> NDArray. MXNet adds behind Python's back: nothing is waited for."""
+        """Include the parameters after one more step. MXNet adds them asynchronously.
+
+        Parameters
+        ----------
+        parameters
+            Name -> NDArray.
+        """
         self.count += 1
         for name, parameter in parameters.items():
             if name in self.arrays:
@@ -166,23 +289,48 @@ class ParameterAverage:
                 self.arrays[name] = parameter.copy()
 
     def state(self) -> dict[str, np.ndarray]:
-        """What `restore` takes: name -> NumPy array."""
+        """Return what `restore` takes.
+
+        Returns
+        -------
+        dict
+            Name -> NumPy array. Empty before the first step.
+        """
         if not self.arrays:
             return {}
         return {**{name: array.asnumpy() for name, array in self.arrays.items()}, "count": np.array(self.count)}
 
     def restore(self, state: Mapping[str, np.ndarray], context: Any) -> None:
-        """Go on from where another average was."""
+        """Continue from the state of another average.
+
+        Parameters
+        ----------
+        state
+            What `state` returned.
+        context
+            Device of the means.
+        """
         self.arrays = _on_device({name: array for name, array in state.items() if name != "count"}, context)
         self.count = int(state.get("count", 0))
 
 
 class EarlyStopping:
-    """Remembers the parameters of the best score, and says when it has not been reached again for too long.
+    """Parameters with the best score so far, and whether training should stop.
 
-    patience : int
-        Scores in a row that may be below the best one; 0: any number, and nothing is remembered.
-    arrays : name -> NDArray, copies of the best parameters; empty before the first score. best, log_z : of that epoch.
+    Parameters
+    ----------
+    patience
+        Training stops after this many scores in a row that are not better than the best one.
+        0: it never stops, and nothing is remembered.
+
+    Attributes
+    ----------
+    arrays
+        Name -> NDArray, copies of the best parameters. Empty before the first score.
+    best, log_z
+        Best score, and log Z of its parameters.
+    worse
+        Number of scores since the best one.
     """
 
     def __init__(self, patience: int) -> None:
@@ -191,7 +339,17 @@ class EarlyStopping:
         self.best, self.log_z, self.worse = -np.inf, np.nan, 0
 
     def note(self, score: float, log_z: float, parameters: Mapping[str, NDArray]) -> None:
-        """A new score, of parameters name -> NDArray whose log Z is `log_z`."""
+        """Take in a new score.
+
+        Parameters
+        ----------
+        score
+            The larger, the better.
+        log_z
+            Estimate of log Z in nats, or NaN.
+        parameters
+            Name -> NDArray. They are copied if the score is the best so far.
+        """
         if not self.patience:
             return
         if score > self.best:
@@ -202,11 +360,23 @@ class EarlyStopping:
 
     @property
     def over(self) -> bool:
-        """Whether patience has come to its end."""
+        """Whether training should stop.
+
+        Returns
+        -------
+        bool
+            True if `patience` scores in a row were not better than the best one.
+        """
         return 0 < self.patience <= self.worse
 
     def state(self) -> dict[str, np.ndarray]:
-        """What `restore` takes: name -> NumPy array."""
+        """Return what `restore` takes.
+
+        Returns
+        -------
+        dict
+            Name -> NumPy array. Empty before the first score.
+        """
         if not self.arrays:
             return {}
         return {
@@ -215,7 +385,15 @@ class EarlyStopping:
         }
 
     def restore(self, state: Mapping[str, np.ndarray], context: Any) -> None:
-        """Go on from where another one was."""
+        """Continue from the state of another object.
+
+        Parameters
+        ----------
+        state
+            What `state` returned.
+        context
+            Device of the best parameters.
+        """
         if state:
             self.best, self.log_z, worse = state["scores"].tolist()
             self.worse = int(worse)

@@ -1,4 +1,4 @@
-"""The optimizers of MXNet's that a run asks for by name."""
+"""MXNet's optimizers, as a run names them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ __all__ = ["NativeSGD", "make_optimizer"]
 
 
 class NativeSGD(mx.optimizer.SGD):
-    """MXNet's SGD, whose step the native engine makes where it can: in a tenth of the time."""
+    """MXNet's SGD. Where the native engine can make the step, it takes a tenth of the time."""
 
     def update(self, index: int, weight: NDArray, grad: NDArray, state: NDArray | None) -> None:
-        """Step along a gradient: as `mx.optimizer.SGD.update`, of one array."""
+        """Make a step for one array, as mx.optimizer.SGD.update does.
+
+        Parameters
+        ----------
+        index
+            Index of the parameter.
+        weight, grad
+            Parameter, which changes in place, and its gradient.
+        state
+            Momentum of the parameter, or None without momentum.
+        """
         arrays = (weight, grad) if state is None else (weight, grad, state)
         if self.clip_gradient or weight.stype != "default" or not native_serves(*arrays):
             super().update(index, weight, grad, state)
@@ -34,20 +44,32 @@ class NativeSGD(mx.optimizer.SGD):
             rescale=self.rescale_grad,
         )
 
-    update_multi_precision = update  # of float32 that is the same
+    update_multi_precision = update  # for float32 the two are the same
 
 
 def make_optimizer(args: Any, **settings: Any) -> Any:
-    """The `mx.optimizer.Optimizer` of a run.
+    """Make the optimizer of a run.
 
-    The gradient is a mean over the batch already, and both APIs divide it by the batch size once more: the documented
-    rate 0.1 is an effective 0.1 / 80. MXNet adds `wd` after that division, so lambda is divided here; `settings`, which
-    come first, may say otherwise.
+    The gradient is a mean over the batch already. Both APIs divide it by the batch size once more,
+    so the documented rate 0.1 acts as 0.1 / 80. MXNet adds `wd` after this division. Therefore the
+    default of `wd` is the weight decay divided by the batch size.
+
+    Parameters
+    ----------
+    args
+        Settings of the run.
+    **settings
+        Arguments of the optimizer. They override `learning_rate` and `wd` of `args`.
+
+    Returns
+    -------
+    mx.optimizer.Optimizer
+        The optimizer that `args` names; `NativeSGD` for "sgd".
     """
     kind = NativeSGD if args.optimizer == "sgd" else mx.optimizer.Optimizer.opt_registry[args.optimizer]
     if has_momentum(args.optimizer):
         settings["momentum"] = args.momentum
     settings = {"learning_rate": args.learning_rate, "wd": args.weight_decay / args.batch_size, **settings}
     optimizer = kind(**settings)
-    optimizer.aggregate_num = 0  # three arrays in one operator take twice as long as one by one
+    optimizer.aggregate_num = 0  # one operator for three arrays takes twice as long as three operators
     return optimizer

@@ -1,4 +1,4 @@
-"""Any run, from its checkpoint to its pictures: what a kind of run brings is a `Plan`."""
+"""What all runs share, from the checkpoint to the pictures. Each kind of run supplies a `Plan`."""
 
 from __future__ import annotations
 
@@ -39,24 +39,37 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a kind of run brings."""
+    """What a kind of run supplies."""
 
-    step: Step
-    begin_epoch: BeginEpoch
-    measure: Measure  #: after every --monitor-every epochs
-    observe: Callable[[EpochEnd], dict[str, Any]]  #: after every epoch: columns of the metrics that cost nothing
-    watched: Pictures  #: what TensorBoard shows of a monitored epoch
-    results: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  #: what the file of parameters holds
-    draw: Callable[[TrainState, Callable[[str, Any], None]], None]  #: the pictures of the end, each given to `save`
-    updates: Callable[[Checkpoint], int]  #: which the optimizer has made, of a checkpoint
-    limit: float  #: the largest sound value of any array
-    remedy: str  #: what helps against larger ones
-    remark: str = ""  #: what is said of the run when it begins, after its folder
-    adapt: Callable[[TrainState, Checkpoint], None] = lambda state, checkpoint: None  #: before a checkpoint is restored
+    step: Step  #: makes the steps
+    begin_epoch: BeginEpoch  #: returns the batches of an epoch
+    measure: Measure  #: called after every --monitor-every epochs, and after the last
+    observe: Callable[[EpochEnd], dict[str, Any]]  #: returns cheap columns of the metrics, after every epoch
+    watched: Pictures  #: returns the pictures of a monitored epoch, for TensorBoard
+    results: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  #: returns the content of rbm.params
+    draw: Callable[[TrainState, Callable[[str, Any], None]], None]  #: draws the final pictures; hands each to `save`
+    updates: Callable[[Checkpoint], int]  #: returns the number of updates before a checkpoint
+    limit: float  #: absolute values of all arrays must stay below it
+    remedy: str  #: advice for the message about larger values
+    remark: str = ""  #: end of the log line that names a new run folder
+    adapt: Callable[[TrainState, Checkpoint], None] = lambda state, checkpoint: None  #: called before restoring
 
 
 def check_batch_size(batch_size: int, num_images: int) -> None:
-    """InputError if a batch is to hold more images than there are."""
+    """Check that there are enough images for a batch.
+
+    Parameters
+    ----------
+    batch_size
+        Images in a batch.
+    num_images
+        Number of training images.
+
+    Raises
+    ------
+    InputError
+        A batch would hold more images than there are.
+    """
     if batch_size > num_images:
         raise InputError(
             "there are %d training images for a --batch-size of %d; choose a smaller one" % (num_images, batch_size)
@@ -70,12 +83,31 @@ def open_folder(
     group: ProcessGroup,
     stack: contextlib.ExitStack,
 ) -> RunFolder | None:
-    """The chief's run folder, which `stack` closes; None in another worker.
+    """Open the run folder, and compare the arguments of all workers.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    default_name
+        Start of the folder's name, where `settings` has none.
+    arguments
+        Content of arguments.json.
+    group
+        Workers of the run.
+    stack
+        Closes the folder at its end.
+
+    Returns
+    -------
+    RunFolder or None
+        The folder in the chief; None in the other workers.
 
     Raises
     ------
     InputError
-        Where the folder cannot be had, holds another run, or the arguments are not those of the chief.
+        The folder cannot be opened or holds another run, or a worker's arguments differ from the
+        chief's.
     """
     folder, resumable = None, settings.resumable()
     if group.is_chief:
@@ -85,7 +117,7 @@ def open_folder(
         slow = blas.warning()
         if slow:
             logger.warning("note: %s", slow)
-    try:  # what comes over the network may be a stranger's
+    try:  # the message comes over the network, perhaps from a stranger
         theirs = dict(json.loads(group.broadcast(json.dumps(arguments).encode()).decode()))
     except (RecursionError, TypeError, ValueError) as error:
         raise InputError("what worker %d says of its arguments is garbled; start all anew" % group.chief) from error
@@ -98,9 +130,9 @@ def open_folder(
     return folder
 
 
-# Arguments in which the workers of a run may differ.
+# Arguments that may differ between the workers of a run.
 _WORKERS_OWN = (
-    "dataset",  # its content is compared instead
+    "dataset",  # the content is compared instead
     "data_dir",
     "data_loader_num_worker",
     "output_dir",
@@ -120,10 +152,38 @@ def carry_out(
     group: ProcessGroup,
     on_step: Sequence[OnStep] = (),
 ) -> TrainState:
-    """Train from where the checkpoint is to the end, and draw the pictures; a signal leaves a checkpoint of all steps.
+    """Train from the checkpoint, or from the start, to the end, and draw the pictures.
 
-    folder : None in a worker who is not the chief
-    on_step : further callbacks of each step
+    A signal while it trains leaves a checkpoint of all steps so far.
+
+    Parameters
+    ----------
+    state
+        State before the first step.
+    plan
+        What this kind of run supplies.
+    settings
+        Settings of the run.
+    folder
+        Run folder; None in a worker that is not the chief.
+    group
+        Workers and devices of the run.
+    on_step
+        Further callbacks for each step.
+
+    Returns
+    -------
+    TrainState
+        The state at the end.
+
+    Raises
+    ------
+    InputError
+        The checkpoint cannot be read, or is of another run; or a file cannot be written.
+    DivergenceError
+        Training has diverged.
+    Interrupted
+        A signal arrives.
     """
     if folder is None:
         with interruption.held():
@@ -173,7 +233,7 @@ def _fit_as_chief(
 def _resume(
     state: TrainState, plan: Plan, settings: Any, folder: RunFolder, files: RunFiles, group: ProcessGroup
 ) -> None:
-    """Go on from the checkpoint in the folder, if there is one, and say so."""
+    """Restore the checkpoint in the folder, if there is one, and log it."""
     if settings.resume and not folder.resuming:
         logger.info("nothing to resume in %s: training from the beginning", one_line(folder.path))
     checkpoint = _told_checkpoint(folder.load_checkpoint(), group)
@@ -194,7 +254,7 @@ def _resume(
 
 
 def _told_checkpoint(checkpoint: Checkpoint | None, group: ProcessGroup) -> Checkpoint | None:
-    """The chief's checkpoint in every worker."""
+    """Return the chief's checkpoint, in every worker."""
     if group.num_workers == 1:
         return checkpoint
     content = group.broadcast(checkpoint.content() if checkpoint else b"")

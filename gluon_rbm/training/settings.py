@@ -1,7 +1,8 @@
-"""Settings as dataclasses: flags, `arguments.json` and the check of `--resume` follow from their fields.
+"""Settings as dataclasses: flags, arguments.json and the check of --resume follow from the fields.
 
-A field made by `setting` says its default, its help text, which numbers it takes, and whether a resumed run may change
-it. `gluon_rbm.cli.options` makes flags of the fields; nothing here knows of command lines.
+A field made by `setting` holds its default, its help text, the numbers that it accepts, and
+whether a resumed run may change it. `gluon_rbm.cli.options` makes flags of the fields. This module
+does not deal with command lines.
 """
 
 from __future__ import annotations
@@ -27,28 +28,35 @@ def setting(
     aliases: Sequence[str] = (),
     **argument: Any,
 ) -> Any:
-    """A field of a dataclass of settings.
+    """Make a field of a dataclass of settings.
 
     Parameters
     ----------
     default
-        A list is copied for each object.
+        Default value. Each object gets its own copy of a list.
     help
-        The help text of the flag; None: the field is no flag.
+        Help text of the flag; None: the field has no flag.
     number
-        Which values are sound: a name in `gluon_rbm.cli.options.NUMBERS`; None: any text.
+        Which values are valid: a name in `gluon_rbm.cli.options.NUMBERS`; None: any text.
     group
-        The heading in the help text that the flag stands under; None: the first.
+        Heading of the help text that the flag stands under; None: the first one.
     resumable
-        Whether a resumed run may have another value, because what is learned does not depend on it.
+        Whether a resumed run may have another value, because the result of learning does not
+        depend on it.
     recorded
-        Whether `arguments.json` holds the value.
+        Whether arguments.json holds the value.
     switches
-        Flags that each set the field to a value, in place of a flag of its name: flag -> (value, help text).
+        Flags that each set the field to one value: flag -> (value, help text). They replace the
+        flag with the field's name.
     aliases
         Further names of the flag.
-    argument
-        What else `argparse` is to know: choices, nargs, const, metavar.
+    **argument
+        Further arguments for argparse: choices, nargs, const, metavar.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field.
     """
     metadata = {
         "help": help,
@@ -66,7 +74,18 @@ def setting(
 
 
 def record(settings: Any) -> dict[str, Any]:
-    """What `arguments.json` holds of an object of settings: name -> value."""
+    """Return the settings that arguments.json holds.
+
+    Parameters
+    ----------
+    settings
+        A dataclass object with fields made by `setting`.
+
+    Returns
+    -------
+    dict
+        Name -> value of each recorded field.
+    """
     return {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)
@@ -75,7 +94,18 @@ def record(settings: Any) -> dict[str, Any]:
 
 
 def resumable(settings: Any) -> list[str]:
-    """The names of the fields that a resumed run may change."""
+    """Return the names of the fields that a resumed run may change.
+
+    Parameters
+    ----------
+    settings
+        A dataclass object with fields made by `setting`.
+
+    Returns
+    -------
+    list of str
+        Names, in the order of the fields.
+    """
     return [field.name for field in dataclasses.fields(settings) if field.metadata["resumable"]]
 
 
@@ -83,71 +113,235 @@ def resumable(settings: Any) -> list[str]:
 
 
 def dataset(group: str | None = None) -> Any:
-    # A resumed run compares the content of the data set instead.
+    """Make the field for --dataset.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        A name or path of a data set.
+    """
+    # Resumable, because a resumed run compares the content of the data set, not its name.
     names = "%s, or a .npy or .npz file of images in [0, 1], or a FASTA file of aligned sequences" % ", ".join(NAMES)
     return setting("mnist", names, number="path", group=group, resumable=True)
 
 
 def data_dir(group: str | None = None) -> Any:
+    """Make the field for --data-dir.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        A path, or None.
+    """
     text = "folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded"
     return setting(None, text, number="path", group=group, resumable=True)
 
 
 def image_size(group: str | None = None) -> Any:
+    """Make the field for --image-size.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        Height and width in pixels, or None.
+    """
     text = "bring all images to this size: resized to cover it, and cropped around the middle"
     return setting(None, text, number="count", group=group, nargs=2, metavar=("HEIGHT", "WIDTH"))
 
 
 def seed(group: str | None = None) -> Any:
+    """Make the field for --seed.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        A whole number, at least 0.
+    """
     return setting(0, "everything random follows from it", number="natural", group=group)
 
 
 def output_dir(group: str | None = None) -> Any:
+    """Make the field for --output-dir.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        A path, or None.
+    """
     text = "run folder; by default a new one under runs/, or with --resume the one of these that was trained last"
     return setting(None, text, number="path", group=group, resumable=True)
 
 
 def resume(group: str | None = None) -> Any:
+    """Make the field for --resume.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        True or False.
+    """
     text = "continue the run in the run folder from its checkpoint, with its settings: no other flag is needed"
     return setting(False, text, group=group, resumable=True)
 
 
 def tensorboard(group: str | None = None) -> Any:
+    """Make the field for --tensorboard.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        True or False.
+    """
     text = "write what TensorBoard shows into the run folder, epoch by epoch"
     return setting(False, text, group=group, resumable=True)
 
 
 def cuda() -> Any:
+    """Make the field for --cuda and --no-cuda.
+
+    Returns
+    -------
+    dataclasses.Field
+        True, False, or None where neither flag is given.
+    """
     switches = {"--cuda": (True, "compute on the GPU"), "--no-cuda": (False, "compute on the CPU")}
     return setting(None, "compute on the GPU, or on the CPU", resumable=True, switches=switches)
 
 
 def device_id() -> Any:
+    """Make the field for --device-id.
+
+    Returns
+    -------
+    dataclasses.Field
+        A whole number, at least 0.
+    """
     return setting(0, "GPU device id", number="natural", resumable=True)
 
 
 def data_loader_num_worker() -> Any:
+    """Make the field for --data-loader-num-worker.
+
+    Returns
+    -------
+    dataclasses.Field
+        A number of threads, at least 0.
+    """
     return setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
 
 
 def mirror() -> Any:
+    """Make the field for --mirror.
+
+    Returns
+    -------
+    dataclasses.Field
+        True or False.
+    """
     return setting(False, "turn left and right of half of the training images, at every use")
 
 
 def held_out(group: str | None = None) -> Any:
+    """Make the field for --held-out.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        A number of images, at least 0.
+    """
     text = "hold the last N training images out, and monitor them instead of the test images until the last epoch"
     return setting(0, text, number="natural", group=group, metavar="N")
 
 
 def learning_rate_schedule(group: str | None = None) -> Any:
+    """Make the field for --learning-rate-schedule.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        One of `gluon_rbm.training.optimization.SCHEDULES`.
+    """
     text = "keep the learning rate, or hold it for a fraction of the run and then let it fall linearly to zero"
     return setting("constant", text, group=group, choices=SCHEDULES)
 
 
 def hold(group: str | None = None) -> Any:
+    """Make the field for --hold.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        A fraction of the run, in [0, 1).
+    """
     text = "the fraction of the run that the linear schedule holds the rate for"
     return setting(0.3, text, number="fraction", group=group)
 
 
 def preset(names: Sequence[str], text: str, group: str | None = None) -> Any:
+    """Make the field for --preset.
+
+    Parameters
+    ----------
+    names
+        Names of the presets.
+    text
+        Help text of the flag.
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        One of `names`, or None.
+    """
     return setting(None, text, group=group, choices=names)

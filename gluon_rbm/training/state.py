@@ -1,4 +1,4 @@
-"""The state of a training run: all that a checkpoint holds, and nothing else."""
+"""The state of a training run: everything that a checkpoint holds, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,84 +18,160 @@ __all__ = ["Learner", "Lengths", "TrainState", "assign_arrays"]
 
 
 class Learner(Protocol):
-    """Parameters, chains and optimizer, as MXNet holds them; a step changes them in place."""
+    """Parameters, chains and optimizer, as MXNet holds them. A step changes them in place."""
 
-    updater: Any  #: MXNet's `Updater`: the optimizer and its state
-    parameter_names: dict[int, str]  #: the parameter that each of the updater's indices means
+    updater: Any  #: MXNet's Updater: the optimizer and its state
+    parameter_names: dict[int, str]  #: index in the updater -> name of the parameter
 
     def steps(self, batches: Sequence[Any]) -> NDArray:
-        """Follow the gradient of each batch in turn; something that is there when that is done."""
+        """Make one gradient step for each batch, in order.
+
+        Parameters
+        ----------
+        batches
+            Batches, in the form that the learner takes.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the steps are done.
+        """
         ...
 
     def arrays(self) -> dict[str, NDArray]:
-        """Live parameters and chains, of the first device here."""
+        """Return the live parameters and chains of this worker's first device.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray.
+        """
         ...
 
     def gather(self) -> dict[str, np.ndarray]:
-        """Parameters and chains of the whole run; all workers call it together."""
+        """Return parameters and chains of the whole run. All workers call it together.
+
+        Returns
+        -------
+        dict
+            Name -> NumPy array.
+        """
         ...
 
     def scatter(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take what `gather` returned; InputError where it is not of these shapes."""
+        """Set parameters and chains to arrays that `gather` returned.
+
+        Parameters
+        ----------
+        arrays
+            Name -> NumPy array.
+
+        Raises
+        ------
+        InputError
+            Names or shapes differ from those of the learner.
+        """
         ...
 
 
 class Lengths(NamedTuple):
-    """How long a run is."""
+    """Length of a run."""
 
-    epochs: int
-    steps: int  #: of an epoch
+    epochs: int  #: number of epochs
+    steps: int  #: number of steps in each epoch
 
 
 @dataclass
 class TrainState:
-    """All that a checkpoint holds of a run.
+    """State of a run: everything that a checkpoint holds.
 
-    Parameters, chains and the optimizer's state are MXNet's, and live in `learner`; the rest is here.
+    MXNet holds the parameters, the chains and the state of the optimizer, in `learner`.
     """
 
-    learner: Learner
-    lengths: Lengths
-    average: ParameterAverage = field(default_factory=ParameterAverage)
-    best: EarlyStopping = field(default_factory=lambda: EarlyStopping(0))
-    epoch: int = 0  #: whole epochs done
-    step: int = 0  #: steps done of the next one
-    steps_at_once: int = 1  #: that the last call of the run's step made
-    seconds: float = 0.0  #: which these steps took
-    losses: list[NDArray] = field(default_factory=list)  #: of these steps, where the row of metrics needs them
-    metrics: list[dict[str, Any]] = field(default_factory=list)  #: a row for each epoch
-    stopped: bool = False  #: the chief has said that all workers are to stop
+    learner: Learner  #: parameters, chains and optimizer
+    lengths: Lengths  #: length of the run
+    average: ParameterAverage = field(default_factory=ParameterAverage)  #: averaged parameters
+    best: EarlyStopping = field(default_factory=lambda: EarlyStopping(0))  #: best parameters so far
+    epoch: int = 0  #: number of complete epochs
+    step: int = 0  #: number of steps done in the next epoch
+    steps_at_once: int = 1  #: number of steps that the last call of `Step` made
+    seconds: float = 0.0  #: time that the steps of the next epoch took so far
+    losses: list[NDArray] = field(default_factory=list)  #: losses of these steps, if the metrics need them
+    metrics: list[dict[str, Any]] = field(default_factory=list)  #: one row for each epoch
+    stopped: bool = False  #: the chief has told all workers to stop
 
     @property
     def progress(self) -> float:
-        """The fraction of the run that is done, in [0, 1)."""
+        """Fraction of the run that is done.
+
+        Returns
+        -------
+        float
+            In [0, 1) while the run trains, 1 after the last epoch.
+        """
         return (self.epoch + self.step / self.lengths.steps) / self.lengths.epochs
 
     @property
     def is_over(self) -> bool:
-        """Whether no epoch is left to train."""
+        """Whether no epoch is left to train.
+
+        Returns
+        -------
+        bool
+            True after the last epoch, after early stopping, or when the chief said to stop.
+        """
         return self.epoch >= self.lengths.epochs or self.best.over or self.stopped
 
     @property
     def optimizer(self) -> Any:
-        """MXNet's optimizer."""
+        """MXNet's optimizer.
+
+        Returns
+        -------
+        mx.optimizer.Optimizer
+            The optimizer of the learner's updater.
+        """
         return self.learner.updater.optimizer
 
     def learned(self) -> dict[str, NDArray]:
-        """The parameters that learn, live."""
+        """Return the parameters that the optimizer changes.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray, live.
+        """
         arrays = self.learner.arrays()
         return {name: arrays[name] for name in self.learner.parameter_names.values()}
 
     def current(self) -> dict[str, NDArray]:
-        """The parameters that are monitored: the averaged ones as soon as there are such."""
+        """Return the parameters that are monitored.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray: the averaged parameters, or the learned ones before averaging begins.
+        """
         return self.average.arrays or self.learned()
 
     def result(self) -> dict[str, NDArray]:
-        """The run's parameters so far: with early stopping the best of those that were monitored."""
+        """Return the result of the run so far.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray: with early stopping the best monitored parameters, else `current`.
+        """
         return self.best.arrays or self.current()
 
     def checkpoint(self) -> Checkpoint:
-        """The state on the host; all workers call it together. In the middle of an epoch it is `partial`."""
+        """Copy the state to the host. All workers call it together.
+
+        Returns
+        -------
+        Checkpoint
+            The state. In the middle of an epoch, its `partial` holds the steps done so far.
+        """
         partial = {"steps": np.array(self.step), "seconds": np.array(self.seconds)} if self.step else {}
         if self.losses:
             partial["losses"] = np.array([loss.asnumpy() for loss in self.losses])
@@ -110,20 +186,21 @@ class TrainState:
         )
 
     def restore(self, checkpoint: Checkpoint, context: Any, updates: int) -> None:
-        """Become the state of a checkpoint.
+        """Restore the state from a checkpoint.
 
         Parameters
         ----------
-        checkpoint : Checkpoint
-        context : mx.Context
-            Where averaged and best parameters are to be.
-        updates : int
-            How many the optimizer has made of these parameters.
+        checkpoint
+            Checkpoint of the same run.
+        context
+            Device of the averaged and the best parameters.
+        updates
+            Number of updates that the optimizer has made to the parameters.
 
         Raises
         ------
         InputError
-            Where the arrays are not of this run's shapes.
+            The checkpoint's arrays differ from this run's in name or shape.
         """
         self.learner.scatter(checkpoint.arrays)
         optimization.restore_optimizer(self.learner, checkpoint.optimizer_state, updates)
@@ -135,7 +212,20 @@ class TrainState:
 
 
 def assign_arrays(targets: Mapping[str, NDArray], arrays: Mapping[str, np.ndarray]) -> None:
-    """Put a checkpoint's arrays into those of a learner; InputError where they are not of its shapes."""
+    """Copy the arrays of a checkpoint into those of a learner.
+
+    Parameters
+    ----------
+    targets
+        Name -> NDArray of the learner.
+    arrays
+        Name -> NumPy array of the checkpoint.
+
+    Raises
+    ------
+    InputError
+        Names or shapes differ.
+    """
     expected = {name: array.shape for name, array in targets.items()}
     found = {name: array.shape for name, array in arrays.items()}
     for name in sorted({*expected, *found}):
