@@ -85,6 +85,11 @@ def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
             np.arange(160, dtype=np.uint8).reshape(10, 4, 4),
             16,
         ),
+        (
+            "differ in no more than 1 directions",
+            np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8),
+            1,
+        ),
         ("differ in 1 directions", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8), 4),
     ],
 )

@@ -1,4 +1,4 @@
-"""A user's own arrays as a data set: a .npy file of images, or a .npz file with a split, with or without labels."""
+"""A user's own arrays as a data set: images in a .npy file, or a split in a .npz file."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _checked_labels(path: str, arrays: Mapping[str, HostArray], part: str, count
 
 
 def _checked_images(name: str, array: HostArray) -> tuple[HostArray, int]:
-    """Return the images of an array, (n, height, width[, 3]), and their maximum. Error messages use `name`."""
+    """Images of an array, (n, height, width[, 3]), and their maximum. Errors call it `name`."""
     shape: Any = getattr(array, "shape", ())  # a .npz archive that is named .npy has no shape
     is_image = len(shape) in (2, 3) or (len(shape) == 4 and shape[3] in (1, 3))
     if not is_image or 0 in shape or shape[0] < 2:

@@ -1,4 +1,4 @@
-"""Batches of images as float32 arrays in [0, 1]; images stay bytes until a batch needs them."""
+"""Batches of images as float32 arrays in [0, 1]. Images of bytes are converted batch by batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,20 @@ _Batch = TypeVar("_Batch")
 
 
 def to_visible(images: HostArray, maximum: float) -> HostArray:
-    """Images (n, ...) of any shape as float32 (n, num_visible) in [0, 1]: each value divided by `maximum`."""
+    """Flatten images, and divide their values by the maximum.
+
+    Parameters
+    ----------
+    images
+        Images (n, ...) of any shape.
+    maximum
+        The pixel value that means 1.
+
+    Returns
+    -------
+    float32 (n, num_visible)
+        Images in [0, 1].
+    """
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     return np.divide(flat, maximum, dtype=np.float32)
 
@@ -43,30 +56,40 @@ def iterate_batches(
     num_workers: int = 0,
     skip: int = 0,
 ) -> Iterator[HostArray]:
-    """Iterate once over images (n, ...) in batches, float32 (batch_size, num_visible) in [0, 1]; the last may be short.
+    """Iterate once over images in batches.
 
     Parameters
     ----------
     images
-        Bytes or floats.
+        Images (n, ...), bytes or floats.
     maximum
         The pixel value that means 1.
+    batch_size
+        Number of images in a batch. The last batch may have fewer.
     key
-        None keeps the order; a key shuffles, and fixes all that is random.
+        Non-negative integers that fix all random numbers, and shuffle the images. None keeps
+        their order.
     weights
-        (n,): with a key, as many images as there are, each as often as its weight says on average.
+        Weight of each image, (n,). With a key, n images are drawn, each on average in proportion
+        to its weight. Without a key, weights are ignored.
     binarize
-        "none" keeps grey values; "sample" draws each pixel anew from its grey value, and needs a key; "threshold" turns
-        pixels of at least 0.5 on.
+        "none" keeps grey values. "sample" draws each pixel from its grey value, and needs a key.
+        "threshold" turns pixels of at least 0.5 on, others off.
     num_workers
-        Threads that prepare batches ahead (at most twice as many batches, or 512 images each); they change no result.
+        Number of threads that prepare batches ahead. It does not change the batches. The threads
+        are at most two jobs each ahead. A job is about 512 images, or a batch if it is larger.
     skip
-        The number of batches to pass over; the others are the same without them.
+        Number of batches to skip at the start. It does not change the other batches.
+
+    Returns
+    -------
+    iterator of float32 (batch_size, num_visible)
+        Batches in [0, 1].
 
     Raises
     ------
     InputError
-        At once, for arguments that cannot be used.
+        An argument is out of range. It is raised before the first batch is asked for.
     """
     if binarize not in BINARIZE:
         raise InputError(f"unknown way to binarize {binarize!r}; choose {', '.join(BINARIZE)}")
@@ -94,9 +117,27 @@ def prepare_batches(
     num_workers: int = 0,
     skip: int = 0,
 ) -> Iterator[_Batch]:
-    """Iterate once over images (n, ...) as prepare(images of a batch, generator), in batches.
+    """Iterate once over images in batches, each prepared by a function.
 
-    The generator is NumPy's, of the batch's own, or None without a key. All else is as in `iterate_batches`.
+    Parameters
+    ----------
+    images, batch_size
+        As in `iterate_batches`.
+    prepare
+        Function of the images of a batch and a generator. The generator is the batch's own NumPy
+        generator, or None without a key.
+    key, weights, num_workers, skip
+        As in `iterate_batches`.
+
+    Returns
+    -------
+    iterator
+        What `prepare` returns for each batch.
+
+    Raises
+    ------
+    InputError
+        As in `iterate_batches`.
     """
     if batch_size < 1:
         raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
@@ -113,7 +154,10 @@ def prepare_batches(
 
 
 def _batch_jobs(num_images: int, batch_size: int, key: Key | None, weights: HostArray | None) -> Iterator[_Job]:
-    """Rows and seed of each batch. Each has its own seed, so it does not matter which thread prepares it, or when."""
+    """Rows and seed of each batch.
+
+    As each batch has its own seed, it does not depend on the thread that prepares it, or on time.
+    """
     starts = range(0, num_images, batch_size)
     if key is None:
         return ((slice(start, start + batch_size), None) for start in starts)
@@ -129,12 +173,12 @@ def _generator(seed: np.random.SeedSequence) -> np.random.Generator:
 
 
 def _ahead(function: Callable[..., _Batch], jobs: Iterator[_Job], num_workers: int, at_once: int) -> Iterator[_Batch]:
-    """`function(*job)` of every job in order, computed by threads in a bounded window ahead of the caller.
+    """Yield `function(*job)` for every job in order, computed ahead by threads in a bounded window.
 
-    at_once : how many a thread takes at once: to hand one over takes as long as a small batch does
+    A thread takes `at_once` jobs at a time, because the hand-over takes as long as a small batch.
     """
     window: deque[Future[list[_Batch]]] = deque()
-    with ThreadPoolExecutor(num_workers) as pool:  # its threads end, too, when the caller closes this generator early
+    with ThreadPoolExecutor(num_workers) as pool:  # threads also end if the caller closes the generator early
         for some in iter(lambda: list(itertools.islice(jobs, at_once)), []):
             window.append(pool.submit(lambda some: [function(*job) for job in some], some))
             if len(window) == 2 * num_workers:

@@ -234,7 +234,7 @@ def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
     count = len(data.train_images) + len(data.test_images)
     check_memory(count, (*size, *data.image_shape[2:]))
     train, test = (
-        # Beside an edge, interpolation can exceed the largest value. Only bytes up to 255 need no clipping.
+        # Beside an edge, interpolation can exceed the largest value. (Bytes never exceed 255.)
         np.stack([resize_and_crop(image, size) for image in images]).clip(max=data.maximum)
         for images in (data.train_images, data.test_images)
     )
@@ -413,7 +413,7 @@ def _bars_and_stripes(size: int = 4) -> DataSet:
 
 
 def _alignment(path: str) -> DataSet:
-    """Read the distinct sequences of a file, and draw clusters of them at random as test sequences."""
+    """Read the distinct sequences of a file. Clusters drawn at random are test sequences."""
     alignment = sequences.read_fasta(path)
     _, first = np.unique(alignment.sequences, axis=0, return_index=True)
     distinct = alignment.sequences[np.sort(first)]
@@ -477,7 +477,7 @@ def _image_folder(
 
 
 def _every_tenth(root: Path, skipped: list[Path] | None) -> list[list[tuple[Path, str]]]:
-    """Split the images of a folder into training and test images: every tenth, from the first on, is a test image."""
+    """Split a folder's images: every tenth, from the first on, is a test image."""
     files = labelled_files(root, skipped)
     if len(files) < 2:
         raise InputError(f"{root} holds a single image; add more")

@@ -1,4 +1,4 @@
-"""The published data sets MNIST, Fashion-MNIST and CIFAR-10: find or download their files, verify and read them."""
+"""The published data sets MNIST, Fashion-MNIST and CIFAR-10: download, verify and read them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "read_published", "search_fo
 logger = logging.getLogger(__name__)
 
 _CONNECT_AND_READ_SECONDS = (10, 60)
-_SLOWEST, _GRACE_SECONDS = 10000, 30  # the least mean rate in bytes per second, and when it is first required
+_SLOWEST, _GRACE_SECONDS = 10000, 30  # least mean rate in bytes per second, and how long it is not required at first
 _LARGEST = 1 << 28  # bytes; all of these files are smaller, packed or unpacked
 
 
@@ -35,7 +35,7 @@ class OtherDataSet(InputError):
 
 
 class RemoteFile(NamedTuple):
-    """A published archive: its addresses, and the hashes (SHA-256, hexadecimal) that verify it."""
+    """A published archive: its addresses and the hashes (SHA-256, hexadecimal) that verify it."""
 
     name: str  #: of the published archive, which ends in .gz
     mirrors: tuple[str, ...]  #: addresses to try in order; the name is appended
@@ -49,7 +49,7 @@ class RemoteFile(NamedTuple):
         Returns
         -------
         list of str
-            The published name, then the name without .gz, unless it is a .tar.gz archive.
+            The published name and, unless it ends in .tar.gz, the name without .gz.
         """
         return [self.name] if self.name.endswith(".tar.gz") else [self.name, self.name[: -len(".gz")]]
 
@@ -68,8 +68,8 @@ def _idx_files(
     return [RemoteFile(name, mirrors, *hashes) for name, *hashes in zip(_IDX_NAMES, archives, contents)]
 
 
-# The order is: training images, training labels, test images, test labels. For Fashion-MNIST and CIFAR-10, only hashes
-# of the archives are published. So their files cannot be verified once they are decompressed or compressed again.
+# In order: training images, training labels, test images, test labels. For Fashion-MNIST and
+# CIFAR-10, only archives have published hashes: unpacked or repacked copies cannot be verified.
 SOURCES: dict[str, list[RemoteFile]] = {
     "mnist": _idx_files(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
@@ -117,27 +117,20 @@ def read_published(
     name
         Name of the data set in `SOURCES`.
     data_dir
-        Folder to search first, and to download into. Without it, files are downloaded into the
-        cache, the last of `search_folders`.
+        Folder to search first and to download into; else the cache (see `search_folders`).
     progress
         Show progress bars, on a terminal only.
 
     Returns
     -------
-    train_images : uint8 (num_images, height, width) or (num_images, height, width, 3)
-        Training images.
-    train_labels : int32 (num_images,)
-        Their labels.
-    test_images : uint8, as `train_images`
-        Test images.
-    test_labels : int32 (num_images,)
-        Their labels.
+    tuple of 4 arrays
+        Training images, their labels, test images, their labels. Images are uint8, (num_images,
+        height, width) or (num_images, height, width, 3). Labels are int32 (num_images,).
 
     Raises
     ------
     InputError
-        A file is damaged or not the published one, a missing file cannot be downloaded, or
-        `data_dir` is not a folder.
+        A file is damaged, is the wrong one or cannot be downloaded, or `data_dir` is no folder.
     """
     if name == "cifar10":
         return _obtain(name, _read_cifar10, data_dir, progress)[0]
@@ -163,8 +156,7 @@ def search_folders(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     Returns
     -------
     list of Path
-        `data_dir` and its subfolder `name`, the same of MXNET_RBM_DATA, and the cache. The first
-        file found counts.
+        `data_dir` and its subfolder `name`, the same two for MXNET_RBM_DATA, and the cache.
     """
     if os.name == "nt":  # MXNet's own choice
         default_home = os.path.join(os.environ.get("APPDATA", ""), "mxnet")
@@ -178,7 +170,7 @@ def search_folders(name: str, data_dir: str | os.PathLike[str] | None = None) ->
 
 
 def located(name: str, data_dir: str | os.PathLike[str] | None = None) -> dict[str, Path | None]:
-    """Find the files of a published data set without downloading any.
+    """Find the files of a published data set that are on this computer.
 
     Parameters
     ----------
@@ -204,10 +196,7 @@ def _path(folder: str | os.PathLike[str]) -> Path:
 def _obtain(
     name: str, read: Callable[[Path, RemoteFile], Any], data_dir: str | os.PathLike[str] | None, progress: bool
 ) -> list[Any]:
-    """Return `read(path, file)` for every file of a data set, and download missing files.
-
-    `read` also verifies the file. A download is kept only if it passes.
-    """
+    """Find or download every file, and return what `read` makes of each. `read` also verifies."""
     files, folders = SOURCES[name], search_folders(name, data_dir)
     paths = [_find(file, folders) for file in files]
     missing = [file.name for file, path in zip(files, paths) if path is None]
@@ -239,10 +228,7 @@ def _download(
     progress: bool,
     missing: Sequence[str],
 ) -> Any:
-    """Download a file from the first mirror that works, and return what `read` makes of it.
-
-    The file gets its name only after it is complete and verified. No partial file is left.
-    """
+    """Download a file from the first mirror that works. Only a verified file is kept."""
     import requests  # imported here, so that it is not loaded where all files are present
     import urllib3
 
@@ -276,7 +262,7 @@ def _download(
 
 
 def _stream(url: str, path: Path, progress: bool) -> None:
-    """Fetch a file in a thread. If it is too slow, abandon the thread: nothing can interrupt its reading."""
+    """Fetch a file in a thread. If it is too slow, abandon it: it cannot be interrupted."""
     import requests
 
     done, failures = [0], []
@@ -305,9 +291,8 @@ def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
 
     with requests.get(url, stream=True, timeout=_CONNECT_AND_READ_SECONDS) as response, open(path, "xb") as target:
         response.raise_for_status()
-        # disable=None means: no bar if the output is not a terminal.
         shown = {"desc": url.rsplit("/", 1)[-1], "unit": "B", "unit_scale": True, "disable": None if progress else True}
-        with tqdm(total=response.raw.length_remaining, **shown) as bar:
+        with tqdm(total=response.raw.length_remaining, **shown) as bar:  # disable=None: on a terminal only
             # iter_content would decompress an archive that the server declares as gzip-encoded.
             for chunk in response.raw.stream(1 << 16, decode_content=False):
                 target.write(chunk)
@@ -335,10 +320,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _verify(path: Path, file: RemoteFile, archive: bytes, content: bytes) -> None:
-    """Raise InputError unless a hash is the published one.
-
-    `archive` is the file, `content` the decompressed file, or the same object if it is not compressed.
-    """
+    """Check the hash of a file, or of its content, which is `archive` if it is not compressed."""
     found = {hashlib.sha256(archive).hexdigest()}
     if content is not archive and file.archive_sha256 not in found:
         found.add(hashlib.sha256(content).hexdigest())
@@ -368,14 +350,13 @@ def _unpacked(path: Path, archive: bytes) -> bytes:
 
 
 def _read_idx(path: Path, file: RemoteFile) -> HostArray:
-    """Read and verify an idx file, compressed by gzip or not: uint8, images (n, height, width) or labels (n,)."""
+    """Read and verify an idx file, gzip or not: uint8, images (n, height, width) or labels (n,)."""
     archive = content = _read_bytes(path)
     if archive[:2] == b"\x1f\x8b":  # the bytes decide, not the name
         content = _unpacked(path, archive)
     dimensions = 3 if "idx3" in file.name else 1
     start = 4 + 4 * dimensions
-    # An idx file is two zero bytes, the type of the numbers (8: unsigned byte), the number of dimensions, their sizes
-    # (big-endian), then the data.
+    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, their big-endian sizes.
     if content[:2] != b"\0\0" or len(content) < start:
         raise _damaged(path, "is not an idx file (wrong magic number)")
     if content[2] != 8:
@@ -390,7 +371,7 @@ def _read_idx(path: Path, file: RemoteFile) -> HostArray:
 
 
 def _read_cifar10(path: Path, file: RemoteFile) -> tuple[HostArray, ...]:
-    """Verify and read the archive of binary records: all four arrays. Nothing is extracted to disk."""
+    """Verify and read the archive: all four arrays. Nothing is extracted to disk."""
     archive, members = _read_bytes(path), {}
     _verify(path, file, archive, archive)  # first, so that the contents of the archive can be trusted
     try:

@@ -1,4 +1,4 @@
-"""Images from files: folders of images as a data set, and a user's own images, as pictures or arrays, for a model."""
+"""Images from files: folders as data sets, and a user's own pictures or arrays for a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["UnreadableImage", "check_exists", "first_shape", "labelled_files", "
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
-# Told by the content of the file. Pillow knows other formats, but starts programs to read some of them.
+# The content of a file tells its format. Pillow starts programs to read some other formats.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 

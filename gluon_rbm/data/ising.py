@@ -1,8 +1,9 @@
-"""Spins of the Ising model, drawn at an inverse temperature: data whose every average is known.
+"""Spins of the Ising model at an inverse temperature: data with known averages.
 
-    p(s) = exp(beta sum_<ij> s_i s_j) / Z,        s_i = -1 or 1, J = 1, no field, periodic boundaries
+    p(s) = exp(beta sum_<ij> s_i s_j) / Z,      s_i = -1 or 1, J = 1, no field, periodic boundaries
 
-A chain is drawn exactly, a square small enough from all of its states, a larger one by clusters.
+A chain is drawn exactly, and so is a small square, from all of its states. A larger square is drawn
+by a cluster algorithm.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from gluon_rbm.errors import InputError, check_count
 
 __all__ = ["CRITICAL_BETA", "Averages", "averages", "chain_averages", "draw_spins", "energies", "square_averages"]
 
-CRITICAL_BETA = float(np.log1p(np.sqrt(2)) / 2)  # of the infinite square (Onsager 1944)
+CRITICAL_BETA = float(np.log1p(np.sqrt(2)) / 2)  # for the infinite square lattice (Onsager 1944)
 
 _MOST_ENUMERATED = 16  # spins
-_SWEEPS = 100  # of clusters: tens of times what a square of 100 spins a side takes to forget where it began
+# Sweeps of the cluster algorithm. They are tens of times the sweeps in which a square of 100 x 100
+# spins forgets its start.
+_SWEEPS = 100
 _SPINS_AT_ONCE = 1 << 18
 
 
@@ -33,9 +36,20 @@ class Averages(NamedTuple):
 
 
 def energies(spins: HostArray) -> HostArray:
-    """E = -sum_<ij> s_i s_j of each configuration of -1 and 1: float64 (n,), of spins (n, length) or (n, side, side).
+    """Energy of each configuration, E = -sum_<ij> s_i s_j.
 
-    Neighbours of the last are the first; two spins that are neighbours on both sides count twice.
+    Boundaries are periodic: the first spin is a neighbour of the last one. Two spins that are
+    neighbours on both sides count twice.
+
+    Parameters
+    ----------
+    spins
+        Spins -1 and 1, (n, length) or (n, side, side).
+
+    Returns
+    -------
+    float64 (n,)
+        Energies E.
     """
     spins = spins.astype(np.float64)
     axes = tuple(range(1, spins.ndim))
@@ -43,21 +57,50 @@ def energies(spins: HostArray) -> HostArray:
 
 
 def averages(spins: HostArray, beta: float) -> Averages:
-    """Averages over configurations of -1 and 1, (n, length) or (n, side, side)."""
+    """Average over configurations.
+
+    Parameters
+    ----------
+    spins
+        As in `energies`.
+    beta
+        Inverse temperature, for the specific heat.
+
+    Returns
+    -------
+    Averages
+        Averages per spin.
+    """
     energy, count = energies(spins), spins[0].size
     magnetisation = np.abs(spins.reshape(len(spins), count).sum(axis=1, dtype=np.float64))
     return Averages(energy.mean() / count, beta**2 * energy.var() / count, magnetisation.mean() / count)
 
 
 def chain_averages(length: int, beta: float) -> tuple[float, float]:
-    """Energy and specific heat per spin of a chain, exactly, by its transfer matrix (Ising 1925).
+    """Compute the exact averages of a chain.
 
-    Z = (2 cosh beta)^n (1 + t^n), t = tanh beta.
+    Parameters
+    ----------
+    length
+        Number of spins, n.
+    beta
+        Inverse temperature.
+
+    Returns
+    -------
+    energy : float
+        Energy per spin, <E> / n.
+    specific_heat : float
+        Specific heat per spin, beta^2 (<E^2> - <E>^2) / n.
+
+    Notes
+    -----
+    By the transfer matrix, Z = (2 cosh beta)^n (1 + t^n) with t = tanh beta (Ising 1925).
     """
     tanh = np.tanh(beta)
     power = tanh ** (length - 2)
     energy = -(tanh + power * tanh) / (1 + power * tanh**2)
-    # The derivative of -energy in beta, d tanh = 1 - tanh^2.
+    # The derivative of -energy with respect to beta. The derivative of tanh is 1 - tanh^2.
     numerator, denominator = tanh + power * tanh, 1 + power * tanh**2
     slopes = 1 + (length - 1) * power, length * power * tanh
     derivative = (slopes[0] * denominator - numerator * slopes[1]) / denominator**2 * (1 - tanh**2)
@@ -65,7 +108,25 @@ def chain_averages(length: int, beta: float) -> tuple[float, float]:
 
 
 def square_averages(side: int, beta: float) -> Averages:
-    """The averages of a square of at most 16 spins, over all of its states."""
+    """Compute the exact averages of a square, over all of its states.
+
+    Parameters
+    ----------
+    side
+        Number of spins along a side, at most 4.
+    beta
+        Inverse temperature.
+
+    Returns
+    -------
+    Averages
+        Averages per spin.
+
+    Raises
+    ------
+    InputError
+        The square has more than 16 spins.
+    """
     spins, weights = _all_states((side, side), beta)
     energy, count = energies(spins), side * side
     mean, square = float(weights @ energy), float(weights @ energy**2)
@@ -74,15 +135,36 @@ def square_averages(side: int, beta: float) -> Averages:
 
 
 def draw_spins(shape: tuple[int, ...], beta: float, count: int, key: Key = ()) -> HostArray:
-    """Configurations of the Ising model: int8 (count, *shape) of -1 and 1.
+    """Draw configurations of the Ising model.
 
-    shape : (length,) of a chain, or (side, side) of a square; two spins or more along each side.
+    Chains and squares of at most 16 spins are drawn exactly. Each larger square comes from its own
+    Markov chain, after 100 sweeps of a cluster algorithm. A few of these sweeps change a state
+    strongly, even at the critical temperature.
 
-    Exact draws of a chain, and of a square of at most 16 spins. Each larger square is the state of a Markov chain of
-    its own after 100 sweeps of the cluster algorithm of Swendsen & Wang (Physical Review Letters 58, 1987), which few
-    sweeps bring far even at the critical temperature.
+    Parameters
+    ----------
+    shape
+        (length,) for a chain or (side, side) for a square, with at least 2 spins along a side.
+    beta
+        Inverse temperature, at least 0.
+    count
+        Number of configurations.
+    key
+        Non-negative integers that fix all random numbers.
 
-    Raises InputError for another shape or beta.
+    Returns
+    -------
+    int8 (count, *shape)
+        Spins, -1 or 1.
+
+    Raises
+    ------
+    InputError
+        `shape`, `beta` or `count` is out of range.
+
+    Notes
+    -----
+    Swendsen & Wang, Physical Review Letters 58, 1987.
     """
     check_count("the number of configurations", count)
     if len(shape) not in (1, 2) or min(shape) < 2 or (len(shape) == 2 and shape[0] != shape[1]):
@@ -101,7 +183,7 @@ def draw_spins(shape: tuple[int, ...], beta: float, count: int, key: Key = ()) -
 
 
 def _all_states(shape: tuple[int, ...], beta: float) -> tuple[HostArray, HostArray]:
-    """All configurations, and their probabilities."""
+    """List all configurations and their probabilities."""
     count = int(np.prod(shape))
     if count > _MOST_ENUMERATED:
         raise InputError("%d spins have too many states; %d at most are enumerated" % (count, _MOST_ENUMERATED))
@@ -112,13 +194,17 @@ def _all_states(shape: tuple[int, ...], beta: float) -> tuple[HostArray, HostArr
 
 
 def _draw_chain(length: int, beta: float, count: int, generator: np.random.Generator) -> HostArray:
-    """Bonds are independent but for their product, which is 1: each is drawn given how those after it may close it."""
+    """Draw a chain bond by bond. A bond is the product of two neighbouring spins.
+
+    Bonds are independent, except that the product of all of them is 1. So each bond is drawn given
+    the product so far, with all later bonds summed out.
+    """
     tanh = np.tanh(beta)
     product = np.ones(count)
     spins = np.empty((count, length), np.int8)
     spins[:, 0] = generator.choice([-1, 1], count)
     for place in range(1, length):
-        # p(bond = 1 | product) is proportional to e^beta (1 + product t^rest), of the rest of the bonds.
+        # p(bond = 1 | product) is proportional to e^beta (1 + product t^m), with m later bonds.
         rest = product * tanh ** (length - place)
         up, down = (1 + tanh) * (1 + rest), (1 - tanh) * (1 - rest)
         bond = np.where(generator.random(count) * (up + down) < up, 1, -1)
@@ -128,9 +214,10 @@ def _draw_chain(length: int, beta: float, count: int, generator: np.random.Gener
 
 
 def _draw_clusters(side: int, beta: float, count: int, generator: np.random.Generator) -> HostArray:
-    """All squares at once: neighbours that are equal are bound with probability 1 - exp(-2 beta).
+    """Draw squares by the cluster algorithm, all at once.
 
-    Each cluster of spins that are bound to each other gets a new sign.
+    A sweep binds equal neighbours with probability 1 - exp(-2 beta). Then each cluster of bound
+    spins gets a new sign at random.
     """
     from scipy import sparse  # slow to import, so only here
     from scipy.sparse.csgraph import connected_components

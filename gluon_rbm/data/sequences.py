@@ -1,7 +1,7 @@
-"""Aligned sequences: FASTA files, how much each sequence counts, and letters as softmax groups of units.
+"""Aligned sequences: FASTA files, weights of sequences, and letters as softmax groups of units.
 
-A Potts RBM is an RBM whose visible units are a softmax group for each place of the alignment, a unit for each letter
-(Tubiana, Cocco & Monasson, eLife 8, 2019).
+A Potts RBM has a softmax group of visible units for each place of the alignment, with a unit for
+each letter (Tubiana, Cocco & Monasson, eLife 8, 2019).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 SUFFIXES = (".fasta", ".fas", ".fa", ".afa")
 
 PROTEINS, NUCLEOTIDES = "-ACDEFGHIKLMNPQRSTVWY", "-ACGT"
-_AS_GAPS = {PROTEINS: "BJOUXZ*", NUCLEOTIDES: "BDHKMNRSVWY"}  # letters that stand for several, or for what is rare
+_AS_GAPS = {PROTEINS: "BJOUXZ*", NUCLEOTIDES: "BDHKMNRSVWY"}  # they stand for several letters, or for rare ones
 _LEFT_OUT = frozenset(string.ascii_lowercase + ". \t")
 _ROWS_AT_ONCE = 1000
 
@@ -42,23 +42,34 @@ _ROWS_AT_ONCE = 1000
 class Alignment(NamedTuple):
     """Sequences of one length."""
 
-    alphabet: str  #: its letters, the gap first
-    sequences: HostArray  #: uint8 (num_sequences, length): the places of letters in the alphabet
-    names: tuple[str, ...]
+    alphabet: str  #: the letters, the gap first
+    sequences: HostArray  #: uint8 (num_sequences, length): each letter as its index in the alphabet
+    names: tuple[str, ...]  #: names of the sequences
 
 
 def read_fasta(path: Path) -> Alignment:
     """Read aligned sequences from a FASTA file.
 
-    The alphabet is that of nucleotides where nine of ten letters are (U counts as T) and the others stand for several
-    of them, else that of proteins. Letters that stand for several, such as X, count as gaps. Lower
-    case letters and dots, which are insertions in the formats
-    A2M and A3M, are left out.
+    The sequences are nucleotides if at least nine of ten letters are A, C, G, T or U, gaps and N
+    aside, and all others stand for several nucleotides. U is read as T. Otherwise they are
+    proteins. Letters that stand for several letters or for rare ones, such as X, become gaps.
+    Lower-case letters and dots are left out: they are insertions in the formats A2M and A3M.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+
+    Returns
+    -------
+    Alignment
+        The sequences and their names.
 
     Raises
     ------
     InputError
-        The file cannot be read or holds no FASTA, a letter that is in no alphabet, or sequences of several lengths.
+        The file cannot be read, is not a FASTA file, holds a character that is in no alphabet, or
+        sequences of different lengths.
     """
     names, texts = _records(path)
     counts = Counter("".join(texts))
@@ -86,7 +97,7 @@ def read_fasta(path: Path) -> Alignment:
 
 
 def _records(path: Path) -> tuple[list[str], list[str]]:
-    """Names and sequences of a FASTA file, in upper case letters and gaps."""
+    """Read names and sequences of a FASTA file, without lower-case letters, dots and blanks."""
     try:
         check_ordinary(os.path.expanduser(path))
         with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:
@@ -112,33 +123,81 @@ def _records(path: Path) -> tuple[list[str], list[str]]:
 
 
 def dump_fasta(path: Path, sequences: Iterable[str]) -> None:
-    """Write sequences as FASTA, named by their numbers."""
+    """Write sequences as a FASTA file.
+
+    Parameters
+    ----------
+    path
+        Path of the file to write.
+    sequences
+        Texts. Their names in the file are 1, 2, ...
+    """
     with open(path, "w", encoding="ascii") as file:
         for number, sequence in enumerate(sequences, 1):
             file.write(">%d\n%s\n" % (number, sequence))
 
 
 def to_text(sequences: HostArray, alphabet: str) -> list[str]:
-    """Sequences of places in the alphabet as text."""
+    """Turn indices in the alphabet into text.
+
+    Parameters
+    ----------
+    sequences
+        Index of each letter, (num_sequences, length).
+    alphabet
+        The letters, as in `Alignment`.
+
+    Returns
+    -------
+    list of str
+        Texts of the sequences.
+    """
     letters = np.frombuffer(alphabet.encode(), np.uint8)
     return [letters[row].tobytes().decode() for row in sequences]
 
 
 def one_hot(sequences: HostArray, alphabet: str) -> HostArray:
-    """uint8 (num_sequences, length, letters) in {0, 1}."""
+    """Turn indices in the alphabet into one-hot units.
+
+    Parameters
+    ----------
+    sequences, alphabet
+        As in `to_text`.
+
+    Returns
+    -------
+    uint8 (num_sequences, length, letters)
+        Units, 1 for the letter of a place and 0 for all others.
+    """
     return np.eye(len(alphabet), dtype=np.uint8)[sequences]
 
 
 def groups_of(length: int, num_letters: int) -> SoftmaxGroups:
-    """The softmax groups of a sequence's units."""
+    """Softmax groups of the units of a sequence.
+
+    Parameters
+    ----------
+    length
+        Number of places.
+    num_letters
+        Number of letters of the alphabet, and so of units in a group.
+
+    Returns
+    -------
+    tuple of (start, stop)
+        Range of units of each place, in order.
+    """
     return tuple((start, start + num_letters) for start in range(0, length * num_letters, num_letters))
 
 
-# --- How alike sequences are ------------------------------------------------------------------------------------------
+# --- Similarity of sequences ------------------------------------------------------------------------------------------
 
 
 def _alike(sequences: HostArray, identity: float) -> Iterator[tuple[int, HostArray]]:
-    """(first, alike): which sequences agree with those from the first on in so many of their places, block by block."""
+    """Find the pairs of sequences that agree in a fraction `identity` of places, block by block.
+
+    Yields `first` and a matrix: row i tells which sequences agree with sequence `first` + i.
+    """
     units = np.eye(int(sequences.max()) + 1, dtype=np.float32)[sequences].reshape(len(sequences), -1)
     least = np.ceil(identity * sequences.shape[1] - 1e-9)
     for first in range(0, len(units), _ROWS_AT_ONCE):
@@ -146,17 +205,45 @@ def _alike(sequences: HostArray, identity: float) -> Iterator[tuple[int, HostArr
 
 
 def sequence_weights(sequences: HostArray, identity: float = 0.8) -> HostArray:
-    """1 / the number of sequences that agree with each in so many of their places, itself included: float64.
+    """Weight of each sequence: 1 / the number of sequences that are similar to it.
 
-    (Morcos et al., PNAS 108, 2011. Gaps agree with gaps.) The sum is the effective number of sequences.
+    Two sequences are similar if they agree in enough places. Gaps agree with gaps. A sequence is
+    similar to itself. The sum of the weights is the effective number of sequences.
+
+    Parameters
+    ----------
+    sequences
+        Index of each letter in the alphabet, (num_sequences, length).
+    identity
+        Fraction of places in which similar sequences agree, at least.
+
+    Returns
+    -------
+    float64 (num_sequences,)
+        Weights in (0, 1].
+
+    Notes
+    -----
+    Morcos et al., PNAS 108, 2011.
     """
     return np.concatenate([1 / alike.sum(axis=1) for _, alike in _alike(sequences, identity)])
 
 
 def clusters(sequences: HostArray, identity: float = 0.8) -> HostArray:
-    """The number of each sequence's cluster: int (num_sequences,).
+    """Find clusters of similar sequences by single linkage.
 
-    Sequences that agree in so many places are in one cluster (single linkage), so that none of two clusters do.
+    Similar sequences, as in `sequence_weights`, are in one cluster. So sequences of two clusters
+    are never similar.
+
+    Parameters
+    ----------
+    sequences, identity
+        As in `sequence_weights`.
+
+    Returns
+    -------
+    int (num_sequences,)
+        Number of each sequence's cluster, from 0.
     """
     from scipy import sparse  # slow to import, so only here
     from scipy.sparse.csgraph import connected_components

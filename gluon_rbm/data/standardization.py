@@ -1,11 +1,15 @@
-"""Features of real images that an RBM of Gaussian units takes: pixels with mean 0 and deviation 1, or whitened ones.
+"""Features of real-valued images for an RBM with Gaussian visible units.
 
-    standardized:  f = (x - mean) / scale
-    whitened:      f = (x - mean) B / scale,   the columns of B the first principal directions, scale their deviations
+    standardized pixels:  f = (x - mean) / scale
+    whitened pixels:      f = (x - mean) B / scale
 
-Either kind has the density of a normal distribution of its own where f is standard normal: with independent pixels, or
-with the images' covariance ("eigenfaces"; probabilistic principal components: Tipping & Bishop, J. Royal Statistical
-Society B 61, 1999). What the directions leave out is taken for normal noise of one variance in all other directions.
+The scale is the standard deviation, so features have mean 0 and variance 1. The columns of B are
+the first principal directions of the images.
+
+If f is standard normal, the images x are normal, too. Standardized pixels are then independent.
+With whitening, x has the images' covariance in the principal directions, and noise of one variance
+in all other directions. (This is probabilistic principal component analysis: Tipping & Bishop,
+J. Royal Statistical Society B 61, 1999. The directions are also called "eigenfaces".)
 """
 
 from __future__ import annotations
@@ -21,29 +25,42 @@ from gluon_rbm.errors import InputError
 __all__ = ["Standardization"]
 
 _ROWS_AT_ONCE = 1000
-_LEAST_DEVIATION = 1e-3  # of pixels in [0, 1]
-_POWERS = 7  # iterations of the search for directions
+_LEAST_DEVIATION = 1e-3  # standard deviation, for pixels in [0, 1]
+_LEAST_RESIDUAL = 1e-9  # variance; less is rounding of float32
+_POWERS = 7  # power iterations of the randomized search for directions
 
 
 class Standardization(NamedTuple):
-    """How images become features, and back; float64 arrays.
+    """Map from images to features, and back. All arrays are float64."""
 
-    mean : (num_pixels,), in [0, 1]
-    scale : (num_features,)
-    basis : (num_pixels, num_features), or (0, 0) where pixels are features
-    residual : (1,), the variance of each direction that the basis leaves out; 0 where there is none
-    """
-
-    mean: HostArray
-    scale: HostArray
-    basis: HostArray
-    residual: HostArray
+    mean: HostArray  #: (num_pixels,), in [0, 1]
+    scale: HostArray  #: (num_features,), the standard deviations
+    basis: HostArray  #: B, (num_pixels, num_features); (0, 0) without whitening
+    residual: HostArray  #: (1,), variance of each direction outside the basis; 0 without whitening
 
     @classmethod
     def of(cls, images: HostArray, maximum: float, num_directions: int = 0) -> Standardization:
-        """That of images (n, ...); num_directions : of the whitening, or 0 for pixels.
+        """Learn the standardization of images.
 
-        Raises InputError where images are all alike, or fewer than directions.
+        Parameters
+        ----------
+        images
+            Images (n, ...).
+        maximum
+            The pixel value that means 1.
+        num_directions
+            Number of principal directions for whitening. 0 standardizes the pixels.
+
+        Returns
+        -------
+        Standardization
+            The map. Without whitening, a pixel with a deviation below 0.001 has the scale 1.
+
+        Raises
+        ------
+        InputError
+            The images are all alike or vary in fewer directions than `num_directions`, or there
+            are not more images, and values in an image, than `num_directions`.
         """
         if num_directions:
             return cls._whitening(to_visible(images, maximum), num_directions)
@@ -57,14 +74,14 @@ class Standardization(NamedTuple):
         deviation = np.sqrt(np.maximum(squares / len(images) - np.square(mean), 0))
         if deviation.max() < _LEAST_DEVIATION:
             raise InputError("the training images are all alike; nothing can be learned from them")
-        deviation[deviation < _LEAST_DEVIATION] = 1  # pixels of one value stay at 0
+        deviation[deviation < _LEAST_DEVIATION] = 1  # features of constant pixels are 0
         return cls(mean, deviation, np.zeros((0, 0)), np.zeros(1))
 
     @classmethod
     def _whitening(cls, pixels: HostArray, num_directions: int) -> Standardization:
-        """By a randomized search for the directions (Halko, Martinsson & Tropp, SIAM Review 53, 2011).
+        """Find the directions by a randomized search (Halko et al., SIAM Review 53, 2011).
 
-        What it finds is turned so that features are uncorrelated on these pixels exactly.
+        The directions found are then rotated. So features of these pixels are exactly uncorrelated.
         """
         from sklearn.utils.extmath import randomized_svd
 
@@ -91,40 +108,101 @@ class Standardization(NamedTuple):
             sum(float(np.square(column).sum(dtype=np.float64)) for column in centred.T) / num_images - variances.sum()
         )
         residual = np.maximum(left / (num_pixels - num_directions), 0).reshape(1)
+        if residual[0] < _LEAST_RESIDUAL:  # the density of other images would be 0
+            raise InputError(
+                "the training images differ in no more than %d directions; choose a smaller --whiten" % num_directions
+            )
         return cls(mean, scale, directions @ rotation[:, ::-1], residual)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, HostArray]) -> Standardization:
-        """What `arrays` returned."""
+        """Restore a standardization from a file of parameters.
+
+        Parameters
+        ----------
+        arrays
+            Arrays by name, as from `arrays`. Other names are ignored.
+
+        Returns
+        -------
+        Standardization
+            The map. Missing arrays are empty, (0, 0).
+        """
         found = {name: arrays.get("transform_" + name, np.zeros((0, 0))) for name in cls._fields}
         return cls(**{name: np.asarray(array, np.float64) for name, array in found.items()})
 
     def arrays(self) -> dict[str, HostArray]:
-        """By name, float32, for a file of parameters; without a basis where there is none."""
+        """Arrays for a file of parameters.
+
+        Returns
+        -------
+        dict of str to float32 array
+            Arrays by name. The names begin with "transform_". An empty basis is left out.
+        """
         return {
             "transform_" + name: np.asarray(array, np.float32) for name, array in self._asdict().items() if array.size
         }
 
     @property
     def num_features(self) -> int:
+        """Number of features.
+
+        Returns
+        -------
+        int
+            Number of pixels, or of principal directions.
+        """
         return len(self.scale)
 
     def features(self, pixels: HostArray) -> HostArray:
-        """f of pixels in [0, 1], (n, num_pixels): float32 (n, num_features)."""
+        """Transform pixels into features.
+
+        Parameters
+        ----------
+        pixels
+            Pixels x in [0, 1], (n, num_pixels).
+
+        Returns
+        -------
+        float32 (n, num_features)
+            Features f.
+        """
         centred = (pixels - self.mean).astype(np.float32)
         if self.basis.size:
             centred = centred @ self.basis.astype(np.float32)
         return (centred / self.scale).astype(np.float32)
 
     def pixels(self, features: HostArray) -> HostArray:
-        """x of features: float32 (n, num_pixels); not cut off at 0 and 1."""
+        """Transform features back into pixels.
+
+        Parameters
+        ----------
+        features
+            Features f, (n, num_features).
+
+        Returns
+        -------
+        float32 (n, num_pixels)
+            Pixels x. They are not clipped to [0, 1].
+        """
         scaled = (features * self.scale).astype(np.float32)
         if self.basis.size:
             scaled = scaled @ self.basis.T.astype(np.float32)
         return (self.mean + scaled).astype(np.float32)
 
     def log_density(self, pixels: HostArray) -> HostArray:
-        """log p(x) - log p(f) of each row: float64 (n,), in nats, x being pixels in [0, 1]."""
+        """Difference between the log-densities of pixels and of their features.
+
+        Parameters
+        ----------
+        pixels
+            Pixels x in [0, 1], (n, num_pixels).
+
+        Returns
+        -------
+        float64 (n,)
+            The difference log p(x) - log p(f) for each row, in nats.
+        """
         constant = -np.log(self.scale).sum()
         if not self.basis.size:
             return np.full(len(pixels), constant)

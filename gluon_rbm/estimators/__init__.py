@@ -1,10 +1,14 @@
-"""The scikit-learn face: restricted Boltzmann machines as estimators, for pipelines, grid searches and joblib.
+"""Restricted Boltzmann machines (RBMs) as scikit-learn estimators, for pipelines and grid searches.
 
-`BinaryRBM` takes the place of `sklearn.neural_network.BernoulliRBM`; `LabelRBMClassifier` classifies by the joint RBM
-of pixels and a label; `MultinaryRBM` has units of more values than two. X is (images, pixels) in [0, 1], dense or CSR,
-in float32 or float64; values outside are cut off there, with a `PixelRangeWarning`. Tables have estimators of their
-own: `CategoricalRBM` of categories, `RatingRBM` of ratings of items by users, `RBMImputer` for missing values and
-`RBMOutlierDetector`. `GaussianRBM` is for real numbers. Fitted RBMs are NumPy arrays, and all is computed on the CPU.
+`BinaryRBM` takes the place of `sklearn.neural_network.BernoulliRBM`. `LabelRBMClassifier` is a
+joint RBM of pixels and a label that classifies. `MultinaryRBM` has units with more than two values.
+For these three, X is (images, pixels) in [0, 1], dense or CSR, in float32 or float64. Values
+outside are clipped, with a `PixelRangeWarning`. `GaussianRBM` is for real numbers.
+
+Tables have estimators of their own: `CategoricalRBM` for categories, `RatingRBM` for ratings of
+items by users, `RBMImputer` for missing values, and `RBMOutlierDetector` for outliers.
+
+A fitted RBM consists of NumPy arrays. All is computed on the CPU. joblib can store estimators.
 """
 
 from gluon_rbm.estimators.binary import BinaryRBM

@@ -43,58 +43,96 @@ if TYPE_CHECKING:
 __all__ = ["BinaryRBM"]
 
 _STARTS = ("zeros", "data")
-_SWEEPS_OF_GAPS = 100  # of chains that hold what is known of a row
+_SWEEPS_OF_GAPS = 100  # of chains that hold the known values of a row
 
 
 class BinaryRBM(Transformer, PersistentLearning):
-    """A binary RBM, in place of `sklearn.neural_network.BernoulliRBM`: its parameters, attributes, methods, and more.
+    """A binary RBM in place of `sklearn.neural_network.BernoulliRBM`.
+
+    It has the parameters, attributes and methods of BernoulliRBM, and more.
 
         p(v, h) = exp(intercept_visible_.v + intercept_hidden_.h + h components_ v) / Z
 
     Parameters
     ----------
-    n_components : int, default 256
-        Hidden units.
-    learning_rate : float, default 0.1
-        On the mean gradient of a batch (the scripts divide by the batch size once more).
-    batch_size : int, default 10
-        Images of a step; also the number of chains (`fit` has no more of them than images).
-    n_iter : int, default 10
-        Passes through X, which is taken in its order.
-    verbose : int, default 0
-        Print the mean of `score_samples` after each pass.
-    random_state : int, RandomState or None, default None
-        Everything random follows from it; a number gives the same RBM every time.
-    k : int, default 1
+    n_components
+        Number of hidden units.
+    learning_rate
+        Rate on the mean gradient of a batch. The scripts divide theirs by the batch size once more.
+    batch_size
+        Images in a step, and number of chains. In `fit` there are no more chains than images.
+    n_iter
+        Number of passes through X.
+    verbose
+        If above 0, print the mean of `score_samples` after each pass.
+    random_state
+        Integer, generator or None. All random numbers follow from it. An integer gives the same RBM
+        every time.
+    k
         Gibbs sweeps in each step.
-    chains : "persistent", "data", "noise", "tempered" or "trajectory", default "persistent"
-        PCD-k, CD-k, or parallel tempering; this, and the next three, as in
-        `gluon_rbm.likelihood.rules.LearningRule`.
-    centering : float, default 0.0
-    sparsity_target, sparsity_cost : float, default 0.1 and 0.0
-    momentum : float, default 0.0
-    weight_decay : float, default 0.0
-        lambda in lambda/2 |W|^2, added to the mean loss.
-    engine : "auto", "mxnet" or "native", default "auto"
-        What runs the chains.
-    softmax_groups : sequence of (start, stop), default ()
-        Groups of features of each of which exactly one is 1: the values of a category
-        (`gluon_rbm.models.visible_units`).
-    missing : "error", "omit" or "integrate", default "error"
-        What NaN means in X. "omit": a feature that does not exist for its row; "integrate": a value that exists and is
-        not known, which is summed out (`gluon_rbm.estimators.gaps`).
-    initial_visible_bias : "zeros" or "data", default "zeros"
-        Biases before training: as BernoulliRBM's, or those of independent features with the means of X.
-    shuffle : bool, default False
-        Take X in a new order in each pass.
+    chains
+        Where the chains of a step start. "persistent": where they ended in the step before (PCD-k);
+        "data": at the batch (CD-k); "noise": at fair coins. "tempered" and "trajectory" chains are
+        persistent and exchange states with chains at other temperatures, or of earlier snapshots of
+        the RBM. See `gluon_rbm.likelihood.rules.LearningRule`, also for the next three.
+    centering
+        Rate in [0, 1] at which the offsets follow the means of each batch; 0: no centering.
+    sparsity_target, sparsity_cost
+        The loss has the term c sum_j (p - q_j)^2, in nats, with target p and cost c. q_j is the
+        mean of p(h_j = 1 | v) over the batch.
+    momentum
+        Fraction of the last step that is added to each step.
+    weight_decay
+        The mean loss has the term lambda/2 |W|^2; this is lambda.
+    engine
+        What runs the chains: "mxnet", "native" (in C), or "auto", which is native where possible.
+    softmax_groups
+        Groups of features, each (start, stop), such as the values of a category: exactly one
+        feature of a group is 1. See `gluon_rbm.models.visible_units`.
+    missing
+        What NaN in X means. "error": it is refused; "omit": the feature does not exist for its row;
+        "integrate": the value exists, is not known, and is summed out. See
+        `gluon_rbm.estimators.gaps`.
+    initial_visible_bias
+        Visible biases before training. "zeros": as in BernoulliRBM; "data": those of independent
+        features with the means of X.
+    shuffle
+        Whether each pass takes X in a new order; if not, in its own.
 
-    Attributes: components_ (n_components, n_features), intercept_hidden_ (n_components,) and intercept_visible_
-    (n_features,) in the dtype of X; h_samples_ (chains, n_components), their states; n_features_in_,
-    feature_names_in_.
+    Attributes
+    ----------
+    components_
+        Weights (n_components, n_features), in the dtype of X.
+    intercept_hidden_
+        Hidden biases (n_components,), in the dtype of X.
+    intercept_visible_
+        Visible biases (n_features,), in the dtype of X.
+    h_samples_
+        Hidden units of the chains, float32 (chains, n_components), 0 or 1.
+    parameters_
+        The RBM as a `gluon_rbm.models.energy.Parameters`, float32.
+    n_features_in_
+        Number of features in `fit`.
+    feature_names_in_
+        Names of the features, if X has names that are all text.
 
-    X may be grey, as elsewhere here. Raises ValueError in scikit-learn's words for bad input, and
-    `gluon_rbm.errors.InputError`, which is one, for settings that cannot be. `fit` warns
-    (`sklearn.exceptions.ConvergenceWarning`) where training left hidden units that do not depend on the image.
+    Notes
+    -----
+    X may hold grey values between 0 and 1.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from gluon_rbm.estimators import BinaryRBM
+    >>> images = load_digits().data[:500] / 16
+    >>> rbm = BinaryRBM(32, n_iter=5, random_state=0).fit(images)
+    >>> rbm.transform(images).shape
+    (500, 32)
+    >>> rbm.sample(2, sweeps=100).shape
+    (2, 64)
+    >>> log_z = rbm.log_partition(images, num_chains=100, num_distributions=100)
+    >>> log_z.low < log_z.log_z < log_z.high
+    True
     """
 
     def __init__(
@@ -140,10 +178,27 @@ class BinaryRBM(Transformer, PersistentLearning):
 
     @classmethod
     def of(cls, parameters: Parameters, **settings: Any) -> BinaryRBM:
-        """An estimator with these `energy.Parameters`, such as `run_folder.read_parameters` reads of a run.
+        """Return an estimator with given parameters.
 
-        settings : parameters of the estimator. What it learns from now on starts with new chains. Raises InputError for
-        parameters whose shapes do not belong together, or that are not finite.
+        If it learns on, it starts with new chains.
+
+        Parameters
+        ----------
+        parameters
+            An RBM, NumPy arrays or NDArrays, such as `gluon_rbm.models.files.read_parameters` reads
+            of a run.
+        **settings
+            Parameters of the estimator except n_components.
+
+        Returns
+        -------
+        BinaryRBM
+            A fitted estimator.
+
+        Raises
+        ------
+        InputError
+            The shapes of the arrays do not fit each other, or a value is not finite.
         """
         parameters = Parameters(*map(to_numpy, parameters)).checked()
         estimator = cls(parameters.num_hidden, **settings)
@@ -153,7 +208,13 @@ class BinaryRBM(Transformer, PersistentLearning):
 
     @property
     def h_samples_(self) -> HostArray:
-        """The chains' hidden units, 0 or 1: float32 (chains, n_components)."""
+        """Hidden units of the chains.
+
+        Returns
+        -------
+        float32 (chains, n_components)
+            Last states, 0 or 1.
+        """
         return self._aux_states[learning.SAMPLES[1]]
 
     def _check_settings(self) -> None:
@@ -161,7 +222,37 @@ class BinaryRBM(Transformer, PersistentLearning):
         self._rule()
 
     def fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
-        """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
+        """Learn X from the beginning, in `n_iter` passes.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1], dense or CSR.
+        y
+            Ignored.
+
+        Returns
+        -------
+        BinaryRBM
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            X is not valid; the message is scikit-learn's.
+        InputError
+            A parameter is not valid, or X holds NaN that `missing` does not allow. It is a
+            ValueError.
+        DivergenceError
+            Parameters are no longer finite. It is an InputError.
+
+        Warns
+        -----
+        PixelRangeWarning
+            X holds values outside [0, 1], which are clipped.
+        sklearn.exceptions.ConvergenceWarning
+            After training, more than a quarter of the hidden units do not depend on the image.
+        """
         self._check_settings()
         X = self._checked(X, reset=True)
         generator = self.random_state_ = check_random_state(self.random_state)
@@ -183,7 +274,20 @@ class BinaryRBM(Transformer, PersistentLearning):
         return self
 
     def partial_fit(self, X: Matrix, y: Any = None) -> BinaryRBM:
-        """One step with X (n_samples, n_features) as its batch; chains and momentum go on. Returns self."""
+        """Make one step with X as its batch.
+
+        Chains and momentum go on from the call before.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        BinaryRBM
+            The estimator itself.
+        """
         self._check_settings()
         first = not hasattr(self, "components_")
         X, generator = self._checked(X, reset=first), self._continued()
@@ -203,7 +307,7 @@ class BinaryRBM(Transformer, PersistentLearning):
             self.intercept_visible_ = base_rate(X, self.softmax_groups).astype(X.dtype)
 
     def _data_of(self, X: Matrix, generator: np.random.RandomState) -> DataOf | None:
-        """What a step learns of some rows where X has gaps; None where it has none."""
+        """The data of steps, where X has gaps; None where it has none."""
         check_one_on(X, self.softmax_groups)
         if not check_missing(self.missing, X, self.softmax_groups, self.chains):
             return None
@@ -228,15 +332,27 @@ class BinaryRBM(Transformer, PersistentLearning):
         return check_missing(self.missing, X, self.softmax_groups, "data")
 
     def _filled(self, rows: HostArray, key: list[int], sweeps: int = _SWEEPS_OF_GAPS) -> Inpainted:
-        """Rows whose missing values are filled in given the known ones, whatever `missing` is."""
+        """Rows with missing values filled in given the known ones, whatever `missing` is."""
         groups = self.softmax_groups
         return inpaint(self._parameters(), rows, sweeps, key, visible_units=groups, engine=self.engine)
 
     def impute(self, X: Matrix, sweeps: int = _SWEEPS_OF_GAPS, draws: bool = False) -> HostArray:
-        """X with missing values (NaN) filled in by chains that hold the known ones: float32 (n_samples, n_features).
+        """Fill in missing values by chains that hold the known ones.
 
-        Values are means of p(v = 1 | h) over the second half of the sweeps, which have the least squared error; or
-        with draws the samples of the last sweep, 0 or 1. What is known comes back as it is.
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1]; NaN is missing, whatever `missing` is.
+        sweeps
+            Number of Gibbs sweeps.
+        draws
+            False: fill in means of p(v = 1 | h) over the second half of the sweeps, which have the
+            least squared error. True: fill in the states after the last sweep, 0 or 1.
+
+        Returns
+        -------
+        float32 (n_samples, n_features)
+            The images without gaps. Known values stay as they are.
         """
         check_is_fitted(self)
         return self._imputed(X, sweeps, draws, key_from(self._continued()))
@@ -258,11 +374,27 @@ class BinaryRBM(Transformer, PersistentLearning):
         return self._in_chunks(X, fill).astype(np.float32, copy=False)
 
     def free_energy(self, X: Matrix, **settings: Any) -> HostArray:
-        """F(v) = -a.v - sum_j softplus(b_j + (v W)_j) of each image: float64 (n_samples,), in nats.
+        """Return the free energy of each image.
 
-        Of an image with gaps F of what is known: with missing="omit" of the RBM without the other units, which compares
-        within the same gaps only; with missing="integrate" -log sum exp(-F) over the missing values, by annealed
-        importance sampling (settings: num_chains and num_distributions of `likelihood.missing.marginal_free_energy`).
+            F(v) = -a.v - sum_j softplus(b_j + (v W)_j)
+
+        For an image with gaps it is the free energy of the known values. With missing="omit" it
+        belongs to the RBM without the missing units, and compares only images with the same gaps.
+        With missing="integrate" it is -log sum exp(-F(v)) over the missing values, which annealed
+        importance sampling estimates.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+        **settings
+            With missing="integrate", num_chains and num_distributions of
+            `gluon_rbm.likelihood.missing.marginal_free_energy`.
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Free energies in nats.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -282,15 +414,27 @@ class BinaryRBM(Transformer, PersistentLearning):
         )
 
     def score_samples(self, X: Matrix) -> HostArray:
-        """The pseudo-likelihood of each image, a stochastic one as in BernoulliRBM: float64 (n_samples,), in nats.
+        """Return a stochastic pseudo-likelihood of each image, as BernoulliRBM does.
 
-        n_features times log p(v_i | all other v) for one unit i of each image: on average the sum over all units. Which
-        unit follows from random_state and the image itself, so that its score does not depend on those beside it; where
-        random_state is None, from a new draw in each call. A softmax group counts as one v_i.
+        It is n_features log p(v_i | all other v) for one unit i of each image. Its mean over i is
+        the sum over all units. A softmax group counts as one v_i. The unit follows from
+        `random_state` and the image, so that a score does not depend on the other images of X. If
+        `random_state` is None, each call draws it anew.
 
-        Of an image with gaps, one of the known units is taken, given the other known ones, and the factor is their
-        number; with missing="integrate" p(v_i | others) is a ratio of sums over the missing values, as `free_energy`
-        estimates them.
+        For an image with gaps, i is one of the known units, p(v_i | others) is conditional on the
+        other known units, and the factor is the number of known units. With missing="integrate"
+        p(v_i | others) is a ratio of sums over the missing values, which are estimated as in
+        `free_energy`.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Pseudo-log-likelihoods in nats.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -303,7 +447,7 @@ class BinaryRBM(Transformer, PersistentLearning):
             known = ~np.isnan(rows)
             count = np.maximum(known.sum(axis=1), 1)
             places = np.frombuffer(b"".join(words), np.uint64) % count.astype(np.uint64)
-            # The unit of that place among the known ones.
+            # The unit with that place among the known ones.
             units = (known.cumsum(axis=1) > places[:, None].astype(np.intp)).argmax(axis=1)
             filled = np.nan_to_num(rows)
             scores = energy.pseudo_log_likelihood(parameters, filled, units, self.softmax_groups)
@@ -316,7 +460,7 @@ class BinaryRBM(Transformer, PersistentLearning):
         return self._in_chunks(X, score)
 
     def _log_conditional(self, row: HostArray, unit: int) -> float:
-        """log p(v_i | other known v) of a row with gaps; of a group, over its size."""
+        """log p(v_i | other known v) of a row with gaps; for a group, divided by its size."""
         start, stop, values, weights = unit, unit + 1, np.array([[0.0], [1.0]]), np.array([1 - row[unit], row[unit]])
         for first, last in self.softmax_groups:
             if first <= unit < last:
@@ -327,7 +471,20 @@ class BinaryRBM(Transformer, PersistentLearning):
         return float(weights @ scores - np.logaddexp.reduce(scores)) / (stop - start)
 
     def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
-        """Visible units after one Gibbs step, or more, from v (n_samples, n_features): bool, of the same shape."""
+        """Run Gibbs sweeps from given visible units.
+
+        Parameters
+        ----------
+        v
+            Images (n_samples, n_features) in [0, 1].
+        sweeps
+            Number of Gibbs sweeps.
+
+        Returns
+        -------
+        bool (n_samples, n_features)
+            Visible units after the last sweep.
+        """
         check_is_fitted(self)
         X = self._checked(v, gaps=False)
         chains = gibbs.run_chains(
@@ -341,9 +498,21 @@ class BinaryRBM(Transformer, PersistentLearning):
         return chains.visible_sample.astype(bool)
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000, prob: bool = False) -> HostArray:
-        """Draw images from nothing: float32 (n_samples, n_features), after so many sweeps from units on at random.
+        """Draw images by Gibbs chains that start from fair coins.
 
-        prob : the probabilities that the units were drawn from, which look smoother, instead of 0 and 1
+        Parameters
+        ----------
+        n_samples
+            Number of images, each from a chain of its own.
+        sweeps
+            Number of Gibbs sweeps.
+        prob
+            Whether to return the probabilities that the pixels are drawn from, which look smoother.
+
+        Returns
+        -------
+        float32 (n_samples, n_features)
+            Pixels, 0 or 1, or with `prob` their probabilities.
         """
         check_is_fitted(self)
         key, parameters = key_from(self._continued()), Parameters(*map(from_host, self._parameters()))
@@ -353,10 +522,20 @@ class BinaryRBM(Transformer, PersistentLearning):
         return to_numpy(chains.visible_prob_1 if prob else chains.visible_sample)
 
     def log_partition(self, X: Matrix | None = None, **settings: Any) -> LogPartition:
-        """log Z by annealed importance sampling: an `ais.LogPartition`.
+        """Estimate log Z by annealed importance sampling.
 
-        X : images whose means are the base rate: give the training images. settings : as in `ais.log_partition`;
-        1,000 chains along 1,000 distributions, unless others are given.
+        Parameters
+        ----------
+        X
+            Images with the means of the base rate; give the training images. None: the base rate is
+            the visible bias of the RBM.
+        **settings
+            As in `ais.log_partition`: by default 1,000 chains along 1,000 distributions.
+
+        Returns
+        -------
+        LogPartition
+            Estimate in nats, an `ais.LogPartition`.
         """
         check_is_fitted(self)
         settings = {
@@ -370,12 +549,32 @@ class BinaryRBM(Transformer, PersistentLearning):
         return ais.log_partition(*self._parameters(), **settings)
 
     def log_likelihood(self, X: Matrix, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
-        """Mean log-likelihood of X in nats per image, with its standard error over the images: an `ais.LogLikelihood`.
+        """Return the mean log-likelihood of X.
 
-        log_partition : what `log_partition` returned; None: it is estimated, from X and with these settings
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+        log_partition
+            What `log_partition` returned; None: it is estimated, with the means of X.
+        **settings
+            As in `log_partition`, where it is estimated.
 
-        Warns (`ais.LikelihoodWarning`) where log Z is in doubt, and where X is not binary: then it is a grey-pixel
-        score.
+        Returns
+        -------
+        LogLikelihood
+            Mean in nats per image and its standard error over the images, an `ais.LogLikelihood`.
+
+        Raises
+        ------
+        InputError
+            X has gaps and `missing` is "omit": each row then has a log Z of its own.
+
+        Warns
+        -----
+        ais.LikelihoodWarning
+            log Z is in doubt, or X is not binary. In the latter case the mean is a grey-pixel
+            score.
         """
         check_is_fitted(self)
         X = self._checked(X)

@@ -1,4 +1,4 @@
-"""An RBM of categories, as an estimator."""
+"""An RBM of categories as an estimator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["CategoricalRBM"]
 
 _ROWS_AT_ONCE = 1000
 
-_OF_RBM = (  # parameters of the `BinaryRBM` within
+_OF_RBM = (  # parameters that `rbm_` takes over
     "n_components",
     "learning_rate",
     "batch_size",
@@ -41,29 +41,58 @@ _OF_RBM = (  # parameters of the `BinaryRBM` within
 
 
 class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """An RBM of a table of categories: each column is a softmax group of visible units, a unit for each value.
+    """An RBM of a table of categories.
+
+    Each column is a softmax group of visible units, with a unit for each value.
 
         p(x, h) = exp(sum_c a_{c x_c} + b.h + sum_c sum_j W_{c x_c j} h_j) / Z
 
-    Within is a `BinaryRBM` of the columns' units (`rbm_`), from independent columns on.
+    A `BinaryRBM` of these units, `rbm_`, does the work. Before training its visible biases are
+    those of independent columns.
 
     Parameters
     ----------
-    n_components : int, default 100
-        Hidden units.
-    categories : "auto" or list of arrays, default "auto"
-        The values of each column, as in `sklearn.preprocessing.OneHotEncoder`; "auto": those that X has, text or
-        numbers.
-    handle_unknown : "error" or "ignore", default "error"
-        A value that is none of the categories is refused; or it counts as missing, which `missing` then has to allow.
-    missing : "error", "omit" or "integrate", default "error"
-        What NaN, None and pandas' NA mean, as in `BinaryRBM`.
-    learning_rate, batch_size, n_iter, verbose, k, chains, centering, momentum, weight_decay, engine
-        As in `BinaryRBM`; rows come in a new order in each pass.
-    random_state : int, RandomState or None, default None
+    n_components
+        Number of hidden units.
+    categories
+        The values of each column, as in `sklearn.preprocessing.OneHotEncoder`, or "auto": the
+        values in X, text or numbers.
+    handle_unknown
+        What happens to a value that is none of the categories. "error": it is refused; "ignore": it
+        counts as missing, which `missing` must allow.
+    missing
+        What NaN, None and NA of pandas mean, as in `BinaryRBM`.
+    learning_rate, batch_size, n_iter, verbose, random_state, k, chains, centering, momentum
+        As in `BinaryRBM`. Each pass takes the rows in a new order.
+    weight_decay, engine
+        As in `BinaryRBM`.
 
-    Attributes: categories_, the values of each column in order; rbm_; components_, intercept_visible_ and
-    intercept_hidden_, those of rbm_; n_features_in_, feature_names_in_.
+    Attributes
+    ----------
+    categories_
+        The values of each column in order, a list of arrays.
+    rbm_
+        The fitted `BinaryRBM` of the units.
+    components_
+        Weights (n_components, n_values) of `rbm_`, where n_values counts those of all columns.
+    intercept_visible_
+        Visible biases (n_values,) of `rbm_`.
+    intercept_hidden_
+        Hidden biases (n_components,) of `rbm_`.
+    n_features_in_
+        Number of columns in `fit`.
+    feature_names_in_
+        Names of the columns, if X has names that are all text.
+
+    Examples
+    --------
+    >>> from gluon_rbm.estimators import CategoricalRBM
+    >>> table = np.array([["rain", "umbrella"], ["sun", "hat"]] * 100)
+    >>> rbm = CategoricalRBM(4, n_iter=50, missing="integrate", random_state=0).fit(table)
+    >>> rbm.sample(3, sweeps=100).shape
+    (3, 2)
+    >>> rbm.impute(np.array([["rain", None], ["sun", None]], object)).tolist()
+    [['rain', 'umbrella'], ['sun', 'hat']]
     """
 
     def __init__(
@@ -105,7 +134,26 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         n_features_in_: int
 
     def fit(self, X: Any, y: Any = None) -> CategoricalRBM:
-        """Learn a table X (n_samples, n_features) of categories anew; returns self."""
+        """Learn a table from the beginning.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features) of categories, text or numbers.
+        y
+            Ignored.
+
+        Returns
+        -------
+        CategoricalRBM
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            A parameter is not valid, or X holds missing values that `missing` does not allow, or a
+            column has no known value.
+        """
         check_unknown(self.handle_unknown, ("error", "ignore"))
         if self.handle_unknown == "ignore" and self.missing == "error":
             raise InputError("handle_unknown='ignore' takes what is unknown for missing; give missing='omit', too")
@@ -140,42 +188,117 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     @property
     def categories_(self) -> list[HostArray]:
-        """The values of each column, in order."""
+        """Values of each column.
+
+        Returns
+        -------
+        list of arrays
+            For each column its values, in order.
+        """
         return [column.values for column in self._encoder.columns if isinstance(column, Category)]
 
     @property
     def components_(self) -> HostArray:
-        """W, transposed: (n_components, values of all columns)."""
+        """Weights of all values.
+
+        Returns
+        -------
+        array (n_components, n_values)
+            W transposed.
+        """
         return self.rbm_.components_
 
     @property
     def intercept_visible_(self) -> HostArray:
-        """a, of the values of all columns."""
+        """Visible biases of all values.
+
+        Returns
+        -------
+        array (n_values,)
+            The biases a.
+        """
         return self.rbm_.intercept_visible_
 
     @property
     def intercept_hidden_(self) -> HostArray:
-        """b: (n_components,)."""
+        """Biases of the hidden units.
+
+        Returns
+        -------
+        array (n_components,)
+            The biases b.
+        """
         return self.rbm_.intercept_hidden_
 
     def transform(self, X: Any) -> HostArray:
-        """E[h | row]: float32 (n_samples, n_components). With gaps as `BinaryRBM.transform`."""
+        """Return p(h = 1 | row) of each hidden unit.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features). Gaps are treated as in `BinaryRBM.transform`.
+
+        Returns
+        -------
+        float32 (n_samples, n_components)
+            Probabilities.
+        """
         units = self._units(X)
         return self.rbm_.transform(units)
 
     def free_energy(self, X: Any, **settings: Any) -> HostArray:
-        """F of each row, with or without gaps: float64 (n_samples,), in nats. As `BinaryRBM.free_energy`."""
+        """Return the free energy of each row, as `BinaryRBM.free_energy` does.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features), with or without gaps.
+        **settings
+            As in `BinaryRBM.free_energy`.
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Free energies in nats.
+        """
         units = self._units(X)
         return self.rbm_.free_energy(units, **settings)
 
     def score_samples(self, X: Any) -> HostArray:
-        """log p(x) + log Z = -F of each row: float64 (n_samples,), in nats. By it one RBM's rows compare."""
+        """Return log p(x) + log Z = -F of each row.
+
+        It compares rows under the same RBM.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features).
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Scores in nats.
+        """
         return -self.free_energy(X)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The mean of sum_c log p(x_c | other columns), in nats per row: by it RBMs compare, as in a grid search.
+        """Return the mean of sum_c log p(x_c | other columns) over the rows.
 
-        Of a row with gaps, known columns given the other known ones, as if it had no more. (Besag 1975.)
+        This pseudo-log-likelihood (Besag 1975) compares RBMs, as in a grid search. In a row with
+        gaps, the sum is over the known columns, each given the other known ones, as if the row had
+        no other columns.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features).
+        y
+            Ignored.
+
+        Returns
+        -------
+        float
+            Mean pseudo-log-likelihood in nats per row.
         """
         units = self._units(X)
         parameters, groups = self.rbm_.parameters_, self.rbm_.softmax_groups
@@ -188,22 +311,76 @@ class CategoricalRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         return float(total / len(units))
 
     def log_partition(self, X: Any = None, **settings: Any) -> LogPartition:
-        """log Z by annealed importance sampling, as `BinaryRBM.log_partition`. X : rows with the base rate's means."""
+        """Estimate log Z by annealed importance sampling.
+
+        Parameters
+        ----------
+        X
+            Rows with the means of the base rate, as in `BinaryRBM.log_partition`.
+        **settings
+            As in `BinaryRBM.log_partition`.
+
+        Returns
+        -------
+        LogPartition
+            Estimate in nats, an `ais.LogPartition`.
+        """
         check_is_fitted(self)
         return self.rbm_.log_partition(None if X is None else self._units(X), **settings)
 
     def log_likelihood(self, X: Any, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
-        """Mean log-likelihood of X in nats per row, as `BinaryRBM.log_likelihood`."""
+        """Return the mean log-likelihood of X.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features).
+        log_partition, **settings
+            As in `BinaryRBM.log_likelihood`.
+
+        Returns
+        -------
+        LogLikelihood
+            Mean in nats per row and its standard error over the rows, an `ais.LogLikelihood`.
+        """
         units = self._units(X)
         return self.rbm_.log_likelihood(units, log_partition, **settings)
 
     def impute(self, X: Any, sweeps: int = 100, draws: bool = False) -> HostArray:
-        """X with missing values filled in: the most probable category given what is known, or with draws a sample."""
+        """Fill in missing values by chains that hold the known ones.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features) with gaps.
+        sweeps
+            Number of Gibbs sweeps.
+        draws
+            False: fill in the most probable category given the known ones. True: fill in a draw.
+
+        Returns
+        -------
+        array (n_samples, n_features)
+            The table without gaps.
+        """
         units = self._units(X, gaps=True)
         return self._encoder.decode(self.rbm_.impute(units, sweeps, draws))
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:
-        """Draw rows from nothing: a table (n_samples, n_features), after so many sweeps from random units on."""
+        """Draw rows by Gibbs chains that start from random units.
+
+        Parameters
+        ----------
+        n_samples
+            Number of rows, each from a chain of its own.
+        sweeps
+            Number of Gibbs sweeps.
+
+        Returns
+        -------
+        array (n_samples, n_features)
+            A table of categories.
+        """
         check_is_fitted(self)
         return self._encoder.decode(self.rbm_.sample(n_samples, sweeps))
 

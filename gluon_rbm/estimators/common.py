@@ -16,21 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 try:
     from sklearn.utils.validation import validate_data
-except ImportError:  # scikit-learn < 1.6
+except ImportError:  # scikit-learn < 1.6, where it is a method
 
     def validate_data(_estimator: Any, /, *arrays: Any, ensure_all_finite: Any = True, **settings: Any) -> Any:
-        """Check arrays as `sklearn.utils.validation.validate_data` does.
-
-        Parameters
-        ----------
-        _estimator, *arrays, ensure_all_finite, **settings
-            As there.
-
-        Returns
-        -------
-        object
-            The checked arrays.
-        """
         return _estimator._validate_data(*arrays, force_all_finite=ensure_all_finite, **settings)
 
 
@@ -94,7 +82,7 @@ def dense(rows: Matrix) -> HostArray:
     Returns
     -------
     array (n, n_features)
-        The rows in their dtype; NumPy rows themselves, without a copy.
+        The rows in their dtype. NumPy rows come back as they are.
     """
     return rows.toarray() if sparse.issparse(rows) else rows
 
@@ -217,7 +205,7 @@ def _range_advice(values: HostArray) -> str:
     """Text of the warning for values of which some lie outside [0, 1]."""
     outside = values[(values < 0) | (values > 1)]
     lowest = outside.min()
-    if lowest < 0 and (outside == lowest).all():  # a single value, probably a code for missing values
+    if lowest < 0 and (outside == lowest).all():  # all the same: probably a code
         return (
             "X holds %g, which is cut off to 0; if it stands for missing values, fill them in first, as "
             "sklearn.impute.SimpleImputer(missing_values=%g) does, or leave their rows out" % (lowest, lowest)
@@ -351,7 +339,8 @@ class Transformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def transform(self, X: Matrix) -> HostArray:
         """Return the mean of each hidden unit given each row, E[h | v].
 
-        For binary hidden units this is p(h = 1 | v). A classifier sums over the labels: p(h = 1 | x).
+        For binary hidden units this is p(h = 1 | v). A classifier sums over the labels, so that it
+        is p(h = 1 | x).
 
         Parameters
         ----------

@@ -153,10 +153,12 @@ class Integrated:
         Bias (num_visible,) of the independent units that missing values are first drawn from.
     sweeps
         Number of Gibbs sweeps in each call.
-    softmax_groups, engine
+    softmax_groups
         As in `gluon_rbm.sampling.gibbs.run_chains`.
     key
         Fixes the first draw.
+    engine
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
     """
 
     def __init__(

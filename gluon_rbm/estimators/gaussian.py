@@ -1,4 +1,4 @@
-"""The RBM of real-valued features as an estimator."""
+"""The Gaussian-Bernoulli RBM as an estimator."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ __all__ = ["ConstantFeatureWarning", "GaussianRBM"]
 
 
 class ConstantFeatureWarning(UserWarning):
-    """X holds features of one value, of which nothing can be learned."""
+    """X holds features with only one value, from which nothing can be learned."""
 
 
 class GaussianRBM(Transformer, PersistentLearning):
-    """A Gaussian-Bernoulli RBM: real-valued features with variances of their own, and binary hidden units.
+    """A Gaussian-Bernoulli RBM: real-valued features and binary hidden units.
+
+    Each feature has a variance of its own.
 
         x = mean_ + scale_ sigma u,    sigma^2 = exp(log_variance_)
         p(u | h) = N(intercept_visible_ + h components_, 1)
@@ -41,55 +43,65 @@ class GaussianRBM(Transformer, PersistentLearning):
 
     Parameters
     ----------
-    n_components : int, default 256
-        Hidden units.
-    learning_rate : float, default 0.01
-        On the mean gradient of a batch.
-    batch_size : int, default 100
-        Rows of a step; also the number of chains (`fit` has no more of them than rows).
-    n_iter : int, default 10
-        Passes through X.
-    verbose : int, default 0
-        Print the mean of `score_samples` after each pass.
-    random_state : int, RandomState or None, default None
-        Everything random follows from it; a number gives the same RBM every time.
-    k : int, default 1
-        Gibbs sweeps in each step.
-    chains : "persistent", "data", "noise", "tempered" or "trajectory", default "persistent"
-        As in `gluon_rbm.likelihood.rules.LearningRule`; so are the next, and the Langevin steps.
-    centering : float, default 0.01
-    sparsity_target, sparsity_cost : float, default 0.1 and 0.0
-    momentum : float, default 0.0
-    weight_decay : float, default 0.0
-        lambda in lambda/2 |W|^2, added to the mean loss.
-    langevin_steps : int, default 0
-        Langevin steps that move the features in each sweep; 0: they are drawn anew.
-    langevin_step_size : float, default 0.5
-    standardize : bool, default True
-        Bring each feature to mean 0 and standard deviation 1 before all else; mean_ and scale_ say how. (False: they
-        are 0 and 1, and X should be of that order of size.)
-    learn_variances : bool, default True
-        False: sigma is 1 for all features.
-    least_variance : float, default 1e-3
-        Learned variances stay above it, in units of the standardized feature: the density of a feature of one value has
-        no highest likelihood.
-    engine : "auto", "mxnet" or "native", default "auto"
-        What runs the chains.
-    shuffle : bool, default True
-        Take X in a new order in each pass.
+    n_components
+        Number of hidden units.
+    learning_rate
+        Rate on the mean gradient of a batch.
+    batch_size
+        Rows in a step, and number of chains. In `fit` there are no more chains than rows.
+    n_iter
+        Number of passes through X.
+    verbose
+        If above 0, print the mean of `score_samples` after each pass.
+    random_state, k, chains, centering, sparsity_target, sparsity_cost, momentum, weight_decay
+        As in `BinaryRBM`; "noise" chains start from standard normal numbers.
+    langevin_steps
+        Langevin steps that move the features in each sweep; 0: features are drawn anew.
+    langevin_step_size
+        Size of these steps, above 0 and below 4.
+    standardize
+        Whether to bring each feature to mean 0 and standard deviation 1 first, by `mean_` and
+        `scale_`. If not, these are 0 and 1, and X should be of about this size itself.
+    learn_variances
+        Whether to learn sigma; if not, sigma is 1 for all features.
+    least_variance
+        Lower limit of the learned variances, in units of the standardized feature. For a feature
+        with only one value, the density would otherwise have no maximum.
+    engine
+        As in `BinaryRBM`.
+    shuffle
+        Whether each pass takes X in a new order; if not, in its own.
 
-    Attributes: components_ (n_components, n_features), intercept_hidden_ (n_components,), intercept_visible_,
-    log_variance_, mean_ and scale_ (n_features,); n_features_in_, feature_names_in_.
-
-    Raises ValueError in scikit-learn's words for bad input, and `gluon_rbm.errors.InputError`, which is one, for
-    settings that cannot be, and where training diverges (DivergenceError). `fit` warns of features of one value
-    (`ConstantFeatureWarning`), which keep a scale of 1, and of hidden units that training left of no use.
+    Attributes
+    ----------
+    components_
+        Weights (n_components, n_features) in units of sigma.
+    intercept_hidden_
+        Hidden biases (n_components,).
+    intercept_visible_
+        Visible biases (n_features,) in units of sigma.
+    log_variance_
+        log sigma^2 of the standardized features, (n_features,).
+    mean_
+        Mean of each feature, (n_features,).
+    scale_
+        Standard deviation of each feature, (n_features,); 1 for a feature with only one value.
+    gaussian_parameters_
+        The RBM of the standardized features as a
+        `gluon_rbm.models.gaussian_rbm.GaussianParameters`.
+    n_features_in_
+        Number of features in `fit`.
+    feature_names_in_
+        Names of the features, if X has names that are all text.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from gluon_rbm.estimators import GaussianRBM
     >>> flowers = load_iris().data
     >>> rbm = GaussianRBM(8, n_iter=50, random_state=0).fit(flowers)
+    >>> rbm.transform(flowers).shape
+    (150, 8)
     >>> rbm.sample(2, sweeps=100).shape
     (2, 4)
     """
@@ -154,7 +166,36 @@ class GaussianRBM(Transformer, PersistentLearning):
     # --- Learning -------------------------------------------------------------------------------------------------
 
     def fit(self, X: Matrix, y: Any = None) -> GaussianRBM:
-        """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
+        """Learn X from the beginning, in `n_iter` passes.
+
+        Parameters
+        ----------
+        X
+            Data (n_samples, n_features), dense or CSR.
+        y
+            Ignored.
+
+        Returns
+        -------
+        GaussianRBM
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            X is not valid; the message is scikit-learn's.
+        InputError
+            A parameter is not valid, or X holds NaN. It is a ValueError.
+        DivergenceError
+            Parameters are no longer finite, or a variance is 10^6 or more. It is an InputError.
+
+        Warns
+        -----
+        ConstantFeatureWarning
+            A feature of X has only one value.
+        sklearn.exceptions.ConvergenceWarning
+            After training, more than a quarter of the hidden units do not depend on the row.
+        """
         self._check_settings()
         X = self._checked(X, reset=True)
         generator = self.random_state_ = check_random_state(self.random_state)
@@ -168,9 +209,20 @@ class GaussianRBM(Transformer, PersistentLearning):
         return self
 
     def partial_fit(self, X: Matrix, y: Any = None) -> GaussianRBM:
-        """One step with X (n_samples, n_features) as its batch; chains and momentum go on. Returns self.
+        """Make one step with X as its batch.
 
-        The first call fixes mean_ and scale_: its batch should be large enough for both.
+        Chains and momentum go on from the call before. The first call fixes `mean_` and `scale_`,
+        so its batch should be large enough for both.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        GaussianRBM
+            The estimator itself.
         """
         self._check_settings()
         first = not hasattr(self, "components_")
@@ -200,7 +252,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         self._begin(np.zeros(num_features), X.shape[0], X.dtype, generator, num_chains)
 
     def _learn_rows(self, X: Matrix, batches: Iterable[Rows], key: list[int]) -> None:
-        """A step for each batch of rows."""
+        """Make a step for each batch of rows."""
         rule, scaled = self._rule(), self._parameters()
         self._check_states(rule)
         parameters = GaussianParameters(*scaled, self.log_variance_)
@@ -233,7 +285,13 @@ class GaussianRBM(Transformer, PersistentLearning):
 
     @property
     def gaussian_parameters_(self) -> GaussianParameters:
-        """The fitted RBM of standardized features, float32: what `gluon_rbm.models.gaussian_rbm` takes."""
+        """The fitted RBM of the standardized features, for `gluon_rbm.models.gaussian_rbm`.
+
+        Returns
+        -------
+        GaussianParameters
+            A `gluon_rbm.models.gaussian_rbm.GaussianParameters` of float32 NumPy arrays.
+        """
         return GaussianParameters(*self._parameters(), self.log_variance_)
 
     def _features(self, X: Matrix) -> HostArray:
@@ -246,9 +304,19 @@ class GaussianRBM(Transformer, PersistentLearning):
         return self._in_chunks(X, means).astype(X.dtype, copy=False)
 
     def score_samples(self, X: Matrix) -> HostArray:
-        """log p(x) + log Z of each row, in the units of X: float64 (n_samples,), in nats.
+        """Return log p(x) + log Z of each row.
 
-        It compares rows under one RBM; `log_likelihood` takes log Z off.
+        It compares rows under the same RBM. `log_likelihood` subtracts log Z.
+
+        Parameters
+        ----------
+        X
+            Data (n_samples, n_features).
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Scores in nats, of densities in the units of X.
         """
         check_is_fitted(self)
         X, parameters = self._checked(X), self.gaussian_parameters_
@@ -256,16 +324,42 @@ class GaussianRBM(Transformer, PersistentLearning):
         return scores - np.log(self.scale_).sum()
 
     def gibbs(self, X: Matrix, sweeps: int = 1) -> HostArray:
-        """Rows after one Gibbs sweep, or more, from X: float32 (n_samples, n_features)."""
+        """Run Gibbs sweeps from given rows.
+
+        Parameters
+        ----------
+        X
+            Data (n_samples, n_features).
+        sweeps
+            Number of Gibbs sweeps.
+
+        Returns
+        -------
+        float32 (n_samples, n_features)
+            Rows after the last sweep.
+        """
         check_is_fitted(self)
         parameters = self.gaussian_parameters_
         start = parameters.scale(self._standardized(self._checked(X)))
         return self._run(sweeps, visible=start)
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000, mean: bool = False) -> HostArray:
-        """Draw rows from nothing: float32 (n_samples, n_features), after so many sweeps from hidden units at coins.
+        """Draw rows by Gibbs chains that start from fair coins for the hidden units.
 
-        mean : the means given the hidden units, which look smoother, instead of the draws
+        Parameters
+        ----------
+        n_samples
+            Number of rows, each from a chain of its own.
+        sweeps
+            Number of Gibbs sweeps.
+        mean
+            Whether to return the means given the hidden units, which look smoother, instead of
+            draws.
+
+        Returns
+        -------
+        float32 (n_samples, n_features)
+            Rows in the units of X.
         """
         check_is_fitted(self)
         coins = self._continued().randint(2, size=(n_samples, self.n_components)).astype(np.float32)
@@ -279,10 +373,20 @@ class GaussianRBM(Transformer, PersistentLearning):
         return (self.mean_ + self.scale_ * standardized).astype(np.float32)
 
     def log_partition(self, X: Matrix | None = None, **settings: Any) -> LogPartition:
-        """log Z by annealed importance sampling: an `ais.LogPartition`.
+        """Estimate log Z by annealed importance sampling.
 
-        X : rows whose means are the base rate: give the training rows. settings : as in `ais.log_partition`; 1,000
-        chains along 1,000 distributions, unless others are given.
+        Parameters
+        ----------
+        X
+            Rows with the means of the base rate; give the training rows. None: the base rate is the
+            visible bias of the RBM.
+        **settings
+            As in `ais.log_partition`: by default 1,000 chains along 1,000 distributions.
+
+        Returns
+        -------
+        LogPartition
+            Estimate in nats, an `ais.LogPartition`.
         """
         check_is_fitted(self)
         parameters = self.gaussian_parameters_
@@ -298,13 +402,29 @@ class GaussianRBM(Transformer, PersistentLearning):
         return ais.log_partition(*parameters.scaled, **settings)
 
     def log_likelihood(self, X: Matrix, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
-        """Mean of log p(x) over rows of X, in the units of X, nats per row, with its standard error over the rows.
+        """Return the mean of log p(x) over rows of X.
 
-        A density: it may be above 0, and grows by log c for each feature whose unit is c times as large.
+        It is the logarithm of a density in the units of X and may be above 0. It grows by log c for
+        each feature that is given in units c times as large.
 
-        log_partition : what `log_partition` returned; None: it is estimated, from X and with these settings
+        Parameters
+        ----------
+        X
+            Data (n_samples, n_features).
+        log_partition
+            What `log_partition` returned; None: it is estimated, with the means of X.
+        **settings
+            As in `log_partition`, where it is estimated.
 
-        Warns (`ais.LikelihoodWarning`) where log Z is in doubt.
+        Returns
+        -------
+        LogLikelihood
+            Mean in nats per row and its standard error over the rows, an `ais.LogLikelihood`.
+
+        Warns
+        -----
+        ais.LikelihoodWarning
+            log Z is in doubt.
         """
         check_is_fitted(self)
         partition = self.log_partition(X, **settings) if log_partition is None else log_partition
@@ -315,7 +435,7 @@ class GaussianRBM(Transformer, PersistentLearning):
 
 
 def _mean_square(X: Matrix, mean: HostArray) -> HostArray:
-    """<(x - mean)^2> of each feature: float64 (n_features,); 0 where it is no more than rounding."""
+    """<(x - mean)^2> of each feature, float64 (n_features,); 0 where it is only rounding error."""
     total = np.zeros(X.shape[1])
     for rows in gen_batches(X.shape[0], 1000):
         total += np.square(dense(X[rows]) - mean).sum(axis=0)

@@ -21,33 +21,58 @@ __all__ = ["RBMImputer"]
 
 
 class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
-    """Fill in missing values by chains of an RBM that hold what is known.
+    """Fill in missing values by chains of an RBM that hold the known values.
 
-    The RBM learns from the rows as they are, with their gaps, whose values are summed out of the likelihood.
+    The RBM learns from rows with gaps as they are: missing values are summed out of the likelihood.
 
     Parameters
     ----------
-    estimator : BinaryRBM or None, default None
-        What learns the columns' units, which are in [0, 1]; its parameters missing and softmax_groups are set here.
-        None: 100 hidden units, CD-2, 60 passes or as many as 2,000 steps of 50 rows take.
-    categorical_features : None, bool or names or numbers of columns, default None
-        Which columns are categories; None: those of text, of True and False, and those that a frame says are.
-    num_bins : int or None, default 10
-        Numbers are a group of so many quantiles. None: one binary unit, whose probability is the number between the
-        least (0) and the largest value (1), as a pixel's is; then draws are the least or the largest value.
-    handle_unknown : "error" or "ignore", default "error"
-        A category that was not learned is refused; or it counts as missing, but stays in the table.
-    sweeps : int, default 100
-        Of the chains of `transform`; values are means over the second half.
-    draws : bool, default False
-        Fill in draws instead of means (of numbers) and most probable values (of categories).
-    random_state : int, RandomState or None, default None
-        For an int `transform` gives the same in each call.
+    estimator
+        The `BinaryRBM` that learns the units of the columns, which are in [0, 1]. Its parameters
+        missing and softmax_groups are set here. None: 100 hidden units and CD-2, with at least 60
+        passes and at least 2,000 steps of 50 rows.
+    categorical_features
+        Which columns are categories: a bool for each column, or names or numbers of columns. None:
+        columns of text, columns of True and False, and columns that are categories in a data frame.
+    num_bins
+        Number of quantile bins. A number becomes a softmax group with a unit for each bin. None: it
+        is one binary unit, as a pixel is. The probability of this unit is the number, scaled from
+        the smallest value (0) to the largest (1); draws are then the smallest or the largest value.
+    handle_unknown
+        What happens to a category that `fit` has not seen. "error": it is refused; "ignore": it
+        counts as missing for the RBM, but stays in the table.
+    sweeps
+        Gibbs sweeps in `transform`. Filled-in values are means over the second half.
+    draws
+        Whether to fill in draws instead of means (of numbers) and most probable values (of
+        categories).
+    random_state
+        Integer, generator or None. With an integer, `transform` gives the same values in each call.
 
-    Attributes: rbm_, the fitted `BinaryRBM`; n_features_in_, feature_names_in_.
+    Attributes
+    ----------
+    rbm_
+        The fitted `BinaryRBM`.
+    n_features_in_
+        Number of columns in `fit`.
+    feature_names_in_
+        Names of the columns, if X has names that are all text.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gluon_rbm.estimators import BinaryRBM, RBMImputer
+    >>> flowers = load_iris().data
+    >>> flowers[::10, 2] = np.nan
+    >>> imputer = RBMImputer(BinaryRBM(16, n_iter=20), random_state=0)
+    >>> filled = imputer.fit_transform(flowers)
+    >>> print(filled.shape, np.isnan(filled).sum())
+    (150, 4) 0
+    >>> imputer.draw(flowers[:20], 3).shape
+    (3, 20, 4)
     """
 
-    least_steps = 2000
+    least_steps = 2000  #: as in `TableEstimator`
 
     def __init__(
         self,
@@ -69,21 +94,70 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> RBMImputer:
-        """Learn a table X (n_samples, n_features) anew; NaN, None and pandas' NA are missing. Returns self."""
+        """Learn a table from the beginning.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features) of numbers, categories or both. NaN, None and NA of pandas
+            are missing values.
+        y
+            Ignored.
+
+        Returns
+        -------
+        RBMImputer
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            A parameter is not valid, or a column cannot be used, such as one without any known
+            value.
+        """
         check_count("sweeps", self.sweeps)
         self._learn(self._describe(*self._begin(X, ("error", "ignore")), "quantile"))
         return self
 
     def transform(self, X: Any) -> HostArray:
-        """X with its missing values filled in; what is known comes back as it is."""
+        """Fill in the missing values of a table.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features), with the columns of `fit`.
+
+        Returns
+        -------
+        array (n_samples, n_features)
+            The table without gaps, float64, or object if there are categories. Known values stay as
+            they are.
+        """
         return self._filled(X, [self.draws])[0]
 
     def draw(self, X: Any, n_imputations: int = 5) -> HostArray:
-        """Several imputations, each a draw: (n_imputations, n_samples, n_features). (Rubin 1987.)"""
+        """Draw several imputations of a table.
+
+        Parameters
+        ----------
+        X
+            As in `transform`.
+        n_imputations
+            Number of imputations.
+
+        Returns
+        -------
+        array (n_imputations, n_samples, n_features)
+            Tables as `transform` returns them, each with draws of its own.
+
+        Notes
+        -----
+        Multiple imputation: Rubin 1987.
+        """
         return np.stack(self._filled(X, [True] * check_count("n_imputations", n_imputations)))
 
     def _filled(self, X: Any, draws: Sequence[bool]) -> list[HostArray]:
-        """The table with its gaps filled in, for each of `draws` anew."""
+        """The table with its gaps filled in, once for each of `draws`."""
         table, units = self._units(X)
         missing, generator, found = are_missing(table), check_random_state(self.random_state), []
         for drawn in draws:

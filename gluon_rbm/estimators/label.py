@@ -42,27 +42,68 @@ __all__ = ["LabelRBMClassifier"]
 
 
 class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
-    """A classifier that can draw: an RBM of pixels and a label, which classifies by its exact class posterior.
+    """A joint RBM of pixels and a label that classifies images and draws them.
+
+    It classifies by p(y | x), the exact posterior of the classes.
 
     Parameters
     ----------
-    n_components : int, default 256
-        Hidden units.
-    objective : "hybrid", "discriminative" or "generative", default "hybrid"
-        Minimise the mean of -log p(y | x) - generative_weight log p(x, y), of -log p(y | x), or of -log p(x, y)
-        (Larochelle & Bengio 2008). A discriminative RBM does not draw.
-    generative_weight : float, default 0.01
-    learning_rate, momentum, n_iter : default 0.3, 0.5 and 20
-        The rate is one for the exact gradient of -log p(y | x): a generative RBM learns from few chains, and wants
-        less of both, and centering.
-    batch_size, verbose, random_state, k, chains, centering, weight_decay, engine
-        As in `BinaryRBM`. Images come in a new order in each pass; verbose prints the mean of log p(y | x).
+    n_components
+        Number of hidden units.
+    objective
+        What training minimises, as a mean over images. "discriminative": -log p(y | x);
+        "generative": -log p(x, y); "hybrid": -log p(y | x) - alpha log p(x, y). A discriminative
+        RBM does not draw.
+    generative_weight
+        The factor alpha of the hybrid objective.
+    learning_rate
+        Rate on the mean gradient of a batch. The default suits the exact gradient of -log p(y | x).
+        The generative gradient comes from few chains and needs a lower rate, less momentum, and
+        centering.
+    batch_size
+        As in `BinaryRBM`.
+    n_iter
+        Number of passes through X, each in a new order.
+    verbose
+        If above 0, print the mean of log p(y | x) after each pass.
+    random_state, k, chains, centering, momentum, weight_decay, engine
+        As in `BinaryRBM`.
 
-    Attributes: classes_; components_ (n_components, n_features + number of classes), whose last columns are of the
-    label, as are the last of intercept_visible_; intercept_hidden_; n_features_in_, feature_names_in_.
+    Attributes
+    ----------
+    classes_
+        The classes in order, (n_classes,).
+    components_
+        Weights (n_components, n_features + n_classes). The last columns belong to the label.
+    intercept_visible_
+        Visible biases (n_features + n_classes,). The last ones belong to the label.
+    intercept_hidden_
+        Hidden biases (n_components,).
+    parameters_
+        The RBM as a `gluon_rbm.models.energy.Parameters`, float32.
+    n_features_in_
+        Number of features in `fit`.
+    feature_names_in_
+        Names of the features, if X has names that are all text.
+
+    Notes
+    -----
+    The objectives are those of Larochelle & Bengio 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from gluon_rbm.estimators import LabelRBMClassifier
+    >>> images, labels = load_digits(return_X_y=True)
+    >>> images = images[:500] / 16
+    >>> classifier = LabelRBMClassifier(32, n_iter=5, random_state=0).fit(images, labels[:500])
+    >>> print(classifier.score(images, labels[:500]) > 0.9)
+    True
+    >>> classifier.sample([3, 3, 5], sweeps=100).shape
+    (3, 64)
     """
 
-    _initial_deviation = 0.1  # with 0.01 the first hundred steps do nothing but make the weights larger
+    _initial_deviation = 0.1  # with 0.01 the first hundred steps only make the weights larger
 
     def __init__(
         self,
@@ -97,14 +138,33 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         self.weight_decay = weight_decay
         self.engine = engine
 
-    if TYPE_CHECKING:  # of a fitted one
+    if TYPE_CHECKING:  # attributes of a fitted estimator
         classes_: Any
 
     @classmethod
     def of(cls, parameters: Parameters, classes: Any, **settings: Any) -> LabelRBMClassifier:
-        """A classifier with the `energy.Parameters` of a joint RBM, such as `run_folder.read_model` reads of a run.
+        """Return a classifier with the parameters of a joint RBM.
 
-        classes : what the label units mean, in their order. settings : parameters of the estimator.
+        Parameters
+        ----------
+        parameters
+            A joint RBM, NumPy arrays or NDArrays, such as `gluon_rbm.models.files.read_model` reads
+            of a run.
+        classes
+            What the label units mean, in their order.
+        **settings
+            Parameters of the estimator except n_components.
+
+        Returns
+        -------
+        LabelRBMClassifier
+            A fitted estimator.
+
+        Raises
+        ------
+        InputError
+            Classes are not all different, or there are not fewer of them than visible units. Or the
+            arrays do not fit each other, or a value is not finite.
         """
         parameters = Parameters(*map(to_numpy, parameters)).checked()
         estimator = cls(parameters.num_hidden, **settings)
@@ -125,7 +185,30 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return rules.LearningRule.checked(num_classes=len(self.classes_), **settings)
 
     def fit(self, X: Matrix, y: Any) -> LabelRBMClassifier:
-        """Learn images X (n_samples, n_features) and their labels y (n_samples,) anew; returns self."""
+        """Learn images and their labels from the beginning, in `n_iter` passes.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1], dense or CSR.
+        y
+            Labels (n_samples,), numbers or text.
+
+        Returns
+        -------
+        LabelRBMClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError, InputError, DivergenceError
+            As in `BinaryRBM.fit`.
+
+        Warns
+        -----
+        PixelRangeWarning, sklearn.exceptions.ConvergenceWarning
+            As in `BinaryRBM.fit`.
+        """
         self._check_settings()
         X, y = self._checked(X, y, reset=True)
         check_classification_targets(y)
@@ -147,7 +230,25 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return self
 
     def partial_fit(self, X: Matrix, y: Any, classes: Any = None) -> LabelRBMClassifier:
-        """One step with X and y as its batch; classes : all that there are, in the first call. Returns self."""
+        """Make one step with X and y as its batch.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+        classes
+            All classes that there are. They are needed in the first call.
+
+        Returns
+        -------
+        LabelRBMClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            The first call has no classes, or classes differ from those of the first call.
+        """
         self._check_settings()
         first = not hasattr(self, "classes_")
         X, y = self._checked(X, y, reset=first)
@@ -171,13 +272,13 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         self._begin(mean, len(numbers), X.dtype, generator, num_chains)
 
     def _data_of(self, X: Matrix, numbers: HostArray) -> DataOf:
-        """What a step learns of some rows: pixels and label side by side."""
+        """The data of steps: pixels and label side by side."""
         labels = np.eye(len(self.classes_), dtype=np.float32)[numbers]
         return lambda _, rows, key: (np.concatenate([float32(dense(X[rows])), labels[rows]], axis=1), None)
 
     @staticmethod
     def _numbers(labels: HostArray, classes: HostArray) -> HostArray:
-        """The place of each label among the classes; InputError for one that is not there."""
+        """Number of each label among the classes; InputError for a label that is none of them."""
         places, labels = {one: place for place, one in enumerate(classes.tolist())}, labels.tolist()
         unknown = [label for label in labels if label not in places]
         if unknown:
@@ -191,16 +292,49 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return self._in_chunks(X, lambda rows: label_rbm.class_log_posterior(parameters, rows, num_classes))
 
     def predict_log_proba(self, X: Matrix) -> HostArray:
-        """log p(y | x) of every class, exactly: float64 (n_samples, classes), in nats."""
+        """Return the exact log p(y | x) of each class.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+
+        Returns
+        -------
+        float64 (n_samples, n_classes)
+            Log-probabilities in nats.
+        """
         check_is_fitted(self)
         return self._log_posterior(self._checked(X))
 
     def predict_proba(self, X: Matrix) -> HostArray:
-        """p(y | x) of every class, exactly: float64 (n_samples, classes)."""
+        """Return the exact p(y | x) of each class.
+
+        Parameters
+        ----------
+        X
+            As in `predict_log_proba`.
+
+        Returns
+        -------
+        float64 (n_samples, n_classes)
+            Probabilities.
+        """
         return np.exp(self.predict_log_proba(X))
 
     def predict(self, X: Matrix) -> HostArray:
-        """The most probable class of each image: (n_samples,)."""
+        """Return the most probable class of each image.
+
+        Parameters
+        ----------
+        X
+            As in `predict_log_proba`.
+
+        Returns
+        -------
+        array (n_samples,)
+            Values of `classes_`.
+        """
         chosen = self.predict_log_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
@@ -209,7 +343,22 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return self._in_chunks(X, lambda rows: label_rbm.hidden_probability(parameters, rows, num_classes))
 
     def free_energy(self, X: Matrix, y: Any = None) -> HostArray:
-        """F(x, y) of each image with its label, or F(x) = -log sum_y exp(-F(x, y)): float64 (n_samples,), in nats."""
+        """Return the free energy of each image, with its label or without one.
+
+        Without a label it is F(x) = -log sum_y exp(-F(x, y)).
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+        y
+            Labels (n_samples,), or None.
+
+        Returns
+        -------
+        float64 (n_samples,)
+            F(x, y), or without `y` F(x), in nats.
+        """
         check_is_fitted(self)
         X = self._checked(X)
         parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
@@ -220,11 +369,37 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return energies[np.arange(X.shape[0]), self._numbers(column_or_1d(y), self.classes_)]
 
     def score_samples(self, X: Matrix) -> HostArray:
-        """log p(x) + log Z = -F(x) of each image: float64 (n_samples,), in nats. By it one RBM's images compare."""
+        """Return log p(x) + log Z = -F(x) of each image.
+
+        It compares images under the same RBM.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Scores in nats.
+        """
         return -self.free_energy(X)
 
     def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
-        """Pixels after one Gibbs step, or more, from v (n_samples, n_features), with labels drawn given v: bool."""
+        """Run Gibbs sweeps from given pixels, and from labels drawn given them.
+
+        Parameters
+        ----------
+        v
+            Images (n_samples, n_features) in [0, 1].
+        sweeps
+            Number of Gibbs sweeps.
+
+        Returns
+        -------
+        bool (n_samples, n_features)
+            Pixels after the last sweep.
+        """
         check_is_fitted(self)
         X, num_classes, key = float32(dense(self._checked(v))), len(self.classes_), key_from(self._continued())
         posterior = from_host(np.exp(self._log_posterior(X)))
@@ -240,11 +415,27 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return chains.visible_sample[:, :-num_classes].astype(bool)
 
     def log_partition(self, X: Matrix | None = None, **settings: Any) -> LogPartition:
-        """log Z by annealed importance sampling of the pixels beside each class in turn: an `ais.LogPartition`.
+        """Estimate log Z by annealed importance sampling of the pixels, for each class in turn.
 
-        Z = sum_y exp(d_y) Z_y, where Z_y is of the RBM of the pixels with hidden biases b + U_y. X : images whose
-        means are the base rate. settings : as in `ais.log_partition`, num_chains for each class (by default 100). The
-        interval is that of chains which fell to classes by chance: rather too wide.
+            Z = sum_y exp(d_y) Z_y
+
+        Z_y belongs to the RBM of the pixels with hidden biases b + U_y. Here d_y is the visible
+        bias of the label unit y, and U_y its weights. The interval is computed as if each chain had
+        fallen to a class by chance, so that it is rather too wide.
+
+        Parameters
+        ----------
+        X
+            Images with the means of the base rate; give the training images. None: the base rate is
+            the visible bias of the pixels.
+        **settings
+            As in `ais.log_partition`, where num_chains counts the chains for each class (by default
+            100).
+
+        Returns
+        -------
+        LogPartition
+            Estimate in nats, an `ais.LogPartition`.
         """
         check_is_fitted(self)
         a, b, w = self._parameters()
@@ -263,9 +454,24 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
     def log_likelihood(
         self, X: Matrix, y: Any = None, log_partition: LogPartition | None = None, **settings: Any
     ) -> LogLikelihood:
-        """Mean of log p(x), or with labels of log p(x, y), in nats per image: an `ais.LogLikelihood`.
+        """Return the mean of log p(x), or with labels of log p(x, y).
 
-        log_partition, settings and warnings as in `BinaryRBM.log_likelihood`.
+        Parameters
+        ----------
+        X, y
+            As in `free_energy`.
+        log_partition, **settings
+            As in `BinaryRBM.log_likelihood`.
+
+        Returns
+        -------
+        LogLikelihood
+            Mean in nats per image and its standard error over the images, an `ais.LogLikelihood`.
+
+        Warns
+        -----
+        ais.LikelihoodWarning
+            As in `BinaryRBM.log_likelihood`.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -273,10 +479,28 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
         return self._likelihood(X, -self.free_energy(X, y), partition)
 
     def sample(self, labels: Any, sweeps: int = 1000, prob: bool = False) -> HostArray:
-        """Draw an image of each of the given classes: float32 (number of labels, n_features).
+        """Draw images of given classes.
 
-        From pixels on at random, by so many sweeps with the label held. prob : the probabilities that pixels were drawn
-        from, instead of 0 and 1. Raises InputError for a class that does not exist.
+        The chains start from fair coins for the pixels. They hold the label in all sweeps.
+
+        Parameters
+        ----------
+        labels
+            Classes of the images to draw, (n_images,), or one class.
+        sweeps
+            Number of Gibbs sweeps.
+        prob
+            Whether to return the probabilities that the pixels are drawn from.
+
+        Returns
+        -------
+        float32 (n_images, n_features)
+            Pixels, 0 or 1, or with `prob` their probabilities.
+
+        Raises
+        ------
+        InputError
+            A label is none of the classes.
         """
         check_is_fitted(self)
         classes = self._numbers(np.atleast_1d(labels), self.classes_)
@@ -287,7 +511,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.poor_score = True  # on data that is no images: around 0, of variance 1, cut at 0 and 1
+        tags.classifier_tags.poor_score = True  # on data around 0 with variance 1, clipped to [0, 1]
         return tags
 
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6

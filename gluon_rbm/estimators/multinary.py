@@ -1,4 +1,7 @@
-"""The multinary RBM (`gluon_rbm.models.multinary_rbm`), trained by the contrastive free energy, as an estimator."""
+"""The multinary RBM (`gluon_rbm.models.multinary_rbm`) as an estimator.
+
+It learns by `gluon_rbm.models.rbm_block.ContrastiveFreeEnergy`.
+"""
 
 from __future__ import annotations
 
@@ -30,33 +33,66 @@ _NAMES = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 
 
 class MultinaryRBM(Transformer):
-    """An RBM whose units have values from 0 to N, trained by means (CD-k) through F(v) - F(v').
+    """An RBM with units that have values from 0 to N.
 
-    X is in [0, 1]: v = N x. Features, samples and the like are in [0, 1], too.
+    It learns by CD-k with means: it minimises F(v) - F(v'), where v' is v after k sweeps of means.
+    X, features and samples are in [0, 1]: v = N x.
 
     Parameters
     ----------
-    n_components : int, default 256
-        Hidden units.
-    maximum : int, default 255
-        N, of all units.
-    slope : float or None, default None
-        k in f(x) = N sigma(k x); None: 1 / N. See `gluon_rbm.models.units.Multinary`.
-    learning_rate, optimizer, momentum, weight_decay : default 0.003, "adam", 0.9 and 0.0
-        The optimizer is MXNet's of that name; momentum where it has one.
-    batch_size, n_iter : int, default 128 and 10
-        Images come in a new order in each pass.
-    verbose : int, default 0
-        Print the mean squared error of reconstructions after each pass.
-    random_state : int, RandomState or None, default None
-    k : int, default 1
-        Sweeps from v to v'.
-    initial_deviation, initial_hidden_bias : float, default 0.01 and 0.0
-        Of the weights before training the standard deviation; of the hidden biases slope times what they are before it:
-        below 0, most units are off at first.
+    n_components
+        Number of hidden units.
+    maximum
+        N, the largest value of visible and hidden units.
+    slope
+        Slope k of the mean of a unit, f(x) = N sigma(k x); None: 1 / N. See
+        `gluon_rbm.models.units.Multinary`.
+    learning_rate
+        Rate of the optimizer, on the mean gradient of a batch.
+    optimizer
+        Name of an optimizer of MXNet, such as "adam" or "sgd".
+    momentum
+        Momentum of the optimizer, if it has one.
+    weight_decay
+        Weight decay of the optimizer, its parameter wd.
+    batch_size
+        Images in a step.
+    n_iter
+        Number of passes through X, each in a new order.
+    verbose
+        If above 0, print the mean squared error of reconstructions after each pass.
+    random_state
+        As in `BinaryRBM`.
+    k
+        Number of sweeps from v to v'.
+    initial_deviation
+        Standard deviation of the weights before training.
+    initial_hidden_bias
+        Slope times the hidden biases before training. Below 0, most units are off at first.
 
-    Attributes: components_ (n_components, n_features), intercept_visible_ and intercept_hidden_ on the scale of v and
-    h, in the dtype of X; n_features_in_, feature_names_in_.
+    Attributes
+    ----------
+    components_
+        Weights (n_components, n_features), for v and h from 0 to N, in the dtype of X.
+    intercept_visible_
+        Visible biases (n_features,), likewise.
+    intercept_hidden_
+        Hidden biases (n_components,), likewise.
+    n_features_in_
+        Number of features in `fit`.
+    feature_names_in_
+        Names of the features, if X has names that are all text.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from gluon_rbm.estimators import MultinaryRBM
+    >>> images = load_digits().data[:200] / 16
+    >>> rbm = MultinaryRBM(16, maximum=16, n_iter=3, random_state=0).fit(images)
+    >>> rbm.transform(images).shape
+    (200, 16)
+    >>> rbm.sample(2, sweeps=10).shape
+    (2, 64)
     """
 
     def __init__(
@@ -97,7 +133,30 @@ class MultinaryRBM(Transformer):
         return Multinary(self.maximum, self.slope)
 
     def fit(self, X: Matrix, y: Any = None) -> MultinaryRBM:
-        """Learn X (n_samples, n_features) anew, in n_iter passes; returns self."""
+        """Learn X from the beginning, in `n_iter` passes.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1], dense or CSR.
+        y
+            Ignored.
+
+        Returns
+        -------
+        MultinaryRBM
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError, InputError, DivergenceError
+            As in `BinaryRBM.fit`.
+
+        Warns
+        -----
+        PixelRangeWarning, sklearn.exceptions.ConvergenceWarning
+            As in `BinaryRBM.fit`.
+        """
         self._check_settings()
         X = self._checked(X, reset=True)
         generator = self.random_state_ = check_random_state(self.random_state)
@@ -113,7 +172,20 @@ class MultinaryRBM(Transformer):
         return self
 
     def partial_fit(self, X: Matrix, y: Any = None) -> MultinaryRBM:
-        """One step with X (n_samples, n_features) as its batch; the optimizer goes on. Returns self."""
+        """Make one step with X as its batch.
+
+        The optimizer goes on from the call before.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        MultinaryRBM
+            The estimator itself.
+        """
         self._check_settings()
         first = not hasattr(self, "components_")
         X = self._checked(X, reset=first)
@@ -145,7 +217,7 @@ class MultinaryRBM(Transformer):
         )
 
     def _block(self, dtype: Any) -> MultinaryRBMBlock:
-        """The fitted RBM, with its parameters in that dtype."""
+        """The fitted RBM as a block with parameters in that dtype."""
         arrays = self._arrays(dtype)
         num_visible, num_hidden = arrays[2].shape
         units = {"hidden_units": self._units, "visible_units": self._units}
@@ -169,7 +241,7 @@ class MultinaryRBM(Transformer):
     # --- What a fitted RBM does -----------------------------------------------------------------------------------
 
     def _of(self, X: Matrix, function: Callable[[MultinaryRBMBlock, NDArray], NDArray], dtype: Any = None) -> HostArray:
-        """function(block, values) of all rows of X: NumPy."""
+        """function(block, N x) of all rows x of X, as a NumPy array."""
         block = self._block(dtype or X.dtype)
 
         def of_rows(rows: HostArray) -> HostArray:
@@ -184,14 +256,38 @@ class MultinaryRBM(Transformer):
         return self._of(X, lambda block, v: block.mean_hidden(v) / self.maximum)
 
     def free_energy(self, X: Matrix) -> HostArray:
-        """F(v) = -a.v - sum_j A(b_j + (v W)_j) of each image: float64 (n_samples,), in nats."""
+        """Return the free energy of each image.
+
+            F(v) = -a.v - sum_j A(b_j + (v W)_j)
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Free energies in nats.
+        """
         check_is_fitted(self)
         return self._of(self._checked(X), lambda block, v: block.free_energy(v), np.float64)
 
     def score_samples(self, X: Matrix) -> HostArray:
-        """log p(v) + log Z = -F(v) + sum_i log m(v_i) of each image: float64 (n_samples,), in nats.
+        """Return log p(v) + log Z = -F(v) + sum_i log m(v_i) of each image.
 
-        m(v_i) is the number of ways in which N / k binary units add up to v_i. Images of one RBM compare by it.
+        m(v_i) is the number of ways in which N / k binary units add up to v_i. The score compares
+        images under the same RBM.
+
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Scores in nats.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -199,13 +295,39 @@ class MultinaryRBM(Transformer):
         return ways - self._of(X, lambda block, v: block.free_energy(v), np.float64)
 
     def gibbs(self, v: Matrix, sweeps: int = 1) -> HostArray:
-        """Values after one Gibbs step, or more, from v (n_samples, n_features): in [0, 1], in the dtype of v."""
+        """Run Gibbs sweeps from given values.
+
+        Parameters
+        ----------
+        v
+            Images (n_samples, n_features) in [0, 1].
+        sweeps
+            Number of Gibbs sweeps.
+
+        Returns
+        -------
+        array (n_samples, n_features)
+            Values in [0, 1] after the last sweep, in the dtype of `v`.
+        """
         check_is_fitted(self)
         X = dense(self._checked(v))
         return self._alternate(X, sweeps, key_from(self._continued()))
 
     def sample(self, n_samples: int = 1, sweeps: int = 1000) -> HostArray:
-        """Draw images from nothing: float32 (n_samples, n_features) in [0, 1], by sweeps from values at random."""
+        """Draw images by Gibbs chains that start from uniform random values.
+
+        Parameters
+        ----------
+        n_samples
+            Number of images, each from a chain of its own.
+        sweeps
+            Number of Gibbs sweeps.
+
+        Returns
+        -------
+        float32 (n_samples, n_features)
+            Values in [0, 1].
+        """
         check_is_fitted(self)
         n_samples, key = check_count("n_samples", n_samples), key_from(self._continued())
         start = make_generator([*key, 1])
@@ -218,10 +340,25 @@ class MultinaryRBM(Transformer):
         return values / start.dtype.type(self.maximum)
 
     def log_partition(self, **settings: Any) -> LogPartition:
-        """log Z by annealed importance sampling of the equal binary RBM: an `ais.LogPartition`.
+        """Estimate log Z by annealed importance sampling of the equivalent binary RBM.
 
-        settings : as in `ais.log_partition`. Raises InputError where N / k binary units in place of each are too many,
-        as they are by default: choose a slope of 1, say, and a small N.
+        That RBM has N / k binary units in place of each unit.
+
+        Parameters
+        ----------
+        **settings
+            As in `ais.log_partition`.
+
+        Returns
+        -------
+        LogPartition
+            Estimate in nats, an `ais.LogPartition`.
+
+        Raises
+        ------
+        InputError
+            N / k is not whole, or the binary RBM is too large. It is too large by default: choose a
+            slope of 1, for example, and a small N.
         """
         check_is_fitted(self)
         parameters = binary_parameters(*self._arrays(np.float32), self._units, self._units)
@@ -229,9 +366,25 @@ class MultinaryRBM(Transformer):
         return ais.log_partition(*parameters, **settings)
 
     def log_likelihood(self, X: Matrix, log_partition: LogPartition | None = None, **settings: Any) -> LogLikelihood:
-        """Mean log-likelihood of X in nats per image, with its standard error over the images: an `ais.LogLikelihood`.
+        """Return the mean log-likelihood of X.
 
-        log_partition, settings and warnings as in `BinaryRBM.log_likelihood`; `binary` says that units have all values.
+        Parameters
+        ----------
+        X
+            Images (n_samples, n_features) in [0, 1].
+        log_partition, **settings
+            As in `BinaryRBM.log_likelihood`.
+
+        Returns
+        -------
+        LogLikelihood
+            Mean in nats per image and its standard error over the images, an `ais.LogLikelihood`.
+            Its field `binary` says whether all values are ones that the units can have.
+
+        Warns
+        -----
+        ais.LikelihoodWarning
+            log Z is in doubt, or the units cannot have all values of X.
         """
         check_is_fitted(self)
         X = self._checked(X)
@@ -240,9 +393,9 @@ class MultinaryRBM(Transformer):
 
 
 class _Learner:
-    """The block of an estimator, its loss and its `gluon.Trainer`, which goes on where the estimator's was.
+    """The block, the loss and the `gluon.Trainer` of an estimator, which go on from its last state.
 
-    `updater`, `parameter_names` and `arrays` are what `gluon_rbm.training.optimization` asks for.
+    `gluon_rbm.training.optimization` reads `updater`, `parameter_names` and `arrays`.
     """
 
     def __init__(self, estimator: MultinaryRBM) -> None:
@@ -252,7 +405,7 @@ class _Learner:
         optimizer = optimizers.make_optimizer(estimator, wd=estimator.weight_decay)
         parameters = [getattr(self._block, name) for name in _NAMES]
         self._trainer = mx.gluon.Trainer(parameters, optimizer, kvstore=None)
-        self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
+        self.updater = self._trainer._updaters[0]  # pickle is the only public way to its state
         self.parameter_names, self.updates = dict(enumerate(_NAMES)), estimator._updates
         if self.updates:
             optimization.restore_optimizer(cast(Any, self), estimator._optimizer_state, self.updates)

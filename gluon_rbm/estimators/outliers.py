@@ -1,4 +1,4 @@
-"""Outliers: rows that are improbable under an RBM of the others."""
+"""Outliers: rows that are improbable under an RBM that learned from the other rows."""
 
 from __future__ import annotations
 
@@ -22,37 +22,65 @@ __all__ = ["RBMOutlierDetector"]
 
 
 class RBMOutlierDetector(OutlierMixin, TableEstimator):
-    """Tell rows that do not belong to the others by their free energy under an RBM.
+    """Detect rows that do not belong to the others by their free energy under an RBM.
 
-    score_samples is -F(v) = log p(v) + log Z, of what is known of a row where it has gaps. A row is an outlier where
-    its score is below `offset_`, which one of two parameters sets.
+    The score of a row is -F(v) = log p(v) + log Z. For a row with gaps it is that of the known
+    values. A row is an outlier if its score is below `offset_`. Either `contamination` or
+    `false_alarm_rate` sets this threshold.
 
     Parameters
     ----------
-    estimator : BinaryRBM or None, default None
-        What learns the columns' units, which are in [0, 1]; its parameters missing and softmax_groups are set here.
-        None: 100 hidden units, 60 passes of CD-2.
-    contamination : float in (0, 0.5], default 0.1
-        offset_ is this quantile of the scores of the rows that were learned. New rows have lower scores than these, the
-        fewer rows were learned the more so: to judge new ones, give false_alarm_rate.
-    false_alarm_rate : float in (0, 1) or None, default None
-        In place of contamination: of new rows that belong to the others so many are called outliers, at most, on
-        average over what is held out. The RBM learns a part of X; of the n scores of the rest, offset_ is the one of
-        rank floor(rate (n + 1)) (a split conformal threshold: Vovk, Gammerman & Shafer 2005; Bates et al., Annals of
-        Statistics 51, 2023).
-    validation_fraction : float in (0, 1), default 0.3
-        That rest.
+    estimator
+        The `BinaryRBM` that learns the units of the columns, which are in [0, 1]. Its parameters
+        missing and softmax_groups are set here. None: 100 hidden units and 60 passes of CD-2.
+    contamination
+        Fraction in (0, 0.5]. `offset_` is this quantile of the scores of the rows in `fit`. New
+        rows have lower scores than these, the more so the fewer rows were learned. To judge new
+        rows, give `false_alarm_rate`.
+    false_alarm_rate
+        Fraction in (0, 1) that is used in place of `contamination`; or None. On average over the
+        choice of held-out rows, at most this fraction of new rows that belong to the others is
+        called outliers. The RBM learns a part of X. Of the n scores of the held-out rest, `offset_`
+        is the one of rank floor(rate (n + 1)), counted from the lowest.
+    validation_fraction
+        Fraction of X in (0, 1) that is held out for `false_alarm_rate`.
     categorical_features
         As in `RBMImputer`.
-    num_bins : int or None, default 10
-        Numbers are a group of so many bins of one width, and two for what is beyond all that was learned. None: one
-        binary unit, as a pixel; what is beyond the least and the largest value that were learned is cut off.
-    handle_unknown : "other", "error" or "ignore", default "other"
-        A category that was not learned is like a value beyond: each column has a unit for such; or it is refused; or it
-        counts as missing.
-    random_state : int, RandomState or None, default None
+    num_bins
+        Number of bins of equal width. A number becomes a softmax group with a unit for each bin,
+        and two more for values beyond all that were learned. None: it is one binary unit, as a
+        pixel is, and values beyond the smallest and the largest learned ones are clipped.
+    handle_unknown
+        What happens to a category that `fit` has not seen. "other": each column has a unit for such
+        categories; "error": it is refused; "ignore": it counts as missing.
+    random_state
+        Integer, generator or None. An integer gives the same result every time.
 
-    Attributes: rbm_, the fitted `BinaryRBM`; offset_; n_features_in_, feature_names_in_.
+    Attributes
+    ----------
+    rbm_
+        The fitted `BinaryRBM`.
+    offset_
+        Threshold of the scores, in nats.
+    n_features_in_
+        Number of columns in `fit`.
+    feature_names_in_
+        Names of the columns, if X has names that are all text.
+
+    Notes
+    -----
+    The threshold by `false_alarm_rate` is that of split conformal prediction (Vovk, Gammerman &
+    Shafer 2005; Bates et al., Annals of Statistics 51, 2023).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gluon_rbm.estimators import BinaryRBM, RBMOutlierDetector
+    >>> flowers = load_iris().data
+    >>> rbm = BinaryRBM(16, n_iter=20)
+    >>> detector = RBMOutlierDetector(rbm, false_alarm_rate=0.1, random_state=0).fit(flowers)
+    >>> detector.predict(np.array([[100.0, -100.0, 100.0, -100.0]])).tolist()
+    [-1]
     """
 
     def __init__(
@@ -77,7 +105,26 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> RBMOutlierDetector:
-        """Learn a table X (n_samples, n_features) anew, and where outliers begin; returns self."""
+        """Learn a table from the beginning, and set the threshold.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features) of numbers, categories or both, with or without gaps.
+        y
+            Ignored.
+
+        Returns
+        -------
+        RBMOutlierDetector
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            There are too few rows for the false alarm rate, a parameter is not valid, or a column
+            cannot be used.
+        """
         check_scalar(self.contamination, "contamination", Real, min_val=0, max_val=0.5, include_boundaries="right")
         table, dtypes = self._begin(X, ("other", "error", "ignore"))
         if self.false_alarm_rate is None:
@@ -96,7 +143,7 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
                 "a false alarm rate of %g needs %d held-out rows or more; %d of %d are (a fraction of %g): ask for a "
                 "larger rate, or give more rows" % (rate, math.ceil(1 / rate) - 1, count, len(table), fraction)
             )
-        # Bins and categories, too, are of the rows that are learned: else the held-out ones would be known better.
+        # Bins and categories come from the learned rows only: else held-out rows would be known better than new ones.
         self._learn(self._describe(table[order[count:]], dtypes, "uniform"))
         held_out = np.sort(self._scores(self._encoder.encode(table[order[:count]])))
         self.offset_ = float(held_out[rank - 1])
@@ -106,13 +153,48 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         return -self.rbm_.free_energy(units)
 
     def score_samples(self, X: Any) -> HostArray:
-        """-F(v) of each row: float64 (n_samples,), in nats. The lower, the less it belongs to the others."""
+        """Return -F(v) of each row.
+
+        The lower it is, the less a row belongs to the others.
+
+        Parameters
+        ----------
+        X
+            Table (n_samples, n_features), with the columns of `fit`.
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Scores in nats.
+        """
         return self._scores(self._units(X)[1])
 
     def decision_function(self, X: Any) -> HostArray:
-        """score_samples(X) - offset_: negative for outliers."""
+        """Return `score_samples` minus `offset_`.
+
+        Parameters
+        ----------
+        X
+            As in `score_samples`.
+
+        Returns
+        -------
+        float64 (n_samples,)
+            Differences in nats, negative for outliers.
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> HostArray:
-        """-1 for outliers, 1 for others: int (n_samples,)."""
+        """Tell which rows are outliers.
+
+        Parameters
+        ----------
+        X
+            As in `score_samples`.
+
+        Returns
+        -------
+        int (n_samples,)
+            -1 for outliers, 1 for other rows.
+        """
         return np.where(self.decision_function(X) < 0, -1, 1)

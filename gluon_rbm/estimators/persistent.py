@@ -71,7 +71,7 @@ class PersistentLearning(Estimator):
         return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     def _parameters(self, dtype: Any = np.float32) -> Parameters:
-        """The fitted RBM as NumPy arrays; those of the attributes, if they have that dtype and order."""
+        """The fitted RBM as NumPy arrays: the attributes themselves where dtype and order fit."""
         arrays = self.intercept_visible_, self.intercept_hidden_, self.components_.T
         return Parameters(*(np.ascontiguousarray(array, dtype) for array in arrays))
 

@@ -1,4 +1,4 @@
-"""Ratings: an RBM of users, each of whom rated a few of many items; or of items."""
+"""Ratings of items by users: an RBM that is shared by all users, or by all items."""
 
 from __future__ import annotations
 
@@ -30,60 +30,100 @@ __all__ = ["RatingRBM"]
 
 _OBJECTIVES, _ROWS = ("pseudo-likelihood", "contrastive"), ("users", "items")
 _WRITE = ("write",) * 3
-_PSEUDO_COUNT = 5.0  # ratings of the mean item that each item has besides
+_PSEUDO_COUNT = 5.0  # ratings like the mean over all items, added to those of each item
 _ROWS_AT_ONCE, _PAIRS_AT_ONCE = 1000, 10000
-_FEWEST_STEPS = 16  # of a pass
-_ASTRAY = 1.2  # times as many nats as independent ratings: a few passes from small random weights need not gain any
-_HOLD = 0.5  # of the passes, before the learning rate falls
+_FEWEST_STEPS = 16  # in a pass
+_ASTRAY = 1.2  # times the nats of independent ratings: after a few passes there may be no gain yet
+_HOLD = 0.5  # fraction of the steps before the learning rate falls
 
 
 class RatingRBM(RegressorMixin, BaseEstimator):
-    """A restricted Boltzmann machine of ratings (Salakhutdinov, Mnih & Hinton, ICML 2007).
+    """An RBM of ratings (Salakhutdinov, Mnih & Hinton, ICML 2007).
 
-    An item is a softmax group of the visible units, a unit for each value of the scale. Items that a user did not rate
-    are not there: each user has an RBM, of the items rated, and all of them share their weights. Of an item that is
-    asked for, the distribution of ratings is exact given the user's ratings of others:
+    With by="users", each user has an RBM of the items that this user rated, and all users share
+    their weights. An item is a softmax group of visible units, with a unit for each value of the
+    scale. Items that a user did not rate do not exist in the user's RBM. The distribution of the
+    rating of another item q is exact, given the ratings V of the user:
 
-        p(v_q = r | V) = exp(a_qr) prod_j (1 + exp(b_j + sum_{i rated} W_{i v_i j} + W_qrj)) / (the same, over r)
+        p(v_q = r | V) = s_r / sum_r' s_r'
+        s_r = exp(a_qr) prod_j (1 + exp(b_j + sum_{i rated} W_{i v_i j} + W_qrj))
+
+    With by="items", users and items change places.
 
     Parameters
     ----------
-    n_components : int, default 100
-        Hidden units.
-    by : "users" or "items", default "items"
-        What has an RBM: a user, as above; or an item, of the users who rated it, whose predictions are better where
-        items have more ratings than users (Georgiev & Nakov, ICML 2013).
-    objective : "pseudo-likelihood" or "contrastive", default "pseudo-likelihood"
-        Maximise the mean of sum_i log p(v_i | others) by its exact gradient, which is what is asked for later; or learn
-        by contrastive divergence, as the paper does.
-    learning_rate : float, default 0.005
-        On the mean gradient over the rows of a batch; falls to 0 over the second half.
-    optimizer : str, default "adam"
-        MXNet's of that name.
-    batch_size : int, default 80
-        Users (or items) of a step, and at most a sixteenth of all of them.
-    n_iter : int, default 25
-        Passes through them.
-    k : int, default 1
+    n_components
+        Number of hidden units.
+    by
+        What has an RBM. "users": each user; "items": each item, with a group for each user who
+        rated it. Predictions by items are better where items have more ratings than users (Georgiev
+        & Nakov, ICML 2013).
+    objective
+        "pseudo-likelihood": maximise the mean of sum_i log p(v_i | others) by its exact gradient;
+        these are the distributions that predictions use. "contrastive": learn by contrastive
+        divergence, as the paper does.
+    learning_rate
+        Rate on the mean gradient over the rows of a batch. It falls to 0 in the second half of
+        training.
+    optimizer
+        Name of an optimizer of MXNet.
+    batch_size
+        Users (or items) in a step, at most a sixteenth of all of them.
+    n_iter
+        Number of passes through all users (or items).
+    k
         Gibbs sweeps of contrastive divergence.
-    weight_decay : float, default 0.001
-        lambda in lambda/2 |W|^2, added to the mean loss.
-    ordinal : bool, default True
-        Weights are proportional to the rating, W_irj = s_r U_ij with s_r evenly spaced from -1 to 1: a fifth of the
-        numbers to learn, and ratings that are close to each other mean the same.
-    conditional : bool, default False
-        Which items a user rated tells of the user, too, whatever the ratings: a binary unit for each item that is
-        always as in the data (section 4 of the paper; by items, who rated an item). Items of `shown` count as rated.
-    scale : sequence of float, or None
-        The ratings that there are; None: those that X holds.
-    random_state : int, RandomState or None, default None
-    verbose : int, default 0
-    engine : "auto", "mxnet" or "native", default "auto"
+    weight_decay
+        The mean loss has the term lambda/2 |W|^2; this is lambda.
+    ordinal
+        Whether weights are proportional to the rating: W_irj = s_r U_ij, where s_r is evenly spaced
+        from -1 to 1. Similar ratings then have similar effects, and with five ratings there are a
+        fifth as many weights to learn.
+    conditional
+        Whether the RBM also learns from which items a user rated, whatever the ratings (section 4
+        of the paper). Each item then has one more binary unit, which is always as in the data. By
+        items, these units say who rated an item. Pairs in `shown` count as rated.
+    scale
+        The ratings that there are; None: the different ratings in X.
+    random_state
+        Integer, generator or None. An integer gives the same RBM every time.
+    verbose
+        If above 0, print the negative log pseudo-likelihood per rating after each pass.
+    engine
+        As in `BinaryRBM`, for contrastive divergence.
 
-    Attributes: users_, items_ and scale_, in order; parameters_, the RBM as `energy.Parameters`.
+    Attributes
+    ----------
+    users_
+        The users, sorted.
+    items_
+        The items, sorted.
+    scale_
+        The ratings that there are, sorted, float64.
+    parameters_
+        The RBM of all units as a `gluon_rbm.models.energy.Parameters`, float32.
+    softmax_groups_
+        Where the groups are among the visible units.
+    n_features_in_
+        2, for user and item.
 
-    A user without ratings, or an unknown one, is predicted from none; an unknown item gets the distribution of all
-    ratings.
+    Notes
+    -----
+    With by="items", an unknown item is predicted as an item without ratings, and for an unknown
+    user the prediction is the distribution of all ratings. With by="users" it is the other way
+    round: an unknown user is predicted as a user without ratings, and for an unknown item the
+    prediction is the distribution of all ratings.
+
+    Examples
+    --------
+    >>> from gluon_rbm.estimators import RatingRBM
+    >>> pairs = [(user, item) for user in range(20) for item in range(10) if (user + 3 * item) % 7]
+    >>> ratings = [5 if user % 2 == item % 2 else 2 for user, item in pairs]  # two tastes
+    >>> model = RatingRBM(4, learning_rate=0.05, n_iter=20, random_state=0).fit(pairs, ratings)
+    >>> model.predict([(0, 0), (7, 0)]).round().tolist()
+    [5.0, 2.0]
+    >>> len(model.recommend(0, n=1))
+    1
     """
 
     def __init__(
@@ -124,16 +164,37 @@ class RatingRBM(RegressorMixin, BaseEstimator):
     # --- Learning ---------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, shown: Any = None) -> RatingRBM:
-        """Learn ratings anew; returns self.
+        """Learn ratings from the beginning.
 
         Parameters
         ----------
-        X : array-like (n, 3) of user, item and rating; or (n, 2) of user and item; or a sparse matrix (users, items)
-            Of a sparse matrix, entries that are stored are ratings.
-        y : array-like (n,), or None
-            The ratings, where X has none.
-        shown : array-like (m, 2) of user and item, or None
-            With `conditional`, items of which is known that the user rated them, but not how.
+        X
+            Rows of user, item and rating, (n, 3); or of user and item, (n, 2); or a sparse matrix
+            (users, items). The stored entries of a sparse matrix are ratings.
+        y
+            Ratings (n,), where X is (n, 2).
+        shown
+            With `conditional`, pairs (m, 2) of user and item that are known to be rated, but not
+            how. Pairs with an unknown user or item are ignored.
+
+        Returns
+        -------
+        RatingRBM
+            The estimator itself.
+
+        Raises
+        ------
+        InputError
+            A parameter or a rating is not valid, or a pair comes twice.
+        DivergenceError
+            Parameters are no longer finite. It is an InputError.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            After training by pseudo-likelihood, ratings are less probable than by the frequencies
+            of each item (or user) alone: the negative log-probability is more than 1.2 times as
+            large.
         """
         self._check_settings()
         data = Ratings.of(X, y)
@@ -194,22 +255,31 @@ class RatingRBM(RegressorMixin, BaseEstimator):
 
     @property
     def _num_grouped(self) -> int:
-        """Units in groups, which come before those of `conditional`."""
+        """Number of units in groups; the units of `conditional` follow them."""
         return len(self._column_names) * len(self.scale_)
 
     @property
     def _steps(self) -> HostArray:
-        """s_r of ordinal ratings: float32, from -1 to 1."""
+        """s_r of ordinal ratings, float32 from -1 to 1."""
         return np.linspace(-1, 1, len(self.scale_), dtype=np.float32)
 
     @property
     def softmax_groups_(self) -> SoftmaxGroups:
-        """Where the items (or users) are among the visible units."""
+        """Where the groups of items (or users) are among the visible units.
+
+        Returns
+        -------
+        tuple of (start, stop)
+            A group for each item, or with by="items" for each user.
+        """
         size = len(self.scale_)
         return tuple((start, start + size) for start in range(0, self._num_grouped, size))
 
     def _initial(self, generator: np.random.RandomState) -> list[Any]:
-        """Biases from how often each item has each rating, small weights: NDArrays a, b, U or W, and D."""
+        """NDArrays a, b, U or W, and with `conditional` D, before training.
+
+        Visible biases follow the frequencies of ratings of each item (or user), weights are small.
+        """
         size, count = len(self.scale_), len(self._column_names)
         counts = np.zeros((count, size))
         entries = self._rated.tocoo()
@@ -224,13 +294,13 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         return [from_host(array.astype(np.float32)) for array in arrays]
 
     def _log_frequencies(self) -> float:
-        """The sum of the log-probabilities of all ratings by the initial biases alone."""
+        """Log-probability of all ratings by the initial biases alone, in nats."""
         entries = self._rated.tocoo()
         bias = host_view(self._learned[0]).reshape(-1, len(self.scale_))
         return float(bias[entries.col, entries.data - 1].sum(dtype=np.float64))
 
     def _expanded(self) -> Parameters:
-        """a, b and W of all units, those of `conditional` the last."""
+        """a, b and W of all units; those of `conditional` come last."""
         visible_bias, hidden_bias, weight, *shown = map(host_view, self._learned)
         if self.ordinal:
             weight = (weight[:, None] * self._steps[:, None]).reshape(-1, weight.shape[1])
@@ -240,7 +310,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         return Parameters(visible_bias, hidden_bias, weight)
 
     def _contracted(self, gradients: Parameters) -> list[HostArray]:
-        """Gradients of the arrays that are learned, of those of all units."""
+        """Gradients of the learned arrays from those of all units."""
         count = self._num_grouped
         weight, shown = gradients.interaction_weight[:count], gradients.interaction_weight[count:]
         if self.ordinal:
@@ -253,7 +323,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
             raise DivergenceError("training diverged: parameters are not finite; lower learning_rate")
 
     def _units(self, rows: HostArray) -> Any:
-        """What is on of some rows: sparse (rows, units)."""
+        """The units of some rows that are on, sparse (rows, units)."""
         rated = self._rated[rows]
         columns = rated.indices * len(self.scale_) + rated.data - 1
         units = sparse.csr_matrix(
@@ -301,7 +371,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         return gradients
 
     def _dense(self, rows: HostArray) -> tuple[HostArray, HostArray]:
-        """The visible layer of some rows, float32 (rows, units), and the units of it that are held, bool."""
+        """The visible layer of some rows, float32 (rows, units), and which units are held, bool."""
         size, rated = len(self.scale_), self._rated[rows].toarray()
         held = np.repeat(rated == 0, size, axis=1)
         if self.conditional:
@@ -311,14 +381,35 @@ class RatingRBM(RegressorMixin, BaseEstimator):
     # --- Predicting -------------------------------------------------------------------------------------------------
 
     def predict(self, X: Any) -> HostArray:
-        """The expected rating of each pair of user and item, given the user's other ratings: float64 (n,).
+        """Return the expected rating of each pair of user and item.
 
-        X : array-like (n, 2) or (n, 3), whose third column is ignored.
+        It is given the other ratings of the user, or with by="items" the other ratings of the item.
+
+        Parameters
+        ----------
+        X
+            Rows that begin with user and item, (n, 2) or (n, 3). A third column is ignored.
+
+        Returns
+        -------
+        float64 (n,)
+            Means of the distributions of `predict_proba`.
         """
         return self.predict_proba(X) @ self.scale_
 
     def predict_proba(self, X: Any) -> HostArray:
-        """The distribution of the rating over scale_, of each pair of user and item: float64 (n, len(scale_))."""
+        """Return the distribution of the rating of each pair of user and item.
+
+        Parameters
+        ----------
+        X
+            As in `predict`.
+
+        Returns
+        -------
+        float64 (n, n_ratings)
+            Probabilities of the ratings in `scale_`.
+        """
         check_is_fitted(self)
         users, items = pairs_of(X)
         user, item = places_in(self.users_, users), places_in(self.items_, items)
@@ -329,23 +420,49 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         for first in range(0, len(known), _ROWS_AT_ONCE):
             some = known[first : first + _ROWS_AT_ONCE]
             inputs[some] = ratings.hidden_inputs(self.parameters_, self._units(some))
-        inputs[-1] = self.parameters_.hidden_layer_bias  # of those that nothing is known of
+        inputs[-1] = self.parameters_.hidden_layer_bias  # for unknown rows
         in_order = np.flatnonzero(columns >= 0)
-        in_order = in_order[np.argsort(columns[in_order], kind="stable")]  # weights of a column are at hand then
+        in_order = in_order[np.argsort(columns[in_order], kind="stable")]  # weights of a column stay in the cache
         for start in range(0, len(in_order), _PAIRS_AT_ONCE):
             pairs = in_order[start : start + _PAIRS_AT_ONCE]
             probability[pairs] = self._of_pairs(rows[pairs], columns[pairs], inputs)
         return probability
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R^2 of expected ratings, which is 1 at best; X : as in `fit`, with or without the ratings."""
+        """Return R^2 of the expected ratings, which is 1 at best.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+        sample_weight
+            Weights (n,) of the ratings, or None.
+
+        Returns
+        -------
+        float
+            Coefficient of determination.
+        """
         data = Ratings.of(X, y)
         pairs = np.empty((len(data.ratings), 2), object)
         pairs[:, 0], pairs[:, 1] = data.users, data.items
         return float(super().score(pairs, data.ratings, sample_weight))
 
     def recommend(self, user: Any, n: int = 10) -> list[tuple[Any, float]]:
-        """The n items of the largest expected rating that the user has not rated: (item, expected rating)."""
+        """Return the items with the largest expected ratings that a user has not rated.
+
+        Parameters
+        ----------
+        user
+            A user; an unknown one has rated nothing.
+        n
+            Number of items.
+
+        Returns
+        -------
+        list of tuple
+            Pairs of item and expected rating, the largest first.
+        """
         check_is_fitted(self)
         check_count("n", n)
         place = places_in(self.users_, np.array([user]))[0]
@@ -359,7 +476,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         return [(self.items_[others[number]], float(expected[number])) for number in best]
 
     def _of_pairs(self, rows: HostArray, columns: HostArray, inputs: HostArray) -> HostArray:
-        """p(rating | others) of items for users (or of users for items), row -1 unknown: float64 (n, len(scale_))."""
+        """p(rating | others) of columns for rows (-1: unknown row), float64 (n, n_ratings)."""
         size = len(self.scale_)
         others, first = inputs[rows], columns * size
         own = np.asarray(self._rated[rows, columns]).ravel() * (rows >= 0)

@@ -1,4 +1,4 @@
-"""Ratings as they are given, and as sparse matrices."""
+"""Ratings as users give them, and as sparse matrices."""
 
 from __future__ import annotations
 
@@ -15,15 +15,32 @@ __all__ = ["Ratings", "check_once", "matrix_of", "pairs_of", "places_in", "scale
 
 
 class Ratings(NamedTuple):
-    """Who rated what, and how."""
+    """Users, items and ratings."""
 
-    users: HostArray
-    items: HostArray
-    ratings: HostArray  #: float64
+    users: HostArray  #: names or numbers, (n,)
+    items: HostArray  #: names or numbers, (n,)
+    ratings: HostArray  #: the rating of each pair, float64 (n,)
 
     @classmethod
     def of(cls, X: Any, y: Any) -> Ratings:
-        """Of triples, of pairs and ratings, or of a sparse matrix; InputError where they cannot be such."""
+        """Return the ratings of any of the accepted forms.
+
+        Parameters
+        ----------
+        X, y
+            As in `RatingRBM.fit`.
+
+        Returns
+        -------
+        Ratings
+            The ratings as three arrays.
+
+        Raises
+        ------
+        InputError
+            The shapes do not fit, there is no rating, a user or item is missing, or a rating is not
+            a finite number.
+        """
         if sparse.issparse(X):
             entries = X.tocoo()
             users, items, ratings = entries.row, entries.col, entries.data
@@ -54,7 +71,25 @@ class Ratings(NamedTuple):
 
 
 def pairs_of(X: Any) -> tuple[HostArray, HostArray]:
-    """Users and items of rows that begin with them."""
+    """Return the users and items of rows that begin with them.
+
+    Parameters
+    ----------
+    X
+        Rows (n, 2) or more columns.
+
+    Returns
+    -------
+    users : array (n,)
+        First column.
+    items : array (n,)
+        Second column.
+
+    Raises
+    ------
+    InputError
+        X has another shape.
+    """
     table = _table(X)
     if table.ndim != 2 or table.shape[1] < 2:
         raise InputError("X has shape %s; give rows of (user, item)" % (table.shape,))
@@ -78,7 +113,7 @@ def _table(X: Any) -> HostArray:
 
 
 def _ids(column: HostArray) -> HostArray:
-    """A column of names: of numbers where all are, so that 7 and 7.0 are one."""
+    """A column of names; numbers if all are, so that 7 and 7.0 are the same."""
     if column.dtype != object:
         return column
     values = np.array(column.tolist())
@@ -86,7 +121,26 @@ def _ids(column: HostArray) -> HostArray:
 
 
 def scale_of(ratings: HostArray, scale: Sequence[float] | None) -> HostArray:
-    """The ratings that there are, in order, or InputError where some are not on the scale."""
+    """Return the scale of ratings, sorted.
+
+    Parameters
+    ----------
+    ratings
+        Ratings, float64 (n,).
+    scale
+        The ratings that there are; None: those in `ratings`.
+
+    Returns
+    -------
+    float64 (n_ratings,)
+        The scale.
+
+    Raises
+    ------
+    InputError
+        A rating is not on the given scale. Or no scale is given, and there are more than 1,000
+        ratings, or -1 seems to stand for missing ones.
+    """
     found = np.unique(ratings)
     if scale is None:
         if found[0] == -1 and len(found) > 1 and found[1] >= 0:
@@ -104,7 +158,20 @@ def scale_of(ratings: HostArray, scale: Sequence[float] | None) -> HostArray:
 
 
 def check_once(given: Ratings, user: HostArray, item: HostArray) -> None:
-    """InputError where a pair comes twice. user, item : of each rating, by number"""
+    """Check that no pair of user and item comes twice.
+
+    Parameters
+    ----------
+    given
+        The ratings.
+    user, item
+        Number of the user and of the item of each rating, int (n,).
+
+    Raises
+    ------
+    InputError
+        A pair comes twice.
+    """
     flat = user.astype(np.int64) * (int(item.max()) + 1) + item
     order = np.argsort(flat, kind="stable")
     again = order[1:][np.diff(flat[order]) == 0]
@@ -116,15 +183,41 @@ def check_once(given: Ratings, user: HostArray, item: HostArray) -> None:
 
 
 def matrix_of(rows: HostArray, columns: HostArray, values: HostArray, shape: tuple[int, int]) -> Any:
-    """CSR of 1 + values, int16."""
+    """Return a sparse matrix of 1 + values.
+
+    Parameters
+    ----------
+    rows, columns, values
+        Entries, int (n,).
+    shape
+        Shape of the matrix.
+
+    Returns
+    -------
+    CSR matrix
+        Entries in int16.
+    """
     return sparse.coo_matrix((values.astype(np.int16) + 1, (rows, columns)), shape).tocsr()
 
 
 def places_in(known: HostArray, wanted: HostArray) -> HostArray:
-    """Where each of `wanted` is in the sorted `known`; -1 where it is not."""
+    """Return the place of each name in a sorted array.
+
+    Parameters
+    ----------
+    known
+        Names in order.
+    wanted
+        Names to look up, (n,).
+
+    Returns
+    -------
+    int (n,)
+        Places; -1 where a name is not in `known`.
+    """
     try:
         places = np.searchsorted(known, wanted)
-    except TypeError:  # names where there were numbers
+    except TypeError:  # text is wanted among numbers, or the other way round
         return np.full(len(wanted), -1)
     places[places == len(known)] = 0
     return np.where(known[places] == wanted, places, -1)

@@ -1,4 +1,4 @@
-"""What an imputer and a detector of outliers share: a table of numbers and categories, and an RBM of its units."""
+"""Base of the imputer and the outlier detector: a table, and an RBM of its units."""
 
 from __future__ import annotations
 
@@ -20,13 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["TableEstimator", "rbm_of_table"]
 
 _PASSES = 60
-_CATEGORICAL = re.compile("category|Categorical|Enum|bool|Boolean")  # dtypes in frames of pandas and Polars
+_CATEGORICAL = re.compile("category|Categorical|Enum|bool|Boolean")  # dtypes of pandas and Polars
 
 
 def rbm_of_table(num_rows: int, least_steps: int, **settings: Any) -> BinaryRBM:
-    """What learns the units of a table, unless another is given; settings : other parameters of `BinaryRBM`.
+    """Return the default RBM for the units of a table.
 
-    It makes 60 passes, or as many as least_steps steps take: of few rows a pass is a few steps.
+    It makes at least 60 passes and at least `least_steps` steps: with few rows, a pass has few
+    steps.
+
+    Parameters
+    ----------
+    num_rows
+        Number of rows of the table.
+    least_steps
+        Fewest steps of training.
+    **settings
+        Parameters of `BinaryRBM` that override the defaults.
+
+    Returns
+    -------
+    BinaryRBM
+        An estimator that is not fitted yet.
     """
     batch_size = settings.get("batch_size", 50)
     defaults: dict[str, Any] = {
@@ -45,14 +60,23 @@ def rbm_of_table(num_rows: int, least_steps: int, **settings: Any) -> BinaryRBM:
 
 
 class TableEstimator(BaseEstimator):
-    """A table and an RBM of its units; a subclass has the parameters that this reads.
+    """Base of the estimators that learn a table by an RBM of its units.
 
-    Attributes: rbm_, a `BinaryRBM`; n_features_in_, feature_names_in_.
+    A subclass has the parameters that this class reads.
+
+    Attributes
+    ----------
+    rbm_
+        The fitted `BinaryRBM`.
+    n_features_in_
+        Number of columns in `fit`.
+    feature_names_in_
+        Names of the columns, if X has names that are all text.
     """
 
-    least_steps = 0  #: of the RBM where no estimator is given
+    least_steps = 0  #: fewest steps of the RBM if no estimator is given
 
-    if TYPE_CHECKING:  # what a subclass has
+    if TYPE_CHECKING:  # attributes of a subclass
         estimator: BinaryRBM | None
         categorical_features: Any
         num_bins: int | None
@@ -61,7 +85,10 @@ class TableEstimator(BaseEstimator):
         n_features_in_: int
 
     def _begin(self, X: Any, unknown: Sequence[str]) -> tuple[HostArray, list[Any]]:
-        """X, checked, and the dtypes that a frame has; unknown : what handle_unknown may be."""
+        """X after all checks, and the dtypes of a data frame.
+
+        unknown : choices of `handle_unknown`
+        """
         check_unknown(self.handle_unknown, unknown)
         if not isinstance(self.estimator, (BinaryRBM, type(None))):
             raise InputError("estimator is %r; it must be a BinaryRBM, or None" % self.estimator)
@@ -70,7 +97,10 @@ class TableEstimator(BaseEstimator):
         return self._table(X, reset=True), list(getattr(X, "dtypes", ()))
 
     def _describe(self, table: HostArray, dtypes: list[Any], strategy: str) -> HostArray:
-        """Take from a table what columns there are, and return its units; strategy : as of `TableEncoder`."""
+        """Make the encoder of a table, and return the units of the table.
+
+        strategy : as in `TableEncoder`
+        """
         self._encoder = TableEncoder(
             table,
             self._categorical(table, dtypes),
@@ -82,7 +112,7 @@ class TableEstimator(BaseEstimator):
         return self._encoder.encode(table)
 
     def _learn(self, units: HostArray) -> None:
-        """Learn rows of units by a clone of the estimator."""
+        """Fit a clone of the estimator to rows of units."""
         estimator: Any = clone(self.estimator or rbm_of_table(len(units), self.least_steps))
         estimator.set_params(softmax_groups=self._encoder.softmax_groups, missing="integrate")
         if self.random_state is not None:
@@ -96,13 +126,16 @@ class TableEstimator(BaseEstimator):
         return table.astype(np.float64) if table.dtype.kind in "biu" else table
 
     def _units(self, X: Any) -> tuple[HostArray, HostArray]:
-        """X, checked, and its units."""
+        """X after all checks, and its units."""
         check_is_fitted(self)
         table = self._table(X)
         return table, self._encoder.encode(table)
 
     def _categorical(self, table: HostArray, dtypes: list[Any]) -> HostArray:
-        """Which columns are categories: bool. dtypes : of the columns of a frame."""
+        """Which columns are categories, bool (columns,).
+
+        dtypes : of the columns of a data frame
+        """
         chosen, count = self.categorical_features, table.shape[1]
         if chosen is None:
             found = [_holds_categories(table[:, column]) for column in range(count)]
@@ -132,7 +165,7 @@ class TableEstimator(BaseEstimator):
 
 
 def _holds_categories(column: HostArray) -> bool:
-    """Whether a column holds text, or nothing but True and False."""
+    """Whether a column holds text, or only True and False."""
     if column.dtype.kind != "O":
         return column.dtype.kind in "US"
     known = column[~are_missing(column)]

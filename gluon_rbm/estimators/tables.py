@@ -1,8 +1,8 @@
-"""Tables as visible units: columns of numbers and of categories, with gaps.
+"""Tables of numbers and categories, with gaps, as visible units.
 
-A column becomes units of the visible layer: a category a softmax group, a unit for each value; a number one unit
-between its least and its largest value, or, with `num_bins`, a group of as many bins. NaN, None and pandas' NA are
-missing.
+Each column becomes units of the visible layer. A category is a softmax group with a unit for each
+value. A number is one unit that goes from the smallest value to the largest, or, with `num_bins`, a
+softmax group with a unit for each bin. NaN, None and NA of pandas are missing values.
 """
 
 from __future__ import annotations
@@ -16,12 +16,23 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["TableEncoder", "are_missing", "as_objects", "check_unknown", "column_names"]
 
-_FAR_OUT = 3  # interquartile ranges
-_LARGEST = 1e100  # of numbers, whose squares and differences are to be finite
+_FAR_OUT = 3  # interquartile ranges beyond the quartiles
+_LARGEST = 1e100  # largest number allowed: its square is finite
 
 
 def are_missing(values: HostArray) -> HostArray:
-    """Which values are NaN, None or pandas' NA: bool, of the same shape."""
+    """Tell which values are NaN, None or NA of pandas.
+
+    Parameters
+    ----------
+    values
+        NumPy array of any shape and dtype.
+
+    Returns
+    -------
+    bool array
+        True for a missing value, in the shape of `values`.
+    """
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind != "O":
@@ -31,33 +42,95 @@ def are_missing(values: HostArray) -> HostArray:
 
 
 def as_objects(X: Any) -> Any:
-    """X; a frame of pandas with other columns than plain numbers as one of objects, which scikit-learn leaves alone."""
+    """Return a pandas frame as one of objects unless its columns are plain numbers.
+
+    scikit-learn leaves objects as they are.
+
+    Parameters
+    ----------
+    X
+        A table of any kind.
+
+    Returns
+    -------
+    object
+        The frame of objects, or X itself.
+    """
     dtypes = list(getattr(X, "dtypes", ()))
     plain = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in dtypes)
     return X if plain or not hasattr(X, "astype") else X.astype(object)
 
 
 def column_names(estimator: Any) -> list[str]:
-    """What the columns of a checked X are called in messages."""
+    """Return what messages call the columns of a checked X.
+
+    Parameters
+    ----------
+    estimator
+        Estimator with n_features_in_ and perhaps feature_names_in_.
+
+    Returns
+    -------
+    list of str
+        A text such as "column 2" for each column.
+    """
     names = getattr(estimator, "feature_names_in_", range(estimator.n_features_in_))
     return ["column %r" % name if isinstance(name, str) else "column %d" % name for name in names]
 
 
 def check_unknown(handle_unknown: str, choices: Sequence[str]) -> None:
-    """InputError if the parameter is none of the choices."""
+    """Check the parameter `handle_unknown`.
+
+    Parameters
+    ----------
+    handle_unknown
+        Value of the parameter.
+    choices
+        Values that are allowed.
+
+    Raises
+    ------
+    InputError
+        The value is not one of the choices.
+    """
     if handle_unknown not in choices:
         raise InputError("handle_unknown is %r; it must be one of %s" % (handle_unknown, ", ".join(choices)))
 
 
 class Category(NamedTuple):
-    """A column of categories: a softmax group, a unit for each value, and one for all others if asked for."""
+    """A column of categories as a softmax group.
+
+    It has a unit for each value, and with `has_other` one for all other values.
+    """
 
     values: HostArray  #: in order
-    has_other: bool = False
+    has_other: bool = False  #: whether there is a unit for all other values
 
     @classmethod
     def of(cls, name: str, known: HostArray, values: Any = None, has_other: bool = False) -> Category:
-        """The categories of the known values, in order; or those given, in theirs."""
+        """Return the category of a column.
+
+        Parameters
+        ----------
+        name
+            What messages call the column.
+        known
+            Known values of the column, (n,).
+        values
+            All values in their order; None: the different known ones, sorted.
+        has_other
+            Whether there is a unit for all other values.
+
+        Returns
+        -------
+        Category
+            The category.
+
+        Raises
+        ------
+        InputError
+            A value is given twice, or text and numbers are mixed.
+        """
         if values is not None:
             values = np.asarray(values)
             if values.ndim != 1 or len(set(values.tolist())) != len(values):
@@ -70,9 +143,39 @@ class Category(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Number of units.
+
+        Returns
+        -------
+        int
+            Number of values, and one more with `has_other`.
+        """
         return len(self.values) + self.has_other
 
     def encode(self, name: str, column: HostArray, missing: HostArray, ignore: bool) -> HostArray:
+        """Return the units of a column.
+
+        Parameters
+        ----------
+        name
+            What messages call the column.
+        column
+            Values (rows,).
+        missing
+            Which values are missing, bool (rows,).
+        ignore
+            Whether unknown values count as missing.
+
+        Returns
+        -------
+        float32 (rows, size)
+            Units, 0 or 1; NaN where the value is missing.
+
+        Raises
+        ------
+        InputError
+            A value is unknown, and there is no unit for it.
+        """
         place_of = {value: place for place, value in enumerate(self.values.tolist())}
         other = len(self.values) if self.has_other else -1
         places = np.full(len(column), -1)
@@ -88,38 +191,103 @@ class Category(NamedTuple):
         return units
 
     def decode(self, units: HostArray) -> HostArray:
+        """Return the most probable value of each row, without regard to the unit for other values.
+
+        Parameters
+        ----------
+        units
+            Units or their means, (rows, size).
+
+        Returns
+        -------
+        array (rows,)
+            Values of the category.
+        """
         return self.values[units[:, : len(self.values)].argmax(axis=1)]
 
 
 class Number(NamedTuple):
-    """A column of numbers: one unit, from the least value (0) to the largest (1)."""
+    """A column of numbers as one unit, from the smallest value (0) to the largest (1)."""
 
     low: float
     high: float
 
     @classmethod
     def of(cls, known: HostArray) -> Number:
+        """Return the range of a column.
+
+        Parameters
+        ----------
+        known
+            Known numbers of the column, (n,).
+
+        Returns
+        -------
+        Number
+            The range.
+        """
         return cls(float(known.min()), float(known.max()))
 
     size = 1
 
     def encode(self, column: HostArray, missing: HostArray) -> HostArray:
+        """Return the unit of a column; numbers outside the range are clipped.
+
+        Parameters
+        ----------
+        column
+            Numbers (rows,).
+        missing
+            Which of them are missing, bool (rows,).
+
+        Returns
+        -------
+        float32 (rows, 1)
+            Values in [0, 1]; NaN where the number is missing.
+        """
         values = np.where(missing, np.nan, column).astype(np.float64)
         return np.clip((values - self.low) / ((self.high - self.low) or 1), 0, 1).astype(np.float32)[:, None]
 
     def decode(self, units: HostArray) -> HostArray:
+        """Return the numbers of units.
+
+        Parameters
+        ----------
+        units
+            Units or their means, (rows, 1).
+
+        Returns
+        -------
+        float64 (rows,)
+            Numbers in the range.
+        """
         return self.low + (self.high - self.low) * units[:, 0].astype(np.float64)
 
 
 class Bins(NamedTuple):
-    """A column of numbers: a softmax group, a unit for each bin."""
+    """A column of numbers as a softmax group with a unit for each bin."""
 
-    edges: HostArray  #: between bins; a bin has its upper one
-    means: HostArray  #: of the values of each bin
+    edges: HostArray  #: between bins, (size - 1,); an edge belongs to the bin below it
+    means: HostArray  #: the number that each bin stands for, (size,)
 
     @classmethod
     def quantiles(cls, known: HostArray, num_bins: int) -> Bins:
-        """Bins of as many of the known values each; fewer of them, where many values are the same."""
+        """Return bins that hold equal numbers of known values.
+
+        There are fewer bins where many values are the same.
+
+        Parameters
+        ----------
+        known
+            Known numbers of the column, (n,).
+        num_bins
+            Number of bins.
+
+        Returns
+        -------
+        Bins
+            The bins. Each stands for the mean of its known values.
+        """
         edges = np.unique(np.quantile(known, np.linspace(0, 1, num_bins + 1)[1:-1]))
         places = np.searchsorted(edges, known)
         counts = np.bincount(places, minlength=len(edges) + 1)
@@ -129,10 +297,27 @@ class Bins(NamedTuple):
 
     @classmethod
     def uniform(cls, known: HostArray, num_bins: int) -> Bins:
-        """Bins of one width, so that a bin's probability is a density, and two for what is beyond.
+        """Return bins of equal width, and two more for values beyond them.
 
-        That is less than the least known value or more than the largest, or far out: more than three interquartile
-        ranges from the middle half of them (Tukey, Exploratory Data Analysis, 1977).
+        With equal widths the probability of a bin is a density. Beyond are values below the
+        smallest or above the largest known value, and values that are more than three interquartile
+        ranges away from the middle half of the known ones.
+
+        Parameters
+        ----------
+        known
+            Known numbers of the column, (n,).
+        num_bins
+            Number of bins of equal width.
+
+        Returns
+        -------
+        Bins
+            The bins. Each stands for its middle, and the two others for the outer edges.
+
+        Notes
+        -----
+        Interquartile ranges: Tukey, Exploratory Data Analysis, 1977.
         """
         lower, upper = np.quantile(known, [0.25, 0.75])
         far = _FAR_OUT * (upper - lower) or np.inf
@@ -142,40 +327,85 @@ class Bins(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Number of units.
+
+        Returns
+        -------
+        int
+            Number of bins.
+        """
         return len(self.means)
 
     def encode(self, column: HostArray, missing: HostArray) -> HostArray:
+        """Return the units of a column.
+
+        Parameters
+        ----------
+        column
+            Numbers (rows,).
+        missing
+            Which of them are missing, bool (rows,).
+
+        Returns
+        -------
+        float32 (rows, size)
+            Units, 0 or 1; NaN where the number is missing.
+        """
         values = np.where(missing, 0, column).astype(np.float64)
         units = np.eye(self.size, dtype=np.float32)[np.searchsorted(self.edges, values)]
         units[missing] = np.nan
         return units
 
     def decode(self, units: HostArray) -> HostArray:
+        """Return the mean number of each row.
+
+        Parameters
+        ----------
+        units
+            Units or their means, (rows, size).
+
+        Returns
+        -------
+        float64 (rows,)
+            Means of the bins, weighted by the units.
+        """
         units = units.astype(np.float64)
         return units @ self.means / units.sum(axis=1)  # probabilities in float32 add up to 1 within 1e-7
 
 
 class TableEncoder:
-    """What columns a table has, and how they become visible units.
+    """The columns of a table, and how they become visible units.
 
     Parameters
     ----------
-    table : array (rows, columns)
-        What categories and ranges are taken from.
-    categorical : which columns are categories, bool (columns,)
-    names : what columns are called in messages
-    categories : "auto", or a sequence of the values of each column
-        (Those of columns that are numbers are ignored.)
-    num_bins : int, or None
-        Numbers are one unit each; or groups of that many bins.
-    strategy : "quantile" or "uniform"
-        Bins of as many values, or of one width, as in `sklearn.preprocessing.KBinsDiscretizer`; these with two more,
-        for what is below and above all values of the table.
-    handle_unknown : "error", "ignore" or "other"
-        A category that was not there is refused; or it counts as missing; or each column has a unit for such, which is
-        off in all rows of the table.
+    table
+        Array (rows, columns) from which categories and ranges are taken.
+    categorical
+        Which columns are categories, bool (columns,).
+    names
+        What messages call the columns.
+    categories
+        "auto", or the values of each column. Those of columns of numbers are ignored.
+    num_bins
+        Number of bins of each number; None: each number is one unit.
+    strategy
+        "quantile": bins hold equal numbers of values; "uniform": bins have equal widths, and there
+        are two more bins for values below and above all values of the table. Both are as in
+        `sklearn.preprocessing.KBinsDiscretizer` but for these two.
+    handle_unknown
+        What happens to a category that the table does not hold. "error": it is refused; "ignore":
+        it counts as missing; "other": each column has a unit for such categories, which is off in
+        all rows of the table.
 
-    Raises InputError for a column without values, and for text in a column of numbers.
+    Attributes
+    ----------
+    columns
+        A `Category`, `Number` or `Bins` for each column.
+
+    Raises
+    ------
+    InputError
+        A column has no known value, or a column of numbers holds text.
     """
 
     def __init__(
@@ -206,12 +436,24 @@ class TableEncoder:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether no column is a category."""
+        """Whether no column is a category.
+
+        Returns
+        -------
+        bool
+            True if all columns are numbers.
+        """
         return not any(isinstance(column, Category) for column in self.columns)
 
     @property
     def softmax_groups(self) -> SoftmaxGroups:
-        """Where the columns that are groups are among the visible units."""
+        """The softmax groups of the visible units.
+
+        Returns
+        -------
+        tuple of (start, stop)
+            A group for each category and each number with bins, in order.
+        """
         return tuple(
             (int(stop) - column.size, int(stop))
             for column, stop in zip(self.columns, self._stops)
@@ -233,7 +475,23 @@ class TableEncoder:
         return numbers
 
     def encode(self, table: HostArray) -> HostArray:
-        """The visible units of a table: float32 (rows, num_visible), NaN where a value is missing."""
+        """Return the visible units of a table.
+
+        Parameters
+        ----------
+        table
+            Array (rows, columns).
+
+        Returns
+        -------
+        float32 (rows, num_visible)
+            Units in [0, 1]; NaN where the value is missing.
+
+        Raises
+        ------
+        InputError
+            A category is unknown and refused, or a column of numbers holds text.
+        """
         blocks, missing = [], are_missing(table)
         for number, (name, column) in enumerate(zip(self._names, self.columns)):
             gaps, values = missing[:, number], table[:, number]
@@ -246,7 +504,18 @@ class TableEncoder:
         return np.concatenate(blocks, axis=1)
 
     def decode(self, units: HostArray) -> HostArray:
-        """A table of visible units, or of their means: of categories the most probable ones; float64, or objects."""
+        """Return the table of visible units or of their means.
+
+        Parameters
+        ----------
+        units
+            Units or their means, (rows, num_visible).
+
+        Returns
+        -------
+        array (rows, columns)
+            Numbers and most probable categories, float64, or object if there are categories.
+        """
         blocks = np.split(units, self._stops[:-1], axis=1)
         columns = [column.decode(block) for column, block in zip(self.columns, blocks)]
         table = np.empty((len(units), len(columns)), np.float64 if self.is_numeric else object)

@@ -1,4 +1,4 @@
-"""Drawn images with nothing on them: how many there are, why, and what to do."""
+"""Blank images among drawn images: their number, their cause, and advice."""
 
 from __future__ import annotations
 
@@ -12,22 +12,50 @@ __all__ = ["note", "num_blank", "tell"]
 
 logger = logging.getLogger(__name__)
 
-_MEAN = 0.01  # of the pixels of a blank image, at most
+_MEAN = 0.01  # an image is blank if the mean of its pixels is at most this
 
 
 def num_blank(images: HostArray) -> int:
-    """How many images are black: the mean of their pixels is at most 0.01. images : (n, num_visible) in [0, 1]."""
+    """Count blank images: the mean of their pixels is at most 0.01.
+
+    Parameters
+    ----------
+    images
+        Images (n, num_visible) in [0, 1].
+
+    Returns
+    -------
+    int
+        Number of blank images.
+    """
     return int((images.mean(axis=1) <= _MEAN).sum())
 
 
 def note(images: HostArray) -> str:
-    """What the title of drawn images adds: nothing, where fewer than half of them are blank."""
+    """Text for the title of a picture of drawn images, if half of them or more are blank.
+
+    Parameters
+    ----------
+    images
+        Drawn images (n, num_visible) in [0, 1].
+
+    Returns
+    -------
+    str
+        The text. It is empty if fewer than half of the images are blank.
+    """
     blank = num_blank(images)
     return "%d of %d are blank: the chains are in the empty image" % (blank, len(images)) * _tells(blank, images)
 
 
 def tell(images: HostArray) -> None:
-    """Say in a line why drawn images are blank, and what to do; nothing, where fewer than half of them are."""
+    """Log why drawn images are blank, and what to do, if half of them or more are blank.
+
+    Parameters
+    ----------
+    images
+        As in `note`.
+    """
     blank = num_blank(images)
     if not _tells(blank, images):
         return

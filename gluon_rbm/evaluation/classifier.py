@@ -1,8 +1,9 @@
-"""Classifiers that have nothing to do with Boltzmann machines, all of scikit-learn.
+"""Classifiers of scikit-learn, which are independent of any RBM.
 
-`train_classifier` trains one of five kinds on any features. `IndependentClassifier` is one of them, trained on real
-images only: it says which classes drawn images show. It is trained anew at each use, in seconds, so that nothing has to
-be kept, and always with the same result. It must choose: an empty image gets a class, too (on MNIST, a one).
+`train_classifier` trains one of five kinds on any features. An `IndependentClassifier` is trained
+on real images only, and tells which classes drawn images show. It is trained again at each use, in
+seconds, so it needs no file. The result is always the same. It gives every image a class, even an
+empty image (on MNIST, a one).
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ __all__ = [
 
 KINDS = ("pca-svm", "linear-svm", "rbf-svm", "logistic", "perceptron")
 
-# What is tried on held-out images: C, and gamma where there is one, the smaller ones first; then what lies beyond, as
-# long as the best is on an edge.
+# Settings that are tried on held-out images: C, and gamma for "rbf", smaller values first. If the
+# best setting lies on an edge of the grid, values beyond the edge are tried, too.
 GRIDS: dict[str, list[dict[str, float]]] = {
     "linear": [{"C": cost} for cost in (0.1, 1.0, 10.0)],
     "rbf": [{"C": cost, "gamma": gamma} for cost in (2.0, 10.0) for gamma in (0.5, 1.0, 2.0, 4.0)],
@@ -52,13 +53,13 @@ _DESCRIPTIONS = {
     "perceptron": "a perceptron of two hidden layers",
 }
 
-_COMPONENTS = 50  # of the kind "pca-svm"
-_UNITS = (128, 64)  # hidden units of the kind "perceptron"
-_UPDATES, _BATCH = 4000, 100  # of its training, at most; it stops where the loss does
-_HELD_OUT = 10000  # at most so many images are held out, and at most so many others are learned from while choosing
-_ROUNDS_BEYOND = 6  # of trials beyond the grid, at most
-_ROWS = 15000  # the kernel of so many is computed at once, at most: 1.8 GB
-_CACHE = 1000  # MB for rows of the kernel of more
+_COMPONENTS = 50  # principal components of "pca-svm"
+_UNITS = (128, 64)  # hidden units of "perceptron"
+_UPDATES, _BATCH = 4000, 100  # its updates, at most, and images in a batch; it stops when the loss no longer falls
+_HELD_OUT = 10000  # held-out images, at most, and other images to learn from while settings are chosen, at most
+_ROUNDS_BEYOND = 6  # rounds of trials beyond the grid, at most
+_ROWS = 15000  # for at most this many rows, the whole kernel is computed at once; it then takes 1.8 GB
+_CACHE = 1000  # MB for rows of a larger kernel
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
@@ -67,25 +68,36 @@ _CACHE = 1000  # MB for rows of the kernel of more
 def train_classifier(
     features: HostArray, labels: HostArray, kind: str = "pca-svm", *, seed: int = 0, num_threads: int = 1
 ) -> Any:
-    """A classifier of scikit-learn, fitted to all of the features.
+    """Train a classifier of scikit-learn on all rows.
 
     Parameters
     ----------
-    features : (n, num_features)
-    labels : (n,)
-    kind : one of `KINDS`
-        "pca-svm": 50 principal components, then a support vector machine with a Gaussian kernel, C = 10.
-        "linear-svm", "rbf-svm": a support vector machine whose C and gamma are chosen on held-out rows (see
-        `evaluate_svm`); features are scaled by the root of their total variance.
-        "logistic": logistic regression; features are scaled by the root of their mean variance.
-        "perceptron": hidden layers of 128 and 64 rectified units.
-    seed : what is random follows from it
-    num_threads : how many settings a support vector machine tries at once
+    features
+        Features (n, num_features).
+    labels
+        Labels (n,).
+    kind
+        One of `KINDS`.
+        "pca-svm": 50 principal components, then a support vector machine with a Gaussian kernel
+        and C = 10.
+        "linear-svm", "rbf-svm": a support vector machine with C and gamma chosen on held-out rows
+        (see `evaluate_svm`). Features are divided by the root of their total variance.
+        "logistic": logistic regression. Features are divided by the root of their mean variance.
+        "perceptron": hidden layers of 128 and 64 rectified linear units.
+    seed
+        Seed of all random numbers.
+    num_threads
+        Number of settings that "linear-svm" and "rbf-svm" try at once.
+
+    Returns
+    -------
+    classifier or pipeline of scikit-learn
+        The fitted classifier.
 
     Raises
     ------
     InputError
-        Where all labels are the same, or too few rows are left to choose C and gamma on.
+        All labels are the same, or there are too few rows to choose C and gamma.
     """
     if len(np.unique(labels)) < 2:
         raise InputError("all images to learn from are of one class; a classifier needs two or more")
@@ -96,7 +108,7 @@ def train_classifier(
     with warnings.catch_warnings():
         from sklearn.exceptions import ConvergenceWarning
 
-        warnings.simplefilter("ignore", ConvergenceWarning)  # so many updates are enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # this number of updates is enough
         return makers[kind](features.shape, seed).fit(features, labels)
 
 
@@ -130,28 +142,57 @@ def _perceptron(shape: tuple[int, ...], seed: int) -> Any:
 
 
 class Evaluation(NamedTuple):
-    """How well a support vector machine, its settings chosen on held-out rows, classifies the test rows."""
+    """Test error of a support vector machine with settings chosen on held-out rows."""
 
-    settings: dict[str, float]  #: C and gamma
+    settings: dict[str, float]  #: C, and gamma for the kernel "rbf"
     trials: list[dict[str, float]]  #: all settings that were tried, with the `error` on held-out rows
-    num_support_vectors: int  #: rows that some pair of classes needs; of one against the rest, of all machines together
-    error: float
-    standard_error: float
-    class_error: float  #: the mean over classes of each one's error, which does not depend on how many rows it has
-    wrong: HostArray  #: bool (n,), which test rows are classified wrongly
+    num_support_vectors: int  #: each row counts once; for one against the rest, once for each class that needs it
+    error: float  #: fraction of the test rows that are classified wrongly
+    standard_error: float  #: of `error`
+    class_error: float  #: mean of the errors of the classes, each with equal weight whatever its number of rows
+    wrong: HostArray  #: bool (n,), True for test rows that are classified wrongly
 
 
 def mean_and_error(values: HostArray) -> tuple[float, float]:
-    """Mean and its standard error: sqrt(p (1 - p) / n) of wrong or right, the paired one of a difference of these."""
+    """Mean of values, and its standard error.
+
+    Parameters
+    ----------
+    values
+        Values (n,): wrong or right, or the difference of two such arrays for a paired comparison.
+
+    Returns
+    -------
+    mean : float
+        Mean of the values.
+    standard_error : float
+        Standard deviation over sqrt(n). For a fraction p, this is sqrt(p (1 - p) / n).
+    """
     values = np.asarray(values, "float64")
     return float(values.mean()), float(values.std() / np.sqrt(len(values)))
 
 
 def split_held_out(labels: HostArray, generator: np.random.Generator) -> tuple[HostArray, HostArray]:
-    """Rows to learn from while C and gamma are chosen, and rows to choose them on; at most 10,000 of each.
+    """Split training rows in two, to choose C and gamma.
 
-    The held-out rows are a fifth of all, drawn by the generator. Raises InputError where there are none, or where the
-    others are of one class.
+    Parameters
+    ----------
+    labels
+        Labels of the training rows, (n,).
+    generator
+        Generator that draws the held-out rows.
+
+    Returns
+    -------
+    learned : int array
+        Rows to learn from, at most 10,000.
+    held_out : int array
+        Rows to choose C and gamma on: a fifth of all rows, at most 10,000.
+
+    Raises
+    ------
+    InputError
+        There are no held-out rows, or the others are all of one class.
     """
     order = generator.permutation(len(labels))
     held_out, rest = np.split(order, [min(_HELD_OUT, len(order) // 5)])
@@ -178,9 +219,9 @@ def _search_svm(
     num_threads: int,
     one_vs_rest: bool = False,
 ) -> _Search:
-    """Learn by each setting of the grid from rows[0], choose one on rows[1], and learn by it from all.
+    """Learn from rows[0] with each setting, choose the best on rows[1], and learn from all rows.
 
-    Where the best one lies on an edge of what was tried, its neighbour beyond is tried, too.
+    While the best setting lies on an edge of the settings tried, the next one beyond is tried, too.
     """
     from joblib import Parallel, delayed
 
@@ -191,7 +232,7 @@ def _search_svm(
         return float(np.mean(found != held_out[1]))
 
     def tried(grid: list[dict[str, float]]) -> list[dict[str, float]]:
-        # libsvm computes without Python's lock
+        # Threads run in parallel, as libsvm computes without Python's lock.
         errors: Any = Parallel(num_threads, backend="threading")(delayed(error_of)(settings) for settings in grid)
         return [{**settings, "error": error} for settings, error in zip(grid, errors)]
 
@@ -206,10 +247,11 @@ def _search_svm(
 
 
 def _svm(kernel: str, settings: dict[str, Any], labels: HostArray, one_vs_rest: bool) -> Any:
-    """A support vector machine with these settings that is to learn from rows with these labels.
+    """Make a support vector machine with these settings, for rows with these labels.
 
-    Where the kernel of all rows, or of those of any two classes, fits into memory, it is computed at once: several
-    times faster than libsvm's rows of it. The machine that is found is the same.
+    If the kernel of all rows, or of the rows of any two classes, fits into memory, it is computed
+    at once. This is several times as fast as libsvm, which computes it row by row. The result is
+    the same.
     """
     from sklearn.metrics.pairwise import pairwise_kernels
     from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
@@ -233,9 +275,9 @@ def _svm(kernel: str, settings: dict[str, Any], labels: HostArray, one_vs_rest: 
 
 
 def _num_support_vectors(svm: Any, labels: HostArray) -> int:
-    """Of what `_svm` built and fitted to rows with these labels."""
+    """Count the support vectors of a fitted `_svm` that learned from rows with these labels."""
     machines = getattr(svm, "estimators_", [svm])
-    if not hasattr(svm, "pairwise_indices_"):  # of scikit-learn's machines, only `OneVsOneClassifier` has these
+    if not hasattr(svm, "pairwise_indices_"):  # only OneVsOneClassifier has this attribute
         return sum(len(machine.support_) for machine in machines)
     pairs = itertools.combinations(svm.classes_, 2)
     rows = [np.flatnonzero(np.isin(labels, pair))[machine.support_] for pair, machine in zip(pairs, machines)]
@@ -243,12 +285,15 @@ def _num_support_vectors(svm: Any, labels: HostArray) -> int:
 
 
 def _best(trials: list[dict[str, float]]) -> dict[str, float]:
-    """The trial with the smallest error, the first of several."""
+    """Return the trial with the smallest error, the first one if several are equal."""
     return min(trials, key=lambda trial: trial["error"])
 
 
 def _beyond(trials: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Settings next to the best ones, outside of what was tried of them, by the factor between the outermost two."""
+    """Return settings beyond the edges that the best trial lies on.
+
+    Along C or gamma, the next value continues the ratio of the two outermost values tried.
+    """
     best, found = _best(trials), []
     for name in sorted(best.keys() - {"error"}):
         others = [
@@ -272,19 +317,31 @@ def evaluate_svm(
 ) -> Evaluation:
     """Choose C and gamma on held-out training rows, learn from all, and classify the test rows.
 
-    The machine is scikit-learn's `SVC`, one for each pair of classes, which vote; or one for each class against the
-    rest, of which the one farthest on its side of the border wins. Features x are centred and divided by
-    the root of their total variance V = sum_i Var[x_i], so that C and gamma mean the same for any features:
+    The classifier is SVC of scikit-learn, with a support vector machine for each pair of classes.
+    The pairs vote. Features x are centred and divided by the root of their total variance
+    V = sum_i Var[x_i]. So C and gamma have the same meaning for any features:
 
-        linear: k(x, y) = (x - mean).(y - mean) / V       rbf: k(x, y) = exp(-gamma |x - y|^2 / V)
+        linear:  k(x, y) = (x - mean).(y - mean) / V
+        rbf:     k(x, y) = exp(-gamma |x - y|^2 / V)
 
     Parameters
     ----------
-    kernel : "linear" or "rbf"
-    train, test : features (n, num_features) and labels (n,)
-    rows : what `split_held_out` made of the training labels
-    num_threads : how many settings are tried at once; each needs memory of its own
-    one_vs_rest : a machine for each class, instead of each pair: better where there are many classes of few rows each
+    kernel
+        "linear" or "rbf".
+    train, test
+        Features (n, num_features) and labels (n,).
+    rows
+        Rows of `train` to learn from and to choose on, as from `split_held_out`.
+    num_threads
+        Number of settings that are tried at once. Each one needs its own memory.
+    one_vs_rest
+        Use a support vector machine for each class against all others. The class with the largest
+        decision value wins. This is better for many classes of few rows each.
+
+    Returns
+    -------
+    Evaluation
+        Chosen settings and test error.
     """
     search = _search_svm(kernel, *train, rows, num_threads, one_vs_rest)
     wrong = search.classifier.predict(test[0]) != test[1]
@@ -300,22 +357,28 @@ def evaluate_svm(
     )
 
 
-# --- Of images --------------------------------------------------------------------------------------------------------
+# --- Classifiers of images --------------------------------------------------------------------------------------------
 
 
 class IndependentClassifier(NamedTuple):
-    """A classifier of images that learned from real ones only, and how far it can be trusted."""
+    """A classifier that learned from real images only, and its accuracy."""
 
-    classifier: Any
-    accuracy: float  #: fraction of the test images that it classifies as they are labelled
-    num_training_images: int
-    num_test_images: int
+    classifier: Any  #: a fitted classifier of scikit-learn
+    accuracy: float  #: fraction of the test images that it classifies correctly
+    num_training_images: int  #: number of images that it was trained on
+    num_test_images: int  #: number of images that `accuracy` was measured on
     kind: str  #: one of `KINDS`
-    data_set: str  #: the name of the data set
+    data_set: str  #: name of the data set
 
     @property
     def description(self) -> str:
-        """What it is, what it learned, and how far it can be trusted: a line."""
+        """Kind, training images and accuracy of the classifier, as a line of text.
+
+        Returns
+        -------
+        str
+            The description.
+        """
         return "%s, trained on %d images of %s (%.1f %% of %d test images right)" % (
             _DESCRIPTIONS[self.kind],
             self.num_training_images,
@@ -326,30 +389,95 @@ class IndependentClassifier(NamedTuple):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes that it knows."""
+        """Number of classes that the classifier tells apart.
+
+        Returns
+        -------
+        int
+            Number of different labels of the training images.
+        """
         return len(self.classifier.classes_)
 
     def record(self) -> dict[str, dict[str, float | str]]:
-        """What the JSON of a command says of it."""
+        """Record of the classifier, for the JSON output of commands.
+
+        Returns
+        -------
+        dict
+            Its only key is "judge". The value is a dict of all fields but `classifier`.
+        """
         names = ("kind", "data_set", "accuracy", "num_training_images", "num_test_images")
-        return {"judge": {name: getattr(self, name) for name in names}}  # the name that published results have
+        return {"judge": {name: getattr(self, name) for name in names}}  # the key used in published results
 
     def classes(self, images: HostArray) -> HostArray:
-        """The class of each image: int (n,). images : (n, num_visible) in [0, 1], samples or probabilities."""
+        """Classify images.
+
+        Parameters
+        ----------
+        images
+            Images (n, num_visible) in [0, 1], samples or probabilities.
+
+        Returns
+        -------
+        int (n,)
+            Class of each image.
+        """
         return self.classifier.predict(images)
 
     def class_fractions(self, images: HostArray) -> HostArray:
-        """The fraction of each class among images: float64 (num_classes,), in the order of the labels."""
+        """Fraction of each class among images.
+
+        Parameters
+        ----------
+        images
+            As in `classes`.
+
+        Returns
+        -------
+        float64 (num_classes,)
+            Fractions in the order of the labels. Their sum is 1.
+        """
         return (self.classes(images)[:, None] == self.classifier.classes_).mean(axis=0)
 
     def fraction_as_asked(self, images: HostArray, asked: int | HostArray) -> tuple[float, float]:
-        """The fraction of images of the class asked for, one for all or one for each, and its standard error."""
+        """Fraction of images that show the class asked for.
+
+        Parameters
+        ----------
+        images
+            As in `classes`.
+        asked
+            A class for all images, or a class for each image, (n,).
+
+        Returns
+        -------
+        fraction : float
+            Fraction p of the images.
+        standard_error : float
+            Its standard error, sqrt(p (1 - p) / n).
+        """
         fraction = float((self.classes(images) == asked).mean())
         return fraction, float(np.sqrt(fraction * (1 - fraction) / len(images)))
 
 
 def check_labels(data: DataSet) -> HostArray:
-    """The labels of the training images. Raises InputError where there are none for a classifier to learn from."""
+    """Labels of the training images, for a classifier to learn from.
+
+    Parameters
+    ----------
+    data
+        The data set.
+
+    Returns
+    -------
+    int32 (num_images,)
+        The labels.
+
+    Raises
+    ------
+    InputError
+        The images have no labels.
+    """
     if data.train_labels is None:
         raise InputError(
             "images of %s have no labels for a classifier to learn from; choose a data set that has" % data.name
@@ -358,9 +486,24 @@ def check_labels(data: DataSet) -> HostArray:
 
 
 def train_independent_classifier(data: DataSet, num_images: int = 20000) -> IndependentClassifier:
-    """An `IndependentClassifier` of the kind "pca-svm", from the first `num_images` training images of a data set.
+    """Train an `IndependentClassifier` of the kind "pca-svm".
 
-    Raises InputError where images have no labels.
+    Parameters
+    ----------
+    data
+        The data set, with labels.
+    num_images
+        Number of training images to learn from, at most. The first ones are used.
+
+    Returns
+    -------
+    IndependentClassifier
+        The classifier, with its accuracy on all test images.
+
+    Raises
+    ------
+    InputError
+        The images have no labels, or all have the same label.
     """
     kind = "pca-svm"
     labels = check_labels(data)[:num_images]

@@ -1,14 +1,17 @@
-"""The Frechet distance between two sets of images, seen through the features of a network.
+"""The Frechet distance between two sets of images, in the features of a network.
 
-Of normal distributions with the sets' means m and covariances C (Dowson & Landau, J. Multivariate Analysis 12, 1982):
+The distance between normal distributions with means m and covariances C is (Dowson & Landau,
+J. Multivariate Analysis 12, 1982):
 
     d^2 = |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^{1/2})
 
-Heusel et al. (NIPS 2017) take the features of one particular Inception network and call it FID. With any other network
-it is another number on another scale: always say which one.
+Here m and C are the mean and the covariance of the features of each set. Heusel et al. (NIPS 2017)
+use the features of a particular Inception network, and call the distance FID. Another network gives
+another number on another scale, so always name the network.
 
-It is an estimate: of n images it is too large by about 1/n times a constant, which depends on the features (Binkowski
-et al., ICLR 2018). So it means little without its floor, the distance between as many real images and as many others.
+The estimate from n images is too large, by about a constant divided by n. The constant depends on
+the features (Binkowski et al., ICLR 2018). So compare the distance with its floor: the distance
+between two sets of as many real images.
 """
 
 from __future__ import annotations
@@ -43,23 +46,39 @@ __all__ = [
     "train_network",
 ]
 
-# Takes an NDArray (batch, channels, height, width) in [0, 1], as convolutions do, and returns an NDArray or NumPy array
-# (batch, ...): a `HybridBlock`, say.
+# A network takes an NDArray (batch, channels, height, width) in [0, 1], and returns an NDArray or a
+# NumPy array (batch, ...). For example, a block of convolutions of Gluon.
 Network = Callable[[Any], Any]
 
 _ROWS_AT_ONCE = 200
-_GROUPS = 20
+_GROUPS = 20  # of the jackknife, at most
 
 
 # --- The distance -----------------------------------------------------------------------------------------------------
 
 
 def distance(features_1: HostArray, features_2: HostArray) -> float:
-    """d^2 of two sets of features, (n_1, d) and (n_2, d): float, in squared units of the features, at least 0.
+    """Squared Frechet distance d^2 between two sets of features, computed in float64.
 
-    In float64. With C = R^T R, from a QR decomposition, tr (C_1 C_2)^{1/2} is the sum of the singular values of
-    R_1 R_2^T: no root of a matrix is taken, and a covariance may have any rank. Raises InputError where a set has fewer
-    than 2 rows, values that are not finite, or another width than the other.
+    Parameters
+    ----------
+    features_1, features_2
+        Features (n_1, d) and (n_2, d).
+
+    Returns
+    -------
+    float
+        Distance d^2, at least 0, in squared units of the features.
+
+    Raises
+    ------
+    InputError
+        A set has fewer than 2 rows or values that are not finite, or the widths d differ.
+
+    Notes
+    -----
+    Let C = R^T R, with R from a QR decomposition. Then tr (C_1 C_2)^{1/2} is the sum of the
+    singular values of R_1 R_2^T. So no matrix root is needed, and a covariance may have any rank.
     """
     first, second = _checked(features_1), _checked(features_2)
     if first.shape[1] != second.shape[1]:
@@ -82,16 +101,35 @@ def _checked(features: HostArray) -> HostArray:
 
 
 def _root(features: HostArray) -> HostArray:
-    """R with R^T R the covariance: (min(n, d), d)."""
+    """Return R, (min(n, d), d), with the covariance R^T R."""
     root: Any = np.linalg.qr((features - features.mean(axis=0)) / np.sqrt(len(features) - 1), mode="r")
     return root
 
 
 def standard_error(features_1: HostArray, features_2: HostArray) -> float | None:
-    """Standard error of `distance`, by the jackknife over 20 groups of rows of both (or fewer, of few rows).
+    """Standard error of `distance` by the jackknife.
 
-    Of what the estimate varies by, not of what it is too large by. Rows are to be in random order. None below 4 rows.
-    (Efron & Stein, Annals of Statistics 9, 1981.)
+    It measures how much the estimate varies, not by how much it is too large.
+
+    Parameters
+    ----------
+    features_1, features_2
+        As in `distance`, with rows in random order.
+
+    Returns
+    -------
+    float or None
+        Standard error of d^2. None if a set has fewer than 4 rows.
+
+    Raises
+    ------
+    InputError
+        As in `distance`.
+
+    Notes
+    -----
+    The jackknife leaves out one of 20 groups of rows at a time, of both sets. There are fewer
+    groups if a set has fewer than 40 rows. (Efron & Stein, Annals of Statistics 9, 1981.)
     """
     first, second = _checked(features_1), _checked(features_2)
     groups = min(_GROUPS, len(first) // 2, len(second) // 2)
@@ -106,20 +144,37 @@ def standard_error(features_1: HostArray, features_2: HostArray) -> float | None
 
 
 class Comparison(NamedTuple):
-    """Drawn images beside real ones; all are squared distances of sets of `num_images` images."""
+    """Squared distances of drawn images, and of other real images, to real images."""
 
-    distance: float  #: drawn images to real ones
-    standard_error: float | None  #: of it; None of fewer than 4 images
-    floor: float  #: the same of other real images: what drawn ones as good as real would have
-    floor_standard_error: float | None
-    num_images: int
+    distance: float  #: from drawn images to real images
+    standard_error: float | None  #: of `distance`; None for fewer than 4 images
+    floor: float  #: from other real images to the same real images: perfect drawn images would have it
+    floor_standard_error: float | None  #: of `floor`; None for fewer than 4 images
+    num_images: int  #: number of images in each set
 
 
 def compare(real: HostArray, drawn: HostArray, key: Key) -> Comparison:
-    """`Comparison` of features of real images with those of drawn ones, float (n, d) each.
+    """Compare drawn images with real images by their features.
 
-    The real ones are cut in two at random, and as many are taken of each half and of the drawn ones as there are of the
-    fewest. key : sequence of int, says which. Raises InputError as `distance` does.
+    The real images are split at random into two halves. Then the two halves and the drawn images
+    are cut to one size, at random.
+
+    Parameters
+    ----------
+    real, drawn
+        Features of real and of drawn images, float (n, d). The numbers n may differ.
+    key
+        Non-negative integers that fix the random choice.
+
+    Returns
+    -------
+    Comparison
+        Distances from one half of the real images to the drawn images, and to the other half.
+
+    Raises
+    ------
+    InputError
+        As in `distance`.
     """
     real, drawn = _checked(real), _checked(drawn)
     generator = make_generator(key)
@@ -135,12 +190,29 @@ def compare(real: HostArray, drawn: HostArray, key: Key) -> Comparison:
 
 
 def features(network: Network, images: HostArray, image_shape: tuple[int, ...], context: Any = None) -> HostArray:
-    """What a network makes of images, flattened: float64 (n, d), NumPy.
+    """Compute the features of images by a network.
 
-    network : takes an NDArray (batch, channels, height, width) in [0, 1], as convolutions do, and returns an NDArray or
-        NumPy array (batch, ...): a `HybridBlock`, say
-    images : (n, num_visible) in [0, 1], NumPy
-    image_shape : (height, width) or (height, width, channels)
+    Parameters
+    ----------
+    network
+        Function that takes an NDArray (batch, channels, height, width) in [0, 1], and returns an
+        NDArray or a NumPy array (batch, ...). For example, a block of convolutions of Gluon.
+    images
+        NumPy array (n, num_visible) in [0, 1].
+    image_shape
+        (height, width) or (height, width, channels).
+    context
+        Device of the network. By default, MXNet's current one.
+
+    Returns
+    -------
+    float64 (n, d)
+        What the network returns, flattened, as a NumPy array.
+
+    Raises
+    ------
+    InputError
+        The network does not take images of this shape.
     """
     rows = []
     for batch in iterate_batches(images, 1, _ROWS_AT_ONCE):
@@ -155,18 +227,34 @@ def features(network: Network, images: HostArray, image_shape: tuple[int, ...], 
 
 
 def load_network(path: str, context: Any = None) -> Network:
-    """The network that `HybridBlock.export(path)` wrote: path-symbol.json and path-0000.params, with the input "data".
+    """Read a network that the method export of a hybrid block of Gluon wrote.
 
-    Raises InputError where it cannot be read.
+    Parameters
+    ----------
+    path
+        Path as given to export: the files are `path`-symbol.json and `path`-0000.params. The
+        input of the network must be named "data".
+    context
+        Device. By default, the CPU.
+
+    Returns
+    -------
+    Network
+        The network, a symbol block of Gluon.
+
+    Raises
+    ------
+    InputError
+        The network cannot be read.
     """
     symbol, parameters = path + "-symbol.json", path + "-0000.params"
     try:
         array_files.check_ordinary(symbol, array_files.LARGEST_TEXT)
         with open(symbol, encoding="utf-8") as file:
             json.load(file)
-        array_files.load(parameters)  # MXNet trusts what it reads
+        array_files.load(parameters)  # a check: MXNet itself makes none
         return mx.gluon.SymbolBlock.imports(symbol, ["data"], parameters, ctx=context or mx.cpu())
-    except Exception as error:  # MXNet raises this and that
+    except Exception as error:  # MXNet raises many kinds of errors
         reason = getattr(error, "strerror", None) or next(iter(str(error).split("\n")), "") or type(error).__name__
         raise InputError(
             "no network can be read from %s and %s (%s); write them by HybridBlock.export"
@@ -175,14 +263,14 @@ def load_network(path: str, context: Any = None) -> Network:
 
 
 class Perceptron(NamedTuple):
-    """The default network: a classifier of the data set's own classes, without its last layer."""
+    """The default network: a classifier of the data set's classes, without its last layer."""
 
-    classifier: Any  #: sklearn.neural_network.MLPClassifier
-    accuracy: float  #: fraction of the test images that it classifies as they are labelled
-    num_training_images: int
+    classifier: Any  #: a fitted MLPClassifier of scikit-learn
+    accuracy: float  #: fraction of the test images that it classifies correctly
+    num_training_images: int  #: number of images that it was trained on
 
     def __call__(self, images: NDArray) -> HostArray:
-        """The last hidden layer: float32 (batch, 64). images : as for any network of `features`."""
+        """Return the last hidden layer, float32 (batch, 64). `images` are as in `Network`."""
         values = np.moveaxis(to_numpy(images), 1, 3).reshape(len(images), -1)
         for weight, bias in zip(self.classifier.coefs_[:-1], self.classifier.intercepts_[:-1]):
             values = np.maximum(values @ weight + bias, 0)
@@ -190,14 +278,31 @@ class Perceptron(NamedTuple):
 
 
 def train_network(data: DataSet, seed: int, num_images: int = 20000) -> Perceptron:
-    """A `Perceptron` of 128 and 64 rectified units, from training images spread over all of a data set; seconds.
+    """Train a `Perceptron` of 128 and 64 rectified linear units. It takes seconds.
 
-    Raises InputError where images have no labels, or all the same.
+    Parameters
+    ----------
+    data
+        The data set, with labels.
+    seed
+        Seed of the training.
+    num_images
+        Number of training images, at most. They are evenly spaced in the data set.
+
+    Returns
+    -------
+    Perceptron
+        The network and its accuracy on the test images.
+
+    Raises
+    ------
+    InputError
+        The images have no labels, or all have the same label.
     """
     if data.train_labels is None:
         raise InputError("images of %s have no labels to train a network on; give one by --network" % data.name)
     total = len(data.train_images)
-    rows = np.linspace(0, total - 1, min(num_images, total)).astype(int)  # a folder's are in the order of their classes
+    rows = np.linspace(0, total - 1, min(num_images, total)).astype(int)  # images of a folder are sorted by class
     labels = data.train_labels[rows]
     if len(np.unique(labels)) < 2:
         raise InputError("images of %s to learn from are all of one class; give a network by --network" % data.name)

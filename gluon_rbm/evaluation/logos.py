@@ -1,4 +1,7 @@
-"""Sequence logos: letters as high as their weights (Schneider & Stephens, Nucleic Acids Research 18, 1990)."""
+"""Sequence logos: stacks of letters with heights that show their weights.
+
+Schneider & Stephens, Nucleic Acids Research 18, 1990.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["sequence_logo", "weight_logos"]
 
-_LEAST_SHARE = 0.02  # of the highest column: what is lower cannot be read
-_COLOURS = {  # by what the side chains of amino acids are like; nucleotides as usual
+_LEAST_SHARE = 0.02  # of the highest column; lower letters are unreadable, and not drawn
+_COLOURS = {  # amino acids by the properties of their side chains; nucleotides in the usual colours
     PROTEINS: {
         "DE": "tab:red", "KRH": "tab:blue", "AVLIMFWP": "black", "STNQCYG": "tab:green", "-": "grey",
     },
@@ -28,16 +31,33 @@ _COLOURS = {  # by what the side chains of amino acids are like; nucleotides as 
 
 
 def sequence_logo(heights: HostArray, alphabet: str, axes: Axes, title: str = "") -> Figure:
-    """Draw letters above each other at each place, and below zero where they are negative; the highest outside.
+    """Draw a sequence logo.
 
-    heights : (length, letters). Letters are those of the alphabet, a grey block for a gap.
+    Each place has a stack of letters above zero, and one of letters with negative heights below
+    zero. The higher a letter, the farther it is from zero. A grey block stands for a gap.
+
+    Parameters
+    ----------
+    heights
+        Height of each letter at each place, (length, letters).
+    alphabet
+        Letters of proteins or of nucleotides, as in `sequences.Alignment`.
+    axes
+        Axes to draw into.
+    title
+        Title of the axes.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
     """
     from matplotlib.font_manager import FontProperties
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 
-    font = FontProperties(family="DejaVu Sans Mono", weight="bold")  # whose I has serifs
+    font = FontProperties(family="DejaVu Sans Mono", weight="bold")  # in this font, I has serifs
     outlines = {letter: TextPath((0, 0), letter, size=1, prop=font) for letter in alphabet}
     colours = {letter: colour for group, colour in _COLOURS[alphabet].items() for letter in group}
     top, bottom = np.clip(heights, 0, None).sum(axis=1).max(), np.clip(heights, None, 0).sum(axis=1).min()
@@ -69,9 +89,25 @@ def sequence_logo(heights: HostArray, alphabet: str, axes: Axes, title: str = ""
 
 
 def weight_logos(weight: HostArray, shape: Any, alphabet: str, count: int) -> Figure:
-    """Logos of the hidden units with the largest weights: of each place and letter the weight to the unit.
+    """Draw logos of the hidden units with the largest weights.
 
-    weight : (length * letters, num_hidden), of zero sum at each place; shape : (length, letters)
+    The height of a letter is the weight between the hidden unit and the visible unit of the letter.
+
+    Parameters
+    ----------
+    weight
+        Weights (length * letters, num_hidden), with zero sum over the letters of each place.
+    shape
+        (length, letters).
+    alphabet
+        As in `sequence_logo`.
+    count
+        Number of hidden units to draw, at most. Those with the largest norm come first.
+
+    Returns
+    -------
+    Figure
+        A new figure with a logo per unit.
     """
     norms = np.linalg.norm(weight, axis=0)
     strongest = np.argsort(-norms, kind="stable")[:count]

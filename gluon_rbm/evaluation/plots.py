@@ -1,7 +1,7 @@
-"""Pictures: with `logos`, the only module that imports Matplotlib.
+"""Pictures by Matplotlib. Only this module and `logos` import it.
 
-Every function draws into the axes it is given, or into a new figure, and returns the `Figure`. Images are (n,
-num_visible) arrays in [0, 1], shown as rows of `columns`; pixels that are NaN are missing, and shown in blue.
+A function draws into the axes that it is given, or into a new figure, and returns the figure.
+Images are arrays (n, num_visible) in [0, 1]. NaN stands for a missing pixel, which is drawn blue.
 """
 
 from __future__ import annotations
@@ -58,7 +58,22 @@ Metrics = Iterable[Mapping[str, Any]]  # rows of metrics.csv
 
 
 def panels(columns: int, rows: int = 1, width: float = 5.2, height: float = 4.4) -> tuple[Figure, HostArray]:
-    """An empty figure in the style of all of them, and its axes, in order; sizes in inches of each."""
+    """Make an empty figure in the common style.
+
+    Parameters
+    ----------
+    columns, rows
+        Number of columns and rows of axes.
+    width, height
+        Size of each axes in inches.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    axes : array (rows * columns,)
+        Its axes, row by row.
+    """
     figure = _new_figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
@@ -74,14 +89,25 @@ def _axes(axes: Axes | None, width: float = 6.4, height: float = 4.2) -> Axes:
 
 
 def figure_of(axes: Any) -> Figure:
-    """The figure that axes are in."""
+    """Return the figure of axes.
+
+    Parameters
+    ----------
+    axes
+        Axes of Matplotlib.
+
+    Returns
+    -------
+    Figure
+        The figure that the axes are in.
+    """
     return axes.figure
 
 
 def _finish(
     axes: Any, title: str, xlabel: str | None = None, ylabel: str | None = None, legend: str | None = None
 ) -> Figure:
-    """Titles, axes and all; legend : where; returns the figure."""
+    """Set title, labels and grid, and a legend at the place `legend`. Return the figure."""
     axes.set_title(title)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -112,7 +138,28 @@ def grid(
     axes: Axes | None = None,
     row_labels: Sequence[str] = (),
 ) -> Figure:
-    """Images in rows of `columns`; row_labels : what stands beside each row."""
+    """Draw images in rows.
+
+    Parameters
+    ----------
+    images
+        Images (n, num_visible) in [0, 1].
+    image_shape
+        (height, width) or (height, width, 3) of an image.
+    title
+        Title of the picture.
+    columns
+        Number of images in a row.
+    axes
+        Axes to draw into. By default, those of a new figure.
+    row_labels
+        Text beside each row.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     rows = -(-len(images) // columns)
     axes = _axes(axes, 4.6, 4.6 * rows * image_shape[0] / (columns * image_shape[1]) + 0.3)
     _draw(axes, canvas(images, image_shape, rows, columns), title)
@@ -134,12 +181,28 @@ def grids(
     title: str = "",
     row_labels: Sequence[str] = (),
 ) -> Figure:
-    """Grids side by side.
+    """Draw sets of images side by side, each as by `grid`.
 
-    sets : title -> images; size : inches of each grid; title : of all; row_labels : what stands beside each row of all
+    Parameters
+    ----------
+    sets
+        Images of each grid by its title.
+    image_shape, columns
+        As in `grid`.
+    size
+        Width of each grid in inches.
+    title
+        Title of the whole figure.
+    row_labels
+        As in `grid`, for each grid.
+
+    Returns
+    -------
+    Figure
+        A new figure.
     """
     rows = max(-(-len(images) // columns) for images in sets.values())
-    cell = size / max(columns, 8)  # few columns of many rows would be a tower
+    cell = size / max(columns, 8)  # fewer columns with many rows would be too high
     height = cell * rows * image_shape[0] / image_shape[1] + 0.3
     figure, places = panels(len(sets), 1, size, height + (0.4 if title else 0))
     for axes, (name, images) in zip(places, sets.items()):
@@ -150,22 +213,52 @@ def grids(
 
 
 def showcase(originals: HostArray, samples: HostArray, image_shape: Shape, sweeps: int, side: int = 15) -> Figure:
-    """Training images on the left, the machine's own on the right.
+    """Draw training images on the left, and images drawn by the RBM on the right.
 
-    originals, samples : (up to side * side, num_visible) in [0, 1]; samples are shown as probabilities.
+    Parameters
+    ----------
+    originals
+        Training images (n, num_visible) in [0, 1].
+    samples
+        Pixel probabilities of drawn images, (n, num_visible).
+    image_shape
+        As in `grid`.
+    sweeps
+        Number of Gibbs sweeps, for the title.
+    side
+        Number of images in a row, at most.
+
+    Returns
+    -------
+    Figure
+        A new figure. Its title tells if half of the samples or more are blank.
     """
     title = "probabilities after %d Gibbs sweeps" % sweeps
     sets = {"training images": originals, title: samples}
-    columns = min(side, math.isqrt(max(len(originals), 1) - 1) + 1)  # a square, or all but
+    columns = min(side, math.isqrt(max(len(originals), 1) - 1) + 1)  # as near to a square as possible
     return grids(sets, image_shape, columns, size=6, title=blank.note(samples))
 
 
 def strip(
     moments: Sequence[HostArray], image_shape: Shape, names: Sequence[Any], title: str, axes: Axes | None = None
 ) -> Figure:
-    """Chains as they go: a row a chain, a column a moment.
+    """Draw the course of chains: a row for each chain, a column for each moment.
 
-    moments : sequence of (num_chains, num_visible), one for each of `names`
+    Parameters
+    ----------
+    moments
+        Images of the chains at each moment, (num_chains, num_visible).
+    image_shape
+        As in `grid`.
+    names
+        Number of Gibbs sweeps at each moment.
+    title, axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
     """
     images = np.stack(moments, axis=1).reshape((-1, moments[0].shape[1]))
     columns, height, width = len(moments), image_shape[0] + 1, image_shape[1] + 1
@@ -187,10 +280,27 @@ def animation(
     frames_a_second: float = 10,
     row_labels: Sequence[str] = (),
 ) -> FuncAnimation:
-    """A moving picture of chains: a Matplotlib `FuncAnimation`, which `save` writes as GIF.
+    """Make a moving picture of chains.
 
-    moments : sequence of (num_chains, num_visible), a frame each; names : their sweeps, for the title; row_labels : as
-    in `grid`
+    Parameters
+    ----------
+    moments
+        Images of the chains in each frame, (num_chains, num_visible).
+    image_shape
+        As in `grid`.
+    names
+        Number of sweeps of each frame, for its title.
+    title, columns
+        As in `grid`.
+    frames_a_second
+        Frames per second.
+    row_labels
+        As in `grid`.
+
+    Returns
+    -------
+    FuncAnimation
+        An animation of Matplotlib. `save` writes it as GIF.
     """
     from matplotlib.animation import FuncAnimation
 
@@ -209,7 +319,25 @@ def animation(
 
 
 def filters(interaction_weight: HostArray, image_shape: Shape, side: int = 10, axes: Axes | None = None) -> Figure:
-    """The weights of up to side * side hidden units, as `strongest_filters` has them; the title says their scale."""
+    """Draw the weights of hidden units as images. The title gives the scale.
+
+    Parameters
+    ----------
+    interaction_weight
+        Weights W, (num_visible, num_hidden).
+    image_shape
+        As in `grid`.
+    side
+        Number of images in a row, at most. Up to side * side units are drawn, those with the
+        largest norm first, as by `tiles.strongest_filters`.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     images, limit = strongest_filters(interaction_weight, side * side)
     columns = min(side, len(images))
     rows = -(-len(images) // columns)
@@ -220,7 +348,20 @@ def filters(interaction_weight: HostArray, image_shape: Shape, side: int = 10, a
 
 
 def visible_bias(bias: HostArray, image_shape: Shape, axes: Axes | None = None) -> Figure:
-    """The visible biases as an image (the mean over colours), with its scale."""
+    """Draw the visible biases as an image with its scale.
+
+    Parameters
+    ----------
+    bias
+        Visible biases, (num_visible,). In colour, their mean over the colours is drawn.
+    image_shape, axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     axes = _axes(axes, 4.6, 4.2)
     image = np.reshape(bias, image_shape)
     shown = axes.imshow(image if image.ndim == 2 else image.mean(axis=2), cmap="gray", interpolation="nearest")
@@ -238,7 +379,28 @@ def histograms(
     log: bool = False,
     axes: Axes | None = None,
 ) -> Figure:
-    """Histograms over each other, as fractions of each set; sets : name -> values; log : of the fractions."""
+    """Draw histograms over each other, as fractions of each set.
+
+    Parameters
+    ----------
+    sets
+        Values of each set by its name, of any shape.
+    title
+        As in `grid`.
+    xlabel
+        Label of the horizontal axis.
+    bins
+        Number of bins.
+    log
+        Draw the fractions on a logarithmic scale.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     axes = _axes(axes)
     values = np.concatenate([np.ravel(values) for values in sets.values()])
     edges = np.histogram_bin_edges(values, bins).tolist()
@@ -249,9 +411,21 @@ def histograms(
 
 
 def hidden_activity(mean_prob_1: HostArray, dead: HostArray, axes: Axes | None = None) -> Figure:
-    """How often each hidden unit is on, in order; units that hardly ever change are marked.
+    """Draw how often each hidden unit is on, in increasing order, and mark dead units.
 
-    mean_prob_1 : (num_hidden,), mean of p(h = 1 | v) over images; dead : bool (num_hidden,)
+    Parameters
+    ----------
+    mean_prob_1
+        Mean of p(h_j = 1 | v) over images, (num_hidden,).
+    dead
+        Bool (num_hidden,), True for units that hardly ever change.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
     """
     axes, order = _axes(axes), np.argsort(mean_prob_1)
     rank = np.arange(len(order))
@@ -272,10 +446,23 @@ def roc_curves(
     title: str = "which of the two is the data?",
     axes: Axes | None = None,
 ) -> Figure:
-    """ROC curves; curves : name -> (false positive rates, true positive rates, AUC)."""
+    """Draw ROC curves.
+
+    Parameters
+    ----------
+    curves
+        False positive rates, true positive rates and area under the curve (AUC), by name.
+    title, axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     axes = _axes(axes, 4.8, 4.6)
     for index, (name, (false_positive_rate, true_positive_rate, auc)) in enumerate(curves.items(), 1):
-        colour = "C%d" % index  # as in a histogram where the data comes first
+        colour = "C%d" % index  # the colour of the set in a histogram with the data as its first set
         axes.plot(false_positive_rate, true_positive_rate, colour, label="%s: AUC %.4f" % (name, auc))
     axes.plot([0, 1], [0, 1], "k:", linewidth=1)
     axes.set_aspect("equal")
@@ -283,7 +470,20 @@ def roc_curves(
 
 
 def class_fractions(distributions: Mapping[str, Any], title: str, axes: Axes | None = None) -> Figure:
-    """Fractions of the classes as bars side by side; distributions : name -> (num_classes,), summing to 1."""
+    """Draw fractions of classes as bars side by side.
+
+    Parameters
+    ----------
+    distributions
+        Fractions (num_classes,) by name. Their sum is 1.
+    title, axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     axes, width = _axes(axes), 0.8 / len(distributions)
     for index, (name, fractions) in enumerate(distributions.items()):
         axes.bar(np.arange(len(fractions)) + (index + 0.5) * width - 0.4, fractions, width, label=name)
@@ -292,12 +492,27 @@ def class_fractions(distributions: Mapping[str, Any], title: str, axes: Axes | N
 
 
 def confusion(counts: HostArray, title: str, names: Sequence[str], axes: Axes | None = None) -> Figure:
-    """How often images of each class (rows) are taken for each class (columns).
+    """Draw a confusion matrix.
 
-    counts : int (classes, classes). names : what the classes are called.
+    Parameters
+    ----------
+    counts
+        Number of images of each class (rows) that the model puts into each class (columns), int
+        (num_classes, num_classes).
+    title
+        As in `grid`.
+    names
+        Names of the classes.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
     """
     axes = _axes(axes, 6.4, 6.0)
-    axes.imshow(np.sqrt(counts), cmap="Blues")  # the root lets the few mistakes be seen
+    axes.imshow(np.sqrt(counts), cmap="Blues")  # the square root makes small counts visible
     for (row, column), count in np.ndenumerate(counts):
         if count:
             color = "white" if 2 * np.sqrt(count) > np.sqrt(counts.max()) else "black"
@@ -313,7 +528,26 @@ def confusion(counts: HostArray, title: str, names: Sequence[str], axes: Axes | 
 
 
 def traces(values: HostArray, title: str, ylabel: str, every: int = 1, axes: Axes | None = None) -> Figure:
-    """Chains' values, (chains, records), one every so many sweeps: a line a chain."""
+    """Draw values along chains, a line for each chain.
+
+    Parameters
+    ----------
+    values
+        Values (num_chains, num_records).
+    title
+        As in `grid`.
+    ylabel
+        Label of the vertical axis.
+    every
+        Number of Gibbs sweeps from one record to the next.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     axes = _axes(axes)
     axes.plot(every * np.arange(1, values.shape[1] + 1), values.T, linewidth=0.6)
     return _finish(axes, title, "Gibbs sweeps", ylabel)
@@ -323,19 +557,53 @@ def traces(values: HostArray, title: str, ylabel: str, every: int = 1, axes: Axe
 
 
 def learning_curve(metrics: Metrics, column: str, meaning: str, axes: Axes | None = None) -> Figure:
-    """A score of training and test images, and of held-out ones where there are such, by epoch.
+    """Draw a score of training, held-out and test images by epoch.
 
-    metrics : rows with epoch, and train_<column> and so on (rows without are passed over).
-    meaning : what the values are, for the axis.
+    Around log-likelihoods, the interval of log Z is shaded. Hollow points have an unusable estimate
+    of log Z: too few chains contribute to it.
 
-    Log-likelihoods have the interval of log Z around them; hollow points are of a log Z that too few chains carry.
+    Parameters
+    ----------
+    metrics
+        Rows with the epoch and the scores: train_, held_out_ and test_ followed by `column`. Rows
+        without a score are passed over.
+    column
+        Name of the score.
+    meaning
+        Label of the vertical axis.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
     """
     parts = {name.replace("_", "-"): "%s_%s" % (name, column) for name in ("train", "held_out", "test")}
     return curves(metrics, parts, "learning curve", meaning, axes)
 
 
 def curves(metrics: Metrics, columns: Mapping[str, str], title: str, ylabel: str, axes: Axes | None = None) -> Figure:
-    """Columns of metrics by epoch; columns : label -> column (those that no row has are left out)."""
+    """Draw columns of metrics by epoch.
+
+    Parameters
+    ----------
+    metrics
+        Rows with the epoch and other columns.
+    columns
+        Names of up to three columns by their labels. Columns that no row has are left out.
+    title
+        As in `grid`.
+    ylabel
+        Label of the vertical axis.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
+    """
     axes, notes = _axes(axes, 7, 4.5), set()
     for (label, column), style in zip(columns.items(), ("o-", "d--", "s--")):
         rows = [row for row in metrics if column in row]
@@ -350,16 +618,16 @@ def curves(metrics: Metrics, columns: Mapping[str, str], title: str, ylabel: str
 
 
 def _whole_epochs(axes: Any) -> None:
-    """Ticks of the horizontal axis at whole numbers."""
+    """Place the ticks of the horizontal axis at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_uncertainty(line: Any, rows: Metrics, epochs: HostArray, values: HostArray) -> set[str]:
-    """Shade three standard errors of log Z, and make points hollow that are not usable; returns what to say of it.
+    """Shade three standard errors of log Z, and draw unusable points hollow.
 
-    An end that is unbounded is not drawn.
+    An unbounded end of the interval is not drawn. Return notes for the title.
     """
     color, log_z = line.get_color(), {name: _column(rows, name) for name in ("log_z", "log_z_low", "log_z_high")}
     ends = [values + log_z["log_z"] - log_z[name] for name in ("log_z_high", "log_z_low")]
@@ -372,7 +640,7 @@ def _draw_uncertainty(line: Any, rows: Metrics, epochs: HostArray, values: HostA
 
 
 def _column(rows: Metrics, name: str) -> HostArray:
-    """A column of metrics, NaN where a row has no number."""
+    """Return a column of metrics, with NaN where a row has no number."""
     return np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
 
 
@@ -383,9 +651,27 @@ def free_energy_gap(
     name: str = "other",
     axes: Axes | None = None,
 ) -> Figure:
-    """The overfitting monitor: mean F of images not trained on, minus mean F of training images, by epoch.
+    """Draw the free-energy gap, which reveals overfitting, by epoch.
 
-    name : of the images that were not trained on
+    The gap is the mean free energy F of other images, minus the mean F of training images.
+
+    Parameters
+    ----------
+    epochs
+        Epochs.
+    gaps
+        Gap at each epoch, in nats per image.
+    standard_errors
+        Standard errors of the gaps. One is shaded on each side.
+    name
+        Name of the other images.
+    axes
+        As in `grid`.
+
+    Returns
+    -------
+    Figure
+        The figure of the axes.
     """
     axes, middle, error = _axes(axes), np.array(gaps), np.array(standard_errors)
     axes.plot(epochs, middle, "o-", markersize=3)
@@ -399,10 +685,19 @@ def free_energy_gap(
 
 
 def letters(image_shape: Shape) -> HostArray:
-    """Letters of the alphabet, white on black, in six faces that come with Matplotlib: float32 (312, num_visible).
+    """Draw the letters A to Z and a to z, white on black, in six typefaces of Matplotlib.
 
-    image_shape : (height, width) or (height, width, 3). As digits of MNIST: a box of five sevenths of the image's size,
-    in its middle, is filled.
+    As with the digits of MNIST, a letter fills a box of 5/7 of the image's size in its centre.
+
+    Parameters
+    ----------
+    image_shape
+        As in `grid`.
+
+    Returns
+    -------
+    float32 (312, num_visible)
+        Images in [0, 1].
     """
     figure = _new_figure(figsize=(1, 1), dpi=100, facecolor="black")
     text = figure.text(0.5, 0.5, "", color="white", ha="center", va="center", fontsize=50)
@@ -417,7 +712,7 @@ def letters(image_shape: Shape) -> HostArray:
 
 
 def _ink(figure: Figure) -> HostArray:
-    """What is drawn in a black figure, without its margins: uint8 (height, width)."""
+    """Return the drawing in a black figure, without margins: uint8 (height, width)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     agg = FigureCanvasAgg(figure)
@@ -428,7 +723,7 @@ def _ink(figure: Figure) -> HostArray:
 
 
 def _boxed(ink: HostArray, image_shape: Shape) -> HostArray:
-    """The ink in the middle of an image, float32 (num_visible,)."""
+    """Place a drawing in the centre of an image, float32 (num_visible,)."""
     from PIL import Image
 
     lanczos: Any = getattr(getattr(Image, "Resampling", Image), "LANCZOS")  # noqa: B009 (in Resampling since Pillow 9.1)
@@ -442,12 +737,20 @@ def _boxed(ink: HostArray, image_shape: Shape) -> HostArray:
 
 
 def save(figure: Figure | FuncAnimation, path: str | IO[bytes]) -> None:
-    """Write a figure as PNG, also to an open file, or an animation as GIF."""
+    """Write a figure as PNG, or an animation as GIF.
+
+    Parameters
+    ----------
+    figure
+        The figure or animation.
+    path
+        Path of the file. For a figure, also an open binary file.
+    """
     from matplotlib.animation import FuncAnimation
 
     if isinstance(figure, FuncAnimation):
         interval: float = figure._interval  # pyright: ignore[reportAttributeAccessIssue] (there is no public way)
-        with tempfile.TemporaryDirectory() as folder:  # Pillow tells the format from the name only
+        with tempfile.TemporaryDirectory() as folder:  # Pillow needs a name that ends in .gif
             whole = os.path.join(folder, "whole.gif")
             figure.save(whole, writer="pillow", fps=round(1000 / interval), dpi=72)
             with open(whole, "rb") as source, open(str(path), "wb") as target:
@@ -457,10 +760,23 @@ def save(figure: Figure | FuncAnimation, path: str | IO[bytes]) -> None:
 
 
 def svg(figure: Figure, caption: str, name: str) -> str:
-    """A figure as text to put into a page of HTML, where several may stand, in the page's own colour and font.
+    """Convert a figure to SVG, for a page of HTML with any number of figures.
 
-    caption : what it shows, for those who cannot see it
-    name : of the figure among those of the page
+    The figure takes the colour and the font of the page.
+
+    Parameters
+    ----------
+    figure
+        The figure. Frames of its legends are removed.
+    caption
+        Description of the figure for readers who cannot see it.
+    name
+        Name of the figure, unique in the page.
+
+    Returns
+    -------
+    str
+        The SVG element.
     """
     for axes in figure.axes:
         legend = axes.get_legend()
@@ -469,25 +785,33 @@ def svg(figure: Figure, caption: str, name: str) -> str:
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids of its own
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids that no other figure has
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     picture = text.getvalue()
     match = re.search(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>(.*)', picture, re.DOTALL)
-    assert match is not None  # Matplotlib writes it so
+    assert match is not None  # Matplotlib always writes this element
     size, content = match.groups()
-    content = re.sub(r'<g id="[^"]*"', "<g", content)  # alike in all figures
+    content = re.sub(r'<g id="[^"]*"', "<g", content)  # these ids are the same in all figures
     start = '<svg role="img" aria-label="%s" %s>' % (html.escape(caption), size)
     return start + content.replace("#000000", "currentColor")
 
 
 def show(path: str, title: str) -> None:
-    """Show a saved picture in a window, where there is a display."""
+    """Show a saved picture in a window, if there is a display.
+
+    Parameters
+    ----------
+    path
+        Path of the picture.
+    title
+        Title of the window.
+    """
     if os.name == "posix" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or os.uname().sysname == "Darwin"
     ):
         return
-    import matplotlib.pyplot as pyplot  # here, because it chooses a backend
+    import matplotlib.pyplot as pyplot  # imported here, because it chooses a backend
 
     if pyplot.get_backend().lower() in ("agg", "pdf", "svg", "ps", "cairo", "template"):
         return

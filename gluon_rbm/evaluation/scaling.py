@@ -1,4 +1,4 @@
-"""Transformers for scikit-learn's pipelines: one scale for all features, and the kernel with all training rows."""
+"""Transformers for pipelines of scikit-learn: a common scale for all features, and kernels."""
 
 from __future__ import annotations
 
@@ -15,25 +15,41 @@ __all__ = ["CommonScale", "KernelOfTrainingRows"]
 
 
 class CommonScale(TransformerMixin, BaseEstimator):
-    """Centres each feature and divides all of them by one number.
+    """Centre each feature, and divide all features by one number.
 
     Parameters
     ----------
-    total : bool
-        Divide by the root of the sum of the features' variances: the mean squared distance from the centre is then 1.
-        Otherwise divide by the root of the mean of their variances.
+    total
+        Divide by the root of the sum of the features' variances. Then the mean squared distance
+        from the centre is 1. Otherwise, divide by the root of the mean of the variances.
 
     Attributes
     ----------
-    mean_ : (num_features,)
-    scale_ : number, 1 where no feature varies
+    mean_
+        Means of the features, (num_features,).
+    scale_
+        The divisor, a number. If no feature varies, the root is replaced by 1 (with `total`, by
+        the root of the number of features).
     """
 
     def __init__(self, total: bool = False) -> None:
         self.total = total
 
     def fit(self, features: HostArray, labels: Any = None) -> CommonScale:
-        """Learn the mean and the scale of features (n, num_features)."""
+        """Learn the means and the scale.
+
+        Parameters
+        ----------
+        features
+            Features (n, num_features), float.
+        labels
+            Not used.
+
+        Returns
+        -------
+        CommonScale
+            The fitted transformer itself.
+        """
         self.mean_ = features.mean(axis=0)
         self.scale_ = (features - self.mean_).std() or 1
         if self.total:
@@ -41,23 +57,38 @@ class CommonScale(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, features: HostArray) -> HostArray:
-        """Features (n, num_features) on the common scale, in their dtype."""
+        """Bring features to the common scale.
+
+        Parameters
+        ----------
+        features
+            Features (n, num_features).
+
+        Returns
+        -------
+        array (n, num_features)
+            Scaled features, in their dtype.
+        """
         return (features - self.mean_) / self.scale_
 
 
 class KernelOfTrainingRows(TransformerMixin, BaseEstimator):
-    """Features become their kernel with each row that was learned from, as one product of matrices.
+    """Replace features by their kernel with each training row.
 
-    That is several times as fast as libsvm's rows of a kernel, and serves the machines of all classes.
+    The kernel is computed by one matrix product. This is several times as fast as libsvm, which
+    computes it row by row, and one kernel serves the support vector machines of all classes.
 
     Parameters
     ----------
-    kernel : "linear" or "rbf"
-    gamma : of the latter
+    kernel
+        "linear" or "rbf".
+    gamma
+        Factor in the exponent of the "rbf" kernel. By default, 1 / num_features.
 
     Attributes
     ----------
-    rows_ : (num_training, num_features)
+    rows_
+        The training rows, (num_training, num_features).
     """
 
     def __init__(self, kernel: str = "rbf", gamma: float | None = None) -> None:
@@ -65,11 +96,35 @@ class KernelOfTrainingRows(TransformerMixin, BaseEstimator):
         self.gamma = gamma
 
     def fit(self, features: HostArray, labels: Any = None) -> KernelOfTrainingRows:
-        """Keep features (num_training, num_features)."""
+        """Store the training rows.
+
+        Parameters
+        ----------
+        features
+            Features (num_training, num_features).
+        labels
+            Not used.
+
+        Returns
+        -------
+        KernelOfTrainingRows
+            The fitted transformer itself.
+        """
         self.rows_ = features
         return self
 
     def transform(self, features: HostArray) -> HostArray:
-        """k(x, y) of features (n, num_features): float64 (n, num_training)."""
+        """Compute the kernel of features with the training rows.
+
+        Parameters
+        ----------
+        features
+            Features x, (n, num_features).
+
+        Returns
+        -------
+        float64 (n, num_training)
+            Kernel k(x, y) with each training row y.
+        """
         settings: dict[str, Any] = {} if self.gamma is None else {"gamma": self.gamma}
         return pairwise_kernels(np.asarray(features, np.float64), self.rows_, self.kernel, **settings)

@@ -1,6 +1,7 @@
-"""Images side by side as one array, for pictures of any kind.
+"""Images side by side as one array.
 
-Images are (n, num_visible) arrays in [0, 1], and image_shape is (height, width) or (height, width, 3).
+Images are arrays (n, num_visible) in [0, 1]. The image shape is (height, width) or
+(height, width, 3).
 """
 
 from __future__ import annotations
@@ -15,11 +16,27 @@ if TYPE_CHECKING:
 
 __all__ = ["canvas", "strongest_filters", "tiles"]
 
-_WHITE = 99  # percentile of the absolute weights
+_WHITE = 99  # percentile of the absolute weights that is drawn white
 
 
 def canvas(images: Any, image_shape: Sequence[int], rows: int, columns: int) -> HostArray:
-    """Images side by side with a gap of one pixel: float (height, width[, 3]) in [0, 1]; missing images are grey."""
+    """Place images side by side, with gaps of one grey pixel.
+
+    Parameters
+    ----------
+    images
+        Images (n, num_visible) in [0, 1]. NaN stands for a missing pixel.
+    image_shape
+        (height, width) or (height, width, 3) of an image.
+    rows, columns
+        Number of rows and columns. Images beyond these are left out, and places without an image
+        are grey.
+
+    Returns
+    -------
+    float64 (height, width) or (height, width, 3)
+        The picture in [0, 1]. Missing pixels are NaN in a grey picture, and grey in a colour one.
+    """
     height, width = image_shape[:2]
     picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1) + tuple(image_shape[2:]), 0.5)
     for index, image in enumerate(images[: rows * columns]):
@@ -29,31 +46,45 @@ def canvas(images: Any, image_shape: Sequence[int], rows: int, columns: int) -> 
 
 
 def tiles(images: HostArray, image_shape: Sequence[int]) -> HostArray:
-    """Images in as many rows as columns, as one picture without a frame: float (height, width[, 3]) in [0, 1]."""
+    """Place images side by side in a square.
+
+    Parameters
+    ----------
+    images, image_shape
+        As in `canvas`.
+
+    Returns
+    -------
+    float64 (height, width) or (height, width, 3)
+        The picture, with as many rows of images as columns, or one fewer.
+    """
     columns = math.ceil(math.sqrt(len(images)))
     return canvas(images, image_shape, -(-len(images) // columns), columns)
 
 
 def strongest_filters(interaction_weight: HostArray, count: int) -> tuple[HostArray, float]:
-    """The weights of up to `count` hidden units as images, and the weight that is white.
+    """Weights of the hidden units with the largest norm, as images.
 
-    The strongest units (norm of the weights) come first. All share one symmetric scale, so that 0.5 is zero: 1 stands
-    for the 99th percentile of the absolute weights shown, and what is beyond is clipped. (Weights have heavy tails. On
-    a scale up to the largest of them, nearly all filters are a uniform grey.)
+    All images share one scale: 0.5 stands for a weight of 0, and 1 for the 99th percentile of the
+    absolute weights shown (if that is 0, for the largest). Larger weights are clipped. (Weights
+    have heavy tails. If 1 stood for the largest weight, nearly all filters would be uniform grey.)
 
     Parameters
     ----------
-    interaction_weight : ndarray (num_visible, num_hidden)
-    count : int
+    interaction_weight
+        Weights W, (num_visible, num_hidden).
+    count
+        Number of hidden units to show, at most.
 
     Returns
     -------
-    images : ndarray (count, num_visible) in [0, 1]
+    images : array (count, num_visible)
+        Weights in [0, 1], the unit with the largest norm first.
     limit : float
         The weight that 1 stands for.
     """
     order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[:count]
     weight = interaction_weight[:, order].T
     size = np.abs(weight)
-    limit = float(np.percentile(size, _WHITE)) or float(size.max()) or 1.0  # where nearly all are zero
+    limit = float(np.percentile(size, _WHITE)) or float(size.max()) or 1.0  # if nearly all are zero
     return np.clip(0.5 + weight / (2 * limit), 0, 1), limit

@@ -1,9 +1,10 @@
-"""Estimates of log Z by annealed importance sampling, forward and reverse: the inside of the module `ais`.
+"""Forward and reverse annealed importance sampling, the implementation behind the module `ais`.
 
     log w = sum_{n=1}^{N} [ log p*_{beta_n}(v_{n-1}) - log p*_{beta_{n-1}}(v_{n-1}) ]
-    forward, from the base rate:  Z = Z_0 E[w]       reverse, from samples of the RBM:  1 / Z = E[1 / w] / Z_0
+    forward, from the base distribution:  Z = Z_0 E[w]
+    reverse, from samples of the RBM:     1 / Z = E[1 / w] / Z_0
 
-`ais` explains both, and gives the sources. How chains move is in `gluon_rbm.likelihood.annealing`.
+`ais` explains both and gives the sources. `gluon_rbm.likelihood.annealing` moves the chains.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ __all__ = [
 ]
 
 
-_DISPERSED, _MIXTURE, _PATH = 100, 101, 102  # purposes of keys, as `gluon_rbm.likelihood.annealing` has others
+_DISPERSED, _MIXTURE, _PATH = 100, 101, 102  # purposes of keys, apart from those of `gluon_rbm.likelihood.annealing`
 
 
 class LikelihoodWarning(UserWarning):
-    """A likelihood that should not be taken at its word."""
+    """Warning that a likelihood or an estimate of log Z is not reliable."""
 
 
 def log_partition(
@@ -56,18 +57,37 @@ def log_partition(
     num_chains: int = 1000,
     **settings: Any,
 ) -> LogPartition:
-    """Estimate log Z by AIS: a lower bound on average.
+    """Estimate log Z by annealed importance sampling (AIS), a lower bound on average.
 
     Parameters
     ----------
-    visible_layer_bias, hidden_layer_bias, interaction_weight : NDArray or NumPy array
-        (num_visible,), (num_hidden,), (num_visible, num_hidden); AIS runs on their device.
-    num_chains : int >= 1
-    settings
-        As in `AnnealingSettings`.
+    visible_layer_bias, hidden_layer_bias, interaction_weight
+        Arrays (num_visible,), (num_hidden,) and (num_visible, num_hidden), NDArrays or NumPy's. AIS
+        runs on their device.
+    num_chains
+        Number of chains.
+    **settings
+        Fields of `AnnealingSettings`.
 
-    Returns a `LogPartition`. Raises InputError for parameters that are not finite or do not fit, for sizes < 1, and for
-    a state file that is damaged or another run's.
+    Returns
+    -------
+    LogPartition
+        Estimate of log Z in nats, with its uncertainty.
+
+    Raises
+    ------
+    InputError
+        The parameters are not finite or do not fit together, a setting is not allowed, or the state
+        file is damaged or belongs to another run.
+
+    Examples
+    --------
+    >>> a, b, w = np.zeros(3), np.zeros(3), np.ones((3, 3))
+    >>> estimate = log_partition(a, b, w, num_chains=100, num_distributions=200, key=[0])
+    >>> round(estimate.log_z, 1)  # the exact value is 9.33
+    9.3
+    >>> estimate.warning
+    ''
     """
     parameters = Parameters.from_arrays(visible_layer_bias, hidden_layer_bias, interaction_weight)
     run = annealing.prepare(parameters, num_chains, AnnealingSettings(**settings))
@@ -81,13 +101,27 @@ def reverse_log_partition(
     visible: Array,
     **settings: Any,
 ) -> LogPartition:
-    """Estimate log Z by reverse AIS from visible: an upper bound on average, if they are exact samples of the RBM.
+    """Estimate log Z by reverse AIS, an upper bound on average if it starts at exact samples.
 
-    visible : array (num_chains, num_visible) in {0, 1} (of Gaussian units any)
-    settings : as in `AnnealingSettings`
+    Parameters
+    ----------
+    visible_layer_bias, hidden_layer_bias, interaction_weight
+        As in `log_partition`.
+    visible
+        Samples of the RBM to start at, (num_chains, num_visible), 0 or 1; for Gaussian units any
+        finite numbers.
+    **settings
+        Fields of `AnnealingSettings`.
 
-    Returns a `LogPartition`. Raises InputError as `log_partition` does, and for a start that is not binary or of
-    another width.
+    Returns
+    -------
+    LogPartition
+        Estimate of log Z in nats, with its uncertainty.
+
+    Raises
+    ------
+    InputError
+        As in `log_partition`, or the samples have another width or other values.
     """
     parameters = Parameters.from_arrays(visible_layer_bias, hidden_layer_bias, interaction_weight)
     run = annealing.prepare(parameters, len(visible), AnnealingSettings(**settings))
@@ -106,28 +140,44 @@ def bracket(
     path: Path | None = None,
     **settings: Any,
 ) -> Bracket:
-    """Estimate log Z by forward AIS and by reverse AIS, along the same schedule, and compare it with other estimates.
+    """Estimate log Z by forward and reverse AIS along one schedule, and compare other estimates.
 
     Parameters
     ----------
-    reverse_start : "auto", "exact", "chains", or array (num_chains, num_visible) in {0, 1}
-        Where reverse AIS starts: at exact samples of an RBM that can be enumerated; at chains, namely those of the
-        forward run, drawn anew by their weights and then advanced at beta = 1; or at given samples. Auto takes exact
-        samples where that takes seconds (`enumeration.is_quick`), else chains.
-    sweeps_at_the_top : int >= 1
-        Sweeps at beta = 1 before chains start; as many as the forward run took, unless given.
-    check : bool
-        Where reverse AIS starts from chains, estimate log Z in other ways, too: by importance sampling, by forward AIS
-        from fair coins and, where these agree with nothing, from the model's own visible bias. The bracket is that of
-        the given base rate, unless the whole interval of another lies above it. This takes at most 1.7 times as long.
-    path : trajectory.Path, or None
-        Of the training, as `gluon_rbm.likelihood.snapshots.read` has it, or of matched means
-        (`gluon_rbm.sampling.matching`): with `check` log Z is estimated along it, too (`gluon_rbm.likelihood.bennett`).
-    num_chains : as in `log_partition`
-    settings
-        As in `AnnealingSettings`.
+    visible_layer_bias, hidden_layer_bias, interaction_weight, num_chains
+        As in `log_partition`.
+    reverse_start
+        Where reverse AIS starts. "exact" means exact samples, for RBMs that can be enumerated.
+        "chains" means the chains at the end of forward AIS, resampled by their weights and then
+        advanced at beta = 1. "auto" takes exact samples if they take seconds
+        (`gluon_rbm.likelihood.enumeration.is_quick`), and chains otherwise. An array gives the
+        samples, as in `reverse_log_partition`.
+    sweeps_at_the_top
+        Sweeps of "chains" at beta = 1 before reverse AIS, at least 1; by default as many as
+        forward AIS makes.
+    check
+        Whether to estimate log Z in other ways, too, if reverse AIS starts from chains: by
+        importance sampling and by forward AIS from fair coins. If the two largest estimates then
+        differ by more than half a nat, forward AIS from the RBM's own visible bias is added. The
+        bracket is that of the given base distribution, unless the whole interval of another one
+        lies above it. The check makes a run at most 1.7 times as long.
+    path
+        Path of RBMs to this one: of its training (`gluon_rbm.likelihood.snapshots.read`) or of
+        matched means (`gluon_rbm.sampling.matching`). The check then includes an estimate along it
+        (`gluon_rbm.likelihood.bennett`).
+    **settings
+        Fields of `AnnealingSettings`.
 
-    Returns a `Bracket`. Raises InputError as the two estimates do, and for a path to an RBM of another size.
+    Returns
+    -------
+    Bracket
+        Forward and reverse estimates, and other estimates for comparison.
+
+    Raises
+    ------
+    InputError
+        As in `log_partition` and `reverse_log_partition`, or the path leads to an RBM of another
+        size, or `reverse_start` does not exist.
     """
     parameters = Parameters.from_arrays(visible_layer_bias, hidden_layer_bias, interaction_weight)
     run = annealing.prepare(parameters, num_chains, AnnealingSettings(**settings))
@@ -136,7 +186,7 @@ def bracket(
     if path is not None:
         path.checked(run.parameters)
     kind = _kind_of_start(run, reverse_start)
-    # Before the forward run, so that a start that cannot be is refused at once.
+    # The start is made before the forward run, so that an impossible one is refused at once.
     start = None
     if kind == "exact":
         start = annealing.exact_samples(run)
@@ -157,13 +207,13 @@ def bracket(
 
 
 class _Forward(NamedTuple):
-    """Forward AIS from a base rate."""
+    """Forward AIS from one base distribution."""
 
     name: str
     run: annealing.Run
     betas: HostArray
     estimate: LogPartition
-    visible: HostArray  # the chains at its end
+    visible: HostArray  # states of its chains at the end
 
     @classmethod
     def of(cls, name: str, run: annealing.Run) -> _Forward:
@@ -172,7 +222,7 @@ class _Forward(NamedTuple):
 
 
 def _add_checks(forwards: list[_Forward]) -> LogPartition:
-    """Add forward AIS from other base rates to that from the given one; and return importance sampling's estimate."""
+    """Add forward AIS from other base distributions, and return importance sampling's estimate."""
     run, own = forwards[0].run, forwards[0].run.parameters.visible_layer_bias
     _add_base(forwards, "fair coins", own.zeros_like())
     ends = np.concatenate([forward.visible for forward in forwards])
@@ -188,7 +238,7 @@ def _add_checks(forwards: list[_Forward]) -> LogPartition:
 
 
 def _along(run: annealing.Run, path: Path) -> PathPartition:
-    """The estimate along a path."""
+    """Estimate along a path."""
     return bennett.log_partition(
         [*path.rbms, run.parameters],
         [*path.chains, None],
@@ -201,14 +251,14 @@ def _along(run: annealing.Run, path: Path) -> PathPartition:
 
 
 def _add_base(forwards: list[_Forward], name: str, base_visible_bias: NDArray) -> None:
-    """Add forward AIS from that base rate, unless it is there."""
+    """Add forward AIS from a base distribution, unless it is there."""
     if not any((forward.run.base_visible_bias == base_visible_bias).min().asscalar() for forward in forwards):
         run = annealing.from_base(forwards[0].run, name, base_visible_bias)
         forwards.append(_Forward.of(name, run))
 
 
 def _most(forwards: list[_Forward]) -> _Forward:
-    """That from the given base rate, unless the whole interval of another lies above its own."""
+    """The first run, unless the whole interval of another run lies above its interval."""
     best = forwards[0]
     for other in forwards[1:]:
         if other.estimate.low > best.estimate.high:
@@ -217,7 +267,7 @@ def _most(forwards: list[_Forward]) -> _Forward:
 
 
 def _kind_of_start(run: annealing.Run, reverse_start: str | Array) -> str:
-    """ "exact", "chains" or "given"."""
+    """Kind of start: "exact", "chains" or "given"."""
     if not isinstance(reverse_start, str):
         return "given"
     if reverse_start == "auto":
@@ -231,7 +281,22 @@ def _kind_of_start(run: annealing.Run, reverse_start: str | Array) -> str:
 
 
 def warn_of(partition: LogPartition | Bracket, likelihood: LogLikelihood, stacklevel: int = 3) -> None:
-    """Warn (LikelihoodWarning), by default in the name of the caller's caller, of what not to trust."""
+    """Warn of estimates that are not reliable.
+
+    Parameters
+    ----------
+    partition
+        Estimate of log Z.
+    likelihood
+        Mean log-likelihood that was computed with it.
+    stacklevel
+        Stack level of `warnings.warn`; by default the warning points at the caller's caller.
+
+    Warns
+    -----
+    LikelihoodWarning
+        One warning for each of the two that is not reliable.
+    """
     if likelihood.warning:
         warnings.warn(likelihood.warning, LikelihoodWarning, stacklevel=stacklevel)
     if partition.warning:

@@ -1,7 +1,8 @@
 """Chains along a schedule of inverse temperatures: the work behind `gluon_rbm.likelihood.ais`.
 
-A `Run` is what all chains of one estimate share. Chains go from the base rate to the RBM (`forward`) or back
-(`reverse`), block by block, with a progress bar, and resumable.
+A `Run` holds what all chains of one estimate share. Chains go from the base distribution to the RBM
+(`forward`) or back (`reverse`), one block of chains after another. They show a progress bar and can
+be resumed.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ __all__ = [
 ]
 
 _MOST_DISTRIBUTIONS = 10**7
-_STEPS_AT_ONCE = 20  # between two looks at the progress bar
+_STEPS_AT_ONCE = 20  # steps of a section, between two updates of the progress bar
 
-# Everything random has a key (key, first chain of the block, purpose) of its own.
+# Each random part of a run has its own key: (key, first chain of the block, purpose).
 _START, _FORWARD, _ADVANCE, _REVERSE, _PILOT, _RESAMPLE, _EXACT, _BASE = range(8)
 
 
@@ -52,30 +53,34 @@ _START, _FORWARD, _ADVANCE, _REVERSE, _PILOT, _RESAMPLE, _EXACT, _BASE = range(8
 class AnnealingSettings:
     """Settings that the estimates of `gluon_rbm.likelihood.ais` take as keyword arguments.
 
-    Parameters
+    Attributes
     ----------
-    num_distributions : int >= 1
-        Intermediate distributions.
-    burn_in_sweeps : int >= 1
-        Gibbs sweeps at each of them.
-    training_data : array (n, num_visible) in [0, 1] (of Gaussian units any)
-        The base rate a0 is the smoothed bias of its means: what to give unless there is a reason.
-    base_visible_bias : array (num_visible,)
-        The base rate itself. With neither, it is the model's own visible bias.
-    chains_at_once : int >= 1
-        Chains that run side by side (memory).
-    key : sequence of int
-        Fixes the noise; by default drawn from MXNet's generator, so that `mx.random.seed` rules it.
-    progress : bool
-        Show a progress bar where there is a terminal.
-    engine : "auto", "mxnet" or "native"
+    num_distributions
+        Number of intermediate distributions, from 1 to 10^7.
+    burn_in_sweeps
+        Gibbs sweeps at each of them, at least 1.
+    training_data
+        Images (n, num_visible) in [0, 1]; any numbers for Gaussian units. The base distribution
+        gets the smoothed bias of their means. Give them unless there is a reason not to.
+    base_visible_bias
+        Bias a0 of the base distribution, (num_visible,), instead of `training_data`. With neither,
+        it is the RBM's own visible bias.
+    chains_at_once
+        Number of chains that run side by side, at least 1; more need more memory.
+    key
+        Integers that fix the noise. By default they are drawn from MXNet's generator, which
+        `mx.random.seed` seeds.
+    progress
+        Whether to show a progress bar on a terminal.
+    engine
         As in `gluon_rbm.sampling.gibbs.run_chains`.
-    schedule : "linear", "three-piece" or "adaptive"
-        The inverse temperatures, as `gluon_rbm.likelihood.schedules` has them.
-    state : path
-        A file to keep the run in: the same call, repeated after it was killed, goes on from there, with the same
-        result. It needs a key.
-    visible_units : "gaussian", or sequence of (start, stop)
+    schedule
+        Inverse temperatures: "linear", "three-piece" or "adaptive", as in
+        `gluon_rbm.likelihood.schedules`.
+    state
+        Path of a file that keeps the run. If the run is killed, the same call resumes it, with the
+        same result. This needs `key`.
+    visible_units
         As in `gluon_rbm.sampling.gibbs.run_chains`.
     """
 
@@ -92,7 +97,18 @@ class AnnealingSettings:
     visible_units: VisibleUnits = ()
 
     def checked(self) -> AnnealingSettings:
-        """These settings, or InputError for sizes or a schedule that cannot be, and for a state without a key."""
+        """Return these settings after a check.
+
+        Returns
+        -------
+        AnnealingSettings
+            These settings.
+
+        Raises
+        ------
+        InputError
+            A number is not allowed, the schedule does not exist, or a state file has no key.
+        """
         for name in ("num_distributions", "burn_in_sweeps", "chains_at_once"):
             check_count(name, getattr(self, name))
         if self.num_distributions > _MOST_DISTRIBUTIONS:  # the schedule is kept in memory
@@ -117,11 +133,31 @@ class Run(NamedTuple):
     key: list[int]
     engine: str
     state: StateFile | None
-    label: str = ""  #: what tells its chains from those of another run in the state file
+    label: str = ""  #: tells the run's chains from those of other runs in the state file
 
 
 def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings) -> Run:
-    """The run of so many chains, or InputError for parameters or settings that cannot be used."""
+    """Make a run.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM as NDArrays.
+    num_chains
+        Number of chains.
+    settings
+        Settings of the run.
+
+    Returns
+    -------
+    Run
+        Checked run.
+
+    Raises
+    ------
+    InputError
+        The parameters, the number of chains or the settings cannot be used.
+    """
     parameters.checked()
     check_count("num_chains", num_chains)
     settings.checked()
@@ -139,13 +175,28 @@ def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings
 
 
 def from_base(run: Run, name: str, base_visible_bias: NDArray) -> Run:
-    """A run like this one from another base rate, with noise of its own."""
+    """Make a run like another one, from another base distribution and with its own noise.
+
+    Parameters
+    ----------
+    run
+        Run with all other settings.
+    name
+        Name of the base distribution.
+    base_visible_bias
+        Bias of the base distribution, (num_visible,).
+
+    Returns
+    -------
+    Run
+        New run.
+    """
     key = [*run.key, 0, _BASE, *name.encode()]
     return run._replace(base_visible_bias=base_visible_bias, key=key, label=" from %s" % name)
 
 
 def _base_visible_bias(parameters: Parameters, settings: AnnealingSettings) -> NDArray:
-    """The bias a0 of the base rate, an NDArray beside the parameters, or InputError."""
+    """Bias a0 of the base distribution, an NDArray beside the parameters, or InputError."""
     own, training_data, base_visible_bias = (
         parameters.visible_layer_bias,
         settings.training_data,
@@ -169,7 +220,18 @@ def _base_visible_bias(parameters: Parameters, settings: AnnealingSettings) -> N
 
 
 def inverse_temperatures(run: Run) -> HostArray:
-    """The inverse temperatures from 0 to 1: float64 (num_distributions + 1,)."""
+    """Inverse temperatures of a run from 0 to 1.
+
+    Parameters
+    ----------
+    run
+        Run whose schedule is computed; "adaptive" makes a pilot run.
+
+    Returns
+    -------
+    float64 (num_distributions + 1,)
+        Inverse temperatures.
+    """
     settings = run.settings
     if settings.schedule == "adaptive":
         pilot = _base_samples(run, 0, min(run.num_chains, settings.chains_at_once), _PILOT)
@@ -188,7 +250,7 @@ def inverse_temperatures(run: Run) -> HostArray:
 
 
 def _base_samples(run: Run, first: int, count: int, purpose: int) -> NDArray:
-    """Exact samples at beta = 0, where one sweep from any state draws them: NDArray (count, num_visible)."""
+    """Exact samples at beta = 0, NDArray (count, num_visible), by one sweep from any state."""
     bias = run.parameters.hidden_layer_bias
     return gibbs.run_chains(
         run.parameters,
@@ -202,7 +264,7 @@ def _base_samples(run: Run, first: int, count: int, purpose: int) -> NDArray:
 
 
 def _log_z_0(run: Run) -> float:
-    """log Z of the base rate: that of the visible layer alone, + num_hidden log 2."""
+    """Log Z of the base distribution: that of the visible layer alone plus num_hidden log 2."""
     base = to_numpy(run.base_visible_bias).astype(np.float64)
     return float(log_normalizer(base, run.settings.visible_units)) + run.parameters.num_hidden * np.log(2)
 
@@ -211,7 +273,22 @@ def _log_z_0(run: Run) -> float:
 
 
 def forward(run: Run, betas: HostArray) -> tuple[LogPartition, HostArray]:
-    """The estimate, and the visible samples before their last step, (num_chains, num_visible)."""
+    """Estimate log Z by forward AIS.
+
+    Parameters
+    ----------
+    run
+        Run of the chains.
+    betas
+        Inverse temperatures from 0 to 1.
+
+    Returns
+    -------
+    estimate : LogPartition
+        Estimate of log Z in nats.
+    visible : NumPy array (num_chains, num_visible)
+        Samples at the last beta below 1.
+    """
     visible, log_weights = _anneal_all(
         run,
         "forward AIS",
@@ -224,20 +301,67 @@ def forward(run: Run, betas: HostArray) -> tuple[LogPartition, HostArray]:
 
 
 def reverse(run: Run, betas: HostArray, visible: HostArray) -> LogPartition:
-    """The estimate from samples of the RBM."""
+    """Estimate log Z by reverse AIS.
+
+    Parameters
+    ----------
+    run, betas
+        As in `forward`.
+    visible
+        Samples of the RBM, NumPy array (num_chains, num_visible).
+
+    Returns
+    -------
+    LogPartition
+        Estimate of log Z in nats.
+    """
     sweeps = run.settings.burn_in_sweeps
     log_weights = _anneal_all(run, "reverse AIS", _REVERSE, _rows_of(run, visible), betas[::-1], sweeps)[1]
     return summarize_reverse(_log_z_0(run) - log_weights, run.settings.num_distributions)
 
 
 def exact_samples(run: Run) -> HostArray:
-    """Independent samples of an RBM that can be enumerated: float32 (num_chains, num_visible)."""
+    """Draw independent samples of an RBM that can be enumerated.
+
+    Parameters
+    ----------
+    run
+        Run of the chains.
+
+    Returns
+    -------
+    float32 NumPy array (num_chains, num_visible)
+        Samples.
+
+    Raises
+    ------
+    InputError
+        The RBM is too large to enumerate.
+    """
     key = [*run.key, 0, _EXACT]
     return enumeration.draw_visible(run.parameters, run.num_chains, key, run.settings.visible_units)
 
 
 def checked_start(run: Run, visible: Array) -> HostArray:
-    """Samples that reverse AIS may start from: NumPy (num_chains, num_visible), or InputError."""
+    """Return samples that reverse AIS may start at, after a check.
+
+    Parameters
+    ----------
+    run
+        Run of the chains.
+    visible
+        Samples (num_chains, num_visible).
+
+    Returns
+    -------
+    NumPy array (num_chains, num_visible)
+        These samples.
+
+    Raises
+    ------
+    InputError
+        They have another shape, or values that the visible units cannot take.
+    """
     visible, visible_units = to_numpy(visible), run.settings.visible_units
     shape = (run.num_chains, run.parameters.num_visible)
     if visible_units == GAUSSIAN:
@@ -252,21 +376,49 @@ def checked_start(run: Run, visible: Array) -> HostArray:
 
 
 def resample(run: Run, forward: LogPartition, visible: HostArray) -> HostArray:
-    """The visible samples of the forward run, drawn anew by their weights: samples of the RBM, nearly."""
+    """Resample the chains of a forward run by their weights: approximate samples of the RBM.
+
+    Parameters
+    ----------
+    run
+        Run of the chains.
+    forward, visible
+        Results of the function `forward`.
+
+    Returns
+    -------
+    NumPy array (num_chains, num_visible)
+        Resampled states.
+    """
     weights = np.exp(forward.log_weights - forward.log_weights.max())
     return visible[draw_evenly(weights, run.num_chains, make_generator([*run.key, 0, _RESAMPLE]))]
 
 
 def advance(run: Run, visible: HostArray, sweeps: int | None) -> HostArray:
-    """Visible samples after so many sweeps at beta = 1; None: as many as the forward run took."""
+    """Advance chains at beta = 1.
+
+    Parameters
+    ----------
+    run
+        Run of the chains.
+    visible
+        Visible states, NumPy array (num_chains, num_visible).
+    sweeps
+        Number of sweeps; None means as many as the forward run makes.
+
+    Returns
+    -------
+    NumPy array (num_chains, num_visible)
+        Visible states after the sweeps.
+    """
     if sweeps is None:
         sweeps = run.settings.num_distributions * run.settings.burn_in_sweeps
-    # A schedule that stays at beta = 1, with a sweep at each step but the last.
+    # A schedule that stays at beta = 1. Each step but the last makes one sweep.
     return _anneal_all(run, "chains at beta 1", _ADVANCE, _rows_of(run, visible), np.ones(sweeps + 2), 1)[0]
 
 
 def _rows_of(run: Run, visible: HostArray) -> Callable[[int, int], NDArray]:
-    """(first, count) -> so many of the samples, an NDArray beside the parameters."""
+    """Function (first, count) -> these samples, as an NDArray beside the parameters."""
     weight = run.parameters.interaction_weight
     return lambda first, count: mx.nd.array(visible[first : first + count], ctx=weight.context, dtype=weight.dtype)
 
@@ -277,7 +429,7 @@ def _rows_of(run: Run, visible: HostArray) -> Callable[[int, int], NDArray]:
 def _anneal_all(
     run: Run, name: str, purpose: int, start: Callable[[int, int], NDArray], betas: HostArray, sweeps: int
 ) -> tuple[HostArray, HostArray]:
-    """Anneal all chains of a run, block by block: visible samples and log-weights, NumPy."""
+    """Anneal all chains of a run, block by block; return visible samples and log-weights, NumPy."""
     chains_at_once, blocks = run.settings.chains_at_once, []
     for first in range(0, run.num_chains, chains_at_once):
         visible = start(first, min(chains_at_once, run.num_chains - first))
@@ -316,17 +468,30 @@ def anneal_chains(
     state: StateFile | None = None,
     name: str = "",
 ) -> tuple[NDArray, HostArray]:
-    """As `gibbs.anneal_with_weights` from the first to the last of betas, up or down, in sections that may be resumed.
+    """Anneal chains along a schedule in short sections, which can be resumed.
 
     Parameters
     ----------
-    bar : tqdm
-        Told of each step.
-    state : StateFile or None
-        Keeps the progress under `name`, and takes it up again where a run that was killed had kept it: with the same
-        result, bit for bit.
+    parameters, visible
+        As in `gluon_rbm.sampling.gibbs.anneal_with_weights`.
+    betas
+        Inverse temperatures of the whole schedule, up or down.
+    sweeps, base_visible_bias, visible_units, key, engine
+        As in `gluon_rbm.sampling.gibbs.anneal_with_weights`.
+    bar
+        Progress bar that counts the steps.
+    state
+        File that keeps the progress, if any. Chains that it has are resumed, with the same result
+        bit for bit.
+    name
+        Name of the chains in this file.
 
-    Returns the visible samples, NDArray (chains, num_visible), and the log-weights, float64 (chains,), NumPy, in nats.
+    Returns
+    -------
+    visible : NDArray (chains, num_visible)
+        Visible samples.
+    log_weights : float64 NumPy array (chains,)
+        Log-weights in nats.
     """
     schedule = [float(beta) for beta in betas]  # MXNet takes no NumPy scalar from the left
     last, meaning = len(schedule) - 1, ""

@@ -1,15 +1,16 @@
-"""log Z along a path of RBMs, by Bennett's acceptance ratio between neighbours.
+"""Log Z along a path of RBMs, by Bennett's acceptance ratio between neighbours.
 
-The first RBM has no weights, so that its log Z is known: the sum of softplus over its biases. Of neighbours s and t,
-with x(v) = F_s(v) - F_t(v), the increment D = log Z_t - log Z_s solves
+The first RBM has no weights, so its log Z is known in closed form. Let s and t be neighbours and
+x(v) = F_s(v) - F_t(v). The increment D = log Z_t - log Z_s is the solution of
 
-    mean over v of s of sigmoid(x(v) - D) = mean over v of t of sigmoid(D - x(v)),
+    mean over v of s of sigmoid(x(v) - D) = mean over v of t of sigmoid(D - x(v)).
 
-which of all such estimates has the least variance (Bennett, Journal of Computational Physics 22, 1976; Shirts &
-Chodera, J. Chem. Phys. 129, 2008). Chains exchange states on the way (`gluon_rbm.sampling.trajectory`): chain i of all
-RBMs makes a ladder, which meets no other ladder. So errors come from a jackknife over whole ladders, and it matters
-neither that states follow each other in time nor that neighbours share them. Unlike AIS the estimate is no bound: it is
-right where the ladders are at equilibrium.
+Of all such estimates it has the least variance (Bennett, Journal of Computational Physics 22, 1976;
+Shirts & Chodera, J. Chem. Phys. 129, 2008). Chains exchange states on the way
+(`gluon_rbm.sampling.trajectory`). Chain number i of each RBM belongs to ladder i, and ladders do
+not exchange states with each other. Therefore errors come from a jackknife over whole ladders.
+They stay right although states are correlated in time and neighbours share states. Unlike AIS, the
+estimate is not a bound. It is right if the ladders are at equilibrium.
 """
 
 from __future__ import annotations
@@ -30,12 +31,30 @@ __all__ = ["along_path", "exact_log_z", "log_partition", "log_ratio"]
 
 _START, _FILL, _SETTLE, _MEASURE = range(4)  # purposes of keys
 
-_LEAST_OF_ROUND = 0.15  # rate of a pair below which an RBM is put between them
+_LEAST_OF_ROUND = 0.15  # rate of exchanges; below it, an RBM is put between two neighbours
 _ROUNDS = 3
 
 
 def exact_log_z(parameters: Parameters, visible_units: VisibleUnits = ()) -> float:
-    """log Z of an RBM without weights: of the visible layer, plus sum_j softplus(b_j). InputError where W is not 0."""
+    """Log Z of an RBM without weights: that of the visible layer plus sum_j softplus(b_j).
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    visible_units
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    float
+        Log Z in nats.
+
+    Raises
+    ------
+    InputError
+        A weight is not 0.
+    """
     visible, hidden, weight = (to_numpy(array).astype(np.float64) for array in parameters)
     if weight.any():
         raise InputError("the first RBM of a path must have no weights, so that its log Z is known")
@@ -52,16 +71,37 @@ def log_partition(
     key: Key,
     **settings: Any,
 ) -> PathPartition:
-    """log Z of the last of some RBMs, along a path through all of them.
+    """Estimate log Z of the last of some RBMs, along a path through all of them.
 
-    rbms : the first has no weights; others are put between them where needed (`trajectory.fill`)
-    chains : arrays (num_chains, num_visible) in {0, 1}, samples of each as they should be; by default, or where there
-        is None, chains come along from exact samples of the first
-    name : of the path, for reports
-    sweeps : of each RBM of the path, half as many before anything is measured
-    settings : visible_units and engine, as in `gibbs.run_chains`
+    Parameters
+    ----------
+    rbms
+        RBMs of the path. The first has no weights. Others are put between them where needed
+        (`gluon_rbm.sampling.trajectory.fill`).
+    chains
+        Samples of each RBM, arrays (num_chains, num_visible). The first is not used. By default and
+        for None, chains come from exact samples of the first RBM along the path.
+    name
+        Name of the path, for reports.
+    num_chains
+        Number of chains of each RBM.
+    sweeps
+        Measured sweeps of each RBM, at least 2. Before them come one to three rounds of half as
+        many sweeps. After a round, an RBM is put between neighbours that exchanged rarely.
+    key
+        Integers that fix the noise.
+    **settings
+        Arguments `visible_units` and `engine` of `gluon_rbm.sampling.gibbs.run_chains`.
 
-    Raises InputError for a first RBM with weights, for RBMs that differ too much, and for counts below 1.
+    Returns
+    -------
+    PathPartition
+        Estimate of log Z in nats.
+
+    Raises
+    ------
+    InputError
+        The first RBM has weights, the RBMs differ too much, or a number is too small.
     """
     check_count("num_chains", num_chains)
     check_count("sweeps", sweeps, 2)
@@ -70,7 +110,7 @@ def log_partition(
     start = trajectory.draw_independent(rbms[0], num_chains, [*key, _START], groups)
     starts = [start, *(chains[1:] or [None] * len(rbms[1:]))]
     path, states = trajectory.fill(rbms, starts, key=[*key, _FILL], **settings)
-    for attempt in range(_ROUNDS):  # neighbours that chains on their way up found close may be apart
+    for attempt in range(_ROUNDS):  # neighbours that seemed close at first may be far apart
         found = []
         for exchange in _exchanges(path, states, max(sweeps // 2, 2), [*key, _SETTLE, attempt], settings):
             found.append(exchange.rates())
@@ -87,7 +127,7 @@ def log_partition(
 def _exchanges(
     path: Sequence[Parameters], states: Sequence[Array], sweeps: int, key: Key, settings: dict[str, Any]
 ) -> Iterator[trajectory.Exchange]:
-    """Sweeps of all RBMs, each with exchanges of the even or the odd pairs, in turn."""
+    """Sweep all RBMs and exchange states of the even and the odd pairs in turn; yield exchanges."""
     for sweep in range(sweeps):
         pairs = range(sweep % 2, len(path) - 1, 2)
         exchange = trajectory.advance(path, states, pairs=pairs, key=[*key, sweep], **settings)
@@ -98,10 +138,23 @@ def _exchanges(
 def along_path(
     path: Sequence[Parameters], states: Sequence[Array], *, name: str, sweeps: int, key: Key, **settings: Any
 ) -> tuple[PathPartition, list[Array]]:
-    """log Z of the last RBM of a path, from chains at equilibrium; and their states after that many more sweeps.
+    """Estimate log Z of the last RBM of a path, from chains at equilibrium.
 
-    states : arrays (chains, num_visible) in {0, 1}, the chains of each RBM
-    settings : as of `log_partition`
+    Parameters
+    ----------
+    path
+        RBMs of the path; the first has no weights.
+    states
+        Visible states of the chains of each RBM, arrays (chains, num_visible).
+    name, sweeps, key, **settings
+        As in `log_partition`.
+
+    Returns
+    -------
+    estimate : PathPartition
+        Estimate of log Z in nats.
+    states : list of arrays (chains, num_visible)
+        States of the chains after the sweeps.
     """
     log_z, num_chains = exact_log_z(path[0], settings.get("visible_units", ())), len(states[0])
     series: list[list[HostArray]] = [[] for _ in path[1:]]
@@ -112,7 +165,7 @@ def along_path(
         for pair, difference in zip(exchange.pairs, exchange.differences):
             series[pair].append(difference)
     measured = [np.stack(differences) for differences in series]  # of each pair (times, 2, chains)
-    without = np.full(num_chains, log_z)  # what is found without one ladder
+    without = np.full(num_chains, log_z)  # log Z without each ladder
     for differences in measured:
         ratio, leaving = _ratio_and_jackknife(differences)
         log_z += ratio
@@ -132,7 +185,20 @@ def along_path(
 
 
 def log_ratio(lower: HostArray, upper: HostArray) -> float:
-    """log Z_t - log Z_s from as many values of F_s(v) - F_t(v) of states of s (lower) as of states of t (upper)."""
+    """Solve for log Z_t - log Z_s of two RBMs s and t.
+
+    Parameters
+    ----------
+    lower
+        Values of F_s(v) - F_t(v) at states of s.
+    upper
+        The same at states of t, as many as in `lower`.
+
+    Returns
+    -------
+    float
+        Difference in nats.
+    """
     from scipy.optimize import brentq
     from scipy.special import expit
 
@@ -145,7 +211,10 @@ def log_ratio(lower: HostArray, upper: HostArray) -> float:
 
 
 def _ratio_and_jackknife(differences: HostArray) -> tuple[float, HostArray]:
-    """`log_ratio` of all ladders, and without each of them, (chains,), by one step of Newton's method from there."""
+    """`log_ratio` of all ladders, and its values without each ladder, (chains,).
+
+    The latter are one step of Newton's method away from the former.
+    """
     from scipy.special import expit
 
     lower, upper = differences[:, 0], differences[:, 1]  # (times, chains)
@@ -164,7 +233,7 @@ def _jackknife_error(without: HostArray) -> float:
 
 
 def _three_sigma(num_chains: int) -> float:
-    """As many standard errors as hold what three hold of a normal distribution."""
+    """Number of standard errors with the probability that three have in a normal distribution."""
     from scipy.stats import norm, t
 
     return float(t.ppf(norm.cdf(3), num_chains - 1))

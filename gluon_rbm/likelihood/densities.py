@@ -1,8 +1,9 @@
-"""How probable images are to a Gaussian-Bernoulli RBM: log densities, and bits per dimension of pixels in steps.
+"""Log densities of images under a Gaussian-Bernoulli RBM, and bits per dimension of pixels.
 
-A pixel in steps has no density. Noise as wide as a step, uniform, makes one of it, and the mean log density of such
-pixels is at most the mean log-probability of the steps (Uria, Murray & Larochelle, *RNADE*, NIPS 2013; Theis, van den
-Oord & Bethge, ICLR 2016): the bits are an upper bound.
+A pixel takes discrete values and has no density. Uniform noise as wide as the step between values
+gives it one. The mean log density of such pixels is at most the mean log-probability of the
+discrete values, so the bits are an upper bound (Uria, Murray & Larochelle, *RNADE*, NIPS 2013;
+Theis, van den Oord & Bethge, ICLR 2016).
 """
 
 from __future__ import annotations
@@ -25,14 +26,39 @@ _ROWS_AT_ONCE = 1000
 
 
 def num_levels(maximum: float) -> int:
-    """How many values a pixel has: whole numbers up to the largest, or 256 where images are in [0, 1]."""
+    """Number of values that a pixel can take.
+
+    Parameters
+    ----------
+    maximum
+        Largest value of a pixel.
+
+    Returns
+    -------
+    int
+        `maximum` + 1 for whole numbers, or 256 for images in [0, 1].
+    """
     return int(maximum) + 1 if maximum > 1 else 256
 
 
 def dequantized(images: HostArray, maximum: float, key: Key) -> HostArray:
-    """Pixels in steps of 1 / (levels - 1), each with noise from half a step below to half a step above it.
+    """Add uniform noise of half a step below to half a step above each pixel.
 
-    images : (n, ...), white being `maximum`; key : fixes the noise. Returns float64 (n, num_pixels).
+    A step is 1 / (levels - 1), because pixels are scaled to [0, 1].
+
+    Parameters
+    ----------
+    images
+        Images (n, ...) with values from 0 to `maximum`.
+    maximum
+        Value of a white pixel.
+    key
+        Integers that fix the noise.
+
+    Returns
+    -------
+    float64 (n, num_pixels)
+        Scaled pixels with noise.
     """
     pixels = to_visible(images, maximum).astype(np.float64)
     return pixels + (make_generator(key).random(pixels.shape) - 0.5) / (num_levels(maximum) - 1)
@@ -41,7 +67,22 @@ def dequantized(images: HostArray, maximum: float, key: Key) -> HostArray:
 def unnormalized_log_densities(
     parameters: GaussianParameters, standardization: Standardization, values: HostArray
 ) -> HostArray:
-    """log p(x) + log Z of pixels in [0, 1], or of a network's code, (n, ...): float64 (n,), in nats."""
+    """Log density plus log Z of each image.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    standardization
+        Standardization that makes features of the values.
+    values
+        Pixels in [0, 1] or the codes of a network, (n, ...).
+
+    Returns
+    -------
+    float64 (n,)
+        Values of log p(x) + log Z, in nats.
+    """
     context: Any = getattr(parameters.interaction_weight, "context", None)
     found = []
     for start in range(0, len(values), _ROWS_AT_ONCE):
@@ -52,5 +93,20 @@ def unnormalized_log_densities(
 
 
 def bits_per_dimension(log_density: float, num_pixels: int, maximum: float) -> float:
-    """-log2 of the probability of a pixel's value, of a mean log density of dequantized images in nats."""
+    """Bits per pixel, -log2 of the probability of a pixel's value.
+
+    Parameters
+    ----------
+    log_density
+        Mean log density of `dequantized` images, in nats per image.
+    num_pixels
+        Number of pixels of an image.
+    maximum
+        As in `num_levels`.
+
+    Returns
+    -------
+    float
+        Bits per pixel.
+    """
     return (math.log(num_levels(maximum) - 1) - log_density / num_pixels) / math.log(2)

@@ -210,7 +210,7 @@ def _chunk_sums(layers: _Layers, progress: bool = False) -> HostArray:
 def _choose(log_weights: HostArray, count: int, generator: np.random.Generator) -> HostArray:
     """Draw `count` indices, each with probability proportional to exp(log_weights)."""
     cumulative = np.cumsum(np.exp(log_weights - log_weights.max()))
-    # The minimum keeps indices within range: a uniform number just below 1 may round up to the total.
+    # The minimum keeps indices in range: a uniform number just below 1 may round up to the total.
     return np.minimum(
         np.searchsorted(cumulative, generator.random(count) * cumulative[-1], side="right"), len(cumulative) - 1
     )

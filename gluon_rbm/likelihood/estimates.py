@@ -1,4 +1,4 @@
-"""Estimates of log Z: where they start, their uncertainty, and what to be warned of. In nats."""
+"""Estimates of log Z with their uncertainty, and reasons not to trust them. All are in nats."""
 
 from __future__ import annotations
 
@@ -24,19 +24,36 @@ __all__ = [
 ]
 
 _TRUSTED_DISTRIBUTIONS = 100
-_TRUSTED_FRACTION, _TRUSTED_CHAINS = 0.1, 10  # an effective sample size below either: a few chains carry the estimate
-_TRUSTED_WIDTH = 1.0  # of a bracket
-AGREEMENT = 0.5  # nats between two estimates that confirm each other
-_CONTRADICTION = 0.1  # nats by which a whole interval lies above another: less is the luck of a 3-sigma interval
-_ROUNDING = 0.01  # nats: estimates that differ by less do not contradict each other, as chains run in float32
-_TRUSTED_RATE = 0.05  # of exchanges of neighbours on a path
+# A few chains dominate the estimate if the effective sample size is below this fraction of the
+# chains or below this number.
+_TRUSTED_FRACTION, _TRUSTED_CHAINS = 0.1, 10
+_TRUSTED_WIDTH = 1.0  # nats, width of a bracket
+AGREEMENT = 0.5  # nats: estimates that differ by at most this confirm each other
+_CONTRADICTION = 0.1  # nats: a larger gap between two 3-sigma intervals is no chance
+_ROUNDING = 0.01  # nats: a smaller difference between estimates may come from float32
+_TRUSTED_RATE = 0.05  # lowest rate of exchanges between neighbours on a path
 _NO_SPREAD = 1e-6  # nats, standard deviation of log-weights
 
-GIVEN_BASE, MIXTURE = "the given base rate", "importance sampling"  # what estimates are called
+GIVEN_BASE, MIXTURE = "the given base rate", "importance sampling"  # names of estimates
 
 
 def reasons_for_warning(num_distributions: int, num_chains: int, effective_sample_size: float) -> str:
-    """Why an estimate of log Z by AIS should not be trusted; empty if nothing speaks against it."""
+    """Reasons not to trust an estimate of log Z by AIS.
+
+    Parameters
+    ----------
+    num_distributions
+        Number of intermediate distributions; 0 for importance sampling.
+    num_chains
+        Number of chains.
+    effective_sample_size
+        Effective sample size of their importance weights.
+
+    Returns
+    -------
+    str
+        Reasons, joined by "and"; empty if there are none.
+    """
     reasons = []
     if 0 < num_distributions < _TRUSTED_DISTRIBUTIONS:
         reasons.append("only %d intermediate distributions" % num_distributions)
@@ -48,35 +65,71 @@ def reasons_for_warning(num_distributions: int, num_chains: int, effective_sampl
 
 
 def is_usable(num_chains: int, effective_sample_size: float) -> bool:
-    """Whether the effective sample size is at least a tenth of the chains: below, a few chains carry the estimate."""
+    """Whether the effective sample size is at least a tenth of the number of chains.
+
+    Below this, a few chains dominate the estimate.
+
+    Parameters
+    ----------
+    num_chains, effective_sample_size
+        As in `reasons_for_warning`.
+
+    Returns
+    -------
+    bool
+        True for a usable estimate.
+    """
     return effective_sample_size >= _TRUSTED_FRACTION * num_chains
 
 
 class LogPartition(NamedTuple):
-    """An estimate of log Z (nats) with its uncertainty."""
+    """Estimate of log Z with its uncertainty, in nats."""
 
-    log_z: float  #: log of the mean of the chains' importance weights; reverse: minus that of their inverses
-    low: float  #: log_z at minus three standard errors of that mean; -inf when it would be negative
-    high: float  #: log_z at plus three; reverse: the signs the other way round, and inf
-    effective_sample_size: float  #: (sum w)^2 / sum w^2 of what was averaged, out of the number of chains
-    log_weights: HostArray  #: float64 (num_chains,): log Z_0 + log w of every chain
-    num_distributions: int  #: intermediate ones; 0 for importance sampling
+    log_z: float  #: log of the mean weight; for reverse AIS minus the log of the mean inverse weight
+    low: float  #: log_z with the mean weight three standard errors lower; -inf if that is not above 0
+    high: float  #: log_z with the mean weight three standard errors higher; for reverse AIS it may be inf
+    effective_sample_size: float  #: (sum w)^2 / sum w^2 of the averaged weights, at most the number of chains
+    log_weights: HostArray  #: float64 (num_chains,): log Z_0 + log w of each chain
+    num_distributions: int  #: number of intermediate distributions; 0 for importance sampling
 
     @property
     def has_spread(self) -> bool:
-        """Whether log-weights differ; where they do not, all chains may have met the same mode only."""
+        """Whether log-weights differ. If they do not, all chains may have met the same mode only.
+
+        Returns
+        -------
+        bool
+            True if their standard deviation is above 1e-6 nats, or if there is only one chain.
+        """
         return len(self.log_weights) < 2 or bool(np.std(self.log_weights) > _NO_SPREAD)
 
     @property
     def warning(self) -> str:
-        """Why the estimate should not be trusted; empty if nothing speaks against it.
+        """Reasons not to trust the estimate.
 
-        The interval knows only the spread that the chains have seen: an AIS run that missed a mode is confident too.
+        The interval reflects only the spread that the chains have seen. A run that missed a mode
+        has a narrow interval, too.
+
+        Returns
+        -------
+        str
+            Reasons, joined by "and"; empty if there are none.
         """
         return self.reasons(confirmed=False)
 
     def reasons(self, confirmed: bool) -> str:
-        """The `warning`; `confirmed` says that an estimate from elsewhere agrees, so that no spread is no reason."""
+        """Reasons not to trust the estimate, given what other estimates say.
+
+        Parameters
+        ----------
+        confirmed
+            Whether an independent estimate agrees. Equal log-weights are then no reason.
+
+        Returns
+        -------
+        str
+            Reasons as in `warning`.
+        """
         reasons = [reasons_for_warning(self.num_distributions, len(self.log_weights), self.effective_sample_size)]
         if not (confirmed or self.has_spread):
             reasons.append("all chains have the same weight, which says nothing of modes that none of them has met")
@@ -84,27 +137,33 @@ class LogPartition(NamedTuple):
 
 
 class Check(NamedTuple):
-    """Another estimate of log Z that is too low on average, for comparison."""
+    """Another estimate of log Z for comparison, too low on average."""
 
     name: str
     estimate: LogPartition
 
 
 class PathPartition(NamedTuple):
-    """An estimate of log Z (nats) along a path of RBMs (`gluon_rbm.likelihood.bennett`), with its uncertainty."""
+    """Estimate of log Z along a path of RBMs (`gluon_rbm.likelihood.bennett`), in nats."""
 
     log_z: float
-    low: float  #: the 3-sigma interval: of Student's t with one degree of freedom less than there are ladders
-    high: float
-    standard_error: float
-    swap_rates: HostArray  #: of neighbours, float64 (RBMs - 1,)
-    num_chains: int  #: of each RBM: ladders
-    sweeps: int  #: of each RBM, while it was measured
-    name: str  #: of the path
+    low: float  #: lower end of the 3-sigma interval, by Student's t with num_chains - 1 degrees of freedom
+    high: float  #: upper end of this interval
+    standard_error: float  #: of log_z, by a jackknife over chains
+    swap_rates: HostArray  #: rates of exchanges between neighbours, float64 (RBMs - 1,)
+    num_chains: int  #: number of chains of each RBM
+    sweeps: int  #: number of measured sweeps of each RBM
+    name: str  #: name of the path
 
     @property
     def warning(self) -> str:
-        """Why the estimate should not be trusted; empty if nothing speaks against it."""
+        """Reasons not to trust the estimate.
+
+        Returns
+        -------
+        str
+            Reasons, joined by "and"; empty if there are none.
+        """
         reasons = []
         if not self.swap_rates.min() >= _TRUSTED_RATE:
             pair = int(np.nan_to_num(self.swap_rates).argmin())
@@ -118,69 +177,114 @@ class PathPartition(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """Forward and reverse AIS along one schedule: log Z (nats) from below and from above, on average.
+    """Lower and upper estimates of log Z (nats) by forward and reverse AIS along one schedule.
 
-    That the reverse estimate lies above holds for reverse_start "exact". For "chains" it is an estimate itself: chains
-    that have not found a part of the distribution cannot count it, and forward and reverse AIS may agree on a value
-    that is far too low. So others are asked, too: AIS from other base rates (`bases`), and importance sampling from
-    dispersed states (`mixture`; `gluon_rbm.likelihood.mixture`). All of these are too low on average: the largest
-    counts. Along a path of other RBMs, snapshots of the training say, log Z has one more witness (`path`;
-    `gluon_rbm.likelihood.bennett`), which is no bound. For "given" the reverse
-    estimate is what the given samples make of it; with images of the data, a diagnostic only.
+    The reverse estimate is too high on average only for `reverse_start` "exact". For "chains" it
+    starts at approximate samples. Chains do not count a part of the distribution that they have not
+    found, so forward and reverse AIS may agree on a value that is far too low. Therefore they are
+    compared with other estimates: AIS from other base distributions (`bases`), and importance
+    sampling from dispersed states (`mixture`, see `gluon_rbm.likelihood.mixture`). All of these are
+    too low on average, so the largest one is the best.
+
+    A path of other RBMs, such as snapshots of the training, gives one more estimate (`path`, see
+    `gluon_rbm.likelihood.bennett`), which is not a bound. For "given" the reverse estimate depends
+    on the given samples. If these are images of the data, it is only a diagnostic.
     """
 
     forward: LogPartition
     reverse: LogPartition
     reverse_start: str  #: "exact", "chains" or "given"
-    base: str = GIVEN_BASE  #: the base rate that forward and reverse AIS are of: the one that found the most
-    bases: Sequence[Check] = ()  #: forward AIS from the other base rates
+    base: str = GIVEN_BASE  #: base distribution of forward and reverse AIS; another one only if it finds more
+    bases: Sequence[Check] = ()  #: forward AIS from the other base distributions
     mixture: LogPartition | None = None  #: importance sampling
-    path: PathPartition | None = None  #: Bennett's acceptance ratio, where a path was given
+    path: PathPartition | None = None  #: Bennett's acceptance ratio, if a path was given
 
     @property
     def counts(self) -> tuple[LogPartition, ...]:
-        """The estimates that count: of the mixture, where it is close to exact, and of forward and reverse AIS else."""
+        """Estimates that log Z is taken from.
+
+        Returns
+        -------
+        tuple of LogPartition
+            Importance sampling if its effective sample size is large enough and its interval at
+            most half a nat wide; otherwise forward and reverse AIS.
+        """
         if self.mixture is not None and _is_close(self.mixture):
             return (self.mixture,)
         return self.forward, self.reverse
 
     @property
     def estimate(self) -> LogPartition:
-        """The first of them."""
+        """First of the `counts`.
+
+        Returns
+        -------
+        LogPartition
+            Estimate by importance sampling or by forward AIS.
+        """
         return self.counts[0]
 
     @property
     def log_z(self) -> float:
-        """The middle of what counts: errors of forward and reverse AIS partly cancel where samples are exact."""
+        """Mean of the `counts`.
+
+        The errors of forward and reverse AIS partly cancel if the reverse samples are exact.
+
+        Returns
+        -------
+        float
+            Log Z in nats.
+        """
         return float(np.mean([estimate.log_z for estimate in self.counts]))
 
     @property
     def low(self) -> float:
-        """The lower end: of all intervals of what counts."""
+        """Lowest end of the intervals of the `counts`.
+
+        Returns
+        -------
+        float
+            Lower end in nats. Without `confirmations`, forward and reverse AIS are included.
+        """
         return min(estimate.low for estimate in self._bounds)
 
     @property
     def high(self) -> float:
-        """The upper end: of all intervals of what counts. The pessimistic side, for a likelihood."""
+        """Highest end of the intervals of the `counts`, the pessimistic side for a likelihood.
+
+        Returns
+        -------
+        float
+            Upper end in nats. Without `confirmations`, forward and reverse AIS are included.
+        """
         return max(estimate.high for estimate in self._bounds)
 
     @property
     def _bounds(self) -> tuple[LogPartition, ...]:
-        """What counts; and forward and reverse AIS in any case where nothing confirms it."""
+        """The `counts`, and forward and reverse AIS if nothing confirms them."""
         return self.counts if self.confirmations else (*self.counts, self.forward, self.reverse)
 
     @property
     def confirmations(self) -> dict[str, float]:
-        """Others of the estimates that agree with the one that counts within half a nat.
+        """Other estimates that agree with `estimate` within half a nat.
 
-        Name -> by how much it is above that one.
+        Returns
+        -------
+        dict of str to float
+            Name of each, and how far it is above `estimate`, in nats.
         """
         differences = {name: other.log_z - self.estimate.log_z for name, other in self.others.items()}
         return {name: value for name, value in differences.items() if abs(value) <= AGREEMENT}
 
     @property
     def others(self) -> dict[str, LogPartition | PathPartition]:
-        """All estimates but those that count, by name."""
+        """Estimates that do not count, by name.
+
+        Returns
+        -------
+        dict of str to LogPartition or PathPartition
+            Estimates to compare with `estimate`; one along a path only if it has no warning.
+        """
         others: dict[str, LogPartition | PathPartition] = {"AIS from %s" % name: one for name, one in self.bases}
         if self.path is not None and not self.path.warning:
             others[self.path.name] = self.path
@@ -190,7 +294,13 @@ class Bracket(NamedTuple):
 
     @property
     def warning(self) -> str:
-        """Why the bracket has not converged; empty if it has, to within one nat."""
+        """Reasons why the bracket has not converged to within one nat.
+
+        Returns
+        -------
+        str
+            Reasons, joined by semicolons; empty if it has converged.
+        """
         contradictions = [
             "%s finds at least %.2f nats more" % (name, other.low - self.high)
             for name, other in self.others.items()
@@ -223,14 +333,32 @@ class Bracket(NamedTuple):
 
 
 def _is_close(mixture: LogPartition) -> bool:
-    """Whether so many draws of importance sampling carry the estimate that it is known to half a nat."""
+    """Whether importance sampling is usable and its interval at most half a nat wide."""
     return (
         is_usable(len(mixture.log_weights), mixture.effective_sample_size) and mixture.high - mixture.low <= AGREEMENT
     )
 
 
 def summarize_log_weights(log_weights: HostArray | Sequence[float], num_distributions: int) -> LogPartition:
-    """The `LogPartition` of the chains' log-weights, in log space and float64; InputError if one is not finite."""
+    """Summarize log-weights as an estimate of log Z.
+
+    Parameters
+    ----------
+    log_weights
+        Log Z_0 + log w of each chain, (num_chains,).
+    num_distributions
+        Number of intermediate distributions; 0 for importance sampling.
+
+    Returns
+    -------
+    LogPartition
+        Log of the mean weight with its 3-sigma interval, computed in log space and float64.
+
+    Raises
+    ------
+    InputError
+        A log-weight is not finite.
+    """
     log_weights = np.asarray(log_weights, np.float64)
     if not np.isfinite(log_weights).all():
         raise InputError("log Z is not finite, as the parameters are too large; train again with a lower learning rate")
@@ -250,6 +378,22 @@ def summarize_log_weights(log_weights: HostArray | Sequence[float], num_distribu
 
 
 def summarize_reverse(log_weights: HostArray, num_distributions: int) -> LogPartition:
-    """The same of log-weights whose inverses are averaged."""
+    """Summarize log-weights of reverse AIS, with a mean over inverse weights.
+
+    Parameters
+    ----------
+    log_weights, num_distributions
+        As in `summarize_log_weights`.
+
+    Returns
+    -------
+    LogPartition
+        Minus the log of the mean inverse weight, with its 3-sigma interval.
+
+    Raises
+    ------
+    InputError
+        As in `summarize_log_weights`.
+    """
     inverse = summarize_log_weights(-log_weights, num_distributions)
     return inverse._replace(log_z=-inverse.log_z, low=-inverse.high, high=-inverse.low, log_weights=log_weights)

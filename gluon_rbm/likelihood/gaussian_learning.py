@@ -1,13 +1,14 @@
-"""How a Gaussian-Bernoulli RBM learns: the RBM of v / sigma as any other, and the variances beside it.
+"""Gradients of a Gaussian-Bernoulli RBM: those of the RBM of v / sigma, and those of the variances.
 
-With u = v / sigma, the derivative of F with respect to z_i = log sigma_i^2 at fixed a, b and W is
--(u_i^2 - a_i u_i - u_i (W p(h=1|u))_i) / 2, so that the gradient of the mean of -log p(v) is
+Let u = v / sigma. At fixed a, b and W, the derivative of F with respect to z_i = log sigma_i^2 is
+-(u_i^2 - a_i u_i - u_i (W p(h=1|u))_i) / 2. So the gradient of the mean of -log p(v) is
 
     d/dz_i = (S_i - a_i A_i - sum_j W_ij B_ij) / 2,        S = <u^2>_chains - <u^2>_data,
 
-where A = <u>_chains - <u>_data and B = <u p(h=1|u)>_chains - <u p(h=1|u)>_data are the gradients of a and W. <u^2>_data
-is that of all training data, <v^2> / sigma^2, not of a batch: of a feature that is 0 but for a few rows, batches would
-say nothing most of the time and far too much at times, and its variance would collapse in between.
+where A = <u>_chains - <u>_data and B = <u p(h=1|u)>_chains - <u p(h=1|u)>_data are the gradients
+of a and W. The mean <u^2>_data = <v^2> / sigma^2 is over all training data, not over a batch. The
+reason is features that are 0 in all but a few rows. Most batches would say nothing about such a
+feature and a few would say far too much, and its variance would collapse in between.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gluon_rbm.models.gaussian_rbm import GaussianParameters
 __all__ = ["store_step_gradients"]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # who trains looks at the parameters, and says which diverged
+@np.errstate(over="ignore", invalid="ignore")  # training checks the parameters and says which ones diverged
 def store_step_gradients(
     rule: LearningRule,
     targets: Sequence[Array],
@@ -38,12 +39,24 @@ def store_step_gradients(
     key: Key,
     engine: str,
 ) -> None:
-    """A step's gradients, of a, b, W and log sigma^2, as those of a binary RBM (`gluon_rbm.likelihood.learning`).
+    """Store the gradients of a, b, W and log sigma^2 for one step.
 
-    rule : with Gaussian visible units, and no L1 term
-    targets : four arrays, which are written; or three, and the variances stay
-    data : v, (batch, num_visible); chains in aux_states are those of v / sigma
-    mean_square : <v^2> over all training data, (num_visible,)
+    Parameters
+    ----------
+    rule
+        Learning rule with Gaussian visible units and without an L1 term.
+    targets
+        Arrays to write the four gradients to; with three arrays, that of log sigma^2 is left out.
+    parameters
+        Parameters of the RBM.
+    data
+        Batch v, (batch, num_visible).
+    mean_square
+        Mean <v^2> over all training data, (num_visible,).
+    aux_states
+        Arrays of `gluon_rbm.likelihood.learning.states`, by name; chains are those of v / sigma.
+    sweeps, key, engine
+        As in `gluon_rbm.likelihood.learning.store_step_gradients`.
     """
     scaled = parameters.scale(data)
     how = {"aux_states": aux_states, "sweeps": sweeps, "key": key, "engine": engine}
@@ -58,7 +71,7 @@ def store_step_gradients(
 
 
 def _uncentered(targets: Sequence[Array], parameters: GaussianParameters, aux_states: Arrays) -> tuple[Array, Array]:
-    """A, and sum_j W_ij B_ij, of gradients that may be centered.
+    """A and sum_j W_ij B_ij, from gradients that may be centered.
 
     Let C be the gradient of b. With offsets mu and lambda the centered gradients are
     B' = B - mu C^T - A lambda^T, A' = A - B' lambda and C' = C - mu B'.

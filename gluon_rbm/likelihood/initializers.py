@@ -1,4 +1,4 @@
-"""What chains and running means start at: MXNet's initializers of the `gluon_rbm.likelihood.learning.states`."""
+"""MXNet initializers for the `gluon_rbm.likelihood.learning.states` of chains and running means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["BinaryStates", "ClassNumbers", "initializer"]
 
 @mx.init.register
 class BinaryStates(mx.init.Initializer):
-    """Each unit 0 or 1 with probability 1/2: the start of a persistent chain."""
+    """Set each unit to 0 or 1 with probability 1/2, the start of a persistent chain."""
 
     def _init_weight(self, name: str, arr: NDArray) -> None:
         noise = Noise(draw_key().asnumpy())
@@ -25,14 +25,25 @@ class BinaryStates(mx.init.Initializer):
 
 @mx.init.register
 class ClassNumbers(mx.init.Initializer):
-    """0, 1, 2, ...: the class that each label unit means."""
+    """Set values to 0, 1, 2, ..., the class that each label unit stands for."""
 
     def _init_weight(self, name: str, arr: NDArray) -> None:
         arr[:] = mx.nd.arange(arr.size, ctx=arr.context)
 
 
 def initializer(state: str) -> Any:
-    """The `mx.init.Initializer` of one of the `states`."""
+    """Return the initializer of a state.
+
+    Parameters
+    ----------
+    state
+        Name of one of the `gluon_rbm.likelihood.learning.states`.
+
+    Returns
+    -------
+    mx.init.Initializer
+        Initializer that sets the start value of the state.
+    """
     if state == CLASSES:
         return ClassNumbers()
     start = {**dict.fromkeys(OFFSETS, 0.5), **dict.fromkeys(snapshots.NAMES, 0.0), BASE: 0.0, SWAP_RATE: 1.0}

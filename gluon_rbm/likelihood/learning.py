@@ -1,35 +1,40 @@
-"""How an RBM learns from its chains: which chains, and what bends the gradient. By default nothing does: plain PCD-k.
+"""Gradients by which an RBM learns from its chains. By default they are those of plain PCD-k.
 
-**Centering** (Montavon & Mueller 2012; Melchior, Fischer & Wiskott, JMLR 17, 2016; with such offsets also called the
-enhanced gradient, Cho, Raiko & Ilin, ICML 2011) is gradient descent in the parameters of
+**Centering** (Montavon & Mueller 2012; Melchior, Fischer & Wiskott, JMLR 17, 2016; with such
+offsets also called the enhanced gradient, Cho, Raiko & Ilin, ICML 2011) is gradient descent in the
+parameters a', b' and W of
 
-    E(v, h) = -(v - mu).a' - b'.(h - lambda) - (v - mu) W (h - lambda),     a = a' - W lambda,  b = b' - mu W,
+    E(v, h) = -(v - mu).a' - b'.(h - lambda) - (v - mu) W (h - lambda)
+    a = a' - W lambda,  b = b' - mu W
 
-the same RBMs with the same W. Carried back to a, b and W it bends the plain gradient g:
+These are the same RBMs with the same W. In terms of a, b and W the plain gradient g becomes
 
-    g'_W = g_W - mu (x) g_b - g_a (x) lambda = <(v - mu) (x) (h - lambda)>_model - <(v - mu) (x) (h - lambda)>_data
+    g'_W = g_W - mu (x) g_b - g_a (x) lambda
+         = <(v - mu) (x) (h - lambda)>_model - <(v - mu) (x) (h - lambda)>_data
     g'_a = g_a - g'_W lambda                    g'_b = g_b - mu g'_W
 
-so that nothing but the gradient knows of it. The offsets mu and lambda are running means of data and of p(h=1|data).
+so centering changes nothing but the gradient. The offsets mu and lambda are running means of the
+data and of p(h=1|data).
 
-**Tempered chains** (parallel tempering; Desjardins et al., AISTATS 2010): each chain has replicas at inverse
-temperatures from 1 down to 0, which exchange their states; only those at beta = 1 are learned from, and hot ones cross
-from mode to mode.
+**Tempered chains** (parallel tempering; Desjardins et al., AISTATS 2010) have replicas at inverse
+temperatures from 1 down to 0, which exchange their states. The RBM learns from the replicas at
+beta = 1 only. Replicas at low beta cross from mode to mode.
 
-**Trajectory** (parallel trajectory tempering; Béreux et al., ICLR 2025): chains exchange their states with those of
-earlier snapshots of the RBM, the first of them independent units (`gluon_rbm.likelihood.snapshots`).
+**Trajectory** (parallel trajectory tempering; Béreux et al., ICLR 2025): chains exchange their
+states with chains of earlier snapshots of the RBM. The first snapshot has independent units
+(`gluon_rbm.likelihood.snapshots`).
 
-**Noise** (Nijkamp, Hill, Zhu & Wu, NeurIPS 2019; Decelle, Furtlehner & Seoane, NeurIPS 2021): chains start from fair
-coins (Gaussian units from standard normal numbers) in each step and have exactly k sweeps. What is learned is not p(v):
-it is how to draw in k sweeps from noise, out of equilibrium. With labels the chains' are those of the batch, and
-held.
+**Noise** (Nijkamp, Hill, Zhu & Wu, NeurIPS 2019; Decelle, Furtlehner & Seoane, NeurIPS 2021): in
+each step chains start at random bits (Gaussian units at standard normal numbers) and make exactly
+k sweeps. The RBM then does not learn p(v). It learns to draw data from noise in k sweeps, out of
+equilibrium. With labels, chains hold the labels of the batch.
 
-**Sparsity** (Lee, Ekanadham & Ng, NIPS 2007) adds c sum_j (p - q_j)^2 to the mean loss, where q_j is the mean of
-p(h_j=1|v) over the batch; its gradient turns p(h_j=1|v) of the data into
+**Sparsity** (Lee, Ekanadham & Ng, NIPS 2007) adds c sum_j (p - q_j)^2 to the mean loss, where q_j
+is the mean of p(h_j=1|v) over the batch. Its gradient replaces p(h_j=1|v) of the data by
 
     p(h_j=1|v) + 2 c (p - q_j) p(h_j=1|v) (1 - p(h_j=1|v)).
 
-**Labels**: of a joint RBM of pixels and a label (`gluon_rbm.models.label_rbm`), what is minimised may be -log p(v),
+**Labels**: a joint RBM of pixels and a label (`gluon_rbm.models.label_rbm`) may minimise -log p(v),
 -log p(label | pixels), or a sum of both.
 """
 
@@ -67,7 +72,8 @@ __all__ = [
 ]
 
 
-# What an RBM in training keeps beside its parameters: the last samples of its chains, and what its rule asks for.
+# Arrays that an RBM in training keeps beside its parameters: the last samples of its chains, and
+# what its rule needs.
 SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
 OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
 BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
@@ -76,11 +82,24 @@ _SWAP_RATE_DECAY = 0.01
 
 
 def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what an RBM in training keeps beside its parameters, in order.
+    """Names and shapes of the arrays that an RBM in training keeps beside its parameters.
 
-    The samples of the chains, those at beta = 1 first; with centering the offsets; with tempering the visible bias at
-    beta = 0, and how often replicas that are neighbours exchange their states (the hottest pair last); with labels the
-    class that each label unit means.
+    These are the samples of the chains, with those at beta = 1 first. Centering adds the offsets.
+    Tempering adds the visible bias at beta = 0 and the rates of exchanges between neighbouring
+    replicas, with the pair at the lowest beta last. A trajectory adds the arrays of
+    `gluon_rbm.likelihood.snapshots.states`. Labels add the class of each label unit.
+
+    Parameters
+    ----------
+    rule
+        Learning rule.
+    num_chains, num_visible, num_hidden
+        Numbers of chains, visible units and hidden units.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Shape of each array by name, in order.
     """
     rows = num_chains * rule.replicas
     shapes: dict[str, tuple[int, ...]] = {}
@@ -110,15 +129,41 @@ def advance_chains(
     engine: str,
     held: HostArray | None = None,
 ) -> tuple[Array, Array]:
-    """Advance the chains of a step by `sweeps` sweeps.
+    """Advance the chains of a step by a number of sweeps.
 
-    aux_states : arrays of `states`, by name; the samples, and the rate of swaps, are changed.
-    held : bool (batch, num_visible), or None
-        Units that stay in the chains as they are in the data: what is not modelled, but conditioned on; or what the RBM
-        of a row does not have, as units at 0. Chains must start at the data.
+    Parameters
+    ----------
+    rule
+        Learning rule.
+    parameters
+        Parameters of the RBM. Arrays are NDArrays, or all of them NumPy's.
+    aux_states
+        Arrays of `states`, by name. The samples and the rates of exchanges are changed, and with
+        "trajectory" chains the snapshots.
+    data
+        Batch (batch, num_visible).
+    sweeps
+        Number of sweeps.
+    key
+        Integers that fix the noise.
+    engine
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+    held
+        Bool array (batch, num_visible) of units that chains hold at the data's values, if any.
+        The model is conditioned on them, or they are 0 and stand for units that a row lacks.
 
-    Returns the probabilities of both layers of the chains at beta = 1, arrays (num_chains, ...); where nothing is
-    learned from chains, their samples as they are. (Arrays are NDArrays, or all of them NumPy's.)
+    Returns
+    -------
+    visible : array (num_chains, num_visible)
+        Probabilities of the visible units of the chains at beta = 1; means of Gaussian units.
+    hidden : array (num_chains, num_hidden)
+        Probabilities of their hidden units. If the objective is discriminative, `visible` and
+        `hidden` are the samples, unchanged.
+
+    Raises
+    ------
+    InputError
+        Units are held and chains do not start at the data.
     """
     visible, hidden = (aux_states[name] for name in SAMPLES)
     if not rule.generative_factor:
@@ -158,12 +203,12 @@ def advance_chains(
 
 
 def _cycled(rows: Array, count: int) -> Array:
-    """The first `count` of the rows, over and over again."""
+    """The first `count` rows, repeated from the first row when there are fewer."""
     return rows if len(rows) == count else take_rows(rows, np.arange(count) % len(rows))
 
 
 def _noise(rule: LearningRule, visible: Array, data: Array, key: Key) -> tuple[Array, Clamp | None]:
-    """Where chains start that start from noise, like `visible`, and what is held: the labels of the batch."""
+    """Random states like `visible` as a start of chains, and the clamp of the batch's labels."""
     width = visible.shape[1]
     drawn = draw_visible(np.zeros(visible.shape, np.float32), rule.visible_units(width), make_generator(key))
     start = asarray_like(drawn, visible)
@@ -174,14 +219,14 @@ def _noise(rule: LearningRule, visible: Array, data: Array, key: Key) -> tuple[A
 
 
 def _sound(rule: LearningRule, visible: Array, key: Key) -> Array:
-    """The visible samples of chains, with coins in place of values that cannot be."""
+    """Visible samples of chains, with random bits for values other than 0 and 1 of binary units."""
     return visible if rule.visible_layer == GAUSSIAN else gibbs.redraw_non_binary(visible, Noise(key))
 
 
 def _exchange(
     rule: LearningRule, parameters: Parameters, aux_states: Arrays, hidden: Array, key: Key
 ) -> tuple[Array, Array]:
-    """Exchange states of neighbouring replicas: the hidden samples to go on from, and each row's beta."""
+    """Exchange states of neighbouring replicas; return new hidden samples and the betas of rows."""
     visible = _sound(rule, aux_states[SAMPLES[0]], [*key, 2])
     betas = np.linspace(1, 0, rule.replicas)
     start, rates = swap_replicas(parameters, visible, hidden, betas, base_visible_bias=aux_states[BASE], key=[*key, 3])
@@ -192,7 +237,18 @@ def _exchange(
 
 
 def data_probability(rule: LearningRule, parameters: Parameters, aux_states: Arrays, data: Array) -> Array:
-    """p(h = 1 | v) of the data in a step, by the same weights as the chains'."""
+    """Hidden probabilities p(h = 1 | v) of the data, by weights of as many bits as the chains'.
+
+    Parameters
+    ----------
+    rule, parameters, aux_states, data
+        As in `advance_chains`.
+
+    Returns
+    -------
+    array (batch, num_hidden)
+        Probabilities.
+    """
     num_chains = len(aux_states[SAMPLES[0]]) // rule.replicas
     return hidden_probability(parameters, data, fixed_point=rule.has_fixed_point(num_chains))
 
@@ -211,15 +267,26 @@ def store_objective_gradients(
     chain_hidden_prob_1: Array,
     aux_states: Arrays,
 ) -> None:
-    """Store the gradients of what the rule minimises, a mean over the data: generative, discriminative, or both.
+    """Store the gradients of the rule's objective, a mean over the data.
 
-    targets, how : arrays of the gradients with respect to a, b and W; what to do with each (see `arrays.assign`)
-    data, hidden_prob_1 : v (batch, num_visible) and p(h=1|v) of the data
-    chain_hidden_prob_1 : p(h=1|v) of the chains, as `advance_chains` returned it
-    aux_states : arrays of `states`, by name
+    Parameters
+    ----------
+    rule
+        Learning rule.
+    targets, how
+        Arrays of the gradients with respect to a, b and W, and what to do with each, as in
+        `gluon_rbm.backend.arrays.assign`.
+    parameters
+        Parameters of the RBM.
+    data, hidden_prob_1
+        Batch v, (batch, num_visible), and its probabilities p(h=1|v), (batch, num_hidden).
+    chain_hidden_prob_1
+        Probabilities p(h=1|v) of the chains, the second result of `advance_chains`.
+    aux_states
+        Arrays of `states`, by name.
     """
     if rule.generative_factor:
-        # Given the last visible sample, p(h = 1 | v) is known; the hidden sample would add variance for nothing.
+        # Gradients use p(h = 1 | v) of the last visible sample: a hidden sample only adds variance.
         chain_hidden = as_operand(chain_hidden_prob_1)
         chains = as_operand(aux_states[SAMPLES[0]])[: len(chain_hidden)], chain_hidden
         weight = as_operand(parameters.interaction_weight)
@@ -245,7 +312,15 @@ def store_step_gradients(
     engine: str,
     held: HostArray | None = None,
 ) -> None:
-    """All of a step but the step itself: advance the chains, let offsets follow, and `store_objective_gradients`."""
+    """Do all of a step but the update: chains, offsets and gradients.
+
+    Parameters
+    ----------
+    rule, targets, how, parameters
+        As in `store_objective_gradients`.
+    data, aux_states, sweeps, key, engine, held
+        As in `advance_chains`.
+    """
     how_far = {"sweeps": sweeps, "key": key, "engine": engine, "held": held}
     _, chain_hidden = advance_chains(rule, parameters, aux_states, data, **how_far)
     hidden = data_probability(rule, parameters, aux_states, data)
@@ -272,12 +347,18 @@ def store_gradients(
     weight: Array,
     aux_states: Arrays,
 ) -> None:
-    """Store the generative gradients of the mean loss: a mean over chains minus one over data, bent by the rule.
+    """Store the generative gradients under a rule: a mean over chains minus a mean over data.
 
-    targets, how : arrays of the gradients with respect to a, b and W; what to do with each (see `arrays.assign`)
-    chains, data : (v, p(h=1|v)), `operand`s of (rows, num_visible) and (rows, num_hidden)
-    weight : W, an `operand`
-    aux_states : arrays of `states`, by name
+    Parameters
+    ----------
+    rule, targets, how
+        As in `store_objective_gradients`.
+    chains, data
+        Operands v and p(h=1|v), of shapes (rows, num_visible) and (rows, num_hidden).
+    weight
+        Operand of the weights W.
+    aux_states
+        Arrays of `states`, by name.
     """
     factor = rule.generative_factor
     offsets = [as_operand(aux_states[name]) for name in OFFSETS if name in aux_states]
@@ -297,8 +378,8 @@ def store_gradients(
         return
     data = data[0], _sparse(rule, data[1])
     visible_gradient, hidden_gradient = (factor * (_mean(chain) - _mean(datum)) for chain, datum in zip(chains, data))
-    # Both means of v (x) p(h=1|v), and their difference, in one product over the rows of chains and data. To subtract
-    # the offsets from the few rows costs next to nothing, from the large matrix it would.
+    # One product over the rows of chains and data gives the difference of their means of
+    # v (x) p(h=1|v). Offsets are subtracted from the few rows, not from the large matrix.
     (chain_visible, chain_hidden), (data_visible, data_hidden) = (_without(offsets, *rows) for rows in (chains, data))
     visible = np.concatenate(
         [chain_visible / (len(chain_visible) / factor), data_visible / (-len(data_visible) / factor)]
@@ -319,9 +400,24 @@ def store_gradients(
 def store_data_gradient(
     rule: LearningRule, target: Array, how: str, parameters: Parameters, hidden_prob_1: Array
 ) -> None:
-    """Store the gradient of the mean of F(v) with respect to the data v: -(a + W p(h=1|v)) / batch.
+    """Store the gradient of the mean of F(v) with respect to v: -(a + W p(h=1|v)) / batch.
 
-    hidden_prob_1 : p(h=1|v) of the data, (batch, num_hidden). Raises InputError for objectives other than generative.
+    Parameters
+    ----------
+    rule
+        Learning rule.
+    target, how
+        Array of the gradient, (batch, num_visible), and what to do with it, as in
+        `gluon_rbm.backend.arrays.assign`.
+    parameters
+        Parameters of the RBM.
+    hidden_prob_1
+        Probabilities p(h=1|v) of the data, (batch, num_hidden).
+
+    Raises
+    ------
+    InputError
+        The objective is not generative.
     """
     if rule.objective != "generative":
         raise InputError("only the generative objective has a gradient with respect to the data")
@@ -342,12 +438,22 @@ def _without(offsets: Sequence[Array], visible: Array, hidden: Array) -> tuple[A
 
 
 def _mean(rows: Array) -> Array:
-    # In float64: a running float32 sum of 100,000 alike numbers is off by 5e-4 of it.
+    # In float64: a running float32 sum of 100,000 equal numbers has a relative error of 5e-4.
     return (rows.sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)  # `mean` takes twice as long
 
 
 def update_offsets(rule: LearningRule, aux_states: Arrays, visible: Array, hidden_prob_1: Array) -> None:
-    """With centering, let the offsets in `aux_states` follow the means of a batch: offset += rate (mean - offset)."""
+    """With centering, let the offsets follow the means of a batch: offset += rate (mean - offset).
+
+    Parameters
+    ----------
+    rule
+        Learning rule.
+    aux_states
+        Arrays of `states`, by name; the offsets are changed.
+    visible, hidden_prob_1
+        Batch v and its probabilities p(h=1|v).
+    """
     for name, rows in zip(OFFSETS, (visible, hidden_prob_1)):
         if name in aux_states:
             mean, offset = _mean(as_operand(rows)), aux_states[name]

@@ -151,8 +151,8 @@ def _log_weights(
 def _log_z_0(known: HostArray, values: HostArray, base: HostArray, groups: SoftmaxGroups) -> HostArray:
     """Log Z at beta = 0 with the known units of each row held: float64 (rows,)."""
     base = base.astype(np.float64)
-    # A known unit or group has one state, so its sum has one term. The inputs below make this term 1 (log 0).
-    # The product with `base` then adds what the known values contribute.
+    # A known unit or group has one state, so its sum has one term. `one_state` makes this term
+    # exp(0) = 1. The product with `base` then adds what the known values contribute.
     grouped, _, _ = grouped_units(groups, values.shape[1])
     one_state = np.where(grouped & (values > 0), 0.0, -np.inf)
     return log_normalizer(np.where(known, one_state, base), groups) + values.astype(np.float64) @ base

@@ -1,14 +1,16 @@
-"""log Z by importance sampling from a mixture of the RBM's own conditionals: what AIS is checked against.
+"""Log Z by importance sampling from a mixture of the RBM's conditionals, to check AIS against.
 
     q(v) = sum_k pi_k p(v | h_k),        Z = E_q[ p*(v) / q(v) ],        p*(v) = exp(-F(v))
 
-The hidden states h_k come from chains that start far from each other (`dispersed_hidden`). They need not be samples of
-the RBM: whatever they are, the estimate of Z has no bias, so log Z is too low on average (Jensen), and by Markov's
-inequality it exceeds log Z by t nats with a probability of exp(-t) at most. So a value above that of AIS shows that
-AIS has missed a part of the distribution. Where few hidden states carry the distribution, as in small RBMs with strong
-weights, the estimate is also close; in large RBMs it is far too low, and says nothing against AIS.
+The hidden states h_k come from chains that start far from each other (`dispersed_hidden`). They
+need not be samples of the RBM. The estimate of Z is unbiased for any of them, so log Z is too low
+on average (Jensen's inequality). By Markov's inequality, it exceeds log Z by t nats with a
+probability of at most exp(-t). So a value above that of AIS shows that AIS has missed a part of the
+distribution. In small RBMs with strong weights a few hidden states carry the distribution, and the
+estimate is also close. In large RBMs it is far too low, and says nothing against AIS.
 
-q is that of the conservative sampling-based log-likelihood (Bengio, Yao & Cho, arXiv:1311.6184).
+The mixture q is that of the conservative sampling-based log-likelihood (Bengio, Yao & Cho,
+arXiv:1311.6184).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from gluon_rbm.sampling import gibbs
 
 __all__ = ["dispersed_hidden", "mixture_log_partition"]
 
-_STARTS = 250  # of each kind
+_STARTS = 250  # starts of each kind
 _SWEEPS = 100
 _MAX_COMPONENTS = 2000
 _DRAWS = 10000
@@ -35,11 +37,28 @@ _DRAWS_AT_ONCE = 1000
 def dispersed_hidden(
     parameters: Parameters, visible: HostArray, key: Key, engine: str = "auto", visible_units: VisibleUnits = ()
 ) -> HostArray:
-    """Hidden states of chains that start far from each other, after 100 sweeps: float64 (chains, num_hidden), NumPy.
+    """Draw hidden states from chains that start far from each other, after 100 sweeps.
 
-    Chains start at the patterns that one unit of the other layer calls for (v_i = 1 where W_ij > 0, and the opposite),
-    at those that random combinations of its units call for, and at coins of every fairness: at most 250 of each kind,
-    of either layer. visible : array (n, num_visible) in {0, 1}, other states to start from.
+    There are three kinds of starts in either layer, with at most 250 chains of each: patterns that
+    one unit of the other layer favours (v_i = 1 where W_ij > 0, and the opposite); patterns that
+    random combinations of its units favour; and random bits, which are 1 with a probability that is
+    drawn for each chain.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    visible
+        Further visible states to start at, (n, num_visible), 0 or 1.
+    key
+        Integers that fix the noise.
+    engine, visible_units
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    float64 NumPy array (chains, num_hidden)
+        Hidden states, 0 or 1.
     """
     generator = make_generator([*key, 0])
     weight = to_numpy(parameters.interaction_weight).astype(np.float64)
@@ -54,7 +73,7 @@ def dispersed_hidden(
 
 
 def _patterns(weight: HostArray, generator: np.random.Generator) -> HostArray:
-    """States of the layer whose units are the rows of weight: bool (rows, units)."""
+    """Starting states of the layer with a unit for each row of `weight`: bool (rows, units)."""
     num_units, num_others = weight.shape
     single = np.concatenate([weight.T > 0, weight.T < 0])
     chosen = generator.random((_STARTS, num_others)) < generator.random((_STARTS, 1))
@@ -66,13 +85,26 @@ def _patterns(weight: HostArray, generator: np.random.Generator) -> HostArray:
 def mixture_log_partition(
     parameters: Parameters, hidden: HostArray, key: Key, visible_units: VisibleUnits = ()
 ) -> LogPartition:
-    """log Z by 10,000 draws from a mixture of p(v | h_k): too low on average.
+    """Estimate log Z by 10,000 draws from a mixture of p(v | h_k); it is too low on average.
 
-    hidden : array (n, num_hidden) in {0, 1}, any states; 2,000 different ones are used at most
-    key : sequence of int, fixes the noise
+    Half of the mixture's weight is the same for all components; the other half is proportional to
+    p*(h_k). So no importance weight can be large for states that a component has found.
 
-    Half of each pi_k is the same for all, and half proportional to p*(h_k), so that no weight can be large for what a
-    component has found. Returns a `LogPartition` of the draws' weights (num_distributions: 0).
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    hidden
+        Hidden states h_k, (n, num_hidden), 0 or 1; at most 2,000 different ones are used.
+    key
+        Integers that fix the noise.
+    visible_units
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    LogPartition
+        Estimate of log Z in nats from the weights of the draws, with `num_distributions` 0.
     """
     generator = make_generator(key)
     a, b, w = (to_numpy(array).astype(np.float64) for array in parameters)
@@ -92,7 +124,7 @@ def mixture_log_partition(
 
 
 def _choose(log_mass: HostArray, generator: np.random.Generator) -> HostArray:
-    """Numbers of 2,000 components, or of all where there are no more: half those of the most mass, half by chance."""
+    """Indices of all components or of 2,000: half have the largest mass, half are random others."""
     order = np.argsort(-log_mass)
     half = _MAX_COMPONENTS // 2
     return np.concatenate([order[:half], generator.permutation(order[half:])[:half]])

@@ -1,12 +1,15 @@
-"""Rows that have a few of many softmax groups each (ratings): exact conditionals, and the gradient of their likelihood.
+"""Rows that have a few of many softmax groups (ratings): conditionals and likelihood gradients.
 
-A row r has groups g in G_r, of each of which unit k_g is on; others are not there. With x_j = b_j + sum_g W_{k_g j}
+A row r has groups g in G_r. In each of them one unit k_g is on; the row has no other groups. With
+x_j = b_j + sum_g W_{k_g j}
 
-    p(v_g = k | the row's other groups) = softmax_k(a_k + sum_j softplus(x_j - W_{k_g j} + W_{k j})),   k in g
+    p(v_g = k | the row's other groups)
+        = softmax_k(a_k + sum_j softplus(x_j - W_{k_g j} + W_{k j})),   k in g
 
-(Salakhutdinov, Mnih & Hinton, ICML 2007, section 3). The sum of log p(v_g | others) over a row is its log
-pseudo-likelihood (Besag 1975), whose gradient is exact, too. A row costs as much as its groups have units, however many
-there are in all. Arrays are NumPy's; groups are of one size K, group g is the units g K, ..., g K + K - 1.
+(Salakhutdinov, Mnih & Hinton, ICML 2007, section 3). The sum of log p(v_g | others) over the groups
+of a row is the row's log pseudo-likelihood (Besag 1975). It has an exact gradient, too. The cost of
+a row depends only on the number of units in its own groups. Arrays are NumPy's. All groups have the
+same size K, and group g has the units g K, ..., g K + K - 1.
 """
 
 from __future__ import annotations
@@ -27,50 +30,110 @@ __all__ = ["Entries", "group_scores", "hidden_inputs", "pseudo_likelihood_gradie
 
 
 class Entries(NamedTuple):
-    """What is on of some rows, sorted by group."""
+    """The units of some rows that are on, sorted by group."""
 
     rows: HostArray  #: int (n,)
-    units: HostArray  #: int (n,)
+    units: HostArray  #: int (n,), sorted by group
     num_rows: int
     group_size: int
     num_visible: int
 
     @classmethod
     def of(cls, units: Any, group_size: int, num_grouped: int) -> Entries:
-        """Of a sparse matrix (rows, num_visible) of ones; the first num_grouped units are in groups."""
+        """Entries of a sparse matrix.
+
+        Parameters
+        ----------
+        units
+            Sparse matrix (rows, num_visible) of ones.
+        group_size
+            Units of a group, K.
+        num_grouped
+            Number of units in groups; these are the first ones.
+
+        Returns
+        -------
+        Entries
+            Entries of the grouped units.
+        """
         rows = np.repeat(np.arange(units.shape[0]), np.diff(units.indptr))
         grouped = np.flatnonzero(units.indices < num_grouped)
         order = grouped[np.argsort(units.indices[grouped] // group_size, kind="stable")]
         return cls(rows[order], units.indices[order], units.shape[0], group_size, units.shape[1])
 
     def by_unit(self) -> Any:
-        """Sparse (num_visible, n): which entries belong to a unit."""
+        """Matrix of entries by unit; its product with values of entries sums them for each unit.
+
+        Returns
+        -------
+        sparse float32 (num_visible, n)
+            Matrix with 1 where an entry belongs to a unit.
+        """
         return sparse.csr_matrix(
             (np.ones(len(self.units), np.float32), (self.units, np.arange(len(self.units)))),
             (self.num_visible, len(self.units)),
         )
 
     def by_row(self) -> Any:
-        """Sparse (num_rows, n): which entries belong to a row."""
+        """Matrix of entries by row; its product with values of entries sums them for each row.
+
+        Returns
+        -------
+        sparse float32 (num_rows, n)
+            Matrix with 1 where an entry belongs to a row.
+        """
         return sparse.csr_matrix(
             (np.ones(len(self.rows), np.float32), (self.rows, np.arange(len(self.rows)))),
             (self.num_rows, len(self.rows)),
         )
 
     def first_units(self) -> HostArray:
-        """The first unit of each entry's group: int (n,), in order."""
+        """First unit of each entry's group.
+
+        Returns
+        -------
+        int (n,)
+            Indices of units, in the order of the entries.
+        """
         return self.units - self.units % self.group_size
 
 
 def hidden_inputs(parameters: Parameters, units: Any) -> HostArray:
-    """x = b + v W of rows, sparse (rows, num_visible): float32 (rows, num_hidden)."""
+    """Inputs x = b + v W of the hidden units.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    units
+        Sparse rows v, (rows, num_visible).
+
+    Returns
+    -------
+    float32 (rows, num_hidden)
+        Hidden inputs.
+    """
     return np.asarray(units @ parameters.interaction_weight) + parameters.hidden_layer_bias
 
 
 def group_scores(parameters: Parameters, others: HostArray, first: HostArray, size: int) -> HostArray:
-    """a_k + sum_j softplus(x_j + W_kj) for the units k of each row's group: float64 (rows, size).
+    """Scores a_k + sum_j softplus(x_j + W_kj) of the units k of each row's group.
 
-    others : x of each row without that group, (rows, num_hidden); first : the first of the group's units, int (rows,)
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    others
+        Hidden inputs x of each row without that group, (rows, num_hidden).
+    first
+        First unit of each row's group, int (rows,).
+    size
+        Number of units of a group.
+
+    Returns
+    -------
+    float64 (rows, size)
+        Scores, that is log-probabilities up to a constant for each row.
     """
     weight, units = parameters.interaction_weight, first[:, None] + np.arange(size)
     if native_serves(others, weight):
@@ -85,11 +148,26 @@ def group_scores(parameters: Parameters, others: HostArray, first: HostArray, si
 def pseudo_likelihood_gradients(
     parameters: Parameters, entries: Entries, inputs: HostArray, context: Any = None
 ) -> tuple[float, Parameters]:
-    """The mean over rows of the negative log pseudo-likelihood, in nats, and its gradients.
+    """Negative log pseudo-likelihood, a mean over rows, and its gradients.
 
-    inputs : `hidden_inputs` of the rows
-    context : sparse (rows, num_visible), or None
-        Units beside the groups that the rows have, and which are not modelled, but conditioned on.
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    entries
+        Units of the rows that are on.
+    inputs
+        Hidden inputs of the rows, as of `hidden_inputs`.
+    context
+        Sparse matrix (rows, num_visible) of other units that are on, if any. They are not modelled;
+        the row is conditioned on them.
+
+    Returns
+    -------
+    loss : float
+        Mean negative log pseudo-likelihood, in nats per row.
+    gradients : Parameters
+        Gradients of the loss with respect to the parameters.
     """
     weight = parameters.interaction_weight
     others = inputs[entries.rows] - weight[entries.units]
@@ -98,12 +176,12 @@ def pseudo_likelihood_gradients(
     scores -= log_sum_exp(scores)[:, None]
     places = np.arange(len(scores)), entries.units - first
     log_likelihood = float(scores[places].sum())
-    slope = np.exp(scores)  # p(v_g = k | others), less 1 for what is on
+    slope = np.exp(scores)  # p(v_g = k | others), minus 1 for the unit that is on
     slope[places] -= 1
     units = (first[:, None] + np.arange(size)).ravel()
     visible = np.bincount(units, slope.ravel(), entries.num_visible).astype(weight.dtype)
     hidden, direct = _means(others, weight, slope.astype(np.float32), first)
-    # Of a row's entries each moves the inputs of all others.
+    # Each entry of a row changes the inputs of the row's other entries.
     of_rows = entries.by_row() @ hidden
     by_unit = entries.by_unit()
     direct += by_unit @ (of_rows[entries.rows] - hidden)
@@ -116,7 +194,7 @@ def pseudo_likelihood_gradients(
 
 
 def _means(others: HostArray, weight: HostArray, slope: HostArray, first: HostArray) -> tuple[HostArray, HostArray]:
-    """sum_k slope_k sigmoid(x + W_k) of each row, and slope_k sigmoid(x + W_k) summed over rows, for each unit k."""
+    """Sums of slope_k sigmoid(x + W_k): over k for each row, and over rows for each unit k."""
     if native_serves(others, weight):
         return native_classes.class_means(others, weight, slope, (first, slope.shape[1]))
     hidden, direct, units = np.empty_like(others), np.zeros_like(weight), first[:, None] + np.arange(slope.shape[1])

@@ -1,6 +1,6 @@
-"""The rule that an RBM learns by: which chains, what bends the gradient, and what is minimised.
+"""Learning rule of an RBM: the kind of chains, changes to the gradient, and the objective.
 
-`gluon_rbm.likelihood.learning` says what the settings mean.
+`gluon_rbm.likelihood.learning` explains the methods.
 """
 
 from __future__ import annotations
@@ -22,47 +22,70 @@ CHAINS = ("persistent", "data", "noise", "tempered", "trajectory")
 WEIGHT_BITS = (16, 32)
 VISIBLE_LAYERS = ("binary", GAUSSIAN)
 
-_FIXED_FROM = 13  # chains: fewer add weights row by row, where 16 bits gain nothing
+_FIXED_FROM = 13  # chains: fewer chains add weights row by row, and 16 bits gain nothing
 
 
 class LearningRule(NamedTuple):
-    """How an RBM learns from its chains. The default is plain PCD.
+    """Rule by which an RBM learns from its chains. The default is plain PCD.
 
-    chains : "persistent", "data", "noise", "tempered" or "trajectory"
-        Chains that go on from step to step (PCD, Tieleman 2008); that start at the data in each step (CD, Hinton 2002;
-        chain i at image i modulo the batch), or from fair coins, with the labels of the batch held; that go on and have
-        replicas at other temperatures; or that go on and exchange states with chains of earlier snapshots of the RBM.
-    num_temperatures : int >= 2
-        Replicas of each tempered chain, itself included, linear in beta from 1 to 0.
-    centering : float in [0, 1]
-        Rate at which the offsets follow the means of each batch; 0: no centering. 0.01 is usual.
-    sparsity_target, sparsity_cost : float in [0, 1] and >= 0
-        p and c above, in nats; a cost of 0: no such term.
-    weight_decay_l1 : float >= 0
-        lambda_1 in lambda_1 sum |W|, added to the mean loss (Hinton 2010, section 10).
-    num_classes : int >= 0
-        The last so many visible units are a label: exactly one of them is on, in the data and in the chains.
-    softmax_groups : tuple of (start, stop)
-        Other groups of visible units of each of which exactly one is on, in order (`gluon_rbm.models.visible_units`).
-    objective : "generative", "discriminative" or "hybrid"
-        Minimise the mean of -log p(v), of -log p(label | pixels), or of their sum with the first one weighed
-        (Larochelle & Bengio 2008). Chains stand still where the objective is discriminative, and what is said of chains
-        and their gradient above must then be left as it is. Centering bends the generative gradient only.
-    generative_weight : float > 0
-        That weight: alpha.
-    weight_bits : 16 or 32
-        Bits of a weight where the native engine sums weights for chains and for p(h|v) of the data: 16 are faster (see
-        `native.run`), and the gradient is that of the RBM with rounded weights. Tempered chains, and chains so few that
-        it gains nothing, have 32.
-    num_snapshots : int >= 2
-        Snapshots that are kept at most, of chains that follow a trajectory.
-    visible_layer : "binary" or "gaussian"
-        What visible units are: binary, those in a group as above, or normal with variance 1 given the hidden ones.
-    langevin_steps : int >= 0
-        Langevin steps that move Gaussian units in a sweep; 0: they are drawn anew. Chains then go on from their visible
-        layer.
-    langevin_step_size : float between 0 and 4
-        Size of these steps (`gluon_rbm.sampling.conditions.Langevin`).
+    Attributes
+    ----------
+    chains
+        Kind of chains. "persistent" chains go on from step to step (PCD, Tieleman 2008). "data"
+        chains start at the data in each step (CD, Hinton 2002), chain i at image i modulo the batch
+        size. "noise" chains start in each step at random states, with the labels of the batch held.
+        "tempered" chains are persistent and have replicas at other temperatures. "trajectory"
+        chains are persistent and exchange states with chains of earlier snapshots of the RBM.
+    num_temperatures
+        Replicas of each tempered chain, itself included, at least 2. Their inverse temperatures are
+        evenly spaced from 1 to 0.
+    centering
+        Rate in [0, 1] at which the offsets follow the means of each batch; 0.01 is usual, and 0
+        means no centering.
+    sparsity_target
+        Target p in [0, 1] for the mean q_j of p(h_j = 1 | v) over a batch.
+    sparsity_cost
+        Factor c >= 0 of the sparsity term c sum_j (p - q_j)^2, in nats; 0 means no such term.
+    weight_decay_l1
+        Factor lambda_1 >= 0 of the term lambda_1 sum |W|, which is added to the mean loss (Hinton
+        2010, section 10).
+    num_classes
+        Number of label units, the last visible units; 0 means no label. Exactly one of them is on,
+        in the data and in the chains.
+    softmax_groups
+        Other groups (start, stop) of visible units, in order. Exactly one unit of each group is on
+        (see `gluon_rbm.models.visible_units`).
+    objective
+        Loss to minimise, a mean over images (Larochelle & Bengio 2008). "generative" is -log p(v),
+        "discriminative" is -log p(label | pixels), and "hybrid" is the discriminative loss plus
+        alpha times the generative loss. With "discriminative" chains do not move, and `chains`,
+        `centering`, `sparsity_cost`, `weight_decay_l1` and `weight_bits` must keep their defaults.
+        Centering changes the generative gradient only.
+    generative_weight
+        Weight alpha > 0 of the generative loss in "hybrid".
+    weight_bits
+        Bits of a weight, 16 or 32, where the native engine sums weights for chains and for p(h|v)
+        of the data. 16 bits are faster (see `gluon_rbm.backend.native.run`), and give the gradient
+        of the RBM with rounded weights. Fewer than 13 chains use 32 bits in any case, because 16
+        gain nothing there. Tempered chains, trajectory chains and Gaussian units allow 32 only.
+    num_snapshots
+        Largest number of snapshots that trajectory chains keep, at least 2.
+    visible_layer
+        Kind of visible units: "binary" (those in groups as above), or "gaussian" for normal units
+        with variance 1 given the hidden units.
+    langevin_steps
+        Langevin steps that move Gaussian units in a sweep; 0 means that the units are drawn anew.
+        Chains with Langevin steps go on from their visible layer.
+    langevin_step_size
+        Size of a Langevin step, between 0 and 4 (see `gluon_rbm.sampling.conditions.Langevin`).
+
+    Examples
+    --------
+    >>> rule = LearningRule(chains="tempered", num_temperatures=5)
+    >>> rule.replicas
+    5
+    >>> LearningRule.checked(chains="data", centering="0.01").centering
+    0.01
     """
 
     chains: str = "persistent"
@@ -83,7 +106,23 @@ class LearningRule(NamedTuple):
 
     @classmethod
     def checked(cls, **attributes: Any) -> LearningRule:
-        """The rule of these attributes (or texts of them, as MXNet hands them to operators), or InputError."""
+        """Return the rule with these attributes after a check.
+
+        Parameters
+        ----------
+        **attributes
+            Attributes by name. Values may be texts, because MXNet hands texts to operators.
+
+        Returns
+        -------
+        LearningRule
+            Rule with values of the right types.
+
+        Raises
+        ------
+        InputError
+            An attribute does not exist, a value is not allowed, or two values do not go together.
+        """
         unknown = sorted(set(attributes) - set(cls._fields))
         if unknown:
             raise InputError("a learning rule has no %s; it has %s" % (unknown[0], ", ".join(cls._fields)))
@@ -92,7 +131,7 @@ class LearningRule(NamedTuple):
             ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
             ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
             ("num_snapshots", rule.num_snapshots >= 2, "at least 2"),
-            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # false for NaN, here and below
+            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # NaN fails this test and those below
             ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
             ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
             ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),
@@ -132,42 +171,91 @@ class LearningRule(NamedTuple):
             raise InputError("langevin_steps are for Gaussian visible units; leave them out")
 
     def visible_units(self, num_visible: int) -> VisibleUnits:
-        """What so many visible units are: Gaussian, or softmax groups, that of the label the last."""
+        """Kinds of visible units, as `gluon_rbm.sampling.gibbs.run_chains` takes them.
+
+        Parameters
+        ----------
+        num_visible
+            Number of visible units.
+
+        Returns
+        -------
+        VisibleUnits
+            "gaussian", or the softmax groups with the label's group at the end.
+        """
         if self.visible_layer == GAUSSIAN:
             return GAUSSIAN
         return (*self.softmax_groups, *label_rbm.softmax_groups(num_visible, self.num_classes))
 
     @property
     def has_exchanges(self) -> bool:
-        """Whether chains exchange their states with others."""
+        """Whether chains exchange their states with other chains.
+
+        Returns
+        -------
+        bool
+            True for tempered and trajectory chains.
+        """
         return self.chains in ("tempered", "trajectory")
 
     @property
     def replicas(self) -> int:
-        """Rows of the samples that belong to each chain."""
+        """Number of rows that a chain has in the arrays of samples.
+
+        Returns
+        -------
+        int
+            `num_temperatures` for tempered chains, else 1.
+        """
         return self.num_temperatures if self.chains == "tempered" else 1
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is PCD or CD as `native_learning.learn` does it, with or without sparsity."""
+        """Whether `gluon_rbm.backend.native.learning.learn` can do all of a step.
+
+        It does PCD and CD, with or without sparsity and softmax groups. It does not do centering,
+        L1 terms, other objectives or Gaussian units.
+
+        Returns
+        -------
+        bool
+            True if it can.
+        """
         free = ("chains", "num_temperatures", "num_snapshots", "sparsity_target", "sparsity_cost", "weight_bits")
         free += ("num_classes", "softmax_groups", "generative_weight")
         bent = self._replace(**{name: self._field_defaults[name] for name in free}) != PLAIN
         return self.chains in ("persistent", "data") and not bent
 
     def has_fixed_point(self, num_chains: int) -> bool:
-        """Whether that many chains follow weights of 16 bits."""
+        """Whether the native engine sums weights of 16 bits.
+
+        Parameters
+        ----------
+        num_chains
+            Number of chains.
+
+        Returns
+        -------
+        bool
+            True if `weight_bits` is 16 and so many chains gain from it.
+        """
         worth = not self.has_exchanges and num_chains >= _FIXED_FROM and self.generative_factor > 0
         return self.weight_bits == 16 and worth
 
     @property
     def generative_factor(self) -> float:
-        """What the generative gradient is multiplied with."""
+        """Factor of the generative gradient.
+
+        Returns
+        -------
+        float
+            1 for "generative", 0 for "discriminative", `generative_weight` for "hybrid".
+        """
         return {"generative": 1.0, "discriminative": 0.0, "hybrid": self.generative_weight}[self.objective]
 
 
 def _like(default: Any, name: str, value: Any) -> Any:
-    """The value, or the text of it, in the type of the default; InputError where it is no such number."""
+    """Convert a value, or a text of it, to the type of the default; InputError if impossible."""
     if isinstance(default, tuple):
         try:
             pairs = ast.literal_eval(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Scores of images under a binary RBM: their mean over images, with its standard error. In nats per image."""
+"""Mean scores of images under a binary RBM with their standard errors, in nats per image."""
 
 from __future__ import annotations
 
@@ -19,20 +19,27 @@ _ROWS_AT_ONCE = 1000
 
 
 class LogLikelihood(NamedTuple):
-    """Mean log-likelihood over images (nats per image); a grey-pixel score, not a likelihood, unless all are binary.
+    """Mean log-likelihood over images, in nats per image.
 
-    Of real values (`is_density`) it is a mean log-density.
+    It is a likelihood only if all pixels are binary; otherwise it is a grey-pixel score. For real
+    values (`is_density`) it is a mean log density.
     """
 
     mean: float
-    standard_error: float  #: over the images; the uncertainty of log Z comes on top
+    standard_error: float  #: standard error over images, without the uncertainty of log Z
     num_images: int
-    binary: bool  #: every pixel was 0 or 1
-    is_density: bool = False  #: values are real, so that it may be above 0
+    binary: bool  #: whether every pixel is 0 or 1
+    is_density: bool = False  #: whether values are real; the mean may then be above 0
 
     @property
     def warning(self) -> str:
-        """What the value is not; empty for a possible mean of log-probabilities."""
+        """Reason why the value cannot be a mean log-likelihood.
+
+        Returns
+        -------
+        str
+            Reason; empty if there is none.
+        """
         if not self.binary:
             return "pixels are not binary: the value is a grey-pixel score, not a log-likelihood"
         if self.mean > 0 and not self.is_density:
@@ -41,7 +48,22 @@ class LogLikelihood(NamedTuple):
 
     @classmethod
     def of(cls, values: HostArray, binary: bool, weights: HostArray | None = None) -> LogLikelihood:
-        """Of the values of all images, NumPy (n,); weights : (n,), how much each counts, or None."""
+        """Summarize the values of all images.
+
+        Parameters
+        ----------
+        values
+            Log-likelihoods of the images, NumPy (n,), in nats.
+        binary
+            Whether all pixels are 0 or 1.
+        weights
+            Weights of the images, (n,); by default all count alike.
+
+        Returns
+        -------
+        LogLikelihood
+            Mean and standard error over images.
+        """
         if weights is None:
             standard_error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
             return cls(float(values.mean()), float(standard_error), len(values), binary)
@@ -54,11 +76,30 @@ class LogLikelihood(NamedTuple):
 def mean_log_likelihood(
     parameters: Parameters, data: Array | Iterable[Any], log_z: float, weights: HostArray | None = None
 ) -> LogLikelihood:
-    """Mean of log p(v) = -F(v) - log Z over the images in data: a `LogLikelihood`.
+    """Mean of log p(v) = -F(v) - log Z over images.
 
-    data is an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is left out) or any iterable
-    of batches; pixels in [0, 1], flattened to num_visible. weights : (n,), how much each image counts, or None. Raises
-    InputError if it is empty, of another width, or holds pixels that are NaN or outside [0, 1].
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM as NDArrays.
+    data
+        Images: an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is
+        left out), or an iterable of batches. Pixels lie in [0, 1]; images are flattened.
+    log_z
+        Log Z in nats.
+    weights
+        Weights of the images, (n,); by default all count alike.
+
+    Returns
+    -------
+    LogLikelihood
+        Mean and standard error in nats per image.
+
+    Raises
+    ------
+    InputError
+        There are no images, they have another width, a pixel is NaN or outside [0, 1], or a score
+        is not finite.
     """
     return _mean(parameters, data, lambda batch, binary: -free_energy(parameters, batch).asnumpy() - log_z, weights)
 
@@ -70,13 +111,32 @@ def mean_pseudo_log_likelihood(
     softmax_groups: SoftmaxGroups = (),
     weights: HostArray | None = None,
 ) -> LogLikelihood:
-    """Mean over images of the pseudo-log-likelihood sum_i log p(v_i | all other v): a `LogLikelihood`, without log Z.
+    """Mean over images of the pseudo-log-likelihood sum_i log p(v_i | all other v), without log Z.
 
-    key : sequence of int, or None
-        None takes the sum over all pixels, which takes num_visible times as long as a likelihood. With a key, it is
-        num_visible times the term of one pixel drawn for each image: the same on average, and noisier.
-    softmax_groups : as in `gluon_rbm.sampling.gibbs.run_chains`
-    data and weights as in `mean_log_likelihood`, but with pixels that are 0 or 1. Raises InputError as that does.
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM as NDArrays.
+    data
+        As in `mean_log_likelihood`, with pixels that are 0 or 1.
+    key
+        By default the sum is over all pixels, and takes num_visible times as long as a
+        likelihood. With a key (integers that fix the noise) it is num_visible times the term of
+        one random pixel of each image: the same on average, with more noise.
+    softmax_groups
+        Groups of visible units as in `gluon_rbm.sampling.gibbs.run_chains`.
+    weights
+        As in `mean_log_likelihood`.
+
+    Returns
+    -------
+    LogLikelihood
+        Mean and standard error in nats per image.
+
+    Raises
+    ------
+    InputError
+        As in `mean_log_likelihood`, or a pixel is not 0 or 1.
     """
     generator = None if key is None else make_generator(key)
 
@@ -95,7 +155,7 @@ def _mean(
     score: Callable[[NDArray, bool], HostArray],
     weights: HostArray | None = None,
 ) -> LogLikelihood:
-    """The `LogLikelihood` of score(batch, whether it is binary) -> NumPy (rows,), over all images."""
+    """Summarize score(batch, whether it is binary) -> NumPy (rows,) over all images."""
     scores, all_binary, bias = [], True, parameters.visible_layer_bias
     for batch in _batches(data):
         batch = batch.as_in_context(bias.context).astype(bias.dtype)
@@ -113,7 +173,7 @@ def _mean(
 
 
 def _check_pixels(batch: NDArray, num_visible: int) -> bool:
-    """Whether all pixels are 0 or 1; InputError if they cannot be pixels of this model."""
+    """Whether all pixels are 0 or 1; InputError if they cannot be pixels of this RBM."""
     if batch.shape[1] != num_visible:
         raise InputError(
             "images have %d pixels, the model %d visible units; use the data set that the model was trained on"

@@ -1,10 +1,11 @@
-"""What an RBM in training keeps of the way it came: snapshots of itself, and chains of each.
+"""Snapshots of an RBM in training, each with its own chains.
 
-The first snapshot has the initial biases and no weights. The RBM itself follows after the last one. Where exchanges
-between the two get rare, the RBM as it is becomes the next snapshot; a snapshot that never exchanged often with the RBM
-gives its place to it, as the RBM's steps are too large then for a path that chains could follow. Between two snapshots
-that exchange rarely comes the mean of their parameters. Where there is no room, that snapshot goes whose neighbours
-would exchange their states most often.
+The first snapshot has the initial biases and no weights. The RBM itself comes after the last
+snapshot. Where these two exchange states rarely, the current RBM becomes a new snapshot. But if the
+last snapshot has never exchanged often with the RBM, the current RBM replaces it, because the RBM's
+steps are too large for chains to follow. Between two snapshots that exchange rarely, the mean of
+their parameters becomes a snapshot. If there is no room, the snapshot is removed whose neighbours
+would exchange most often.
 """
 
 from __future__ import annotations
@@ -25,32 +26,72 @@ __all__ = ["NAMES", "NUMBER", "RATES", "TRAJECTORY", "follow", "of_states", "rea
 
 PARAMETERS = tuple("aux_snapshot_" + name for name in Parameters._fields)
 CHAINS, RATES, NUMBER = "aux_snapshot_visible_layer_sample", "aux_snapshot_swap_rate", "aux_num_snapshots"
-NAMES = (*PARAMETERS, CHAINS, RATES, NUMBER)  # of arrays, which are 0 before the first step
+NAMES = (*PARAMETERS, CHAINS, RATES, NUMBER)  # names of the arrays, which are 0 before the first step
 
-TRAJECTORY = "the trajectory"  # what the path of the snapshots is called
+TRAJECTORY = "the trajectory"  # name of the path of the snapshots
 
-_LEAST_RATE = 0.3  # of exchanges between the last snapshot and the RBM
-_POOR_RATE = 0.1  # of exchanges between other neighbours
+_LEAST_RATE = 0.3  # lowest rate of exchanges between the last snapshot and the RBM
+_POOR_RATE = 0.1  # lowest rate of exchanges between other neighbours
 _RATE_DECAY = 0.1
 
 
 def states(most: int, num_chains: int, num_visible: int, num_hidden: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays: of at most so many snapshots, and how many there are."""
+    """Names and shapes of the arrays that hold the snapshots.
+
+    Parameters
+    ----------
+    most
+        Largest number of snapshots.
+    num_chains, num_visible, num_hidden
+        Numbers of chains, visible units and hidden units.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Shape of each array by name, in order.
+    """
     shapes = (num_visible,), (num_hidden,), (num_visible, num_hidden), (num_chains, num_visible), ()
     return {**{name: (most, *shape) for name, shape in zip(NAMES, shapes)}, NUMBER: (1,)}
 
 
 def of_states(aux_states: Arrays) -> tuple[list[Parameters], list[Array]]:
-    """The snapshots, and the chains of each, as views of the arrays."""
+    """Snapshots and their chains, as views of the arrays.
+
+    Parameters
+    ----------
+    aux_states
+        Arrays of `states`, by name.
+
+    Returns
+    -------
+    snapshots : list of Parameters
+        Snapshots, the first one first.
+    chains : list of arrays (num_chains, num_visible)
+        Visible states of the chains of each.
+    """
     number = _number(aux_states)
     snapshots = [Parameters(*(aux_states[name][place] for name in PARAMETERS)) for place in range(number)]
     return snapshots, [aux_states[CHAINS][place] for place in range(number)]
 
 
 def read(path: Path) -> trajectory.Path:
-    """The snapshots of a run folder or file of parameters, and the chains of each, NDArrays.
+    """Read the snapshots of a training and their chains.
 
-    Raises InputError where there are none, or what is there does not belong together.
+    Parameters
+    ----------
+    path
+        Run folder or file of parameters.
+
+    Returns
+    -------
+    Path
+        Path of the snapshots, with NDArrays.
+
+    Raises
+    ------
+    InputError
+        There are no snapshots, their arrays do not fit together, the first one has weights, or
+        chains have values other than 0 and 1.
     """
     path = parameter_file(path)
     arrays = read_arrays(path)
@@ -83,12 +124,34 @@ def follow(
     key: Key,
     engine: str,
 ) -> Array:
-    """Sweeps of some snapshots' chains, and exchanges, the RBM's own included: its chains' states to go on from.
+    """Sweep the chains of some snapshots, and exchange states along the path up to the RBM.
 
-    sweeps : that a snapshot's chains have at once, before they exchange states; its turn comes once in so many steps,
-    on average, so that it has one sweep a step
-    aux_states : arrays of `states`, which are changed; with the number 0 the RBM's biases become the first snapshot
-    visible : array (num_chains, num_visible) in {0, 1}, the RBM's chains
+    In each step a snapshot takes its turn with probability 1 / `sweeps`. Its chains then make
+    `sweeps` sweeps; those of the first snapshot make one, because one draws independent states.
+    So chains make one sweep a step on average.
+
+    Parameters
+    ----------
+    aux_states
+        Arrays of `states`, by name, which are changed. If they hold no snapshot yet, the biases of
+        the RBM become the first one.
+    parameters
+        Parameters of the RBM.
+    visible
+        Visible states of the RBM's chains, (num_chains, num_visible), 0 or 1.
+    sweeps
+        Sweeps of a snapshot's chains in a turn, before they exchange states.
+    visible_units
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+    key
+        Integers that fix the noise.
+    engine
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    array (num_chains, num_visible)
+        States of the RBM's chains after the exchanges.
     """
     rates = to_numpy(aux_states[RATES]).astype(np.float64)
     if not _number(aux_states):
@@ -114,31 +177,31 @@ def follow(
 
 
 def _adapt(aux_states: Arrays, rates: HostArray, exchange: trajectory.Exchange, parameters: Parameters) -> None:
-    """Let the rates follow what was found, and the snapshots the rates. A rate of 0 was not found yet."""
+    """Update the rates by those found, then the snapshots by the rates. A rate of 0 is unknown."""
     found, last = exchange.rates(), len(exchange.states) - 2
-    is_held = rates[last] >= _LEAST_RATE  # by exchanges that were made often since it was taken
+    is_held = rates[last] >= _LEAST_RATE  # whether the last snapshot has exchanged often with the RBM
     for pair in exchange.pairs:
         follows = is_held if pair == last else rates[pair] > 0
         rates[pair] += (_RATE_DECAY if follows else 1) * (found[pair] - rates[pair])
     poor = [pair for pair in exchange.pairs if pair < last and rates[pair] < _POOR_RATE]
-    if found[last] < _LEAST_RATE:  # false where that pair was not tried
+    if found[last] < _LEAST_RATE:  # false if this pair was not tried (NaN)
         latest = [as_operand(array) for array in (*parameters, exchange.states[-1])]
         if is_held or not last:
             _append(aux_states, rates, latest)
         else:
             _write(aux_states, last, latest)
-    elif poor:  # one change a step, as numbers move
+    elif poor:  # only one change a step, because indices move
         _insert_mean(aux_states, rates, min(poor, key=rates.__getitem__))
 
 
 def _draw_turns(number: int, sweeps: int, key: Key) -> dict[int, int]:
-    """Which snapshots have their turn, and how many sweeps: the first, which forgets all in one, has one."""
+    """Snapshots that take their turn, and their sweeps. The first snapshot needs only one sweep."""
     drawn = np.flatnonzero(make_generator([*key, 0]).random(number) < 1 / sweeps)
     return {int(place): sweeps if place else 1 for place in drawn}
 
 
 def _append(aux_states: Arrays, rates: HostArray, latest: Sequence[Any]) -> None:
-    """The RBM as it is, and its chains, become the last snapshot."""
+    """Make the current RBM and its chains the last snapshot."""
     if _number(aux_states) == len(rates):
         _remove(aux_states, rates, _least_needed(rates))
     number = _number(aux_states)
@@ -148,7 +211,7 @@ def _append(aux_states: Arrays, rates: HostArray, latest: Sequence[Any]) -> None
 
 
 def _insert_mean(aux_states: Arrays, rates: HostArray, pair: int) -> None:
-    """Between two snapshots comes the mean of both, with the chains of the first, where there is room for it."""
+    """Insert the mean of two snapshots, with the chains of the first, if there is room."""
     if _number(aux_states) == len(rates):
         place = _least_needed(rates)
         if place in (pair, pair + 1) or rates[place - 1] * rates[place] < _LEAST_RATE:
@@ -167,12 +230,12 @@ def _insert_mean(aux_states: Arrays, rates: HostArray, pair: int) -> None:
 
 
 def _least_needed(rates: HostArray) -> int:
-    """The snapshot, but not the first or the last of all, whose neighbours would exchange most without it."""
+    """Snapshot whose neighbours would exchange most without it; not the first or the last."""
     return 1 + int((rates[:-2] * rates[1:-1]).argmax()) if len(rates) > 2 else 1
 
 
 def _remove(aux_states: Arrays, rates: HostArray, place: int) -> None:
-    """The snapshot goes."""
+    """Remove a snapshot."""
     number = _number(aux_states)
     rates[place - 1] *= rates[place]
     for later in range(place, number - 1):
@@ -182,7 +245,7 @@ def _remove(aux_states: Arrays, rates: HostArray, place: int) -> None:
 
 
 def _read(aux_states: Arrays, place: int) -> list[Any]:
-    """Parameters and chains of a snapshot, operands."""
+    """Parameters and chains of a snapshot, as operands."""
     return [as_operand(aux_states[name][place]) for name in (*PARAMETERS, CHAINS)]
 
 
