@@ -19,7 +19,18 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the script with these arguments, by default those of the process; returns its exit status."""
+    """Run the script.
+
+    Parameters
+    ----------
+    argv
+        Arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status, as of `gluon_rbm.cli.train_binary.main`.
+    """
     return train_binary.main(argv, os.path.basename(__file__), "module")
 
 

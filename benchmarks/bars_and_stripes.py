@@ -1,17 +1,20 @@
-"""How near each way to learn comes to 30 patterns of 4x4 pixels, exactly: the table in docs/learning.md.
+"""Exact likelihoods of each learning method on 30 patterns of 4x4 pixels: table in
+docs/learning.md.
 
     python benchmarks/bars_and_stripes.py [--runs 5]
 
-12 hidden units, 100 chains, k = 5; 2,000 steps of all 30 images at a rate of 0.3, held for 30 % of the run and then
-falling linearly to zero. Mean log-likelihoods in nats per image, log Z by enumeration; mean and standard deviation over
-runs that differ in their seed. No model has more than -log 30 = -3.40. Two minutes on one core.
+The RBM has 12 hidden units and 100 chains, with k = 5. It makes 2,000 steps with all 30 images at a
+rate of 0.3. The rate is held for 30 % of the run and then falls linearly to zero. Figures are mean
+log-likelihoods in nats per image, with log Z by enumeration: mean and standard deviation over runs
+that differ in their seed. No model can exceed -log 30 = -3.40. The benchmark takes two minutes on
+one core.
 """
 
 import argparse
 import sys
 
 import numpy as np
-from common import ROOT  # noqa: F401, which makes the project's modules importable
+from common import ROOT  # noqa: F401 (puts the package on the path)
 
 # isort: split
 import ais
@@ -35,9 +38,9 @@ LOOKS = (500, 1000, 1500, 2000)
 
 
 def learn(rule, seed, images):
-    """Exact mean log-likelihoods at `LOOKS`."""
+    """Train an RBM, and return the exact mean log-likelihoods after the steps in `LOOKS`."""
     mx.random.seed(seed)
-    np.random.seed(seed)  # what MXNet's initializers draw from
+    np.random.seed(seed)  # MXNet's initializers use it
     rbm = BinaryRBMBlock(12, 5, True, num_visible=16, num_chains=100, rule=rule)
     rbm.initialize(mx.init.Normal(sigma=0.01))
     rbm.hybridize()
@@ -56,6 +59,7 @@ def learn(rule, seed, images):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="of each rule; default %(default)s")
     args = parser.parse_args(argv)

@@ -1,11 +1,12 @@
-"""Caltech-101 as one file that can be learned from: 30 training images of each class, the others tested.
+"""Write Caltech-101 as one file for training: 30 training images of each class, the rest for
+testing.
 
     python benchmarks/caltech101.py FOLDER caltech-0.npz --seed 0
     python -m gluon_rbm train-multinary --preset caltech-101 --dataset caltech-0.npz
 
-FOLDER holds a folder of images for each class; the background is no class. Images are resized to cover --size pixels
-each way, and cropped around the middle. (The split of the usual protocol: Fei-Fei, Fergus & Perona, 2004; Grauman &
-Darrell, ICCV 2005.)
+FOLDER holds a folder of images for each class; the background is not a class. Images are resized to
+cover --size pixels in each direction, and cropped around the middle. (This is the split of the
+usual protocol: Fei-Fei, Fergus & Perona, 2004; Grauman & Darrell, ICCV 2005.)
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main(argv=None):
             labels.append(label)
     arrays = {}
     for part, (images, labels) in parts.items():
-        order = generator.permutation(len(labels))  # classes in no order
+        order = generator.permutation(len(labels))  # mix the classes
         arrays["x_" + part], arrays["y_" + part] = np.stack(images)[order], np.array(labels)[order]
     with write_whole(args.output, "FILE") as path, open(path, "wb") as file:
         np.savez(file, **arrays)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the clock, processes in turn, and the machine with its chains that all sides run."""
+"""Code that the benchmarks share: the clock, processes in turn, and an RBM with settled chains."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from gluon_rbm.data.batches import iterate_batches
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # gluon_rbm is imported where it is needed: see `sides.py`
+sys.path.insert(0, str(ROOT))  # functions import gluon_rbm when they need it: see `sides.py`
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 _SETTLING_SWEEPS = 300
@@ -23,7 +23,10 @@ _SETTLING_SWEEPS = 300
 
 
 def seconds(function, repeats, clock="wall"):
-    """Seconds of each call, after one that warms up; clock "cpu": of processors, for one thread on a busy machine."""
+    """Time each call of a function in seconds, after one call that warms up.
+
+    The clock "cpu" counts the time of the processors. It suits one thread on a busy computer.
+    """
     now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
     function()
     times = []
@@ -35,11 +38,12 @@ def seconds(function, repeats, clock="wall"):
 
 
 def in_turn(sides, rounds):
-    """Run every side once a round, so that whatever else the machine does hits all of them.
+    """Run every side once in each round, so that other load of the computer affects all sides.
 
     sides : label -> (name of a function of `sides.py`, its arguments)
 
-    Returns label -> a list with what the side measured in each round: a dict, part -> seconds of each call.
+    Returns label -> a list with the measurements of each round: a dict, part -> seconds of each
+    call.
     """
     measured = {label: [] for label in sides}
     for _ in range(rounds):
@@ -51,54 +55,54 @@ def in_turn(sides, rounds):
 
 
 def median(measured, part=None):
-    """Median seconds, over all rounds, of one part of a call, or of the whole: the parts of each call added up."""
+    """Return the median seconds over all rounds, of one part of a call or of all parts added up."""
     return statistics.median(
         time for times in measured for time in (times[part] if part else map(sum, zip(*times.values())))
     )
 
 
 class Bystanders:
-    """What others than this process and its children do to the processors meanwhile: a figure's measure of trust."""
+    """Load of the processors by other programs; it shows how far a figure can be trusted."""
 
     def __init__(self):
         self._start = self._now()
 
     def share(self):
-        """Part of all processors' time since the start; NaN where there is no /proc/stat."""
+        """Return the share of processor time since the start; NaN without /proc/stat."""
         others, total = (now - start for now, start in zip(self._now(), self._start))
         return others / total
 
     @staticmethod
     def _now():
-        """Seconds that others have used, and all seconds, used or not."""
+        """Return the seconds that other programs have used, and all seconds, used or idle."""
         try:
             ticks = Path("/proc/stat").read_text().split(None, 9)[1:9]
         except OSError:  # not Linux
             return np.nan, np.nan
         seconds = np.array(ticks, float) / os.sysconf("SC_CLK_TCK")
-        idle = seconds[3:5].sum()  # and waiting for disks
+        idle = seconds[3:5].sum()  # idle, or waiting for disks
         return seconds.sum() - idle - sum(os.times()[:4]), seconds.sum()
 
 
 def conclude(bystanders, figures, path=None):
-    """Print what others did to the processors, and write the figures as JSON where a path is given."""
+    """Print the load by other programs, and write the figures as JSON if a path is given."""
     print("\nOthers used %.0f %% of the processors." % (100 * bystanders.share()))
     if path:
         Path(path).write_text(json.dumps(figures, indent=2))
 
 
-# --- Machine ----------------------------------------------------------------------------------------------------------
+# --- RBM --------------------------------------------------------------------------------------------------------------
 
 
 def initial_parameters(num_visible, num_hidden):
-    """As training starts, with half of all units on: name -> array."""
+    """Return parameters as at the start of training, with half of all units on: name -> array."""
     weight = np.random.default_rng(0).normal(scale=0.01, size=(num_visible, num_hidden))
     arrays = (np.zeros(num_visible), np.zeros(num_hidden), weight)
     return {name: array.astype(np.float32) for name, array in zip(LEARNED, arrays)}
 
 
 def read_parameters(path):
-    """The learned arrays of a run's `rbm.params`, or of a .npz archive with the same names."""
+    """Read the learned arrays from a run's `rbm.params` or an .npz archive with the same names."""
     if str(path).endswith(".npz"):
         arrays = np.load(path)
     else:
@@ -109,7 +113,7 @@ def read_parameters(path):
 
 
 def read_images(count, num_visible, dataset=None, data_dir=None):
-    """The first training images, float32 (count, num_visible); without a data set uniform noise."""
+    """Return the first training images, float32 (count, num_visible); uniform noise by default."""
     from gluon_rbm.data import datasets
 
     if dataset is None:
@@ -119,7 +123,8 @@ def read_images(count, num_visible, dataset=None, data_dir=None):
 
 
 def settle(parameters, images):
-    """All that a side needs: the parameters, `data`, and `visible` and `hidden`, states typical of the machine.
+    """Return all that a side needs: the parameters, `data`, and typical states `visible` and
+    `hidden`.
 
     The states are those of chains that started at the images and have long left them.
     """

@@ -1,17 +1,19 @@
-"""Measure this package against what else does the same work, and against its goals: one Markdown table.
+"""Compare this package with other software for the same work, and with its goals: a Markdown table.
 
     python benchmarks/compare.py --reference DIR --weights FILE --pydeep DIR [--json FILE]
 
-DIR of --reference holds the original `binary_rbm.py` (apache/mxnet, example/restricted-boltzmann-machine), FILE is the
-`rbm.params` of a training run, DIR of --pydeep a checkout of MelJan/PyDeep; without it, annealed importance sampling
-written plainly in NumPy takes its place. PyTorch is compared with where it is installed. What is missing is skipped,
-and a line says so.
+DIR of --reference holds the original `binary_rbm.py` (apache/mxnet,
+example/restricted-boltzmann-machine). FILE is the `rbm.params` of a training run. DIR of --pydeep
+is a checkout of MelJan/PyDeep; without it, annealed importance sampling in plain NumPy takes its
+place. PyTorch is compared if it is installed. Missing comparisons are skipped, and a line names
+them.
 
-Every side runs in a process of its own, the sides of a comparison in turn, several rounds; a ratio is that of the
-medians, and in brackets stand the least and the largest that any one round would give. All compute in float32, after a
-warm-up, in as many threads as they take by themselves. A figure with a limit in place of another side is a median, too.
-"Others used" is the share of the processors that other programs had meanwhile: above a few percent the figures are not
-to be trusted. Twenty minutes on two cores.
+Every side runs in its own process. The sides of a comparison take turns, for several rounds. A
+ratio is that of the medians; the smallest and largest ratio of a single round stand in brackets.
+All sides compute in float32, after a warm-up, with their default number of threads. A figure with a
+limit instead of another side is a median, too. "Others used" is the share of the processors that
+other programs had meanwhile: above a few percent, do not trust the figures. The benchmark takes
+twenty minutes on two cores.
 """
 
 import argparse
@@ -40,7 +42,7 @@ MNIST_FIT = ("mnist", 10000, 500, 80)
 
 
 class Row(NamedTuple):
-    """Seconds of `other` over seconds of `ours`, labels of sides, and how large that should be."""
+    """A ratio: seconds of `other` over seconds of `ours` (labels of sides), and its goal."""
 
     what: str
     ours: str
@@ -50,9 +52,11 @@ class Row(NamedTuple):
     percent: bool = False
 
     def number(self, ratio):
+        """Format a ratio."""
         return "%.0f %%" % (100 * ratio) if self.percent else "%.1fx" % ratio
 
     def verdict(self, ratio):
+        """Say whether a ratio meets the goals."""
         met = "met" if ratio >= self.goal else "missed"
         if not self.stretch:
             return met
@@ -64,7 +68,7 @@ class Row(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Where the arrays that the sides start from are, and what to call them."""
+    """Path of the arrays that the sides start from, and their description."""
 
     path: str
     state: str
@@ -72,6 +76,7 @@ class Model(NamedTuple):
 
     @classmethod
     def save(cls, folder, name, parameters, images):
+        """Save parameters with settled chains, and return the model."""
         arrays, path = settle(parameters, images), str(Path(folder) / (name + ".npz"))
         np.savez(path, **arrays)
         on = tuple(100 * arrays[layer].mean() for layer in ("visible", "hidden"))
@@ -80,7 +85,7 @@ class Model(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A figure of ours that should be small: a function of what the sides measured, in that unit."""
+    """A figure that should be small: a function of the sides' measurements, in a unit."""
 
     what: str
     figure: Callable[[dict], float]
@@ -92,6 +97,7 @@ class Limit(NamedTuple):
 
 
 def steps(args, models, skip):
+    """Compare training steps with the original operator and the MXNet engine."""
     if not args.reference:
         skip("steps of the original operator: no --reference")
     for model in models:
@@ -119,7 +125,7 @@ def steps(args, models, skip):
 
 
 def spread(args, models, skip):
-    """The same step in ten processes: the slowest median over the fastest."""
+    """Compare the same step in ten processes: the slowest median over the fastest."""
     common = {"model": models[-1].path, "k": K, "steps": args.steps}
 
     def ratio(measured):
@@ -131,6 +137,7 @@ def spread(args, models, skip):
 
 
 def sweeps(args, models, skip):
+    """Compare sweeps of the chains with PyTorch."""
     if not importlib.util.find_spec("torch"):
         skip("sweeps in PyTorch: it is not installed")
         return
@@ -148,6 +155,7 @@ def sweeps(args, models, skip):
 
 
 def many(args, models, skip):
+    """Compare sweeps of many chains with plain NumPy."""
     arrays = dict(np.load(models[-1].path))
     for layer in ("visible", "hidden"):
         arrays[layer] = np.resize(arrays[layer], (MANY, arrays[layer].shape[1]))
@@ -166,6 +174,7 @@ def many(args, models, skip):
 
 
 def epoch(args, models, skip):
+    """Compare an epoch of the script with scikit-learn."""
     if args.dataset is None:
         skip("epoch of scikit-learn: no data set")
         return
@@ -180,7 +189,7 @@ def epoch(args, models, skip):
 
 
 def fits(args, models, skip):
-    """Epochs of the estimators, as `estimators.py`, which has more of them."""
+    """Compare epochs of the estimators, as `estimators.py` does for more cases."""
     for dataset, count, num_hidden, batch_size in (("digits", 1437, 100, 10), ("digits", 1437, 256, 10), MNIST_FIT):
         if dataset != "digits" and args.dataset is None:
             skip("fit of mnist: no data set")
@@ -196,6 +205,7 @@ def fits(args, models, skip):
 
 
 def exercise(args, models, skip):
+    """Measure epochs of a student's exercise."""
     if args.dataset is None:
         skip("epochs of a student's exercise: no data set")
         return
@@ -210,6 +220,8 @@ def exercise(args, models, skip):
 
 
 def commands(args, models, skip):
+    """Measure the time of the import and of short commands."""
+
     def seconds_of(label):
         return lambda measured: median(measured[label])
 
@@ -233,6 +245,7 @@ def commands(args, models, skip):
 
 
 def memory(args, models, skip):
+    """Measure the peak memory of a training run."""
     if args.dataset is None:
         skip("peak memory: no data set")
         return
@@ -242,6 +255,7 @@ def memory(args, models, skip):
 
 
 def annealing(args, models, skip):
+    """Compare annealed importance sampling with PyDeep or plain NumPy."""
     model = models[-1]
     common = {"model": model.path, "chains": CHAINS, "distributions": DISTRIBUTIONS}
     if args.pydeep:
@@ -254,6 +268,7 @@ def annealing(args, models, skip):
 
 
 def kernel(args, models, skip):
+    """Compare the native kernel with the limit of the computer, and with two threads."""
     if not native.available():
         skip("the native kernel: " + native.available().reason)
         return
@@ -281,7 +296,7 @@ PARTS = {part.__name__: part for part in _PARTS}
 
 
 def versions():
-    """Name -> version of all that is measured, and of the machine."""
+    """Return versions of software, the processor and the threads: name -> text or number."""
     found = framework.versions()
     for name in ("scikit-learn", "torch"):
         try:
@@ -305,7 +320,7 @@ COLUMNS = ("what", "ms", "against", "its ms", "ratio", "goal", "verdict", "other
 
 
 def result(row, measured):
-    """What was measured for a row: column -> text or number, and a bare `measured_ratio`, or figure."""
+    """Return the cells of a row, column -> text or number, and the number `measured_ratio`."""
     if isinstance(row, Limit):
         figure = row.figure(measured)
         by_round = [row.figure(dict(zip(measured, ([one] for one in some)))) for some in zip(*measured.values())]
@@ -335,10 +350,12 @@ def result(row, measured):
 
 
 def print_line(cells):
+    """Print a line of the table."""
     print("| %s |" % " | ".join(map(str, cells)), flush=True)
 
 
 def main(argv=None):
+    """Run the benchmarks."""
     args = parse(argv)
     report = {"versions": versions(), "rows": [], "skipped": []}
     print("; ".join("%s %s" % pair for pair in report["versions"].items()) + "\n")
@@ -361,7 +378,7 @@ def main(argv=None):
 
 
 def prepare(args, folder, skip):
-    """The models to start from: with initial weights and, if there are any, with trained ones."""
+    """Return the models to start from: with initial weights and, if given, with trained weights."""
     parameters = {"initial": initial_parameters(NUM_VISIBLE, NUM_HIDDEN)}
     if args.weights:
         parameters["trained"] = read_parameters(args.weights)
@@ -377,6 +394,7 @@ def prepare(args, folder, skip):
 
 
 def parse(argv):
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", help="folder of the original binary_rbm.py")
     parser.add_argument("--weights", help="rbm.params of a run on the data set, or .npz with the same names")

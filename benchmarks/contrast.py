@@ -1,12 +1,14 @@
-"""A data set with local contrast normalised, as one file that can be learned from.
+"""Write a data set with normalised local contrast as one file for training.
 
     python benchmarks/contrast.py cifar10 cifar10-contrast.npz
     python -m gluon_rbm train-multinary --preset cifar10 --dataset cifar10-contrast.npz
 
-The local mean is taken from each pixel, the rest is divided by the local standard deviation, and what comes out is
-brought to [0, 255] (Jarrett, Kavukcuoglu, Ranzato & LeCun, ICCV 2009, section 2):
+The local mean is subtracted from each pixel, the rest is divided by the local standard deviation,
+and the result is scaled to [0, 255] (Jarrett, Kavukcuoglu, Ranzato & LeCun, ICCV 2009, section 2):
 
-    d = v - G_s * v     u = d / sqrt(10^2 + mean over colours of G_2s * d^2)     pixel = 128 + 64 u, clipped
+    d = v - G_s * v
+    u = d / sqrt(10^2 + mean over colours of G_2s * d^2)
+    pixel = 128 + 64 u, clipped
 
 G_s is a normal distribution with a standard deviation of --sigma pixels. Labels are kept.
 """
@@ -26,7 +28,7 @@ _SOFTENING, _GREY, _GAIN = 10, 128, 64
 
 
 def normalised(image, sigma):
-    """An image (height, width) or (height, width, 3), bytes, with local contrast normalised: bytes."""
+    """Normalise the local contrast of an image, uint8 (height, width) or (height, width, 3)."""
     image = np.asarray(image, np.float32).reshape(*image.shape[:2], -1)
     rest = image - gaussian_filter(image, (sigma, sigma, 0))
     variance = gaussian_filter(np.square(rest).mean(axis=2), 2 * sigma)

@@ -1,10 +1,12 @@
-"""The CUDA engine on a card, without MXNet: whether it draws what the C engine draws, and how fast.
+"""Check and time the CUDA engine on a GPU, without MXNet.
 
     python benchmarks/cuda.py [--ptx FILE] [--json FILE]
-    python benchmarks/cuda.py --compile FILE --architecture 90    # PTX for a machine without NVRTC
+    python benchmarks/cuda.py --compile FILE --architecture 90    # PTX for a computer without NVRTC
 
-Chains are of an RBM of MNIST's size, 784 x 500, whose units are on about as often as those of a trained one. Times are
-the card's own, medians; "of the cache's rate" is what the rows of weights that were read would take at 5.5 TB/s.
+The check is that the engine draws the same chains as the C engine. Chains are of an RBM of MNIST's
+size, 784 x 500, with units on about as often as in a trained RBM. Times are the GPU's own, medians.
+"of the cache's rate" is the time of reading the rows of weights at 5.5 TB/s, as a share of the
+median.
 """
 
 import argparse
@@ -28,7 +30,7 @@ _CACHE_RATE = 5.5e12
 
 
 def rbm(generator):
-    """Parameters, on the host: an eighth of the visible units is on, and a quarter of the hidden ones."""
+    """Return parameters on the host, with 1/8 of the visible and 1/4 of the hidden units on."""
     return {
         "weight": generator.normal(0, 0.1, (VISIBLE, HIDDEN)).astype(np.float32),
         "visible_bias": np.full(VISIBLE, -2, np.float32),
@@ -37,7 +39,7 @@ def rbm(generator):
 
 
 def sweeps(device, arrays, chains, count):
-    """Seconds of each call of so many sweeps of chains, and of reading their rows from the cache."""
+    """Return the seconds of each call of `count` sweeps, and of reading rows from the cache."""
     hidden = device.array(np.zeros((chains, HIDDEN)), np.float32)
     found = {}
 
@@ -51,7 +53,7 @@ def sweeps(device, arrays, chains, count):
 
 
 def measure(device, report):
-    """The table."""
+    """Print the table."""
     host = rbm(np.random.default_rng(0))
     arrays = {name: device.array(array, np.float32) for name, array in host.items()}
     print("| what | median | of the cache's rate |\n| --- | --- | --- |")

@@ -1,10 +1,11 @@
-"""What a step of training should take on a GPU, on paper: registers, occupancy, bytes, launches, time.
+"""Estimate a training step on a GPU from data sheets: registers, occupancy, bytes, launches, time.
 
     python benchmarks/cuda_model.py
 
-NVRTC (`pip install nvidia-cuda-nvrtc-cu11`) compiles the kernels and says how many registers they take. All else is
-arithmetic, from what the makers of cards say of these: no card is asked. Reading weights takes as long as the larger of
-two times: that of their bytes from the second-level cache, and that of waiting for them, eight rows at a time.
+NVRTC (`pip install nvidia-cuda-nvrtc-cu11`) compiles the kernels and reports their registers. The
+rest is arithmetic with published figures of the GPUs; no GPU is needed. Reading weights takes the
+larger of two times: the time for their bytes from the second-level cache, and the time of waiting
+for them, eight rows at a time.
 """
 
 import re
@@ -20,16 +21,19 @@ from gluon_rbm.backend.cuda import PRODUCTS_FROM, launch  # noqa: E402
 
 
 class Card(NamedTuple):
-    """Of a GPU: from its maker's white paper, but for the cache's rate and the latency, which others measured."""
+    """Figures of a GPU from its maker's white paper.
+
+    The cache's rate and the latency were measured by others.
+    """
 
     architecture: str
     processors: int
-    threads: int  #: that a processor holds at once
+    threads: int  #: number that a processor holds at once
     shared: int  #: bytes of shared memory of a processor
     cache_rate: float  #: bytes a second from the second-level cache
-    latency: float  #: seconds until a row is there
-    flops: float  #: a second, float32
-    launch: float  #: seconds from one kernel to the next, of MXNet's
+    latency: float  #: seconds until a row arrives
+    flops: float  #: operations a second, float32
+    launch: float  #: seconds from one of MXNet's kernels to the next
 
 
 CARDS = {
@@ -37,34 +41,34 @@ CARDS = {
     "RTX 3090": Card("86", 82, 1536, 100 << 10, 2.0e12, 150e-9, 35.6e12, 5e-6),
     "H100": Card("90", 132, 2048, 228 << 10, 5.0e12, 150e-9, 67e12, 4e-6),
 }
-REGISTERS = 65536  # of a processor, on all of these
+REGISTERS = 65536  # of a processor, on all these GPUs
 
 # The documented run: MNIST, 500 hidden units, 80 images, PCD-30, 130 epochs.
 VISIBLE, HIDDEN, BATCH, SWEEPS, STEPS = 784, 500, 80, 30, 130 * 750
-ON = {"visible": 0.13 * VISIBLE, "hidden": 0.25 * HIDDEN}  # of MNIST, and of a trained RBM of it
-SMALL_KERNELS = 45  # MXNet's, of the gradient, the update, and what lies around them
+ON = {"visible": 0.13 * VISIBLE, "hidden": 0.25 * HIDDEN}  # for MNIST, and for an RBM trained on it
+SMALL_KERNELS = 45  # MXNet's kernels for the gradient, the update and other work
 PRODUCT_EFFICIENCY = 0.5
 
 
 def registers(nvrtc, architecture):
-    """Of each kernel."""
+    """Return the number of registers of each kernel."""
     options = ("--fmad=false", "--ptxas-options=-v")
     _, said = cuda_nvrtc.compiled(nvrtc, launch.source(), "sm_" + architecture, "CUBIN", options)
     return {name: int(count) for name, count in re.findall(r"function '(\w+)'.*?Used (\d+) registers", said, re.DOTALL)}
 
 
 def occupancy(card, count, threads, memory):
-    """Thread blocks that a processor holds at once."""
-    per_warp = -(-count * 32 // 256) * 256  # given out by 256
+    """Return the number of thread blocks that a processor holds at once."""
+    per_warp = -(-count * 32 // 256) * 256  # allocated in units of 256
     return min(card.threads // threads, REGISTERS // (per_warp * threads // 32), card.shared // (memory + 1024), 32)
 
 
 def sweep_seconds(card, chains, resident):
-    """(by bytes, by waiting) of a sweep of so many chains that add rows."""
+    """Return the seconds of a sweep of chains that add rows: (by bytes, by waiting)."""
     rows = {"hidden": ON["visible"], "visible": ON["hidden"]}
     units = {"hidden": launch.padded(HIDDEN), "visible": launch.padded(VISIBLE)}
     by_bytes = chains * sum(4 * rows[layer] * units[layer] for layer in rows) / card.cache_rate
-    waits = sum(-(-rows[layer] // 8) for layer in rows) + 8  # and some barriers
+    waits = sum(-(-rows[layer] // 8) for layer in rows) + 8  # and for some barriers
     rounds = -(-chains // (card.processors * resident))
     return by_bytes, rounds * waits * card.latency
 
@@ -90,7 +94,7 @@ def main():
         sweeps = SWEEPS * max(by_bytes, by_waiting)
         products = (
             2 * 2 * VISIBLE * HIDDEN * 2 * BATCH / (PRODUCT_EFFICIENCY * card.flops)
-        )  # p(h | v), and the gradient
+        )  # for p(h | v) and the gradient
         step = sweeps + (SMALL_KERNELS + 2) * card.launch + products
         a_chain = sweep_seconds(card, 1e6, resident)
         flops = 4 * VISIBLE * HIDDEN / (PRODUCT_EFFICIENCY * card.flops)

@@ -1,10 +1,11 @@
-"""Time `gluon_rbm.estimators.BinaryRBM` against scikit-learn's BernoulliRBM: an epoch of `fit`, k = 1, same settings.
+"""Time an epoch of `fit` of `gluon_rbm.estimators.BinaryRBM` and of scikit-learn's BernoulliRBM.
 
     python benchmarks/estimators.py [--threads N] [--clock cpu] [--data-dir DIR] [--json FILE]
 
-Every side runs in a process of its own, in turn, several rounds; a ratio is that of the medians, and in brackets stand
-the least and the largest that any one round would give. Both learn the same: the last columns are the mean
-pseudo-likelihood of the images after the epochs of one round, in nats. Two minutes.
+Both use k = 1 and the same settings. Every side runs in its own process, in turn, for several
+rounds. A ratio is that of the medians; the smallest and largest ratio of a single round stand in
+brackets. Both learn the same: the last columns are the mean pseudo-likelihood of the images after
+the epochs of one round, in nats. The benchmark takes two minutes.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 
 _EPOCHS = 3
-# Data set, images, n_components, batch_size.
+# Data set, number of images, n_components, batch_size.
 _CASES = (
     ("digits", 1437, 100, 10),
     ("digits", 1437, 256, 10),
@@ -34,7 +35,7 @@ _COLUMNS = ("data", "hidden", "batch", "X", "ours, s", "BernoulliRBM, s", "ratio
 
 
 def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, clock):
-    """A side: seconds of each of some epochs of one fit, and under "nats" what it led to."""
+    """Run a side: return the seconds of an epoch, and under "nats" the pseudo-likelihood."""
     from sklearn.neural_network import BernoulliRBM
 
     from gluon_rbm.estimators import BinaryRBM
@@ -56,13 +57,14 @@ def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, cloc
 
 
 def epoch(**settings):
-    """A side of `compare.py`: the seconds alone."""
+    """Run a side of `compare.py`: return the seconds only."""
     return {"call": fit(**settings)["epoch"]}
 
 
 def main(argv=None):
+    """Run the benchmark."""
     args = _parse(argv)
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)  # of the processes to come
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)  # for the sides
     bystanders, report = Bystanders(), []
     print("| %s |\n|%s" % (" | ".join(_COLUMNS), " --- |" * len(_COLUMNS)))
     for dataset, count, num_hidden, batch_size in _CASES:

@@ -1,25 +1,29 @@
-"""Faces: how well images that a model draws stand beside real ones and beside simple distributions.
+r"""Faces: compare a model's drawn images with real images and with simple distributions.
 
     python benchmarks/faces.py prepare FOLDER faces.npy --size 32 --crop 5.39 10.28 58.61 53.72
     python benchmarks/faces.py network faces.npy LABELS runs/face-network
     python benchmarks/faces.py baselines faces.npy runs/face-baselines
-    python benchmarks/faces.py compare faces.npy drawn.npz runs/face-baselines/*.npz --network runs/face-network
+    python benchmarks/faces.py compare faces.npy drawn.npz runs/face-baselines/*.npz \
+        --network runs/face-network
 
-prepare: the pictures of a folder, sorted by name and cut out as --crop says (left, top, right, bottom), as one array.
-Every tenth image is a test image from here on, as for all commands of the package.
+prepare: crop the pictures of a folder, sorted by name, to --crop (left, top, right, bottom), and
+write them as one array. Every tenth image is then a test image, as in all commands of the package.
 
-network: a convolutional network of 64 features that tells some attributes of the training images, written as
-`frechet --network` reads it. LABELS has a line for each picture: its name, and a digit 0 or 1 for each attribute,
-"000001.jpg;0101".
+network: train a convolutional network with 64 features that predicts attributes of the training
+images. It is written in the format that `frechet --network` reads. LABELS has a line for each
+picture: its name, and a digit 0 or 1 for each attribute, "000001.jpg;0101".
 
-baselines: what a normal distribution fitted to the pixels draws ("eigenfaces": Turk & Pentland 1991), and what
-independent pixels of the same means and variances draw.
+baselines: draw images from a normal distribution fitted to the pixels ("eigenfaces": Turk &
+Pentland 1991), and from independent pixels with the same means and variances.
 
-compare: for each file of drawn images, and for real test images,
+compare: print for each file of drawn images, and for real test images,
     - the Frechet distance to real test images, with the network's features;
-    - the share of 500 images in which OpenCV's frontal face detector finds a face, enlarged to 128 pixels;
-    - the median of the distances between two of the 500, which is small where one face is drawn over and over;
-    - the distance to the nearest training image, turned or not: its median and the least, small for copies.
+    - the share of 500 images in which OpenCV's frontal face detector finds a face, after they are
+      enlarged to 128 pixels;
+    - the median distance between two of the 500 images, which is small if one face is drawn again
+      and again;
+    - the distance to the nearest training image, mirrored or not: its median and minimum, which are
+      small for copies.
 
 The detector needs `pip install "opencv-python-headless<5"`.
 """
@@ -46,8 +50,8 @@ from gluon_rbm.evaluation import frechet
 _CHANNELS = (32, 64, 128)
 _FEATURES = 64
 _LOOKED_AT = 500  # images that the detector sees
-_ENLARGED = 128  # pixels a side
-_DRAWN = 5000  # of each baseline
+_ENLARGED = 128  # pixels on each side
+_DRAWN = 5000  # images of each baseline
 
 
 def _parse(argv):
@@ -77,7 +81,7 @@ def _parse(argv):
 
 
 def prepare(args):
-    """Cut the faces out of all pictures of a folder."""
+    """Crop the faces out of all pictures of a folder."""
     paths = sorted(path for path in args.folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not paths:
         raise InputError("%s holds no .jpg and no .png" % args.folder)
@@ -93,7 +97,7 @@ def prepare(args):
 
 
 def network(args):
-    """Train the network of attributes, and say how many of the test images' it tells."""
+    """Train the network of attributes, and print how often it is right for the test images."""
     mx.random.seed(args.seed)
     images = np.load(args.faces, mmap_mode="r")
     lines = sorted(line.split(";") for line in args.labels.read_text().split())
@@ -151,7 +155,7 @@ def _planes(images):
 
 
 def baselines(args):
-    """Draw from the normal distributions with the training images' means and covariances, or variances alone."""
+    """Draw from normal distributions with the training means and covariances, or variances."""
     data = datasets.load(args.faces)
     shape, generator = data.image_shape, np.random.default_rng(args.seed)
     pixels = to_visible(data.train_images, data.maximum)
@@ -210,7 +214,7 @@ def _share_with_a_face(images):
 
 
 def _distances(images, others):
-    """Euclidean, of all pairs."""
+    """Return the Euclidean distances of all pairs."""
     squares = np.square(images).sum(axis=1)[:, None] - 2 * images @ others.T + np.square(others).sum(axis=1)
     return np.sqrt(np.maximum(squares, 0))
 

@@ -1,10 +1,11 @@
-"""What a sweep of Gaussian visible units costs, beside one of binary units and beside Langevin steps one by one.
+"""Time a sweep of Gaussian visible units, beside binary units and beside single Langevin steps.
 
     python benchmarks/gaussian.py            # one thread, in milliseconds of the processor
 
-500 chains of 300 visible and 2,000 hidden units, as of `--preset faces-32`. "steps one by one" is what other packages
-do: ten Langevin steps v <- v - s/2 (v - m) + sqrt(s) n in NumPy, after the product with W of which the mean m comes;
-here their end is drawn at once. All sides run in turn, so that whatever else the computer does hits all of them.
+There are 500 chains of 300 visible and 2,000 hidden units, as with `--preset faces-32`. "steps one
+by one" is what other packages do: ten Langevin steps v <- v - s/2 (v - m) + sqrt(s) n in NumPy,
+after the product with W that gives the mean m. This package draws the result of the ten steps at
+once. All sides run in turn, so that other load of the computer affects all of them.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def _parse():
 
 
 def _one_by_one(parameters, visible, generator):
-    """A Gibbs-Langevin sweep in NumPy, float32."""
+    """Make a Gibbs-Langevin sweep in NumPy, float32."""
     a, b, w = parameters
     hidden = (generator.random((len(visible), len(b)), np.float32) < 1 / (1 + np.exp(-(b + visible @ w)))).astype("f")
     mean = a + hidden @ w.T

@@ -1,8 +1,9 @@
-"""A sweep with many softmax groups against one with as many binary units.
+"""Time a sweep with many softmax groups against a sweep with as many binary units.
 
     python benchmarks/groups.py [--repeats 15] [--hidden 100] [--chains 100]
 
-Units are on as often in both: one of five. Calls take turns; the ratio is that of their medians.
+Units are on equally often in both: with probability 1 / (size of a group). Calls take turns; the
+ratio is that of their medians.
 """
 
 import argparse
@@ -18,6 +19,7 @@ _SIZES = ((1, 10), (1000, 5), (200, 21), (5000, 2))
 
 
 def main():
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--hidden", type=int, default=100)

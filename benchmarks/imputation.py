@@ -1,16 +1,21 @@
-"""Missing values filled in by `RBMImputer` and by scikit-learn's imputers: errors, and seconds.
+"""Compare `RBMImputer` with scikit-learn's imputers on missing values: errors and seconds.
 
     python benchmarks/imputation.py [--rows N] [--only TABLE ...] [--data-dir DIR] [--fasta FILE]
                                     [--choose] [--json FILE]
 
-Of a table 20 % of the values are hidden at random, the same for all. Each imputer learns the table with its gaps and
-fills them in. Numbers are judged by the root of the mean squared error over what was hidden (of digits and MNIST on the
-scale of their pixels from 0 to 1), categories by the rate of wrong ones. For scikit-learn's, categories are indicators,
-and the largest counts; one is left out for IterativeImputer, as all of them add up to 1, which a regression takes for
-the answer. Of tables with more than 200 columns it takes the 100 that correlate most with each.
+20 % of the values of a table are hidden at random, the same values for all imputers. Each imputer
+learns the table with its gaps, and fills them in. The error of numbers is the root of the mean
+squared error over the hidden values. For digits and MNIST, the pixels range from 0 to 1. The error
+of categories is the rate of wrong ones.
 
-With --choose hidden values are never read: another 20 % of the values is hidden and tested, for several settings of the
-RBM. The first of a table's settings was the best there, of those that take less time than IterativeImputer.
+For scikit-learn's imputers, categories are indicators, and the largest indicator is the answer.
+IterativeImputer gets all indicators but one, because they add up to 1, and a regression would read
+the answer from this sum. In tables with more than 200 columns it uses the 100 columns that
+correlate most with each column.
+
+With --choose, hidden values are never read. Another 20 % of the values are hidden and tested, for
+several settings of the RBM. The first settings of a table were the best in this test, of those that
+take less time than IterativeImputer.
 """
 
 import argparse
@@ -28,9 +33,9 @@ from gluon_rbm.data import datasets, sequences
 from gluon_rbm.estimators import BinaryRBM, RBMImputer
 
 _HIDDEN = 0.2
-_SEEDS = 2, 3  # of what is hidden, and of what is hidden besides with --choose
+_SEEDS = 2, 3  # for the hidden values, and for those that --choose hides, too
 _OTHERS = ("mean or mode", "KNNImputer", "IterativeImputer")
-_MOST_FEATURES = 200  # with all 784 of MNIST, IterativeImputer takes hours and 38 GB
+_MOST_FEATURES = 200  # with all 784 columns of MNIST, IterativeImputer takes hours and 38 GB
 _COMMON = {
     "k": 3,
     "chains": "data",
@@ -41,7 +46,7 @@ _COMMON = {
     "initial_visible_bias": "data",
     "shuffle": True,
 }
-_SETTINGS = {  # what BinaryRBM, and what RBMImputer gets
+_SETTINGS = {  # arguments of BinaryRBM, and of RBMImputer
     "digits": [
         ({"n_components": 200, "n_iter": 60}, {"num_bins": 8, "sweeps": 500}),
         ({"n_components": 200, "n_iter": 90, "k": 10, "weight_decay": 0.0003}, {"num_bins": 8, "sweeps": 500}),
@@ -79,7 +84,7 @@ _SETTINGS = {  # what BinaryRBM, and what RBMImputer gets
 
 
 def read(table, rows, data_dir, fasta):
-    """The whole table: float64, or objects."""
+    """Read the whole table: float64, or objects."""
     if table == "proteins":
         alignment = sequences.read_fasta(fasta)
         _, first = np.unique(alignment.sequences, axis=0, return_index=True)
@@ -92,14 +97,14 @@ def read(table, rows, data_dir, fasta):
 
 
 def hide(whole, seed):
-    """Which values are missing then, and the table with gaps."""
+    """Return which values are then missing, and the table with gaps."""
     missing = np.random.default_rng(seed).random(whole.shape) < _HIDDEN
     missing[:, missing.all(axis=0)] = False
     return missing, np.where(missing, None if whole.dtype == object else np.nan, whole)
 
 
 def measure(fill, whole, missing, gaps):
-    """The error over what is missing, and seconds of fit and transform."""
+    """Return the error over the missing values, and the seconds of fit and transform."""
     start = time.perf_counter()
     filled = fill(gaps)
     seconds = time.perf_counter() - start
@@ -111,12 +116,14 @@ def measure(fill, whole, missing, gaps):
 
 
 def fill_by_rbm(settings, gaps):
+    """Fill in the gaps with `RBMImputer`."""
     of_rbm, of_imputer = settings
     rbm = BinaryRBM(**{**_COMMON, **of_rbm})
     return RBMImputer(rbm, random_state=0, **of_imputer).fit(gaps).transform(gaps)
 
 
 def fill_by_other(side, gaps):
+    """Fill in the gaps with an imputer of scikit-learn."""
     if side == "mean or mode":
         missing, strategy = (None, "most_frequent") if gaps.dtype == object else (np.nan, "mean")
         return SimpleImputer(missing_values=missing, strategy=strategy).fit_transform(gaps)
@@ -147,6 +154,7 @@ def _imputer(side, gaps):
 
 
 def main():
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2000, help="of each table (default %(default)s)")
     parser.add_argument("--only", nargs="+", choices=_SETTINGS, default=list(_SETTINGS))

@@ -1,11 +1,12 @@
-"""How often chains of an RBM of two digits go from one to the other: plain Gibbs sampling, and chains along paths.
+"""Count how often chains of an RBM jump between two digits: plain Gibbs sampling, and tempering.
 
-    python benchmarks/jumps.py --train runs/mnist-01      # learn zeros and ones of MNIST by trajectory, then count
+    python benchmarks/jumps.py --train runs/mnist-01      # learn MNIST's 0 and 1, then count
     python benchmarks/jumps.py --model runs/mnist-01
 
-A chain has jumped where it shows the other digit, by a logistic regression of real images that is 90 % sure; in between
-it keeps the digit that it had. Jumps are given for 10,000 sweeps of a chain; a sweep along a path is one of every RBM
-of the path, and exchanges of all neighbours.
+The training uses chains along a trajectory. A chain has jumped when it shows the other digit. A
+logistic regression on real images decides this; it must be 90 % sure, and until then a chain keeps
+its digit. Jumps are given for 10,000 sweeps of a chain. A sweep along a path is a sweep of every
+RBM of the path, and an exchange of all neighbours.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def _parse(argv):
 
 
 def _two_digits():
-    """Images of zeros and ones, and their labels."""
+    """Return the images of zeros and ones, their labels, and the largest pixel value."""
     data = load_dataset("mnist")
     chosen = data.train_labels < 2
     return data.train_images[chosen], data.train_labels[chosen], data.maximum
@@ -61,7 +62,10 @@ def _train(folder, images):
 
 
 def _count(chains, classifier, first, sweeps):
-    """Jumps of a chain in 10,000 sweeps, of chains that yield after every sweep."""
+    """Return the jumps of a chain in 10,000 sweeps, and the share of ones at the end.
+
+    chains yields the states after every sweep.
+    """
     digit, jumps = first.copy(), 0
     for state in chains:
         sure = classifier.predict_proba(to_numpy(state.visible_prob_1))[:, 1]
@@ -72,6 +76,7 @@ def _count(chains, classifier, first, sweeps):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     args = _parse(argv)
     images, labels, maximum = _two_digits()
     if args.train and _train(args.train, images):

@@ -1,11 +1,12 @@
-"""The native Gibbs kernel against the additions a second that this machine can do.
+"""Compare the native Gibbs kernel with the additions a second that this computer can do.
 
     python benchmarks/kernel.py [--repeats 15] [--instruction-sets avx2 avx512]
 
-Sweeps of a 784x500 RBM, with half of all units on (as at initial weights) and with 14 % / 34 % (as when trained),
-and annealing. "limit" is a loop, compiled here, that adds rows of a 16 KB array in the first-level cache to
-accumulators in registers: what a table lookup does, and nothing else. "adds" are the kernel's additions to tables and
-from tables; their rate over a whole call, noise and sigmoids included, is given as a fraction of the limit.
+The work is sweeps of a 784x500 RBM, with half of all units on (as at initial weights) and with 14 %
+/ 34 % on (as in a trained RBM), and annealing. "limit" is a loop, compiled here, that adds rows of
+a 16 KB array in the first-level cache to accumulators in registers, as a table lookup does. "adds"
+are the kernel's additions to and from tables. Their rate over a whole call, with noise and
+sigmoids, is given as a fraction of the limit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 from typing import Callable
 
 import numpy as np
-from common import seconds  # first: it puts the checkout on the path
+from common import seconds  # first: it puts the package on the path
 
 # isort: split
 from gluon_rbm.backend import native
@@ -46,7 +47,7 @@ LIMIT_FLAGS = {"plain": ["-DLANES=4"], "avx2": ["-DLANES=8", "-mavx2"], "avx512"
 
 
 def limit(instruction_set: str, repeats: int) -> float:
-    """Additions a second in one thread, or NaN without a compiler."""
+    """Return the additions a second in one thread; NaN without a compiler."""
     rounds = 20000
     with tempfile.TemporaryDirectory() as folder:
         library = os.path.join(folder, "limit.so")
@@ -76,16 +77,19 @@ def limit(instruction_set: str, repeats: int) -> float:
 
 
 def additions(chains: int) -> float:
-    """Of one sweep: each unit of either layer (padded to 32) takes 2^g / g for its table and 1 / g a chain."""
+    """Return the number of additions in one sweep.
+
+    Each unit of either layer (padded to 32) takes 2^g / g for its table and 1 / g for each chain.
+    """
     pairs = -(-NUM_VISIBLE // 32) * 32 * (-(-NUM_HIDDEN // 32) * 32)
     if chains <= ROWS_UP_TO:
-        return np.nan  # depends on the states
+        return np.nan  # it depends on the states
     per_pair = (16 / 4 + chains / 4) if chains < LARGE_TABLES_FROM else (256 + 6 * chains) / 32
     return 2 * pairs * per_pair
 
 
 def machine(visible_on: float, hidden_on: float) -> tuple[np.ndarray, ...]:
-    """Weight and biases of an RBM whose layers stay near those fractions of units on."""
+    """Return weights and biases of an RBM that keeps these fractions of units on."""
     weight = np.random.default_rng(0).normal(scale=0.01, size=(NUM_VISIBLE, NUM_HIDDEN)).astype(np.float32)
     return weight, *(
         np.full(size, np.log(on / (1 - on)), np.float32)
@@ -94,6 +98,7 @@ def machine(visible_on: float, hidden_on: float) -> tuple[np.ndarray, ...]:
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--instruction-sets", nargs="+", choices=native.INSTRUCTION_SETS)

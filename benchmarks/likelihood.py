@@ -1,9 +1,10 @@
-"""How far estimates of log Z are from the exact value: AIS on a machine that can be enumerated.
+"""Errors of estimates of log Z: AIS on an RBM that can be enumerated.
 
     python benchmarks/likelihood.py
 
-2x2 bars and stripes, 4 hidden units, trained along the exact gradient; 100 chains a run, base rate of the data's means,
-which are 1/2. Printed is the root mean square error over the runs, in nats, for each schedule.
+The RBM has 4 hidden units, and is trained on 2x2 bars and stripes along the exact gradient. A run
+has 100 chains, with a base rate of the data's means, which are 1/2. Figures are root mean square
+errors over the runs, in nats, for each schedule.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def _parse(argv):
 
 
 def root_mean_square_errors(machine, schedule, num_distributions, args):
-    """Of the forward estimates, the reverse ones from exact samples, and their middle."""
+    """Return the errors of forward estimates, reverse ones (exact samples), and their middle."""
     count = args.runs * args.chains
     found = ais.bracket(
         *machine,
@@ -52,6 +53,7 @@ def root_mean_square_errors(machine, schedule, num_distributions, args):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     args = _parse(argv)
     machine = reference.bars_and_stripes_machine(np.random.default_rng(1))
     print("2x2 bars and stripes, 4 hidden units: error of %d runs of %d chains, nats" % (args.runs, args.chains))

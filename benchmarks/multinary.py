@@ -1,13 +1,17 @@
 """Time training steps of multinary networks: forward, backward, Adam.
 
-    python benchmarks/multinary.py [--parts step full] [--presets mnist celeba-64 ...] [--threads N] [--json FILE]
+    python benchmarks/multinary.py [--parts step full] [--presets mnist celeba-64 ...]
+                                   [--threads N] [--json FILE]
 
-step: the networks of those presets of `gluon_rbm.training.network_settings`, N = 255, reconstructions by means, on
-MNIST or noise, against the same network and loss written plainly in PyTorch, from the same parameters. First, both must
-find the same loss and gradients. The sides run in processes of their own, in turn, several rounds, in as many threads
-each; the ratio is that of the medians, and in brackets stand the least and the largest that any one round would give.
+step: time the networks of the presets of `gluon_rbm.training.network_settings`, with N = 255 and
+reconstructions by means, on MNIST or noise. The other side is the same network and loss in plain
+PyTorch, with the same initial parameters. First, both sides must find the same loss and gradients.
+The sides run in their own processes, in turn, for several rounds, with the same number of threads.
+The ratio is that of the medians; the smallest and largest ratio of a single round stand in
+brackets.
 
-full: the networks for large images at full size, on noise: time of a step, memory, and from that the time of an epoch.
+full: time the networks for large images at full size, on noise: seconds of a step, memory, and the
+resulting time of an epoch.
 """
 
 import argparse
@@ -31,7 +35,7 @@ _MOST_APART = 1e-6
 
 
 def description(preset):
-    """Of the network of one of those `PRESETS`."""
+    """Return the description of the network of a preset in `PRESETS`."""
     flags = network_settings.PRESETS[preset]
     size = flags.get("image_size") or {"mnist": (28, 28), "cifar10": (32, 32)}[preset]
     known = networks.describe((1, 1, 1))
@@ -40,7 +44,7 @@ def description(preset):
 
 
 def save_model(path, description, batch_size, images=None):
-    """What the sides start from: the description, initial parameters, and images in [0, 1] or noise."""
+    """Save the start of all sides: description, initial parameters, and images or noise."""
     mx.random.seed(1)
     network = networks.build(description)
     networks.initialize(network, description)
@@ -52,9 +56,10 @@ def save_model(path, description, batch_size, images=None):
 
 
 def apart(path, sides):
-    """How far both sides' first loss and gradients are apart in float64: the most, as a share of each largest value.
+    """Return the largest difference of both sides' first loss and gradients, in float64.
 
-    (In float32 they are the small difference of what v and v' give, and mostly rounding errors of these.)
+    It is a share of the largest value of each array. (In float32 the gradients are small
+    differences of the parts of v and v', and mostly rounding errors.)
     """
     in_turn({label: (name, {**common, "steps": 1, "dtype": "float64"}) for label, (name, common) in sides.items()}, 1)
     ours, theirs = (np.load("%s.%s.npz" % (path, side)) for side in ("ours", "torch"))
@@ -62,7 +67,7 @@ def apart(path, sides):
 
 
 def step(args, report):
-    """Ours against PyTorch; returns whether both compute the same."""
+    """Time this package against PyTorch; return whether both compute the same."""
     same = [_step_of(preset, args, report) for preset in args.presets]
     return all(same)
 
@@ -119,7 +124,7 @@ def _step_of(preset, args, report):
 
 
 def full(args, report):
-    """A row for each of the networks for large images."""
+    """Print a row for each network for large images."""
     print("%d threads, %s clock" % (args.threads, args.clock))
     print("| network | parameters | s a step of %d | peak memory | epoch of | takes |" % args.batch_size)
     print("|%s" % (" --- |" * 6))
@@ -163,8 +168,9 @@ def _parse(argv):
 
 
 def main(argv=None):
+    """Run the benchmarks."""
     args, report = _parse(argv), {}
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # of the processes to come
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # for the processes of the sides
     same = [PARTS[part](args, report) for part in args.parts]
     if args.json:
         Path(args.json).write_text(json.dumps(report, indent=2) + "\n")

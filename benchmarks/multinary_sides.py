@@ -1,6 +1,7 @@
-"""The sides of `multinary.py`, each in a process of its own (see `sides.py`).
+"""The sides of `multinary.py`, each in its own process (see `sides.py`).
 
-`model` is the path of an archive of what `networks.arrays` names, and of the values of the `images`.
+`model` is the path of an archive with the arrays that `networks.arrays` names, and the values of
+the `images`.
 """
 
 import json
@@ -13,9 +14,9 @@ from common import LEARNED, seconds
 
 
 def ours(model, steps, clock, dtype="float32"):
-    """Training steps of a network of `gluon_rbm.models.networks`, by Adam.
+    """Time training steps of a network of `gluon_rbm.models.networks` with Adam.
 
-    Written beside the model are the first loss and gradients.
+    The first loss and gradients are written to a file beside the model.
     """
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.backend.framework import mx
@@ -55,7 +56,7 @@ def ours(model, steps, clock, dtype="float32"):
 
 
 def pytorch(model, steps, clock, dtype="float32"):
-    """The same of convolutional RBMs, and dense ones above them, written plainly in PyTorch."""
+    """Time the same for convolutional RBMs below dense RBMs, written plainly in PyTorch."""
     import torch
     from torch.nn import functional
 
@@ -131,11 +132,11 @@ def pytorch(model, steps, clock, dtype="float32"):
 
 
 def full(preset, batch_size, steps, clock):
-    """Training steps of a preset's network, on noise; and `memory`: the most that the process took, in bytes."""
+    """Time steps of a preset's network on noise; `memory` is the peak memory in bytes."""
     import multinary as benchmark
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "model.npz")
         benchmark.save_model(path, benchmark.description(preset), batch_size)
         times = ours(path, steps, clock)
-    return {**times, "memory": [1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]}  # Linux counts in KiB
+    return {**times, "memory": [1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]}  # Linux gives KiB

@@ -1,11 +1,13 @@
-"""Outliers by `RBMOutlierDetector` and by scikit-learn's detectors: areas under ROC curves, seconds, and false alarms.
+"""Compare `RBMOutlierDetector` with scikit-learn's detectors: ROC areas, seconds and false alarms.
 
-    python benchmarks/outliers.py [--only TABLE ...] [--rows N] [--splits N] [--data-dir DIR] [--json FILE]
+    python benchmarks/outliers.py [--only TABLE ...] [--rows N] [--splits N] [--data-dir DIR]
+                                  [--json FILE]
 
-A detector learns rows that belong together (digits of MNIST; breast tumours that are benign) and scores new ones of
-them among others: clothes (Fashion-MNIST), letters (drawn here: a font, turned and moved), tumours that are malignant.
-The area is the probability that an outlier has the lower score; 1 is best. A mean over splits. False alarms are the
-share of new rows which belong to those learned, and are called outliers. Seven minutes in all on two cores.
+A detector learns rows of one kind: digits of MNIST, or benign breast tumours. It then scores new
+rows of this kind among others. The others are clothes (Fashion-MNIST), letters (drawn here from a
+font, rotated and scaled), and malignant tumours. The area is the probability that an outlier has
+the lower score; 1 is best. It is a mean over splits. False alarms are the share of new rows of the
+learned kind that are called outliers. The benchmark takes seven minutes in all on two cores.
 """
 
 import argparse
@@ -27,13 +29,16 @@ from sklearn.pipeline import make_pipeline
 from gluon_rbm.data import datasets
 from gluon_rbm.estimators import BinaryRBM, RBMOutlierDetector
 
-_ASKED = 0.1  # false alarms
+_ASKED = 0.1  # rate of false alarms that is asked for
 _TABLES = ("digits", "tumours")
 _DIGITS = BinaryRBM(n_components=200, n_iter=20, k=3, learning_rate=0.05, batch_size=50, centering=0.01, shuffle=True)
 
 
 def draw_letters(count, generator):
-    """Capital letters in grey, 20 pixels high at most like MNIST's digits, in the middle of 28 x 28: (count, 784)."""
+    """Draw grey capital letters in the middle of 28 x 28 pixels: (count, 784).
+
+    They are at most 20 pixels high, like MNIST's digits.
+    """
     font = ImageFont.truetype(matplotlib.get_data_path() + "/fonts/ttf/DejaVuSans.ttf", 88)
     images = np.empty((count, 28, 28))
     for image in images:
@@ -52,14 +57,14 @@ def draw_letters(count, generator):
 
 
 def rows_of(table, rows, split, data_dir):
-    """What is learned, new rows of it, and name -> others."""
+    """Return the rows to learn, new rows of this kind, and name -> other rows."""
     generator = np.random.default_rng(split)
     if table == "tumours":
         data, benign = load_breast_cancer(return_X_y=True)
         usual = generator.permutation(data[benign == 1])
         return usual[:250], usual[250:], {"malignant tumours": data[benign == 0]}
     digits = datasets.load("mnist", data_dir)
-    # MNIST's test images are no rows like the others: they are by other writers.
+    # MNIST's test images do not count as rows of this kind: other people wrote them.
     train, new = np.split(generator.permutation(len(digits.train_images))[: rows + 2000], [rows])
     clothes = datasets.load("fashion-mnist", data_dir).test_images
     clothes = clothes[generator.permutation(len(clothes))[:2000]].reshape(2000, -1) / 255
@@ -68,7 +73,7 @@ def rows_of(table, rows, split, data_dir):
 
 
 def detectors(table, split):
-    """name -> a detector that is to learn."""
+    """Return name -> a detector that has not learned yet."""
     if table == "tumours":
         rbm = {"random_state": split}
     else:
@@ -86,7 +91,7 @@ def detectors(table, split):
 
 
 def measure(table, rows, split, data_dir):
-    """name -> areas by what the others are, false alarms and seconds."""
+    """Return name -> ROC areas for each kind of outlier, false alarms and seconds."""
     usual, new, others = rows_of(table, rows, split, data_dir)
     found = {}
     for name, detector in detectors(table, split).items():
@@ -101,6 +106,7 @@ def measure(table, rows, split, data_dir):
 
 
 def main():
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=_TABLES, default=_TABLES)
     parser.add_argument("--rows", type=int, default=5000, help="digits to learn (default %(default)s)")

@@ -1,15 +1,17 @@
-"""How the polynomials of the native Gibbs engine were made, and how far off they are.
+"""Derive the polynomials of the native Gibbs engine, and print their errors.
 
     python benchmarks/polynomials.py
 
-Each polynomial is the Chebyshev series of its function over an interval, cut off at a degree, which is close to the
-best polynomial of that degree (Trefethen, Approximation Theory and Approximation Practice, 2013). Its coefficients are
-rounded to float32. The table sets them beside those in gibbs_kernel.inc; the exit status is 1 where any differs. Below
-it stand the largest relative errors of what the kernel computes with them, without rounding (float64) and with it
-(float32). gibbs_gaussian.inc has those of the sine and the cosine.
+Each polynomial is the Chebyshev series of its function over an interval, cut off at a degree. It is
+close to the best polynomial of that degree (Trefethen, Approximation Theory and Approximation
+Practice, 2013). Its coefficients are rounded to float32. The table shows them beside those in
+gibbs_kernel.inc; the exit status is 1 if any differs. Below the table are the largest relative
+errors of the kernel's results, without rounding (float64) and with rounding (float32). The sine and
+the cosine are in gibbs_gaussian.inc.
 
-e^y = 2^n e^r, where r = y - n log 2, takes log 2 in two parts as Cody & Waite do (Software Manual for the Elementary
-Functions, 1980): 355/512, of which any multiple that occurs is exact, and the rest. The parts are those of Cephes.
+e^y = 2^n e^r, where r = y - n log 2, splits log 2 in two parts, as Cody & Waite do (Software Manual
+for the Elementary Functions, 1980): 355/512, with exact multiples for all n that occur, and the
+rest. The parts are those of Cephes.
 """
 
 from __future__ import annotations
@@ -29,27 +31,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from gluon_rbm.backend import native
 
 KERNEL, GAUSSIAN = (Path(native.__file__).parent / name for name in ("gibbs_kernel.inc", "gibbs_gaussian.inc"))
-_EIGHTH = math.pi / 4  # of a turn
+_EIGHTH = math.pi / 4  # an eighth of a turn
 
 
 class Fit(NamedTuple):
     """A polynomial of the kernel."""
 
     what: str
-    series: Polynomial  #: the function by its power series, with terms enough for float64
+    series: Polynomial  #: power series of the function, with enough terms for float64
     interval: tuple[float, float]
     degree: int
 
 
 FITS = (
-    # |r| <= log(2) / 2 = 0.3466, and a little more where rounding chose the other integer.
+    # |r| <= log(2) / 2 = 0.3466, and a little more if rounding chose the other integer.
     Fit(
         "(e^r - 1 - r) / r^2",
         Polynomial([1 / math.factorial(k + 2) for k in range(20)]),
         (-0.3475, 0.3475),
         4,
     ),
-    # z = t / (2 + t) for t in (-1/2, 0], and so s = z^2 <= 1/9. (The function is 0 / 0 at 0, which the fit left out.)
+    # z = t / (2 + t) for t in (-1/2, 0], and so s = z^2 <= 1/9. The fit leaves out 0, where the
+    # function is 0 / 0.
     Fit(
         "(atanh(z) - z) / z^3, s = z^2",
         Polynomial([1 / (2 * k + 3) for k in range(40)]),
@@ -73,13 +76,17 @@ FITS = (
 
 
 def coefficients(fit: Fit) -> np.ndarray:
-    """The polynomial's coefficients, float32, that of the constant first."""
+    """Return the polynomial's coefficients, float32, starting with the constant."""
     series = Chebyshev.interpolate(fit.series, 32, domain=list(fit.interval))
     return series.truncate(fit.degree + 1).convert(kind=Polynomial).coef.astype(np.float32)
 
 
 def kernel_coefficients() -> list[np.ndarray]:
-    """What both files have: the highest two in `q = x * A + B;`, then one in each `q = q * x + C;`."""
+    """Return the coefficients in both files, for each polynomial in the order of the files.
+
+    A polynomial has its two highest coefficients in `q = x * A + B;`, and one in each `q = q * x +
+    C;`.
+    """
     found: list[list[str]] = []
     for first, second, next_one in re.findall(
         r"q = [rs] \* ([-\d.e]+)f \+ ([-\d.e]+)f;|q = q \* [rs] \+ ([-\d.e]+)f;",
@@ -93,12 +100,13 @@ def kernel_coefficients() -> list[np.ndarray]:
 
 
 def kernel_constant(pattern: str) -> np.float32:
-    """The one constant of gibbs_kernel.inc that the pattern's group finds."""
+    """Return the only constant in gibbs_kernel.inc that matches the pattern's group."""
     (constant,) = re.findall(pattern, KERNEL.read_text())
     return np.float32(constant)
 
 
 def horner(polynomial: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Evaluate a polynomial by Horner's rule."""
     value = np.zeros_like(x)
     for coefficient in polynomial[::-1].astype(x.dtype):
         value = value * x + coefficient
@@ -106,7 +114,10 @@ def horner(polynomial: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def errors(kind: type[np.floating]) -> list[float]:
-    """The largest relative errors of e^r - 1, atanh z, sin x and cos x as computed (without FMA) in that type."""
+    """Return the largest relative errors of e^r - 1, atanh z, sin x and cos x in that type.
+
+    They are computed as the kernel does, without FMA.
+    """
     exponential, arctangent, sine, cosine = kernel_coefficients()
     half = np.linspace(0, math.log(2) / 2, 1000001)[1:]
     r = np.concatenate([-half[::-1], half]).astype(kind)
@@ -125,6 +136,7 @@ def errors(kind: type[np.floating]) -> list[float]:
 
 
 def main() -> int:
+    """Print the tables."""
     rows = [
         (fit.what, "x^%d" % power, derived, used)
         for fit, kernel in zip(FITS, kernel_coefficients())

@@ -1,15 +1,18 @@
-"""`RatingRBM` on MovieLens 100K: test errors of the official splits u1 to u5, beside those of means and biases.
+"""Test `RatingRBM` on MovieLens 100K: errors on the official splits u1 to u5, beside simple models.
 
-    python benchmarks/ratings.py --ratings-dir FOLDER [--splits 1 2 3 4 5] [--choose] [--seed N] [--json FILE]
+    python benchmarks/ratings.py --ratings-dir FOLDER [--splits 1 2 3 4 5] [--choose] [--seed N]
+                                 [--json FILE]
 
-FOLDER holds u1.base, u1.test and so on, of https://grouplens.org/datasets/movielens/100k. Errors are roots of mean
-squared errors of expected ratings. Precision at 10: of the ten items that a user did not rate in training and that are
-expected highest, how many have four or five stars in the test ratings; a mean over users that have such. A blend is the
-mean of what it names. One RBM is told which pairs the test asks for, which nobody knows in earnest (transductive), and
-stands apart. Seconds are those of `fit`. Two minutes in all on two cores.
+FOLDER holds u1.base, u1.test and so on, from https://grouplens.org/datasets/movielens/100k. The
+simple models are means and biases. Errors are roots of mean squared errors of expected ratings.
+Precision at 10 counts, of the ten items with the highest expected rating that a user did not rate
+in training, those with four or five stars in the test ratings. It is a mean over users who have
+such ratings. A blend is the mean of the models in its name. One RBM is told which pairs the test
+asks for, which is not known in practice (transductive), so it is listed separately. Seconds are
+those of `fit`. The benchmark takes two minutes in all on two cores.
 
-With --choose test ratings are never read: a tenth of the base, at random, is left out and tested. That is how settings
-are chosen.
+With --choose, the test ratings are never read: a random tenth of the base is left out and tested.
+This is how settings are chosen.
 """
 
 import argparse
@@ -23,7 +26,7 @@ from common import Bystanders, conclude
 # isort: split
 from gluon_rbm.estimators import RatingRBM
 
-_DAMPING = 10.0  # ratings of the mean that each user and item has besides
+_DAMPING = 10.0  # number of mean ratings that are added for each user and item
 _LIKED, _SHOWN = 4, 10
 _RBMS = {
     "RBM of users": {"by": "users", "batch_size": 50, "n_iter": 15},
@@ -38,7 +41,7 @@ _BLENDS = {
 
 
 def read(folder, name):
-    """User, item and rating: int (n, 3)."""
+    """Read users, items and ratings: int (n, 3)."""
     return np.loadtxt(os.path.join(folder, name), dtype=int, usecols=(0, 1, 2))
 
 
@@ -49,6 +52,7 @@ class Biases:
         self._with_users = with_users
 
     def fit(self, train):
+        """Learn the biases from rows (user, item, rating)."""
         users, items, ratings = train.T
         self._mean, size = ratings.mean(), 1 + train.max()
         self._item = self._shrunk(items, ratings - self._mean, size)
@@ -62,16 +66,21 @@ class Biases:
         return np.bincount(places, values, size) / counts
 
     def predict(self, pairs):
+        """Return the expected ratings of pairs (user, item)."""
         users, items = np.minimum(pairs[:, :2].T, len(self._user) - 1)
         return self._mean + self._user[users] + self._item[items]
 
 
 def root_mean_square(errors):
+    """Return the root of the mean square."""
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
 def precision(expected, train, test, num_items):
-    """Mean precision at 10; expected : (users, items) of all pairs, users numbered from 1."""
+    """Return the mean precision at 10.
+
+    expected : ratings of all pairs (users, items); users and items are numbered from 1
+    """
     expected = expected.copy()
     expected[train[:, 0] - 1, train[:, 1] - 1] = -np.inf
     liked = np.zeros(expected.shape, bool)
@@ -83,7 +92,7 @@ def precision(expected, train, test, num_items):
 
 
 def split(folder, number, seed, choose):
-    """name -> error, precision at 10 and seconds, of one split."""
+    """Return the results of one split: name -> error, precision at 10 and seconds."""
     train = read(folder, "u%d.base" % number)
     if choose:
         left_out = np.random.default_rng(number).random(len(train)) < 0.1
@@ -111,6 +120,7 @@ def split(folder, number, seed, choose):
 
 
 def main():
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings-dir", required=True)
     parser.add_argument("--splits", type=int, nargs="+", default=[1, 2, 3, 4, 5])

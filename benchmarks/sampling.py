@@ -1,11 +1,11 @@
-"""Long chains against plain NumPy, and parallel tempering against single chains.
+"""Time long chains against plain NumPy, and parallel tempering against single chains.
 
     python benchmarks/sampling.py [--weights PATH/rbm.params] [--clock cpu]
 
-784x500: the weights given, or initial ones. Sides run in turn, each in a process of its own; medians over all rounds.
-NumPy does a few sweeps, whose time is scaled. "Ten single chains" are ten runs of the same number of chains at beta = 1
-for the same number of sweeps. Where the machine is not quiet, OMP_NUM_THREADS=1 and --clock cpu count the time that
-each side had a processor.
+The RBM is 784x500, with the given weights or initial ones. The sides run in turn, each in its own
+process; figures are medians over all rounds. NumPy runs a few sweeps, and the time is scaled. "Ten
+single chains" are ten runs of the same number of chains at beta = 1 for the same number of sweeps.
+On a busy computer, OMP_NUM_THREADS=1 and --clock cpu count the time that each side had a processor.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TEMPERATURES = 10
 
 
 def save_model(folder, weights, chains):
-    """Chains typical of the machine: 1,000 that have settled, over and over again."""
+    """Save the RBM with typical chains: up to 1,000 settled chains, repeated as often as needed."""
     parameters = read_parameters(weights) if weights else initial_parameters(NUM_VISIBLE, NUM_HIDDEN)
     arrays = settle(parameters, read_images(min(chains, 1000), len(parameters["visible_layer_bias"])))
     for layer in ("visible", "hidden"):
@@ -32,7 +32,7 @@ def save_model(folder, weights, chains):
 
 
 def report(what, ours, theirs, sides, scale, goal, at_most=False):
-    """A row of the table: the median of one side against that of the other, scaled, and the ratio of each round."""
+    """Print a row of the table: medians of both sides (one scaled), and the ratio in each round."""
     times = median(sides[ours]), median(sides[theirs]) * scale
     rounds = [median([left]) / (median([right]) * scale) for left, right in zip(sides[ours], sides[theirs])]
     ratio, rounds = times[0] / times[1], sorted(rounds)
@@ -47,6 +47,7 @@ def report(what, ours, theirs, sides, scale, goal, at_most=False):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", help="parameters of a trained run")
     parser.add_argument("--chains", type=int, default=10000, help="default %(default)s")

@@ -1,10 +1,11 @@
-"""How the cost of a training step grows with the batch, the hidden units and k.
+"""Measure how the cost of a training step grows with the batch, the hidden units and k.
 
     python benchmarks/scaling.py [--parts batch hidden k]
 
-784 visible units; of batch 80, 500 hidden units and k = 30 one is changed at a time. Initial weights, all sizes in turn
-in several rounds. The exponent e says that the cost grows like size^e: between a line and the one before, and, in the
-last line, between the first and the last. About a minute on two cores.
+There are 784 visible units. One of batch 80, 500 hidden units and k = 30 is changed at a time. All
+sizes take turns, with initial weights, for several rounds. An exponent e says that the cost grows
+like size^e. It compares a line with the line before; in the last line it compares the first size
+with the last. The benchmark takes about a minute on two cores.
 """
 
 import argparse
@@ -29,17 +30,18 @@ SIZES = {
 
 
 def measure(batch, hidden, k, steps, engine):
+    """Time the steps of an RBM of one size."""
     model = settle(initial_parameters(NUM_VISIBLE, hidden), read_images(batch, NUM_VISIBLE))
     return time_steps(mx, BinaryRBMBlock, model, k, steps, engine=engine)
 
 
 def exponent(before, after):
-    """Slope, on logarithmic scales, between two pairs (size, seconds)."""
+    """Return the slope between two pairs (size, seconds) on logarithmic scales."""
     return math.log(after[1] / before[1]) / math.log(after[0] / before[0])
 
 
 def print_table(part, points):
-    """points : pairs (size, seconds)"""
+    """Print the table of pairs (size, seconds)."""
     print("| %s | ms a step | exponent |\n| --- | --- | --- |" % part)
     for number, point in enumerate(points):
         local = "%.2f" % exponent(points[number - 1], point) if number else ""
@@ -48,6 +50,7 @@ def print_table(part, points):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=SIZES, default=list(SIZES), help="default: all of them")
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")

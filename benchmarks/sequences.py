@@ -1,12 +1,15 @@
-"""Log-likelihoods of held-out sequences: independent places, this package's RBM, and that of jertubiana/PGM.
+"""Log-likelihoods of held-out sequences: independent places, this package's RBM, and
+jertubiana/PGM.
 
-    python benchmarks/sequences.py FILE.fasta ... [--num-epoch N] [--pgm FOLDER --pgm-python FILE] [--json FILE]
+    python benchmarks/sequences.py FILE.fasta ... [--num-epoch N] [--pgm FOLDER --pgm-python FILE]
+                                   [--json FILE]
 
-Sequences of a file are split by clusters (80 % identity) and weighted, in learning and in the test: see
-`gluon_rbm.data.sequences`. The first model has a frequency of each letter in each place, the others 100 binary hidden
-units. Both RBMs get the same passes with ten sweeps a step; PGM's its authors' regularization (FOLDER holds its source,
-FILE is a Python with numba). log Z of both is bracketed by annealed importance sampling from both ends. Nats per
-sequence; the error is over test sequences.
+The sequences of a file are split by clusters (80 % identity) and weighted, in training and in the
+test; see `gluon_rbm.data.sequences`. The first model has a frequency of each letter at each place.
+The RBMs have 100 binary hidden units. Both get the same passes with ten sweeps a step. PGM has its
+authors' regularization. FOLDER holds its source, and FILE is a Python with numba. Annealed
+importance sampling brackets log Z of both RBMs from both ends. Figures are in nats per sequence;
+the error is over the test sequences.
 """
 
 import argparse
@@ -55,14 +58,14 @@ np.savez(sys.argv[3], visible=machine.vlayer.fields, hidden=machine.hlayer.field
 
 
 def independent(data):
-    """The log-likelihood of the test sequences if places are independent."""
+    """Return the log-likelihood of the test sequences for independent places."""
     units = data.test_images.reshape(len(data.test_images), -1)
     bias = base_visible_bias(data)  # log p of each letter in each place
     return LogLikelihood.of(units @ bias, True, data.test_weights)
 
 
 def train(path, num_epoch):
-    """Parameters, and seconds, of a run of `binary_rbm_gluon.py`."""
+    """Return the parameters and seconds of a run of `binary_rbm_gluon.py`."""
     with tempfile.TemporaryDirectory() as folder:
         sizes = ["--num-hidden", _NUM_HIDDEN, "--k", _SWEEPS, "--batch-size", _BATCH, "--num-epoch", num_epoch]
         sizes += ["--monitor-every", num_epoch]
@@ -75,7 +78,7 @@ def train(path, num_epoch):
 
 
 def train_pgm(data, num_epoch, source, python):
-    """Parameters and seconds of PGM's RBM."""
+    """Return the parameters and seconds of PGM's RBM."""
     settings = {"n_h": _NUM_HIDDEN, "batch_size": _BATCH, "n_iter": num_epoch, "N_MC": _SWEEPS, "l1b": 0.25}
     with tempfile.TemporaryDirectory() as folder:
         sequences, letters = data.train_images.argmax(axis=2).astype(np.int16), len(data.alphabet)
@@ -89,7 +92,7 @@ def train_pgm(data, num_epoch, source, python):
 
 
 def measure(parameters, data):
-    """log Z from below and above, and the log-likelihood of the test sequences."""
+    """Return log Z from below and above, and the log-likelihood of the test sequences."""
     bracket = ais.bracket(
         *map(mx.nd.array, parameters),
         num_chains=500,
@@ -104,6 +107,7 @@ def measure(parameters, data):
 
 
 def main():
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", metavar="FILE.fasta")
     parser.add_argument("--num-epoch", type=int, default=50)

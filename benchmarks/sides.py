@@ -1,11 +1,12 @@
-"""One side of a comparison, in a process of its own (see `common.in_turn`).
+"""Run one side of a comparison in its own process (see `common.in_turn`).
 
     python benchmarks/sides.py [MODULE.]FUNCTION ARGUMENTS
 
-ARGUMENTS is a JSON object; the last line of the output is one too, part -> seconds of each call. `model` is the path of
-an archive of what `common.settle` returns.
+ARGUMENTS is a JSON object. The last line of the output is a JSON object, too: part -> seconds of
+each call. `model` is the path of an archive of what `common.settle` returns.
 
-Libraries are imported where they are used: threads and settings of one must not meet another's.
+Each function imports its libraries itself, so that threads and settings of one library do not
+affect another.
 """
 
 import dataclasses
@@ -25,8 +26,9 @@ from gluon_rbm.data.batches import to_visible
 
 
 def main():
+    """Call the function that the command line names, and print its result as JSON."""
     name, arguments = sys.argv[1:]
-    module, _, name = name.rpartition(".")  # of a module beside this one, where it is named
+    module, _, name = name.rpartition(".")  # MODULE lies beside this module
     functions = vars(importlib.import_module(module)) if module else globals()
     print("\n" + json.dumps(functions[name](**json.loads(arguments))))
 
@@ -35,9 +37,12 @@ def main():
 
 
 def step(model, k, steps, folder=str(ROOT), engine=None):
-    """Training steps with the `binary_rbm.py` in that folder: ours, or the original, which has no engines."""
+    """Time training steps with the `binary_rbm.py` in a folder: this package's or the original.
+
+    The original has no engines.
+    """
     sys.path.insert(0, folder)
-    from gluon_rbm.backend.framework import mx  # first: the original imports MXNet as if NumPy were of its time
+    from gluon_rbm.backend.framework import mx  # first: the original needs the patched import of MXNet
 
     # isort: split
     from binary_rbm import BinaryRBMBlock
@@ -46,7 +51,7 @@ def step(model, k, steps, folder=str(ROOT), engine=None):
 
 
 def time_steps(mx, block, model, k, steps, **settings):
-    """Seconds of the parts of each step, from the model's parameters and chains on."""
+    """Return the seconds of the parts of each step, from the model's parameters and chains on."""
     mx.random.seed(1)
     rbm = block(num_hidden=len(model["hidden_layer_bias"]), k=k, for_training=True, **settings)
     rbm.initialize()
@@ -81,7 +86,7 @@ def time_steps(mx, block, model, k, steps, **settings):
 
 
 def script_step(model, k, steps, **settings):
-    """Steps of the scripts' own learner, from the model's parameters and chains on."""
+    """Time steps of the scripts' own learner, from the model's parameters and chains on."""
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.training.binary_settings import BinarySettings
     from gluon_rbm.training.learners import GluonLearner
@@ -105,7 +110,7 @@ def script_step(model, k, steps, **settings):
 
 
 def sweeps(model, number, repeats, fixed_point=False):
-    """Sweeps of the model's chains, by `gibbs.run_chains`."""
+    """Time sweeps of the model's chains by `gibbs.run_chains`."""
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.models.energy import Parameters
     from gluon_rbm.sampling import gibbs
@@ -121,7 +126,7 @@ def sweeps(model, number, repeats, fixed_point=False):
 
 
 def sweeps_numpy(model, number, repeats, dtype, clock):
-    """The same, written plainly in NumPy."""
+    """Time the same sweeps, written plainly in NumPy."""
     model = {name: array.astype(dtype) for name, array in np.load(model).items()}
     visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
     generator = np.random.default_rng(1)
@@ -139,7 +144,7 @@ def sweeps_numpy(model, number, repeats, dtype, clock):
 
 
 def sampler(model, name, chains, number, repeats, clock, **settings):
-    """Sweeps of the first so many of the model's chains, by a function of `gluon_rbm.sampling.chains`."""
+    """Time sweeps of the first chains of the model by a function of `gluon_rbm.sampling.chains`."""
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.models.energy import Parameters
@@ -156,7 +161,10 @@ def sampler(model, name, chains, number, repeats, clock, **settings):
 
 
 def sweeps_torch(model, number, repeats, bernoulli):
-    """The same, written plainly in PyTorch: with `torch.bernoulli`, or with what is nearly twice as fast."""
+    """Time the same sweeps, written plainly in PyTorch.
+
+    bernoulli: use `torch.bernoulli`. Otherwise use `torch.rand_like(p) < p`, nearly twice as fast.
+    """
     import torch
 
     model = {name: torch.from_numpy(array) for name, array in np.load(model).items()}
@@ -180,7 +188,7 @@ def sweeps_torch(model, number, repeats, bernoulli):
 
 
 def command(argv, repeats):
-    """Python with these arguments, from the start of its process to its end."""
+    """Time Python with these arguments, from the start of its process to its end."""
 
     def run():
         subprocess.run([sys.executable, *argv], check=True, cwd=str(ROOT), stdout=subprocess.DEVNULL)
@@ -189,7 +197,7 @@ def command(argv, repeats):
 
 
 def peak_memory(argv):
-    """MB that `binary_rbm_gluon.py` takes at most."""
+    """Return the peak memory of `binary_rbm_gluon.py` in MB."""
     import training
 
     with tempfile.TemporaryDirectory() as folder:
@@ -201,7 +209,7 @@ def peak_memory(argv):
 
 
 def epoch(argv):
-    """Epochs of `binary_rbm_gluon.py`, as it reports them itself: batches and steps, without monitoring."""
+    """Return the seconds of epochs that `binary_rbm_gluon.py` reports: without monitoring."""
     import training
 
     with tempfile.TemporaryDirectory() as folder:
@@ -210,7 +218,7 @@ def epoch(argv):
 
 
 def epoch_sklearn(dataset, data_dir, batch_size, num_hidden):
-    """An epoch of scikit-learn's BernoulliRBM, persistent contrastive divergence with k = 1 too."""
+    """Time an epoch of scikit-learn's BernoulliRBM, which also uses PCD with k = 1."""
     from sklearn.neural_network import BernoulliRBM
 
     from gluon_rbm.data import datasets
@@ -228,11 +236,12 @@ def epoch_sklearn(dataset, data_dir, batch_size, num_hidden):
 
 
 # --- Annealed importance sampling -------------------------------------------------------------------------------------
-# All from the model's own visible bias, with one sweep at each of the distributions between the first and the last.
+# All start at the model's own visible bias. There is one sweep at each distribution between the
+# first and the last.
 
 
 def annealing(model, chains, distributions, repeats):
-    """By `ais.log_partition`."""
+    """Time `ais.log_partition`."""
     import ais
 
     model = np.load(model)
@@ -245,9 +254,9 @@ def annealing(model, chains, distributions, repeats):
 
 
 def annealing_pydeep(model, chains, distributions, folder):
-    """By PyDeep, in that folder, without centring (offsets 0)."""
+    """Time PyDeep, in the given folder, without centring (offsets 0)."""
     sys.path.insert(0, folder)
-    warnings.simplefilter("ignore")  # it is of 2017 and compares strings by `is`
+    warnings.simplefilter("ignore")  # PyDeep is from 2017 and compares strings with `is`
     from pydeep.rbm.estimator import annealed_importance_sampling
     from pydeep.rbm.model import BinaryBinaryRBM
 
@@ -270,7 +279,7 @@ def annealing_pydeep(model, chains, distributions, folder):
 
 
 def annealing_numpy(model, chains, distributions):
-    """Written plainly in NumPy, with one product for both the weights and the sample of the hidden layer."""
+    """Time annealing in plain NumPy, with one product for the weights and the hidden sample."""
     model, generator = np.load(model), np.random.default_rng(1)
     visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
 
@@ -287,7 +296,7 @@ def annealing_numpy(model, chains, distributions):
                 visible = bernoulli(beta * (hidden @ weight.T) + visible_bias)
         return total
 
-    with np.errstate(over="ignore"):  # exp of a large number: the probability is 0, as it should be
+    with np.errstate(over="ignore"):  # exp of a large number gives probability 0, as intended
         log_weights(np.linspace(0, 1, 10, dtype=np.float32))  # warms up
         start = time.perf_counter()
         log_weights(np.linspace(0, 1, distributions + 1, dtype=np.float32))
@@ -300,7 +309,7 @@ _KERNEL_CHAINS, _KERNEL_SWEEPS = 80, 30
 
 
 def kernel(threads, repeats):
-    """Sweeps by the native kernel alone, with half of all units on."""
+    """Time sweeps of the native kernel alone, with half of all units on."""
     from kernel import machine
 
     from gluon_rbm.backend import native
@@ -315,7 +324,7 @@ def kernel(threads, repeats):
 
 
 def limit(repeats):
-    """What the kernel's additions would take in one thread at the machine's limit."""
+    """Return the time of the kernel's additions in one thread at the limit of the computer."""
     from kernel import additions
     from kernel import limit as additions_a_second
 

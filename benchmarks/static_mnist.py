@@ -1,10 +1,11 @@
-"""The static binarized MNIST of Larochelle & Murray (AISTATS 2011) as one file that can be learned from.
+"""Write the static binarized MNIST of Larochelle & Murray (AISTATS 2011) as one file for training.
 
     python benchmarks/static_mnist.py FOLDER static-mnist.npz
     python binary_rbm_gluon.py --no-cuda --dataset static-mnist.npz --held-out 10000 [...]
 
-FOLDER holds binarized_mnist_train, _valid and _test, as text (.amat: a line of 784 digits an image) or as MATLAB's
-array X (.mat). The last 10,000 training images of what is written are the validation images.
+FOLDER holds binarized_mnist_train, _valid and _test, as text (.amat: a line of 784 digits for each
+image) or as MATLAB's array X (.mat). The last 10,000 training images of the written file are the
+validation images.
 """
 
 import argparse
@@ -23,7 +24,7 @@ _COUNTS = {"train": 50000, "valid": 10000, "test": 10000}
 
 
 def _read(folder, part):
-    """The images of a part, uint8 (n, 784) in {0, 1}."""
+    """Read the images of a part, uint8 (n, 784) in {0, 1}."""
     path = Path(folder) / ("binarized_mnist_%s" % part)
     if path.with_suffix(".mat").exists():
         return np.asarray(scipy.io.loadmat(str(path.with_suffix(".mat")))["X"], np.uint8)
@@ -31,6 +32,7 @@ def _read(folder, part):
 
 
 def main(argv=None):
+    """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("output", metavar="FILE")

@@ -2,9 +2,9 @@
 
     python benchmarks/step.py --reference DIR [--weights FILE] [--dataset mnist]
 
-DIR holds the original `binary_rbm.py` (apache/mxnet, example/restricted-boltzmann-machine). Each side runs in processes
-of its own, in turn, several rounds; the ratio is that of the medians. Without --reference only ours is timed. All sides
-start from the same parameters and chains.
+DIR holds the original `binary_rbm.py` (apache/mxnet, example/restricted-boltzmann-machine). Each
+side runs in its own processes, in turn, for several rounds; the ratio is that of the medians.
+Without --reference only this package is timed. All sides start from the same parameters and chains.
 """
 
 import argparse
@@ -47,6 +47,7 @@ def _model(args):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     args = _parse(argv)
     model = _model(args)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,13 @@
-"""How much faster support vector machines learn and classify where the kernel is a product of matrices.
+"""Time support vector machines that compute the kernel by a product of matrices.
 
-    python benchmarks/svm.py [--data-dir FOLDER] [--train-images 10000] [--components 400] [--rounds 3]
+    python benchmarks/svm.py [--data-dir FOLDER] [--train-images 10000] [--components 400]
+                             [--rounds 3]
 
-Whitened components of MNIST's pixels, C = 10 and gamma = 1, by the machines that `svm` builds: scikit-learn's `SVC`
-with its own rows of the kernel; with the kernel of all rows at once; and with that of the rows of two classes at once,
-a pair after the other. Each learns from the first training images and classifies as many test images. All must
-classify alike; the exit status is 1 where they do not.
+The data are whitened components of MNIST's pixels, with C = 10 and gamma = 1. The support vector
+machines are those that `svm` builds: scikit-learn's `SVC` computes rows of the kernel; the second
+side has the kernel of all rows at once; the third has the kernel of two classes at once, pair by
+pair. Each learns from the first training images, and classifies as many test images. All must
+classify alike; the exit status is 1 if they do not.
 """
 
 import argparse
@@ -25,7 +27,8 @@ from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import classifier
 
 _SETTINGS = {"C": 10.0, "gamma": 1.0}
-_SIDES = {"rows of the kernel (SVC)": 0, "the kernel at once": 10**9, "of pairs of classes": None}  # rows at once
+# Number of rows of the kernel at once.
+_SIDES = {"rows of the kernel (SVC)": 0, "the kernel at once": 10**9, "of pairs of classes": None}
 
 
 def main(argv=None):

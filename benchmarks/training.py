@@ -1,10 +1,11 @@
-"""Measure a whole training run: its seconds, those of an epoch, the share of data loading, and peak memory.
+"""Measure a whole training run: total and epoch seconds, the share of data loading, peak memory.
 
     python benchmarks/training.py gluon --dataset mnist --no-cuda --num-epoch 2
-    python benchmarks/training.py module --no-cuda --output-dir run  # keeps the figures in run/measured.json
+    python benchmarks/training.py module --no-cuda --output-dir run  # writes run/measured.json
 
-The first argument names the API; all others go to `binary_rbm_gluon.py` or `binary_rbm_module.py`, which runs in a
-process of its own. Loading is the time to go once through the training batches with nothing else to do.
+The first argument names the API. All others go to `binary_rbm_gluon.py` or `binary_rbm_module.py`,
+which runs in its own process. Loading is the time of one pass through the training batches without
+any other work.
 """
 
 import csv
@@ -18,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import ROOT  # first: it puts the checkout on the path
+from common import ROOT  # first: it puts the package on the path
 
 # isort: split
 from gluon_rbm.cli import options
@@ -38,7 +39,7 @@ def _loading_seconds(args):
 
 
 def train(script, argv, folder):
-    """Run a training script in that folder; returns its `metrics.csv`, its seconds and its peak memory in MB."""
+    """Run a training script in a folder; return its `metrics.csv`, seconds and peak MB."""
     started = time.perf_counter()
     subprocess.run([sys.executable, str(ROOT / script), *argv, "--output-dir", str(folder)], check=True)
     whole = time.perf_counter() - started
@@ -62,6 +63,7 @@ def _measure(script, argv, folder):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] not in ("gluon", "module"):
         sys.exit("training.py: the first argument must be gluon or module")

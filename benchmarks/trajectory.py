@@ -1,12 +1,13 @@
-"""What a step costs whose chains exchange states with those of snapshots, against a step of PCD.
+"""Time a training step with chains that exchange states with snapshots, against a step of PCD.
 
-    python benchmarks/trajectory.py                     # MNIST, the best model's weights, k = 30, 100 chains
+    python benchmarks/trajectory.py                # MNIST, best model's weights, k = 30, 100 chains
     python benchmarks/trajectory.py --k 10
 
-Snapshots are RBMs on a path to the best model whose neighbours make some 40 % of their exchanges
-(`gluon_rbm.sampling.matching`): a trajectory at its best. Both steps are timed in turn, five at a time. A snapshot has
-k sweeps and an exchange at once, every k steps or so, and so means of blocks are compared, not medians of steps. Leave
-the machine alone meanwhile.
+The snapshots are RBMs on a path to the best model. About 40 % of the exchanges between neighbours
+happen (`gluon_rbm.sampling.matching`): the best case for a trajectory. The two kinds of step are
+timed in turn, five at a time. About every k steps a snapshot makes k sweeps and an exchange at
+once, so means of blocks are compared, not medians of steps. Run nothing else on the computer
+meanwhile.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_parameters
 from gluon_rbm.sampling import matching
 
-_STEPS = 5  # of a block
+_STEPS = 5  # steps of a block
 
 
 def _parse(argv):
@@ -39,13 +40,13 @@ def _parse(argv):
 
 
 def _thinned(path, number):
-    """The path through so many of its RBMs, the first one among them, at most."""
+    """Return the path through at most `number` of its RBMs, with the first one."""
     kept = np.unique(np.linspace(0, len(path.rbms) - 1, number).round().astype(int))
     return path._replace(rbms=[path.rbms[n] for n in kept], chains=[path.chains[n] for n in kept])
 
 
 def _aux_states(rule, path, num_chains, shape, generator):
-    """What the rule keeps, at states of the path's chains."""
+    """Return the arrays that the rule keeps, at states of the path's chains."""
     arrays = {
         name: np.zeros(shape_of, np.float32) for name, shape_of in learning.states(rule, num_chains, *shape).items()
     }
@@ -61,6 +62,7 @@ def _aux_states(rule, path, num_chains, shape, generator):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     args, generator = _parse(argv), np.random.default_rng(0)
     parameters = Parameters(*(array.asnumpy() for array in read_parameters(args.model)))
     data = load_dataset(args.dataset)

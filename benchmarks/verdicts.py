@@ -1,13 +1,15 @@
-"""Whether "converged" is true: AIS with its checks on RBMs whose modes are hard to find, and whose log Z is known.
+"""Check AIS's verdict "converged" on RBMs with modes that are hard to find and with known log Z.
 
-    python benchmarks/verdicts.py                          # the 200 RBMs that the checks were developed on
-    python benchmarks/verdicts.py --seed 1 --count 100     # others, which they have never seen
-    python benchmarks/verdicts.py --path scaled            # Bennett's ratio along a path that scales W from 0, instead
-    python benchmarks/verdicts.py --path matched           # the same along matched means, of 1,000 samples of the RBM
+    python benchmarks/verdicts.py                          # 200 RBMs, used to develop the checks
+    python benchmarks/verdicts.py --seed 1 --count 100     # other RBMs, new to the checks
+    python benchmarks/verdicts.py --path scaled            # Bennett's ratio along a path
+    python benchmarks/verdicts.py --path matched           # the same along matched means
 
-The settings of `python -m gluon_rbm likelihood --method ais`: 10,000 even distributions, 100 chains; the base rate
-is in turn that of images which know of one mode at most, and the model's own visible bias. A value is right within half
-a nat.
+The settings are those of `python -m gluon_rbm likelihood --method ais`: 10,000 evenly spaced
+distributions and 100 chains. The base rate is in turn that of images from one mode at most, and the
+model's own visible bias. A value is right if it is within half a nat.
+
+The path "scaled" scales W from 0. The path "matched" uses 1,000 samples of the RBM as data.
 """
 
 import argparse
@@ -29,8 +31,8 @@ from gluon_rbm.likelihood import bennett, enumeration  # noqa: E402
 from gluon_rbm.models.energy import Parameters  # noqa: E402
 from gluon_rbm.sampling import matching, trajectory  # noqa: E402
 
-_RIGHT = 0.5  # nats
-_SAMPLES = 1000  # of an RBM, in place of data that it has learned
+_RIGHT = 0.5  # nats, largest error of a right value
+_SAMPLES = 1000  # samples of an RBM, in place of its training data
 
 
 def _parse(argv):
@@ -43,7 +45,7 @@ def _parse(argv):
 
 
 def examine(number, args):
-    """What the bracket alone and the bracket with its checks say of one RBM."""
+    """Return the results of the bracket alone, and with its checks, for one RBM."""
     rbm = hard_rbm(args.seed, number)
     settings = dict(num_chains=args.chains, num_distributions=args.distributions, reverse_start="chains")
     settings.update(key=[args.seed, number], training_data=None if number // 6 % 2 else rbm.images)
@@ -61,7 +63,7 @@ def examine(number, args):
 
 
 def examine_path(number, args):
-    """What Bennett's ratio along a path says of one RBM; None where its samples cannot be drawn."""
+    """Return the result of Bennett's ratio along a path; None if samples cannot be drawn."""
     rbm = hard_rbm(args.seed, number)
     found = {"number": number, "kind": rbm.kind, "shape": rbm.machine[2].shape, "log_z": rbm.log_z}
     last, begin = Parameters(*rbm.machine), time.perf_counter()
@@ -86,7 +88,7 @@ def examine_path(number, args):
 
 
 def table(results, names):
-    """Lines of a table: how many values are right, converged, and both."""
+    """Yield the lines of a table: how many values are right, converged, and both."""
     yield "| kind | RBMs | | right | converged, right | converged, wrong | converged of the right |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     kinds = sorted({result["kind"] for result in results})
@@ -100,6 +102,7 @@ def table(results, names):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     args, results = _parse(argv), []
     names = [args.path] if args.path else ["bracket", "checked"]
     for number in range(args.count):

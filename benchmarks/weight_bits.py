@@ -1,11 +1,13 @@
-"""What weights of 16 bits in the chains do to the likelihood after training: pairs of runs over seeds.
+"""Measure the effect of 16-bit weights in the chains on the likelihood after training.
 
-    python benchmarks/weight_bits.py --record FILE [--recipe documented best] [--seeds 8] [--data-dir DIR]
+    python benchmarks/weight_bits.py --record FILE [--recipe documented best] [--seeds 8]
+                                     [--data-dir DIR]
 
-Each pair is two runs of `binary_rbm_gluon.py` that differ in `--weight-bits` alone; the last line of their metrics.csv
-holds the log-likelihood of the test images, by AIS from 1,000 distributions and 200 chains. As many runs as there are
-processors go on side by side, with one thread each: results do not depend on threads. The difference's mean and 95 %
-interval (Student's t) are printed. FILE keeps what is done, so that the command may be stopped and given again.
+Each pair has two runs of `binary_rbm_gluon.py` that differ only in `--weight-bits`. The last line
+of a run's metrics.csv has the log-likelihood of the test images, by AIS with 1,000 distributions
+and 200 chains. As many runs as there are processors go on side by side, with one thread each,
+because results do not depend on threads. The mean difference and its 95 % interval (Student's t)
+are printed. FILE records finished runs, so that the command can be stopped and repeated.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ NAME = "%s, %d epochs, seed %d, %d bits"
 
 
 def log_likelihood(recipe: str, epochs: int, seed: int, bits: int, data_dir: str | None) -> float:
-    """Of the test images after a run, nats per image."""
+    """Train, and return the log-likelihood of the test images in nats per image."""
     with tempfile.TemporaryDirectory() as folder:
         flags = "%s %s --no-cuda --num-epoch %d --monitor-every %d" % (RECIPES[recipe], AIS, epochs, epochs)
         command = [sys.executable, str(ROOT / "binary_rbm_gluon.py"), *flags.split(), "--seed", str(seed)]
@@ -45,6 +47,7 @@ def log_likelihood(recipe: str, epochs: int, seed: int, bits: int, data_dir: str
 
 
 def main() -> None:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
@@ -73,7 +76,10 @@ def main() -> None:
 
 
 def summary(recipe: str, found: Mapping[int, np.ndarray]) -> str:
-    """A line for the pairs of a recipe; found : bits -> log-likelihoods, seed by seed."""
+    """Return a line for the pairs of a recipe.
+
+    found : bits -> log-likelihoods, in the order of the seeds
+    """
     differences = found[16] - found[32]
     half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
     return (

@@ -1,11 +1,12 @@
-"""What a training step takes on several workers of this machine, and what it moves.
+"""Time a training step on several workers of this computer, and measure the bytes that it moves.
 
     python benchmarks/workers.py [--workers 1 2 4] [--batch-size 80]
 
-The batch and its chains are shared, as `--kv-store dist_sync` does it; each worker computes with one thread, one server
-adds. One worker is the plain learner, without a server. "CPU" is what a worker computes in a step: on a machine that
-has other work, that tells more than how long it takes. Bytes are computed from the gradients' sizes, and measured at
-the loopback interface, where whatever else the machine says to itself is in them.
+The batch and its chains are shared, as with `--kv-store dist_sync`. Each worker computes with one
+thread, and one server adds the gradients. A single worker is the plain learner, without a server.
+"CPU" is the processor time of a worker in a step. On a busy computer it says more than the elapsed
+time. Bytes are computed from the sizes of the gradients, and measured at the loopback interface,
+with whatever else the computer sends to itself.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def _parse(argv):
         ("rounds", 3),
     ):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # a process of the run
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # this process is a worker
     return parser.parse_args(argv)
 
 
@@ -45,7 +46,7 @@ def _parse(argv):
 
 
 def work(args):
-    """Print seconds and bytes of a step, as JSON, if this worker leads."""
+    """Print the seconds and bytes of a step as JSON, if this worker leads."""
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.cli import options
     from gluon_rbm.likelihood import learning, rules
@@ -70,7 +71,7 @@ def work(args):
         mx.random.seed(group.rank)
         times, before, computed = [], 0, 0
         for step in range(args.steps + 5):
-            if step == 5:  # what came before warms up
+            if step == 5:  # the earlier steps warm up
                 before, computed = _bytes_on_loopback(), time.process_time()
             start = time.perf_counter()
             learner.step([mx.nd.array(images[group.rank :: group.num_shards])])
@@ -87,15 +88,15 @@ def _bytes_on_loopback():
         for line in Path("/proc/net/dev").read_text().splitlines():
             name, _, numbers = line.partition(":")
             if name.strip() == "lo":
-                return int(numbers.split()[0])  # received; all that is sent there is received there
+                return int(numbers.split()[0])  # bytes received, which equal the bytes sent
     return float("nan")
 
 
-# --- All of them ------------------------------------------------------------------------------------------------------
+# --- All workers ------------------------------------------------------------------------------------------------------
 
 
 def measure(num_workers, arguments):
-    """What the leader measured."""
+    """Start the workers, and return what the leader measured."""
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]
@@ -120,6 +121,7 @@ def measure(num_workers, arguments):
 
 
 def main(argv=None):
+    """Run the benchmark."""
     argv = sys.argv[1:] if argv is None else argv
     args = _parse(argv)
     if args.worker:
@@ -136,7 +138,7 @@ def main(argv=None):
     print("| %s |\n|%s" % (" | ".join(columns), " --- |" * len(columns)))
     for count, rounds in measured.items():
         times = sorted(1e3 * one["seconds"] for one in rounds)
-        moved = 2 * 4 * numbers * count if count > 1 else 0  # pushed and pulled, float32
+        moved = 2 * 4 * numbers * count if count > 1 else 0  # pushed and pulled as float32
         computed = 1e3 * statistics.median(one["computed"] for one in rounds)
         bytes_seen = statistics.median(one["bytes"] for one in rounds)
         print(

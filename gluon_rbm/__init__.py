@@ -1,35 +1,38 @@
 """Restricted Boltzmann machines (RBMs) on Apache MXNet.
 
-An RBM is a model of binary images. It learns without labels, draws images like those it has seen, fills in missing
-pixels, and says how probable an image is. Train one from the command line, and use it here:
+An RBM is a model of binary images. It learns without labels, draws new images like the training
+images, fills in missing pixels, and gives the probability of an image. Train an RBM from the
+command line, and use it here:
 
     python binary_rbm_gluon.py --dataset digits          # writes the run folder runs/gluon-digits-1
-    python -m gluon_rbm --help                           # commands: sample, reconstruct, inpaint, score, ...
+    python -m gluon_rbm --help                           # commands: sample, score, inpaint, ...
 
     >>> import gluon_rbm, numpy as np
     >>> parameters, num_classes = gluon_rbm.load_model("runs/gluon-digits-1")
-    >>> chains = gluon_rbm.simulated_annealing(parameters, np.zeros((10, 64)), sweeps=1000, key=[0])
+    >>> start = np.zeros((10, 64))
+    >>> chains = gluon_rbm.simulated_annealing(parameters, start, sweeps=1000, key=[0])
     >>> images = chains.visible_prob_1.asnumpy()  # (10, 64), probabilities of pixels
 
-or by scikit-learn's interface, in one process:
+Or use the interface of scikit-learn, in one process:
 
     >>> rbm = gluon_rbm.BinaryRBM(n_components=100).fit(images)
     >>> features = rbm.transform(images)
 
-What there is (`help(gluon_rbm.NAME)` says more of each):
+Contents (`help(gluon_rbm.NAME)` describes each name):
 
-    blocks of Gluon      BinaryRBMBlock, MultinaryRBMBlock, ConvolutionalRBMBlock, DeepBeliefNetwork
-    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM, GaussianRBM; of tables CategoricalRBM, RatingRBM,
-                         RBMImputer, RBMOutlierDetector
+    Gluon blocks         BinaryRBMBlock, MultinaryRBMBlock, ConvolutionalRBMBlock, DeepBeliefNetwork
+    estimators           BinaryRBM, LabelRBMClassifier, MultinaryRBM, GaussianRBM;
+                         for tables CategoricalRBM, RatingRBM, RBMImputer, RBMOutlierDetector
     files and data       load_model, load_dataset, Parameters, BinaryDeepBeliefNetwork
-    sampling             sample_chains, simulated_annealing, parallel_tempering, draw_classes, inpaint, run_chains
+    sampling             sample_chains, simulated_annealing, parallel_tempering, draw_classes,
+                         inpaint, run_chains
     scores               free_energy, pseudo_log_likelihood, log_partition
     for the blocks       LearningRule; units: Multinary, OffsetSigmoids, NoisyReLU, Gaussian
-    the rest             choose_context (CPU or GPU), InputError, DivergenceError
+    other names          choose_context (CPU or GPU), InputError, DivergenceError
 
-The documentation begins with README.md and docs/index.md. A name is imported from its module when it is first used:
-importing this package imports neither NumPy nor MXNet. It installs the hook that lets a plain `import mxnet` work on
-today's NumPy (see `gluon_rbm.backend.import_hook`).
+The documentation begins with README.md and docs/index.md. A name is imported from its module when
+it is first used: importing this package imports neither NumPy nor MXNet. It installs the hook that
+makes a plain `import mxnet` work with current NumPy (see `gluon_rbm.backend.import_hook`).
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ __all__ = [
     "OffsetSigmoids",
     "NoisyReLU",
     "Gaussian",
-    # Estimators of scikit-learn's interface
+    # Estimators with the interface of scikit-learn
     "BinaryRBM",
     "LabelRBMClassifier",
     "MultinaryRBM",
@@ -61,7 +64,7 @@ __all__ = [
     "RatingRBM",
     "RBMImputer",
     "RBMOutlierDetector",
-    # Parameters, and how they are learned
+    # Parameters, and rules to learn them
     "Parameters",
     "LearningRule",
     # Files
@@ -78,7 +81,7 @@ __all__ = [
     "free_energy",
     "pseudo_log_likelihood",
     "log_partition",
-    # The device, and errors
+    # Devices and errors
     "choose_context",
     "InputError",
     "DivergenceError",
@@ -113,7 +116,7 @@ if TYPE_CHECKING:
     from gluon_rbm.sampling.gibbs import run_chains
     from gluon_rbm.sampling.inpainting import inpaint
 
-# The same at run time: name -> what it means. (`binary_rbm` stands beside this package.)
+# The same at run time: name -> full name. (The module `binary_rbm` lies beside this package.)
 _EXPORTS = {
     "BinaryRBMBlock": "binary_rbm.BinaryRBMBlock",
     "MultinaryRBMBlock": "gluon_rbm.models.multinary_rbm.MultinaryRBMBlock",

@@ -1,4 +1,4 @@
-"""`python -m gluon_rbm COMMAND`: what one does with a trained RBM."""
+"""`python -m gluon_rbm COMMAND`: commands for trained RBMs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _COMMANDS = (
     "doctor",
     "convert",
 )
-_OLD_NAMES = {"recall": "inpaint", "page": "html-report"}  # which serve as before
+_OLD_NAMES = {"recall": "inpaint", "page": "html-report"}  # these still work
 
 
 def _command_module(name: str) -> ModuleType:
@@ -51,20 +51,25 @@ def _command_module(name: str) -> ModuleType:
 
 
 def _import_commands(argv: Sequence[str]) -> dict[str, ModuleType]:
-    """Name -> module: only of the command that is asked for, as `doctor` is to run where MXNet does not; else all."""
+    """Return name -> module of the command that is asked for; of all commands if there is no such
+    command.
+
+    Only one module is imported, because `doctor` must run where MXNet does not.
+    """
     first = argv[0] if argv else ""
     asked = _OLD_NAMES.get(first, first)
     return {name: _command_module(name) for name in ([asked] if asked in _COMMANDS else _COMMANDS)}
 
 
 def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict[str, OneLineParser]:
-    """Name, old or new -> parser of its own."""
+    """Add a parser for each name, old or new, of each command; return name -> parser."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in modules.items():
         old_names = [old for old, new in _OLD_NAMES.items() if new == name]
         remark = " (formerly: %s)" % ", ".join(old_names) if old_names else ""
         for called in (name, *old_names):
-            shown = {"help": module.ABOUT + remark} if called == name else {}  # the list has the new name only
+            # The list of commands shows the new name only.
+            shown = {"help": module.ABOUT + remark} if called == name else {}
             description = module.ABOUT + remark
             own = commands.add_parser(called, description=description, formatter_class=DefaultsFormatter, **shown)
             module.add_arguments(own.add_argument)
@@ -72,7 +77,7 @@ def _add_commands(parser: OneLineParser, modules: dict[str, ModuleType]) -> dict
 
 
 def _check_command(parser: OneLineParser, first: str) -> None:
-    """Exit with one line where the first argument is neither a command nor a call for help."""
+    """Exit with one line if the first argument is neither a command nor a call for help."""
     if first in (*_COMMANDS, *_OLD_NAMES, "-h", "--help"):
         return
     if first.startswith("-"):
@@ -82,19 +87,31 @@ def _check_command(parser: OneLineParser, first: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status (0; 1: `doctor` found a fault; 2: bad input; 130, 143: interrupted)."""
+    """Run a command.
+
+    Parameters
+    ----------
+    argv
+        Arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status. 0: success. 1: `doctor` found a fault. 2: bad input, or an error of the system
+        or of MXNet. 3: training diverged. 130: Ctrl-C. 143: SIGTERM. 141: nobody reads the output.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
     _check_command(parser, argv[0] if argv else "--help")
     try:
         modules = _import_commands(argv)
-    except ImportError as error:  # what is missing, and how to install it
+    except ImportError as error:  # the message names what is missing, and how to install it
         parser.exit(2, "%s: error: %s\n" % (_PROG, error))
     parsers = _add_commands(parser, modules)
     args, others = parser.parse_known_args(argv)
     command = str(args.command)
     module, prog = modules[_OLD_NAMES.get(command, command)], "%s %s" % (_PROG, command)
-    if getattr(args, "resume", False):  # the run knows how it was started
+    if getattr(args, "resume", False):  # the run folder records how the run was started
         at = argv.index(command) + 1
         try:
             argv[at:] = module.completed(argv[at:], prog)

@@ -1,4 +1,4 @@
-"""Errors a user can do something about: one line each, and an exit status for the scripts."""
+"""Errors that a user can fix: a message of one line each, and an exit status for the scripts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ __all__ = ["InputError", "DivergenceError", "check_count", "one_line"]
 
 
 def one_line(text: object) -> str:
-    """The text with what cannot be printed as its escapes: line breaks and undecodable bytes in names of files."""
+    """Return a text in one line, with escapes for characters that cannot be printed.
+
+    Such characters are line breaks, and undecodable bytes in names of files.
+
+    Parameters
+    ----------
+    text
+        The text, or an object with a text form.
+
+    Returns
+    -------
+    str
+        The printable line.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 class InputError(ValueError):
-    """Something given by the user cannot be used; the message is one line that says what to do."""
+    """Input from the user cannot be used; the message is one line that says what to do."""
 
     exit_status = 2
 
@@ -28,7 +41,27 @@ class DivergenceError(InputError):
 
 
 def check_count(name: str, value: Any, lowest: int = 1) -> int:
-    """A whole number, or the text of one, that was given as `name`; InputError where it is none, or below `lowest`."""
+    """Return a whole number that was given under a name.
+
+    Parameters
+    ----------
+    name
+        Name of the number in messages.
+    value
+        A whole number, or its text.
+    lowest
+        Smallest number that is allowed.
+
+    Returns
+    -------
+    int
+        The number.
+
+    Raises
+    ------
+    InputError
+        The value is not a whole number, or is below `lowest`.
+    """
     try:
         number = int(value)
         is_whole = isinstance(value, str) or number == value

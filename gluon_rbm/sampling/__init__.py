@@ -1,1 +1,1 @@
-"""Block Gibbs sampling, the one primitive, and what is made of it: tempering, chains, inpainting, diagnostics."""
+"""Block Gibbs sampling, and what is built on it: chains, tempering, inpainting and diagnostics."""

@@ -39,7 +39,7 @@ _ANNEALING_STEPS = 100  # at most, as each step is a call that packs the weights
 
 
 class ChainSettings(NamedTuple):
-    """Settings that chains of all kinds take as keyword arguments; each is as in `gibbs.run_chains`."""
+    """Keyword arguments that chains of all kinds take; each is as in `gibbs.run_chains`."""
 
     clamp: Clamp | None = None  #: arrays of either kind
     visible_units: VisibleUnits = ()
@@ -261,7 +261,7 @@ def _run_sections(
     """Yield the Chains after each section.
 
     sections : pairs (number of sweeps, beta) between : (Chains, number of the next section) -> the
-    hidden layer that the next section starts from; None takes the hidden layer of the Chains """
+    hidden layer that the next section starts from; None takes the hidden layer of the Chains"""
     start = {"visible": visible}
     for number, (sweeps, beta) in enumerate(sections):
         chains = gibbs.run_chains(
@@ -343,7 +343,7 @@ class Tempered(NamedTuple):
     """
 
     chains: gibbs.Chains
-    swap_rates: HostArray  #: float64 (pairs,), NumPy; NaN where there was no time for an exchange
+    swap_rates: HostArray  #: float64 (pairs,), NumPy; NaN if there was no exchange
 
 
 def parallel_tempering(

@@ -91,6 +91,9 @@ def draw_classes(
     >>> parameters = gluon_rbm.Parameters.from_arrays(np.zeros(4), np.zeros(2), weight)
     >>> chains = gluon_rbm.draw_classes(parameters, [0, 1, 1], num_classes=2, sweeps=20)
     >>> chains.visible_sample.asnumpy()
+    array([[1., 0.],
+           [0., 1.],
+           [0., 1.]])
     """
     bias = parameters.visible_layer_bias
     num_pixels = parameters.num_visible - num_classes

@@ -1,4 +1,4 @@
-"""Types that the engines of `gluon_rbm.sampling.gibbs` share: the conditions and result of a run."""
+"""Types that the engines of `gluon_rbm.sampling.gibbs` share: conditions and results of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA engine of `gluon_rbm.sampling.gibbs`: MXNet's arrays on a GPU, and our own kernels."""
+"""The CUDA engine of `gluon_rbm.sampling.gibbs`: MXNet's arrays on a GPU, and own kernels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ __all__ = ["anneal", "reason_against", "redraw_non_binary", "run"]
 
 
 def reason_against(array: NDArray) -> str | None:
-    """None if the engine is there and serves that array, such as the interaction weights, else why not, in one line."""
+    """Say why the CUDA engine cannot be used with an array.
+
+    Parameters
+    ----------
+    array
+        An array that the engine is to use, such as the interaction weights.
+
+    Returns
+    -------
+    str or None
+        The reason in one line; None if the engine is available and can use the array.
+    """
     if isinstance(array, np.ndarray) or array.context.device_type != "gpu":
         return "it needs a GPU, and the RBM is on the CPU"
     if array.dtype != np.float32:
@@ -29,7 +40,20 @@ def reason_against(array: NDArray) -> str | None:
 
 
 def redraw_non_binary(sample: NDArray, key: Key) -> NDArray:
-    """The sample with every entry that is neither 0 nor 1 replaced by a fair coin."""
+    """Replace every entry of a sample that is neither 0 nor 1 by a fair coin.
+
+    Parameters
+    ----------
+    sample
+        Float32 NDArray on a GPU.
+    key
+        Non-negative integers that fix the coins.
+
+    Returns
+    -------
+    NDArray
+        The new sample.
+    """
     return cuda.redraw_non_binary(mxnet_device.device_of(sample.context), sample, key)
 
 
@@ -42,7 +66,18 @@ def run(
     sweeps: int,
     key: Key,
 ) -> Chains:
-    """As `mxnet_engine.run`."""
+    """Run block Gibbs chains on a GPU.
+
+    Parameters
+    ----------
+    parameters, visible, hidden, conditions, sweeps, key
+        As in `mxnet_engine.run`, with float32 arrays on a GPU.
+
+    Returns
+    -------
+    Chains
+        States after the last sweep.
+    """
     arrays = cuda.run(
         mxnet_device.device_of(parameters.interaction_weight.context),
         **_arrays(parameters),
@@ -71,7 +106,22 @@ def anneal(
     visible_units: VisibleUnits,
     key: Key,
 ) -> tuple[Array, HostArray]:
-    """As `gluon_rbm.backend.native.anneal`: the visible samples, and the log-weights on the host."""
+    """Run the inner loop of annealed importance sampling on a GPU.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM, float32 NDArrays on a GPU.
+    visible, betas, sweeps, first_sweep, finish, base, clamp, visible_units, key
+        As in `gluon_rbm.backend.native.anneal`.
+
+    Returns
+    -------
+    visible : NDArray (chains, num_visible)
+        Samples after the last beta.
+    log_weights : float64 NumPy array (chains,)
+        Logarithms of the importance weights, in nats.
+    """
     samples, log_weights = cuda.anneal(
         mxnet_device.device_of(parameters.interaction_weight.context),
         **_arrays(parameters),

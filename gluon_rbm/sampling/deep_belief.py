@@ -11,14 +11,14 @@ from gluon_rbm.sampling.chains import initial_visible, sample_chains
 
 __all__ = ["Drawn", "generate"]
 
-_START, _TOP, _DOWN = range(1, 4)  # purposes of keys
+_START, _TOP, _DOWN = range(1, 4)  # words of keys, by purpose
 
 
 class Drawn(NamedTuple):
     """Images of the network, NDArrays (images, num_visible)."""
 
     visible_sample: NDArray
-    visible_prob_1: NDArray  # what that was drawn from, given a sample of the first hidden layer
+    visible_prob_1: NDArray  # probabilities of the pixels given a sample of the first hidden layer
 
 
 def generate(
@@ -30,15 +30,31 @@ def generate(
     images: Array | None = None,
     engine: str = "auto",
 ) -> Drawn:
-    """Draw images: `sweeps` Gibbs sweeps in the top pair, then one pass down of samples: `Drawn`.
+    """Draw images: Gibbs sweeps in the top two layers, then one pass of samples down.
 
-    network : models.binary_deep_belief.BinaryDeepBeliefNetwork
-    count : int, chains, and so images
-    images : (n, num_visible) in [0, 1], or None
-        Chains start at their probabilities in the top pair's visible layer, over and over; or at fair coins.
-    key : sequence of int, fixes the noise; engine : as in `gibbs.run_chains`
+    With many sweeps these are exact samples of the network.
 
-    With many sweeps these are samples of the network, exactly.
+    Parameters
+    ----------
+    network
+        The deep belief network.
+    count
+        Number of chains, and so of images.
+    sweeps
+        Number of Gibbs sweeps in the top RBM.
+    key
+        Non-negative integers that fix the noise.
+    images
+        Images to start from, (n, num_visible) in [0, 1]. The chains start at their probabilities in
+        the visible layer of the top RBM, and the images repeat. None: the chains start at fair
+        coins.
+    engine
+        As in `gibbs.run_chains`.
+
+    Returns
+    -------
+    Drawn
+        Samples and probabilities of the images.
     """
     top, kind = network.layers[-1], "random"
     if images is not None:
@@ -47,6 +63,6 @@ def generate(
     visible = initial_visible(top, kind, count, [*key, _START], images=images)
     chains = sample_chains(top, visible, sweeps, [*key, _TOP], engine=engine)
     for depth, layer in enumerate(network.layers[-2::-1]):
-        # A sweep begins with the visible layer given the hidden one: one step down.
+        # A sweep starts with the visible layer given the hidden layer: one step down.
         chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)
     return Drawn(chains.visible_sample, chains.visible_prob_1)

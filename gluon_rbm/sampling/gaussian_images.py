@@ -1,4 +1,4 @@
-"""Images that a Gaussian-Bernoulli RBM draws from nothing."""
+"""Images that a Gaussian-Bernoulli RBM draws from random hidden units."""
 
 from __future__ import annotations
 
@@ -29,11 +29,31 @@ def draw_images(
     key: Key,
     engine: str = "auto",
 ) -> tuple[HostArray, HostArray]:
-    """What chains from hidden units at coins draw, and their means given the hidden units.
+    """Draw images by chains that start from random hidden units.
 
-    start_key, key : fix the coins, and the noise of the sweeps
+    Parameters
+    ----------
+    parameters
+        Parameters of the Gaussian-Bernoulli RBM.
+    features
+        Map from the RBM's visible units back to pixels.
+    count
+        Number of images.
+    sweeps
+        Number of Gibbs sweeps, at least 1.
+    start_key
+        Non-negative integers that fix the start: fair coins.
+    key
+        Non-negative integers that fix the noise of the sweeps.
+    engine
+        As in `gibbs.run_chains`.
 
-    Both float32 (count, num_pixels) in [0, 1], NumPy.
+    Returns
+    -------
+    drawn : float32 NumPy array (count, num_pixels)
+        Drawn images, in [0, 1].
+    means : float32 NumPy array (count, num_pixels)
+        Images of the visible means given the hidden units, in [0, 1].
     """
     shape = count, parameters.scaled.num_hidden
     coins = make_generator(start_key).integers(0, 2, shape).astype(np.float32)

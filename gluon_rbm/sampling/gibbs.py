@@ -1,6 +1,6 @@
 """Block Gibbs sampling of the RBM at an inverse temperature beta.
 
-All other code that samples an RBM calls `run_chains` or `anneal_with_weights`.
+The rest of the sampling code calls `run_chains` or `anneal_with_weights`.
 
 A sweep draws the visible layer given the hidden layer, then the hidden layer given the visible
 layer:
@@ -29,9 +29,9 @@ correction.
 
 There are three engines:
 
-- `mxnet` uses MXNet's operators, on any device.
-- `native` is C code for a CPU, in float32 (see `gluon_rbm.backend.native`).
-- `cuda` runs kernels on a GPU, in float32 (see `gluon_rbm.backend.cuda`).
+- "mxnet" uses MXNet's operators, on any device.
+- "native" is C code for a CPU, in float32 (see `gluon_rbm.backend.native`).
+- "cuda" runs kernels on a GPU, in float32 (see `gluon_rbm.backend.cuda`).
 
 The native and the CUDA engine draw the same noise from the same key. The MXNet engine draws other
 noise of the same distribution.
@@ -116,7 +116,7 @@ def is_binary(values: HostArray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-# --- Chains ------------------------------------------------------------------------------------------------------------
+# --- Chains -----------------------------------------------------------------------------------------------------------
 
 
 def checked_engine(engine: str) -> str:

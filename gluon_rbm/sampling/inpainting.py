@@ -1,4 +1,4 @@
-"""Missing pixels: which ones are known, and chains that fill in the others."""
+"""Missing pixels: masks of known pixels, and chains that fill in the others."""
 
 from __future__ import annotations
 
@@ -22,23 +22,37 @@ _STATES_OF_A_MEAN = 20
 
 
 class Inpainted(NamedTuple):
-    """Images with their missing pixels filled in, arrays (images, num_visible); known pixels as they were given."""
+    """Images with filled-in pixels, (images, num_visible); known pixels keep their values."""
 
-    visible_sample: Array  #: of the last sweep: pictures as the RBM would draw them
-    visible_prob_1: Array  # what that was drawn from: the same without the grain
-    visible_mean: Array  #: mean of such probabilities over the second half of the sweeps: the least squared error
-    hidden_mean: Array  #: mean of p(h = 1 | v) over the same: E[h | known pixels], (images, num_hidden)
+    visible_sample: Array  #: samples of the last sweep: images as the RBM draws them
+    visible_prob_1: Array  # probabilities of these samples: the images without noise
+    visible_mean: Array  #: mean of such probabilities over the second half of the sweeps, with the least squared error
+    hidden_mean: Array  #: mean of p(h = 1 | v) over the same sweeps, E[h | known pixels]: (images, num_hidden)
 
 
 def make_mask(kind: str, image_shape: Sequence[int], fraction: float = 0.5, key: Key = ()) -> HostArray:
-    """Which pixels are known when a part of the image is dropped: 1 where known, else 0, float32 (num_visible,).
+    """Return which pixels are known when a part of the image is dropped.
 
-    kind : "top", "bottom", "left", "right" or "random", what is dropped
-    image_shape : (height, width), or (height, width, channels), whose channels are dropped together
-    fraction : of the rows, columns or pixels, rounded
-    key : fixes which pixels are dropped at random
+    Parameters
+    ----------
+    kind
+        Part to drop: "top", "bottom", "left", "right" or "random".
+    image_shape
+        (height, width), or (height, width, channels); the channels of a pixel are dropped together.
+    fraction
+        Fraction of the rows, columns or pixels to drop, in [0, 1]; their number is rounded.
+    key
+        Non-negative integers that fix which pixels are dropped at random.
 
-    Raises InputError for another kind, and for a fraction outside of [0, 1].
+    Returns
+    -------
+    float32 (num_visible,)
+        1 for known pixels, else 0.
+
+    Raises
+    ------
+    InputError
+        The kind does not exist, or the fraction is outside [0, 1].
     """
     if kind not in MASKS:
         raise InputError("there is no mask %r; choose one of %s" % (kind, ", ".join(MASKS)))
@@ -69,18 +83,52 @@ def inpaint(
     base_visible_bias: Array | None = None,
     **settings: Any,
 ) -> Inpainted:
-    """Fill in missing pixels by chains that hold the known ones in every sweep: `Inpainted`.
+    """Fill in missing pixels by Gibbs chains that hold the known pixels in every sweep.
 
-    images : (images, num_visible) in [0, 1]; NaN is missing
-    mask : (num_visible,) or (images, num_visible), or None
-        0 where a pixel is missing, whatever the image holds there.
-    annealed : bool
-        beta rises from 0 to 1 over the first half of the sweeps, so that the fill depends less on where chains start:
-        at 1/2 in each missing pixel, or at the base rate where base_visible_bias is given.
-    base_visible_bias, settings : as in `gluon_rbm.sampling.chains.ChainSettings`, but clamp
+    The MXNet engine holds grey known pixels as they are. If all known pixels are 0 or 1, the native
+    engine runs the chains, several times as fast.
 
-    Known pixels that are grey are held as they are, by the MXNet engine; if they are 0 or 1, the native engine serves,
-    which is several times as fast. Raises InputError, also where images or mask have another shape.
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    images
+        Images (images, num_visible) in [0, 1]; NaN marks a missing pixel.
+    sweeps
+        Number of Gibbs sweeps, at least 1.
+    key
+        Non-negative integers that fix the noise.
+    mask
+        Array (num_visible,) or (images, num_visible) with 0 where a pixel is missing, whatever the
+        image holds there, and 1 where it is known.
+    annealed
+        Whether beta rises from 0 to 1 over the first half of the sweeps. Then the result depends
+        less on the start of the chains.
+    base_visible_bias
+        Visible bias at beta = 0, (num_visible,). Missing pixels start at its sigmoid; without it,
+        at 1/2.
+    **settings
+        As in `gluon_rbm.sampling.chains.ChainSettings`, except `clamp`.
+
+    Returns
+    -------
+    Inpainted
+        The filled-in images and their means.
+
+    Raises
+    ------
+    InputError
+        The images or the mask have another shape or other values, or `sweeps` is below 1.
+
+    Examples
+    --------
+    >>> import gluon_rbm
+    >>> hidden_bias, weight = np.array([-10.0, 10.0]), np.array([[10.0, -10.0], [10.0, -10.0]])
+    >>> parameters = gluon_rbm.Parameters(np.zeros(2), hidden_bias, weight)  # draws equal pixels
+    >>> images = np.array([[1.0, np.nan], [0.0, np.nan]])
+    >>> gluon_rbm.inpaint(parameters, images, sweeps=20, key=[0]).visible_sample
+    array([[1., 1.],
+           [0., 0.]])
     """
     host = to_numpy(checked_images(parameters, images, missing=True))
     known = ~np.isnan(host) if mask is None else ~np.isnan(host) & _checked_mask(mask, host.shape)
@@ -89,7 +137,7 @@ def inpaint(
         guess = 1 / (1 + np.exp(-to_numpy(base_visible_bias).astype(host.dtype)))
     first = np.where(known, host, guess)
     conditions = ChainSettings(clamp=(known, first), base_visible_bias=base_visible_bias, **settings)._asdict()
-    # At least the last sweep counts for the mean.
+    # The mean includes at least the last sweep.
     before, after = sweeps // 2, sweeps - sweeps // 2
     if before:
         settle = simulated_annealing if annealed else sample_chains
@@ -105,7 +153,7 @@ def inpaint(
 
 
 def _checked_mask(mask: Array, shape: tuple[int, ...]) -> HostArray:
-    """Whether each pixel is known: bool, for images of that shape, or InputError."""
+    """Return whether each pixel is known (bool), or raise InputError for a wrong mask."""
     held = to_numpy(mask)
     if held.shape not in (shape, shape[1:]):
         raise InputError("the mask has shape %s; it must be %s or %s" % (held.shape, shape[1:], shape))

@@ -1,15 +1,16 @@
-"""A path to an RBM whose units are on as often as in the data all the way: matched means.
+"""A path to an RBM on which all units keep the means that they have in the data: matched means.
 
-Along the usual path the weights are scaled, E_beta = -a_beta.v - b_beta.h - beta v W h, and so are the biases. The
-classes of the data do not keep their shares there: of MNIST nearly all states are ones half way, and chains seldom come
-through from one of the other digits to another. Here the biases are learned for each beta, by the gradient of
-Boltzmann learning for biases alone,
+The usual path scales the weights and the biases: E_beta = -a_beta.v - b_beta.h - beta v W h. On
+this path the shares of the classes change. For MNIST nearly all states are ones half way, and
+chains seldom get from one of the other digits to another. Here the biases are learned for each beta
+instead, by the gradient of Boltzmann learning for biases alone,
 
     a_beta += rate (<v>_data - <v>_beta),        b_beta += rate (<h>_data - <h>_beta),
 
-so that the means of all units stay as they are in the data while beta goes from 0 to 1 (as in the expansion at fixed
-magnetisations of Georges & Yedidia, J. Phys. A 24, 1991). For fixed weights that is a convex problem. The RBMs on the
-way are no more than a means: exchanges (`gluon_rbm.sampling.trajectory`) keep the distribution of each as it is.
+so that the means of all units stay as they are in the data while beta goes from 0 to 1 (as in the
+expansion at fixed magnetisations of Georges & Yedidia, J. Phys. A 24, 1991). For fixed weights this
+problem is convex. The RBMs on the path need not be exact, because exchanges of states
+(`gluon_rbm.sampling.trajectory`) leave the distribution of each RBM invariant.
 """
 
 from __future__ import annotations
@@ -26,23 +27,38 @@ from gluon_rbm.sampling import trajectory
 
 __all__ = ["Means", "matched_path"]
 
-_START, _MATCH, _FILL = range(3)  # purposes of keys
+_START, _MATCH, _FILL = range(3)  # words of keys, by purpose
 
-_RBMS = 10  # whose biases are learned, at even distances of beta
-_STEPS, _RATE = 100, 0.05  # of the learning of biases
-_LEAST_VARIANCE = 0.01  # of a unit, in the scale of its step
-_MEAN_BOUND = 1e-4  # of a hidden unit that is never on, or always
+_RBMS = 10  # steps of beta, of equal size, to the RBM itself
+_STEPS, _RATE = 100, 0.05  # number of steps and rate when biases are learned
+_LEAST_VARIANCE = 0.01  # added to the variance of a unit, which its step is divided by
+_MEAN_BOUND = 1e-4  # least distance of the mean of a hidden unit from 0 and 1
 
 
 class Means(NamedTuple):
     """How often units are on in the data."""
 
-    visible_bias: HostArray  #: float64 (num_visible,): of independent units that are on as often as in the data
-    hidden: HostArray  #: float64 (num_hidden,): the mean of p(h = 1 | v)
+    visible_bias: HostArray  #: float64 (num_visible,): bias of independent units with the means of the data
+    hidden: HostArray  #: float64 (num_hidden,): mean of p(h = 1 | v) over the data
 
     @classmethod
     def of(cls, parameters: Parameters, base_visible_bias: Array, data: Array) -> Means:
-        """Of data in [0, 1], an array (n, num_visible), whose smoothed log-odds are base_visible_bias."""
+        """Compute the means of data.
+
+        Parameters
+        ----------
+        parameters
+            Parameters of the RBM.
+        base_visible_bias
+            Smoothed log-odds of the data's means, (num_visible,).
+        data
+            Rows of data in [0, 1], (n, num_visible).
+
+        Returns
+        -------
+        Means
+            The bias as float64, and the mean of p(h = 1 | v) over the rows.
+        """
         rows = asarray_like(data, parameters.interaction_weight)
         hidden = to_numpy(hidden_probability(parameters, rows)).mean(axis=0, dtype=np.float64)
         return cls(to_numpy(base_visible_bias).astype(np.float64), hidden)
@@ -51,14 +67,33 @@ class Means(NamedTuple):
 def matched_path(
     parameters: Parameters, means: Means, num_chains: int, *, key: Key, **settings: Any
 ) -> trajectory.Path:
-    """RBMs from independent units to this one whose units are on as often as in the data, and the chains of each.
+    """Build a path from independent units to an RBM, with all units on as often as in the data.
 
-    The biases of ten of them are learned by their chains, of which there should be 100 at least; `trajectory.fill` puts
-    as many between them as are needed.
+    The path leads through an RBM without weights and nine RBMs with biases that their chains learn.
+    `trajectory.fill` then chooses as many RBMs along it as exchanges need.
 
-    settings : visible_units and engine, as in `gibbs.run_chains`
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM at the end of the path, which is not part of the path.
+    means
+        Means of the data.
+    num_chains
+        Number of chains of each RBM; at least 100 are advisable.
+    key
+        Non-negative integers that fix the noise.
+    **settings
+        `visible_units` and `engine`, as in `gibbs.run_chains`.
 
-    Raises what `trajectory.fill` raises.
+    Returns
+    -------
+    trajectory.Path
+        RBMs of the path, and the chains of each.
+
+    Raises
+    ------
+    InputError
+        As in `trajectory.fill`.
     """
     visible_units = settings.get("visible_units", ())
     targets = mean_visible(means.visible_bias, visible_units), np.clip(means.hidden, _MEAN_BOUND, 1 - _MEAN_BOUND)
@@ -67,7 +102,7 @@ def matched_path(
     rbms = [_beside(parameters, *biases, 0 * weight)]
     states = [trajectory.draw_independent(rbms[0], num_chains, [*key, _START], visible_units)]
     for number in range(1, _RBMS):
-        # Biases that keep every unit's input where all others are at their means: a start that is nearly right.
+        # Start: biases that keep the input of every unit if all other units are at their means.
         biases = biases[0] - weight @ targets[1] / _RBMS, biases[1] - targets[0] @ weight / _RBMS
         rbms.append(_beside(parameters, *biases, number / _RBMS * weight))
         states.append(states[-1])
@@ -78,7 +113,7 @@ def matched_path(
 
 
 def _beside(parameters: Parameters, *arrays: HostArray) -> Parameters:
-    """Parameters of these arrays, in the kind and dtype and on the device of others."""
+    """Return Parameters of these arrays, in the kind and dtype and on the device of others."""
     return Parameters(*(asarray_like(array, like) for array, like in zip(arrays, parameters)))
 
 
@@ -89,10 +124,11 @@ def _match(
     key: Key,
     settings: dict[str, Any],
 ) -> tuple[tuple[HostArray, HostArray], list[Array]]:
-    """Biases of the last RBM with these means, averaged over the second half of the learning; and the chains of all.
+    """Learn biases of the last RBM that give these means; return them and the chains of all RBMs.
 
-    All chains go on and exchange their states meanwhile: those of the last RBM alone could not leave their modes, and
-    the biases would run after them.
+    The biases are means over the second half of the learning. All chains continue and exchange
+    their states meanwhile: chains of the last RBM alone could not leave their modes, and the biases
+    would drift with them.
     """
     *earlier, last = rbms
     biases = [to_numpy(array).astype(np.float64) for array in last[:2]]

@@ -1,4 +1,4 @@
-"""The MXNet engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling in MXNet's operators, on any device."""
+"""The MXNet engine of `gluon_rbm.sampling.gibbs`: MXNet's operators, on any device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from gluon_rbm.sampling.conditions import Chains, Conditions
 
 __all__ = ["run", "run_on_host"]
 
-# MXNet executes behind Python's back. Waiting every so many sweeps keeps the noise that is drawn ahead of it small.
+# MXNet runs operators asynchronously. Waiting after this many sweeps limits the memory for noise
+# that Python draws ahead.
 _SWEEPS_AHEAD = 8
 
 
@@ -27,6 +28,28 @@ def run(
     sweeps: int,
     key: Key,
 ) -> Chains:
+    """Run block Gibbs chains with MXNet's operators.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM, NDArrays.
+    visible
+        Start, (chains, num_visible), or None.
+    hidden
+        Start, (chains, num_hidden), or None. Without it, the hidden layer is drawn given `visible`.
+    conditions
+        Inverse temperature, clamp, visible units and so on, with NDArrays.
+    sweeps
+        Number of sweeps. With 0 sweeps the result has the start, and None for the probabilities.
+    key
+        Non-negative integers that fix the noise.
+
+    Returns
+    -------
+    Chains
+        States after the last sweep.
+    """
     noise, clamp = Noise(key), conditions.clamp
     visible_given_hidden, hidden_given_visible = _conditionals(parameters, conditions)
     if hidden is None:
@@ -44,7 +67,7 @@ def run(
 
 
 def _draw_visible(mean: NDArray, before: NDArray | None, conditions: Conditions, noise: Noise) -> NDArray:
-    """The visible layer drawn given its means; before : where Langevin steps start."""
+    """Draw the visible layer given its means; Langevin steps start from `before`."""
     if conditions.visible_units == GAUSSIAN:
         normal = noise.normal_like(mean).astype(mean.dtype, copy=False)
         if conditions.langevin is None:
@@ -65,7 +88,18 @@ def run_on_host(
     sweeps: int,
     key: Key,
 ) -> Chains:
-    """The same with NumPy arrays."""
+    """Do what `run` does with NumPy arrays.
+
+    Parameters
+    ----------
+    parameters, visible, hidden, conditions, sweeps, key
+        As in `run`, with NumPy arrays.
+
+    Returns
+    -------
+    Chains
+        States after the last sweep, NumPy arrays.
+    """
     arrays = Parameters(*as_ndarrays(parameters)), as_ndarrays(visible), as_ndarrays(hidden)
     beta, base, clamp = as_ndarrays(conditions[:3])
     conditions = conditions._replace(beta=beta, base_visible_bias=base, clamp=clamp)
@@ -74,7 +108,7 @@ def run_on_host(
 
 
 def _hold(visible: NDArray, clamp: Clamp | None) -> NDArray:
-    """visible with the clamped units at their values."""
+    """Return the visible layer with the clamped units at their values."""
     if clamp is None:
         return visible
     mask, values = (array.astype(visible.dtype, copy=False).broadcast_to(visible.shape) for array in clamp)
@@ -82,14 +116,15 @@ def _hold(visible: NDArray, clamp: Clamp | None) -> NDArray:
 
 
 def _conditionals(parameters: Parameters, conditions: Conditions) -> tuple[_Conditional, _Conditional]:
-    """The two conditional probabilities at beta, as functions of the other layer's state."""
+    """Return p(v | h) and p(h | v) at beta, as functions of the other layer's state."""
     beta = conditions.beta
     if isinstance(beta, mx.nd.NDArray):
-        beta = beta.reshape((-1, 1))  # against rows of chains
+        beta = beta.reshape((-1, 1))  # a row for each chain
     weight = parameters.interaction_weight
     visible_bias = visible_bias_at(parameters, beta, conditions.base_visible_bias)
     hidden_bias = beta * parameters.hidden_layer_bias
-    # FullyConnected, which takes (outputs, inputs), is MXNet's fastest product on a CPU; hence one transpose.
+    # FullyConnected is MXNet's fastest product on a CPU. It takes weights (outputs, inputs),
+    # hence one transpose.
     return (
         _Conditional(weight, visible_bias, beta, conditions.visible_units),
         _Conditional(weight.T, hidden_bias, beta),
@@ -97,9 +132,10 @@ def _conditionals(parameters: Parameters, conditions: Conditions) -> tuple[_Cond
 
 
 class _Conditional:
-    """state -> sigmoid(beta state.weight^T + bias), softmax in groups; beta and bias for all chains or one a row.
+    """state -> sigmoid(beta state.weight^T + bias), with a softmax in groups.
 
-    Of Gaussian units the mean: the same without the sigmoid.
+    beta and bias are the same for all chains, or have a row for each chain. For Gaussian units the
+    result is the mean: the same without the sigmoid.
     """
 
     def __init__(self, weight: NDArray, bias: NDArray, beta: Any, visible_units: VisibleUnits = ()) -> None:
@@ -123,5 +159,5 @@ class _Conditional:
 
 
 def _by_group(function: Callable[[NDArray], NDArray], values: NDArray, size: int) -> NDArray:
-    """A function of rows of one group, for rows of some groups of one size."""
+    """Apply a function of rows of one group to rows of several groups of one size."""
     return function(values.reshape((-1, size))).reshape(values.shape)

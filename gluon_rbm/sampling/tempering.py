@@ -1,7 +1,8 @@
-"""Parallel tempering: replicas of each chain at several inverse temperatures exchange their states.
+"""Parallel tempering: replicas of each chain at several inverse temperatures exchange states.
 
-Hot replicas cross from mode to mode, and what they find comes down to beta = 1 (Desjardins et al., AISTATS 2010). Rows
-are replicas: first all chains at the first of the betas, then all at the second, ...
+Hot replicas move from mode to mode, and exchanges bring their states down to beta = 1 (Desjardins
+et al., AISTATS 2010). Rows are replicas: first all chains at the first beta, then all chains at the
+second beta, and so on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,20 @@ __all__ = ["beta_of_rows", "swap_replicas", "swap"]
 
 
 def beta_of_rows(betas: HostArray, like: Array) -> Array:
-    """The inverse temperature of each row of `like`: (rows,), an array as that is."""
+    """Return the inverse temperature of each row.
+
+    Parameters
+    ----------
+    betas
+        Inverse temperatures, (num_temperatures,).
+    like
+        States of all replicas, (rows, ...).
+
+    Returns
+    -------
+    Array (rows,)
+        Inverse temperatures in the kind, dtype and on the device of `like`.
+    """
     return asarray_like(np.repeat(betas, len(like) // len(betas)), like)
 
 
@@ -32,13 +46,27 @@ def swap_replicas(
     base_visible_bias: Array | None,
     key: Key,
 ) -> tuple[Array, HostArray]:
-    """Exchange the states of neighbouring replicas, as `swap` says.
+    """Exchange the states of neighbouring replicas, as `swap` does.
 
-    visible, hidden : NDArrays (rows, ...) in {0, 1}, the states; betas : (num_temperatures,)
-    base_visible_bias : NDArray (num_visible,), or None for zeros
-    key : sequence of int, fixes the noise
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM.
+    visible, hidden
+        States of all replicas in {0, 1}, (rows, num_visible) and (rows, num_hidden).
+    betas
+        Inverse temperatures, (num_temperatures,).
+    base_visible_bias
+        Visible bias a0 at beta = 0, (num_visible,); None stands for zeros.
+    key
+        Non-negative integers that fix the exchanges.
 
-    Returns the hidden layer to go on from, and the mean probability of each pair's exchange, (num_temperatures - 1,).
+    Returns
+    -------
+    hidden : Array (rows, num_hidden)
+        Hidden layer from which the chains continue.
+    rates : float64 NumPy array (num_temperatures - 1,)
+        Mean probability of an exchange of each pair of neighbours.
     """
     uniform = make_generator(key).random
     slopes = _slopes(parameters, visible, hidden, base_visible_bias).reshape(len(betas), -1)
@@ -58,17 +86,30 @@ def _slopes(parameters: Parameters, visible: Array, hidden: Array, base_visible_
 def swap(
     slopes: HostArray, betas: HostArray, uniform: Callable[[tuple[int, ...]], HostArray]
 ) -> tuple[HostArray, HostArray]:
-    """Exchange the states of replicas that are neighbours, each exchange with probability
+    """Exchange the states of neighbouring replicas by the Metropolis rule.
+
+    Two neighbours r and s exchange their states with probability
 
         min(1, exp((beta_r - beta_s) (U_r - U_s))),     U = dE_beta/dbeta of a state,
 
-    which keeps the product of all replicas' distributions as it is: first the pairs (0, 1), (2, 3), ..., then the rest.
+    which leaves the product of all replicas' distributions invariant. The pairs (0, 1), (2, 3), ...
+    come first, then the pairs (1, 2), (3, 4), ....
 
-    slopes : (num_temperatures, num_chains), U of every state; betas : (num_temperatures,); uniform : as
-    `np.random.Generator.random`.
+    Parameters
+    ----------
+    slopes
+        U of every state, (num_temperatures, num_chains).
+    betas
+        Inverse temperatures, (num_temperatures,).
+    uniform
+        Function of a shape that draws numbers in [0, 1), such as that of a NumPy generator.
 
-    Returns the row (of all, temperature by temperature) that each place gets its state from, int (num_temperatures,
-    num_chains), and the mean probability of each pair's exchange, (num_temperatures - 1,).
+    Returns
+    -------
+    order : int array (num_temperatures, num_chains)
+        Row (of all rows, temperature by temperature) whose state each place gets.
+    rates : float64 array (num_temperatures - 1,)
+        Mean probability of an exchange of each pair.
     """
     slopes, rates = slopes.copy(), np.zeros(len(betas) - 1)
     order = np.arange(slopes.size).reshape(slopes.shape)

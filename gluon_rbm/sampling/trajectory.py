@@ -1,9 +1,10 @@
 """Parallel trajectory tempering: chains of RBMs along a path exchange their states.
 
-A training goes from independent units, which chains cross at once, to an RBM whose chains hardly leave a mode.
-Snapshots on the way, each with chains of its own, carry states down to the last RBM (Béreux, Decelle, Furtlehner,
-Rosset & Seoane, ICLR 2025; training by it: the same, arXiv 2607.27077, 2026). Any path will do: `fill` makes one whose
-neighbours exchange states often enough, from a few RBMs, or from two.
+Training starts with independent units, where chains move freely, and ends with an RBM whose chains
+hardly leave a mode. Snapshots of the training, each with its own chains, pass states on to the last
+RBM (Béreux, Decelle, Furtlehner, Rosset & Seoane, ICLR 2025; training with it: the same authors,
+arXiv 2607.27077, 2026). Any path of RBMs can be used. `fill` makes a path whose neighbours exchange
+states often enough, from two or more RBMs.
 """
 
 from __future__ import annotations
@@ -24,21 +25,40 @@ __all__ = ["Exchange", "Path", "advance", "between", "draw_independent", "fill",
 
 _SWEEPS, _SWAPS = range(2)
 
-_LONGEST = 1.1  # nats, standard deviation of a difference of free energies: some 40 % of exchanges are made
+_LONGEST = 1.1  # nats, standard deviation of a difference of free energies: about 40 % of exchanges happen
 _BISECTIONS = 8
-_SETTLING = 50  # sweeps of chains that come to a new RBM of a path
-_MOST_RBMS = 500  # of a path
+_SETTLING = 50  # sweeps of the chains at a new RBM of a path
+_MOST_RBMS = 500  # most RBMs of a path
 
 
 class Path(NamedTuple):
-    """RBMs on the way to another, which is not among them: the first has no weights, so that its chains forget all."""
+    """RBMs on the way to another RBM, which is not part of the path.
 
-    name: str  #: for reports: "the trajectory", ...
+    The first RBM has no weights, so that its chains forget everything.
+    """
+
+    name: str  #: name in reports, such as "the trajectory"
     rbms: list[Parameters]
-    chains: list[Array]  #: of each, (chains, num_visible) in {0, 1}
+    chains: list[Array]  #: of each RBM, (chains, num_visible) in {0, 1}
 
     def checked(self, parameters: Parameters) -> Path:
-        """This path, or InputError if its RBMs are of another size than the one it should lead to."""
+        """Return this path if its RBMs have the same size as another RBM.
+
+        Parameters
+        ----------
+        parameters
+            Parameters of the RBM that the path should lead to.
+
+        Returns
+        -------
+        Path
+            The same path.
+
+        Raises
+        ------
+        InputError
+            The sizes differ.
+        """
         size, other = (rbm.interaction_weight.shape for rbm in (parameters, self.rbms[0]))
         if size != other:
             raise InputError(
@@ -48,19 +68,36 @@ class Path(NamedTuple):
         return self
 
     def in_context(self, context: Any) -> Path:
-        """The same with RBMs on another device."""
+        """Return the same path with its RBMs on another device.
+
+        Parameters
+        ----------
+        context
+            The device, an MXNet context.
+
+        Returns
+        -------
+        Path
+            The path with the RBMs copied; the chains stay where they are.
+        """
         return self._replace(rbms=[rbm.as_in_context(context) for rbm in self.rbms])
 
 
 class Exchange(NamedTuple):
-    """What `swap_neighbours` did."""
+    """Result of `swap_neighbours`."""
 
-    states: list[Array]  #: of all RBMs, after it
-    pairs: list[int]  #: the first of each pair that was tried
-    differences: list[HostArray]  #: of each: F_s - F_t of the states of s, and of those of t: float64 (2, chains)
+    states: list[Array]  #: of all RBMs, after the exchanges
+    pairs: list[int]  #: first RBM of each pair that was tried
+    differences: list[HostArray]  #: for each pair, F_s - F_t of the states of s and of t: float64 (2, chains)
 
     def rates(self) -> HostArray:
-        """The mean probability of each pair's exchange, float64 (len(states) - 1,), NaN for pairs that were not."""
+        """Mean probability of an exchange of each pair of neighbours.
+
+        Returns
+        -------
+        float64 (len(states) - 1,)
+            Mean over the chains; NaN for pairs that were not tried.
+        """
         rates = np.full(max(0, len(self.states) - 1), np.nan)
         for pair, difference in zip(self.pairs, self.differences):
             rates[pair] = _probability(difference).mean()
@@ -80,13 +117,26 @@ def advance(
     key: Key,
     **settings: Any,
 ) -> Exchange:
-    """Sweeps of the chains of some RBMs, and exchanges of neighbours, as `swap_neighbours` says.
+    """Run sweeps of the chains of some RBMs, then exchange states as `swap_neighbours` does.
 
-    rbms : of one size, in the order of a path; where the first has no weights, its chains forget all
-    visible : arrays (chains, num_visible) in {0, 1}, the chains of each
-    turns : number of an RBM -> sweeps of its chains; by default one of all
-    pairs : as in `swap_neighbours`
-    settings : clamp, visible_units and engine, as in `gibbs.run_chains`
+    Parameters
+    ----------
+    rbms
+        RBMs of one size, in the order of a path. If the first has no weights, its chains forget
+        everything.
+    visible
+        Chains of each RBM, (chains, num_visible) in {0, 1}.
+    turns
+        Maps the number of an RBM to the sweeps of its chains; by default one sweep of each RBM.
+    pairs, key
+        As in `swap_neighbours`; `key` also fixes the noise of the sweeps.
+    **settings
+        `clamp`, `visible_units` and `engine`, as in `gibbs.run_chains`.
+
+    Returns
+    -------
+    Exchange
+        States after the exchanges.
     """
     states = list(visible)
     for number, sweeps in (dict.fromkeys(range(len(rbms)), 1) if turns is None else turns).items():
@@ -100,14 +150,31 @@ def advance(
 def swap_neighbours(
     rbms: Sequence[Parameters], visible: Sequence[Array], *, pairs: Iterable[int] | None = None, key: Key
 ) -> Exchange:
-    """Exchange the states of RBMs that are neighbours, chain by chain, each with probability
+    """Exchange the states of neighbouring RBMs, chain by chain, by the Metropolis rule.
+
+    Chains of the neighbours s and t exchange their states with probability
 
         min(1, exp(F_s(v_s) + F_t(v_t) - F_s(v_t) - F_t(v_s))),
 
-    which keeps the product of all their distributions as it is. (Hidden layers are summed out, and to be drawn anew.)
+    which leaves the product of the RBMs' distributions invariant. The hidden layers are summed out,
+    and must be drawn anew.
 
-    pairs : the first of each pair, in the order in which they are tried, which must not depend on the states. By
-        default a coin says which: (0, 1), (2, 3), ..., or (1, 2), (3, 4), ....
+    Parameters
+    ----------
+    rbms
+        RBMs of one size, in the order of a path.
+    visible
+        Chains of each RBM, (chains, num_visible) in {0, 1}.
+    pairs
+        First RBM of each pair, in the order in which the pairs are tried; it must not depend on the
+        states. By default a coin chooses (0, 1), (2, 3), ... or (1, 2), (3, 4), ....
+    key
+        Non-negative integers that fix the coin and the exchanges.
+
+    Returns
+    -------
+    Exchange
+        States after the exchanges, and the differences of free energies.
     """
     generator, states = make_generator(key), list(visible)
     if pairs is None:
@@ -130,15 +197,44 @@ def swap_neighbours(
 
 
 def independent_units(parameters: Parameters, visible_layer_bias: Array) -> Parameters:
-    """The RBM without weights or hidden biases that has these visible biases, beside the parameters: where a path that
-    scales the weights from 0 begins."""
+    """Return an RBM without weights or hidden biases, where a path that scales the weights begins.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the RBM at the end of the path.
+    visible_layer_bias
+        Visible biases of the new RBM, (num_visible,).
+
+    Returns
+    -------
+    Parameters
+        Arrays in the kind, dtype and on the device of `parameters`.
+    """
     bias, hidden, weight = (np.zeros(array.shape, np.float64) for array in parameters)
     bias[...] = to_numpy(visible_layer_bias)
     return Parameters(*(asarray_like(array, like) for array, like in zip((bias, hidden, weight), parameters)))
 
 
 def draw_independent(rbm: Parameters, num_chains: int, key: Key, visible_units: VisibleUnits = ()) -> Array:
-    """Exact samples of an RBM without weights: (num_chains, num_visible) in {0, 1}, an array like its own."""
+    """Draw exact samples of an RBM without weights.
+
+    Parameters
+    ----------
+    rbm
+        Parameters of the RBM; only the visible biases are used.
+    num_chains
+        Number of samples.
+    key
+        Non-negative integers that fix the samples.
+    visible_units
+        As in `gibbs.run_chains`.
+
+    Returns
+    -------
+    Array (num_chains, num_visible)
+        Samples in {0, 1}, in the kind, dtype and on the device of the RBM's arrays.
+    """
     inputs = np.tile(to_numpy(rbm.visible_layer_bias).astype(np.float64), (num_chains, 1))
     return asarray_like(draw_visible(inputs, visible_units, make_generator(key)), rbm.interaction_weight)
 
@@ -146,18 +242,35 @@ def draw_independent(rbm: Parameters, num_chains: int, key: Key, visible_units: 
 def fill(
     rbms: Sequence[Parameters], visible: Sequence[Array | None], *, key: Key, **settings: Any
 ) -> tuple[list[Parameters], list[Array]]:
-    """A path from the first to the last of some RBMs whose neighbours exchange their states often enough.
+    """Make a path from the first to the last RBM whose neighbours exchange states often enough.
 
-    It leads by way of the others: parameters are weighted means of those of two of them that are neighbours. A step is
-    as long as the standard deviation of the difference of free energies, over chains that come along, allows for.
+    The path leads through the other RBMs. Between two of them, the parameters are weighted means. A
+    step is as long as the standard deviation of the difference of free energies allows, over chains
+    that move along the path.
 
-    rbms : two RBMs or more
-    visible : arrays (chains, num_visible) in {0, 1}, the chains of each, samples as they should be; None, but for the
-        first, where chains are to come along
-    settings : as of `advance`
+    Parameters
+    ----------
+    rbms
+        Two or more RBMs of one size.
+    visible
+        Samples of each RBM, (chains, num_visible) in {0, 1}. None, for any but the first RBM,
+        continues the chains that moved along the path.
+    key
+        Non-negative integers that fix the noise.
+    **settings
+        As in `advance`.
 
-    Returns the RBMs of the path, and the chains of each, which need not be at equilibrium yet. Raises InputError where
-    more than 500 RBMs would be needed.
+    Returns
+    -------
+    rbms : list of Parameters
+        RBMs of the path, with both ends.
+    chains : list of arrays (chains, num_visible)
+        Chains of each RBM, which need not be at equilibrium yet.
+
+    Raises
+    ------
+    InputError
+        The path would need more than 500 RBMs.
     """
     last, place = len(rbms) - 1, 0.0
     path, states = [rbms[0]], [visible[0]]
@@ -177,13 +290,26 @@ def fill(
 
 
 def _at(rbms: Sequence[Parameters], place: float) -> Parameters:
-    """The RBM at a place in [0, len(rbms) - 1] of the path."""
+    """Return the RBM at a place in [0, len(rbms) - 1] of the path."""
     low = min(int(place), len(rbms) - 2)
     return between(rbms[low], rbms[low + 1], place - low)
 
 
 def between(here: Parameters, there: Parameters, place: float) -> Parameters:
-    """The weighted mean of the parameters: those of `here` at 0, of `there` at 1."""
+    """Return the weighted mean of the parameters of two RBMs.
+
+    Parameters
+    ----------
+    here, there
+        Parameters of the two RBMs.
+    place
+        Weight of `there`, in [0, 1].
+
+    Returns
+    -------
+    Parameters
+        The parameters of `here` at 0, of `there` at 1.
+    """
     if place in (0, 1):
         return there if place else here
     pairs = ((as_operand(a), as_operand(b)) for a, b in zip(here, there))
@@ -192,7 +318,7 @@ def between(here: Parameters, there: Parameters, place: float) -> Parameters:
 
 
 def _next_place(rbms: Sequence[Parameters], place: float, visible: Array) -> float:
-    """How far the next RBM of the path may be from that of a place, whose chains are given."""
+    """Return the farthest place for the next RBM after the RBM at `place`, given its chains."""
     energy, last = to_numpy(free_energy(_at(rbms, place), visible)), float(len(rbms) - 1)
 
     def is_near(other: float) -> bool:

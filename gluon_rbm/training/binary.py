@@ -1,9 +1,11 @@
-"""A run of the two scripts: from settings to a state, a step, and what is measured and drawn of it.
+"""Runs of binary_rbm_gluon.py and binary_rbm_module.py: state, step, metrics and pictures.
 
-    train(settings, api)    opens the run folder, loads images, makes state and step, and hands them to `run.carry_out`
+`train` opens the run folder, loads the images, makes state and step, and calls
+`gluon_rbm.training.run.carry_out`.
 
-A reader of `python binary_rbm_gluon.py` goes from here to `loop.fit`, to `step` below, to `learners.GluonLearner`, to
-the operator in `binary_rbm`.
+To follow binary_rbm_gluon.py, read this module, then `gluon_rbm.training.loop.fit`, then
+`make_step` below, then `gluon_rbm.training.learners.GluonLearner`, then the operator in
+`binary_rbm`.
 """
 
 from __future__ import annotations
@@ -40,24 +42,30 @@ __all__ = ["train"]
 logger = logging.getLogger(__name__)
 
 _MOST_STEPS_AT_ONCE = 64
-_PRODUCTS_AT_ONCE = 4 * 10**9  # of a weight and a unit: a tenth of a second or less
+_PRODUCTS_AT_ONCE = 4 * 10**9  # products of a weight and a unit: a tenth of a second or less
 
 
 @logs.unheard_lines_allowed()
 def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> None:
-    """Train a binary RBM, and leave its run folder.
+    """Train a binary RBM, and write its run folder.
 
     Parameters
     ----------
-    given : BinarySettings
-    api : str
-        "gluon" or "module": which of MXNet's APIs learns.
-    on_step : sequence of callable
-        Further callbacks of each step.
+    given
+        Settings of the run.
+    api
+        MXNet's API that learns: "gluon" or "module".
+    on_step
+        Further callbacks for each step.
 
     Raises
     ------
-    InputError, Interrupted
+    InputError
+        Settings, data, devices, run folder or checkpoint cannot be used, or workers disagree.
+    DivergenceError
+        Training has diverged.
+    Interrupted
+        A signal arrives.
     """
     asked = given.kv_store, given.cuda_asked, given.device_id, given.num_devices
     with ProcessGroup(*asked) as group, contextlib.ExitStack() as stack:
@@ -69,7 +77,8 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
         given = replace(given, num_classes=num_classes, softmax_groups=images.data.softmax_groups)
         check_sizes(given, images.data, group.num_shards)
         arrays = initial_arrays(given, images.data, group.contexts[0])
-        # To be recorded, as the noise depends on it; and before the folder is made, as it may be refused.
+        # The engine is recorded, because the noise depends on it. It is chosen before there is a
+        # folder, because it may not be available.
         given = replace(given, engine=gibbs.choose_engine(given.engine, arrays["interaction_weight"]))
         if given.weight_bits == 16 and not (
             given.engine == "native" and given.rule.has_fixed_point(given.chains_in_all)
@@ -91,7 +100,7 @@ def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
 
 
 def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> dict[str, Any]:
-    """What arguments.json holds."""
+    """Return the content of arguments.json."""
     return {
         **settings.record(given),
         "device": group.contexts[0].device_type,  # noise and rounding depend on it
@@ -106,7 +115,7 @@ def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> di
 def _init(
     given: BinarySettings, api: str, images: Images, arrays: Mapping[str, NDArray], group: ProcessGroup
 ) -> TrainState:
-    """The state before the first step."""
+    """Return the state before the first step."""
 
     def make(arrays: Mapping[str, NDArray], context: Any) -> Any:
         return LEARNERS[api](given, arrays, context, group.num_shards)
@@ -117,9 +126,23 @@ def _init(
 
 
 def steps_at_once(given: BinarySettings, num_visible: int, num_shards: int) -> int:
-    """How many steps the learner is asked for at once: a tenth of a second of them or so, in which Ctrl-C waits.
+    """Return the number of steps to make in one call of the learner.
 
-    One, where something is to be done between steps, or where they gain nothing.
+    They take about a tenth of a second, because Ctrl-C waits for them.
+
+    Parameters
+    ----------
+    given
+        Settings of the run.
+    num_visible
+        Number of visible units.
+    num_shards
+        Number of devices of all workers.
+
+    Returns
+    -------
+    int
+        Number of steps. 1 if work is needed between steps, or if several at once are not faster.
     """
     constant = given.learning_rate_schedule == "constant" and not given.average
     if num_shards > 1 or not constant or given.engine != "native" or not given.rule.is_plain:
@@ -132,7 +155,8 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
     monitor, pictures = _make_monitor(given, images), BinaryPictures(given, images, group.contexts[0])
 
     def begin_epoch(state: TrainState) -> Iterable[Sequence[Any]]:
-        # An epoch's noise follows from the seed and its number; each step draws a key in its graph, on each device.
+        # The noise of an epoch depends only on the seed and the epoch's number. Each step draws a
+        # key on each device, so we draw the keys of the steps that are already done.
         seed_mxnet(given.seed, PURPOSES.SWEEPS, state.epoch + 1, *group.seed_words)
         for context in state.step * group.contexts:
             draw_key(context)
@@ -160,7 +184,7 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
         results=results,
         draw=lambda state, save: pictures.draw_all(state, monitor, save),
         updates=lambda checkpoint: checkpoint.epoch * state.lengths.steps + checkpoint.steps,
-        # No unit has an input of this size that means anything; float32 gives up soon after.
+        # Inputs of this size make no sense for any unit, and training would soon overflow float32.
         limit=1e6,
         remedy="lower --learning-rate, --momentum or --weight-decay",
         remark=", %s engine%s" % (given.engine, optimization.rate_remark(given)),
@@ -168,9 +192,22 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
 
 
 def make_step(given: BinarySettings, average: bool = True) -> Step:
-    """The step of a run: set the pace, sample and follow the gradient, and average what was learned.
+    """Make the step function of a run.
 
-    average : whether this worker keeps averaged parameters, where the settings ask for them
+    A step sets learning rate and momentum, advances the chains, follows the gradient, and updates
+    the averaged parameters.
+
+    Parameters
+    ----------
+    given
+        Settings of the run.
+    average
+        Whether this worker averages parameters, if the settings ask for it.
+
+    Returns
+    -------
+    callable
+        A `gluon_rbm.training.loop.Step`.
     """
 
     def step(state: TrainState, batches: Sequence[Sequence[NDArray]]) -> tuple[TrainState, NDArray]:
@@ -187,10 +224,10 @@ def make_step(given: BinarySettings, average: bool = True) -> Step:
 
 
 def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
-    """Columns that every epoch has: units on of the chains, and rates of swaps."""
+    """Return the columns that every epoch has: fractions of units that are on, and swap rates."""
     row: dict[str, Any] = {}
     arrays = end.checkpoint.arrays
-    if given.rule.generative_factor:  # what sampling costs may depend on it
+    if given.rule.generative_factor:  # the time for sampling may depend on the units that are on
         for name in learning.SAMPLES:
             chains = arrays[name][: given.chains_in_all]
             row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)
@@ -205,8 +242,8 @@ def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
 
 
 def _watched_images(given: BinarySettings, images: Images) -> dict[str, np.ndarray]:
-    """The images that are monitored: first those by which choices are made."""
-    # Where images are held out, the test images are looked at only once.
+    """Return the images to monitor. Early stopping uses the first entry."""
+    # With held-out images, the test images are scored only once.
     first = {"held-out": images.held_out} if given.held_out else {"test": images.data.test_images}
     return {**first, "train": images.data.train_images}
 
@@ -225,7 +262,7 @@ def _make_monitor(given: BinarySettings, images: Images) -> monitoring.ImageMoni
 
 
 def _weights(given: BinarySettings, images: Images) -> dict[int, np.ndarray]:
-    """How much images count, by the number of their section: those watched from 1 on, and the test images."""
+    """Return the weights of images: section -> weights. Sections of monitored images begin at 1."""
     data = images.data
     if data.train_weights is None or data.test_weights is None:
         return {}

@@ -1,4 +1,4 @@
-"""The pictures of a run of a binary RBM: while it learns, for TensorBoard, and at its end."""
+"""Pictures of a run of a binary RBM: for TensorBoard during the run, and at its end."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ class BinaryPictures:
 
     Parameters
     ----------
-    settings : BinarySettings
-    images : Images
-    context : mx.Context
+    settings
+        Settings of the run.
+    images
+        Images of the run.
+    context
+        Device for sampling.
     """
 
     def __init__(self, settings: BinarySettings, images: Images, context: Any) -> None:
@@ -45,7 +48,21 @@ class BinaryPictures:
         self._visible_units = settings.rule.visible_units(images.data.num_visible)
 
     def watched(self, state: TrainState, checkpoint: Checkpoint) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
-        """The strongest filters, and the probabilities of the chains' pixels: name -> (images, their shape)."""
+        """Return pictures for TensorBoard.
+
+        Parameters
+        ----------
+        state
+            State after an epoch.
+        checkpoint
+            Checkpoint of this state.
+
+        Returns
+        -------
+        dict
+            Name -> (images (n, pixels), shape of an image). "filters": the strongest ones.
+            "chains": probabilities of the chains' pixels, unless the objective is discriminative.
+        """
         pixels, shape = self._images.pixels, self._images.image_shape
         weight = state.current()["interaction_weight"].asnumpy()[pixels]
         pictures = {"filters": (strongest_filters(weight, _WATCHED_IMAGES)[0], shape)}
@@ -62,7 +79,17 @@ class BinaryPictures:
         return pictures
 
     def draw_all(self, state: TrainState, monitor: ImageMonitor, save: Any) -> None:
-        """Make the pictures of a finished run; save : (name, figure) -> None."""
+        """Draw the pictures of a finished run.
+
+        Parameters
+        ----------
+        state
+            State at the end of the run.
+        monitor
+            Chooses the column of the learning curve.
+        save
+            Takes the file name and the figure of each picture.
+        """
         shape = self._images.image_shape
         save("learning-curve.png", plots.learning_curve(state.metrics, *monitor.curve(state.metrics)))
         weight = state.result()["interaction_weight"].asnumpy()
@@ -73,7 +100,10 @@ class BinaryPictures:
         save("showcase.png", plots.showcase(originals, samples, shape, SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
 
     def _showcase(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
-        """Training images, and the probabilities of chains that started there: any memory of the start is long gone."""
+        """Return training images, and pixel probabilities of chains that started at these images.
+
+        After so many sweeps, the chains have forgotten where they started.
+        """
         settings, data = self._settings, self._images.data
         count = min(_SHOWCASE_SIDE**2, len(data.train_images))
         generator = make_generator([settings.seed, PURPOSES.SHOWCASE, 1])

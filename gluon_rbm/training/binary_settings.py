@@ -1,4 +1,4 @@
-"""The settings of a run of the two scripts, and recipes by name."""
+"""Settings and presets of binary_rbm_gluon.py and binary_rbm_module.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gluon_rbm.training.settings import setting
 
 __all__ = ["DOCUMENTED", "PRESETS", "BinarySettings"]
 
-# What the presets of centered PCD have in common.
+# Common part of the presets with centered PCD.
 _CENTERED_PCD = {
     "num_hidden": 500,
     "binarize": "sample",
@@ -31,13 +31,13 @@ _CENTERED_PCD = {
     "average": 0.2,
 }
 
-# Recipes by name: defaults of other settings. What was tried for them: docs/learning.md.
+# Name -> defaults of other settings. Experiments behind them: docs/learning.md.
 PRESETS = {
     "best": {
         **_CENTERED_PCD,
         "k": 10,
         "num_epoch": 300,
-        # The test images are looked at once.
+        # The test images are scored only once.
         "monitor_every": 300,
         "ais_base_rate": "data",
         "ais_batch_size": 200,
@@ -45,7 +45,7 @@ PRESETS = {
         "ais_intermediate_steps": 10000,
         "ais_burn_in_steps": 1,
     },
-    # Pixels and labels together: draws a chosen class, and classifies.
+    # Learns pixels and labels together. The RBM draws images of a chosen class, and classifies.
     "labels": {
         **_CENTERED_PCD,
         "labels": True,
@@ -55,7 +55,8 @@ PRESETS = {
         "num_epoch": 20,
         "monitor_every": 10,
     },
-    # Draws a chosen class in 25 sweeps from noise; such an RBM is out of equilibrium, and does nothing else well.
+    # Draws images of a chosen class in 25 sweeps from noise. Such an RBM is out of equilibrium, and
+    # does nothing else well.
     "noise": {
         **_CENTERED_PCD,
         "labels": True,
@@ -66,7 +67,8 @@ PRESETS = {
         "num_epoch": 12,
         "monitor_every": 12,
     },
-    # A student's exercise: a rate of 0.1 on the mean over 64 images, which the optimizer divides by 64 once more.
+    # A student's exercise with a learning rate of 0.1 on the mean over 64 images. The rate here is
+    # 64 times as large, because the optimizer divides by 64 once more.
     "exercise": {
         "binarize": "sample",
         "batch_size": 64,
@@ -80,7 +82,7 @@ PRESETS = {
     },
 }
 
-# The flags of the original example: names, defaults and help texts stay as they are.
+# Flags of the original example. Do not change their names, defaults and help texts.
 DOCUMENTED = (
     "num_hidden",
     "k",
@@ -103,13 +105,14 @@ _RULE = rules.PLAIN
 
 @dataclass(frozen=True)
 class BinarySettings:
-    """All settings of a run of `binary_rbm_gluon.py` or `binary_rbm_module.py`, in the order of their help text."""
+    """Settings of binary_rbm_gluon.py and binary_rbm_module.py, in the order of the help text."""
 
     num_hidden: int = setting(500, "number of hidden units", number="count")
     k: int = setting(30, "number of Gibbs sampling steps used in the PCD algorithm", number="count")
     batch_size: int = setting(80, "batch size", number="count")
     num_epoch: int = setting(130, "number of epochs", number="count", resumable=True)
-    # The gradient is a mean over the batch, and the optimizer divides by the batch size once more, as in the original.
+    # The gradient is a mean over the batch. As in the original, the optimizer divides by the batch
+    # size once more.
     learning_rate: float = setting(0.1, "learning rate for stochastic gradient descent", number="amount")
     momentum: float = setting(0.3, "momentum for the stochastic gradient descent", number="fraction")
     ais_batch_size: int = setting(
@@ -144,7 +147,7 @@ class BinarySettings:
     dataset: str = settings.dataset(_NEW)
     data_dir: str | None = settings.data_dir(_NEW)
     image_size: list[int] | None = settings.image_size(_NEW)
-    # A resumed run compares the content of the layers instead.
+    # Resumable, because a resumed run compares the content of the layers, not their paths.
     below: list[str] = setting(
         [],
         "run folders or files rbm.params, from the images up: learn the hidden probabilities of the last of them",
@@ -163,7 +166,8 @@ class BinarySettings:
         group=_NEW,
         choices=gibbs.ENGINES,
     )
-    # Shards of the same batches and chains: another number of them draws other noise, and continues as well.
+    # Resumable: any number of devices can continue the run, because they divide the same batches
+    # and chains. Only the noise differs.
     num_devices: int = setting(
         1,
         "GPUs --device-id and the N - 1 after it, or as many threads of work on a CPU, share each batch",
@@ -305,24 +309,45 @@ class BinarySettings:
         metavar="FRACTION",
     )
 
-    # --cuda or --no-cuda, where one was given: a default may fall back to the CPU, a wish may not.
+    # True for --cuda, False for --no-cuda, None without either. With an explicit --cuda, there is
+    # no fallback to the CPU.
     cuda_asked: bool | None = setting(None, None, recorded=False)
-    num_classes: int = setting(0, None)  # of the labels; the data set says how many
-    softmax_groups: SoftmaxGroups = setting((), None, recorded=False)  # of the data set
+    num_classes: int = setting(0, None)  # classes of the labels, from the data set; 0 without labels
+    softmax_groups: SoftmaxGroups = setting((), None, recorded=False)  # from the data set
 
     @property
     def rule(self) -> rules.LearningRule:
-        """How the RBM learns from its chains."""
-        names = vars(self).keys() & set(rules.LearningRule._fields)  # visible units here are binary
+        """How the RBM learns from its chains.
+
+        Returns
+        -------
+        LearningRule
+            The rule that these settings describe.
+        """
+        names = vars(self).keys() & set(rules.LearningRule._fields)  # not visible_layer: it is binary
         return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     @property
     def chains_in_all(self) -> int:
-        """The number of chains, of all devices and workers together."""
+        """Number of chains on all devices and workers together.
+
+        Returns
+        -------
+        int
+            `num_chains`, or the batch size if it is 0.
+        """
         return self.num_chains or self.batch_size
 
     def resumable(self) -> list[str]:
-        """Settings that a resumed run may change: not its length or monitoring, where its results depend on them."""
+        """Return the names of the settings that a resumed run may change.
+
+        Number of epochs and monitoring are among them only if the result does not depend on them.
+
+        Returns
+        -------
+        list of str
+            Names, also of entries in arguments.json that are not settings.
+        """
         bound = []
         if self.learning_rate_schedule != "constant" or self.average or self.early_stopping:
             bound += ["num_epoch"]
@@ -332,11 +357,23 @@ class BinarySettings:
         return [*(name for name in names if name not in bound), "num_workers", "class_names"]
 
     def documented(self) -> argparse.Namespace:
-        """Exactly the documented settings, which the original prints as a Namespace."""
+        """Return the settings of the original example, which it prints as a Namespace.
+
+        Returns
+        -------
+        argparse.Namespace
+            The settings in `DOCUMENTED`.
+        """
         return argparse.Namespace(**{name: getattr(self, name) for name in DOCUMENTED})
 
     def added(self) -> argparse.Namespace:
-        """The other settings that have a flag."""
+        """Return the other settings that have a flag.
+
+        Returns
+        -------
+        argparse.Namespace
+            The settings that are not in `DOCUMENTED`.
+        """
         names = [
             name for name in vars(self) if name not in (*DOCUMENTED, "cuda_asked", "num_classes", "softmax_groups")
         ]

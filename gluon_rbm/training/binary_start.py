@@ -1,4 +1,4 @@
-"""What a run of a binary RBM starts from: its images, parameters and chains."""
+"""Start of a run of a binary RBM: images, parameters and chains."""
 
 from __future__ import annotations
 
@@ -28,43 +28,64 @@ __all__ = ["PURPOSES", "Images", "check_sizes", "initial_arrays", "load_images"]
 
 
 class PURPOSES:
-    """Everything random has a key (seed, purpose, ...) of its own."""
+    """Purposes of random numbers. Each use has its own key (seed, purpose, ...)."""
 
     WEIGHTS, CHAINS, SHUFFLE, SWEEPS, AIS, PIXELS, SHOWCASE, WATCHED = range(8)
 
 
-_COPIES = 3  # of snapshots: in training, in a checkpoint, and as that is written
+_COPIES = 3  # copies of the snapshots: in training, in a checkpoint, and while it is written
 
 
 @dataclass(frozen=True)
 class Images:
-    """What is learned and monitored."""
+    """Images of a run."""
 
-    data: DataSet  #: without the images that are held out
-    held_out: np.ndarray
-    image_shape: tuple[int, ...]  #: of an image, without the label
-    digest: str  #: SHA-256 of what was read
+    data: DataSet  #: training and test images, without the held-out images
+    held_out: np.ndarray  #: images that are held out of training
+    image_shape: tuple[int, ...]  #: shape of an image, without label units
+    digest: str  #: SHA-256 of the training images as read, and of the layers below
 
     @property
     def pixels(self) -> slice:
-        """Which visible units are pixels; the others are the label."""
+        """Visible units that are pixels. The others are label units.
+
+        Returns
+        -------
+        slice
+            Places among the visible units.
+        """
         return slice(math.prod(self.image_shape))
 
 
 def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
-    """The images of a run, and how many classes its label units have (0: no label).
+    """Load the images of a run.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    context
+        Device for the layers below.
+
+    Returns
+    -------
+    images : Images
+        The images, with label units if the settings ask for them. On layers below: their hidden
+        probabilities.
+    num_classes : int
+        Number of label units; 0 without labels.
 
     Raises
     ------
     InputError
-        Where they cannot be had, have no labels and are to have, or do not fit the layers below.
+        The images cannot be read, lack labels, or do not fit the layers below.
     """
     data, num_classes = datasets.load(settings.dataset, settings.data_dir, image_size=settings.image_size), 0
     image_shape = data.image_shape
     if settings.labels:
         num_classes, data = data.num_classes, datasets.with_label_units(data)
     below = BinaryDeepBeliefNetwork.load(settings.below, context) if settings.below else None
-    # Not of what is computed: its rounding depends on the number of threads.
+    # Not of the hidden probabilities: their rounding depends on the number of threads.
     digest = sha256([data.train_images, *(below.arrays() if below else [])])
     if below:
         image_shape, data = below.hidden_shape, below.hidden_data(data, num_classes)
@@ -73,7 +94,24 @@ def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
 
 
 def check_sizes(settings: BinarySettings, data: DataSet, num_shards: int) -> None:
-    """MXNet counts an array's elements in 31 bits; a batch has at most all images; shards are of one size."""
+    """Check the sizes of arrays, batches and shards.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    data
+        Data set to learn.
+    num_shards
+        Number of devices of all workers.
+
+    Raises
+    ------
+    InputError
+        An array would have 2^31 elements or more, which MXNet cannot count. Or the snapshots do
+        not fit in memory or there are several shards for them. Or a batch has more images than
+        there are, or the shards cannot divide batches and chains evenly.
+    """
     num_chains = settings.chains_in_all * settings.rule.replicas
     rows = max(settings.batch_size, num_chains, settings.ais_batch_size)
     units = max(data.num_visible, settings.num_hidden)
@@ -106,7 +144,27 @@ def _check_snapshots(settings: BinarySettings, data: DataSet, num_shards: int) -
 
 
 def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dict[str, NDArray]:
-    """Parameters and auxiliary states before the first step, float32, by the names that a block gives them."""
+    """Return parameters and auxiliary states before the first step.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    data
+        Data set to learn.
+    context
+        Device of the arrays.
+
+    Returns
+    -------
+    dict
+        Name, as in `binary_rbm.BinaryRBMBlock` -> NDArray, float32.
+
+    Raises
+    ------
+    InputError
+        The RBM to start from cannot be read, or its sizes differ.
+    """
     is_given = settings.initial_parameters is not None and not settings.resume
     arrays = (_given_parameters if is_given else _initial_parameters)(settings, data)
     shape = settings.chains_in_all, data.num_visible, settings.num_hidden
@@ -136,7 +194,7 @@ def initial_arrays(settings: BinarySettings, data: DataSet, context: Any) -> dic
 
 
 def _given_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np.ndarray]:
-    """Those of another RBM; where it has no label and this one has, its label units get weights of 0."""
+    """Return the parameters of another RBM. Label units that it lacks get weights of 0."""
     given, num_classes = read_model(str(settings.initial_parameters))
     bias, hidden_bias, weight = (array.asnumpy() for array in given)
     if settings.num_classes and not num_classes:
@@ -159,7 +217,7 @@ def _given_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np.n
 def _at_the_data(
     settings: BinarySettings, data: DataSet, arrays: dict[str, np.ndarray], num_chains: int
 ) -> list[np.ndarray]:
-    """Probabilities of both layers at the first training images, again and again."""
+    """Return probabilities of both layers at the first training images, repeated for all chains."""
     images = data.train_images[np.arange(num_chains) % len(data.train_images)]
     visible = to_visible(images, data.maximum)
     parameters = Parameters(*(np.float32(arrays[name]) for name in Parameters._fields))
@@ -187,7 +245,7 @@ def _initial_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np
 
 
 def _data_bias(data: DataSet, num_classes: int) -> np.ndarray:
-    """The log-odds of the mean training image, smoothed; of label units, log-probabilities."""
+    """Return smoothed log-odds of the mean training image; for label units, log-probabilities."""
     bias = base_visible_bias(data)
     label = bias[len(bias) - num_classes :]
     label -= np.logaddexp(0, label)

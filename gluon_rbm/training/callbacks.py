@@ -1,4 +1,4 @@
-"""What a run does beside learning: progress, monitoring, TensorBoard, files. Each is a small object for `loop.fit`."""
+"""Callbacks for `gluon_rbm.training.loop.fit`: progress bar, monitoring, TensorBoard, files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ __all__ = ["Measure", "Monitor", "Pictures", "Progress", "RunFiles", "TensorBoar
 
 logger = logging.getLogger(__name__)
 
-Measure = Callable[[TrainState, EpochEnd], Tuple[Dict[str, Any], str]]  #: columns of metrics, and the line to print
+Measure = Callable[[TrainState, EpochEnd], Tuple[Dict[str, Any], str]]  #: returns columns of metrics, and a line
 Pictures = Callable[[TrainState, Checkpoint], Dict[str, Tuple[np.ndarray, Tuple[int, ...]]]]  #: name -> images, shape
 
 
 class Progress:
-    """A progress bar on a terminal: an `OnStep` callback, and a context."""
+    """Progress bar on a terminal: a context manager, and a `gluon_rbm.training.loop.OnStep`.
+
+    Parameters
+    ----------
+    state
+        State that the run starts from.
+    """
 
     def __init__(self, state: TrainState) -> None:
         lengths = state.lengths
@@ -36,7 +42,7 @@ class Progress:
             total=lengths.epochs * lengths.steps,
             initial=state.epoch * lengths.steps + state.step,
             unit="batch",
-            disable=None,  # where there is no terminal
+            disable=None,  # tqdm then draws no bar without a terminal
             dynamic_ncols=True,
         )
 
@@ -47,29 +53,31 @@ class Progress:
         self._bar.close()
 
     def __call__(self, state: TrainState, output: Any) -> None:
+        """Advance the bar by the steps of the last call of `gluon_rbm.training.loop.Step`."""
         self._bar.set_description("epoch %d/%d" % (state.epoch + 1, state.lengths.epochs), refresh=False)
         self._bar.update(state.steps_at_once)
 
 
 class Monitor:
-    """Measures the run after every so many epochs, and after the last: an `OnEpoch` callback.
+    """Measures the run at intervals and after the last epoch: a `gluon_rbm.training.loop.OnEpoch`.
 
-    A signal may come while it measures: what was measured is then thrown away.
+    A signal may interrupt a measurement, and its results are then lost.
+
+    Parameters
+    ----------
+    every
+        Epochs between two measurements.
+    measure
+        Returns columns of the metrics, and the line to print.
+    observe
+        Returns cheap columns of the metrics. Every epoch has them.
     """
 
     def __init__(self, every: int, measure: Measure, observe: Callable[[EpochEnd], dict[str, Any]]) -> None:
-        """
-        Parameters
-        ----------
-        every : int
-            Epochs between two measurements.
-        measure : callable
-        observe : callable
-            Columns of the metrics that cost nothing; every epoch has them.
-        """
         self._every, self._measure, self._observe = every, measure, observe
 
     def __call__(self, state: TrainState, end: EpochEnd) -> None:
+        """Complete the row of the epoch, and append it to the metrics."""
         end.row.update(self._observe(end))
         end.message = "Epoch %d completed" % end.number
         end.monitored = end.number % self._every == 0 or end.number == state.lengths.epochs
@@ -82,36 +90,52 @@ class Monitor:
 
 
 class TensorBoard:
-    """Shows each epoch to TensorBoard, before its checkpoint is saved: an `OnEpoch` callback.
+    """Writes each epoch for TensorBoard: a `gluon_rbm.training.loop.OnEpoch`.
 
-    A run that goes on from the checkpoint before writes the epoch anew.
+    It writes an epoch before the checkpoint is saved. A run that resumes from the checkpoint before
+    writes the epoch again.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    state
+        State that the run starts from.
+    pictures
+        Returns the pictures of a monitored epoch.
     """
 
     def __init__(self, folder: RunFolder, state: TrainState, pictures: Pictures) -> None:
         self._pictures = pictures
-        # What an epoch changes is not known of one that was done in part before.
+        # In the middle of an epoch, the parameters before the epoch are not known.
         before = {} if state.step else {name: array.asnumpy() for name, array in state.learned().items()}
         self._writer = TensorBoardWriter(folder.file(FOLDER), state.epoch, state.metrics, before)
 
     def __call__(self, state: TrainState, end: EpochEnd) -> None:
+        """Write the entries of the epoch, with pictures if it was monitored."""
         pictures = self._pictures(state, end.checkpoint) if end.monitored else {}
         learned = {name: end.checkpoint.arrays[name] for name in state.learner.parameter_names.values()}
         self._writer.write(end.number, state.metrics, learned, pictures)
 
     def close(self) -> None:
-        """Close the file of entries."""
+        """Close the file of TensorBoard entries."""
         self._writer.close()
 
 
 class RunFiles:
-    """Keeps a run on disk: its checkpoint first, which holds all the rest. An `OnEpoch` callback, and a `Save`.
+    """Writes checkpoint, parameters and metrics: a `gluon_rbm.training.loop.OnEpoch`.
+
+    The checkpoint comes first, because it holds everything else. The method `save` is a
+    `gluon_rbm.training.loop.Save`.
 
     Parameters
     ----------
-    folder : RunFolder
-    lengths : Lengths
-    results : callable
-        (arrays of the checkpoint) -> what goes into the file of parameters.
+    folder
+        Run folder.
+    lengths
+        Length of the run.
+    results
+        Arrays of the checkpoint -> content of rbm.params.
     """
 
     def __init__(
@@ -121,9 +145,10 @@ class RunFiles:
         results: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
     ) -> None:
         self._folder, self._lengths, self._results = folder, lengths, results
-        self.saved = ""  #: which state the checkpoint on disk is of, in words
+        self.saved = ""  #: point of the run that the checkpoint on disk holds, in words
 
     def __call__(self, state: TrainState, end: EpochEnd) -> None:
+        """Save the state after the epoch."""
         before = end.checkpoint
         self.save(
             Checkpoint(
@@ -137,19 +162,49 @@ class RunFiles:
         )
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint and what it holds for others."""
+        """Write a checkpoint, then the parameters and the metrics in it.
+
+        Parameters
+        ----------
+        checkpoint
+            Checkpoint to write.
+
+        Raises
+        ------
+        InputError
+            A file cannot be written.
+        """
         self._folder.save_checkpoint(checkpoint)
         self.note(checkpoint)
 
     def note(self, checkpoint: Checkpoint) -> None:
-        """The checkpoint is on disk; its parameters and metrics may be older there, or gone."""
+        """Write the parameters and the metrics of a checkpoint that is on disk already.
+
+        On disk, they may be older than the checkpoint or missing.
+
+        Parameters
+        ----------
+        checkpoint
+            Checkpoint on disk.
+
+        Raises
+        ------
+        InputError
+            A file cannot be written.
+        """
         self.saved = _described(checkpoint, self._lengths)
         self._folder.write_parameters(self._results(checkpoint.arrays))
         self._folder.write_metrics(checkpoint.metrics)
 
     @contextlib.contextmanager
     def told_when_interrupted(self) -> Iterator[None]:
-        """In the block, let `Interrupted` say where the run goes on from."""
+        """Add to an `Interrupted` raised in the block where the run will continue.
+
+        Yields
+        ------
+        None
+            Nothing.
+        """
         try:
             yield
         except interruption.Interrupted as interrupted:
@@ -165,12 +220,35 @@ def _described(checkpoint: Checkpoint, lengths: Lengths) -> str:
 
 
 def report(state: TrainState, end: EpochEnd) -> None:
-    """Say the line of an epoch that was monitored; of another there is no news. An `OnEpoch` callback."""
+    """Log the line of a monitored epoch. A `gluon_rbm.training.loop.OnEpoch`.
+
+    Parameters
+    ----------
+    state
+        State after the epoch; not used.
+    end
+        End of the epoch.
+    """
     if end.monitored:
         logger.info("%s (%.1f s)", end.message, end.row["seconds"])
 
 
 def save_picture(folder: RunFolder, name: str, figure: Any) -> None:
-    """Write a Matplotlib figure into a run folder, whole or not at all."""
+    """Write a Matplotlib figure into a run folder, completely or not at all.
+
+    Parameters
+    ----------
+    folder
+        Run folder.
+    name
+        Name of the file.
+    figure
+        Figure to write.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
     with write_whole(folder.file(name)) as temporary:
         plots.save(figure, temporary)

@@ -1,4 +1,4 @@
-"""What a run keeps to go on from: one `.npz` archive, read with care."""
+"""Checkpoints: everything that a run needs to continue, in one .npz archive. Reading checks it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,29 @@ __all__ = ["Checkpoint", "Row"]
 
 _SECTIONS = ("parameter", "optimizer", "average", "best", "partial")
 
-Row = "dict[str, Any]"  # of metrics: column -> number, or None for what is not finite
+Row = "dict[str, Any]"  # a row of metrics: column -> number, or None if it is not finite
 
 
 class Checkpoint:
-    """A `TrainState` on the host, after a whole epoch or in the middle of one.
+    """Copy of a `gluon_rbm.training.state.TrainState` on the host, after an epoch or within one.
 
     Parameters
     ----------
-    epoch : int
-        Whole epochs done.
-    arrays, optimizer_state : name -> NumPy array
-        Parameters and chains; what the optimizer keeps of each parameter.
-    metrics : list of dict
+    epoch
+        Number of complete epochs.
+    arrays
+        Parameters and chains: name -> NumPy array.
+    optimizer_state
+        State of the optimizer: name -> NumPy array.
+    metrics
         One row for each epoch.
-    average, best : name -> NumPy array, optional
-        Of averaged parameters, and of early stopping.
-    partial : name -> NumPy array, optional
-        Of an epoch that is not whole: its steps, its seconds, and what else its row of metrics needs.
+    average
+        State of the averaged parameters: name -> NumPy array.
+    best
+        State of early stopping: name -> NumPy array.
+    partial
+        Within an epoch: number of steps done, seconds they took, and other values that the epoch's
+        row of metrics needs. Name -> NumPy array.
     """
 
     def __init__(
@@ -52,28 +57,68 @@ class Checkpoint:
 
     @property
     def steps(self) -> int:
-        """Steps done of the next epoch."""
+        """Number of steps done in the next epoch.
+
+        Returns
+        -------
+        int
+            0 after a complete epoch.
+        """
         return int(self.partial.get("steps", 0))
 
     def content(self) -> bytes:
-        """All of it as bytes, which `load` reads back from a file of them."""
+        """Return the checkpoint as bytes.
+
+        Returns
+        -------
+        bytes
+            Content of a file that `load` reads.
+        """
         sections = zip(_SECTIONS, (self.arrays, self.optimizer_state, self.average, self.best, self.partial))
         content = {section + "/" + name: array for section, arrays in sections for name, array in arrays.items()}
-        # ZIP does not checksum its directory, so we record the expected names.
+        # ZIP has no checksum for its directory, so we record the expected names.
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics, "arrays": list(content)})
-        archive = io.BytesIO()  # first: on a full disk an archive that is half written fails once more when closed
+        # First to memory: on a full disk, a half-written archive fails again when it is closed.
+        archive = io.BytesIO()
         np.savez(archive, progress=np.array(progress), **content)  # pyright: ignore[reportArgumentType]
         return archive.getvalue()
 
     def save(self, path: str) -> None:
-        """Write it, whole or not at all."""
+        """Write the checkpoint to a file, completely or not at all.
+
+        Parameters
+        ----------
+        path
+            File to write.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
         content = self.content()
         with write_whole(path) as temporary, open(temporary, "wb") as file:
             file.write(content)
 
     @classmethod
     def load(cls, path: str | BinaryIO) -> Checkpoint:
-        """Read a checkpoint; InputError if it is damaged (every array has a checksum in the archive)."""
+        """Read a checkpoint. The archive holds a checksum of every array.
+
+        Parameters
+        ----------
+        path
+            File to read.
+
+        Returns
+        -------
+        Checkpoint
+            The checkpoint.
+
+        Raises
+        ------
+        InputError
+            The checkpoint is damaged or cannot be read.
+        """
         try:
             checkpoint = cls._read(path)
             values = [value for row in checkpoint.metrics for value in row.values() if value is not None]
@@ -82,7 +127,7 @@ class Checkpoint:
             if not all("epoch" in row for row in checkpoint.metrics):
                 raise ValueError("its metrics lack an epoch")
             return checkpoint
-        except Exception as error:  # a torn archive can raise nearly anything
+        except Exception as error:  # a damaged archive can raise almost any exception
             raise InputError(
                 "%s is not a whole checkpoint (%s: %s), and the run cannot go on: train anew with another --output-dir"
                 % (path, type(error).__name__, str(error).replace("\n", " "))
@@ -98,7 +143,8 @@ class Checkpoint:
         for name, array in content.items():
             section, _, rest = name.partition("/")
             sections[section][rest] = array
-            if name != "best/scores" and not np.isfinite(array).all():  # of classifiers no log Z is known
+            # The scores of early stopping may hold NaN: classifiers have no estimate of log Z.
+            if name != "best/scores" and not np.isfinite(array).all():
                 raise ValueError("%s is not finite" % name)
         arrays, optimizer_state, average, best, partial = sections.values()
         metrics = list(map(dict, progress["metrics"]))

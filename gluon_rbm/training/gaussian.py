@@ -1,4 +1,4 @@
-"""A run of `python -m gluon_rbm train-gaussian`: a Gaussian-Bernoulli RBM of images, grey or in colour."""
+"""Runs of python -m gluon_rbm train-gaussian: Gaussian-Bernoulli RBMs of grey or colour images."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from gluon_rbm.training.state import Lengths, TrainState
 
 __all__ = ["train"]
 
-_SIDE = 10  # of the showcase, in images
-_WATCHED = 64
-_CHAINS, _DISTRIBUTIONS = 100, 1000  # of the estimates of log Z
-_IMAGES = 2000  # whose mean density is estimated
-_LOOKED_AT = 5000  # images, at least, that the start depends on
+_SIDE = 10  # rows and columns of images in the showcase
+_WATCHED = 64  # filters and samples for TensorBoard
+_CHAINS, _DISTRIBUTIONS = 100, 1000  # for the estimates of log Z
+_IMAGES = 2000  # images for the mean density
+_LOOKED_AT = 5000  # the initial parameters depend on this many images at least
 
-# Everything random has a key (seed, purpose, ...) of its own.
+# Purposes of random numbers. Each use has its own key (seed, purpose, ...).
 _WEIGHTS, _SHUFFLE, _SWEEPS, _SHOWCASE, _AIS, _DEQUANTIZE = range(6)
 
 logger = logging.getLogger(__name__)
@@ -54,17 +54,23 @@ logger = logging.getLogger(__name__)
 
 @logs.unheard_lines_allowed()
 def train(given: GaussianSettings, on_step: Sequence[OnStep] = ()) -> None:
-    """Train a Gaussian-Bernoulli RBM, and leave its run folder.
+    """Train a Gaussian-Bernoulli RBM, and write its run folder.
 
     Parameters
     ----------
-    given : GaussianSettings
-    on_step : sequence of callable
-        Further callbacks of each step.
+    given
+        Settings of the run.
+    on_step
+        Further callbacks for each step.
 
     Raises
     ------
-    InputError, Interrupted
+    InputError
+        Settings, data, network, device, run folder or checkpoint cannot be used.
+    DivergenceError
+        Training has diverged.
+    Interrupted
+        A signal arrives.
     """
     given = given.checked()
     tensorboard.check(given.tensorboard)
@@ -89,7 +95,7 @@ def train(given: GaussianSettings, on_step: Sequence[OnStep] = ()) -> None:
 
 
 def _code(given: GaussianSettings, context: Any) -> Code | None:
-    """What makes the code that the RBM learns, where it stands on a network."""
+    """Return the code that the RBM learns, or None without a network below it."""
     if given.network is None:
         return None
     network, description = networks.read(given.network, context)
@@ -97,7 +103,7 @@ def _code(given: GaussianSettings, context: Any) -> Code | None:
 
 
 def _coded(data: DataSet, held_out: HostArray, code: Code, mirror: bool) -> tuple[DataSet, HostArray]:
-    """The same data set of codes; mirror : of training images as they are, and turned."""
+    """Return the data set and the held-out images as codes; `mirror` adds mirrored images."""
     turned = [data.train_images[:, :, ::-1]] if mirror else []
     train = np.concatenate([code.of(images, data.maximum) for images in (data.train_images, *turned)])
     test, left_out = (code.of(images, data.maximum) for images in (data.test_images, held_out))
@@ -105,7 +111,7 @@ def _coded(data: DataSet, held_out: HostArray, code: Code, mirror: bool) -> tupl
 
 
 class _Training:
-    """The images of a run, and the functions of them that a `Plan` takes."""
+    """The images of a run, and the functions that a `Plan` needs."""
 
     def __init__(
         self, given: GaussianSettings, data: DataSet, held_out: np.ndarray, code: Code | None, context: Any
@@ -128,16 +134,16 @@ class _Training:
         arrays = initial_arrays(given, generator.permutation(features), generator)
         self._learner = GaussianLearner(given, arrays, context)
         engine = gibbs.choose_engine(given.engine, self._learner.parameters.interaction_weight)
-        self.given = replace(given, engine=engine)  # to be recorded, as the noise depends on it
+        self.given = replace(given, engine=engine)  # recorded, because the noise depends on it
 
     def init(self) -> TrainState:
-        """The state before the first step."""
+        """Return the state before the first step."""
         return TrainState(
             self._learner, Lengths(self.given.num_epoch, -(-len(self._data.train_images) // self.given.batch_size))
         )
 
     def plan(self, state: TrainState) -> Plan:
-        """What the run does with this state."""
+        """Return the plan of the run."""
 
         def results(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
             found = {name: array.asnumpy() for name, array in state.result().items()}
@@ -185,7 +191,7 @@ class _Training:
         return state, output
 
     def _parameters(self, state: TrainState) -> GaussianParameters:
-        """Those that are monitored."""
+        """Return the parameters that are monitored."""
         return GaussianParameters(**{LOG_VARIANCE: state.learner.arrays()[LOG_VARIANCE], **state.current()})
 
     # --- Metrics ------------------------------------------------------------------------------------------------------
@@ -223,7 +229,7 @@ class _Training:
 
     @property
     def _quantity(self) -> str:
-        """What is measured: of a network's code, which has no steps, its density; in nats per image."""
+        """Name of the metric: bits per dimension, or a code's log-density, in nats per image."""
         return "log_density" if self._transform.code else "bits_per_dimension"
 
     @property
@@ -239,7 +245,7 @@ class _Training:
     # --- Pictures -----------------------------------------------------------------------------------------------------
 
     def _samples(self, state: TrainState, count: int) -> dict[str, HostArray]:
-        """What chains from coins draw, and their means given the hidden units: pixels in [0, 1]."""
+        """Draw images with chains that start at coin flips: samples and means, pixels in [0, 1]."""
         key = [self.given.seed, _SHOWCASE]
         drawn, means = draw_images(
             self._parameters(state),
@@ -253,7 +259,7 @@ class _Training:
         return {"drawn": drawn, "means": means}
 
     def _filters(self, state: TrainState) -> HostArray:
-        """What each hidden unit adds to the pixels: (num_pixels, num_hidden)."""
+        """Return what each hidden unit adds to the pixels: (num_pixels, num_hidden)."""
         parameters = self._parameters(state)
         weight = to_numpy(parameters.unscale(parameters.interaction_weight.T))
         return (self._transform.images(weight) - self._transform.images(0 * weight[:1])).T

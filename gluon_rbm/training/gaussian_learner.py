@@ -1,4 +1,4 @@
-"""What follows the gradient of a Gaussian-Bernoulli RBM: a `gluon_rbm.training.state.Learner`."""
+"""Learner of a Gaussian-Bernoulli RBM, and its initial parameters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,26 @@ from gluon_rbm.training.state import assign_arrays
 __all__ = ["GaussianLearner", "initial_arrays"]
 
 
-@np.errstate(over="ignore")  # exp(710) may be infinite: the unit is off
+@np.errstate(over="ignore")  # exp(710) is infinite, and the probability of the unit is then 0
 def initial_arrays(settings: GaussianSettings, features: HostArray, generator: np.random.Generator) -> dict[str, Any]:
-    """Parameters and states before the first step, float32, NumPy.
+    """Return parameters and auxiliary states before the first step.
 
-    features : of training images, (n, num_visible), in random order, with mean 0 and variance 1; those that weights
-    "images" point to, and where chains start. The visible biases let the mean of v stay at 0:
-    a = -W <p(h=1|v)>_features.
+    The visible biases keep the mean of v at 0: a = -W <p(h=1|v)>_features.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    features
+        Features of training images, (n, num_visible), in random order, with mean 0 and variance 1.
+        The chains start at them. With initial_weights "images", the weights point to them.
+    generator
+        Draws weights and hidden units.
+
+    Returns
+    -------
+    dict
+        Name -> NumPy array, float32.
     """
     num_chains, num_visible = settings.num_chains or settings.batch_size, features.shape[1]
     log_variance = np.full(num_visible, math.log(settings.initial_variance))
@@ -44,7 +57,7 @@ def initial_arrays(settings: GaussianSettings, features: HostArray, generator: n
 
 
 def _initial_weight(settings: GaussianSettings, features: HostArray, generator: np.random.Generator) -> HostArray:
-    """Normal numbers; or vectors that are as long on average, and point from the mean image to some images."""
+    """Draw normal weights, or make equally long vectors from the mean image to images."""
     shape = features.shape[1], settings.num_hidden
     if settings.initial_weights == "normal":
         return generator.normal(scale=settings.initial_deviation, size=shape)
@@ -54,14 +67,16 @@ def _initial_weight(settings: GaussianSettings, features: HostArray, generator: 
 
 
 class GaussianLearner:
-    """Parameters, chains and one of MXNet's optimizers.
+    """Parameters, chains and optimizer: a `gluon_rbm.training.state.Learner`.
 
     Parameters
     ----------
-    settings : GaussianSettings
-    arrays : name -> NumPy array
-        As `initial_arrays` makes them.
-    context : mx.Context
+    settings
+        Settings of the run.
+    arrays
+        Name -> NumPy array, as `initial_arrays` returns them.
+    context
+        Device of the learner.
     """
 
     def __init__(self, settings: GaussianSettings, arrays: Mapping[str, np.ndarray], context: Any) -> None:
@@ -78,11 +93,28 @@ class GaussianLearner:
 
     @property
     def parameters(self) -> GaussianParameters:
-        """The parameters, live."""
+        """Live parameters.
+
+        Returns
+        -------
+        GaussianParameters
+            NDArrays.
+        """
         return GaussianParameters(*(self._arrays[name] for name in GaussianParameters._fields))
 
     def steps(self, batches: Sequence[tuple[NDArray, Key]]) -> NDArray:
-        """Follow the gradient of each batch in turn, features (rows, num_visible) and the key of its noise."""
+        """Make one gradient step for each batch, in order.
+
+        Parameters
+        ----------
+        batches
+            For each batch its features, (rows, num_visible), and the key for its noise.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the steps are done.
+        """
         for data, key in batches:
             store_step_gradients(
                 self._settings.rule,
@@ -103,13 +135,36 @@ class GaussianLearner:
         return self._arrays["hidden_layer_bias"]
 
     def arrays(self) -> dict[str, NDArray]:
-        """Live parameters and chains."""
+        """Return the live parameters and chains.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray.
+        """
         return self._arrays
 
     def gather(self) -> dict[str, np.ndarray]:
-        """The same on the host."""
+        """Copy parameters and chains to the host.
+
+        Returns
+        -------
+        dict
+            Name -> NumPy array.
+        """
         return {name: array.asnumpy() for name, array in self._arrays.items()}
 
     def scatter(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take what `gather` returned; InputError where it is not of these shapes."""
+        """Set parameters and chains to arrays that `gather` returned.
+
+        Parameters
+        ----------
+        arrays
+            Name -> NumPy array.
+
+        Raises
+        ------
+        InputError
+            Names or shapes differ from those of the learner.
+        """
         assign_arrays(self._arrays, arrays)

@@ -1,4 +1,4 @@
-"""The settings of a run of `python -m gluon_rbm train-gaussian`."""
+"""Settings and presets of python -m gluon_rbm train-gaussian."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from gluon_rbm.training.settings import setting
 
 __all__ = ["PRESETS", "GaussianSettings"]
 
-# Whitened faces. Sparse units that point to training images, few enough that not all of them can be on at once: with
-# weights as long as w, H w^2 / V must stay well below 6 |b|, or chains run away. Tried: docs/colour.md.
+# Whitened faces. The hidden units are sparse. Their weights start as vectors to training images.
+# There must be so few units that they cannot all be on at once. With weights of length w, H hidden
+# units, V visible units and hidden bias b, H w^2 / V must stay well below 6 |b|, or chains diverge.
+# Experiments: docs/colour.md.
 _FACES: dict[str, object] = {
     "dataset": "image-folder",
     "num_hidden": 2000,
@@ -33,7 +35,7 @@ _FACES: dict[str, object] = {
     "mirror": True,
 }
 
-# Recipes by name: defaults of other settings.
+# Name -> defaults of other settings.
 PRESETS: dict[str, dict[str, object]] = {
     "faces-32": {**_FACES, "image_size": [32, 32], "whiten": 300, "initial_deviation": 0.084},
     "faces-64": {**_FACES, "image_size": [64, 64], "whiten": 400, "initial_deviation": 0.084},
@@ -42,7 +44,7 @@ PRESETS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class GaussianSettings:
-    """All settings of a run that trains a Gaussian-Bernoulli RBM, in the order of their help text."""
+    """All settings of train-gaussian, in the order of the help text."""
 
     preset: str | None = settings.preset(tuple(PRESETS), "a recipe: defaults of other flags")
     seed: int = settings.seed()
@@ -120,12 +122,29 @@ class GaussianSettings:
 
     @property
     def rule(self) -> LearningRule:
-        """How the RBM learns from its chains."""
+        """How the RBM learns from its chains.
+
+        Returns
+        -------
+        LearningRule
+            The rule that these settings describe.
+        """
         names = ("chains", "centering", "langevin_steps", "langevin_step_size")
         return LearningRule.checked(visible_layer=GAUSSIAN, **{name: getattr(self, name) for name in names})
 
     def checked(self) -> GaussianSettings:
-        """These settings, or InputError where some cannot be."""
+        """Check the settings.
+
+        Returns
+        -------
+        GaussianSettings
+            These settings.
+
+        Raises
+        ------
+        InputError
+            A value is not valid, or settings contradict each other.
+        """
         if self.langevin_step_size >= 4:
             raise InputError("--langevin-step-size is %s; it must be below 4" % self.langevin_step_size)
         if not self.langevin_steps and self.langevin_step_size != type(self).langevin_step_size:
@@ -140,6 +159,12 @@ class GaussianSettings:
         return self
 
     def resumable(self) -> list[str]:
-        """Settings that a resumed run may change; its length where nothing depends on it."""
+        """Return the names of the settings that a resumed run may change.
+
+        Returns
+        -------
+        list of str
+            Names, with num_epoch if the result does not depend on it.
+        """
         constant = self.learning_rate_schedule == "constant" and not self.average
         return [*settings.resumable(self), *(["num_epoch"] if constant else [])]

@@ -1,4 +1,4 @@
-"""What follows the gradient of a batch: a learner of either API on a device, and one of several devices and workers."""
+"""Learners of a binary RBM: one for each API, and one for several devices and workers."""
 
 from __future__ import annotations
 
@@ -20,38 +20,71 @@ __all__ = ["LEARNERS", "DataParallelLearner", "DeviceLearner", "GluonLearner", "
 
 
 class DeviceLearner(Protocol):
-    """A learner on one device, one of `num_shards` that share the batch."""
+    """Learner on one device, which has one shard of each batch."""
 
-    updater: Any
-    parameter_names: dict[int, str]
+    updater: Any  #: MXNet's Updater: the optimizer and its state
+    parameter_names: dict[int, str]  #: index in the updater -> name of the parameter
 
     def backward(self, batch: NDArray) -> NDArray:
-        """Sweep, and find the gradient of a batch; something to wait for."""
+        """Advance the chains, and compute the gradient of a batch.
+
+        Parameters
+        ----------
+        batch
+            Shard of the batch, (rows, num_visible).
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the gradient is.
+        """
         ...
 
     def gradients(self) -> dict[str, NDArray]:
-        """Live gradients of the parameters."""
+        """Return the live gradients: name of the parameter -> NDArray."""
         ...
 
     def update(self) -> None:
-        """Follow a gradient that is the sum of `num_shards` of them."""
+        """Update the parameters. The gradients must hold the sums over all shards."""
         ...
 
     def step(self, batch: NDArray) -> NDArray:
-        """Both, where there is one shard; something to wait for."""
+        """Make one gradient step. Only for a single shard.
+
+        Parameters
+        ----------
+        batch
+            Batch, (rows, num_visible).
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the step is done.
+        """
         ...
 
     def steps(self, batches: Sequence[NDArray]) -> NDArray:
-        """The same with each of these batches."""
+        """Make one gradient step for each batch, in order. Only for a single shard.
+
+        Parameters
+        ----------
+        batches
+            Batches, each (rows, num_visible).
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the steps are done.
+        """
         ...
 
     def arrays(self) -> dict[str, NDArray]:
-        """Live parameters and chains."""
+        """Return the live parameters and chains: name -> NDArray."""
         ...
 
 
 def _block_settings(settings: BinarySettings, num_shards: int) -> dict[str, Any]:
-    """Arguments that `BinaryRBMBlock` and `binary_rbm_symbol` share."""
+    """Return the arguments that `BinaryRBMBlock` and `binary_rbm_symbol` share."""
     return {
         "num_hidden": settings.num_hidden,
         "k": settings.k,
@@ -65,7 +98,7 @@ def _block_settings(settings: BinarySettings, num_shards: int) -> dict[str, Any]
 def _take_steps(
     learner: DeviceLearner, native: Callable[[Sequence[NDArray]], NDArray] | None, batches: Sequence[NDArray]
 ) -> NDArray:
-    """Steps by `native_step`, or else by MXNet's graph and optimizer; something that is there when they are done."""
+    """Make steps with `native`, or, if it is None, with MXNet's graph and optimizer."""
     if native is not None:
         return native(batches)
     for batch in batches:
@@ -75,15 +108,18 @@ def _take_steps(
 
 
 class GluonLearner:
-    """A `BinaryRBMBlock` and its `gluon.Trainer`: a `DeviceLearner`.
+    """Learner with Gluon: a `binary_rbm.BinaryRBMBlock` and its trainer. A `DeviceLearner`.
 
     Parameters
     ----------
-    settings : BinarySettings
-    arrays : name -> NDArray
-        Parameters and auxiliary states to start from.
-    context : mx.Context
-    num_shards : int
+    settings
+        Settings of the run.
+    arrays
+        Initial parameters and auxiliary states: name -> NDArray.
+    context
+        Device of the learner.
+    num_shards
+        Number of devices that share each batch.
     """
 
     def __init__(
@@ -98,7 +134,7 @@ class GluonLearner:
             self._parameters[name].set_data(array)
         self._rbm.hybridize()
         self._trainer = mx.gluon.Trainer(self._parameters, optimizers.make_optimizer(settings), kvstore=None)
-        self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
+        self.updater = self._trainer._updaters[0]  # the only public way to a trainer's state is pickle
         self.parameter_names = {
             index: parameter.name
             for index, parameter in self.updater.optimizer.param_dict.items()
@@ -107,29 +143,88 @@ class GluonLearner:
         self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
+        """Advance the chains, and compute the gradient of a batch.
+
+        Parameters
+        ----------
+        batch
+            As in `DeviceLearner.backward`.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the gradient is.
+        """
         with mx.autograd.record():
             visible_prob_1, _ = self._rbm(batch)
         visible_prob_1.backward()
         return visible_prob_1
 
     def update(self) -> None:
+        """Update the parameters. The gradients must hold the sums over all shards."""
         self._trainer.step(self._divisor)
 
     def step(self, batch: NDArray) -> NDArray:
+        """Make one gradient step. Only for a single shard.
+
+        Parameters
+        ----------
+        batch
+            As in `DeviceLearner.step`.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the step is done.
+        """
         return self.steps([batch])
 
     def steps(self, batches: Sequence[NDArray]) -> NDArray:
+        """Make one gradient step for each batch, in order. Only for a single shard.
+
+        Parameters
+        ----------
+        batches
+            As in `DeviceLearner.steps`.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the steps are done.
+        """
         return _take_steps(self, self._native_step, batches)
 
     def gradients(self) -> dict[str, NDArray]:
+        """Return the live gradients.
+
+        Returns
+        -------
+        dict
+            Name of the parameter -> NDArray.
+        """
         return {name: self._parameters[name].grad(self._context) for name in self.parameter_names.values()}
 
     def arrays(self) -> dict[str, NDArray]:
+        """Return the live parameters and chains.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray.
+        """
         return {name: parameter.data(self._context) for name, parameter in self._parameters.items()}
 
 
 class ModuleLearner:
-    """An `mx.mod.Module` of the RBM symbol: a `DeviceLearner`. Parameters as of `GluonLearner`."""
+    """Learner with the Module API: an mx.mod.Module of `binary_rbm.binary_rbm_symbol`.
+
+    It is a `DeviceLearner`.
+
+    Parameters
+    ----------
+    settings, arrays, context, num_shards
+        As in `GluonLearner`.
+    """
 
     def __init__(
         self, settings: BinarySettings, arrays: Mapping[str, NDArray], context: Any, num_shards: int = 1
@@ -151,51 +246,106 @@ class ModuleLearner:
             sym=symbol,
             param_idx2name=self.parameter_names,
         )
-        self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns of any other factor
+        self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns about any other rescale_grad
         optimizer.rescale_grad = 1 / (num_shards * settings.batch_size)
-        self.updater = self._module._updater  # there is no public way to a module's state but pickle
+        self.updater = self._module._updater  # the only public way to a module's state is pickle
         self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
+        """Advance the chains, and compute the gradient of a batch.
+
+        Parameters
+        ----------
+        batch
+            As in `DeviceLearner.backward`.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the gradient is.
+        """
         self._module.forward(mx.io.DataBatch([batch]), is_train=True)
         self._module.backward()
         return self._module.get_outputs()[0]
 
     def update(self) -> None:
+        """Update the parameters. The gradients must hold the sums over all shards."""
         self._module.update()
 
     def step(self, batch: NDArray) -> NDArray:
+        """Make one gradient step. Only for a single shard.
+
+        Parameters
+        ----------
+        batch
+            As in `DeviceLearner.step`.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the step is done.
+        """
         return self.steps([batch])
 
     def steps(self, batches: Sequence[NDArray]) -> NDArray:
+        """Make one gradient step for each batch, in order. Only for a single shard.
+
+        Parameters
+        ----------
+        batches
+            As in `DeviceLearner.steps`.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the steps are done.
+        """
         return _take_steps(self, self._native_step, batches)
 
     def gradients(self) -> dict[str, NDArray]:
+        """Return the live gradients.
+
+        Returns
+        -------
+        dict
+            Name of the parameter -> NDArray.
+        """
         return {name: self._executor.grad_dict[name] for name in self.parameter_names.values()}
 
     def arrays(self) -> dict[str, NDArray]:
+        """Return the live parameters and chains.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray.
+        """
         parameters = {name: self._executor.arg_dict[name] for name in self.parameter_names.values()}
         return {**parameters, **self._executor.aux_dict}
 
     @property
     def _executor(self) -> Any:
-        return self._module._exec_group.execs[0]  # live arrays; get_params() returns copies
+        return self._module._exec_group.execs[0]  # holds live arrays, while get_params returns copies
 
 
 LEARNERS: Mapping[str, Callable[..., DeviceLearner]] = {"gluon": GluonLearner, "module": ModuleLearner}
 
 
 class DataParallelLearner:
-    """The `gluon_rbm.training.state.Learner` of a binary RBM: those of the devices here, in step with other workers'.
+    """Learner of a binary RBM on several devices and workers: a `gluon_rbm.training.state.Learner`.
+
+    It holds the learners of this worker's devices, and synchronizes them with other workers.
 
     Parameters
     ----------
-    make : callable
-        (arrays, context) -> the `DeviceLearner` of one device.
-    arrays : name -> NDArray
-        Of the whole run; chains are divided among the shards.
-    group : ProcessGroup
-    rule : LearningRule
+    make
+        Makes the `DeviceLearner` of one device from its arrays and its context.
+    arrays
+        Initial arrays of the whole run: name -> NDArray. The shards divide the chains.
+    group
+        Workers and devices of the run.
+    rule
+        How the RBM learns from its chains.
     """
 
     def __init__(
@@ -216,13 +366,35 @@ class DataParallelLearner:
         self.updater, self.parameter_names = self._first.updater, self._first.parameter_names
 
     def steps(self, batches: Sequence[Sequence[NDArray]]) -> NDArray:
-        """Steps with these batches, in one call where that serves all of them."""
+        """Make one gradient step for each batch, in order.
+
+        Parameters
+        ----------
+        batches
+            For each batch a list of its shards on this worker's devices.
+
+        Returns
+        -------
+        NDArray
+            An array that is ready when the steps are done.
+        """
         if self._group.num_shards == 1:
             return self._first.steps([batch[0] for batch in batches])
         return [self.step(batch) for batch in batches][-1]
 
     def step(self, batch: Sequence[NDArray]) -> NDArray:
-        """Follow the mean gradient of all shards; batch : those of the devices here."""
+        """Make one step along the mean gradient of all shards.
+
+        Parameters
+        ----------
+        batch
+            Shards of the batch on this worker's devices, each (rows, num_visible).
+
+        Returns
+        -------
+        NDArray
+            Output of the first device.
+        """
         if self._group.num_shards == 1:
             return self._first.step(batch[0])
         outputs = [learner.backward(shard) for learner, shard in zip(self.learners, batch)]
@@ -238,10 +410,10 @@ class DataParallelLearner:
         return outputs[0]
 
     def _average_states(self) -> list[str]:
-        """Let what follows the data of each shard follow those of all of them; the names of it."""
+        """Average offsets and swap rates over all shards, and return their names."""
         names = [name for name in (*learning.OFFSETS, learning.SWAP_RATE) if name in self._first.arrays()]
         if names:
-            mx.nd.waitall()  # MXNet's executors do not protect states from others
+            mx.nd.waitall()  # operations outside an executor do not wait until it has written its states
         for name in names:
             arrays = [learner.arrays()[name] for learner in self.learners]
             self._group.all_reduce(name, arrays)
@@ -249,11 +421,28 @@ class DataParallelLearner:
         return names
 
     def arrays(self) -> dict[str, NDArray]:
-        """Of the first device here: the parameters of all, and its own chains."""
+        """Return the live arrays of this worker's first device.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray: the parameters, which are equal on all devices, and its own chains.
+        """
         return self._first.arrays()
 
     def gather(self) -> dict[str, np.ndarray]:
-        """The arrays of the whole run; InputError where the workers' parameters differ."""
+        """Return the arrays of the whole run. All workers call it together.
+
+        Returns
+        -------
+        dict
+            Name -> NumPy array.
+
+        Raises
+        ------
+        InputError
+            The workers' parameters differ.
+        """
         joint = {name: array.asnumpy() for name, array in self._first.arrays().items()}
         if self._group.num_shards == 1:
             return joint
@@ -266,12 +455,23 @@ class DataParallelLearner:
         return joint
 
     def scatter(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take what `gather` returned; InputError where it is not of these shapes."""
+        """Set the arrays to those that `gather` returned.
+
+        Parameters
+        ----------
+        arrays
+            Name -> NumPy array of the whole run.
+
+        Raises
+        ------
+        InputError
+            Names or shapes differ from those of the learner.
+        """
         for learner, shard in zip(self.learners, self._shards(arrays)):
             assign_arrays(learner.arrays(), shard)
 
     def _shards(self, arrays: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """The arrays of each device here, of those of the whole run."""
+        """Yield the arrays of each device of this worker, from those of the whole run."""
         num_shards, first = self._group.num_shards, self._group.first_shard
         for index in range(first, first + len(self._group.contexts)):
             shard = dict(arrays)

@@ -1,4 +1,4 @@
-"""What is measured of a run between epochs: log-likelihoods by AIS, or of an RBM with labels how well it classifies."""
+"""Measurements of a run between epochs: log-likelihoods by AIS, or classification errors."""
 
 from __future__ import annotations
 
@@ -27,74 +27,159 @@ __all__ = ["TEST", "ClassificationMonitor", "ImageMonitor", "LikelihoodMonitor",
 
 logger = logging.getLogger(__name__)
 
-TEST = 3  # the section of test images that are scored at the end alone
+TEST = 3  # section number of test images that are scored only at the end
 
-_PATH_CHAINS, _PATH_SWEEPS = 100, 100  # of each RBM of a path, while log Z is measured along it
-_FEW_EXCHANGES = 0.05
+_PATH_CHAINS, _PATH_SWEEPS = 100, 100  # for each RBM of a path, to estimate log Z along it
+_FEW_EXCHANGES = 0.05  # swap rate
 _NO_STATES: Mapping[str, Any] = MappingProxyType({})
 
 _ROWS_AT_ONCE = 1000
-_ROWS_CLASSIFIED_AT_ONCE = 200  # times the hidden units: what should stay in a cache
+_ROWS_CLASSIFIED_AT_ONCE = 200  # so that an array (rows, num_hidden) stays in a cache
 
-Scores = Mapping[str, Any]  #: what `ImageMonitor.score` returned, by name of the images
-Row = Dict[str, Any]
+Scores = Mapping[str, Any]  #: name of the images -> what `ImageMonitor.score` returned
+Row = Dict[str, Any]  #: columns of metrics.csv
 
 
 class ImageMonitor(Protocol):
-    """Scores of images under the parameters of a run."""
+    """What `Measurement` needs to score images."""
 
     def begin(
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
     ) -> float:
-        """log Z, before scores are taken in epoch `number`; NaN where none is needed.
+        """Prepare the scores of an epoch.
 
-        aux_states : what the RBM keeps beside its parameters, live
+        Parameters
+        ----------
+        number
+            Number of the epoch, from 1.
+        parameters
+            Parameters to score: name -> NDArray.
+        aux_states
+            Chains and other states that the RBM keeps besides its parameters, live.
+
+        Returns
+        -------
+        float
+            Estimate of log Z in nats; NaN if the scores do not need it.
         """
         ...
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> Any:
-        """The score of images; `section` says which they are, so that their pixels are drawn alike."""
+        """Score images.
+
+        Parameters
+        ----------
+        section
+            Number of this set of images. Their pixels are drawn alike in every epoch.
+        images
+            Images, (n, ...).
+        parameters
+            Parameters to score: name -> NDArray.
+        log_z
+            Estimate that `begin` returned for them.
+
+        Returns
+        -------
+        object
+            The score.
+        """
         ...
 
     def merit(self, score: Any) -> float:
-        """The larger, the better."""
+        """Return a number that is larger for a better score.
+
+        Parameters
+        ----------
+        score
+            What `score` returned.
+        """
         ...
 
     def row(self, scores: Scores) -> Row:
-        """Columns of metrics.csv."""
+        """Return the columns of metrics.csv for an epoch.
+
+        Parameters
+        ----------
+        scores
+            Name of the images -> score.
+
+        Returns
+        -------
+        dict
+            Column -> number, or None if it is not finite.
+        """
         ...
 
     def message(self, scores: Scores) -> str:
-        """The line to print."""
+        """Return the line to print for an epoch.
+
+        Parameters
+        ----------
+        scores
+            As in `row`.
+        """
         ...
 
     def columns(self, name: str, score: Any) -> Row:
-        """The columns of one score."""
+        """Return the columns of metrics.csv for one score.
+
+        Parameters
+        ----------
+        name
+            Name of the images.
+        score
+            What `score` returned.
+
+        Returns
+        -------
+        dict
+            Column -> number, or None if it is not finite.
+        """
         ...
 
     def brief(self, name: str, score: Any) -> str:
-        """One score in words."""
+        """Return one score in words.
+
+        Parameters
+        ----------
+        name, score
+            As in `columns`.
+        """
         ...
 
     def curve(self, metrics: Sequence[Row]) -> tuple[str, str]:
-        """The column to draw, and its meaning, as `plots.learning_curve` takes them."""
+        """Return what `gluon_rbm.evaluation.plots.learning_curve` draws.
+
+        Parameters
+        ----------
+        metrics
+            Rows of metrics.csv.
+
+        Returns
+        -------
+        column : str
+            Column to draw, without the name of the images.
+        meaning : str
+            Meaning of its values.
+        """
         ...
 
 
 class LikelihoodMonitor:
-    """Log-likelihoods, with log Z by AIS.
+    """Monitor of log-likelihoods, with log Z by AIS.
 
     Parameters
     ----------
-    settings : BinarySettings
-    maximum : int
-        The pixel value that means 1.
-    base_visible_bias : array (num_visible,), optional
-        The base rate of AIS; by default the model's own visible bias.
-    ais_key, pixels_key : sequence of int
-        Of the noise of AIS, and of the pixels.
-    weights : mapping
-        Section -> how much each of its images counts, (n,), where they do not count alike.
+    settings
+        Settings of the run.
+    maximum
+        Pixel value that means 1.
+    base_visible_bias
+        Base rate of AIS, (num_visible,); None: the visible bias of the RBM.
+    ais_key, pixels_key
+        Keys for the noise of AIS, and for drawing pixels.
+    weights
+        Section -> weights of its images, (n,). Without weights, all images count alike.
     """
 
     def __init__(
@@ -110,13 +195,25 @@ class LikelihoodMonitor:
         self._settings, self._maximum, self._base_visible_bias = settings, maximum, base_visible_bias
         self._ais_key, self._pixels_key, self._weights = ais_key, pixels_key, weights
         self._partition: Any = None
-        self._path: PathPartition | None = None  # along the trajectory
-        self._steps_are_large = False  # so that chains do not come along it
-        self._fair_coins = -math.inf  # log-likelihood of an image under fair coins
+        self._path: PathPartition | None = None  # estimate along the trajectory
+        self._steps_are_large = False  # too large for chains to move along the trajectory
+        self._fair_coins = -math.inf  # log-likelihood of an image if all units are fair coins
 
     def begin(
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
     ) -> float:
+        """Estimate log Z by AIS, and along the trajectory if there are snapshots.
+
+        Parameters
+        ----------
+        number, parameters, aux_states
+            As in `ImageMonitor.begin`.
+
+        Returns
+        -------
+        float
+            Estimate of log Z by AIS, in nats.
+        """
         settings = self._settings
         groups = settings.rule.visible_units(len(parameters["visible_layer_bias"]))
         self._fair_coins = -float(log_normalizer(np.zeros(len(parameters["visible_layer_bias"])), groups))
@@ -137,7 +234,10 @@ class LikelihoodMonitor:
     def _along_trajectory(
         self, parameters: Parameters, aux_states: Mapping[str, NDArray], key: Key
     ) -> PathPartition | None:
-        """log Z by the snapshots of the training so far; None without snapshots, or where no path leads along them."""
+        """Estimate log Z along the snapshots of the training so far, or return None.
+
+        None means that there are no snapshots, or that no estimate along them is possible.
+        """
         if snapshots.NUMBER not in aux_states:
             return None
         rbms, chains = snapshots.of_states(aux_states)
@@ -158,18 +258,55 @@ class LikelihoodMonitor:
             return None
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:
-        # The pixels are drawn alike in every epoch, so that what changes is the model.
+        """Compute the mean log-likelihood of images.
+
+        Parameters
+        ----------
+        section, images, parameters, log_z
+            As in `ImageMonitor.score`.
+
+        Returns
+        -------
+        LogLikelihood
+            Mean over the images, in nats per image.
+        """
+        # The pixels are drawn alike in every epoch, so the score changes only with the RBM.
         key, binarize = [*self._pixels_key, section], self._settings.binarize
         weights = self._weights.get(section)
-        # With weights, which have an order, there is nothing to draw.
+        # A key would shuffle the images, but weights belong to images in the given order. Weighted
+        # images have no grey pixels to draw.
         how = {"key": key, "binarize": binarize} if weights is None else {}
         pixels = iterate_batches(images, self._maximum, _ROWS_AT_ONCE, **how)
         return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z, weights)
 
     def merit(self, score: LogLikelihood) -> float:
+        """Return the mean log-likelihood.
+
+        Parameters
+        ----------
+        score
+            What `score` returned.
+
+        Returns
+        -------
+        float
+            In nats per image.
+        """
         return score.mean
 
     def row(self, scores: Scores) -> Row:
+        """Return log-likelihoods and estimates of log Z as columns of metrics.csv.
+
+        Parameters
+        ----------
+        scores
+            As in `ImageMonitor.row`.
+
+        Returns
+        -------
+        dict
+            Column -> number, or None if it is not finite.
+        """
         row, partition = _joined(self, scores), self._partition
         row.update(
             binary_pixels=int(all(score.binary for score in scores.values())),
@@ -185,6 +322,18 @@ class LikelihoodMonitor:
         return row
 
     def message(self, scores: Scores) -> str:
+        """Return log-likelihoods, log Z and warnings in one line.
+
+        Parameters
+        ----------
+        scores
+            As in `ImageMonitor.row`.
+
+        Returns
+        -------
+        str
+            The line.
+        """
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks, are_binary = ["log Z %.2f" % self._partition.log_z], all(score.binary for score in scores.values())
         if self._path is not None:
@@ -205,27 +354,71 @@ class LikelihoodMonitor:
 
     @property
     def _usable(self) -> bool:
-        """Whether more than a few chains carry log Z."""
+        """Whether the estimate of log Z rests on more than a few chains."""
         return is_usable(len(self._partition.log_weights), self._partition.effective_sample_size)
 
     def columns(self, name: str, score: LogLikelihood) -> Row:
+        """Return the log-likelihood and its standard error.
+
+        Parameters
+        ----------
+        name, score
+            As in `ImageMonitor.columns`.
+
+        Returns
+        -------
+        dict
+            NAME_log_likelihood and NAME_standard_error, in nats per image.
+        """
         return _columns(name, log_likelihood=score.mean, standard_error=score.standard_error)
 
     def brief(self, name: str, score: LogLikelihood) -> str:
+        """Return the log-likelihood in words.
+
+        Parameters
+        ----------
+        name, score
+            As in `ImageMonitor.columns`.
+
+        Returns
+        -------
+        str
+            Name and mean log-likelihood.
+        """
         return "%s log-likelihood %.2f" % (name, score.mean)
 
     @staticmethod
     def curve(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-        """The column to draw, and its meaning; of grey pixels it is a score and not a log-likelihood."""
+        """Return the column to draw, and its meaning.
+
+        Parameters
+        ----------
+        metrics
+            Rows of metrics.csv.
+
+        Returns
+        -------
+        column : str
+            "log_likelihood".
+        meaning : str
+            Log-likelihood, or grey-pixel score unless the pixels of all rows are binary.
+        """
         binary = [row["binary_pixels"] for row in metrics if "binary_pixels" in row]
         kind = "log-likelihood" if binary and all(binary) else "grey-pixel score"
         return "log_likelihood", kind + " (nats per image)"
 
 
 class ClassificationMonitor:
-    """Errors and class posteriors of images with their labels, exact.
+    """Monitor of classification errors and class posteriors, which are exact.
 
-    Of pixels that are drawn anew in training, the grey values are classified: what they are drawn from.
+    If training draws the pixels anew at every use, the monitor classifies the grey images.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run, with labels.
+    maximum
+        Pixel value that means 1.
     """
 
     def __init__(self, settings: BinarySettings, maximum: int) -> None:
@@ -235,26 +428,103 @@ class ClassificationMonitor:
     def begin(
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
     ) -> float:
+        """Return NaN, because log Z is not needed.
+
+        Parameters
+        ----------
+        number, parameters, aux_states
+            As in `ImageMonitor.begin`; not used.
+
+        Returns
+        -------
+        float
+            NaN.
+        """
         return math.nan
 
     def score(
         self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float
     ) -> label_rbm.Classification:
+        """Classify images, and compare the classes with the labels.
+
+        Parameters
+        ----------
+        section
+            Not used.
+        images, parameters
+            As in `ImageMonitor.score`. The last pixels of an image are its label units.
+        log_z
+            Not used.
+
+        Returns
+        -------
+        gluon_rbm.models.label_rbm.Classification
+            Error and mean log-posterior of the labels.
+        """
         rows = iterate_batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
         return label_rbm.evaluate(Parameters(**parameters), rows, self._num_classes)
 
     def merit(self, score: label_rbm.Classification) -> float:
+        """Return the negative error.
+
+        Parameters
+        ----------
+        score
+            What `score` returned.
+
+        Returns
+        -------
+        float
+            Minus the fraction of wrongly classified images.
+        """
         return -score.error
 
     def row(self, scores: Scores) -> Row:
+        """Return errors and log-posteriors as columns of metrics.csv.
+
+        Parameters
+        ----------
+        scores
+            As in `ImageMonitor.row`.
+
+        Returns
+        -------
+        dict
+            Column -> number, or None if it is not finite.
+        """
         return _joined(self, scores)
 
     def message(self, scores: Scores) -> str:
+        """Return errors and log-posteriors in one line.
+
+        Parameters
+        ----------
+        scores
+            As in `ImageMonitor.row`.
+
+        Returns
+        -------
+        str
+            The line.
+        """
         errors = [self.brief(*score) for score in scores.items()]
         posteriors = ["%s %.4f" % (name, score.log_posterior) for name, score in scores.items()]
         return "%s; log p(label | pixels) %s" % (" and ".join(errors), ", ".join(posteriors))
 
     def columns(self, name: str, score: label_rbm.Classification) -> Row:
+        """Return the error, its standard error and the log-posterior.
+
+        Parameters
+        ----------
+        name, score
+            As in `ImageMonitor.columns`.
+
+        Returns
+        -------
+        dict
+            NAME_error_percent and NAME_standard_error_percent; NAME_log_posterior in nats per
+            image.
+        """
         return _columns(
             name,
             error_percent=100 * score.error,
@@ -263,31 +533,59 @@ class ClassificationMonitor:
         )
 
     def brief(self, name: str, score: label_rbm.Classification) -> str:
+        """Return the error in words.
+
+        Parameters
+        ----------
+        name, score
+            As in `ImageMonitor.columns`.
+
+        Returns
+        -------
+        str
+            Name and error in percent.
+        """
         return "%s error %.2f %%" % (name, 100 * score.error)
 
     @staticmethod
     def curve(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-        """The column to draw, and its meaning."""
+        """Return the column to draw, and its meaning.
+
+        Parameters
+        ----------
+        metrics
+            Not used.
+
+        Returns
+        -------
+        column : str
+            "error_percent".
+        meaning : str
+            "images classified wrongly (%)".
+        """
         return "error_percent", "images classified wrongly (%)"
 
 
 class Measurement:
-    """Scores a run's images after an epoch, and remembers the best parameters: a `callbacks.Measure`.
+    """Scores images after an epoch, and keeps the best parameters.
+
+    It is a `gluon_rbm.training.callbacks.Measure`.
 
     Parameters
     ----------
-    monitor : ImageMonitor
-    images : name -> array
-        What is scored: first those by which the best parameters are chosen.
-    test_images : array
-        Scored once, at the end of the run, if they are not among the others.
+    monitor
+        Computes the scores.
+    images
+        Name -> images to score. The first entry decides which parameters are best.
+    test_images
+        Test images. They are scored once, at the end of the run, if `images` does not hold them.
     """
 
     def __init__(self, monitor: ImageMonitor, images: Mapping[str, np.ndarray], test_images: np.ndarray) -> None:
         self._monitor, self._images, self._test_images = monitor, images, test_images
 
     def __call__(self, state: TrainState, end: EpochEnd) -> tuple[Row, str]:
-        """A row of metrics, and the line to print."""
+        """Return columns of the metrics, and the line to print."""
         monitor, chosen_by = self._monitor, next(iter(self._images))
         log_z = monitor.begin(end.number, state.current(), state.learner.arrays())
         scores = {
@@ -299,7 +597,8 @@ class Measurement:
         if state.is_over and "test" not in scores:
             log_z = state.best.log_z if state.best.arrays else log_z
             score = monitor.score(TEST, self._test_images, state.result(), log_z)
-            # It belongs into the row of the epoch that the results are of: with early stopping an earlier one.
+            # The score belongs in the row of the epoch that the result comes from. With early
+            # stopping, this is an earlier epoch.
             columns = monitor.columns(chosen_by, scores[chosen_by])
             rows = [earlier for earlier in [*state.metrics, {**end.row, **row}] if columns.keys() <= earlier.keys()]
             of = rows[-1 - state.best.worse]
@@ -309,12 +608,12 @@ class Measurement:
 
 
 def _impossible(scores: Mapping[str, LogLikelihood]) -> list[str]:
-    """What is said of binary images that have a positive log-likelihood."""
+    """Return the warnings about binary images with a positive log-likelihood."""
     return sorted({score.warning for score in scores.values() if score.binary and score.warning})
 
 
 def _joined(monitor: ImageMonitor, scores: Scores) -> Row:
-    """The columns of all scores."""
+    """Return the columns of all scores."""
     return {column: value for score in scores.items() for column, value in monitor.columns(*score).items()}
 
 

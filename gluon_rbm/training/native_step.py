@@ -1,7 +1,8 @@
-"""A step of SGD on a CPU without MXNet's graph around it: the operator's and the optimizer's own functions, on views.
+"""Steps of SGD on a CPU without MXNet's graph.
 
-The graph of a step costs more than its sweeps do where these are few. Parameters, chains and the optimizer's state stay
-where the API keeps them, and the result is the same, bit by bit.
+The steps call the functions of the operator and of the optimizer on views of MXNet's arrays. With
+few sweeps, the graph of a step would cost more than its sweeps. Parameters, chains and the
+optimizer's state stay where the API keeps them. The result is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _WRITE = ("write",) * 3
 
 
 class _Learner(Protocol):
-    """What a `DeviceLearner` has."""
+    """Members of a `gluon_rbm.training.learners.DeviceLearner`."""
 
     updater: Any
     parameter_names: dict[int, str]
@@ -38,13 +39,32 @@ class _Learner(Protocol):
 def native_step(
     settings: BinarySettings, learner: _Learner, context: Any, num_shards: int
 ) -> Callable[[Sequence[NDArray]], NDArray] | None:
-    """Steps of a learner, as a function of their batches that returns when they are done; None where it needs MXNet."""
+    """Return a function that makes a learner's steps without MXNet's graph.
+
+    Parameters
+    ----------
+    settings
+        Settings of the run.
+    learner
+        A `gluon_rbm.training.learners.DeviceLearner`.
+    context
+        Device of the learner.
+    num_shards
+        Number of devices that share each batch.
+
+    Returns
+    -------
+    callable or None
+        Batches -> NDArray. It returns when the steps are done. None if the learner needs MXNet's
+        graph: with several shards, the MXNet engine, too many sweeps, another optimizer than
+        `gluon_rbm.training.optimizers.NativeSGD`, or arrays that the native engine cannot use.
+    """
     arrays = learner.arrays().values()
     optimizer = learner.updater.optimizer
     if (
         num_shards > 1
         or settings.engine == "mxnet"
-        or settings.k > gibbs.NATIVE_SWEEPS  # Python hears of Ctrl-C between calls
+        or settings.k > gibbs.NATIVE_SWEEPS  # Python notices Ctrl-C only between calls
         or not isinstance(optimizer, NativeSGD)
         or not native_serves(*arrays)
     ):
@@ -61,7 +81,8 @@ class _NativeStep:
 
     def __call__(self, batches: Sequence[NDArray]) -> NDArray:
         drawn = [draw_key(self._context) for _ in batches]
-        mx.nd.waitall()  # for all that MXNet still reads or writes: to wait for each array takes ten times as long
+        # MXNet may still read or write the arrays. Waiting for each of them takes ten times as long.
+        mx.nd.waitall()
         keys = [[caller_number(), *host_view(words).tolist()] for words in drawn]
         views = {name: self._view(array) for name, array in self._learner.arrays().items()}
         parameters = Parameters(*(views[name] for name in Parameters._fields))
@@ -77,7 +98,7 @@ class _NativeStep:
     def _follow(
         self, parameters: Parameters, aux_states: Mapping[str, HostArray], data: HostArray, key: list[int]
     ) -> None:
-        """A step by the functions that the operator and the optimizer are made of."""
+        """Make one step, with the functions that the operator and the optimizer use."""
         pace = [self._pace(name) for name in Parameters._fields]
         velocities = [self._velocity(name) for name in Parameters._fields]
         gradients = [np.empty_like(array) for array in parameters]
@@ -102,7 +123,7 @@ class _NativeStep:
         data: Sequence[HostArray],
         keys: Sequence[list[int]],
     ) -> None:
-        """The same steps in one call."""
+        """Make the same steps in one call of the native engine."""
         chains = [aux_states[name] for name in learning.SAMPLES]
         visible, hidden, weight = (self._velocity(name) for name in Parameters._fields)
         for _ in data:  # the optimizer counts the updates of each parameter
@@ -124,7 +145,7 @@ class _NativeStep:
         )
 
     def _pace(self, name: str) -> dict[str, Any]:
-        """One more update of a parameter: rate, momentum and decay of it."""
+        """Count an update of a parameter, and return its rate, momentum and decay."""
         index, optimizer = self._indices[name], self._learner.updater.optimizer
         optimizer._update_count(index)
         return {
@@ -135,7 +156,7 @@ class _NativeStep:
         }
 
     def _velocity(self, name: str) -> HostArray | None:
-        """The optimizer's state of a parameter, which is made by the first step."""
+        """Return the optimizer's state of a parameter. The first step makes it."""
         index, updater = self._indices[name], self._learner.updater
         if index not in updater.states:
             array = self._learner.arrays()[name]
@@ -145,7 +166,10 @@ class _NativeStep:
         return None if state is None else self._view(state)
 
     def _view(self, array: NDArray) -> HostArray:
-        """The array's memory, which stays in its place: views are kept, and keep their arrays."""
+        """Return a view of an array's memory, which stays in its place.
+
+        Views are kept for later calls, and each keeps its array alive.
+        """
         if id(array) not in self._views:
             self._views[id(array)] = host_view(array)
         return self._views[id(array)]

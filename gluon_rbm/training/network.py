@@ -1,4 +1,4 @@
-"""A run of `python -m gluon_rbm train-multinary`: all RBMs of a network jointly, or one after the other."""
+"""Runs of python -m gluon_rbm train-multinary: the RBMs of a network learn jointly or in turn."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from gluon_rbm.training.state import Lengths, TrainState
 
 __all__ = ["train"]
 
-_MONITOR_BATCH = 500
+_MONITOR_BATCH = 500  # images
 
-# Everything random has a key (seed, purpose, ...) of its own. (4 is of the pictures.)
+# Purposes of random numbers. Each use has its own key (seed, purpose, ...). The pictures have 4.
 _WEIGHTS, _SHUFFLE, _SWEEPS = 0, 2, 3
 
 logger = logging.getLogger(__name__)
@@ -46,18 +46,23 @@ logger = logging.getLogger(__name__)
 
 @logs.unheard_lines_allowed()
 def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
-    """Train a network, and leave its run folder.
+    """Train a network, and write its run folder.
 
     Parameters
     ----------
-    given : NetworkSettings
-        With `channels` and `dense` as lists.
-    on_step : sequence of callable
-        Further callbacks of each step.
+    given
+        Settings of the run, with lists for channels and dense.
+    on_step
+        Further callbacks for each step.
 
     Raises
     ------
-    InputError, Interrupted
+    InputError
+        Settings, data, device, run folder or checkpoint cannot be used.
+    DivergenceError
+        Training has diverged.
+    Interrupted
+        A signal arrives.
     """
     given = given.checked()
     tensorboard.check(given.tensorboard)
@@ -89,13 +94,32 @@ def _load(given: NetworkSettings) -> DataSet:
         logger.info("cannot be read as an image: %s", one_line(path))
     if skipped:
         logger.info("%d images skipped; --strict would stop here", len(skipped))
-    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):  # stops at the first other one
+    # This comparison stops at the first image that differs.
+    if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
         raise InputError("the training images are all alike; nothing can be learned from them")
     return data
 
 
 def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
-    """The description of the network that the settings ask for, on these images."""
+    """Describe the network that the settings ask for.
+
+    Parameters
+    ----------
+    given
+        Settings of the run, with lists for channels and dense.
+    data
+        Images to learn.
+
+    Returns
+    -------
+    dict
+        What `gluon_rbm.models.networks.describe` returns.
+
+    Raises
+    ------
+    InputError
+        The visible units are Gaussian, and all pixels have about the same value.
+    """
     height, width, *colours = data.image_shape
     names = ("channels", "dense", "kernel", "stride", "maximum", "slope")
     chosen = {name: getattr(given, name) for name in names}
@@ -118,7 +142,7 @@ def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
 
 
 def _check_sizes(network: DeepBeliefNetwork, batch_size: int) -> None:
-    """MXNet counts an array's elements in 31 bits. batch_size : of the largest batch, that of monitoring included."""
+    """Raise InputError if a batch or a weight array has 2^31 elements: MXNet counts in 31 bits."""
     largest = max(
         size
         for rbm in network.rbms
@@ -133,17 +157,17 @@ def _check_sizes(network: DeepBeliefNetwork, batch_size: int) -> None:
 
 
 class _Training:
-    """The network of a run, its images, and the functions of them that a `Plan` takes."""
+    """The network of a run, its images, and the functions that a `Plan` needs."""
 
     def __init__(self, given: NetworkSettings, data: DataSet, held_out: np.ndarray, context: Any) -> None:
         self._given, self._data, self._held_out, self._context = given, data, held_out, context
         self.description = describe(given, data)
         self._network = networks.build(self.description)
         _check_sizes(self._network, max(given.batch_size, _MONITOR_BATCH))
-        self._values(data.train_images[:1])  # refuses pixels that cannot be, before there is a folder
+        self._values(data.train_images[:1])  # refuses wrong pixels before there is a folder
 
     def init(self) -> TrainState:
-        """The state before the first step."""
+        """Return the state before the first step."""
         seed_mxnet(self._given.seed, _WEIGHTS)
         networks.initialize(self._network, self.description, self._context)
         epochs = self._given.num_epoch * (len(self._network.rbms) if self._given.greedy else 1)
@@ -151,14 +175,14 @@ class _Training:
         return TrainState(self._learner(0), Lengths(epochs, steps))
 
     def plan(self, state: TrainState) -> Plan:
-        """What the run does with this state."""
+        """Return the plan of the run."""
         rbms = self._network.rbms
         pictures = NetworkPictures(
             self._given, self._network, self.description, self._data, self._watched_images, self._host_values
         )
 
         def depth_of(state: TrainState) -> int:
-            """How many RBMs have learned."""
+            """Return the number of RBMs that have learned."""
             trained = self._trained(state.epoch - 1)
             return len(rbms) if trained is None else trained + 1
 
@@ -171,7 +195,8 @@ class _Training:
             results=self._results,
             draw=lambda state, save: pictures.draw_all(state, depth_of(state), save),
             updates=self._updates(state.lengths.steps),
-            # No unit has an input of this size that means anything; float32 gives up soon after.
+            # Inputs of this size make no sense for any unit, and training would soon overflow
+            # float32.
             limit=1e6 * max(1 / units.slope for rbm in rbms for units in (rbm.visible_units, rbm.hidden_units)),
             remedy="lower --learning-rate or --weight-decay",
             adapt=self._adapt,
@@ -179,7 +204,7 @@ class _Training:
 
     @property
     def _watched_images(self) -> np.ndarray:
-        # Choices are made on held-out images; so where there are such, the test images are looked at only once.
+        # With held-out images, choices depend on them, and the test images are used only at the end.
         return self._held_out if self._given.held_out else self._data.test_images
 
     def _host_values(self, images: np.ndarray) -> NDArray:
@@ -191,7 +216,7 @@ class _Training:
     # --- Steps --------------------------------------------------------------------------------------------------------
 
     def _trained(self, epoch: int) -> int | None:
-        """Which RBM learns in an epoch, from 0; None: all."""
+        """Return the number of the RBM that learns in an epoch, from 0; None: all RBMs learn."""
         return epoch // self._given.num_epoch if self._given.greedy else None
 
     def _learner(self, epoch: int) -> NetworkLearner:
@@ -219,7 +244,7 @@ class _Training:
     def _step(self, state: TrainState, batches: Sequence[NDArray]) -> tuple[TrainState, NDArray]:
         given = self._given
         optimization.set_pace(state.optimizer, given, state.epoch, state.progress)
-        if given.sampled:  # of a resumed epoch, the steps before drew more than could be drawn again
+        if given.sampled:  # a resumed epoch cannot repeat earlier draws, so each step has a seed
             seed_mxnet(given.seed, _SWEEPS, state.epoch + 1, state.step)
         loss = state.learner.steps(batches)
         state.losses.append(loss.sum())
@@ -229,7 +254,7 @@ class _Training:
 
     @staticmethod
     def _epoch_of(checkpoint: Checkpoint) -> int:
-        """The epoch whose learner the checkpoint is of."""
+        """Return the epoch, from 0, in which the checkpoint's learner was trained."""
         return checkpoint.epoch if checkpoint.steps else checkpoint.epoch - 1
 
     def _adapt(self, state: TrainState, checkpoint: Checkpoint) -> None:
@@ -245,8 +270,9 @@ class _Training:
     # --- Metrics ------------------------------------------------------------------------------------------------------
 
     def _mean_loss(self, end: EpochEnd) -> float:
-        """Of the epoch's training images, each under the parameters of its step."""
-        losses = end.checkpoint.partial["losses"].ravel().tolist()  # a sum over all units, which float32 may not hold
+        """Return the mean loss of the training images, each with the parameters at its step."""
+        # Python adds in float64, because float32 may not hold the sum.
+        losses = end.checkpoint.partial["losses"].ravel().tolist()
         return sum(losses) / len(self._data.train_images)
 
     def _observe(self, end: EpochEnd) -> dict[str, Any]:
@@ -263,7 +289,7 @@ class _Training:
         return row, "Epoch %d completed with loss %.3f, %s" % (end.number, self._mean_loss(end), said)
 
     def _reconstruction_error(self, images: np.ndarray, depth: int) -> float:
-        """Mean squared error of a pixel in [0, 1]."""
+        """Return the mean squared error of a pixel, with values in [0, 1]."""
         total = 0.0
         for start in range(0, len(images), _MONITOR_BATCH):
             values = self._values(images[start : start + _MONITOR_BATCH])

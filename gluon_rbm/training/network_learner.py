@@ -1,4 +1,4 @@
-"""What follows the gradient of a network's loss: its RBMs jointly, or one of them on top of those below it."""
+"""Learner of a network: all its RBMs jointly, or one RBM on top of those below it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ __all__ = ["NetworkLearner"]
 
 
 class NetworkLearner:
-    """A `DeepBeliefNetwork` and its `gluon.Trainer`: a `gluon_rbm.training.state.Learner`.
+    """Network and its Gluon trainer: a `gluon_rbm.training.state.Learner`.
 
     Parameters
     ----------
-    settings : NetworkSettings
-    network : DeepBeliefNetwork
-    trained : int or None
-        The place of the one RBM that learns, on top of those below it; None: all of them learn, jointly.
-    values : NDArray
-        The first images, where persistent chains start: at their means in every layer.
+    settings
+        Settings of the run.
+    network
+        Network to train.
+    trained
+        Number of the RBM that learns, from 0, on top of those below it; None: all learn jointly.
+    values
+        First images of the training set, as values of the network. Persistent chains start at
+        their means in each layer.
     """
 
     def __init__(self, settings: Any, network: DeepBeliefNetwork, trained: int | None, values: NDArray) -> None:
@@ -47,7 +50,7 @@ class NetworkLearner:
             optimizers.make_optimizer(settings, wd=settings.weight_decay),
             kvstore=None,
         )
-        self.updater = self._trainer._updaters[0]  # there is no public way to a trainer's state but pickle
+        self.updater = self._trainer._updaters[0]  # the only public way to a trainer's state is pickle
         self.parameter_names = dict(enumerate(names))
         self._chains: dict[str, NDArray] = {}
         if settings.chains == "persistent":
@@ -56,15 +59,37 @@ class NetworkLearner:
                 self._chains["chains.%d" % place] = chains.copy()
 
     def steps(self, batches: Sequence[NDArray]) -> NDArray:
-        """Follow the gradient of each batch in turn; the loss of each image of the last."""
+        """Make one gradient step for each batch, in order.
+
+        Parameters
+        ----------
+        batches
+            Batches, each as in `step`.
+
+        Returns
+        -------
+        NDArray
+            Loss of each image of the last batch, (rows,), in nats.
+        """
         return [self.step(batch) for batch in batches][-1]
 
     def step(self, batch: NDArray) -> NDArray:
-        """Follow the gradient of a batch; the loss of each image."""
+        """Make one gradient step.
+
+        Parameters
+        ----------
+        batch
+            Values of the network, (rows, channels, height, width).
+
+        Returns
+        -------
+        NDArray
+            Loss of each image, (rows,), in nats.
+        """
         visible = self._network.up(batch, self._depth, self._sampled).reshape((-1, *self._rbms[0].visible_shape))
         for name, rbm in zip(self._chains, self._rbms):
             self._chains[name] = alternate(rbm, self._chains[name], self._sweeps)
-        # All chains go on; beside a last short batch so many of them are looked at.
+        # All chains advance. With a short last batch, the loss uses only as many chains as images.
         model_visible = [chains[: len(batch)] for chains in self._chains.values()]
         with mx.autograd.record():
             loss = self._loss(visible, *model_visible)
@@ -73,13 +98,36 @@ class NetworkLearner:
         return loss
 
     def arrays(self) -> dict[str, NDArray]:
-        """Live parameters and chains."""
+        """Return the live parameters and chains.
+
+        Returns
+        -------
+        dict
+            Name -> NDArray.
+        """
         return {**{name: parameter.data() for name, parameter in self._parameters.items()}, **self._chains}
 
     def gather(self) -> dict[str, np.ndarray]:
-        """The same on the host."""
+        """Copy parameters and chains to the host.
+
+        Returns
+        -------
+        dict
+            Name -> NumPy array.
+        """
         return {name: array.asnumpy() for name, array in self.arrays().items()}
 
     def scatter(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take what `gather` returned; InputError where it is not of these shapes."""
+        """Set parameters and chains to arrays that `gather` returned.
+
+        Parameters
+        ----------
+        arrays
+            Name -> NumPy array.
+
+        Raises
+        ------
+        InputError
+            Names or shapes differ from those of the learner.
+        """
         assign_arrays(self.arrays(), arrays)

@@ -1,4 +1,4 @@
-"""The pictures of a run that trains a network: while it learns, for TensorBoard, and at its end."""
+"""Pictures of a run that trains a network: for TensorBoard during the run, and at its end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gluon_rbm.training.state import TrainState
 
 __all__ = ["NetworkPictures", "normal_like"]
 
-_SIDE = 8  # of the pictures, in images
-_START_IMAGES = 2000  # whose covariance the samples start with
+_SIDE = 8  # rows and columns of images in a picture
+_START_IMAGES = 2000  # images for the covariance that the samples start with
 
-_SHOWCASE = 4  # the purpose of their key
+_SHOWCASE = 4  # purpose, in the key of the samples
 
 
 class NetworkPictures:
@@ -30,14 +30,17 @@ class NetworkPictures:
 
     Parameters
     ----------
-    settings : NetworkSettings
+    settings
+        Settings of the run.
     network, description
         See `gluon_rbm.models.networks`.
-    data : DataSet
-    watched_images : array
-        Of which the reconstructions are shown while the network learns.
-    values : callable
-        images -> what the network takes.
+    data
+        Images of the run.
+    watched_images
+        Images that TensorBoard shows reconstructions of, (n, height, width) or
+        (n, height, width, 3).
+    values
+        Makes values of the network from images.
     """
 
     def __init__(
@@ -53,9 +56,18 @@ class NetworkPictures:
         self._watched_images, self._values = watched_images, values
 
     def watched(self, depth: int) -> dict[str, tuple[np.ndarray, tuple[int, ...]]]:
-        """Filters, reconstructed images, and samples as soon as all RBMs have learned something.
+        """Return pictures for TensorBoard.
 
-        depth : how many RBMs have learned
+        Parameters
+        ----------
+        depth
+            Number of RBMs that have learned.
+
+        Returns
+        -------
+        dict
+            Name -> (images (n, pixels), shape of an image): filters, reconstructions, and samples
+            if all RBMs have learned.
         """
         weight, shape = networks.filters(self._network, self._description)
         pictures = {"filters": (strongest_filters(weight, _SIDE**2)[0], shape)}
@@ -67,7 +79,17 @@ class NetworkPictures:
         return pictures
 
     def draw_all(self, state: TrainState, depth: int, save: Callable[[str, Any], None]) -> None:
-        """Make the pictures of a finished run; save : (name, figure) -> None."""
+        """Draw the pictures of a finished run.
+
+        Parameters
+        ----------
+        state
+            State at the end of the run.
+        depth
+            Number of RBMs that have learned.
+        save
+            Takes the file name and the figure of each picture.
+        """
         figure, (left, right) = plots.panels(2)
         plots.learning_curve(state.metrics, "loss", "F(v) - F(v') (nats per image)", left)
         plots.learning_curve(state.metrics, "reconstruction_error", "mean squared error of a pixel", right)
@@ -76,7 +98,7 @@ class NetworkPictures:
         save("showcase.png", self._showcase(depth))
 
     def _reconstruct(self, values: NDArray, depth: int) -> NDArray:
-        """By means, through the RBMs that have learned."""
+        """Reconstruct by means, through the RBMs that have learned."""
         return self._network.down(self._network.up(values, depth), depth)
 
     def _showcase(self, depth: int) -> Any:
@@ -96,7 +118,7 @@ class NetworkPictures:
         return self._network.generate(self._start(), self._settings.sample_sweeps)
 
     def _start(self) -> NDArray:
-        """Values of the top RBM's visible layer, drawn as normal as those of training images are on average."""
+        """Draw normal values of the top RBM's visible layer, with training images' covariance."""
         rbms, generator = self._network.rbms, make_generator([self._settings.seed, _SHOWCASE, 1])
         rows = generator.permutation(len(self._data.train_images))[:_START_IMAGES]
         values = self._network.up(self._values(self._data.train_images[np.sort(rows)]), len(rbms) - 1)
@@ -104,7 +126,24 @@ class NetworkPictures:
 
 
 def normal_like(values: NDArray, count: int, units: Any, generator: np.random.Generator) -> np.ndarray:
-    """Rows drawn from the normal distribution with the mean and covariance of `values`, cut off where units end."""
+    """Draw rows from the normal distribution with the mean and the covariance of `values`.
+
+    Parameters
+    ----------
+    values
+        Values of units, (n, ...).
+    count
+        Number of rows to draw.
+    units
+        Family of the units. If it has a maximum N, values are clipped to [0, N].
+    generator
+        Draws the numbers.
+
+    Returns
+    -------
+    array (count, num_units)
+        The rows.
+    """
     rows = values.asnumpy().reshape(len(values), -1)
     mean = rows.mean(axis=0)
     mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))

@@ -1,4 +1,4 @@
-"""The settings of a run of `python -m gluon_rbm train-multinary`."""
+"""Settings and presets of python -m gluon_rbm train-multinary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ __all__ = ["PRESETS", "NetworkSettings"]
 
 _CHANNELS = [64, 128]
 
-# The generators of Hwang, Hwang & Jo (2020): whatever the size, the convolutions end in 256 channels of 4 x 4.
+# Generators of Hwang, Hwang & Jo (2020). The last convolutional RBM has 256 channels of 4 x 4 units
+# for every image size.
 _GENERATOR = {"dataset": "image-folder", "dense": [1000, 500, 200, 100], "learning_rate": 0.003}
 
-# Features for a classifier: one layer of wide filters, of units that are mostly off. Tried: docs/multinary.md.
+# Features for a classifier: one layer of wide filters with sparse units. Experiments:
+# docs/multinary.md.
 _SPARSE = {
     "initial_deviation": 0.1,
     "initial_hidden_bias": -5.0,
@@ -25,20 +27,20 @@ _SPARSE = {
     "num_epoch": 6,
 }
 
-# Networks and recipes by name: defaults of other settings.
+# Name -> defaults of other settings.
 PRESETS = {
     "mnist": {**_SPARSE, "dataset": "mnist", "channels": [64], "kernel": 10},
     "cifar10": {**_SPARSE, "dataset": "cifar10", "channels": [128], "kernel": 8},
     "celeba-64": {**_GENERATOR, "image_size": [64, 64], "channels": [64, 128, 256, 256]},
     "celeba-128": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256]},
-    # A classifier's features: without the dense RBMs.
+    # Features for a classifier, so without dense RBMs.
     "caltech-101": {**_GENERATOR, "image_size": [128, 128], "channels": [64, 128, 256, 256, 256], "dense": []},
 }
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """All settings of a run that trains a network of multinary RBMs, in the order of their help text."""
+    """All settings of train-multinary, in the order of the help text."""
 
     preset: str | None = settings.preset(tuple(PRESETS), "a network and its recipe: defaults of other flags")
     seed: int = settings.seed()
@@ -122,18 +124,42 @@ class NetworkSettings:
 
     @property
     def greedy(self) -> bool:
-        """Whether the RBMs are trained one after the other."""
+        """Whether the RBMs learn one after the other.
+
+        Returns
+        -------
+        bool
+            True with --training greedy.
+        """
         return self.training == "greedy"
 
     @property
     def layers(self) -> dict[str, list[int]]:
-        """Channels of the convolutional RBMs, units of the dense ones; by default convolutional ones alone."""
+        """Sizes of the hidden layers.
+
+        Returns
+        -------
+        dict
+            "channels" -> channels of each convolutional RBM; "dense" -> hidden units of each dense
+            RBM. By default, there are two convolutional RBMs and no dense one.
+        """
         if self.channels is None and self.dense is None:
             return {"channels": list(_CHANNELS), "dense": []}
         return {"channels": list(self.channels or []), "dense": list(self.dense or [])}
 
     def checked(self) -> NetworkSettings:
-        """These settings, or InputError where some do not go together."""
+        """Check that the settings are consistent.
+
+        Returns
+        -------
+        NetworkSettings
+            These settings.
+
+        Raises
+        ------
+        InputError
+            Settings contradict each other.
+        """
         if self.chains == "persistent" and not self.sampled:
             raise InputError("persistent chains are drawn, they do not go by means: give --sampled")
         if self.quantized and self.visible_units == "gaussian":
@@ -145,7 +171,15 @@ class NetworkSettings:
         return self
 
     def resumable(self) -> list[str]:
-        """Settings that a resumed run may change; its length where nothing depends on it."""
-        # The network follows from the other arguments and the data, and earlier versions describe it in other words.
+        """Return the names of the settings that a resumed run may change.
+
+        Returns
+        -------
+        list of str
+            Names, with num_epoch if the result does not depend on it; also "network", an entry of
+            arguments.json.
+        """
+        # The other arguments and the data determine the network. Its recorded description may
+        # differ, because earlier versions use other words.
         names = [*settings.resumable(self), "network"]
         return names if self.greedy or self.learning_rate_schedule != "constant" else [*names, "num_epoch"]

@@ -32,7 +32,7 @@ __all__ = [
 SCHEDULES = ("constant", "linear")
 
 # All optimizers that MXNet 1.9.1 registers, except:
-#   nadam: it keeps a number that no checkpoint can hold;
+#   nadam: it keeps a number outside its state, so no checkpoint holds it;
 #   sgld: its noise differs between the two APIs;
 #   adamax: it divides by zero where a gradient is zero;
 #   dcasgd and lars: they fail with a momentum and with arrays one by one;

@@ -1,16 +1,18 @@
-"""Several devices and several workers learn together, over MXNet's key-value store.
+"""Training with several devices and several workers, over MXNet's key-value store.
 
-A run has P shards: the devices of all its workers, in order. Each shard has its part of every batch and of the chains,
-and gives the gradient g_p of its mean loss; all shards then follow
+A run has P shards: the devices of all its workers, in order. Each shard has a part of every batch
+and of the chains, and computes the gradient g_p of its mean loss. All shards then follow
 
-    (g_1 + ... + g_P) / (P batch),
+    (g_1 + ... + g_P) / (P batch).
 
-P times the batch because the documented update divides the mean gradient by the batch once more. The store only adds:
-optimizers stay in the workers, so that schedules, averages, checkpoints and resume are those of a single device. All
-workers add the same sums to the same numbers, so their parameters stay equal to the last bit, and `check_equal` says so
-after every epoch. One worker, the chief, has all that is on disk: it looks like a run of one device.
+The divisor contains the batch size because the documented update divides the mean gradient by the
+batch size once more. The store only adds. The optimizers stay in the workers, so schedules,
+averages, checkpoints and resuming work as with a single device. All workers make the same updates,
+so their parameters stay equal to the last bit. `ProcessGroup.check_equal` checks this after every
+epoch. One worker, the chief, writes all files. The run folder looks like that of a run with one
+device.
 
-A group of one process is a group as any other; what would be told to others costs nothing there.
+A run with one process has a group too. Its messages cost nothing.
 """
 
 from __future__ import annotations
@@ -36,32 +38,40 @@ _never_freed: list[Any] = []
 
 
 class ProcessGroup:
-    """The workers of a run and their devices. Every call that tells something is made by all workers or by none.
+    """Workers of a run and their devices.
+
+    If a method exchanges data with other workers, all workers must call it.
 
     Parameters
     ----------
-    kind : str
-        One of `KV_STORES`; "dist_sync": this process is one of DMLC_NUM_WORKER workers.
+    kind
+        One of `KV_STORES`. With "dist_sync", this process is one of DMLC_NUM_WORKER workers.
     cuda, device_id, num_devices
-        As `gluon_rbm.backend.devices.choose_contexts` takes them.
+        As `cuda`, `device_id` and `count` in `gluon_rbm.backend.devices.choose_contexts`.
 
     Attributes
     ----------
-    rank, num_workers : int
-        Of this worker; of all.
-    chief : int
-        The rank of the worker who monitors and writes.
-    num_shards, first_shard : int
-        Devices of all workers; the first of them that is here.
-    contexts : list of mx.Context
-        The devices here.
-    note : str or None
-        What to say of the choice of devices.
+    rank
+        Number of this worker, from 0.
+    num_workers
+        Number of workers.
+    chief
+        Rank of the worker that monitors the run and writes files.
+    num_shards
+        Number of devices of all workers.
+    first_shard
+        Number of this worker's first device among them, from 0.
+    contexts
+        Devices of this worker.
+    note
+        Remark on the choice of the devices, for the user, or None.
+    is_agreed
+        Whether all workers know that one of them has received a signal.
 
     Raises
     ------
     InputError
-        Where the workers cannot find each other, or a device cannot be had.
+        The workers cannot find each other, or a device is not available.
     """
 
     def __init__(self, kind: str, cuda: bool | None = None, device_id: int = 0, num_devices: int = 1) -> None:
@@ -69,8 +79,8 @@ class ProcessGroup:
         self._kv: Any = None
         self._sums: dict[str, NDArray] = {}
         self._all_end = False
-        self._signals: NDArray | None = None  # of the step before
-        self.is_agreed = False  #: all workers know of a signal that came to one of them
+        self._signals: NDArray | None = None  # signals before the previous step
+        self.is_agreed = False
         self.rank, self.num_workers, self.chief = 0, 1, 0
         if kind == "dist_sync":
             self._join()
@@ -100,25 +110,45 @@ class ProcessGroup:
             self._heartbeat.leave()
             self._kv = None  # ends the servers and the scheduler
         else:
-            _never_freed.append(self._kv)  # to free it would wait for the others
+            _never_freed.append(self._kv)  # freeing it would wait for the others
             said = str(error).strip()
             self._heartbeat.fail(said.splitlines()[-1] if said else type(error).__name__)
 
     @property
     def is_chief(self) -> bool:
-        """Whether this worker monitors and writes."""
+        """Whether this worker monitors the run and writes files.
+
+        Returns
+        -------
+        bool
+            True in one worker.
+        """
         return self.rank == self.chief
 
     @property
     def seed_words(self) -> list[int]:
-        """What the seed of an epoch's noise needs besides: MXNet's generators of one seed start alike in every worker.
+        """Numbers to add to a seed, so that every worker has its own noise.
 
-        (Devices of one worker differ: CPUs draw one after the other from one generator, GPUs have one each.)
+        With equal seeds, MXNet's generators would be the same in all workers. The devices of one
+        worker differ anyway: CPUs draw in turn from one generator, and each GPU has its own.
+
+        Returns
+        -------
+        list of int
+            [rank], or [] if the rank is 0.
         """
         return [self.rank] if self.rank else []
 
     def waiting(self) -> ContextManager[None]:
-        """Meanwhile this process waits for other workers, and computes nothing: where all do, the run ends."""
+        """Mark a block in which this process only waits for other workers.
+
+        The run ends when all workers wait for too long.
+
+        Returns
+        -------
+        context manager
+            The block.
+        """
         return self._heartbeat.waiting() if self._heartbeat else contextlib.nullcontext()
 
     def _barrier(self) -> None:
@@ -128,7 +158,15 @@ class ProcessGroup:
     # --- Sums ---------------------------------------------------------------------------------------------------------
 
     def all_reduce(self, name: str, values: Sequence[NDArray]) -> None:
-        """Add NDArrays up: one for each device here, and those of the other workers. The first one becomes the sum."""
+        """Add NDArrays of all devices of all workers.
+
+        Parameters
+        ----------
+        name
+            Name of the sum.
+        values
+            One NDArray for each device of this worker. The first one becomes the sum.
+        """
         if self._kv is None:
             return
         if name not in self._sums:
@@ -137,9 +175,10 @@ class ProcessGroup:
             with self.waiting():
                 self._kv.init(name, zeros)
             if self._heartbeat:
-                self._barrier()  # nothing is pulled before it is there
+                self._barrier()  # no worker pulls the array before it exists
         elif self._sums[name] is not values[0]:
-            # MXNet orders the pushes of an array, not those of a name: two of one worker would count as of two.
+            # MXNet keeps pushes of one array in order, but not pushes of different arrays under one
+            # name. It would take two pushes of one worker for pushes of two workers.
             with self.waiting():
                 self._sums[name].wait_to_read()
         self._sums[name] = values[0]
@@ -147,26 +186,55 @@ class ProcessGroup:
         self._kv.pull(name, out=values[0])
 
     def all_gather(self, name: str, array: Any) -> np.ndarray:
-        """The arrays of all workers, of one shape, in order: float32 (num_workers, ...)."""
+        """Collect an array from each worker.
+
+        Parameters
+        ----------
+        name
+            Name of the array.
+        array
+            This worker's array. All workers' arrays have the same shape.
+
+        Returns
+        -------
+        float32 (num_workers, ...)
+            Arrays of all workers, by rank.
+        """
         gathered = self._begin_gather(name, array)
         with self.waiting():
             return gathered.asnumpy()
 
     def _begin_gather(self, name: str, array: Any) -> NDArray:
-        """As `all_gather`; an NDArray, which is there when it is read."""
+        """As `all_gather`, but return an NDArray at once; reading it waits for the others."""
         rows = np.zeros((self.num_workers, *np.shape(array)), np.float32)
         rows[self.rank] = array
         gathered = from_host(rows)
         if self.num_workers > 1:
-            self.all_reduce(name, [gathered])  # of one number and zeros: exact
+            self.all_reduce(name, [gathered])  # exact: each sum has one term that is not zero
         return gathered
 
     def broadcast(self, content: bytes) -> bytes:
-        """The chief's content in every worker."""
+        """Send bytes from the chief to all workers.
+
+        Parameters
+        ----------
+        content
+            Bytes to send. Only those of the chief count.
+
+        Returns
+        -------
+        bytes
+            The chief's content.
+
+        Raises
+        ------
+        InputError
+            The message is garbled.
+        """
         if self.num_workers == 1:
             return content
         size = self.all_gather("size", np.array(divmod(len(content), 2**16)))[self.chief]  # float32: exact up to 2^24
-        if not (0 <= size).all() or not (size <= 2**16).all():  # NaN is to fail, too
+        if not (0 <= size).all() or not (size <= 2**16).all():  # NaN fails, too
             raise InputError("what worker %d says is garbled; start all anew" % self.chief)
         length = int(size[0]) * 2**16 + int(size[1])
         if not length:
@@ -178,10 +246,20 @@ class ProcessGroup:
             return told.asnumpy().astype(np.uint8).tobytes()
 
     def scatter(self, batch: np.ndarray) -> list[NDArray]:
-        """The shards of a batch (rows, num_visible) that belong to the devices here.
+        """Divide a batch among the shards.
 
-        All shards are of one size, so that every image counts alike. In a short last batch that cannot be divided the
-        first images serve twice.
+        All shards have the same size, so every image counts alike. If the number of shards does
+        not divide a short last batch, the first images occur twice.
+
+        Parameters
+        ----------
+        batch
+            Batch of the whole run, (rows, num_visible).
+
+        Returns
+        -------
+        list of NDArray
+            Shards for the devices of this worker, float32.
         """
         if self.num_shards == 1:
             return [from_host(np.asarray(batch, np.float32), self.contexts[0])]
@@ -190,19 +268,42 @@ class ProcessGroup:
         shards = (batch[(start + np.arange(size)) % len(batch)] for start in starts)
         return [from_host(np.asarray(shard, np.float32), context) for shard, context in zip(shards, self.contexts)]
 
-    # --- What the workers agree on ------------------------------------------------------------------------------------
+    # --- Agreement between workers ------------------------------------------------------------------------------------
 
     def choose_chief(self, is_candidate: bool) -> None:
-        """Let the first worker who is a candidate be the chief; if there is none, the first one."""
+        """Make the first candidate the chief, or the first worker if there is no candidate.
+
+        Parameters
+        ----------
+        is_candidate
+            Whether this worker is a candidate.
+        """
         if self.num_workers > 1:
             self.chief = int(self.all_gather("candidates", is_candidate).argmax())
 
     def chief_says(self, stop: bool) -> bool:
-        """Whether the chief says to stop."""
+        """Tell all workers whether the chief wants to stop.
+
+        Parameters
+        ----------
+        stop
+            Whether this worker wants to stop. Only the chief's value counts.
+
+        Returns
+        -------
+        bool
+            The chief's value.
+        """
         return self.broadcast(b"stop" if stop else b"go on") == b"stop"
 
     def is_interrupted(self) -> bool:
-        """Whether a signal came to any worker: all are told in the same step, the one after."""
+        """Whether any worker has received a signal.
+
+        Returns
+        -------
+        bool
+            True in all workers at the same step, one step after the signal.
+        """
         if self.num_workers == 1:
             return interruption.pending()
         if not self.is_agreed:
@@ -215,12 +316,23 @@ class ProcessGroup:
         return self.is_agreed
 
     def end_together(self) -> None:
-        """Wait for all workers, who then end for a reason that all of them have."""
+        """Wait for all workers, which then end for the same reason."""
         self._barrier()
         self._all_end = True
 
     def check_equal(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """InputError unless the arrays, by name, are the chief's in every worker, bit for bit."""
+        """Check that arrays are equal in all workers, bit for bit.
+
+        Parameters
+        ----------
+        arrays
+            Name -> NumPy array.
+
+        Raises
+        ------
+        InputError
+            A worker's arrays differ from the chief's.
+        """
         if self.num_workers == 1:
             return
         digest = hashlib.sha256()

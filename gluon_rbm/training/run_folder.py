@@ -1,4 +1,4 @@
-"""The folder of a training run: what is written there, whole or not at all, and what is read back to resume."""
+"""The folder of a training run. Files are written completely or not at all, and read to resume."""
 
 from __future__ import annotations
 
@@ -49,7 +49,23 @@ _FILES = (*_RESULTS, ARGUMENTS, *_PICTURES)
 
 
 def read_metrics(path: str) -> list[dict[str, float]]:
-    """The rows of metrics.csv of a run folder, as dicts of float (what is empty is left out); [] if there is none."""
+    """Read metrics.csv of a run folder.
+
+    Parameters
+    ----------
+    path
+        Run folder.
+
+    Returns
+    -------
+    list of dict
+        Column -> float for each row, without empty cells. An empty list if there is no such file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a value is not a finite number.
+    """
     try:
         array_files.check_ordinary(os.path.join(path, METRICS), array_files.LARGEST_TEXT)
         with open(os.path.join(path, METRICS), encoding="utf-8", newline="") as file:
@@ -67,9 +83,24 @@ def read_metrics(path: str) -> list[dict[str, float]]:
 
 
 def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
-    """What the run in a folder recorded as its arguments: name -> value; {} where nothing is recorded.
+    """Read the arguments that a run recorded in its folder.
 
-    Raises InputError for a file of that name that is not what a run writes.
+    Parameters
+    ----------
+    path
+        Run folder.
+    name
+        Name of the file.
+
+    Returns
+    -------
+    dict
+        Name -> value. Empty if there is no such file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or a run did not write it.
     """
     file_path = os.path.join(path, name)
     try:
@@ -84,7 +115,21 @@ def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
 
 
 def image_shape_of(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, ...]:
-    """(height, width) or (height, width, 3) of a run's images, or a guess where none that fits is recorded."""
+    """Return the shape of a run's images.
+
+    Parameters
+    ----------
+    arguments
+        Recorded arguments of the run.
+    num_pixels
+        Number of pixels of an image, times colours.
+
+    Returns
+    -------
+    tuple of int
+        (height, width) or (height, width, 3). If no shape with `num_pixels` is recorded: a square,
+        or else (1, num_pixels).
+    """
     shape: Any = arguments.get("image_shape")
     is_shape = isinstance(shape, list) and len(shape) in (2, 3) and all(type(side) is int for side in shape)
     if is_shape and min(shape) > 0 and math.prod(shape) == num_pixels:
@@ -93,14 +138,43 @@ def image_shape_of(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, 
 
 
 def softmax_groups_of(arguments: Mapping[str, Any], num_visible: int, num_classes: int) -> SoftmaxGroups:
-    """The softmax groups of a run's visible units: the letters of a sequence's places, or the classes of a label."""
+    """Return the softmax groups of a run's visible units.
+
+    Parameters
+    ----------
+    arguments
+        Recorded arguments of the run.
+    num_visible
+        Number of visible units.
+    num_classes
+        Number of label units; 0 without labels.
+
+    Returns
+    -------
+    sequence of (int, int)
+        First unit of each group, and the unit after its last one. A group holds the letters of one
+        place in a sequence, or the classes of a label.
+    """
     if arguments.get("alphabet"):
         return groups_of(*image_shape_of(arguments, num_visible))
     return label_rbm.softmax_groups(num_visible, num_classes)
 
 
 def class_names_of(arguments: Mapping[str, Any], num_classes: int) -> list[str]:
-    """The name of each class of a run: the recorded ones, or else their numbers."""
+    """Return the names of a run's classes.
+
+    Parameters
+    ----------
+    arguments
+        Recorded arguments of the run.
+    num_classes
+        Number of classes.
+
+    Returns
+    -------
+    list of str
+        Recorded names, or "0", "1", ... if none are recorded.
+    """
     names: Any = arguments.get("class_names")
     is_names = isinstance(names, list) and len(names) == num_classes and all(isinstance(name, str) for name in names)
     return names if is_names else [str(number) for number in range(num_classes)]
@@ -109,7 +183,24 @@ def class_names_of(arguments: Mapping[str, Any], num_classes: int) -> list[str]:
 def check_same(
     path: str, recorded: Mapping[str, Any], arguments: Mapping[str, Any], resumable: Sequence[str] = ()
 ) -> None:
-    """InputError if the run in a folder recorded other values than these, except under the names in `resumable`."""
+    """Check that a run's arguments are the recorded ones.
+
+    Parameters
+    ----------
+    path
+        Run folder, for the error message.
+    recorded
+        Recorded arguments: name -> value. Arguments that are not recorded are not compared.
+    arguments
+        Arguments of the resumed run.
+    resumable
+        Names of the arguments that may differ.
+
+    Raises
+    ------
+    InputError
+        An argument differs.
+    """
     for name, value in arguments.items():
         if name in resumable or name not in recorded or recorded[name] == value:
             continue
@@ -125,15 +216,35 @@ def check_same(
 
 
 class RunFolder:
-    """A folder under one training run's control, until it is closed.
+    """Folder of a training run. Until it is closed, no other run can use it.
 
-    Raises InputError when the folder cannot be created or another run has it, when it holds a run and `resume` is
-    false, when it holds a run with other arguments and `resume` is true, and when it holds pictures that are no run's.
+    Parameters
+    ----------
+    path
+        Folder to use or create; None: a new folder under runs/.
+    default_name
+        NAME of the new folder runs/NAME-1, runs/NAME-2 and so on.
+    resume
+        Whether to continue the run in the folder.
+
+    Attributes
+    ----------
+    path
+        Path of the folder.
+    resuming
+        Whether there is a checkpoint to continue from.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be created or written, or another run uses it. Or it holds a run or
+        pictures, and `resume` is False. Or it holds parts of a run or pictures but no checkpoint,
+        and `resume` is True.
     """
 
     def __init__(self, path: str | None, default_name: str, resume: bool) -> None:
         self.path = self._create(path, default_name)
-        self._check_free(resume)  # a folder that is refused stays as it is, without a lock
+        self._check_free(resume)  # before there is a lock file: a refused folder stays as it is
         self._lock = self._hold()
         try:
             self._check_free(resume)
@@ -156,7 +267,7 @@ class RunFolder:
             ) from error
 
     def _hold(self) -> filelock.BaseFileLock:
-        """Let no other run in until this process ends, however it ends."""
+        """Lock the folder against other runs, until this process ends for any reason."""
         lock = filelock.FileLock(self.file(_LOCK))
         try:
             lock.acquire(timeout=0)
@@ -169,15 +280,26 @@ class RunFolder:
         return lock
 
     def close(self) -> None:
-        """Let other runs in."""
+        """Let other runs use the folder."""
         self._lock.release()
 
     def file(self, name: str) -> str:
-        """The path of a file in the folder."""
+        """Return the path of a file in the folder.
+
+        Parameters
+        ----------
+        name
+            Name of the file.
+
+        Returns
+        -------
+        str
+            The path.
+        """
         return os.path.join(self.path, name)
 
     def _check_free(self, resume: bool) -> None:
-        """InputError where the folder holds what the run would overwrite."""
+        """Raise InputError if the run would overwrite files in the folder."""
         if resume and has_checkpoint(self.path):
             return
         if any(os.path.exists(self.file(name)) for name in _RESULTS):
@@ -197,18 +319,34 @@ class RunFolder:
                 )
 
     def _remove_unfinished(self) -> None:
-        """What a killed run was writing."""
+        """Remove files that a killed run was writing."""
         for name in os.listdir(self.path):
             if re.fullmatch(r"\.(%s)\..*\.part" % "|".join(map(re.escape, _FILES)), name):
-                with contextlib.suppress(OSError):  # a folder of that name is somebody else's
+                with contextlib.suppress(OSError):  # a folder of that name does not come from a run
                     os.remove(self.file(name))
 
     def write_arguments(
         self, arguments: Mapping[str, Any], versions: Mapping[str, str], resumable: Sequence[str] = ()
     ) -> None:
-        """Record a run's arguments; a resumed run must have the same ones, but for the names in `resumable`."""
+        """Write arguments.json. The arguments of a resumed run must be the recorded ones.
+
+        Parameters
+        ----------
+        arguments
+            Name -> value.
+        versions
+            Name of a library -> version.
+        resumable
+            Names of the arguments that a resumed run may change.
+
+        Raises
+        ------
+        InputError
+            An argument differs, the run has trained more than num_epoch epochs already, or a file
+            cannot be read or written.
+        """
         if self.resuming:
-            # Where nothing is recorded, the shapes in the checkpoint are all there is to check.
+            # If no arguments are recorded, only the shapes in the checkpoint are checked, later on.
             check_same(self.path, read_arguments(self.path), arguments, resumable)
             learned = max((int(row["epoch"]) for row in read_metrics(self.path)), default=0)
             if arguments.get("num_epoch", learned) < learned:
@@ -218,11 +356,33 @@ class RunFolder:
         write_json(self.file(ARGUMENTS), {"arguments": arguments, "versions": versions}, sort_keys=True)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write checkpoint.npz."""
+        """Write checkpoint.npz.
+
+        Parameters
+        ----------
+        checkpoint
+            Checkpoint to write.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
         checkpoint.save(self.file(_CHECKPOINT))
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """The `Checkpoint` to resume from, or None. InputError for a damaged one says what is still good."""
+        """Read the checkpoint to resume from.
+
+        Returns
+        -------
+        Checkpoint or None
+            The checkpoint; None if the run does not resume.
+
+        Raises
+        ------
+        InputError
+            The checkpoint is damaged. The message says whether rbm.params is intact.
+        """
         if not self.resuming:
             return None
         try:
@@ -235,12 +395,34 @@ class RunFolder:
             raise InputError(str(error) + kept) from error
 
     def write_parameters(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """rbm.params, as `BinaryRBMBlock.load_parameters` reads it; arrays : name -> NumPy array."""
+        """Write rbm.params, which BinaryRBMBlock.load_parameters reads.
+
+        Parameters
+        ----------
+        arrays
+            Name -> NumPy array.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
         with write_whole(self.file(PARAMETERS)) as temporary:
             array_files.save(temporary, arrays)
 
     def write_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """metrics.csv: a row an epoch; a column for whatever any row has."""
+        """Write metrics.csv, with a row for each epoch.
+
+        Parameters
+        ----------
+        rows
+            Column -> value for each row. The file has all columns that occur.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -251,25 +433,54 @@ class RunFolder:
 
 
 def has_checkpoint(path: str | None) -> bool:
-    """Whether there is a run to resume in a folder."""
+    """Whether a folder holds a run that can be resumed.
+
+    Parameters
+    ----------
+    path
+        Folder, or None.
+
+    Returns
+    -------
+    bool
+        True if the folder holds a checkpoint.
+    """
     return path is not None and os.path.exists(os.path.join(path, _CHECKPOINT))
 
 
 def default_name(kind: str, dataset: str) -> str:
-    """NAME of the default run folders runs/NAME-1, runs/NAME-2 and so on.
+    """Return NAME of the default run folders runs/NAME-1, runs/NAME-2 and so on.
 
     Parameters
     ----------
-    kind : str
-        Of the run: gluon, module or multinary.
-    dataset : str
-        The name of its data set, or the path of a file.
+    kind
+        Kind of the run: gluon, module, multinary or gaussian.
+    dataset
+        Name of the data set, or path of a file.
+
+    Returns
+    -------
+    str
+        KIND-DATASET; for a path, DATASET is the file name without its extension.
     """
     return "%s-%s" % (kind, os.path.splitext(os.path.basename(os.path.normpath(dataset)))[0])
 
 
 def newest_run(kind: str, dataset: str | None = None) -> str | None:
-    """The run folder under runs/ with the newest checkpoint, of a kind and, where it is given, a data set; or None."""
+    """Find the run folder under runs/ with the newest checkpoint.
+
+    Parameters
+    ----------
+    kind
+        Kind of the run, as in `default_name`.
+    dataset
+        Name or path of the data set; None: any.
+
+    Returns
+    -------
+    str or None
+        Path of the folder; None if there is none.
+    """
     name = re.escape(kind) + "-.+" if dataset is None else re.escape(default_name(kind, dataset))
     newest: tuple[int, int, str] | None = None
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,8 @@
-"""What TensorBoard shows of a run (`--tensorboard`): numbers, parameters and pictures, epoch by epoch.
+"""Files for TensorBoard (--tensorboard): numbers, parameters and pictures of each epoch.
 
-tensorboardX makes the entries, and they are on disk before the epoch's checkpoint is. Its `SummaryWriter` is not used:
-it hands them to a thread, through a queue that its `flush` does not wait for, and an error there would not be seen.
+tensorboardX makes the entries. They are on disk before the checkpoint of the epoch. We do not use
+tensorboardX's SummaryWriter: it passes entries to a thread through a queue, its flush method does
+not wait for the queue, and errors in the thread would go unnoticed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,24 @@ from gluon_rbm.evaluation import tiles
 
 __all__ = ["FOLDER", "TensorBoardWriter", "check"]
 
-FOLDER = "tensorboard"  # of the run folder
+FOLDER = "tensorboard"  # in the run folder
 
 _BINS = 64
 
 
 def check(is_asked: bool) -> None:
-    """InputError if `--tensorboard` is asked for and cannot be had."""
+    """Check that tensorboardX is installed if --tensorboard is given.
+
+    Parameters
+    ----------
+    is_asked
+        Whether the flag is given.
+
+    Raises
+    ------
+    InputError
+        The flag is given, but tensorboardX is not installed.
+    """
     if is_asked:
         try:
             import tensorboardX  # noqa: F401
@@ -36,13 +48,26 @@ def check(is_asked: bool) -> None:
 
 
 class TensorBoardWriter:
-    """Writes a run's entries into a folder; what is there of epochs that are not done yet, TensorBoard forgets.
+    """Writes the entries of a run into a folder.
 
-    path : of the folder
-    epoch, metrics, arrays : epochs done, their rows, and what has been learned (name -> NumPy array)
+    The tags are metrics/COLUMN, parameters/NAME, updates/NAME (changes of the parameters in an
+    epoch) and pictures/NAME. TensorBoard discards older entries for epochs after `epoch`.
 
-    Tags are metrics/COLUMN; parameters/NAME and, of what they changed by in the epoch, updates/NAME; pictures/NAME.
-    Raises InputError where nothing can be written.
+    Parameters
+    ----------
+    path
+        Folder for the entries.
+    epoch
+        Number of complete epochs.
+    metrics
+        Rows of these epochs.
+    arrays
+        Learned parameters, name -> NumPy array. Empty if updates of the next epoch are not known.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
     """
 
     def __init__(
@@ -55,11 +80,11 @@ class TensorBoardWriter:
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2 as generated
 
-        event_pb2: Any = generated  # its classes are made at run time
+        event_pb2: Any = generated  # Any, because its classes are made at run time
         self._path, self._summary, self._make_event = os.path.abspath(path), summary, event_pb2.Event
         with self._errors():
             os.makedirs(self._path, exist_ok=True)
-            # What was trained without a watcher is shown once there is one.
+            # In a new folder, also show the epochs that were trained without --tensorboard.
             self._shown = set(_points(metrics)) if os.listdir(self._path) else set()
             prefix = os.path.join(self._path, "events")
             self._writer = event_file_writer.EventsWriter(prefix, ".from-epoch-%d" % (epoch + 1))
@@ -73,11 +98,24 @@ class TensorBoardWriter:
         arrays: Mapping[str, np.ndarray],
         pictures: Mapping[str, tuple[np.ndarray, tuple[int, ...]]],
     ) -> None:
-        """An epoch's entries.
+        """Write the entries of an epoch.
 
-        metrics : all rows so far, as a column may come late (that of the test images, with early stopping)
-        arrays : what has been learned
-        pictures : name -> (images (n, pixels) in [0, 1], their shape)
+        Parameters
+        ----------
+        epoch
+            Number of the epoch, from 1.
+        metrics
+            All rows so far. An earlier row may have a new column: the score of the test images,
+            with early stopping.
+        arrays
+            Learned parameters, name -> NumPy array.
+        pictures
+            Name -> (images (n, pixels) in [0, 1], shape of an image).
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
         """
         points = _points(metrics)
         entries = [
@@ -103,6 +141,13 @@ class TensorBoardWriter:
         self._writer.write_event(self._make_event(step=step, wall_time=time.time(), **content))
 
     def close(self) -> None:
+        """Close the file of entries.
+
+        Raises
+        ------
+        InputError
+            The file cannot be written.
+        """
         with self._errors():
             self._writer.close()
 
@@ -117,7 +162,7 @@ class TensorBoardWriter:
 
 
 def _points(metrics: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], float]:
-    """The numbers of rows of metrics: (epoch, column) -> value."""
+    """Return the numbers in rows of metrics: (epoch, column) -> value."""
     return {
         (row["epoch"], name): value
         for row in metrics
