@@ -1,12 +1,13 @@
-"""The binary restricted Boltzmann machine as an MXNet operator (`BinaryRBM`) and as a Gluon block (`BinaryRBMBlock`).
+"""The binary RBM as an MXNet operator (`BinaryRBM`) and as a Gluon block (`BinaryRBMBlock`).
 
-The operator minimises the mean negative log-likelihood -log p(v) = F(v) + log Z. Its gradient is a difference of two
-means of -dE/dtheta,
+The operator minimizes the mean negative log-likelihood -log p(v) = F(v) + log Z. Its gradient is a
+difference of two means:
 
-    d/dW = <v^T p(h=1|v)>_chains - <v^T p(h=1|v)>_data     d/da = <v>_chains - <v>_data     d/db likewise with p(h=1|v),
+    d/dW = <v^T p(h=1|v)>_chains - <v^T p(h=1|v)>_data
+    d/da = <v>_chains - <v>_data            d/db = <p(h=1|v)>_chains - <p(h=1|v)>_data
 
-the first over persistent Gibbs chains that k more sweeps have advanced: PCD-k (Tieleman, ICML 2008). A
-`gluon_rbm.likelihood.rules.LearningRule` may bend it.
+The first mean is over persistent Gibbs chains, after k more sweeps: PCD-k (Tieleman, ICML 2008). A
+`gluon_rbm.likelihood.rules.LearningRule` can change the chains and the gradient.
 """
 
 from __future__ import annotations
@@ -39,13 +40,27 @@ __all__ = [
     "estimate_log_likelihood",
 ]
 
-_Arrays = List[NDArray]  # as MXNet hands them to an operator
+_Arrays = List[NDArray]  # as MXNet passes them to an operator
 
 # --- Operator ---------------------------------------------------------------------------------------------------------
 
 
 class BinaryRBMOperator(mx.operator.CustomOp):
-    """Forward: k Gibbs sweeps. Backward: the gradient above, by matrix products. Made by `BinaryRBMProp`."""
+    """The operator of `BinaryRBMProp`: forward runs k Gibbs sweeps, backward stores the gradient.
+
+    Parameters
+    ----------
+    k
+        Gibbs sweeps in each call.
+    rule
+        The learning rule.
+    engine
+        As in `BinaryRBMBlock`.
+    caller
+        Number of the caller's thread, a part of every key.
+    base_key
+        Words that fix the noise, along with a count of the calls; None: the input key does.
+    """
 
     def __init__(self, k: int, rule: LearningRule, engine: str, caller: int, base_key: list[int] | None) -> None:
         super().__init__()
@@ -55,7 +70,7 @@ class BinaryRBMOperator(mx.operator.CustomOp):
         self._caller = caller
         self._base_key = base_key
         self._calls = itertools.count()
-        # p(h = 1 | v) of the chains that aux holds: forward knows it, backward needs it.
+        # p(h = 1 | v) of the chains in aux: forward computes it, backward needs it.
         self._chain_hidden_prob_1 = None
 
     def _next_key(self, in_data: _Arrays) -> list[int]:
@@ -64,7 +79,7 @@ class BinaryRBMOperator(mx.operator.CustomOp):
         return [self._caller, *self._base_key, next(self._calls)]
 
     def _at_hand(self, arrays: Sequence[NDArray]) -> Sequence[Array]:
-        """The arrays, as NumPy views of their memory where the native engine computes: it copies nothing then."""
+        """Return the arrays; if the native engine computes, as NumPy views, which saves copies."""
         native = self._engine != "mxnet" and native_serves(*arrays)
         return [host_view(array) for array in arrays] if native else arrays
 
@@ -72,6 +87,25 @@ class BinaryRBMOperator(mx.operator.CustomOp):
         return dict(zip(learning.states(self._rule, 0, 0, 0), aux))
 
     def forward(self, is_train: bool, req: list[str], in_data: _Arrays, out_data: _Arrays, aux: _Arrays) -> None:
+        """Run the chains, and compute the outputs.
+
+        The arguments are those of MXNet's CustomOp.
+
+        Parameters
+        ----------
+        is_train
+            Advance the persistent chains in `aux`. Otherwise, or without them, chains start at the
+            data.
+        req
+            What to do with each output: "write", "inplace", "add" or "null".
+        in_data, out_data, aux
+            Inputs, outputs and auxiliary states, as in `BinaryRBMProp`.
+
+        Raises
+        ------
+        InputError
+            Chains start at the data, and the batch is not of num_chains images.
+        """
         key = self._next_key(in_data)
         data, *parameters = self._at_hand(in_data[:4])
         parameters, aux_states = Parameters(*parameters), self._aux_states(self._at_hand(aux))
@@ -101,6 +135,28 @@ class BinaryRBMOperator(mx.operator.CustomOp):
     def backward(
         self, req: list[str], out_grad: _Arrays, in_data: _Arrays, out_data: _Arrays, in_grad: _Arrays, aux: _Arrays
     ) -> None:
+        """Compute the gradients of the mean loss.
+
+        The arguments are those of MXNet's CustomOp.
+
+        Parameters
+        ----------
+        req
+            What to do with each gradient, as in `forward`.
+        out_grad
+            Gradients of the outputs; not used.
+        in_data, out_data
+            As in `forward`.
+        in_grad
+            Gradients with respect to the inputs, to be stored.
+        aux
+            As in `forward`.
+
+        Raises
+        ------
+        InputError
+            There are no persistent chains, or the last forward did not train.
+        """
         if not aux:
             raise InputError("BinaryRBM has gradients only with for_training=True: without it there are no chains")
         if self._chain_hidden_prob_1 is None:
@@ -135,32 +191,46 @@ def _check_start(batch: int, num_chains: int) -> None:
 
 @mx.operator.register("BinaryRBM")
 class BinaryRBMProp(mx.operator.CustomOpProp):
-    """Operator `BinaryRBM`.
+    """The operator `BinaryRBM`: its settings, inputs and outputs.
 
-    Attributes
+    Inputs: data (batch, num_visible) in [0, 1], visible_layer_bias (num_visible,),
+    hidden_layer_bias (num_hidden,), interaction_weight (num_visible, num_hidden).
+
+    Auxiliary states, for training only: aux_visible_layer_sample (rows, num_visible),
+    aux_hidden_layer_sample (rows, num_hidden), and what the rule needs
+    (`gluon_rbm.likelihood.learning.states`). There is a row for each chain, or for each replica of
+    it if chains are tempered. Wait for an output before you read the states, because MXNet's
+    executors do not make readers wait.
+
+    Output visible_layer_prob_1: the probabilities that visible units are 1 after k sweeps. When
+    training they are those of the persistent chains, (num_chains, num_visible). Otherwise they are
+    those of chains that start at the data, (batch, num_visible).
+
+    Output hidden_layer_prob_1: the probabilities that hidden units are 1 given the data,
+    (batch, num_hidden).
+
+    All arrays have the dtype of the data, and are on its device. The gradient is that of the mean
+    negative log-likelihood in nats. The operator does not use gradients of the outputs.
+
+    Parameters
     ----------
-    num_hidden, k, for_training, engine
+    num_hidden, k, for_training
+        As in `BinaryRBMBlock`; all settings may be texts, as MXNet passes them.
+    num_chains
+        Number of persistent chains; 0: the batch size with which the graph is bound.
+    keyed
+        Take a fifth input, key, int32 (4,), that fixes the noise (see
+        `gluon_rbm.backend.random.draw_key`). Otherwise the key is drawn from MXNet's generator when
+        the operator is created: seed before you bind.
+    engine
         As in `BinaryRBMBlock`.
-    num_chains : int, default 0
-        Number of persistent chains; 0: as many as the batch the graph is bound with.
-    keyed : bool, default False
-        Take a fifth input `key`, int32 (4,), that fixes the noise (see `gluon_rbm.backend.random.draw_key`). Without
-        it the key is drawn from MXNet's generator when the operator is created: seed before you bind.
     **rule
-        The fields of a `gluon_rbm.likelihood.rules.LearningRule`.
+        Fields of a `gluon_rbm.likelihood.rules.LearningRule`.
 
-    Inputs: `data` (batch, num_visible) in [0, 1], `visible_layer_bias` (num_visible,), `hidden_layer_bias`
-    (num_hidden,), `interaction_weight` (num_visible, num_hidden). Auxiliary states, for training only:
-    `aux_visible_layer_sample` (num_chains, num_visible), `aux_hidden_layer_sample` (num_chains, num_hidden), and what
-    the rule needs (`gluon_rbm.likelihood.learning.states`). (MXNet's executors do not make their readers wait: wait for
-    an output before you look at them.)
-
-    Outputs: `visible_layer_prob_1`, the probabilities that the visible units are 1 after k sweeps, of the persistent
-    chains when training, (num_chains, num_visible), and of chains started at the data when not, (batch, num_visible);
-    `hidden_layer_prob_1`, the probabilities that the hidden units are 1 given the data, (batch, num_hidden).
-
-    All in the dtype and on the device of the data. The gradient is that of the mean negative log-likelihood (nats);
-    gradients of the outputs are not asked for.
+    Raises
+    ------
+    InputError
+        A setting cannot be used.
     """
 
     def __init__(
@@ -183,18 +253,60 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         self.rule = LearningRule.checked(**rule)
 
     def list_arguments(self) -> list[str]:
+        """Return the names of the inputs.
+
+        Returns
+        -------
+        list
+            Four names, and key if the operator is keyed.
+        """
         return ["data", "visible_layer_bias", "hidden_layer_bias", "interaction_weight"] + ["key"] * self.keyed
 
     def list_outputs(self) -> list[str]:
+        """Return the names of the outputs.
+
+        Returns
+        -------
+        list
+            Two names.
+        """
         return ["visible_layer_prob_1", "hidden_layer_prob_1"]
 
     def list_auxiliary_states(self) -> list[str]:
+        """Return the names of the auxiliary states.
+
+        Returns
+        -------
+        list
+            Names, as in `gluon_rbm.likelihood.learning.states`; none unless for training.
+        """
         return list(self._states(0, 0))
 
     def _states(self, num_chains: int, num_visible: int) -> dict[str, tuple[int, ...]]:
         return learning.states(self.rule, num_chains, num_visible, self.num_hidden) if self.for_training else {}
 
     def infer_shape(self, in_shape: list[Any]) -> tuple[list[Any], ...]:
+        """Return the shapes of all arrays, given the shape of the data.
+
+        Parameters
+        ----------
+        in_shape
+            Shapes of the inputs; only that of the data is used.
+
+        Returns
+        -------
+        inputs : list
+            Shapes of the inputs.
+        outputs : list
+            Shapes of the outputs.
+        auxiliary_states : list
+            Shapes of the auxiliary states.
+
+        Raises
+        ------
+        InputError
+            The data are not (batch, num_visible).
+        """
         if len(in_shape[0]) != 2:
             raise InputError("data has shape %s; it must be (batch, num_visible)" % (tuple(in_shape[0]),))
         batch, num_visible = in_shape[0]
@@ -204,12 +316,42 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         return inputs + [(4,)] * self.keyed, outputs, list(self._states(num_chains, num_visible).values())
 
     def infer_type(self, in_type: list[Any]) -> tuple[list[Any], ...]:
+        """Return the dtypes of all arrays: the dtype of the data, and int32 for the key.
+
+        Parameters
+        ----------
+        in_type
+            Dtypes of the inputs; only that of the data is used.
+
+        Returns
+        -------
+        inputs : list
+            Dtypes of the inputs.
+        outputs : list
+            Dtypes of the outputs.
+        auxiliary_states : list
+            Dtypes of the auxiliary states.
+        """
         dtype = in_type[0]
         key_type = [np.int32] * self.keyed
         return [dtype] * 4 + key_type, [dtype] * 2, [dtype] * len(self.list_auxiliary_states())
 
     def create_operator(self, ctx: str, in_shapes: list[Any], in_dtypes: list[Any]) -> BinaryRBMOperator:
-        # Called in the thread of the caller, which the operator itself will not see.
+        """Create the operator.
+
+        Parameters
+        ----------
+        ctx
+            Device, as MXNet passes it; not used.
+        in_shapes, in_dtypes
+            Shapes and dtypes of the inputs; not used.
+
+        Returns
+        -------
+        BinaryRBMOperator
+            The operator, with a new key unless it is keyed.
+        """
+        # MXNet calls this in the caller's thread, but runs the operator in a thread of its own.
         base_key = None if self.keyed else draw_key().asnumpy().tolist()
         return BinaryRBMOperator(self.k, self.rule, self.engine, caller_number(), base_key)
 
@@ -228,11 +370,26 @@ def binary_rbm_symbol(
     engine: str = "auto",
     rule: LearningRule = rules.PLAIN,
 ) -> Any:
-    """The RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`.
+    """Return the RBM as a symbol for the Module API, with the parameter names of `BinaryRBMBlock`.
 
-    Arguments as `BinaryRBMBlock`; `data` is a symbol (batch, num_visible), by default a variable of that name. Biases
-    start at 0 and chains at random binary states, whatever initializer the module uses for the weights; weight decay
-    does not touch the biases. The noise follows mx.random.seed.
+    Biases start at 0 and chains at random binary states, whichever initializer the module uses for
+    the weights. Weight decay leaves the biases alone. mx.random.seed fixes the noise.
+
+    Parameters
+    ----------
+    num_hidden, k, for_training, num_chains
+        As in `BinaryRBMBlock`.
+    data
+        Symbol (batch, num_visible); by default a variable with the name data.
+    name
+        Name of the symbol.
+    engine, rule
+        As in `BinaryRBMBlock`.
+
+    Returns
+    -------
+    Symbol
+        The operator `BinaryRBM`, with the outputs of `BinaryRBMProp`.
     """
     data = mx.sym.var("data") if data is None else data
     inputs = [
@@ -251,49 +408,62 @@ def binary_rbm_symbol(
 
 
 class BinaryRBMBlock(mx.gluon.HybridBlock):
-    """A binary RBM trained by PCD-k.
+    """A binary RBM trained by PCD-k, as a Gluon block.
 
         p(v, h) = exp(a.v + b.h + v W h) / Z
 
+    A call takes data (batch, num_visible) in [0, 1], of any dtype, and returns two arrays.
+
+    The first, visible_layer_prob_1, has the probabilities of the visible units after k sweeps.
+    Inside autograd.record() the sweeps advance the persistent chains: (num_chains, num_visible).
+    Outside it the chains start at the data: (batch, num_visible). Then a block made for training
+    takes only batches of num_chains images.
+
+    The second, hidden_layer_prob_1, is p(h = 1 | data), (batch, num_hidden).
+
+    Call backward() on either array. The gradient is that of the mean negative log-likelihood in
+    nats, whatever the gradient of the array is.
+
+    The gradient is a mean over the batch already, and trainer.step(1) uses the learning rate as it
+    is. The original example calls trainer.step(batch_size), which divides by the batch size a
+    second time: its rate of 0.1 with batches of 80 acts as 0.00125.
+
+    The chains, and the states that the rule needs, are parameters with grad_req="null". So a
+    gluon.Trainer of all parameters does not train them, and save_parameters saves them. Weight
+    decay leaves the biases alone.
+
     Parameters
     ----------
-    num_hidden : int
-    k : int
+    num_hidden
+        Number of hidden units.
+    k
         Gibbs sweeps in each call.
-    for_training : bool
-        Keep persistent chains, and have a gradient. False: chains start at the data.
-    num_visible : int, default 0
-        0: known from the first batch.
-    num_chains : int, default 0
-        Number of persistent chains; 0: the size of the first batch (give it when this block is inside a hybridized one
-        and a later batch may be shorter).
-    engine : "auto", "mxnet" or "native", default "auto"
-        What runs the chains: the native engine on a CPU in float32 where it is built, else MXNet's operators.
-    rule : gluon_rbm.likelihood.rules.LearningRule
-        What bends the gradient; by default nothing.
+    for_training
+        Keep persistent chains, and have a gradient. Otherwise chains start at the data.
+    num_visible
+        Number of visible units; 0: that of the first batch.
+    num_chains
+        Number of persistent chains; 0: the size of the first batch. Give it if the block is inside
+        a hybridized block and a later batch may be shorter.
+    engine
+        What runs the chains: "mxnet", "native", "cuda" or "auto". Auto takes the native engine on
+        a CPU, and the CUDA engine on a GPU, in float32 if it is there; else MXNet's operators.
+    rule
+        Which chains there are, and what changes the gradient; by default plain PCD.
+    **kwargs
+        Settings of Gluon's HybridBlock, such as prefix.
 
-    Inputs: data (batch, num_visible) in [0, 1], of any dtype.
-
-    Outputs: visible_layer_prob_1, the probabilities of the visible units after k sweeps, (num_chains, num_visible) of
-    the persistent chains inside `autograd.record()`, else (batch, num_visible), where a block made for training takes
-    batches of num_chains only; hidden_layer_prob_1 = p(h = 1 | data),
-    (batch, num_hidden). Call `backward()` on either one of them: the gradient is that of the mean negative
-    log-likelihood in nats, whatever the output's own gradient.
-
-    The gradient is a mean over the batch already. `trainer.step(1)` follows it at the learning rate as it is given;
-    `trainer.step(batch_size)`, as the original example has it, divides by the batch size a second time, so that its
-    rate of 0.1 with batches of 80 acts as 0.00125.
-
-    The chains, and the states that the rule needs, are parameters that are not trained (`grad_req="null"`):
-    `gluon.Trainer(rbm.collect_params(), ...)` leaves them alone, `save_parameters` keeps them. Weight decay leaves the
-    biases alone.
+    Raises
+    ------
+    InputError
+        A setting cannot be used.
 
     Examples
     --------
     >>> rbm = BinaryRBMBlock(num_hidden=500, k=30, for_training=True)
     >>> rbm.initialize(mx.init.Normal(sigma=0.01))
     >>> batch = mx.nd.random.uniform(shape=(80, 784))  # images in [0, 1], a row each
-    >>> output = rbm(batch)  # the first batch says how many pixels there are
+    >>> output = rbm(batch)  # the first batch tells the number of pixels
     >>> trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": 0.1 / 80})
     >>> with mx.autograd.record():
     ...     visible_prob_1, hidden_prob_1 = rbm(batch)
@@ -361,10 +531,38 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
     @property
     def num_chains(self) -> int:
-        """Number of persistent chains; 0: not known before the first batch, or none."""
+        """Number of persistent chains.
+
+        Returns
+        -------
+        int
+            The number; 0 before the first batch if it is not known, and without training.
+        """
         return self.aux_hidden_layer_sample.shape[0] // self.rule.replicas if self.for_training else 0
 
     def forward(self, data: Any, *args: Any) -> Any:
+        """Compute both outputs.
+
+        Parameters
+        ----------
+        data
+            NDArray or symbol (batch, num_visible), values in [0, 1].
+        *args
+            Further inputs of Gluon's HybridBlock.
+
+        Returns
+        -------
+        visible_layer_prob_1 : NDArray or symbol (num_chains or batch, num_visible)
+            Probabilities of the visible units after k sweeps.
+        hidden_layer_prob_1 : NDArray or symbol (batch, num_hidden)
+            Probabilities p(h = 1 | data).
+
+        Raises
+        ------
+        InputError
+            The data have another shape, or hold values that are NaN or outside [0, 1]. Or outside
+            training the batch of a block made for training is not of num_chains images.
+        """
         if isinstance(data, mx.nd.NDArray):
             self._fix_shapes(data)
             if self.for_training and not mx.autograd.is_training():
@@ -373,7 +571,7 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         return super().forward(data, *args)
 
     def _fix_shapes(self, data: NDArray) -> None:
-        """Let the first batch say what is not known yet, before a graph is made of it."""
+        """Take unknown shapes from the first batch, before a graph is made of it."""
         check_visible(data, self.interaction_weight.shape[0])
         batch, num_visible = data.shape
         learned = {"visible_layer_bias": (num_visible,), "interaction_weight": (num_visible, self.num_hidden)}
@@ -384,6 +582,15 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
                 parameter.shape = shape
 
     def infer_shape(self, data: Any, *args: Any) -> None:
+        """Take unknown shapes from the first batch.
+
+        Parameters
+        ----------
+        data
+            As in `forward`.
+        *args
+            Further inputs of Gluon's HybridBlock.
+        """
         if isinstance(data, mx.nd.NDArray):
             self._fix_shapes(data)
         else:
@@ -398,6 +605,24 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         interaction_weight: Any,
         **states: Any,
     ) -> Any:
+        """Call the operator `BinaryRBM` with a key of its own.
+
+        Parameters
+        ----------
+        F
+            Operators: mx.nd or mx.sym.
+        data
+            As in `forward`.
+        visible_layer_bias, hidden_layer_bias, interaction_weight
+            Parameters a, b and W, as Gluon passes them.
+        **states
+            Chains and other states, by name, as Gluon passes them.
+
+        Returns
+        -------
+        NDArrays or symbol
+            Both outputs of `forward`.
+        """
         key = draw_key(getattr(data, "context", None), F)
         inputs = [data, visible_layer_bias, hidden_layer_bias, interaction_weight, key]
         inputs += [states[name] for name in self._states(0, 0)]
@@ -408,15 +633,33 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     def load_parameters(
         self, filename: str, ctx: Any = None, allow_missing: bool = False, ignore_extra: bool = False, **casting: Any
     ) -> None:
-        """As `gluon.Block.load_parameters`; without training, chains in the file are passed over.
+        """Load parameters from a file, as Gluon's Block does.
 
-        What the original's Module script wrote loads, too, although it has wrong names for the chains. Raises
-        InputError for a file that is torn, changed, not finite, or not of this block. Floats of another size than the
-        block's are converted, unless `cast_dtype=False` is given.
+        A block that is not for training ignores chains in the file. Files that the original's
+        Module script wrote can be loaded, too, although they have wrong names for the chains.
+        Floats of another size than the block's are converted, unless cast_dtype=False is given.
+
+        Parameters
+        ----------
+        filename
+            The file.
+        ctx
+            Device or devices of the parameters.
+        allow_missing
+            Allow a file without some of the parameters.
+        ignore_extra
+            Ignore parameters in the file that the block does not have.
+        **casting
+            Settings cast_dtype (by default True) and dtype_source of Gluon's load_parameters.
+
+        Raises
+        ------
+        InputError
+            The file is torn, changed, not finite, or not of this block.
         """
         casting.setdefault("cast_dtype", True)
         ignore_extra = ignore_extra or not self.for_training
-        corrected = correct_chain_names(read_arrays(filename))  # read in any case, as MXNet trusts what it reads
+        corrected = correct_chain_names(read_arrays(filename))  # always, because MXNet trusts what it reads
         try:
             if corrected is None:
                 super().load_parameters(filename, ctx, allow_missing, ignore_extra, **casting)
@@ -428,5 +671,11 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
     @property
     def rbm_parameters(self) -> Parameters:
-        """The three learned arrays as `gluon_rbm.models.energy.Parameters`."""
+        """The three learned arrays.
+
+        Returns
+        -------
+        Parameters
+            NDArrays, on the device of the block.
+        """
         return Parameters(*(getattr(self, name).data() for name in Parameters._fields))

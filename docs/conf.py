@@ -12,6 +12,8 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.ext import napoleon
+from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.util.logging import getLogger
 from sphinx.util.nodes import make_refnode
 
@@ -32,6 +34,8 @@ import gluon_rbm  # noqa: E402
 logger = getLogger(__name__)
 project, copyright, release = "mxnet-rbm", "the authors of mxnet-rbm; Apache 2.0", gluon_rbm.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_nb"]
+NUMPYDOC = napoleon.Config(napoleon_use_param=False, napoleon_use_rtype=False, napoleon_use_ivar=True)
+ENTRIES = ("Parameters", "Other Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes")  # sections of names
 root_doc = "docs/index"
 include_patterns = [
     "README.md",
@@ -55,7 +59,10 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {name: TYPES + name for name in importlib.import_module(TYPES[:-1]).__all__}
 suppress_warnings = ["ref.python"]  # two entries for one class: `ais` shows again what users look for there
-nitpick_ignore_regex = [("py:class", r"(numpy|os)\..*")]  # "alias of", in gluon_rbm.backend.types
+nitpick_ignore_regex = [
+    ("py:class", r"(numpy|os)\..*"),  # "alias of", in gluon_rbm.backend.types
+    ("py:exc", "MXNetError"),
+]
 
 
 def setup(app):
@@ -123,25 +130,26 @@ def add_entrance(app, exception):
 
 
 def to_restructured_text(app, what, name, obj, options, lines):
-    """Keep formulas as they stand, names of arguments as a list, and stars and bars as what they are."""
-    result, in_section = [], False
+    """Read the sections of numpydoc; keep formulas as they stand, and stars and bars as what they are."""
     if lines and lines[0].startswith("Alias for field number"):  # a field of a named tuple without a word of its own
         lines.clear()
+    result, section = [], None
     for block in re.split(r"\n\s*\n", "\n".join(lines)):
-        heading = re.match(r"(.+)\n-+\n", block)
+        heading = re.match(r"(\w.*)\n-+\n", block)
         if heading:
-            result += ["**%s**" % heading.group(1), ""]
+            section = heading.group(1)
+            result += block[: heading.end()].split("\n")[:-1]
             block = block[heading.end() :]
         if block.startswith(">>> "):  # an example
             result += [*block.split("\n"), ""]
-            continue
-        indented = block[:1].isspace()
-        in_section = bool(heading) or (in_section and indented)
-        if indented and not in_section:
+        elif section in ENTRIES:
+            result += [line if line[:1].strip() else _escaped(line) for line in block.split("\n")] + [""]
+        elif block[:1].isspace():  # a formula
             result += ["::", "", *block.split("\n"), ""]
         else:
-            result += [*_listed(_escaped(block).split("\n"), in_section), ""]
-    lines[:] = result
+            result += [*_escaped(block).split("\n"), ""]
+    is_value = what in ("attribute", "data")  # Napoleon takes what stands before a colon for the type
+    lines[:] = result if is_value else NumpyDocstring(result, NUMPYDOC, app, what, name, obj, options).lines()
 
 
 def _escaped(text):
@@ -149,21 +157,6 @@ def _escaped(text):
     parts[::2] = [re.sub(r"[*|\\]|_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
     parts[2::2] = [re.sub(r"^(?=\w)", r"\\ ", part) for part in parts[2::2]]  # "`operand`s"
     return "".join(parts)
-
-
-def _listed(lines, in_section):
-    """The lines with arguments, "name : what it is" and what is indented below, as a list."""
-    in_list, before = False, ""
-    for line in lines:
-        if re.match(r"[\w\\*]+(, [\w\\*]+)*( : %s)" % ("|$" if in_section else ""), line):
-            in_list = True
-            yield from ("", "* " + line)
-        elif in_list and line[:1].isspace() != before[:1].isspace():  # a description begins, or the list ends
-            in_list = line[:1].isspace()
-            yield from ("", "  " * in_list + line.strip())
-        else:
-            yield "  " * in_list + line.strip()
-        before = line
 
 
 def shorten_types(app, what, name, obj, options, signature, returned):

@@ -6,7 +6,7 @@ from tqdm import tqdm
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import annealing, schedules, state_file
-from gluon_rbm.likelihood.state_file import StateFile
+from gluon_rbm.likelihood.state_file import Progress, StateFile
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
@@ -132,6 +132,17 @@ def test_an_annealing_that_was_killed_goes_on_with_the_same_result(anneal, monke
         np.testing.assert_array_equal(found[1], log_weights)
     assert len(done) == 10 - calls
     assert sorted(file.name for file in tmp_path.iterdir()) == ["state"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "gaussian"])
+def test_a_state_file_keeps_states_as_they_are(kind, generator, tmp_path):
+    visible = generator.normal(size=(30, 9)) if kind == "gaussian" else generator.integers(0, 2, (30, 9))
+    kept = Progress(3, mx.nd.array(visible), generator.normal(size=30))
+    StateFile(tmp_path / "state").keep("up", "meaning", kept, done=True)
+    found = StateFile(tmp_path / "state").resume("up", "meaning", Progress(0, mx.nd.zeros((30, 9)), np.zeros(30)))
+    assert found.step == 3
+    np.testing.assert_array_equal(found.visible.asnumpy(), kept.visible.asnumpy())
+    np.testing.assert_array_equal(found.log_weights, kept.log_weights)
 
 
 def test_a_state_is_not_written_all_the_time(anneal, monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
+from gluon_rbm.sampling.classes import draw_classes
 from gluon_rbm.sampling.inpainting import inpaint, make_mask
 
 CHAINS = 10000
@@ -229,9 +230,13 @@ def test_grey_pixels_that_are_known_stay_grey(ctx, seed, generator, sweeps):
 
 def test_errors():
     machine, two = Parameters(mx.nd.zeros(6), mx.nd.zeros(3), mx.nd.zeros((6, 3))), np.zeros((2, 6))
+    in_numpy = Parameters(np.zeros(6), np.zeros(3), np.zeros((6, 3)))
     for message, call in [
         ("do not start from 'ones'; choose one of zeros", lambda: initial_visible(machine, "ones", 3)),
         ("chains is 0", lambda: initial_visible(machine, "zeros", 0)),
+        ("convert them by Parameters.from_arrays", lambda: initial_visible(in_numpy, "zeros", 3)),
+        ("convert them by Parameters.from_arrays", lambda: parallel_tempering(in_numpy, two, 2, [1])),
+        ("convert them by Parameters.from_arrays", lambda: draw_classes(in_numpy, [0], 2)),
         ("'images' needs images", lambda: initial_visible(machine, "images", 3)),
         ("'base' needs the base rate", lambda: initial_visible(machine, "base", 3)),
         ("needs .images, 6.", lambda: initial_visible(machine, "images", 3, images=np.zeros((2, 5)))),

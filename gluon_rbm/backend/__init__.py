@@ -1,1 +1,1 @@
-"""What everything stands on: the door to MXNet, arrays, random keys, whole files, signals, the native engine."""
+"""The foundation of the package: MXNet, arrays, random keys, files, signals, C and CUDA engines."""

@@ -1,13 +1,18 @@
-"""Files of arrays, read without trust in any length that they state and without pickle: MXNet's format, and `.npz`.
+"""Files of arrays in MXNet's format and in .npz, read without trust in any length that they state.
 
-Of MXNet's format (`mx.nd.save`) a file is, in little-endian order,
+Nothing here is unpickled. A file in MXNet's format (mx.nd.save) is, in little-endian order,
 
-    uint64 0x112, uint64 0;  uint64 n, then n arrays;  uint64 n, then n names, each uint64 length and UTF-8
+    uint64 0x112, uint64 0;  uint64 n, then n arrays;
+    uint64 n, then n names, each uint64 length and UTF-8
 
-and an array uint32 0xF993FAC9, int32 0 (dense), int32 dimensions, int64 lengths, int32 and int32 (its device), int32
-dtype, and its numbers. MXNet's own reader believes what stands there: of 1,500 files with a few wrong bytes one ended
-the process. So NumPy reads them here. Behind the last name, where MXNet does not look, `save` puts a line with the
-SHA-256 of all before it.
+and an array is
+
+    uint32 0xF993FAC9, int32 0 (dense), int32 dimensions, int64 lengths,
+    int32 and int32 (its device), int32 dtype, and its numbers.
+
+MXNet's own reader believes what a file states: of 1,500 files with a few wrong bytes, one ended the
+process. So NumPy reads the files here. `save` adds a line with the SHA-256 of everything before it.
+The line stands behind the last name, where MXNet does not look.
 """
 
 from __future__ import annotations
@@ -37,25 +42,40 @@ __all__ = [
     "total_memory",
 ]
 
-_MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # the last by MXNet's NumPy interface
-_DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]  # by their numbers in MXNet
+_MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # last: MXNet's NumPy interface
+# In the order of their numbers in MXNet.
+_DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]
 _SEAL = b"\nsha256 %s\n"
-_UNPACKED = 1 << 31  # bytes of a compressed .npz
-LARGEST_TEXT = 1 << 26  #: bytes of a file that people could read, such as metrics.csv
+_UNPACKED = 1 << 31  # bytes that the compressed arrays of a .npz may unpack to
+LARGEST_TEXT = 1 << 26  #: the most bytes of a file of text, such as metrics.csv
 
 
 class BrokenFile(ValueError):
-    """The content of a file is not what it should be; the message is an end of a sentence about the file."""
+    """The content of a file is not what it should be.
+
+    The message is the end of a sentence about the file, such as "it holds two arrays of one name".
+    """
 
 
 def check_ordinary(path: Path, largest: int | None = None) -> None:
-    """OSError where to read would be to wait, maybe for ever, or to fill the memory.
+    """Refuse a file that takes forever to read, or fills the memory.
 
-    So it is for a pipe or a device, and for a file of more than `largest` bytes (by default, than this computer has
-    memory), which may take no room on the disk.
+    A file may be larger than the memory although it takes no room on the disk.
+
+    Parameters
+    ----------
+    path
+        The file. A missing file or a folder passes: opening it says why it cannot be read.
+    largest
+        The most bytes that the file may have; by default as many as this computer has memory.
+
+    Raises
+    ------
+    OSError
+        The path is a pipe or a device, or the file has more than `largest` bytes.
     """
     if not os.path.exists(path) or os.path.isdir(path):
-        return  # to open it says why it cannot be read
+        return  # opening it says why it cannot be read
     if not os.path.isfile(path):
         raise OSError(errno.EINVAL, "it is no ordinary file", path)
     if largest is None:
@@ -65,7 +85,13 @@ def check_ordinary(path: Path, largest: int | None = None) -> None:
 
 
 def total_memory() -> int:
-    """Bytes of this computer's memory; where it is not known, of any."""
+    """Return the size of this computer's memory.
+
+    Returns
+    -------
+    int
+        Bytes; 2^62 where the size is unknown, as on Windows.
+    """
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # Windows has no such function
@@ -73,7 +99,7 @@ def total_memory() -> int:
 
 
 class _Reader:
-    """Takes from the front of bytes what is there; BrokenFile where that is too little."""
+    """Takes bytes from the front; raises BrokenFile where too few are left."""
 
     def __init__(self, content: bytes) -> None:
         self._content, self._place = memoryview(content), 0
@@ -113,7 +139,14 @@ class _Reader:
 
 
 def load(path: Path) -> dict[str, HostArray]:
-    """Arrays that MXNet or `save` wrote, checked against the hash where there is one.
+    """Read the arrays of a file that MXNet or `save` wrote.
+
+    The content is checked against its hash if the file has one.
+
+    Parameters
+    ----------
+    path
+        The file.
 
     Returns
     -------
@@ -125,7 +158,7 @@ def load(path: Path) -> dict[str, HostArray]:
     OSError
         The file cannot be read.
     BrokenFile
-        It is torn, changed, or of another kind, or holds values that are not finite.
+        The file is torn, changed or of another kind, or holds values that are not finite.
     """
     check_ordinary(path)
     with open(path, "rb") as file:
@@ -156,7 +189,21 @@ def _seal(content: bytes | memoryview) -> bytes:
 
 
 def save(path: Path, arrays: Mapping[str, HostArray]) -> None:
-    """Write a file that `load` and `mx.nd.load` read: name -> NumPy array of a dtype that MXNet has."""
+    """Write arrays to a file that `load` and mx.nd.load read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    arrays
+        Name -> NumPy array of a dtype that MXNet has: float16, float32, float64, uint8, int8, int32
+        or int64.
+
+    Raises
+    ------
+    ValueError
+        An array has another dtype.
+    """
     parts = [struct.pack("<QQQ", _MAGIC, 0, len(arrays))]
     for array in map(np.asarray, arrays.values()):
         number = _DTYPES.index(array.dtype)
@@ -171,20 +218,36 @@ def save(path: Path, arrays: Mapping[str, HostArray]) -> None:
 
 
 def load_npy(path: Path) -> HostArray:
-    """The array of a `.npy` file. Raises nearly anything where it is torn, pickled, or no file."""
+    """Read the array of a .npy file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    HostArray
+        The array.
+
+    Raises
+    ------
+    Exception
+        Nearly any exception, if the file is missing, torn or pickled.
+    """
     check_ordinary(path)
     return np.load(path, allow_pickle=False)
 
 
 def load_npz(path: Path | IO[bytes], only: str | None = None) -> dict[str, HostArray]:
-    """The arrays of a `.npz` archive, which has a checksum of each.
+    """Read arrays of a .npz archive, which holds a checksum of each array.
 
     Parameters
     ----------
     path
-        A path, or a file of bytes that are here already.
+        A path, or an open binary file.
     only
-        The name of the one array to read; by default all are read.
+        Name of the one array to read; by default all are read.
 
     Returns
     -------
@@ -194,9 +257,10 @@ def load_npz(path: Path | IO[bytes], only: str | None = None) -> dict[str, HostA
     Raises
     ------
     BrokenFile
-        The archive lacks that array, or would unpack to more than 2 GiB.
+        The archive lacks the array `only`, its compressed arrays would unpack to more than 2 GiB,
+        or its arrays overlap, share a name, or have sizes that make no sense.
     Exception
-        Nearly any, where the archive is torn.
+        Nearly any exception, if the archive is torn.
     """
     if isinstance(path, (str, os.PathLike)):
         check_ordinary(path)
@@ -215,7 +279,10 @@ def load_npz(path: Path | IO[bytes], only: str | None = None) -> dict[str, HostA
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The members of an archive by the names of their arrays; BrokenFile where they are more than the file holds."""
+    """Return the members of an archive by the names of their arrays.
+
+    Raise BrokenFile if they overlap, share a name, or have sizes that make no sense.
+    """
     infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
     ends = [info.header_offset + info.compress_size for info in infos]
     if any(end > other.header_offset for end, other in zip(ends, infos[1:])):
@@ -229,7 +296,18 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def sha256(arrays: Iterable[HostArray]) -> str:
-    """Hexadecimal digest of the numbers of NumPy arrays, one after the other."""
+    """Return the SHA-256 of the numbers of arrays, one array after the other.
+
+    Parameters
+    ----------
+    arrays
+        NumPy arrays. Their shapes do not enter the hash.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array))  # pyright: ignore[reportArgumentType] (NumPy 1 has no such stub)

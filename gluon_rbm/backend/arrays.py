@@ -1,7 +1,8 @@
-"""The one boundary between MXNet's arrays and NumPy's: views, copies, and operators that serve both kinds.
+"""The boundary between MXNet's arrays and NumPy's: views, copies, and operators for both kinds.
 
-An *operand* is what `as_operand` makes of an array: something with NumPy's operators. So one line of arithmetic serves
-NDArrays on a CPU, NDArrays on a GPU, and NumPy arrays. `restore_kind` turns a result into the kind that was given.
+An *operand* is what `as_operand` returns: an array with NumPy's operators. So one line of
+arithmetic serves NDArrays on a CPU, NDArrays on a GPU, and NumPy arrays. `restore_kind` turns a
+result into the kind of array that was given.
 """
 
 from __future__ import annotations
@@ -37,33 +38,33 @@ __all__ = [
 
 
 def host_view(array: Array) -> HostArray:
-    """The memory of an NDArray on a CPU as a NumPy array; no copy.
+    """View the memory of an NDArray on a CPU as a NumPy array, without a copy.
 
-    The view keeps the NDArray alive. MXNet does not know what is read or written through it, so no operator may write
-    the NDArray meanwhile.
+    The view keeps the NDArray alive. MXNet does not know what is read or written through the view,
+    so no operator may write the NDArray meanwhile.
 
     Parameters
     ----------
     array
-        A dense NDArray on a CPU, not float16; this function waits for what MXNet still computes of it. A NumPy array is
-        returned as it is.
+        A dense NDArray on a CPU, not of float16. The function waits until MXNet has computed it. A
+        NumPy array is returned as it is.
 
     Returns
     -------
     HostArray
-        In the shape and dtype of the array.
+        The view, in the shape and dtype of the array.
 
     Raises
     ------
     InputError
-        The NDArray is on a GPU, sparse, or float16.
+        The NDArray is on a GPU, sparse, or of float16.
     """
     if isinstance(array, np.ndarray):
         return array
-    context, dtype, shape = array.context, array.dtype, array.shape  # each of them asks MXNet anew
+    context, dtype, shape = array.context, array.dtype, array.shape  # each access asks MXNet again
     if not context.device_type.startswith("cpu"):
         raise InputError("an array is on %s where one on a CPU is needed; move all arrays to one device" % context)
-    if array.stype != "default":  # its memory is another shape
+    if array.stype != "default":  # the memory of a sparse array has another shape
         raise InputError("an array is %s where a dense one is needed; call tostype('default')" % array.stype)
     if dtype == np.float16:
         raise InputError("float16 needs a GPU; cast to float32")
@@ -74,56 +75,131 @@ def host_view(array: Array) -> HostArray:
     address = ctypes.c_void_p()
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
     memory: Any = (np.ctypeslib.as_ctypes_type(dtype) * size).from_address(address.value)
-    memory.owner = array  # lives as long as the view
+    memory.owner = array  # the NDArray lives as long as the view
     return np.frombuffer(memory, dtype).reshape(shape)
 
 
 def writable_view(array: Array) -> HostArray:
-    """As `host_view`, after all that MXNet still reads of the array, too: it may be written."""
+    """View the memory of an NDArray on a CPU for writing.
+
+    This is `host_view`, but it also waits until MXNet no longer reads the array.
+
+    Parameters
+    ----------
+    array
+        As in `host_view`.
+
+    Returns
+    -------
+    HostArray
+        A view that may be written.
+
+    Raises
+    ------
+    InputError
+        As in `host_view`.
+    """
     if isinstance(array, mx.nd.NDArray):
         mx.base.check_call(mx.base._LIB.MXNDArrayWaitToWrite(array.handle))
     return host_view(array)
 
 
 def from_host(array: HostArray, context: Any = None) -> NDArray:
-    """The NDArray of a NumPy array, in its dtype: a copy.
+    """Copy a NumPy array into a new NDArray of the same dtype.
 
-    `mx.nd.from_numpy` would save the copy; but then MXNet's threads call Python to give the memory back, and a program
-    that ends meanwhile is aborted.
+    mx.nd.from_numpy would save the copy. But then MXNet's threads call Python to free the memory,
+    and a program that ends meanwhile is aborted.
 
     Parameters
     ----------
     array
-        Of a dtype that MXNet has.
-    context : mx.Context, optional
-        The device; by default the CPU.
+        An array of a dtype that MXNet has.
+    context
+        The device, an mx.Context; by default the CPU.
+
+    Returns
+    -------
+    NDArray
+        The copy, on that device.
     """
     if context not in (None, mx.cpu()) or array.dtype == np.float16:
         return mx.nd.array(array, ctx=context, dtype=array.dtype)
     result = mx.nd.empty(array.shape, dtype=array.dtype)
-    host_view(result)[...] = array  # a third of the time of mx.nd.array
+    host_view(result)[...] = array  # takes a third of the time of mx.nd.array
     return result
 
 
 def to_numpy(array: Any) -> HostArray:
-    """A NumPy array as it is, an NDArray's content as a copy, and anything else as `numpy.asarray` makes it."""
+    """Return an array as a NumPy array.
+
+    Parameters
+    ----------
+    array
+        A NumPy array, an NDArray on any device, or anything that numpy.asarray takes.
+
+    Returns
+    -------
+    HostArray
+        A NumPy array as it is, a copy of an NDArray, or what numpy.asarray returns.
+    """
     return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.asarray(array)
 
 
 def as_host(value: Any) -> Any:
-    """NDArrays on a CPU as NumPy views of their memory (`host_view`); anything else as it is."""
+    """Turn an NDArray on a CPU into a NumPy view of its memory.
+
+    Parameters
+    ----------
+    value
+        An NDArray, or anything else.
+
+    Returns
+    -------
+    HostArray, or the type of `value`
+        The `host_view` of an NDArray; anything else as it is.
+
+    Raises
+    ------
+    InputError
+        As in `host_view`.
+    """
     return host_view(value) if isinstance(value, mx.nd.NDArray) else value
 
 
 def as_ndarrays(value: Any) -> Any:
-    """NumPy arrays, alone or in tuples and lists, as NDArrays; anything else as it is."""
+    """Turn NumPy arrays, alone or in tuples and lists, into NDArrays.
+
+    Parameters
+    ----------
+    value
+        A NumPy array, a tuple or list, or anything else.
+
+    Returns
+    -------
+    NDArray, tuple, or the type of `value`
+        An NDArray on the CPU for a NumPy array, a tuple for a tuple or list; anything else as it
+        is.
+    """
     if isinstance(value, (tuple, list)):
         return tuple(map(as_ndarrays, value))
     return from_host(value) if isinstance(value, np.ndarray) else value
 
 
 def asarray_like(values: Any, array: Array) -> Array:
-    """Values, of either kind, as an array like the other: of its kind and dtype, on its device."""
+    """Turn values into an array of the kind and dtype of another array, on its device.
+
+    Parameters
+    ----------
+    values
+        A NumPy array, an NDArray, or anything that numpy.asarray takes.
+    array
+        The other array.
+
+    Returns
+    -------
+    Array
+        The values, in their own shape.
+    """
     values = np.asarray(to_numpy(values), array.dtype)
     return values if isinstance(array, np.ndarray) else from_host(values, array.context)
 
@@ -132,44 +208,92 @@ def asarray_like(values: Any, array: Array) -> Array:
 
 
 def on_cpu(array: Array) -> bool:
-    """Whether an NDArray is on a CPU; a NumPy array is."""
+    """Return whether an array is on a CPU.
+
+    Parameters
+    ----------
+    array
+        An NDArray or a NumPy array.
+
+    Returns
+    -------
+    bool
+        True for an NDArray on a CPU, and for a NumPy array.
+    """
     return isinstance(array, np.ndarray) or array.context.device_type == "cpu"
 
 
 def as_operand(array: Array) -> Any:
-    """The array as an operand: a NumPy view of an NDArray on a CPU, an `mx.np` array on a GPU; no copy.
+    """Return an array as an operand, without a copy.
 
-    On a CPU NumPy's BLAS is the fastest at hand: 131 GFLOP/s on two cores where MXNet's `dot` reaches 74. NumPy arrays
-    stay as they are: what takes operands takes them in place of NDArrays on a CPU.
+    On a CPU NumPy's BLAS is the fastest available: 131 GFLOP/s on two cores, where MXNet's dot
+    reaches 74.
+
+    Parameters
+    ----------
+    array
+        An NDArray or a NumPy array.
+
+    Returns
+    -------
+    HostArray or mx.np.ndarray
+        A NumPy view of an NDArray on a CPU, an mx.np array for an NDArray on a GPU, or the given
+        NumPy array itself.
     """
     return host_view(array) if on_cpu(array) else array.as_np_ndarray()
 
 
 def restore_kind(value: Any, given: Array) -> Array:
-    """What operators made of operands, as an array like the one that was `given`: of NumPy, or an NDArray."""
+    """Turn a result of operands into the kind of array that was given.
+
+    Parameters
+    ----------
+    value
+        What operators made of operands.
+    given
+        An array of the wanted kind: an NDArray or a NumPy array.
+
+    Returns
+    -------
+    Array
+        The result as an NDArray, or as a NumPy array.
+    """
     if isinstance(given, np.ndarray):
         return value
     return from_host(value) if isinstance(value, np.ndarray) else value.as_nd_ndarray()
 
 
 def take_rows(array: Array, indices: Sequence[int] | HostArray) -> Array:
-    """Rows of an array, by their numbers, in their order."""
+    """Return rows of an array by their numbers.
+
+    Parameters
+    ----------
+    array
+        An NDArray or a NumPy array.
+    indices
+        Numbers of rows, from 0 on.
+
+    Returns
+    -------
+    Array
+        The rows, in the order of `indices`.
+    """
     if isinstance(array, np.ndarray):
         return array[indices]
     return array.take(mx.nd.array(indices, ctx=array.context, dtype="int32"))
 
 
 def assign(target: Array, how: str, value: Any) -> None:
-    """Do what MXNet asks an operator to do with a result.
+    """Store a result as MXNet asks an operator to store it.
 
     Parameters
     ----------
     target
-        What to write to.
+        The array to write to.
     how
-        "write" or "inplace", "add", or "null" for nothing.
+        "write" or "inplace" to overwrite it, "add" to add to it, "null" to do nothing.
     value
-        An operand, in the shape of the target.
+        An operand, in the shape of `target`.
     """
     if how == "null":
         return
@@ -181,9 +305,21 @@ def assign(target: Array, how: str, value: Any) -> None:
 
 
 def assign_product(target: Array, how: str, left: Any, right: Any) -> Any:
-    """As `assign` of the matrix product of two operands, and return it.
+    """Store the matrix product of two operands as `assign` does, and return it.
 
-    On a CPU it is made in place, because a new array of this size costs more.
+    On a CPU the product is computed in place if it overwrites, because a new array costs more.
+
+    Parameters
+    ----------
+    target, how
+        As in `assign`.
+    left, right
+        Operands: matrices.
+
+    Returns
+    -------
+    HostArray or mx.np.ndarray
+        The product, an operand.
     """
     if how in ("write", "inplace") and on_cpu(target):
         return np.matmul(left, right, out=as_operand(target))

@@ -1,10 +1,11 @@
-"""The BLAS that multiplies NumPy's matrices: what it is, and whether its kernels are as new as the processor.
+"""The BLAS library that multiplies NumPy's matrices, and whether it knows the processor.
 
-OpenBLAS takes an x86 processor that is newer than itself for a Prescott of 2004, and then is three to five times as
-slow as it could be. The wheels of NumPy 1 bring OpenBLAS 0.3.23, of 2023. The environment variable OPENBLAS_CORETYPE
-says what to take the processor for; OpenBLAS reads it when it is loaded, which is when NumPy is imported.
+OpenBLAS takes an x86 processor that is newer than itself for a Prescott of 2004. Then it is three
+to five times as slow as it could be. The wheels of NumPy 1 contain OpenBLAS 0.3.23, of 2023. The
+environment variable OPENBLAS_CORETYPE tells OpenBLAS which processor to assume. OpenBLAS reads it
+when it is loaded, that is, when NumPy is imported.
 
-This module uses the standard library only, but for `pools`.
+This module uses the standard library only, except in `pools`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 __all__ = ["choice", "choose_kernels", "describe", "pools", "processor_flags", "processor_model", "warning"]
 
-# The architectures that OpenBLAS has kernels for and that lack AVX2.
+# Architectures without AVX2 for which OpenBLAS has kernels.
 _WITHOUT_AVX2 = {
     *("Katmai", "Coppermine", "Northwood", "Banias", "Prescott", "Core2", "Penryn", "Dunnington", "Atom", "Nano"),
     *("Nehalem", "Sandybridge", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Bulldozer"),
@@ -30,12 +31,24 @@ _CORE_NAME = ("openblas_get_corename64_", "openblas_get_corename", "scipy_openbl
 
 
 def processor_model() -> str | None:
-    """Its name, where the system says it."""
+    """Return the name of the processor.
+
+    Returns
+    -------
+    str or None
+        The name; None where /proc/cpuinfo does not state it.
+    """
     return _cpuinfo("model name")
 
 
 def processor_flags() -> frozenset[str]:
-    """What it can: avx2, avx512f, ...; none where the system does not say it."""
+    """Return the features of the processor.
+
+    Returns
+    -------
+    frozenset of str
+        Features such as avx2 and avx512f; empty where /proc/cpuinfo does not state them.
+    """
     return frozenset((_cpuinfo("flags") or "").split())
 
 
@@ -47,7 +60,10 @@ def _cpuinfo(name: str) -> str | None:
 
 
 def _better_kernels(architecture: str | None, flags: frozenset[str]) -> str | None:
-    """The OPENBLAS_CORETYPE for a processor with these flags; None where the architecture's kernels are new enough."""
+    """Return the OPENBLAS_CORETYPE for a processor with these flags.
+
+    It is None if the kernels of the architecture are new enough.
+    """
     if "avx2" not in flags or architecture not in _WITHOUT_AVX2:
         return None
     return "SkylakeX" if flags >= _SKYLAKE_X else "Haswell"
@@ -57,9 +73,15 @@ def _better_kernels(architecture: str | None, flags: frozenset[str]) -> str | No
 
 
 def pools() -> list[dict[str, Any]]:
-    """What threadpoolctl says of each BLAS that this process has loaded, NumPy's among them.
+    """Return what threadpoolctl reports of each BLAS that this process has loaded.
 
-    But for OpenCV's own, which comes with MXNet where OpenCV is installed, and which nothing here calls.
+    NumPy's BLAS is among them. OpenCV's own is left out: it comes with MXNet where OpenCV is
+    installed, and nothing here calls it.
+
+    Returns
+    -------
+    list of dict
+        Entries of threadpoolctl.threadpool_info.
     """
     import numpy  # noqa: F401  (so that its library is loaded)
     from threadpoolctl import threadpool_info
@@ -68,7 +90,13 @@ def pools() -> list[dict[str, Any]]:
 
 
 def describe() -> str:
-    """Each BLAS that this process has loaded: name, version, architecture and threads."""
+    """Describe each BLAS that this process has loaded.
+
+    Returns
+    -------
+    str
+        Name, version, architecture and number of threads of each.
+    """
     parts = (
         (pool["internal_api"], pool.get("version"), pool.get("architecture"), "%d threads" % pool["num_threads"])
         for pool in pools()
@@ -78,7 +106,13 @@ def describe() -> str:
 
 
 def warning() -> str | None:
-    """One line where a BLAS that is loaded has kernels older than the processor: what to do; else None."""
+    """Warn of a loaded BLAS that takes the processor for an older one.
+
+    Returns
+    -------
+    str or None
+        One line that says what to do; None if the kernels of each BLAS are new enough.
+    """
     flags = processor_flags()
     for pool in pools():
         architecture = pool.get("architecture")
@@ -99,14 +133,15 @@ def warning() -> str | None:
 
 
 class _Choice:
-    made: str | None = None  # by `choose_kernels`
+    made: str | None = None  # what `choose_kernels` has set
 
 
 def choose_kernels() -> None:
-    """Set OPENBLAS_CORETYPE for a processor that NumPy's OpenBLAS, or MXNet's, does not know; before NumPy's import.
+    """Set OPENBLAS_CORETYPE if the OpenBLAS of NumPy or MXNet does not know the processor.
 
-    Where OpenBLAS knows the processor, or the user has set the variable, nothing is set, and no result changes. Only
-    command lines call this: what is imported before this package in a program, and its environment, are the program's.
+    It works only before NumPy is imported. If OpenBLAS knows the processor, or the user has set the
+    variable, nothing is set and no result changes. Only command lines call this: a program that
+    imports this package decides about its imports and its environment itself.
     """
     flags = processor_flags()
     if "avx2" not in flags or "numpy" in sys.modules or "OPENBLAS_CORETYPE" in os.environ:
@@ -119,7 +154,13 @@ def choose_kernels() -> None:
 
 
 def choice() -> str | None:
-    """One line where `choose_kernels` has set the variable: what other programs need; else None."""
+    """Say whether `choose_kernels` has set OPENBLAS_CORETYPE.
+
+    Returns
+    -------
+    str or None
+        One line that says what other programs need; None if nothing was set.
+    """
     if _Choice.made is None:
         return None
     return (
@@ -129,7 +170,7 @@ def choice() -> str | None:
 
 
 def _libraries() -> list[Path]:
-    """What NumPy and MXNet load, that holds their BLAS or is linked to it."""
+    """Return the files of NumPy and MXNet that contain their BLAS or are linked to it."""
     found = []
     for package, pattern in (("numpy", "*core/_multiarray_umath*.so"), ("mxnet", "libopenblas.so*")):
         spec = importlib.util.find_spec(package)
@@ -139,9 +180,10 @@ def _libraries() -> list[Path]:
 
 
 def _architecture_to_be(library: Path) -> str | None:
-    """What a library's OpenBLAS takes the processor for; None where that cannot be found out.
+    """Return what a library's OpenBLAS takes the processor for; None if this cannot be found out.
 
-    It says so only once it is loaded, and then it is too late for this process. So a child process loads it.
+    OpenBLAS only says so once it is loaded, and then it is too late for this process. So a child
+    process loads it.
     """
     if not hasattr(os, "fork"):
         return None
@@ -161,7 +203,7 @@ def _architecture_to_be(library: Path) -> str | None:
 def _core_name(extension: Path) -> bytes:
     import ctypes
 
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # more of them would only take time to start
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # more threads would only take time to start
     loaded = ctypes.CDLL(str(extension))
     function = next(getattr(loaded, name) for name in _CORE_NAME if hasattr(loaded, name))
     function.restype = ctypes.c_char_p

@@ -1,4 +1,4 @@
-"""The device to compute on: the GPU where MXNet can use one, else the CPU, and why."""
+"""The device to compute on: the GPU if MXNet can use one, else the CPU and the reason."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["choose_context", "choose_contexts"]
 
 
 def _first_line(error: Exception) -> str:
-    """What an `MXNetError` says, without its trace."""
+    """Return the message of an MXNetError without its stack trace."""
     text = str(error).strip()
     said = re.search(r"^MXNetError: (.+)", text, re.MULTILINE)
     return said.group(1) if said else text.splitlines()[0]
 
 
 def _probe_gpu(device_id: int) -> str | None:
-    """None if MXNet can compute on this GPU, else the reason and what to do, in one line."""
+    """Return None if MXNet can compute on this GPU, else one line: the reason, and what to do."""
     if not mx.runtime.Features().is_enabled("CUDA"):
         return "the installed MXNet is the CPU-only build; for a GPU run " + replace_wheel("cu112")
     try:
@@ -49,25 +49,33 @@ def _try_kernel(device_id: int) -> str | None:
 
 
 def choose_context(cuda: bool | None = None, device_id: int = 0) -> tuple[Any, str | None]:
-    """The device to compute on, and a note for the user.
+    """Choose the device to compute on: the GPU if MXNet can use it, else the CPU.
 
     Parameters
     ----------
     cuda
-        True asks for the GPU, False for the CPU; None takes the GPU if MXNet can use it, else the CPU.
+        True asks for the GPU, False for the CPU; None takes the GPU if MXNet can use it, else the
+        CPU.
     device_id
-        Which GPU, counted from 0.
+        Number of the GPU, from 0.
 
     Returns
     -------
     context : mx.Context
-    note
-        One line that says why it is the CPU, where nobody asked for that; else None.
+        The device.
+    note : str or None
+        If `cuda` is None and the device is the CPU: one line that says why. Else None.
 
     Raises
     ------
     InputError
-        `cuda` is True and MXNet cannot use that GPU; the message says why and what to do.
+        `cuda` is True and MXNet cannot use that GPU. The message says why, and what to do.
+
+    Examples
+    --------
+    >>> from gluon_rbm import choose_context
+    >>> choose_context(cuda=False)
+    (cpu(0), None)
     """
     if cuda is not None and not cuda:
         return mx.cpu(), None
@@ -80,10 +88,30 @@ def choose_context(cuda: bool | None = None, device_id: int = 0) -> tuple[Any, s
 
 
 def choose_contexts(cuda: bool | None = None, device_id: int = 0, count: int = 1) -> tuple[list[Any], str | None]:
-    """`count` devices to compute on, and a note, as `choose_context` chooses one: GPU device_id, device_id + 1, ...
+    """Choose several devices to compute on, the first as `choose_context` does.
 
-    Where it chooses the CPU: cpu(0), cpu(1), ..., which are one device with as many queues of work. Raises InputError
-    as `choose_context` does, for each of the GPUs.
+    They are GPUs `device_id`, `device_id` + 1, ... If the first device is the CPU, they are cpu(0),
+    cpu(1), ...: one device with `count` queues of work.
+
+    Parameters
+    ----------
+    cuda, device_id
+        As in `choose_context`.
+    count
+        Number of devices.
+
+    Returns
+    -------
+    contexts : list of mx.Context
+        The devices.
+    note : str or None
+        As in `choose_context`.
+
+    Raises
+    ------
+    InputError
+        `cuda` is True and MXNet cannot use the first GPU, or MXNet can use the first GPU but not
+        one of the others.
     """
     context, note = choose_context(cuda, device_id)
     if context.device_type == "cpu":

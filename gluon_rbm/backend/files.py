@@ -16,14 +16,17 @@ __all__ = ["check_writable", "dump_json", "write_json", "write_whole"]
 
 @contextlib.contextmanager
 def write_whole(path: Path, option: str = "--output-dir") -> Iterator[str]:
-    """A context manager: a path to write to, which takes the place of `path` when the block ends well.
+    """Write a file whole or not at all, in a context manager.
+
+    The block writes to a temporary path. That file takes the place of `path` if the block ends
+    well.
 
     Parameters
     ----------
     path
-        The file to write. It stays as it is, or absent, if the block raises.
+        The file to write. If the block raises, it stays as it is, or absent.
     option
-        The option of the command line that the user chooses the path with; messages name it.
+        The command-line option that sets the path; error messages name it.
 
     Yields
     ------
@@ -33,7 +36,7 @@ def write_whole(path: Path, option: str = "--output-dir") -> Iterator[str]:
     Raises
     ------
     InputError
-        The folder or the file cannot be written.
+        The folder or the file cannot be written, or the block raises an OSError.
     """
     temporary = _temporary_beside(path, option)
     try:
@@ -45,23 +48,51 @@ def write_whole(path: Path, option: str = "--output-dir") -> Iterator[str]:
         reason = error.strerror or error
         raise InputError("cannot write %s (%s); see to it, or choose another %s" % (path, reason, option)) from error
     finally:
-        with contextlib.suppress(OSError):  # it has its place, or is no longer ours
+        with contextlib.suppress(OSError):  # it was renamed, or is no longer ours
             os.remove(temporary)
 
 
 def write_json(path: Path, content: Any, option: str = "--output-dir", *, sort_keys: bool = False) -> None:
-    """Write a JSON file, whole or not at all; arguments and errors as of `write_whole` and `dump_json`."""
+    """Write a JSON file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file to write, as in `write_whole`.
+    content
+        As in `dump_json`.
+    option
+        As in `write_whole`.
+    sort_keys
+        As in `dump_json`.
+
+    Raises
+    ------
+    InputError
+        As in `write_whole`.
+    ValueError
+        As in `dump_json`.
+    """
     with write_whole(path, option) as temporary:
         dump_json(temporary, content, sort_keys=sort_keys)
 
 
 def dump_json(path: Path, content: Any, *, sort_keys: bool = False) -> None:
-    """Write JSON, indented by 2, with a newline at the end, to a path such as `write_whole` gives.
+    """Write JSON to a file, indented by 2, with a newline at the end.
+
+    Parameters
+    ----------
+    path
+        The file, such as `write_whole` yields it.
+    content
+        Dictionaries, lists, texts, numbers and so on, as json.dump takes them.
+    sort_keys
+        Whether to write the keys of a dictionary in alphabetical order.
 
     Raises
     ------
     ValueError
-        A number is not finite: JSON has no word for it.
+        A number is not finite; JSON cannot express it.
     """
     with open(path, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=2, allow_nan=False, sort_keys=sort_keys)
@@ -83,7 +114,7 @@ def _temporary_beside(path: Path, option: str) -> str:
     folder, name = os.path.split(os.path.abspath(path))
     if os.path.isdir(path or os.curdir):
         raise InputError("cannot write %s (it is a folder); choose another %s" % (path, option))
-    if os.path.exists(path) and not os.path.isfile(path):  # a file would take the place of the device
+    if os.path.exists(path) and not os.path.isfile(path):  # a device, which the file would replace
         raise InputError("cannot write %s (it is no ordinary file); choose another %s" % (path, option))
     try:
         handle, temporary = tempfile.mkstemp(prefix="." + name + ".", suffix=".part", dir=folder)
@@ -94,5 +125,16 @@ def _temporary_beside(path: Path, option: str) -> str:
 
 
 def check_writable(path: Path, option: str) -> None:
-    """InputError if `write_whole` could not begin there."""
+    """Check that `write_whole` could begin to write a file.
+
+    Parameters
+    ----------
+    path, option
+        As in `write_whole`.
+
+    Raises
+    ------
+    InputError
+        The folder or the file cannot be written.
+    """
     os.remove(_temporary_beside(path, option))

@@ -1,11 +1,12 @@
-"""The one door to MXNet for the modules of this package: they write `from gluon_rbm.backend.framework import mx`.
+"""Access to MXNet for the modules of this package: `from gluon_rbm.backend.framework import mx`.
 
-MXNet takes seconds to import. So `mx` imports it when something of it is first used, and a module may import `mx` at
-its top and still serve a command line that only shows its help. A class derived from one of MXNet's is such a use: it
-stands in a module that is imported where it is needed.
+MXNet takes seconds to import. So `mx` imports it when something of it is first used. A module may
+import `mx` at its top and still serve a command line that only shows its help. A class that is
+derived from one of MXNet's classes uses MXNet at once. So such a class stands in a module that is
+imported only where it is needed.
 
-The first use raises `ImportError`, in one line that says what to do, where MXNet is missing or cannot be loaded. (What
-MXNet needs on today's Pythons and NumPys is in `gluon_rbm.backend.import_hook`.)
+The first use raises ImportError, in one line that says what to do, if MXNet is missing or cannot be
+loaded. `gluon_rbm.backend.import_hook` has what MXNet needs on today's Pythons and NumPys.
 """
 
 from __future__ import annotations
@@ -33,9 +34,20 @@ __all__ = [
 
 @functools.lru_cache(maxsize=None)
 def load() -> Any:
-    """MXNet itself, imported. Raises ImportError, in one line, where that fails."""
+    """Import MXNet and return it.
+
+    Returns
+    -------
+    module
+        MXNet itself.
+
+    Raises
+    ------
+    ImportError
+        MXNet is missing or cannot be loaded. The message is one line that says what to do.
+    """
     global mx
-    mx = _import_mxnet()  # whoever imports the name from now on has MXNet itself
+    mx = _import_mxnet()  # who imports the name from now on gets MXNet itself
     shutdown.register(mx)
     return mx
 
@@ -56,13 +68,19 @@ def _import_mxnet() -> Any:
 
 
 mx: Any = LazyModule("mxnet", load)
-if "mxnet" in sys.modules or "DMLC_ROLE" in os.environ:  # to import MXNet is all that a server does, and at once
+# In a distributed run MXNet is imported at once: a scheduler or server does nothing else.
+if "mxnet" in sys.modules or "DMLC_ROLE" in os.environ:
     load()
 
 
 def versions() -> dict[str, str]:
-    """What a report of a run should name: versions of this package, Python, MXNet (and its build), NumPy, platform;
-    and what last digits may depend on: the native engine's instruction set, and BLAS.
+    """Return the versions that a report of a run should name.
+
+    Returns
+    -------
+    dict of str
+        Versions of this package, Python, MXNet (with its build), NumPy and the platform. Then what
+        the last digits of results may depend on: the native engine's instruction set, and the BLAS.
     """
     builds = " and ".join(installed_wheels()) or "not installed by pip"
     return {

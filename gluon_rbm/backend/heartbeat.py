@@ -1,16 +1,18 @@
-"""Every process of a distributed run ends, with one line that says why, when another one does.
+"""End every process of a distributed run, with one line that says why, when one of them ends.
 
-MXNet's parameter server leaves the others waiting for ever: workers hear only whether the scheduler is alive, and
-nobody acts upon that. So each server and worker holds one connection to the scheduler, where a thread listens at the
-port after DMLC_PS_ROOT_PORT. A process that is killed loses its connection at once; one whose computer is gone, or that
-stands still, says nothing for `MXNET_RBM_TIMEOUT` seconds. Threads say that a process is alive, so it may compute or
-wait for as long as it likes. But where all workers wait, nobody computes what they wait for: after as many seconds of
-that the run ends, too.
+MXNet's parameter server lets the others wait forever: workers only hear whether the scheduler is
+alive, and nobody acts on that. So each server and worker holds one connection to the scheduler.
+There a thread listens at the port after DMLC_PS_ROOT_PORT. A process that is killed loses its
+connection at once. A process that stands still, or is on a computer that is gone, says nothing for
+MXNET_RBM_TIMEOUT seconds. Threads report that a process is alive, so it may compute or wait as long
+as it likes. But if all workers wait, nobody computes what they wait for: the run ends when this has
+lasted as many seconds, too.
 
-All processes of a run share a secret, $MXNET_RBM_SECRET (`gluon_rbm.backend.messages`). No message is read of anyone
-who connects without it, and nothing that such a one sends ends the watch.
+All processes of a run share the secret of `gluon_rbm.backend.messages`. Messages from anyone
+without the secret are not read, and cannot end the watch.
 
-This module uses the standard library only: schedulers and servers call `attend` before they import MXNet.
+This module uses the standard library only: a scheduler or server calls `attend` before it imports
+MXNet.
 """
 
 from __future__ import annotations
@@ -30,16 +32,16 @@ from gluon_rbm.errors import InputError, one_line
 
 __all__ = ["ENDED", "Address", "Heartbeat", "address", "attend", "finish", "seconds_to_wait"]
 
-ENDED = 4  # exit status: another process of the run has ended
+ENDED = 4  #: exit status: another process of the run has ended
 _GRACE = 10  # seconds
-_STRANGERS = 64  # connections of those who have not shown that they know the secret
+_STRANGERS = 64  # the most connections that have not shown yet that they know the secret
 _SCHEDULER, _OTHER = b"scheduler", b"other"  # the sides of a connection
 _ROLES = ("scheduler", "server", "worker")
 _VARIABLES = ("DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_SERVER", "DMLC_NUM_WORKER")
 
 
 class Address(NamedTuple):
-    """What the variables DMLC_* say: of this process, of the scheduler, and how many others there are."""
+    """What the variables DMLC_* say: of this process, the scheduler, and the number of others."""
 
     role: str
     host: str
@@ -49,7 +51,12 @@ class Address(NamedTuple):
 
 
 def address() -> Address:
-    """The `Address` of this process.
+    """Read the `Address` of this process from the environment.
+
+    Returns
+    -------
+    Address
+        What the variables DMLC_* say.
 
     Raises
     ------
@@ -72,7 +79,18 @@ def address() -> Address:
 
 
 def seconds_to_wait() -> int:
-    """How many seconds a process may be silent, or be waited for when a run starts: $MXNET_RBM_TIMEOUT, or 60."""
+    """Return how long a process may be silent, or be waited for when a run starts.
+
+    Returns
+    -------
+    int
+        Seconds: MXNET_RBM_TIMEOUT, or 60.
+
+    Raises
+    ------
+    InputError
+        The variable is not a whole number from 1 to 10^6.
+    """
     return _number("MXNET_RBM_TIMEOUT", os.environ.get("MXNET_RBM_TIMEOUT") or "60", 10**6)
 
 
@@ -83,10 +101,11 @@ def _number(name: str, text: str, highest: int) -> int:
 
 
 def attend() -> None:
-    """In a scheduler or server: have the run monitored from now on. It is called before MXNet is imported.
+    """Have the run monitored, in a scheduler or server, before MXNet is imported.
 
-    The process exits, with one line on standard error, where a variable DMLC_* is wrong, where the scheduler cannot
-    listen, or where a server finds no scheduler. In a worker this does nothing (see `Heartbeat`).
+    The process exits, with one line on standard error, if a variable DMLC_* is wrong, if the
+    scheduler cannot listen, or if a server finds no scheduler. In a worker nothing is done (see
+    `Heartbeat`).
     """
     if os.environ.get("DMLC_ROLE", "worker") == "worker":
         return
@@ -111,7 +130,7 @@ def _exit(status: int) -> NoReturn:
 
 
 def _end_process(line: str) -> NoReturn:
-    """The main thread may be waiting inside MXNet, where nothing reaches it."""
+    """End the process at once: its main thread may wait in MXNet, where nothing reaches it."""
     try:
         print("\n%s: error: %s" % (os.path.basename(sys.argv[0]) or "mxnet-rbm", one_line(line)), file=sys.stderr)
     finally:
@@ -124,7 +143,8 @@ def _end_process(line: str) -> NoReturn:
 class _Peer(Connection):
     """The connection of another process.
 
-    role, name : None until it has said who it is. done : it may end. waiting : seconds since it computes nothing.
+    role, name : None until it has said who it is. done : it may end. waiting : seconds without
+    computing.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -139,19 +159,19 @@ class _Peer(Connection):
 
     @property
     def waiting(self) -> float:
-        """As it said last; one that is done has waited since then."""
+        """Seconds, as reported last; a process that is done has waited since then."""
         return time.monotonic() - self._said_at if self.done else self._waiting
 
 
 class _Monitor(threading.Thread):
-    """Listens to all others, and tells all when one ends."""
+    """Listens to all other processes, and tells all of them when one ends."""
 
     def __init__(self, where: Address) -> None:
         super().__init__(daemon=True)
         self._expected = {"server": where.num_servers, "worker": where.num_workers}
         self._patience = seconds_to_wait()
-        self._peers: list[_Peer] = []  # of known roles
-        self._strangers: list[_Peer] = []  # of whom nothing is known yet, the last one last
+        self._peers: list[_Peer] = []  # processes that have said their role
+        self._strangers: list[_Peer] = []  # not trusted yet, in the order in which they came
         self._first_came: float | None = None  # when the first worker came
         self._selector = selectors.DefaultSelector()
         try:
@@ -183,7 +203,7 @@ class _Monitor(threading.Thread):
                 self._tell()
 
     def finish(self) -> None:
-        """When the scheduler ends well: let what the others said last be heard."""
+        """Wait until the last messages of the others are heard, when the scheduler ends well."""
         self.join(timeout=5)
 
     def _is_over(self) -> bool:
@@ -217,7 +237,7 @@ class _Monitor(threading.Thread):
                 self._end("%s has ended" % peer.name)
             return
         if peer.is_greeted and not was_greeted:
-            peer.send()  # by whose code the other one sees that this is its scheduler
+            peer.send()  # the code shows the other side that this is its scheduler
         if peer.is_trusted and peer in self._strangers:
             self._strangers.remove(peer)
         for message in messages:
@@ -250,7 +270,7 @@ class _Monitor(threading.Thread):
             self._tell(all=True)
 
     def _missing(self) -> str | None:
-        """Who has not come yet, in words; None: all are there."""
+        """Say in words how many have come; None if all are there."""
         counts = {role: sum(peer.role == role for peer in self._peers) for role in self._expected}
         if counts == self._expected:
             return None
@@ -266,7 +286,7 @@ class _Monitor(threading.Thread):
                 "all workers have waited for %d seconds, and nobody answers: what they sent is lost; start all anew "
                 "with --resume" % self._patience
             )
-        # Before the first worker comes, nothing is known: they may not be ours.
+        # Time counts from the first worker on. Before, nothing is known: others may not be ours.
         waited = time.monotonic() - (self._first_came or time.monotonic())
         if waited > self._patience and self._missing():
             self._end("only %s have come in %d seconds" % (self._missing(), self._patience))
@@ -278,7 +298,8 @@ class _Monitor(threading.Thread):
     def _end(self, reason: str) -> NoReturn:
         self._tell(ended=reason)
         until = time.monotonic() + 1
-        for peer in self._peers:  # until they have read it: to close a connection with unread content takes it back
+        # Read until they have it: closing a connection with unread content takes the message back.
+        for peer in self._peers:
             with contextlib.suppress(OSError):  # it is closed
                 peer.connection.settimeout(0.1)
             while time.monotonic() < until and peer.receive() is not None:
@@ -290,12 +311,22 @@ class _Monitor(threading.Thread):
 
 
 class Heartbeat:
-    """The connection of a server or worker to the scheduler, and the thread that ends this process when another ends.
+    """The connection of a server or worker to the scheduler.
 
-    Raises InputError where no scheduler answers, or not all others come, within `seconds_to_wait`.
+    Its thread ends this process when another process of the run ends.
+
+    Parameters
+    ----------
+    where
+        The `Address` of this process.
+
+    Raises
+    ------
+    InputError
+        No scheduler answers, or not all others come, within `seconds_to_wait`.
     """
 
-    failed = False  # in this process
+    failed = False  # whether this process has failed
 
     def __init__(self, where: Address) -> None:
         self._where, self._patience, self._left = where, seconds_to_wait(), False
@@ -303,12 +334,12 @@ class Heartbeat:
         name = "%s (process %d on %s)" % (where.role, os.getpid(), socket.gethostname())
         self._lines = self._connect()
         self._lines.send(role=where.role, name=name)
-        if where.role == "worker":  # a server has all the time that its scheduler has
+        if where.role == "worker":  # a server may wait as long as its scheduler does
             self._wait_for_all()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _connect(self) -> Connection:
-        """A connection to the scheduler, which has shown that it knows the secret."""
+        """Connect to the scheduler, and return when it has shown that it knows the secret."""
         where, started, said = self._where, time.monotonic(), None
         while time.monotonic() - started < self._patience:
             try:
@@ -337,7 +368,7 @@ class Heartbeat:
 
     def _wait_for_all(self) -> None:
         started = time.monotonic()
-        # The scheduler gives up first, and says who is missing.
+        # The scheduler gives up first and says who is missing.
         while time.monotonic() - started < self._patience + 5:
             messages = self._lines.receive()
             if messages is None:
@@ -361,14 +392,15 @@ class Heartbeat:
             else:
                 reason = next((message["ended"] for message in messages if "ended" in message), None)
             if reason:
-                # A server's scheduler may end before it when all is well; and who failed has a status of its own.
+                # The scheduler may end before a server if all is well. A process that failed has an
+                # exit status of its own. Both get some time to end by themselves.
                 time.sleep(_GRACE if messages is None and self._where.role == "server" or self.failed else 0)
                 if not self._left:
                     _end_process(reason)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Meanwhile this worker computes nothing, and waits for what others send."""
+        """Report, during the block, that this worker computes nothing and waits for the others."""
         self._waits_since = time.monotonic()
         try:
             yield
@@ -376,21 +408,39 @@ class Heartbeat:
             self._waits_since = None
 
     def rename(self, name: str) -> None:
-        """What the others call this process from now on."""
+        """Change what the others call this process.
+
+        Parameters
+        ----------
+        name
+            The new name. Process number and host are added to it.
+        """
         self._lines.send(name="%s (process %d on %s)" % (name, os.getpid(), socket.gethostname()))
 
     def leave(self) -> None:
-        """All is well: let this process end before the others."""
+        """Let this process end before the others, because all is well."""
         self._left = True
         self._lines.send(done=True)
 
     def fail(self, reason: str) -> None:
-        """End the others, for a reason in one line. This process is to end by itself, soon: see `finish`."""
+        """End the others. This process must end by itself, soon: see `finish`.
+
+        Parameters
+        ----------
+        reason
+            One line that says why; at most 500 characters are sent.
+        """
         Heartbeat.failed = True
         self._lines.send(failed=one_line(reason)[:500])
 
 
 def finish(status: int) -> None:
-    """End this process at once if it failed: at its exit MXNet would wait for the others."""
+    """End this process at once if it has failed: at a normal exit MXNet waits for the others.
+
+    Parameters
+    ----------
+    status
+        Exit status.
+    """
     if Heartbeat.failed:
         _exit(status)

@@ -1,16 +1,18 @@
-"""After `import gluon_rbm` a plain `import mxnet` works on today's Pythons and NumPys.
+"""A plain `import mxnet` works on today's Pythons and NumPys after `import gluon_rbm`.
 
-MXNet 1.9.1 was released in 2022. Its import fails where NumPy or Python have dropped names since. So `install` puts a
-finder in front of `sys.meta_path`. The finder lets the other finders look for MXNet, and wraps the loader that they
-choose. The wrapper prepares the process (`prepare`) just before the code of MXNet is executed. It raises `ImportError`,
-in one line that says what to do, where MXNet cannot be loaded. `gluon_rbm.backend.framework` imports MXNet in the same
-way.
+MXNet 1.9.1 was released in 2022. Its import fails where NumPy or Python has dropped names since. So
+`install` puts a finder in front of sys.meta_path. The finder lets the other finders look for MXNet,
+and wraps the loader that they choose. The wrapper calls `prepare` just before the code of MXNet is
+executed. It raises ImportError, in one line that says what to do, if MXNet cannot be loaded.
+`gluon_rbm.backend.framework` imports MXNet in the same way.
 
-While MXNet is imported, scikit-learn and `scipy.stats` are hidden from it, unless they are there already: they take as
-long as all the rest. MXNet wants the one for the base class of `mxnet.model.FeedForward`, which is long deprecated. The
-other is put back, to be imported when MXNet uses it.
+While MXNet is imported, scikit-learn and scipy.stats are hidden from it, unless they are imported
+already. They take as long to import as all the rest. MXNet only needs scikit-learn for the base
+class of mxnet.model.FeedForward, which is long deprecated. scipy.stats is put back afterwards, and
+is imported when MXNet uses it.
 
-Installing the hook imports nothing. This module uses the standard library only, and little of it at import time.
+Installing the hook imports nothing. This module uses the standard library only, and little of it at
+import time.
 """
 
 from __future__ import annotations
@@ -34,13 +36,16 @@ __all__ = ["install", "prepare"]
 
 
 def install() -> None:
-    """Put the finder in front of `sys.meta_path`. Calling it again changes nothing."""
+    """Put the finder in front of sys.meta_path.
+
+    Calling this function again changes nothing.
+    """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 
 class _Finder:
-    """Finds MXNet as the other finders do, but with a loader that prepares for it; hides what it can do without."""
+    """Finds MXNet as other finders do, with a loader that prepares for it. Hides slow modules."""
 
     hides_in: int | None = None  # the thread that imports MXNet
 
@@ -53,20 +58,20 @@ class _Finder:
             if not isinstance(finder, _Finder) and hasattr(finder, "find_spec"):
                 spec: Any = finder.find_spec(fullname, path, target)
                 if spec is not None:
-                    if hasattr(spec.loader, "exec_module"):  # not of a namespace package: a folder without code
+                    if hasattr(spec.loader, "exec_module"):  # not for a folder without code
                         spec.loader = _Loader(spec.loader)
                     return spec
         return None
 
 
 class _Loader:
-    """Stands before a module's own loader until the module is executed."""
+    """Wraps the loader of a module until the module is executed."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
 
-    def __getattr__(self, name: str) -> Any:  # what else a loader can: get_source, get_data, ...
-        if name == "_loader":  # of an object that is being copied
+    def __getattr__(self, name: str) -> Any:  # other methods of loaders: get_source, get_data, ...
+        if name == "_loader":  # the object is being copied
             raise AttributeError(name)
         return getattr(self._loader, name)
 
@@ -78,7 +83,8 @@ class _Loader:
         prepare()
         try:
             with _as_a_worker(), _without_slow_modules(), _without_collection(), warnings.catch_warnings():
-                # Its own deprecations (NumPy's financial functions, distutils) are nothing a user can act on.
+                # A user can do nothing about MXNet's own deprecations (NumPy's financial functions,
+                # distutils).
                 warnings.simplefilter("ignore")
                 self._loader.exec_module(module)
         except OSError as error:
@@ -93,7 +99,7 @@ class _Loader:
 
 @contextlib.contextmanager
 def _without_slow_modules() -> Iterator[None]:
-    """Hide what is slow to import from the code in the block, in this thread; then put back what MXNet may use."""
+    """Hide slow modules from this thread's imports in the block; put back what MXNet may use."""
     _Finder.hides_in = get_ident()
     try:
         yield
@@ -112,7 +118,10 @@ def _without_slow_modules() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """No search for garbage in the block, which makes hundreds of thousands of objects that stay."""
+    """Switch garbage collection off in the block.
+
+    The block makes hundreds of thousands of objects that stay.
+    """
     import gc
 
     was_on = gc.isenabled()
@@ -129,12 +138,16 @@ def _without_collection() -> Iterator[None]:
 
 @functools.lru_cache(maxsize=None)
 def prepare() -> None:
-    """Make this process ready for MXNet, once: for its import, and for what it uses of NumPy long after that.
+    """Make this process ready for MXNet, once.
+
+    This is for the import of MXNet, and for the names of NumPy that MXNet uses long after it. In a
+    scheduler or server of a distributed run, it also starts the watch (`heartbeat.attend`).
 
     Raises
     ------
     ImportError
-        MXNet could not be loaded, or would end the process; the message is one line that says what to do.
+        MXNet cannot be loaded, or would end the process. The message is one line that says what to
+        do.
     """
     from gluon_rbm.backend import (
         heartbeat,
@@ -145,7 +158,7 @@ def prepare() -> None:
     _check_address_space()
     numpy_names.restore()
     _provide_distutils()
-    # Read by the first executor: else every one prints "Subgraph backend MKLDNN is activated".
+    # The first executor reads it. Without it, each prints "Subgraph backend MKLDNN is activated".
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     installed = wheels.installed_wheels()
     _warn_of_two_wheels(installed)
@@ -155,7 +168,11 @@ def prepare() -> None:
 
 
 def _check_address_space() -> None:
-    """Where MXNet gets no room for itself and the stacks of its threads, it ends the process in one way or another."""
+    """Refuse a small limit of the address space.
+
+    Without room for itself and for the stacks of its threads, MXNet ends the process in one way or
+    another.
+    """
     try:
         import resource
     except ImportError:  # not on Windows
@@ -169,7 +186,7 @@ def _check_address_space() -> None:
 
 
 def _provide_distutils() -> None:
-    """Python 3.12 dropped `distutils`, which MXNet imports; setuptools brings it back."""
+    """Provide distutils, which MXNet imports and Python 3.12 dropped: setuptools brings it back."""
     import importlib.util
 
     if importlib.util.find_spec("distutils") is not None:
@@ -198,7 +215,10 @@ def _warn_of_two_wheels(wheels: list[str]) -> None:
 
 @contextlib.contextmanager
 def _as_a_worker() -> Iterator[None]:
-    """Let `import mxnet` return in a scheduler or server: its own loop, in that import, unpickles what anyone sends."""
+    """Let `import mxnet` return in a scheduler or server.
+
+    There the import would enter MXNet's own loop, which unpickles what anyone sends.
+    """
     role = os.environ.get("DMLC_ROLE", "worker")
     if role == "worker":
         yield
@@ -211,10 +231,11 @@ def _as_a_worker() -> Iterator[None]:
 
 
 def _serve(mxnet: Any) -> None:
-    """In a scheduler or server: add what workers push, until the last of them leaves; then end the process.
+    """Serve, in a scheduler or server, until the last worker leaves; then end the process.
 
-    MXNet's own loop (`mxnet.kvstore.kvstore_server`) does the same, but hands every message of the kind kController to
-    `pickle.loads`. Nothing here sends such messages, so all of them are refused, unread.
+    A server adds what workers push. MXNet's own loop (mxnet.kvstore.kvstore_server) does the same,
+    but passes every message of the kind kController to pickle.loads. Nothing here sends such
+    messages, so all of them are refused, unread.
     """
     if os.environ.get("DMLC_ROLE", "worker") == "worker":
         return

@@ -1,6 +1,8 @@
-"""Ctrl-C and SIGTERM on a command line: they raise `Interrupted`, at once or when what must be whole is whole.
+"""Ctrl-C and SIGTERM on a command line.
 
-Only command lines enter `handled`; nothing else here touches a signal's handler.
+They raise `Interrupted`: at once, or, in a block that must not be interrupted, at its end. Only
+command lines enter `handled`. Apart from it and `quiet`, nothing here changes the handler of a
+signal.
 """
 
 from __future__ import annotations
@@ -21,11 +23,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM came.
 
+    Parameters
+    ----------
+    number
+        Number of the signal.
+
     Attributes
     ----------
-    exit_status : int
-        What shells say of a process that the signal ended: 130 or 143.
-    where : str
+    exit_status
+        What shells report of a process that the signal ended: 130 or 143.
+    where
         What the message says after "interrupted".
     """
 
@@ -40,15 +47,16 @@ class Interrupted(KeyboardInterrupt):
 class _State:
     received: int | None = None
     held = False
-    is_counted = False  # `_counted` is at work
+    is_counted = False  # the process is in a block of `_counted`
 
 
 @contextlib.contextmanager
 def _counted() -> Iterator[None]:
-    """In the block a second signal ends the process even where the first one was not yet acted upon.
+    """Let a second signal in the block end the process, even if the first had no effect yet.
 
-    Python acts on a signal in its main thread, between two of its own instructions; MXNet and the native engine may
-    compute for hours in one call. But the number of each signal is written at once to a socket, where a thread counts.
+    Python acts on a signal in its main thread, between two of its own instructions. MXNet and the
+    native engine may compute for hours in one call. But Python writes the number of each signal to
+    a socket at once, and a thread counts these numbers.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -75,7 +83,7 @@ def _count(reader: socket.socket) -> None:
 
 
 def _forget_in_child() -> None:
-    """The signals of a child process are not those of its parent, whose socket it has."""
+    """Keep a child process from reporting its signals to the socket of its parent."""
     if _State.is_counted:
         signal.set_wakeup_fd(-1)
 
@@ -85,7 +93,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
-    for one in _SIGNALS:  # the next one ends the process at once
+    for one in _SIGNALS:  # the next signal ends the process at once
         if signal.getsignal(one) is _receive:
             signal.signal(one, signal.SIG_DFL)
     _State.received = number
@@ -100,10 +108,10 @@ def _raise_received() -> None:
 
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
-    """In the block Ctrl-C and SIGTERM raise `Interrupted`; a second one ends the process.
+    """Let Ctrl-C and SIGTERM raise `Interrupted` in the block, and a second signal end the process.
 
-    What is ignored (under nohup, or in the background of a shell) stays so. Signals come to the main thread: in another
-    one this does nothing.
+    A signal that is ignored (under nohup, or in the background of a shell) stays ignored. Signals
+    come to the main thread: in any other thread this context manager does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -118,14 +126,14 @@ def handled() -> Iterator[None]:
             yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # not one of Python's, which it cannot put back
+            if handler is not None:  # None: not set by Python, which cannot put it back
                 signal.signal(number, handler)
         _State.received = None
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """In the block a signal waits: it raises at the end, or in a block that is `allowed` to be left."""
+    """Let a signal wait in the block: it raises at the end, or in an inner `allowed` block."""
     _State.held = True
     try:
         yield
@@ -136,32 +144,53 @@ def held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
-    """In the block, inside one that is `held`, signals raise at once again."""
+    """Let signals raise at once again, in a block inside a `held` block."""
     _State.held = False
     try:
         _raise_received()
         yield
     finally:
         _State.held = True
-    _raise_received()  # where Python swallowed it, as in a `__del__`
+    _raise_received()  # if Python swallowed the exception, as it does in __del__
 
 
 def pending() -> bool:
-    """Whether a signal came."""
+    """Return whether a signal has come.
+
+    Returns
+    -------
+    bool
+        True if one has come in the present `handled` block.
+    """
     return _State.received is not None
 
 
 def received() -> int:
-    """The number of the signal that came; 0: none."""
+    """Return the number of the signal that came.
+
+    Returns
+    -------
+    int
+        The number; 0 if no signal has come.
+    """
     return _State.received or 0
 
 
 def receive(number: int) -> None:
-    """As if that signal had come while it is `held`: another worker received it."""
+    """Record a signal that another worker received, as if it had come in a `held` block.
+
+    Parameters
+    ----------
+    number
+        Number of the signal. It changes nothing if a signal has already come.
+    """
     _State.received = _State.received or number
 
 
 def quiet() -> None:
-    """Let Ctrl-C end the process without a traceback until `handled`: for scripts, before imports that take seconds."""
+    """Let Ctrl-C end the process without a traceback, until `handled` begins.
+
+    Scripts call this before imports that take seconds.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -12,9 +12,17 @@ __all__ = ["LazyModule"]
 
 
 class LazyModule(ModuleType):
-    """Stands for a module: calls `load`, which imports and returns it, whenever one of its attributes is asked for.
+    """A stand-in for a module, which is imported when an attribute of it is used.
 
-    Python's `importlib.util.LazyLoader` is not safe among threads before Python 3.12, nor after an import that failed.
+    Python's importlib.util.LazyLoader is not safe with several threads before Python 3.12, nor
+    after an import that failed.
+
+    Parameters
+    ----------
+    name
+        Name of the module.
+    load
+        Imports the module and returns it. It is called whenever an attribute is used.
     """
 
     def __init__(self, name: str, load: Callable[[], Any]) -> None:

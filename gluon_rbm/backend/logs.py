@@ -1,10 +1,15 @@
-"""The lines that the package says, through the standard library's `logging`.
+"""Messages of the package, through the standard library's logging.
 
-A module says a line by `logger = logging.getLogger(__name__)` and `logger.info(...)`. A program that imports the
-package hears nothing unless it configures `logging` itself. A command line calls `configure`: then each message goes,
-bare, to standard output, and warnings and errors go to standard error.
+A module writes a message by
 
-This module imports neither MXNet nor tqdm, so that `doctor` can speak where they are missing.
+    logger = logging.getLogger(__name__)
+    logger.info(...)
+
+A program that imports the package sees no messages unless it configures logging itself. A command
+line calls `configure`. Then messages are written without a prefix: warnings and errors to standard
+error, all others to standard output.
+
+This module imports neither MXNet nor tqdm, so that the command doctor works where they are missing.
 """
 
 from __future__ import annotations
@@ -25,22 +30,35 @@ logging.getLogger(_LOGGER).addHandler(logging.NullHandler())
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes bare messages, each flushed: below WARNING to `sys.stdout`, from WARNING on to `sys.stderr`.
+    """Writes bare messages to the console, and flushes each of them.
 
-    Both are looked up for each message, so that whoever replaces them, as `contextlib.redirect_stdout` and pytest do,
-    receives the message. Where tqdm draws progress bars, they are cleared while a message is written.
+    Messages below WARNING go to sys.stdout, the others to sys.stderr. Both streams are looked up
+    for each message, so that a replacement (by contextlib.redirect_stdout or pytest) receives it.
+    Where tqdm draws progress bars, they are cleared while a message is written.
     """
 
-    may_be_unheard = False  # a line that cannot be written is no error
+    may_be_unheard = False  # True: it is no error if a line cannot be written
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one message. Raises what the stream raises, such as `BrokenPipeError`, as `print` would."""
+        """Write one message.
+
+        Parameters
+        ----------
+        record
+            The message and its level.
+
+        Raises
+        ------
+        OSError
+            Standard output cannot be written, as for print: BrokenPipeError, for example. It is not
+            raised in a block of `unheard_lines_allowed`, nor for standard error.
+        """
         is_output = record.levelno < logging.WARNING
         stream = sys.stdout if is_output else sys.stderr
         try:
             _write_line(stream, self.format(record))
         except OSError as error:
-            streams.silence(stream)  # else the rest of the line would fail once more at the end of the process
+            streams.silence(stream)  # else the rest of the line fails once more at exit
             error.filename = "standard output" if is_output else "standard error"
             if is_output and not self.may_be_unheard:
                 raise
@@ -61,7 +79,7 @@ def _write_line(stream: Any, text: str) -> None:
 
 @contextlib.contextmanager
 def unheard_lines_allowed() -> Iterator[None]:
-    """In the block nothing ends because a line cannot be written: a pipe that nobody reads, say, or a full disk."""
+    """Go on in the block if a line cannot be written: to a full disk, say, or an unread pipe."""
     before, ConsoleHandler.may_be_unheard = ConsoleHandler.may_be_unheard, True
     try:
         yield
@@ -70,9 +88,24 @@ def unheard_lines_allowed() -> Iterator[None]:
 
 
 def report_system_error(prog: str, error: OSError) -> int:
-    """Say an error of the system's in one line, or nothing where nobody reads the output; returns the exit status."""
+    """Report an error of the operating system in one line.
+
+    Nothing is written for a BrokenPipeError, because nobody reads the output.
+
+    Parameters
+    ----------
+    prog
+        Name of the program, for the line.
+    error
+        The error.
+
+    Returns
+    -------
+    int
+        Exit status: 141 for a BrokenPipeError, else 2.
+    """
     if isinstance(error, BrokenPipeError):
-        return 141  # what shells say of a process that ended so
+        return 141  # what shells report of a process that ended in this way
     logging.getLogger(__name__).error("%s: error: %s", prog, _described(error))
     return 2
 
@@ -83,7 +116,10 @@ def _described(error: OSError) -> str:
 
 
 def configure() -> None:
-    """Let the package's messages of at least INFO appear on the console. Calling it again changes nothing."""
+    """Write the package's messages of at least INFO to the console.
+
+    Calling this function again changes nothing.
+    """
     streams.prepare()
     logger = logging.getLogger(_LOGGER)
     logger.setLevel(logging.INFO)

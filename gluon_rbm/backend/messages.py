@@ -1,12 +1,14 @@
 """Messages between processes that share a secret, over one connection.
 
-Both sides begin with a line of random digits. Each later line is a message in JSON, or nothing, behind its code
+Each side first sends a line of 32 random hexadecimal digits. Each later line holds a code and,
+behind it, a message in JSON or nothing. The code is
 
-    HMAC-SHA-256(secret, side that sends, digits of the one that receives, number of the line, message)
+    HMAC-SHA-256(secret, sending side, digits of the receiving side, number of the line, message)
 
-in hexadecimal digits (RFC 2104). The secret itself is never sent. A line that was changed, repeated, left out, or sent
-back to its sender has another code. No message is parsed before its code was compared, and no line may be longer than
-`_LONGEST`.
+in hexadecimal digits (RFC 2104). The secret itself is never sent. A line that was changed,
+repeated, left out or sent back to its sender has a wrong code. A message is parsed only after its
+code has been compared. A connection on which more than 8192 bytes come without the end of a line is
+given up.
 
 This module uses the standard library only.
 """
@@ -28,14 +30,25 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["SECRET", "Connection", "shared_secret"]
 
-SECRET = "MXNET_RBM_SECRET"  #: the variable of the environment
-_SHORTEST = 16  # characters of a secret: a code may be recorded, and secrets be tried on it
-_LONGEST = 8192  # bytes of a line
+SECRET = "MXNET_RBM_SECRET"  #: the environment variable that holds the secret
+_SHORTEST = 16  # characters of a secret: someone may record a code and try secrets on it
+_LONGEST = 8192  # bytes without the end of a line
 _DIGITS = re.compile(rb"[0-9a-f]{32}")
 
 
 def shared_secret() -> bytes:
-    """The secret of a run, from the environment. Raises InputError where it is missing or too short."""
+    """Read the secret of a run from the environment.
+
+    Returns
+    -------
+    bytes
+        The value of the environment variable MXNET_RBM_SECRET.
+
+    Raises
+    ------
+    InputError
+        The variable is not set, or has fewer than 16 characters.
+    """
     text = os.environ.get(SECRET, "")
     if len(text) < _SHORTEST:
         raise InputError(
@@ -50,16 +63,22 @@ class Connection:
 
     Parameters
     ----------
-    connection : socket.socket
-    side, other_side : bytes
-        What the two sides are called in the codes; they differ.
+    connection
+        A connected socket.
+    side, other_side
+        Names of this side and of the other one in the codes. They differ.
 
     Attributes
     ----------
-    is_trusted : bool
+    is_trusted
         Whether a line with the right code has come.
-    is_foreign : bool
-        Whether a line came that the other side of such a connection would not send.
+    is_foreign
+        Whether a line has come that a process with the same secret would not send.
+
+    Raises
+    ------
+    InputError
+        As in `shared_secret`.
     """
 
     def __init__(self, connection: socket.socket, side: bytes, other_side: bytes) -> None:
@@ -69,13 +88,22 @@ class Connection:
         self._sent = self._received = 0  # lines
         self._rest, self._heard, self._lock = b"", time.monotonic(), threading.Lock()
         connection.settimeout(5)
-        with contextlib.suppress(OSError):  # of another kind than TCP
+        with contextlib.suppress(OSError):  # it is no TCP connection
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError):  # whoever reads from it next will see
+        with contextlib.suppress(OSError):  # the next `receive` notices it
             connection.sendall(self._digits + b"\n")
 
     def send(self, **message: Any) -> None:
-        """Send a message, or without one that this side is alive. The other side's digits have come."""
+        """Send a message, or an empty line that says that this side is alive.
+
+        The digits of the other side must have come (`is_greeted`). Errors of the connection are
+        ignored.
+
+        Parameters
+        ----------
+        **message
+            Content of the message, in types that JSON has. Without content the line is empty.
+        """
         body = json.dumps(message).encode() if message else b""
         with self._lock, contextlib.suppress(OSError):
             line = self._code(self._side, self._other_digits, self._sent, body) + b" " + body + b"\n"
@@ -83,7 +111,14 @@ class Connection:
             self.connection.sendall(line)
 
     def receive(self) -> list[dict[str, Any]] | None:
-        """The messages of what has come; None where the connection is closed, or somebody else's."""
+        """Wait for data and return the messages that have come.
+
+        Returns
+        -------
+        list of dict, or None
+            The messages; none if nothing came before the timeout of the socket (5 seconds at
+            first). None if the connection is closed, or if a foreign line came (`is_foreign`).
+        """
         try:
             content = self.connection.recv(4096)
         except socket.timeout:
@@ -104,7 +139,7 @@ class Connection:
         return [message for message in messages if message]
 
     def _read(self, line: bytes) -> dict[str, Any]:
-        """The message of a line; ValueError where it has another code."""
+        """Return the message of a line; raise ValueError if the line has a wrong code."""
         if not self._other_digits:
             if not _DIGITS.fullmatch(line):
                 raise ValueError("no digits")
@@ -125,10 +160,22 @@ class Connection:
 
     @property
     def is_greeted(self) -> bool:
-        """Whether the other side's digits have come, without which nothing can be sent."""
+        """Whether the other side's digits have come.
+
+        Returns
+        -------
+        bool
+            True if they have come. Before that, nothing can be sent.
+        """
         return bool(self._other_digits)
 
     @property
     def silence(self) -> float:
-        """Seconds since something came."""
+        """Time since something last came.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return time.monotonic() - self._heard

@@ -1,11 +1,13 @@
-"""What MXNet 1.9.1 expects of NumPy, on a NumPy that has it no longer.
+"""Names that MXNet 1.9.1 uses and newer NumPys have dropped.
 
-MXNet was released before NumPy 1.24 dropped `numpy.bool`, and NumPy 2.0 many old names. Its wheel asks pip for
-NumPy < 2, but the names are all that is missing: with them, it runs on NumPy 2. `restore` gives them back, each only
-where it is missing, so NumPy's own meaning of a name is never changed. They stay for the life of the process, because
-MXNet uses some of them long after its import (`numpy.bool`, `numpy.Inf`, `numpy.compat`).
+MXNet 1.9.1 was released before NumPy 1.24 dropped numpy.bool and NumPy 2.0 dropped many old names.
+Its wheel asks pip for NumPy < 2, but only the names are missing: with them, MXNet runs on NumPy 2.
+`restore` gives each name back only where it is missing, so it never changes NumPy's own meaning of
+a name. The names stay for the life of the process, because MXNet uses some of them long after its
+import (numpy.bool, numpy.Inf, numpy.compat).
 
-`tests/test_numpy_names.py` looks through the source of the installed MXNet for names that are not here.
+tests/test_numpy_names.py searches the source of the installed MXNet for names that are missing
+here.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ __all__ = ["restore", "write_scalars_plainly"]
 
 
 def _dropped() -> dict[str, Any]:
-    """Every name that MXNet uses and some NumPy lacks, and what it stood for."""
-    # MXNet registers functions of its own for NumPy's, by identity. Were `product` the very `np.prod`, what MXNet
-    # registers for `product` would take the place of what it registers for `prod`.
+    """Return every name that MXNet uses and some NumPy lacks, with its meaning."""
+    # MXNet registers its own functions for NumPy's, by identity. If product were np.prod itself,
+    # MXNet's function for product would take the place of its function for prod.
     functions: dict[str, Callable[..., Any]] = {
         "alltrue": lambda *args, **kwargs: np.all(*args, **kwargs),
         "in1d": lambda first, second, **kwargs: np.isin(np.ravel(first), second, **kwargs),
@@ -47,7 +49,7 @@ def _dropped() -> dict[str, Any]:
 
 
 def _without_financial(name: str) -> Callable[..., Any]:
-    """What NumPy 1.20 to 1.26 have in place of the financial functions that NumPy 1.20 dropped."""
+    """Return what NumPy 1.20 to 1.26 have in place of a financial function that they dropped."""
 
     def dropped(*_: Any, **__: Any) -> Any:
         raise RuntimeError("NumPy 1.20 dropped numpy.%s: use the package numpy-financial" % name)
@@ -56,19 +58,20 @@ def _without_financial(name: str) -> Callable[..., Any]:
 
 
 def restore() -> None:
-    """Put back the names that are missing."""
+    """Give NumPy back the names that it lacks."""
     for name, meaning in _dropped().items():
-        # Not hasattr: it makes NumPy 1.20 to 1.26 warn about the very name.
+        # hasattr would make NumPy 1.20 to 1.26 warn about the name.
         if name not in vars(np):
             setattr(np, name, meaning)
 
 
 def write_scalars_plainly() -> None:
-    """Let MXNet, once it is imported, write NumPy's numbers in parameters of operators as its C++ reads them.
+    """Make MXNet write NumPy's numbers in parameters of operators as its C++ code reads them.
 
-    MXNet hands parameters over as `str(value)`. Of `(np.int64(2), 3)` that is "(2, 3)" on NumPy 1, and
-    "(np.int64(2), 3)" on NumPy 2. The modules that do so get a `str` of their own. So users' numbers still print as
-    their NumPy prints them, everywhere (`numpy.set_printoptions(legacy="1.25")` would change that).
+    MXNet must have been imported. It passes a parameter as str(value). For (np.int64(2), 3) this is
+    "(2, 3)" on NumPy 1, and "(np.int64(2), 3)" on NumPy 2. So the modules of MXNet that pass
+    parameters get a str of their own. Everywhere else numbers still print as NumPy prints them;
+    numpy.set_printoptions(legacy="1.25") would change that.
     """
     if int(np.__version__.partition(".")[0]) >= 2:
         for name in ("mxnet._ctypes.ndarray", "mxnet._ctypes.symbol", "mxnet.symbol.symbol"):
@@ -80,16 +83,16 @@ class _StrType(type):
     def __call__(cls, value: Any) -> str:
         return str(_plain(value))
 
-    def __instancecheck__(cls, instance: Any) -> bool:  # MXNet asks once: isinstance(backend, str)
+    def __instancecheck__(cls, instance: Any) -> bool:  # MXNet once asks isinstance(backend, str)
         return isinstance(instance, str)
 
 
 class _Str(metaclass=_StrType):
-    """`str`, but for NumPy's numbers in tuples and lists, which it writes as NumPy 1 did."""
+    """Like str, but writes NumPy's numbers in tuples and lists as NumPy 1 did."""
 
 
 class _Number:
-    """Represented as NumPy 1 represented it."""
+    """A number with the representation that it has on NumPy 1."""
 
     def __init__(self, value: Any) -> None:
         self._value = value

@@ -1,4 +1,4 @@
-"""The end of a process, and its forks, while MXNet's threads may call Python."""
+"""The end and the forks of a process, while MXNet's threads may call Python."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ __all__ = ["register"]
 
 @functools.lru_cache(maxsize=None)
 def register(mxnet: Any) -> None:
-    """Have MXNet finish its calls of Python before this process ends, and before it forks.
+    """Make MXNet finish its calls of Python before this process ends, and before it forks.
 
     `gluon_rbm.backend.framework` calls this. Calling it again changes nothing.
+
+    Parameters
+    ----------
+    mxnet
+        The module MXNet.
     """
     atexit.register(_finish_calls, mxnet)
     if hasattr(os, "register_at_fork"):
@@ -24,12 +29,19 @@ def register(mxnet: Any) -> None:
 
 
 def _finish_calls(mxnet: Any) -> None:
-    """An operator that still runs when Python ends waits for the interpreter for ever, and MXNet waits for it."""
+    """Wait until no operator of MXNet runs.
+
+    An operator that still runs when Python ends waits for the interpreter forever, and MXNet waits
+    for the operator.
+    """
     with contextlib.suppress(mxnet.MXNetError):
         mxnet.nd.waitall()
 
 
 def _before_fork(mxnet: Any) -> None:
-    """MXNet joins its threads before a fork; and these call Python, even when all is done, to delete operators."""
+    """Let MXNet's threads finish before a fork, because MXNet then joins them.
+
+    They call Python to delete operators, even when all operators are done. So wait some time more.
+    """
     _finish_calls(mxnet)
     time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Standard output and standard error of a command line, where they are closed, full, or cannot show a character.
+"""Standard output and standard error where they are closed, full, or cannot show a character.
 
 This module uses the standard library only.
 """
@@ -14,27 +14,38 @@ __all__ = ["prepare", "silence"]
 
 
 def prepare() -> None:
-    """Have something behind both streams, which takes any character. Calling it again changes nothing.
+    """Make standard output and standard error safe to write to.
 
-    A stream that is closed (`>&-`) becomes the null device: otherwise the next file that the process opens would get
-    the stream's number, and with it what MXNet prints. Characters that a stream cannot encode become escapes.
+    A standard stream that is closed (>&- in a shell) becomes the null device. Otherwise the next
+    file that the process opens would get the number of that stream, and MXNet would print into that
+    file. Characters that a stream cannot encode are written as escapes. Calling this function again
+    changes nothing.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for as long as the process runs)
+            # It stays open as long as the process runs.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def silence(stream: Any) -> None:
-    """Let what a stream holds back, and all that will be written to it, go nowhere: to write to it has failed."""
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # one without a number of the system's
+    """Discard what a stream still holds, and all that is written to it later.
+
+    It is called after a write to the stream has failed.
+
+    Parameters
+    ----------
+    stream
+        A text stream, such as sys.stdout. A stream without a file descriptor stays as it is.
+    """
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it has no file descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)

@@ -9,16 +9,20 @@ import numpy as np
 
 __all__ = ["Array", "Arrays", "Clamp", "HostArray", "Key", "NDArray", "Path", "SoftmaxGroups", "VisibleUnits"]
 
-# MXNet has no types: whatever comes from it is Any to a type checker.
-NDArray = Any  #: an `mx.nd.NDArray`
+# MXNet declares no types, so what comes from it is Any to a type checker.
+NDArray = Any  #: an mx.nd.NDArray
 HostArray = np.ndarray  #: a NumPy array
-Array = Any  #: an `mx.nd.NDArray` or a NumPy array; functions of arrays take all of one kind, and return that kind
+#: An mx.nd.NDArray or a NumPy array. A function takes arrays of one kind, and returns that kind.
+Array = Any
 Arrays = Mapping[str, Any]  #: arrays by name
 
-Path = Union[str, "os.PathLike[str]"]  #: of a file or folder
+Path = Union[str, "os.PathLike[str]"]  #: path of a file or folder
 
-Key = Union[Sequence[int], np.ndarray]  #: non-negative integers that fix all random numbers of a call
+#: Non-negative integers that determine all random numbers of a call.
+Key = Union[Sequence[int], np.ndarray]
 Clamp = Tuple[Any, Any]  #: (mask, values): visible units with mask != 0 hold their value
-SoftmaxGroups = Sequence[Tuple[int, int]]  #: (start, stop) of each group of visible units, in order: one unit is on
-#: What visible units are: softmax groups (none: all units are binary), or "gaussian"; `gluon_rbm.models.visible_units`.
+#: (start, stop) of each group of visible units, in order. Exactly one unit of a group is on.
+SoftmaxGroups = Sequence[Tuple[int, int]]
+#: The kind of the visible units: softmax groups (none: all units are binary), or "gaussian". See
+#: `gluon_rbm.models.visible_units`.
 VisibleUnits = Union[str, SoftmaxGroups]

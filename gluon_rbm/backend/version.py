@@ -1,4 +1,4 @@
-"""The version of the distribution `mxnet-rbm`: its one place."""
+"""The version of the distribution mxnet-rbm, stated here only."""
 
 __all__ = ["__version__"]
 

@@ -1,4 +1,4 @@
-"""The builds of MXNet that pip installs, the CUDA libraries that they need, and what to do where one is missing.
+"""The builds of MXNet that pip installs, their CUDA libraries, and advice where one is missing.
 
 This module uses the standard library only, and does not import MXNet.
 """
@@ -28,8 +28,9 @@ _VERSION = "1.9.1"
 _CPU_WHEEL = "mxnet"
 _CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
 
-# What libmxnet.so of the CUDA wheels links to, and the packages of pip that bring it, each after what it needs itself.
-# (The parts of cuDNN are not here: libcudnn.so.8 finds them beside itself.)
+# Libraries that libmxnet.so of the CUDA wheels links to, and the pip packages that contain them.
+# A library stands after the libraries that it needs itself. (The parts of cuDNN are not listed:
+# libcudnn.so.8 finds them in its own folder.)
 _CUDA_LIBRARIES = {
     "libcudart.so.11.0": "nvidia-cuda-runtime-cu11",
     "libnvrtc.so.11.2": "nvidia-cuda-nvrtc-cu11",
@@ -44,12 +45,18 @@ _CUDA_LIBRARIES = {
     "libnccl.so.2": "nvidia-nccl-cu11",
 }
 
-# Of Arm's Performance Libraries, which libmxnet.so of the wheel for arm64 links to, and which are in no registry.
+# Arm's Performance Libraries. libmxnet.so of the arm64 wheel links to them. No registry has them.
 _ARM_LIBRARIES = ("libarmpl_lp64_mp.so", "libamath.so", "libastring.so")
 
 
 def installed_wheels() -> list[str]:
-    """Names of the distributions of MXNet that pip installed: one, if all is well."""
+    """Return the names of the MXNet builds that pip has installed.
+
+    Returns
+    -------
+    list of str
+        Names such as mxnet or mxnet-cu112: one name, if all is well.
+    """
     wheels = []
     for name in (_CPU_WHEEL, *_CUDA_WHEELS):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -59,14 +66,36 @@ def installed_wheels() -> list[str]:
 
 
 def has_cuda_wheel(wheels: list[str]) -> bool:
-    """Whether a build for CUDA is among the wheels."""
+    """Return whether a build for CUDA is among the wheels.
+
+    Parameters
+    ----------
+    wheels
+        Names, as from `installed_wheels`.
+
+    Returns
+    -------
+    bool
+        True if one of them is a build for CUDA.
+    """
     return any(name in wheels for name in _CUDA_WHEELS)
 
 
 def install_command(extra: str) -> str:
-    """The command that installs the build of MXNet of an extra of this package, "cpu" or "cu112", on any Python.
+    """Return the command that installs the MXNet build of an extra of this package.
 
-    Without what the wheel asks for: it forbids the NumPy that Python 3.13 needs, and the rest comes with this package.
+    The command passes --no-deps, because the wheel forbids the NumPy that Python 3.13 needs. The
+    other requirements of the wheel come with this package.
+
+    Parameters
+    ----------
+    extra
+        "cpu" or "cu112".
+
+    Returns
+    -------
+    str
+        A shell command for any version of Python.
     """
     if extra == "cpu":
         return f"pip install --no-deps {_CPU_WHEEL}=={_VERSION}"
@@ -74,9 +103,10 @@ def install_command(extra: str) -> str:
 
 
 def _this_package(extra: str) -> str:
-    """What pip installs this package from, quoted, with an extra: the folder it was installed from, or its name.
+    """Return what pip installs this package from, with an extra, quoted for a shell.
 
-    pip writes that folder into direct_url.json (PEP 610), which a clone's own .egg-info lacks.
+    It is the folder that the package was installed from, or else its name. pip writes the folder
+    into direct_url.json (PEP 610). A clone's own .egg-info has no such file.
     """
     source = "mxnet-rbm"
     for distribution in metadata.distributions(name=source):
@@ -88,19 +118,30 @@ def _this_package(extra: str) -> str:
 
 
 def replace_wheel(extra: str) -> str:
-    """The commands that replace the installed build of MXNet by that of an extra of this package, "cpu" or "cu112"."""
+    """Return the commands that replace the installed MXNet build by that of an extra.
+
+    Parameters
+    ----------
+    extra
+        As in `install_command`.
+
+    Returns
+    -------
+    str
+        Two commands in backticks, joined by ", then".
+    """
     installed = " ".join(installed_wheels()) or _CPU_WHEEL
     return f"`pip uninstall -y {installed}`, then `{install_command(extra)}`"
 
 
 def cuda_libraries() -> dict[str, tuple[str, Path | None]]:
-    """What libmxnet.so of the CUDA wheels needs.
+    """Find the libraries that libmxnet.so of the CUDA wheels needs.
 
     Returns
     -------
     dict
-        Library -> (the package of pip that brings it, its path in an installed package or None). A library stands
-        after those that it needs itself.
+        Library -> (the pip package that contains it, its path in an installed package or None). A
+        library stands after the libraries that it needs itself.
     """
     folders = [folder for entry in sys.path for folder in sorted(Path(entry, "nvidia").glob("*/lib"))]
     return {
@@ -110,9 +151,10 @@ def cuda_libraries() -> dict[str, tuple[str, Path | None]]:
 
 
 def preload_cuda_libraries() -> None:
-    """Load the CUDA libraries of the nvidia-*-cu11 packages, so that libmxnet.so finds them without LD_LIBRARY_PATH.
+    """Load the CUDA libraries of the nvidia-*-cu11 packages.
 
-    What is not there, or does not load, is left to the system's own linker, which may know another copy.
+    Then libmxnet.so finds them without LD_LIBRARY_PATH. A library that is missing or does not load
+    is left to the dynamic linker of the system, which may know another copy.
     """
     for _, path in cuda_libraries().values():
         if path:
@@ -121,7 +163,18 @@ def preload_cuda_libraries() -> None:
 
 
 def explain_load_error(error: OSError) -> str:
-    """One line for an error of the dynamic linker: what it says, and what to do."""
+    """Explain an error of the dynamic linker.
+
+    Parameters
+    ----------
+    error
+        What loading MXNet raised.
+
+    Returns
+    -------
+    str
+        One line with the message of the error, and what to do.
+    """
     reason = str(error).splitlines()[0]
     library = reason.split(":")[0]
     if library == "libcuda.so.1":

@@ -225,12 +225,12 @@ class RatingRBM(RegressorMixin, BaseEstimator):
                 done += 1
             self._take()
             if self.verbose:
-                name = "-log pseudo-likelihood" if self.objective == _OBJECTIVES[0] else "-log p(ratings), lower bound"
-                print("[RatingRBM] Iteration %d, %s = %.4f" % (iteration, name, loss / self._rated.nnz))
+                measured = "" if np.isnan(loss) else ", -log pseudo-likelihood = %.4f" % (loss / self._rated.nnz)
+                print("[RatingRBM] Iteration %d%s" % (iteration, measured))
         if loss > _ASTRAY * independent:
             warnings.warn(
-                "training went astray: ratings are less probable than by how often each item has them; lower "
-                "learning_rate",
+                "training went astray: ratings are less probable than by how often each %s has them; lower "
+                "learning_rate" % ("user" if self.by == "items" else "item"),
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -56,7 +56,7 @@ def store_step_gradients(
     aux_states
         Arrays of `gluon_rbm.likelihood.learning.states`, by name; chains are those of v / sigma.
     sweeps, key, engine
-        As in `gluon_rbm.likelihood.learning.store_step_gradients`.
+        As in `gluon_rbm.likelihood.learning`.
     """
     scaled = parameters.scale(data)
     how = {"aux_states": aux_states, "sweeps": sweeps, "key": key, "engine": engine}

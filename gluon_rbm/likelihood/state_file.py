@@ -92,7 +92,7 @@ class StateFile:
         like = start.visible
         try:
             step, bits, log_weights = (self._arrays["%s/%s" % (name, entry)] for entry in _ENTRIES[1:])
-            visible = np.unpackbits(bits, axis=1)[:, : like.shape[1]]
+            visible = bits if bits.dtype != np.uint8 else np.unpackbits(bits, axis=1)[:, : like.shape[1]]
             if (visible.shape, log_weights.shape) != (like.shape, like.shape[:1]) or not np.isfinite(log_weights).all():
                 raise ValueError
             return Progress(int(step), mx.nd.array(visible, ctx=like.context, dtype=like.dtype), log_weights)
@@ -107,7 +107,7 @@ class StateFile:
         name, meaning
             As in `resume`.
         progress
-            Progress of the chains; states must be 0 or 1.
+            Progress of the chains. They are kept as bits if all states are 0 or 1.
         done
             Whether the chains are done. The file is written then, and after half a minute.
 
@@ -116,10 +116,12 @@ class StateFile:
         InputError
             The file cannot be written.
         """
+        visible = progress.visible.asnumpy()
+        is_binary = np.isin(visible, (0, 1)).all()
         entries = {
             "meaning": np.array(meaning),
             "step": np.array(progress.step),
-            "visible": np.packbits(progress.visible.asnumpy().astype(bool), axis=1),
+            "visible": np.packbits(visible.astype(bool), axis=1) if is_binary else visible,
             "log_weights": progress.log_weights,
         }
         self._arrays.update(("%s/%s" % (name, entry), array) for entry, array in entries.items())

@@ -1,10 +1,12 @@
-"""The convolutional RBM: one set of filters for all places of an image (Lee, Grosse, Ranganath & Ng, ICML 2009).
+"""The convolutional RBM: the same filters at all places of an image.
 
-Strided convolution takes the place of pooling, its transpose goes down (Hwang, Hwang & Jo 2020):
+Lee, Grosse, Ranganath & Ng, ICML 2009. Strided convolution takes the place of pooling, and the
+transposed convolution goes down (Hwang, Hwang & Jo 2020):
 
-    x = b + convolve(v, W)     y = a + transpose of convolve(h, W)     F(v) = -a.v - sum over filters and places of A(x)
+    x = b + convolve(v, W)     y = a + transpose of convolve(h, W)
+    F(v) = -a.v - sum over filters and places of A(x)
 
-with one bias a channel and one a filter. Outside the image v is 0.
+There is one bias for each channel, and one for each filter. Outside the image v is 0.
 """
 
 from __future__ import annotations
@@ -20,26 +22,42 @@ __all__ = ["ConvolutionalRBMBlock"]
 
 
 class ConvolutionalRBMBlock(RBMBlock):
-    """Filters over images (batch, channels, height, width); see `gluon_rbm.models.rbm_block.RBMBlock` for its methods.
+    """Filters over images; see `gluon_rbm.models.rbm_block.RBMBlock` for its methods.
+
+    A visible layer is (batch, channels, height, width). A hidden layer is
+    (batch, num_filters, height / stride, width / stride). The parameters of the block are
+    visible_layer_bias (channels,), hidden_layer_bias (num_filters,) and interaction_weight
+    (num_filters, channels, kernel, kernel).
 
     Parameters
     ----------
     visible_shape
-        (channels, height, width)
+        Shape (channels, height, width) of an image.
     num_filters
-        Number of filters, and so of hidden channels.
+        Number of filters, which is the number of hidden channels.
     kernel, stride
-        Side of the filters, and places from one to the next. kernel - stride must be even and not negative: the image
-        is padded by half of it on every side, so that hidden is (batch, num_filters, height / stride, width / stride).
+        Side of the filters, and distance between neighbouring places, in pixels. kernel - stride
+        must be even and not negative: the image is padded by half of it on every side.
     hidden_units, visible_units
         Families of `gluon_rbm.models.units`; by default `Multinary(255)`.
     weight_initializer
-        Of `mx.init`; by default normal with standard deviation 0.01.
+        Initializer of MXNet; by default normal with standard deviation 0.01.
+    **kwargs
+        As in `gluon_rbm.models.rbm_block.RBMBlock`.
 
-    Parameters of the block: visible_layer_bias (channels,), hidden_layer_bias (num_filters,), interaction_weight
-    (num_filters, channels, kernel, kernel).
+    Raises
+    ------
+    InputError
+        A number is below 1, the stride does not divide the image, or the filters do not fit the
+        stride.
 
-    Raises InputError where the stride does not divide the image or the filters do not fit it.
+    Examples
+    --------
+    >>> rbm = ConvolutionalRBMBlock((1, 28, 28), num_filters=16)
+    >>> rbm.initialize()
+    >>> images = mx.nd.ones((10, 1, 28, 28), dtype="uint8")  # from 0 to 255
+    >>> rbm(images).shape  # means of the hidden units
+    (10, 16, 14, 14)
     """
 
     def __init__(
@@ -60,17 +78,17 @@ class ConvolutionalRBMBlock(RBMBlock):
         channels, height, width = visible_shape
         if min(channels, height, width, num_filters, stride) < 1:
             raise InputError(
-                "%d filters of stride %d on images of %s are none; give 1 or more of everything"
+                "%d filters of stride %d on images of shape %s are impossible; give 1 or more of each"
                 % (num_filters, stride, tuple(visible_shape))
             )
         if height % stride or width % stride:
             raise InputError(
-                "a layer of %d x %d cannot be divided by a stride of %d; use fewer layers, or images of multiples of it"
+                "a layer of %d x %d is not divisible by the stride, %d; use fewer layers, or images of another size"
                 % (height, width, stride)
             )
         if kernel < stride or (kernel - stride) % 2:
             raise InputError(
-                "filters of side %d do not fit a stride of %d; their side must be that plus 0, 2, 4, ..."
+                "filters of size %d do not fit a stride of %d; their size must be the stride plus 0, 2, 4, ..."
                 % (kernel, stride)
             )
         self.visible_shape = tuple(visible_shape)
@@ -88,8 +106,8 @@ class ConvolutionalRBMBlock(RBMBlock):
         return F.Convolution(visible, interaction_weight, hidden_layer_bias, num_filter=num_filters, **self._window)
 
     def _visible_input(self, F: Any, hidden: Any, visible_layer_bias: Any, interaction_weight: Any) -> Any:
-        # A copy of the weights: outside training MXNet keeps them in memory as the convolution likes them, and refuses
-        # to convolve backwards with what it finds there.
+        # A copy of the weights: outside training MXNet keeps them in a memory layout for
+        # convolution, and its deconvolution rejects this layout.
         return F.Deconvolution(
             hidden,
             interaction_weight * 1,

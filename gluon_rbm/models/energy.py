@@ -7,8 +7,11 @@ At an inverse temperature beta, above a base rate a0 (Salakhutdinov & Murray 200
 
     E_beta(v, h) = -((1 - beta) a0 + beta a).v - beta (b.h + v W h)
 
-so that beta = 0 is independent pixels with bias a0 and beta = 1 is the RBM itself. All arrays are MXNet
-NDArrays on one device; visible is (batch, num_visible), hidden (batch, num_hidden).
+At beta = 0 the pixels are independent with bias a0. At beta = 1 this is the RBM itself.
+
+Arrays are NDArrays on one device, or all are NumPy arrays; results are of the same kind. `visible`
+is (batch, num_visible), `hidden` (batch, num_hidden). An operand is an array with the operators of
+NumPy, as `gluon_rbm.backend.arrays.as_operand` makes it.
 """
 
 from __future__ import annotations
@@ -44,17 +47,18 @@ __all__ = [
 class Parameters(NamedTuple):
     """The three learned arrays of a binary RBM, E(v, h) = -a.v - b.h - v W h.
 
-    Parameters
-    ----------
-    visible_layer_bias : array (num_visible,)
-        a, of the pixels.
-    hidden_layer_bias : array (num_hidden,)
-        b, of the hidden units.
-    interaction_weight : array (num_visible, num_hidden)
-        W. A column is the filter of a hidden unit.
+    All three are NDArrays on one device, or all are NumPy arrays.
+    `gluon_rbm.models.files.read_model` reads them from a run folder, and
+    `binary_rbm.BinaryRBMBlock.rbm_parameters` returns those of a block.
 
-    All are NDArrays on one device, or all are NumPy arrays. `gluon_rbm.models.files.read_model` reads them from a run
-    folder, and `BinaryRBMBlock.rbm_parameters` has those of a block.
+    Attributes
+    ----------
+    visible_layer_bias
+        Biases a of the pixels, (num_visible,).
+    hidden_layer_bias
+        Biases b of the hidden units, (num_hidden,).
+    interaction_weight
+        Weights W, (num_visible, num_hidden). A column is the filter of a hidden unit.
 
     Examples
     --------
@@ -81,25 +85,69 @@ class Parameters(NamedTuple):
 
     @classmethod
     def from_arrays(cls, *arrays: Array) -> Parameters:
-        """Of the three arrays in their order, NDArrays or NumPy's: all as NDArrays, in their dtype."""
+        """Return parameters whose arrays are all NDArrays.
+
+        Parameters
+        ----------
+        *arrays
+            The arrays a, b and W, in this order: NDArrays or NumPy arrays.
+
+        Returns
+        -------
+        Parameters
+            NDArrays as they are; NumPy arrays as copies on the CPU. Each keeps its dtype.
+        """
         return cls(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
     @property
     def num_visible(self) -> int:
+        """Number of visible units.
+
+        Returns
+        -------
+        int
+            Rows of the weights.
+        """
         return self.interaction_weight.shape[0]
 
     @property
     def num_hidden(self) -> int:
+        """Number of hidden units.
+
+        Returns
+        -------
+        int
+            Columns of the weights.
+        """
         return self.interaction_weight.shape[1]
 
     def as_in_context(self, context: Any) -> Parameters:
-        """The same parameters on another device."""
+        """Return parameters of NDArrays on a device.
+
+        Parameters
+        ----------
+        context
+            The device, an mx.Context.
+
+        Returns
+        -------
+        Parameters
+            Copies; arrays that are on the device already are not copied.
+        """
         return Parameters(*(array.as_in_context(context) for array in self))
 
     def checked(self) -> Parameters:
-        """These parameters, or InputError if shapes do not belong together, or values are no floats or not finite.
+        """Check these parameters, of NDArrays or NumPy arrays, and return them.
 
-        Arrays are NDArrays, or NumPy's.
+        Returns
+        -------
+        Parameters
+            These parameters.
+
+        Raises
+        ------
+        InputError
+            Shapes do not belong together, a layer has no units, or values are not finite floats.
         """
         shapes = tuple(array.shape for array in self)
         if len(shapes[2]) != 2 or shapes[0] != (shapes[2][0],) or shapes[1] != (shapes[2][1],):
@@ -108,7 +156,7 @@ class Parameters(NamedTuple):
                 "(num_visible,), (num_hidden,) and (num_visible, num_hidden)" % shapes
             )
         if 0 in shapes[2]:
-            raise InputError("an RBM of %d visible and %d hidden units is none; give 1 or more of each" % shapes[2])
+            raise InputError("an RBM cannot have %d visible and %d hidden units; give 1 or more of each" % shapes[2])
         for name, array in zip(self._fields, self):
             if not np.issubdtype(array.dtype, np.floating):
                 raise InputError("%s holds %s numbers; save floats" % (name, np.dtype(array.dtype)))
@@ -120,20 +168,43 @@ class Parameters(NamedTuple):
 def _all_finite(array: Array) -> bool:
     if isinstance(array, np.ndarray):
         return bool(np.isfinite(array).all())
-    # MXNet's own `isfinite` fails by chance: it calls "inf" out of range where errno is still ERANGE, as NumPy
-    # leaves it after an underflow.
+    # MXNet's isfinite fails at random: it rejects "inf" as out of range if errno is still ERANGE,
+    # which NumPy leaves behind after an underflow.
     return bool((array * 0 == 0).min().asscalar())
 
 
 def are_pixels(values: Any) -> bool:
-    """Whether all values, an `operand` of any shape, lie in [0, 1]; NaN does not."""
+    """Return whether all values lie in [0, 1].
+
+    Parameters
+    ----------
+    values
+        Operand of any shape. NaN does not lie in [0, 1].
+
+    Returns
+    -------
+    bool
+        True also where there are no values.
+    """
     return not values.size or bool(values.min() >= 0 and values.max() <= 1)
 
 
 def check_visible(visible: NDArray, num_visible: int) -> None:
-    """InputError unless an NDArray is (batch, num_visible) in [0, 1]; num_visible 0 stands for any width.
+    """Raise an error unless an NDArray is a batch of visible layers.
 
-    Values are looked at on a CPU only: a GPU would have to wait for it.
+    The values are checked only on a CPU: a GPU would have to wait for the check.
+
+    Parameters
+    ----------
+    visible
+        NDArray (batch, num_visible), values in [0, 1].
+    num_visible
+        Number of visible units; 0 allows any number.
+
+    Raises
+    ------
+    InputError
+        The array has another shape, or holds values that are NaN or outside [0, 1].
     """
     if visible.context.device_type == "cpu" and not are_pixels(host_view(visible)):
         raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
@@ -141,43 +212,117 @@ def check_visible(visible: NDArray, num_visible: int) -> None:
         raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (visible.shape,))
     if num_visible not in (0, visible.shape[1]):
         raise InputError(
-            "data has %d visible units, the model %d; use the data set that the model was trained on"
+            "data has %d visible units, but the model has %d; use the data set that the model was trained on"
             % (visible.shape[1], num_visible)
         )
 
 
 def visible_operand(visible: Array, num_visible: int, dtype: Any = np.float32) -> Any:
-    """A visible layer as an `operand` of floats: itself, or in that dtype where it holds integers or booleans.
+    """Return a visible layer as an operand of floats.
 
-    Raises InputError unless it is (batch, num_visible).
+    Parameters
+    ----------
+    visible
+        Array (batch, num_visible).
+    num_visible
+        Number of visible units that the layer must have.
+    dtype
+        Dtype for a layer of integers or booleans. Floats keep their dtype.
+
+    Returns
+    -------
+    operand (batch, num_visible)
+        The layer; floats are not copied.
+
+    Raises
+    ------
+    InputError
+        The layer has another shape.
     """
     if visible.ndim != 2 or visible.shape[1] != num_visible:
         raise InputError(
-            "visible units have shape %s; they must be (batch, %d), a row for each image" % (visible.shape, num_visible)
+            "visible units have shape %s; they must be (batch, %d), one row per image" % (visible.shape, num_visible)
         )
     operand = as_operand(visible)
     return operand if np.issubdtype(operand.dtype, np.floating) else operand.astype(dtype)
 
 
 def visible_bias_at(parameters: Parameters, beta: float, base_visible_bias: Array | None = None) -> Array:
-    """Bias of the visible layer at inverse temperature beta: (1 - beta) a0 + beta a; a0 = 0 if not given."""
+    """Return the visible bias (1 - beta) a0 + beta a at an inverse temperature.
+
+    Parameters
+    ----------
+    parameters
+        The RBM.
+    beta
+        Inverse temperature.
+    base_visible_bias
+        Base rate a0, (num_visible,); None stands for zeros.
+
+    Returns
+    -------
+    array (num_visible,)
+        The bias.
+    """
     bias = beta * parameters.visible_layer_bias
     return bias if base_visible_bias is None else bias + (1 - beta) * base_visible_bias
 
 
 def native_serves(*arrays: Array) -> bool:
-    """Whether the native engine is there and can compute with these arrays: all of them float32, on a CPU."""
+    """Return whether the native engine can compute with these arrays.
+
+    Parameters
+    ----------
+    *arrays
+        NDArrays or NumPy arrays.
+
+    Returns
+    -------
+    bool
+        True if the engine is available and all arrays are float32 on a CPU.
+    """
     return all(array.dtype == np.float32 and on_cpu(array) for array in arrays) and bool(native.available())
 
 
 def native_parameters(parameters: Parameters) -> dict[str, Any]:
-    """The parameters as the functions of the native engine take them."""
+    """Return the parameters as keyword arguments of the native engine's functions.
+
+    Parameters
+    ----------
+    parameters
+        The RBM, on a CPU.
+
+    Returns
+    -------
+    dict
+        NumPy arrays weight, visible_bias and hidden_bias, which share the memory of the RBM.
+    """
     visible_bias, hidden_bias, weight = map(as_host, parameters)
     return {"weight": weight, "visible_bias": visible_bias, "hidden_bias": hidden_bias}
 
 
 def hidden_probability(parameters: Parameters, visible: Array, fixed_point: bool = False) -> Array:
-    """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): (batch, num_hidden). fixed_point : as of `gibbs.run_chains`."""
+    """Return p(h_j = 1 | v) = sigmoid(b_j + (v W)_j).
+
+    Parameters
+    ----------
+    parameters
+        The RBM.
+    visible
+        Visible layers, (batch, num_visible).
+    fixed_point
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+
+    Returns
+    -------
+    array (batch, num_hidden)
+        Probabilities.
+
+    Raises
+    ------
+    InputError
+        `visible` has another shape.
+    """
     rows = _rows(parameters, visible)
     if native_serves(rows, parameters.interaction_weight):
         arrays = native_parameters(parameters)
@@ -189,9 +334,30 @@ def hidden_probability(parameters: Parameters, visible: Array, fixed_point: bool
 
 
 def free_energy(parameters: Parameters, visible: Array) -> Array:
-    """F(v) = -a.v - sum_j softplus(b_j + (v W)_j): (batch,) float64, in nats.
+    """Return the free energy F(v) = -a.v - sum_j softplus(b_j + (v W)_j) of each row.
 
-    visible may be grey (values in [0, 1]); then -F is a score, not a log-probability.
+    `visible` may be grey (values in [0, 1]). Then -F is a score, not a log-probability.
+
+    Parameters
+    ----------
+    parameters, visible
+        As in `hidden_probability`.
+
+    Returns
+    -------
+    float64 array (batch,)
+        Free energies in nats.
+
+    Raises
+    ------
+    InputError
+        As in `hidden_probability`.
+
+    Examples
+    --------
+    >>> parameters = Parameters(np.zeros(3), np.zeros(2), np.zeros((3, 2)))
+    >>> free_energy(parameters, np.array([[0, 1, 1], [1, 0, 0]])).round(3)
+    array([-1.386, -1.386])
     """
     rows = _rows(parameters, visible)
     if native_serves(rows, parameters.interaction_weight):
@@ -204,10 +370,30 @@ def free_energy(parameters: Parameters, visible: Array) -> Array:
 def free_energy_difference(
     parameters: Parameters, visible: Array, beta_from: float, beta_to: float, base_visible_bias: Array | None = None
 ) -> Array:
-    """F_{beta_from}(v) - F_{beta_to}(v) = log p*_{beta_to}(v) - log p*_{beta_from}(v): (batch,) float64, in nats.
+    """Return F_{beta_from}(v) - F_{beta_to}(v) of each row.
 
-    One matrix product serves both temperatures, and the units' differences are taken before they are summed, so that
-    ten thousand small steps do not lose what they add up to.
+    This is log p*_{beta_to}(v) - log p*_{beta_from}(v), where p* is not normalized. One matrix
+    product serves both temperatures. Each hidden unit's difference is taken before the sum over
+    units, so that rounding does not swallow the small differences of ten thousand steps.
+
+    Parameters
+    ----------
+    parameters, visible
+        As in `hidden_probability`.
+    beta_from, beta_to
+        Inverse temperatures.
+    base_visible_bias
+        As in `visible_bias_at`.
+
+    Returns
+    -------
+    float64 array (batch,)
+        Differences in nats.
+
+    Raises
+    ------
+    InputError
+        As in `hidden_probability`.
     """
     bias_step = visible_bias_at(parameters, beta_to, base_visible_bias) - visible_bias_at(
         parameters, beta_from, base_visible_bias
@@ -222,12 +408,45 @@ def free_energy_difference(
 def pseudo_log_likelihood(
     parameters: Parameters, visible: Array, units: HostArray | None = None, softmax_groups: SoftmaxGroups = ()
 ) -> Array:
-    """sum_i log p(v_i | all other v) = -sum_i softplus(F(v) - F(v with unit i flipped)): (batch,) float64, in nats.
+    """Return sum_i log p(v_i | all other v) of each row.
 
-    A softmax group is one v_i, whose log p is that of a softmax of -F over its values. visible is (batch, num_visible)
-    in {0, 1}. The exact sum takes num_visible times as long as a free energy. With units, an int array (batch,), it is
-    num_visible times the term of that one unit in each row (of a group: over its size): unbiased where the units are
-    drawn uniformly. (Besag, The Statistician 24, 1975.)
+        log p(v_i | all other v) = -softplus(F(v) - F(v with unit i flipped))
+
+    A softmax group counts as one v_i: its log p is the log-softmax of -F over the group's values.
+    The exact sum takes num_visible times as long as a free energy. With `units` the result is an
+    estimate from one unit in each row: num_visible times its term, or num_visible / size times the
+    term of its group. This is unbiased if the units are drawn uniformly.
+
+    Parameters
+    ----------
+    parameters
+        The RBM.
+    visible
+        Visible layers, (batch, num_visible), values 0 or 1.
+    units
+        One unit for each row, int (batch,); None computes the exact sum.
+    softmax_groups
+        Pairs (start, stop) of visible units. Exactly one unit of each group is on.
+
+    Returns
+    -------
+    float64 array (batch,)
+        Pseudo-log-likelihoods in nats.
+
+    Raises
+    ------
+    InputError
+        As in `hidden_probability`.
+
+    Notes
+    -----
+    Besag, The Statistician 24, 1975.
+
+    Examples
+    --------
+    >>> parameters = Parameters(np.zeros(3), np.zeros(2), np.zeros((3, 2)))
+    >>> pseudo_log_likelihood(parameters, np.array([[0, 1, 1]])).round(3)  # 3 log(1/2)
+    array([-2.079])
     """
     v = _rows(parameters, visible)
     x = _hidden_input(parameters, v)
@@ -238,7 +457,7 @@ def pseudo_log_likelihood(
 
     def term(rows: Any, unit: Any) -> Any:
         flip = 1 - 2 * v[rows, unit]
-        grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)  # before it is summed, as above
+        grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)  # subtract before the sum
         return -softplus(flip * bias[unit] + grown.sum(axis=1, dtype="float64"))
 
     def group_term(rows: Any, start: int, stop: int) -> Any:
@@ -265,23 +484,47 @@ def pseudo_log_likelihood(
 
 
 def softplus(x: Any) -> Any:
-    """log(1 + exp(x)) of an `operand`, without overflow, to the relative precision of its dtype.
+    """Return log(1 + exp(x)), without overflow, to the relative precision of the dtype.
 
-    (MXNet's own `softrelu` is off by 2e-6 for negative x in float32: over 500 units and 10,000 distributions that is a
-    bias one can see. And its `exp` and `log1p` take thirty times as long as NumPy's, which are vector code.)
+    Parameters
+    ----------
+    x
+        Operand of any shape.
+
+    Returns
+    -------
+    operand
+        The values, in the shape and dtype of `x`.
+
+    Notes
+    -----
+    MXNet's softrelu is off by 2e-6 for negative x in float32. Summed over 500 units and 10,000
+    distributions, this error is a visible bias. MXNet's exp and log1p take thirty times as long as
+    NumPy's, which are vectorized.
     """
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 def log_sum_exp(x: HostArray) -> HostArray:
-    """log sum exp of a NumPy array along its last axis, without overflow."""
-    largest = np.maximum(x.max(axis=-1, keepdims=True), np.finfo(x.dtype).min)  # all may be -inf
+    """Return log sum exp of an array along its last axis, without overflow.
+
+    Parameters
+    ----------
+    x
+        NumPy array of floats; values may be -inf.
+
+    Returns
+    -------
+    array
+        The sums, in the shape of `x` without its last axis.
+    """
+    largest = np.maximum(x.max(axis=-1, keepdims=True), np.finfo(x.dtype).min)  # finite even if all are -inf
     with np.errstate(divide="ignore"):
         return largest[..., 0] + np.log(np.exp(x - largest).sum(axis=-1))
 
 
 def _quiet() -> ContextManager[None]:
-    """What is not finite is the caller's to judge."""
+    """Silence NumPy's warnings: the caller judges results that are not finite."""
     return np.errstate(all="ignore")
 
 
@@ -290,11 +533,11 @@ def _rows(parameters: Parameters, visible: Array) -> Any:
 
 
 def _hidden_input(parameters: Parameters, rows: Any) -> Any:
-    """Total input of the hidden units, b + v W, as an `operand`: (batch, num_hidden)."""
+    """Return the total input of the hidden units, b + v W: operand (batch, num_hidden)."""
     with _quiet():
         return rows @ as_operand(parameters.interaction_weight) + as_operand(parameters.hidden_layer_bias)
 
 
 def _weighted_sum(rows: Any, weight: Array) -> Any:
-    """v.weight of each row, in float64, as an `operand`."""
+    """Return v.weight of each row: operand (batch,), float64."""
     return rows.astype("float64") @ as_operand(weight).astype("float64")

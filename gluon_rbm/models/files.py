@@ -1,4 +1,4 @@
-"""Files of parameters: what a run, a block or a module has written, read with care."""
+"""Files of parameters that a run, a block or a module has written, read without trust in them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 PARAMETERS = "rbm.params"
-DESCRIPTION = "description"  # the array of a network's file that says what it is: bytes of JSON
-CLASSES = "aux_label_classes"  # the array that says that the last visible units are a label
+DESCRIPTION = "description"  # name of the array that describes a network: bytes of JSON
+CLASSES = "aux_label_classes"  # name of the array that marks the last visible units as a label
 
-# What the original's Module script calls the chains' visible and hidden samples -> what they are.
+# Names that the original's Module script gives to the chains' samples -> the right names.
 _MISNAMED = {
     "aux_hidden_layer_sample": "aux_visible_layer_sample",
     "aux_hidden_layer_prob_1": "aux_hidden_layer_sample",
@@ -38,80 +38,171 @@ _MISNAMED = {
 
 
 def read_parameters(path: str | os.PathLike[str]) -> Parameters:
-    """The `Parameters` of a run folder, or of a file as `BinaryRBMBlock.save_parameters` and `Module` write it.
+    """Read the parameters of a binary RBM.
 
-    Raises InputError when there is no such file, or no such parameters in it.
+    Parameters
+    ----------
+    path
+        As in `read_model`.
+
+    Returns
+    -------
+    Parameters
+        NDArrays on the CPU.
+
+    Raises
+    ------
+    InputError
+        As in `read_model`.
     """
     return read_model(path)[0]
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
-    """The `Parameters` of a run folder or file, and how many of the last visible units are a label (0: no label).
+    """Read the parameters of a binary RBM, and its number of classes.
 
-    Raises InputError as `read_parameters` does, and where there are not as many visible units.
+    Parameters
+    ----------
+    path
+        A run folder, or a file that `BinaryRBMBlock.save_parameters` or MXNet's Module wrote.
+
+    Returns
+    -------
+    parameters : Parameters
+        NDArrays on the CPU.
+    num_classes : int
+        How many of the last visible units are a label; 0: there is no label.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it holds no parameters of a binary RBM, or all visible units are a
+        label.
     """
     path = parameter_file(path)
     arrays = read_arrays(path)
     if LOG_VARIANCE in arrays:
-        raise InputError("%s is a Gaussian RBM; this takes a binary one (sample takes both)" % path)
+        raise InputError("%s is a Gaussian RBM; give a binary one (sample accepts both)" % path)
     if DESCRIPTION in arrays:
         raise InputError(
-            "%s is a network of train-multinary, which svm and train-gaussian --network take; name a binary RBM" % path
+            "%s is a network of train-multinary, for svm and train-gaussian --network; give a binary RBM" % path
         )
     missing = [name for name in Parameters._fields if name not in arrays]
     if missing:
-        raise InputError("%s holds no %s; name the parameters of a binary RBM" % (path, " and no ".join(missing)))
+        raise InputError("%s has no %s; give the parameters of a binary RBM" % (path, " and no ".join(missing)))
     parameters = Parameters(*(arrays[name] for name in Parameters._fields)).checked()
     num_classes = arrays[CLASSES].shape[0] if CLASSES in arrays else 0
     if num_classes >= parameters.num_visible:
         raise InputError(
-            "%s has %d classes and %d visible units, which leaves no pixel; name the parameters of a joint RBM"
+            "%s has %d classes and only %d visible units, so it has no pixels; give the parameters of a joint RBM"
             % (path, num_classes, parameters.num_visible)
         )
     return parameters, num_classes
 
 
 def is_gaussian(path: str | os.PathLike[str]) -> bool:
-    """Whether a run folder or file holds a Gaussian-Bernoulli RBM. Raises InputError where there is no such file."""
+    """Return whether a run folder or file holds a Gaussian-Bernoulli RBM.
+
+    Parameters
+    ----------
+    path
+        A run folder, or a file of parameters.
+
+    Returns
+    -------
+    bool
+        True if there are log-variances in the file.
+
+    Raises
+    ------
+    InputError
+        There is no such file.
+    """
     return LOG_VARIANCE in read_arrays(parameter_file(path))
 
 
 def parameter_file(path: str | os.PathLike[str]) -> str:
-    """The file of parameters that `path` means: that of a run folder, or itself."""
+    """Return the file of parameters that a path means.
+
+    Parameters
+    ----------
+    path
+        A run folder, or a file.
+
+    Returns
+    -------
+    str
+        The file rbm.params of the folder, or the file itself.
+    """
     return os.path.join(path, PARAMETERS) if os.path.isdir(path) else os.fspath(path)
 
 
 def folder_of(path: str | os.PathLike[str]) -> str:
-    """The folder that a model's file of parameters lies in: a run folder, where `path` means one."""
+    """Return the folder that holds a model's file of parameters.
+
+    Parameters
+    ----------
+    path
+        A run folder, or a file.
+
+    Returns
+    -------
+    str
+        The run folder itself, or the folder of the file.
+    """
     return os.path.dirname(parameter_file(path)) or os.curdir
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
-    """The arrays of a file of parameters: name, without the arg: and aux: of Module -> NDArray; else InputError.
+    """Read all arrays of a file of parameters.
 
-    Floats of another size (float16, float64) become float32, in which all is computed.
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+        Name to NDArray on the CPU. Names are without the arg: and aux: of MXNet's Module. Floats of
+        another size (float16, float64) are converted to float32, the dtype of all computation.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is torn or changed, or holds values that are not finite.
     """
     try:
         arrays = array_files.load(path)
     except (OSError, array_files.BrokenFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        advice = "name a run folder or a file %s" % PARAMETERS
+        advice = "give a run folder or a file %s" % PARAMETERS
         if os.path.exists(path) and os.fspath(path).endswith((".npz", ".safetensors")):
-            advice += "; `python -m gluon_rbm convert` makes one of parameters in other formats"
+            advice += "; `python -m gluon_rbm convert` reads other formats"
         raise InputError("%s cannot be read (%s); %s" % (path, reason, advice)) from error
     return {name.rpartition(":")[2]: from_host(_as_single(array)) for name, array in arrays.items()}
 
 
 def _as_single(array: HostArray) -> HostArray:
-    with np.errstate(over="ignore"):  # what is too large is found where it is used
+    with np.errstate(over="ignore"):  # values too large for float32 are found where they are used
         return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None:
-    """The arrays of a file (`read_arrays`) of the original's Module script, by their right names; of others, None.
+    """Correct the names of the chains in a file that the original's Module script wrote.
 
-    That script saves the chains' visible samples as aux_hidden_layer_sample, and their hidden samples as
-    aux_hidden_layer_prob_1.
+    That script saves the visible samples of the chains as aux_hidden_layer_sample, and their hidden
+    samples as aux_hidden_layer_prob_1.
+
+    Parameters
+    ----------
+    arrays
+        Name to array, as `read_arrays` returns them.
+
+    Returns
+    -------
+    dict or None
+        The arrays by their right names; None if another program wrote the file.
     """
     if "aux_hidden_layer_prob_1" not in arrays:
         return None

@@ -1,13 +1,17 @@
 """Gaussian-Bernoulli RBM: real visible units with variances of their own, and binary hidden units.
 
     E(v, h) = sum_i (v_i / sigma_i - a_i)^2 / 2 - b.h - (v / sigma) W h
-    p(v_i | h) = N(sigma_i (a_i + (W h)_i), sigma_i^2)        p(h_j = 1 | v) = sigmoid(b_j + ((v / sigma) W)_j)
+    p(v_i | h) = N(sigma_i (a_i + (W h)_i), sigma_i^2)
+    p(h_j = 1 | v) = sigmoid(b_j + ((v / sigma) W)_j)
 
-so that v / sigma is the visible layer of an RBM whose Gaussian units have variance 1
-(`gluon_rbm.models.visible_units`), and all sampling and all likelihoods are that RBM's; the density of v has the
-scale's Jacobian besides. The means mu and weights W' of Liao, Kornblith, Ren, Fleet & Hinton (*Gaussian-Bernoulli RBMs
-without tears*, 2022, equation 1) are sigma a and sigma W. Variances are learned as log sigma^2 (Cho, Ilin & Raiko,
-ICANN 2011), and a and W in units of sigma: steps then have the same size whatever the variance is.
+So v / sigma is the visible layer of an RBM with Gaussian units of variance 1
+(`gluon_rbm.models.visible_units`). That RBM is used for all sampling and all likelihoods; the
+density of v also has the Jacobian of the scaling as a factor.
+
+The means mu and weights W' of Liao, Kornblith, Ren, Fleet & Hinton (*Gaussian-Bernoulli RBMs
+without tears*, 2022, equation 1) are sigma a and sigma W. Variances are learned as log sigma^2
+(Cho, Ilin & Raiko, ICANN 2011). a and W are learned in units of sigma, so that steps have the same
+size for any variance.
 """
 
 from __future__ import annotations
@@ -25,21 +29,24 @@ __all__ = ["LOG_VARIANCE", "GaussianParameters", "check_variances", "score"]
 
 LOG_VARIANCE = "visible_log_variance"
 
-_WIDEST = 1e6  # a variance of standardized data that means nothing
+_WIDEST = 1e6  # standardized data have variance 1: so large a variance means divergence
 
 
 class GaussianParameters(NamedTuple):
-    """The learned arrays of a Gaussian-Bernoulli RBM; all NDArrays on one device, or all NumPy's.
+    """The learned arrays of a Gaussian-Bernoulli RBM.
 
-    Parameters
+    All are NDArrays on one device, or all are NumPy arrays.
+
+    Attributes
     ----------
-    visible_layer_bias : array (num_visible,)
-        a, in units of sigma.
-    hidden_layer_bias : array (num_hidden,)
-    interaction_weight : array (num_visible, num_hidden)
-        W, in units of sigma.
-    visible_log_variance : array (num_visible,)
-        log sigma^2.
+    visible_layer_bias
+        Biases a in units of sigma, (num_visible,).
+    hidden_layer_bias
+        Biases b, (num_hidden,).
+    interaction_weight
+        Weights W in units of sigma, (num_visible, num_hidden).
+    visible_log_variance
+        Logarithms of the variances, log sigma^2, (num_visible,).
     """
 
     visible_layer_bias: Array
@@ -49,20 +56,60 @@ class GaussianParameters(NamedTuple):
 
     @property
     def scaled(self) -> Parameters:
-        """The RBM of v / sigma, whose Gaussian units have variance 1."""
+        """RBM of v / sigma, with Gaussian units of variance 1.
+
+        Returns
+        -------
+        Parameters
+            Biases a and b and weights W.
+        """
         return Parameters(*self[:3])
 
     def scale(self, visible: Array) -> Array:
-        """v / sigma: (rows, num_visible), in the dtype of the parameters."""
+        """Return v / sigma.
+
+        Parameters
+        ----------
+        visible
+            Visible layers v, (rows, num_visible).
+
+        Returns
+        -------
+        array (rows, num_visible)
+            Scaled layers, in the dtype of the parameters.
+        """
         rows = as_operand(visible) * np.exp(-0.5 * as_operand(self.visible_log_variance))
         return restore_kind(rows.astype(self.interaction_weight.dtype, copy=False), visible)
 
     def unscale(self, scaled: Array) -> Array:
-        """v, of v / sigma."""
+        """Return v, given v / sigma.
+
+        Parameters
+        ----------
+        scaled
+            Scaled layers v / sigma, (rows, num_visible).
+
+        Returns
+        -------
+        array (rows, num_visible)
+            Visible layers v.
+        """
         return restore_kind(as_operand(scaled) * np.exp(0.5 * as_operand(self.visible_log_variance)), scaled)
 
     def checked(self) -> GaussianParameters:
-        """These parameters, or InputError as `Parameters.checked` has it, and for log-variances of another number."""
+        """Check these parameters, and return them.
+
+        Returns
+        -------
+        GaussianParameters
+            These parameters.
+
+        Raises
+        ------
+        InputError
+            As in `Parameters.checked`; or there is not one finite log-variance for each visible
+            unit.
+        """
         self.scaled.checked()
         shape = self.visible_log_variance.shape
         if shape != (self.scaled.num_visible,) or not np.isfinite(to_numpy(self.visible_log_variance)).all():
@@ -73,9 +120,21 @@ class GaussianParameters(NamedTuple):
 
 
 def score(parameters: GaussianParameters, visible: Array) -> HostArray:
-    """log p(v) + log Z of each row: float64 (rows,), NumPy, in nats.
+    """Return log p(v) + log Z of each row.
 
-    log p(v) = log m(u) - F(u) - log Z - sum_i log sigma_i,        u = v / sigma,  m = N(0, 1)
+        log p(v) = log m(u) - F(u) - log Z - sum_i log sigma_i,        u = v / sigma,  m = N(0, 1)
+
+    Parameters
+    ----------
+    parameters
+        The RBM.
+    visible
+        Visible layers v, (rows, num_visible).
+
+    Returns
+    -------
+    float64 array (rows,)
+        Scores in nats, a NumPy array.
     """
     scaled = parameters.scale(visible)
     host = to_numpy(scaled).astype(np.float64)
@@ -85,7 +144,18 @@ def score(parameters: GaussianParameters, visible: Array) -> HostArray:
 
 
 def check_variances(log_variance: Array) -> None:
-    """DivergenceError, naming the unit, where a variance is not finite or beyond all data."""
+    """Raise an error if training has lost a variance.
+
+    Parameters
+    ----------
+    log_variance
+        Logarithms of the variances, (num_visible,).
+
+    Raises
+    ------
+    DivergenceError
+        A variance is NaN, or 10^6 or more. The message names the visible unit.
+    """
     values = to_numpy(log_variance)
     with np.errstate(over="ignore", invalid="ignore"):
         lost = np.flatnonzero(~(values < np.log(_WIDEST)))

@@ -1,20 +1,24 @@
-"""Parameters from elsewhere and for elsewhere: plain arrays in files, scikit-learn's BernoulliRBM, PyDeep.
+"""Parameters from and for other programs: arrays in files, scikit-learn's BernoulliRBM, PyDeep.
 
 Formats, by the names and shapes of their arrays (V visible, H hidden units):
 
     params, npz, safetensors
               visible_layer_bias (V,)   hidden_layer_bias (H,)  interaction_weight (V, H)
-              and of a joint RBM aux_label_classes (number of classes,): the last so many visible units are a label
+              a joint RBM also has aux_label_classes (number of classes,):
+              as many of the last visible units are a label
     sklearn   intercept_visible_ (V,)   intercept_hidden_ (H,)  components_ (H, V)
-    pydeep    bv (1, V)                 bh (1, H)               w (V, H)              and offsets ov (1, V), oh (1, H)
+    pydeep    bv (1, V)                 bh (1, H)               w (V, H)
+              and offsets ov (1, V) and oh (1, H)
 
-params is MXNet's file format, safetensors that of the library of the same name, and the others are `.npz` archives.
+params is the file format of MXNet, and safetensors that of the library of this name. The others
+are .npz archives.
 
-PyDeep's energy is centered, E = -(v - ov) bv^T - bh (h - oh)^T - (v - ov) w (h - oh)^T. That is ours, up to a constant,
-with a = bv - oh w^T and b = bh - ov w; written are offsets of 0.
+PyDeep's energy is centered: E = -(v - ov) bv^T - bh (h - oh)^T - (v - ov) w (h - oh)^T. With
+a = bv - oh w^T and b = bh - ov w it is our energy, up to a constant. Offsets are written as 0.
 
-Everything is read and written in float32, in which a way there and back changes no bit. No pickle is read or written:
-to read one is to run whatever program its author has put there.
+Everything is read in float32, and written in float32 unless float16 is chosen. Writing float32 and
+reading it back changes no bit.
+Pickles are neither read nor written: reading one can run any program that its author put there.
 """
 
 from __future__ import annotations
@@ -49,12 +53,12 @@ _NAMES = {"npz": Parameters._fields, "sklearn": _SKLEARN, "pydeep": _PYDEEP}
 
 
 def to_arrays(parameters: Parameters, num_classes: int = 0, form: str = "npz") -> dict[str, HostArray]:
-    """The arrays of an RBM by the names of a format.
+    """Return the arrays of an RBM by the names of a format.
 
     Parameters
     ----------
     parameters
-        Of NDArrays or NumPy arrays.
+        NDArrays or NumPy arrays.
     num_classes
         How many of the last visible units are a label.
     form
@@ -62,17 +66,18 @@ def to_arrays(parameters: Parameters, num_classes: int = 0, form: str = "npz") -
 
     Returns
     -------
-    name -> NumPy array, float32.
+    dict
+        Name to NumPy array, float32.
 
     Raises
     ------
     InputError
-        There is a label, and the format knows none; or there is no such format.
+        There is no such format, or there is a label and the format has no place for it.
     """
     if form not in FORMATS:
         raise InputError("unknown format %r; choose %s" % (form, ", ".join(FORMATS)))
     if num_classes and form in ("sklearn", "pydeep"):
-        raise InputError("the format %s knows no labels; choose --format npz, safetensors or params" % form)
+        raise InputError("the format %s cannot hold labels; choose --format npz, safetensors or params" % form)
     a, b, w = (np.asarray(to_numpy(array), np.float32) for array in parameters)
     if form == "sklearn":
         return dict(zip(_SKLEARN, (a, b, w.T)))
@@ -84,31 +89,34 @@ def to_arrays(parameters: Parameters, num_classes: int = 0, form: str = "npz") -
 
 
 def from_arrays(arrays: Mapping[str, HostArray], name: str = "the file") -> tuple[Parameters, int]:
-    """The parameters that arrays in any format are, by their names.
+    """Return the parameters that arrays in any format hold; their names tell the format.
 
     Parameters
     ----------
     arrays
-        name -> NumPy array; others than those of the format are passed over.
+        Name to NumPy array. Arrays that are not part of the format are ignored.
     name
-        What errors call the arrays' origin.
+        Name of the source of the arrays, for error messages.
 
     Returns
     -------
-    `Parameters` of NDArrays in float32, and how many of the last visible units are a label.
+    parameters : Parameters
+        NDArrays in float32, on the CPU.
+    num_classes : int
+        How many of the last visible units are a label.
 
     Raises
     ------
     InputError
-        Arrays are missing, do not fit together, or hold what is no finite float32.
+        Arrays are missing, do not fit together, or hold values that are not finite in float32.
     """
     form = next((form for form, names in _NAMES.items() if set(names) & set(arrays)), None)
     if form is None:
         expected = "; or ".join(", ".join(names) for names in _NAMES.values())
-        raise InputError("%s holds no parameters of a binary RBM; they are called %s" % (name, expected))
+        raise InputError("%s has no parameters of a binary RBM; their names are %s" % (name, expected))
     missing = [one for one in _NAMES[form] if one not in arrays]
     if missing:
-        raise InputError("%s holds no %s; save it with the others" % (name, " and no ".join(missing)))
+        raise InputError("%s has no %s; save it with the others" % (name, " and no ".join(missing)))
     read = {one: _numbers(one, arrays[one], name) for one in (*_NAMES[form], *_OFFSETS, CLASSES) if one in arrays}
     a, b, w = (read[one] for one in _NAMES[form])
     if w.ndim != 2 or not w.size:
@@ -125,7 +133,9 @@ def from_arrays(arrays: Mapping[str, HostArray], name: str = "the file") -> tupl
             raise InputError("%s has %s of shape %s; it must be (%d,)" % (name, one, array.shape, count))
     num_classes = len(read[CLASSES].reshape(-1)) if form == "npz" and CLASSES in read else 0
     if num_classes >= len(w):
-        raise InputError("%s has %d classes and %d visible units, which leaves no pixel" % (name, num_classes, len(w)))
+        raise InputError(
+            "%s has %d classes and only %d visible units, so it has no pixels" % (name, num_classes, len(w))
+        )
     single = (np.ascontiguousarray(_single(array, name)) for array in (a, b, w))
     return Parameters(*map(from_host, single)), num_classes
 
@@ -133,12 +143,12 @@ def from_arrays(arrays: Mapping[str, HostArray], name: str = "the file") -> tupl
 def _numbers(one: str, array: HostArray, name: str) -> HostArray:
     array = np.asarray(array)
     if array.dtype.kind != "f":
-        raise InputError("%s has %s in %s; save floats" % (name, one, array.dtype))
+        raise InputError("%s has %s of type %s; save floats" % (name, one, array.dtype))
     return array
 
 
 def _row(one: str, array: HostArray | None, count: int, name: str) -> HostArray:
-    """A row (1, count) as (count,); zeros where there is none."""
+    """Return a row (1, count) as (count,), or zeros if there is none."""
     array = np.zeros((1, count)) if array is None else array
     if array.shape != (1, count):
         raise InputError("%s has %s of shape %s; it must be (1, %d)" % (name, one, array.shape, count))
@@ -161,9 +171,19 @@ def _single(array: HostArray, name: str) -> HostArray:
 
 
 def to_bernoulli_rbm(parameters: Parameters, **settings: Any) -> BernoulliRBM:
-    """scikit-learn's BernoulliRBM with these parameters, as after a fit.
+    """Return scikit-learn's BernoulliRBM with these parameters, as after fitting.
 
-    settings : its own parameters (learning_rate, ...). Its chains, h_samples_, are zeros, as before its first step.
+    Parameters
+    ----------
+    parameters
+        NDArrays or NumPy arrays.
+    **settings
+        Parameters of BernoulliRBM, such as learning_rate.
+
+    Returns
+    -------
+    BernoulliRBM
+        The estimator. Its chains h_samples_ are zeros, as before its first step.
     """
     from sklearn.neural_network import BernoulliRBM
 
@@ -178,7 +198,23 @@ def to_bernoulli_rbm(parameters: Parameters, **settings: Any) -> BernoulliRBM:
 
 
 def from_bernoulli_rbm(rbm: BernoulliRBM) -> Parameters:
-    """The `energy.Parameters`, in float32, of a fitted BernoulliRBM. Raises InputError as `from_arrays` does."""
+    """Return the parameters of a fitted BernoulliRBM.
+
+    Parameters
+    ----------
+    rbm
+        The estimator.
+
+    Returns
+    -------
+    Parameters
+        NDArrays in float32, on the CPU.
+
+    Raises
+    ------
+    InputError
+        As in `from_arrays`.
+    """
     return from_arrays({name: getattr(rbm, name) for name in _SKLEARN if hasattr(rbm, name)}, "the BernoulliRBM")[0]
 
 
@@ -186,17 +222,20 @@ def from_bernoulli_rbm(rbm: BernoulliRBM) -> Parameters:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
-    """The parameters in any file that `write` makes.
+    """Read parameters from any file that `write` makes.
 
     Parameters
     ----------
     path
-        A run folder, a file rbm.params, or a `.safetensors` file or a `.npz` archive in one of the formats: its content
-        says which, whatever its name is.
+        A run folder, a file rbm.params, a safetensors file, or a .npz archive in one of the
+        formats. The content tells which, whatever the file's name is.
 
     Returns
     -------
-    `Parameters` of NDArrays in float32, and how many of the last visible units are a label.
+    parameters : Parameters
+        NDArrays in float32, on the CPU.
+    num_classes : int
+        How many of the last visible units are a label.
 
     Raises
     ------
@@ -206,12 +245,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
     start = b"" if os.path.isdir(path) else _first_bytes(path)
     if start[:2] == b"PK":
         return from_arrays(_read_npz(path), os.fspath(path))
-    # Of safetensors, behind the header's length; a pickle has a number of its own there.
+    # A safetensors file has "{" here, after the length of its header; a pickle has another byte.
     if start[8:9] == b"{" or os.fspath(path).endswith(".safetensors"):
         return from_arrays(_read_safetensors(path), os.fspath(path))
     if start[:1] == b"\x80":
         raise InputError(
-            "%s is a pickle, and to read one may run any program; where you trust it, save its arrays by np.savez"
+            "%s is a pickle, which can run any program when it is read; if you trust it, save its arrays with np.savez"
             % path
         )
     parameters, num_classes = read_model(path)
@@ -223,17 +262,17 @@ def _first_bytes(path: str | os.PathLike[str]) -> bytes:
         array_files.check_ordinary(path)
         with open(path, "rb") as file:
             return file.read(9)
-    except OSError:  # whoever reads it says why
+    except OSError:  # the reader of the file raises it again
         return b""
 
 
 def _read_npz(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     try:
         return array_files.load_npz(path)
-    except Exception as error:  # a torn archive can raise nearly anything
+    except Exception as error:  # a torn archive raises almost any error
         if "allow_pickle" in str(error):
-            raise InputError("%s holds pickled objects, which may run any program; save plain arrays" % path) from error
-        raise InputError("%s cannot be read (it is not a whole .npz archive); save it again" % path) from error
+            raise InputError("%s holds pickled objects, which can run any program; save plain arrays" % path) from error
+        raise InputError("%s cannot be read (it is not a complete .npz archive); save it again" % path) from error
 
 
 def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
@@ -244,10 +283,11 @@ def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
         with open(path, "rb") as file:
             return load(file.read())
     except OSError as error:
-        raise InputError("%s cannot be read (%s); name another file" % (path, error.strerror or error)) from error
-    except Exception as error:  # the library's own for a file that is torn, and KeyError for types that NumPy has not
+        raise InputError("%s cannot be read (%s); give another file" % (path, error.strerror or error)) from error
+    except Exception as error:  # the library's for a torn file; KeyError for dtypes unknown to NumPy
         raise InputError(
-            "%s cannot be read (it is not a whole .safetensors file of numbers that NumPy has); save it again" % path
+            "%s cannot be read (it is not a complete .safetensors file with number types of NumPy); save it again"
+            % path
         ) from error
 
 
@@ -258,9 +298,21 @@ def write(
     form: str = "npz",
     float16: bool = False,
 ) -> None:
-    """Write an RBM in one of the `FORMATS`, whole or not at all; with float16 in half the space, to three digits.
+    """Write an RBM in one of the `FORMATS`. The file is written whole or not at all.
 
-    Raises InputError as `to_arrays` does, where the file cannot be written, and where numbers are beyond float16.
+    Parameters
+    ----------
+    path
+        The file.
+    parameters, num_classes, form
+        As in `to_arrays`.
+    float16
+        Write float16, which takes half the space and keeps three digits.
+
+    Raises
+    ------
+    InputError
+        As in `to_arrays`; or the file cannot be written, or a number is too large for float16.
     """
     arrays = to_arrays(parameters, num_classes, form)
     if float16:
@@ -276,19 +328,19 @@ def write(
 def _as_half(array: HostArray) -> HostArray:
     largest = np.abs(array).max(initial=0)
     if largest > np.finfo(np.float16).max:
-        raise InputError("the parameters reach %g, which float16 does not hold; leave --float16 out" % largest)
+        raise InputError("the parameters reach %g, too large for float16; leave out --float16" % largest)
     return array.astype(np.float16)
 
 
 def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
     from safetensors.numpy import save
 
-    # The library takes the memory of an array for its elements in order, whatever its strides.
+    # The library writes the memory of an array as it is, whatever its strides are.
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _npz_bytes(arrays: Arrays) -> bytes:
-    # In memory: on a full disk an archive that is half written fails once more when it is closed.
+    # In memory: on a full disk a half-written archive would fail a second time when it is closed.
     archive = io.BytesIO()
     np.savez(archive, **arrays)
     return archive.getvalue()

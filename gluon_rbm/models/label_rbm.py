@@ -1,27 +1,33 @@
-"""A joint RBM of pixels and a label: it classifies, and draws a chosen class.
+"""A joint RBM of pixels and a label: it classifies images, and draws images of a chosen class.
 
-The label is one more group of visible units, the last `num_classes` of them, of which exactly one is on: a softmax
-group. So the parameters are the ordinary three, with num_visible = num_pixels + num_classes; divided into
+The label is a softmax group of visible units: the last `num_classes`, of which exactly one is on.
+The parameters are the usual three arrays, with num_visible = num_pixels + num_classes. With parts
 
-    a = (c, d),   W = (W over pixels, U over label units; U_y is the row of class y),   v = (x, one-hot y)
+    a = (c, d)                W = (W over pixels, U over label units; U_y is the row of class y)
+    v = (x, one-hot y)
 
-the free energy of an image x with label y, and with it the exact posterior of the classes, are
+the free energy of an image x with label y, and the exact posterior of the classes, are
 
     F(x, y) = -c.x - d_y - sum_j softplus(o_yj),     o_yj = b_j + U_yj + (x W)_j
     p(y | x) = exp(-F(x, y)) / sum_y' exp(-F(x, y'))
 
-in which c.x cancels, and x W is the same for all classes: one product serves them all.
+In the posterior c.x cancels. The product x W is computed once, because it is the same for all
+classes.
 
-Training minimises one of three objectives, each a mean over images (Larochelle & Bengio, "Classification using
-discriminative restricted Boltzmann machines", ICML 2008):
+Training minimizes one of three objectives, each a mean over images (Larochelle & Bengio,
+"Classification using discriminative restricted Boltzmann machines", ICML 2008):
 
-    generative -log p(x, y)        discriminative -log p(y | x)        hybrid -log p(y | x) - alpha log p(x, y)
+    generative      -log p(x, y)
+    discriminative  -log p(y | x)
+    hybrid          -log p(y | x) - alpha log p(x, y)
 
-The generative gradient comes from chains, as that of any RBM. The discriminative one is exact:
+The generative gradient comes from chains, as in any RBM. The discriminative gradient is exact:
 
-    d(-log p(y | x)) / dtheta = sum_y' (p(y' | x) - 1[y' = y]) (dd_y'/dtheta + sum_j sigmoid(o_y'j) do_y'j/dtheta).
+    d(-log p(y | x)) / dtheta
+        = sum_y' (p(y' | x) - 1[y' = y]) (dd_y'/dtheta + sum_j sigmoid(o_y'j) do_y'j/dtheta)
 
-Images are NDArrays (batch, num_pixels) in [0, 1], labels whole numbers from 0 to num_classes - 1.
+Images are (batch, num_pixels), values in [0, 1]. Labels are whole numbers below num_classes, from
+0. Operands are as in `gluon_rbm.models.energy`.
 """
 
 from __future__ import annotations
@@ -57,33 +63,95 @@ OBJECTIVES = ("generative", "discriminative", "hybrid")
 
 
 def softmax_groups(num_visible: int, num_classes: int) -> SoftmaxGroups:
-    """Where the label is among the visible units, as `gibbs.run_chains` takes it: one group; none without a label."""
+    """Return the softmax group of the label, as `gluon_rbm.sampling.gibbs.run_chains` takes it.
+
+    Parameters
+    ----------
+    num_visible
+        Number of visible units, with those of the label.
+    num_classes
+        Number of classes; 0: there is no label.
+
+    Returns
+    -------
+    list
+        One pair (start, stop), or none without a label.
+    """
     return [(num_visible - num_classes, num_visible)] if num_classes else []
 
 
 def joint_visible(images: NDArray, labels: Any, num_classes: int) -> NDArray:
-    """The visible layer of images with their labels: NDArray (batch, num_pixels + num_classes), in the images' dtype.
+    """Return the visible layers of images with their labels.
 
-    images : NDArray (batch, num_pixels). labels : whole numbers (batch,). Raises InputError for a class that does not
-    exist, and where labels and images are not as many.
+    Parameters
+    ----------
+    images
+        NDArray (batch, num_pixels).
+    labels
+        Whole numbers (batch,).
+    num_classes
+        Number of classes.
+
+    Returns
+    -------
+    NDArray (batch, num_pixels + num_classes)
+        Visible layers, in the dtype of the images.
+
+    Raises
+    ------
+    InputError
+        There is no such class, or there are not as many labels as images.
     """
     labels = checked_classes(labels, num_classes)
     if len(labels) != len(images):
-        raise InputError("%d images have %d labels; give each image one" % (len(images), len(labels)))
+        raise InputError("there are %d images but %d labels; give one label per image" % (len(images), len(labels)))
     labels = mx.nd.array(labels, ctx=images.context, dtype="int32")
     return mx.nd.concat(images, mx.nd.one_hot(labels, num_classes, dtype=np.dtype(images.dtype).name), dim=1)
 
 
 def clamped(images: NDArray, labels: Any, num_classes: int) -> tuple[NDArray, Clamp]:
-    """`joint_visible`, and the clamp, as `gibbs.run_chains` takes it, that holds the labels."""
+    """Return the visible layers of images with their labels, and a clamp that holds the labels.
+
+    Parameters
+    ----------
+    images, labels, num_classes
+        As in `joint_visible`.
+
+    Returns
+    -------
+    visible : NDArray (batch, num_pixels + num_classes)
+        Visible layers.
+    clamp : tuple
+        Mask and values, as `gluon_rbm.sampling.gibbs.run_chains` takes them.
+
+    Raises
+    ------
+    InputError
+        As in `joint_visible`.
+    """
     visible = joint_visible(images, labels, num_classes)
     return visible, (mx.nd.arange(visible.shape[1], ctx=visible.context) >= images.shape[1], visible)
 
 
 def checked_classes(classes: int | Sequence[int] | Array, num_classes: int) -> HostArray:
-    """Classes as NumPy int32 (n,).
+    """Check class numbers, and return them as an array.
 
-    Raises InputError where one does not exist, and where there are no classes at all.
+    Parameters
+    ----------
+    classes
+        One class or several: an integer, a sequence or an array.
+    num_classes
+        Number of classes of the model.
+
+    Returns
+    -------
+    int32 array (n,)
+        The classes, a NumPy array.
+
+    Raises
+    ------
+    InputError
+        There is no such class, or the model has no labels.
     """
     if not num_classes:
         raise InputError("the model has no labels; train one with --labels")
@@ -98,15 +166,32 @@ def checked_classes(classes: int | Sequence[int] | Array, num_classes: int) -> H
 
 
 def class_log_posterior(parameters: Parameters, images: Array, num_classes: int) -> Array:
-    """log p(y | x) of every class: float64 (batch, num_classes), in nats. Raises InputError for images of another size.
+    """Return log p(y | x) of every class y.
 
-    Images may be grey, as in training.
+    Parameters
+    ----------
+    parameters
+        The joint RBM.
+    images
+        Images, (batch, num_pixels). They may be grey, as in training.
+    num_classes
+        Number of classes.
+
+    Returns
+    -------
+    float64 array (batch, num_classes)
+        Logarithms, in nats.
+
+    Raises
+    ------
+    InputError
+        Images are of another size, or the model has no labels.
     """
     if not 0 < num_classes < parameters.num_visible:
         raise InputError("the model has no labels; train one with --labels")
     if images.ndim == 2 and images.shape[1] != parameters.num_visible - num_classes:
         raise InputError(
-            "images have %d pixels, the model %d and %d classes; use the data set that it was trained on"
+            "images have %d pixels, but the model has %d, and %d classes; use the data set that it was trained on"
             % (images.shape[1], parameters.num_visible - num_classes, num_classes)
         )
     hidden_input = _hidden_input(parameters, _pixels(parameters, images, num_classes), num_classes)
@@ -114,14 +199,46 @@ def class_log_posterior(parameters: Parameters, images: Array, num_classes: int)
 
 
 def hidden_probability(parameters: Parameters, images: Array, num_classes: int) -> Array:
-    """p(h_j = 1 | x) = sum_y p(y | x) sigmoid(o_yj), where no label is given: (batch, num_hidden)."""
+    """Return p(h_j = 1 | x) = sum_y p(y | x) sigmoid(o_yj), where the label is not known.
+
+    Parameters
+    ----------
+    parameters, images, num_classes
+        As in `class_log_posterior`.
+
+    Returns
+    -------
+    array (batch, num_hidden)
+        Probabilities.
+
+    Raises
+    ------
+    InputError
+        Images are of another size.
+    """
     hidden_input = _hidden_input(parameters, _pixels(parameters, images, num_classes), num_classes)
     posterior = np.exp(_log_softmax(_class_scores(parameters, hidden_input, num_classes)))
     return restore_kind(_class_means(parameters, hidden_input, posterior)[0], images)
 
 
 def free_energies(parameters: Parameters, images: Array, num_classes: int) -> Array:
-    """F(x, y) of every class: float64 (batch, num_classes), in nats; log p(x, y) = -F(x, y) - log Z."""
+    """Return F(x, y) of every class y; log p(x, y) = -F(x, y) - log Z.
+
+    Parameters
+    ----------
+    parameters, images, num_classes
+        As in `class_log_posterior`.
+
+    Returns
+    -------
+    float64 array (batch, num_classes)
+        Free energies in nats.
+
+    Raises
+    ------
+    InputError
+        Images are of another size.
+    """
     pixels = _pixels(parameters, images, num_classes)
     bias = as_operand(parameters.visible_layer_bias)[:-num_classes]
     scores = _class_scores(parameters, _hidden_input(parameters, pixels, num_classes), num_classes)
@@ -129,7 +246,23 @@ def free_energies(parameters: Parameters, images: Array, num_classes: int) -> Ar
 
 
 def classify(parameters: Parameters, images: Array, num_classes: int) -> Array:
-    """The most probable class of each image: int32 (batch,). Raises InputError as `class_log_posterior`."""
+    """Return the most probable class of each image.
+
+    Parameters
+    ----------
+    parameters, images, num_classes
+        As in `class_log_posterior`.
+
+    Returns
+    -------
+    int32 array (batch,)
+        Classes.
+
+    Raises
+    ------
+    InputError
+        As in `class_log_posterior`.
+    """
     return class_log_posterior(parameters, images, num_classes).argmax(axis=1).astype("int32")
 
 
@@ -138,7 +271,7 @@ def _pixels(parameters: Parameters, images: Array, num_classes: int) -> Any:
 
 
 def _hidden_input(parameters: Parameters, pixels: Any, num_classes: int) -> Any:
-    """b + x W of the pixels alone, an `operand` (batch, num_hidden)."""
+    """Return b + x W of the pixels alone: operand (batch, num_hidden)."""
     of_pixels = Parameters(*map(as_operand, parameters))
     visible_bias, hidden_bias, weight = of_pixels
     of_pixels = Parameters(visible_bias[:-num_classes], hidden_bias, weight[:-num_classes])
@@ -148,19 +281,20 @@ def _hidden_input(parameters: Parameters, pixels: Any, num_classes: int) -> Any:
 
 
 def _class_scores(parameters: Parameters, hidden_input: Any, num_classes: int) -> Any:
-    """-F(x, y) - c.x of every class, an `operand`, float64 (batch, num_classes)."""
+    """Return -F(x, y) - c.x of every class: float64 operand (batch, num_classes)."""
     weight = as_operand(parameters.interaction_weight)[-num_classes:]
     bias = as_operand(parameters.visible_layer_bias)[-num_classes:].astype("float64")
     if native_serves(weight, hidden_input):
         return native_classes.class_sums(hidden_input, weight) + bias
-    # Class by class: what is between stays in a cache.
+    # Class by class, so that intermediate results stay in the cache.
     return np.stack([softplus(hidden_input + row).sum(axis=1, dtype="float64") for row in weight], axis=1) + bias
 
 
 def _class_means(parameters: Parameters, hidden_input: Any, slope: Any) -> tuple[Any, Any]:
-    """slope_y sigmoid(o_yj) of every row summed over classes, (batch, num_hidden), and over rows: `operand`s.
+    """Sum slope_y sigmoid(o_yj) over classes, and over rows.
 
-    slope : (batch, num_classes)
+    `slope` is (batch, num_classes). The sums are operands (batch, num_hidden) and
+    (num_classes, num_hidden).
     """
     weight = as_operand(parameters.interaction_weight)[-slope.shape[1] :]
     slope = slope.astype(hidden_input.dtype)
@@ -181,27 +315,55 @@ def _log_softmax(scores: Any) -> Any:
 
 
 class Classification(NamedTuple):
-    """How well images are classified; standard errors are over the images."""
+    """How well images are classified. The standard error is over the images."""
 
-    error: float  #: fraction of the images whose most probable class is not theirs
-    standard_error: float
+    error: float  #: fraction of the images with a wrong class
+    standard_error: float  #: of `error`
     log_posterior: float  #: mean of log p(y | x), nats per image
     num_images: int
 
     @classmethod
     def of(cls, log_posteriors: HostArray, labels: HostArray) -> Classification:
-        """Of the log-posteriors of all classes, NumPy (n, num_classes), and the true ones, whole numbers (n,)."""
+        """Return how well images are classified.
+
+        Parameters
+        ----------
+        log_posteriors
+            Logarithms of p(y | x) of all classes, a NumPy array (n, num_classes).
+        labels
+            True classes, whole numbers (n,).
+
+        Returns
+        -------
+        Classification
+            The results.
+        """
         error, count = float((log_posteriors.argmax(axis=1) != labels).mean()), len(labels)
         standard_error = float(np.sqrt(error * (1 - error) / count))
         return cls(error, standard_error, float(log_posteriors[np.arange(count), labels].mean()), count)
 
 
 def evaluate(parameters: Parameters, batches: Iterable[HostArray], num_classes: int) -> Classification:
-    """The `Classification` of labelled images.
+    """Return how well a joint RBM classifies labelled images.
 
-    batches : iterable of visible layers with their labels, arrays (rows, num_pixels + num_classes)
+    Parameters
+    ----------
+    parameters
+        The joint RBM, of NDArrays.
+    batches
+        Visible layers with their labels: arrays (rows, num_pixels + num_classes).
+    num_classes
+        Number of classes.
 
-    Raises InputError for images of another size, and where there is none.
+    Returns
+    -------
+    Classification
+        The results.
+
+    Raises
+    ------
+    InputError
+        Images are of another size, or there is none.
     """
     labels, log_posteriors = [], []
     bias = parameters.visible_layer_bias
@@ -218,9 +380,25 @@ def evaluate(parameters: Parameters, batches: Iterable[HostArray], num_classes: 
 
 
 def discriminative_gradients(parameters: Parameters, visible: Array, num_classes: int) -> tuple[Any, Any, Any]:
-    """Gradients of the mean of -log p(y | x) with respect to a, b and W: `operand`s. Those of the pixels' biases are 0.
+    """Return the gradients of the mean of -log p(y | x).
 
-    parameters : energy.Parameters. visible : NDArray (batch, num_visible), images with their labels.
+    Parameters
+    ----------
+    parameters
+        The joint RBM.
+    visible
+        Visible layers, images with their labels: (batch, num_visible).
+    num_classes
+        Number of classes.
+
+    Returns
+    -------
+    visible_bias : operand (num_visible,)
+        Gradient with respect to a; it is 0 for the pixels.
+    hidden_bias : operand (num_hidden,)
+        Gradient with respect to b.
+    weight : operand (num_visible, num_hidden)
+        Gradient with respect to W.
     """
     rows = as_operand(visible)
     pixels, label = rows[:, :-num_classes], rows[:, -num_classes:]
@@ -234,7 +412,10 @@ def discriminative_gradients(parameters: Parameters, visible: Array, num_classes
 
 
 def _product(parameters: Parameters, pixels: Any, hidden: Any) -> Any:
-    """x^T hidden, (num_pixels, num_hidden): in the native engine a gradient without chains."""
+    """Return x^T hidden, (num_pixels, num_hidden).
+
+    The native engine computes it as a gradient without chains.
+    """
     if not native_serves(pixels, hidden):
         return pixels.T @ hidden
     weight = host_view(parameters.interaction_weight)[: pixels.shape[1]]

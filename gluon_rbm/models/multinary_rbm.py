@@ -2,10 +2,10 @@
 
     F(v) = -a.v - sum_j A(x_j)     x = b + v W     E[h] = f(x)     E[v'] = f(a + f(b + v W) W^T)
 
-With N = 1 it is the binary RBM. Gaussian visible units make it one for real-valued data.
+With N = 1 it is the binary RBM. With Gaussian visible units it models real-valued data.
 
-A unit of slope k is k times the sum of M = N / k binary units, where M is whole. So the RBM is a binary one with M
-units in place of each, and has its Z: what AIS can estimate.
+A unit of slope k is k times the sum of M = N / k binary units, if M is whole. So the RBM is a
+binary RBM with M units in place of each unit, and has the same Z, which AIS can estimate.
 """
 
 from __future__ import annotations
@@ -29,18 +29,36 @@ _MOST_WEIGHTS = 2**26
 class MultinaryRBMBlock(RBMBlock):
     """A dense RBM; see `gluon_rbm.models.rbm_block.RBMBlock` for its methods.
 
+    A visible layer is (batch, num_visible), a hidden layer (batch, num_hidden). The parameters of
+    the block are visible_layer_bias (num_visible,), hidden_layer_bias (num_hidden,) and
+    interaction_weight (num_visible, num_hidden).
+
     Parameters
     ----------
     num_visible, num_hidden
         Numbers of units.
     hidden_units, visible_units
-        Families of `gluon_rbm.models.units`; by default `Multinary(255)`, for images of 8 bits and hidden units of as
-        many values.
+        Families of `gluon_rbm.models.units`. The default `Multinary(255)` suits images of 8 bits,
+        and gives hidden units as many values.
     weight_initializer
-        Of `mx.init`; by default normal with standard deviation 0.01.
+        Initializer of MXNet; by default normal with standard deviation 0.01.
+    **kwargs
+        As in `gluon_rbm.models.rbm_block.RBMBlock`.
 
-    Parameters of the block: visible_layer_bias (num_visible,), hidden_layer_bias (num_hidden,), interaction_weight
-    (num_visible, num_hidden). visible is (batch, num_visible), hidden (batch, num_hidden).
+    Raises
+    ------
+    InputError
+        A layer has no units.
+
+    Examples
+    --------
+    >>> rbm = MultinaryRBMBlock(num_visible=784, num_hidden=500)
+    >>> rbm.initialize()
+    >>> images = mx.nd.ones((10, 784), dtype="uint8")  # from 0 to 255
+    >>> rbm(images).shape  # means of the hidden units
+    (10, 500)
+    >>> rbm.reconstruct(images).shape
+    (10, 784)
     """
 
     def __init__(
@@ -56,7 +74,7 @@ class MultinaryRBMBlock(RBMBlock):
         super().__init__(visible_units or Multinary(), hidden_units or Multinary(), **kwargs)
         if min(num_visible, num_hidden) < 1:
             raise InputError(
-                "an RBM of %d visible and %d hidden units is none; give 1 or more of each" % (num_visible, num_hidden)
+                "an RBM cannot have %d visible and %d hidden units; give 1 or more of each" % (num_visible, num_hidden)
             )
         self.num_visible, self.num_hidden = num_visible, num_hidden
         self.visible_shape, self.hidden_shape = (num_visible,), (num_hidden,)
@@ -81,18 +99,22 @@ def binary_parameters(
     visible_units: Multinary,
     hidden_units: Multinary,
 ) -> Parameters:
-    """The parameters of the binary RBM with M = N / k units in place of each multinary one, and the same log Z.
+    """Return the binary RBM that equals a multinary RBM: M = N / k units in place of each unit.
+
+    Both have the same log Z.
 
     Parameters
     ----------
     visible_layer_bias, hidden_layer_bias, interaction_weight
-        Of a `MultinaryRBMBlock`: (num_visible,), (num_hidden,) and (num_visible, num_hidden).
+        Parameters of a `MultinaryRBMBlock`, as NumPy arrays (num_visible,), (num_hidden,) and
+        (num_visible, num_hidden).
     visible_units, hidden_units
-        Its families.
+        Families of its units.
 
     Returns
     -------
-    `Parameters` of NumPy arrays.
+    Parameters
+        NumPy arrays.
 
     Raises
     ------
@@ -101,11 +123,11 @@ def binary_parameters(
     """
     copies = [round(units.copies) for units in (visible_units, hidden_units)]
     if [units.copies for units in (visible_units, hidden_units)] != copies:
-        raise InputError("multinary units whose N / k is not whole are no sums of binary ones; choose another slope")
+        raise InputError("multinary units are sums of binary units only if N / k is whole; choose another slope")
     if interaction_weight.size * copies[0] * copies[1] > _MOST_WEIGHTS:
         raise InputError(
-            "the equal binary RBM would have %d x %d units for each pair of these, which is too many; choose a "
-            "smaller N, or a larger slope" % tuple(copies)
+            "the equal binary RBM would have %d x %d weights for each weight, which is too many; choose a smaller "
+            "N, or a larger slope" % tuple(copies)
         )
     visible_slope, hidden_slope = visible_units.slope, hidden_units.slope
     weight = visible_slope * hidden_slope * interaction_weight

@@ -1,7 +1,8 @@
-"""Networks of RBMs as descriptions that JSON can hold: made from them, kept in files, read back, given images.
+"""Networks of RBMs, described by values that JSON can hold: built, kept in files, and given images.
 
-A description is what `describe` returns. Images are (n, height, width) or (n, height, width, 3), as data sets have
-them; a network's values are (n, channels, height, width), from 0 to N.
+A description is what `describe` returns. Images are (n, height, width) or (n, height, width, 3), as
+in data sets. The values of a network are (n, channels, height, width), from 0 to N
+if units are multinary.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ __all__ = [
 
 Description = Dict[str, Any]
 
-_LAYER_VALUES, _MOST_IMAGES = 2**22, 500  # of a batch whose features are computed at once, at most
+# Limits of a batch of `features`: values of its largest layer, and images.
+_LAYER_VALUES, _MOST_IMAGES = 2**22, 500
 
 
 # --- Descriptions -----------------------------------------------------------------------------------------------------
@@ -68,29 +70,39 @@ def describe(
     mean: float = 0.0,
     deviation: float = 1.0,
 ) -> Description:
-    """The description of a network: a dict of what is given here, with lists for sequences.
+    """Describe a network: return a dict of the arguments, with lists for sequences.
 
     Parameters
     ----------
     image_shape
-        (channels, height, width) of the images: 1 channel of grey ones, 3 of those in colour.
+        Shape (channels, height, width) of the images, with 1 channel if grey and 3 if in colour.
     channels
-        Filters of each convolutional RBM, from the images up.
+        Number of filters of each convolutional RBM, from the images up.
     dense
-        Hidden units of each dense RBM above.
+        Number of hidden units of each dense RBM above these.
     kernel, stride
-        Of all convolutional RBMs; see `ConvolutionalRBMBlock`.
+        As in `gluon_rbm.models.convolutional_rbm.ConvolutionalRBMBlock`, for all convolutional
+        RBMs.
     maximum, slope
-        N and k of all multinary units; see `Multinary`.
-    visible_units, hidden_units
-        "multinary", or "gaussian" and "relu".
+        N and k of all multinary units, as in `gluon_rbm.models.units.Multinary`.
+    visible_units
+        "multinary" or "gaussian".
+    hidden_units
+        "multinary" or "relu".
     quantized
-        Round pixels to the whole values of multinary units, with N = 1 to black and white; else they may lie between.
-    initial_deviation, initial_hidden_bias
-        Of the weights before training the standard deviation; of the hidden biases k times what they are before it:
-        below 0, most units are off at first.
+        Round pixels to the whole values of multinary units (N = 1: black and white). Otherwise they
+        may lie between whole values.
+    initial_deviation
+        Standard deviation of the weights before training.
+    initial_hidden_bias
+        The hidden biases before training, times k. Below 0, most units are off at first.
     mean, deviation
-        The values of gaussian visible units are (pixel - mean) / deviation of pixels in [0, 1].
+        Gaussian visible units have the value (pixel - mean) / deviation, with pixels in [0, 1].
+
+    Returns
+    -------
+    dict
+        The description.
     """
     return {
         "image_shape": [int(length) for length in image_shape],
@@ -111,7 +123,7 @@ def describe(
 
 
 def _complete(description: Description) -> Description:
-    """A description with what it leaves out, and under today's names: earlier files say `whole` for `quantized`."""
+    """Add what a description leaves out; earlier files say "whole" for "quantized"."""
     description = dict(description)
     if "whole" in description:
         description["quantized"] = description.pop("whole")
@@ -119,12 +131,28 @@ def _complete(description: Description) -> Description:
 
 
 def build(description: Description) -> DeepBeliefNetwork:
-    """The `DeepBeliefNetwork` of a description, not yet initialized. InputError where there can be none."""
+    """Build the network of a description; it is not yet initialized.
+
+    Parameters
+    ----------
+    description
+        As `describe` returns it; what is missing has its default.
+
+    Returns
+    -------
+    DeepBeliefNetwork
+        The network.
+
+    Raises
+    ------
+    InputError
+        There can be no such network.
+    """
     description = _complete(description)
     layer, shape, rbms = _visible_units(description), tuple(description["image_shape"]), []
     window = {"kernel": description["kernel"], "stride": description["stride"]}
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
-        raise InputError("images of %s are neither grey nor in colour; give (1 or 3, height, width)" % (shape,))
+        raise InputError("images have shape %s; it must be (1 or 3, height, width)" % (shape,))
     for size in (*description["channels"], *description["dense"]):
         units = _hidden_units(description)
         try:
@@ -143,11 +171,13 @@ def build(description: Description) -> DeepBeliefNetwork:
 
 def _visible_units(description: Description) -> UnitFamily:
     if description["visible_units"] not in VISIBLE_UNITS:
-        raise InputError("unknown visible units %r; choose %s" % (description["visible_units"], VISIBLE_UNITS))
+        raise InputError(
+            "unknown visible units %r; choose %s" % (description["visible_units"], " or ".join(VISIBLE_UNITS))
+        )
     if description["visible_units"] == "gaussian":
         if not (math.isfinite(description["mean"]) and 0 < description["deviation"] < math.inf):
             raise InputError(
-                "pixels of mean %(mean)s and deviation %(deviation)s are none; the deviation must be above 0"
+                "pixels have mean %(mean)s and deviation %(deviation)s; both must be finite, and the deviation above 0"
                 % description
             )
         return Gaussian()
@@ -156,14 +186,26 @@ def _visible_units(description: Description) -> UnitFamily:
 
 def _hidden_units(description: Description) -> UnitFamily:
     if description["hidden_units"] not in HIDDEN_UNITS:
-        raise InputError("unknown hidden units %r; choose %s" % (description["hidden_units"], HIDDEN_UNITS))
+        raise InputError(
+            "unknown hidden units %r; choose %s" % (description["hidden_units"], " or ".join(HIDDEN_UNITS))
+        )
     if description["hidden_units"] == "relu":
         return NoisyReLU()
     return Multinary(description["maximum"], description["slope"])
 
 
 def initialize(network: DeepBeliefNetwork, description: Description, context: Any = None) -> None:
-    """Give a network the parameters that training starts with; MXNet's generator draws them."""
+    """Give a network the parameters that training starts with; MXNet's generator draws the weights.
+
+    Parameters
+    ----------
+    network
+        The network.
+    description
+        Its description.
+    context
+        Device of the parameters, an mx.Context; by default the CPU.
+    """
     description = _complete(description)
     weights = mx.init.Normal(description["initial_deviation"])
     for rbm in network.rbms:
@@ -177,14 +219,38 @@ def initialize(network: DeepBeliefNetwork, description: Description, context: An
 
 
 def arrays(network: DeepBeliefNetwork, description: Description) -> dict[str, NDArray]:
-    """What a file of the network holds, parameters and description: name -> NDArray."""
+    """Return what a file of a network holds: parameters and description.
+
+    Parameters
+    ----------
+    network
+        The network.
+    description
+        Its description.
+
+    Returns
+    -------
+    dict
+        Name to NDArray.
+    """
     text = json.dumps(description, sort_keys=True).encode()
     values = {name: parameter.data() for name, parameter in parameters(network).items()}
     return {**values, DESCRIPTION: from_host(np.frombuffer(text, np.uint8))}
 
 
 def parameters(network: DeepBeliefNetwork) -> dict[str, Any]:
-    """The Gluon parameters by their names: 0.visible_layer_bias and so on, RBM by RBM."""
+    """Return the Gluon parameters of a network by their names.
+
+    Parameters
+    ----------
+    network
+        The network.
+
+    Returns
+    -------
+    dict
+        Name to parameter, RBM by RBM: 0.visible_layer_bias and so on.
+    """
     return {
         "%d.%s" % (number, name): getattr(rbm, name)
         for number, rbm in enumerate(network.rbms)
@@ -193,38 +259,90 @@ def parameters(network: DeepBeliefNetwork) -> dict[str, Any]:
 
 
 def save(path: str | os.PathLike[str], network: DeepBeliefNetwork, description: Description) -> None:
-    """Write parameters and description into one file, which MXNet reads, whole or not at all."""
+    """Write parameters and description into one file that MXNet reads, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    network
+        The network.
+    description
+        Its description.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
     with write_whole(path, "path") as temporary:
         array_files.save(temporary, {name: a.asnumpy() for name, a in arrays(network, description).items()})
 
 
 def read(path: str | os.PathLike[str], context: Any = None) -> tuple[DeepBeliefNetwork, Description]:
-    """(network, description) of a run folder or of a file that `save` wrote.
+    """Read a network.
 
-    The description is complete, as `describe` returns it, whatever version wrote the file.
+    Parameters
+    ----------
+    path
+        A run folder, or a file that `save` wrote.
+    context
+        As in `initialize`.
 
-    Raises InputError when there is no such file, when it is not whole, when its values are not finite, and when it
-    holds anything else.
+    Returns
+    -------
+    network : DeepBeliefNetwork
+        The network.
+    description : dict
+        Its complete description, as `describe` returns it, whichever version wrote the file.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is not whole, or it holds values that are not finite, or anything
+        but a network.
     """
     path = parameter_file(path)
     found = read_arrays(path)
     try:
         return from_arrays(found, context)
     except ValueError as error:
-        raise InputError("%s holds no network of train-multinary (%s); name a file of one" % (path, error)) from error
+        raise InputError(
+            "%s is not a network of train-multinary (%s); give the file or folder of one" % (path, error)
+        ) from error
 
 
 def from_arrays(found: Mapping[str, NDArray], context: Any = None) -> tuple[DeepBeliefNetwork, Description]:
-    """(network, description) of what `arrays` returned. Raises ValueError, which says why, of anything else."""
+    """Return the network that arrays hold.
+
+    Parameters
+    ----------
+    found
+        Name to NDArray, as `arrays` returns them.
+    context
+        As in `initialize`.
+
+    Returns
+    -------
+    network : DeepBeliefNetwork
+        The network.
+    description : dict
+        Its complete description.
+
+    Raises
+    ------
+    ValueError
+        The arrays hold something else. The message says why.
+    """
     found = dict(found)
     try:
         if DESCRIPTION not in found:
-            raise ValueError("there is no description in it")
+            raise ValueError("it has no description")
         description = _complete(json.loads(found.pop(DESCRIPTION).asnumpy().tobytes().decode()))
         network = build(description)
         expected = parameters(network)
         if {name: array.shape for name, array in found.items()} != {n: p.shape for n, p in expected.items()}:
-            raise ValueError("the arrays are not those of the description")
+            raise ValueError("its arrays do not match its description")
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(str(error)) from error
     network.initialize(ctx=context or mx.cpu())
@@ -236,7 +354,29 @@ def from_arrays(found: Mapping[str, NDArray], context: Any = None) -> tuple[Deep
 def lower_part(
     network: DeepBeliefNetwork, description: Description, depth: int
 ) -> tuple[DeepBeliefNetwork, Description]:
-    """The lowest RBMs of a network, as one of its own. Raises InputError unless it has as many."""
+    """Return the lowest RBMs of a network, as a network with the same parameters.
+
+    Parameters
+    ----------
+    network
+        The network.
+    description
+        Its description.
+    depth
+        Number of RBMs.
+
+    Returns
+    -------
+    network : DeepBeliefNetwork
+        The lower part.
+    description : dict
+        Its description.
+
+    Raises
+    ------
+    InputError
+        The network has fewer RBMs, or `depth` is below 1.
+    """
     if not 1 <= depth <= len(network.rbms):
         raise InputError("the network has %d RBMs; choose 1 to %d of them" % (len(network.rbms), len(network.rbms)))
     channels = description["channels"][:depth]
@@ -248,23 +388,39 @@ def lower_part(
 
 
 def to_values(images: HostArray, description: Description, maximum: float | None = None) -> HostArray:
-    """Images as a network's values: float32 (n, channels, height, width).
+    """Return images as values of a network's visible units.
 
-    maximum : the pixel value that means 1.0; by default 255 of bytes, and 1 of floats. InputError for images of another
-    shape, and for pixels outside 0 to maximum.
+    Parameters
+    ----------
+    images
+        Images (n, height, width) or (n, height, width, 3).
+    description
+        Description of the network.
+    maximum
+        Pixel value that means 1.0; by default 255 for bytes, and 1 for floats.
+
+    Returns
+    -------
+    float32 array (n, channels, height, width)
+        Values.
+
+    Raises
+    ------
+    InputError
+        Images have another shape than the network's, or pixels outside 0 to `maximum`.
     """
     images = np.asarray(images)
     channels, height, width = description["image_shape"]
     planes = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1) if images.ndim == 4 else images
     if planes.shape[1:] != (channels, height, width):
         raise InputError(
-            "images of %s are not the network's (%s, %d x %d pixels)"
-            % (images.shape[1:], "in colour" if channels == 3 else "grey", height, width)
+            "images have shape %s, but the network was trained on %s images of %d x %d pixels"
+            % (images.shape[1:], "colour" if channels == 3 else "grey", height, width)
         )
     maximum = maximum or (255 if images.dtype == np.uint8 else 1)
     may_be_outside = images.size and (images.dtype != np.uint8 or maximum < 255)
     if may_be_outside and not (images.min() >= 0 and images.max() <= maximum):
-        raise InputError("pixels from %s to %s are not in 0 to %s; scale them" % (images.min(), images.max(), maximum))
+        raise InputError("pixels are from %s to %s; scale them to 0 to %s" % (images.min(), images.max(), maximum))
     if description["visible_units"] == "gaussian":
         mean, deviation = description["mean"], description["deviation"]
         return (np.ascontiguousarray(planes, np.float32) / maximum - np.float32(mean)) / np.float32(deviation)
@@ -273,9 +429,20 @@ def to_values(images: HostArray, description: Description, maximum: float | None
 
 
 def to_images(values: Array, description: Description) -> HostArray:
-    """A network's values, array or NDArray, as images in [0, 1]: float32 (n, num_visible), colours of a pixel together.
+    """Return values of a network's visible units as images.
 
-    That is what `gluon_rbm.evaluation.plots` takes.
+    Parameters
+    ----------
+    values
+        NDArray or NumPy array (n, ...), as `to_values` returns them.
+    description
+        Description of the network.
+
+    Returns
+    -------
+    float32 array (n, num_visible)
+        Images, values in [0, 1], with the colours of a pixel together: as
+        `gluon_rbm.evaluation.plots` takes them.
     """
     values = np.asarray(to_numpy(values), np.float32)
     values = np.moveaxis(values.reshape(len(values), *description["image_shape"]), 1, 3).reshape(len(values), -1)
@@ -285,7 +452,22 @@ def to_images(values: Array, description: Description) -> HostArray:
 
 
 def filters(network: DeepBeliefNetwork, description: Description) -> tuple[HostArray, tuple[int, ...]]:
-    """Weights (pixels, filters) of the first RBM, and their images' shape: what `evaluation.plots.filters` takes."""
+    """Return the first RBM's weights as `gluon_rbm.evaluation.plots.filters` takes them.
+
+    Parameters
+    ----------
+    network
+        The network.
+    description
+        Its description.
+
+    Returns
+    -------
+    weights : float32 array (pixels, filters)
+        A column for each filter, with the colours of a pixel together.
+    shape : tuple
+        Shape of a filter's image: (height, width) or (height, width, 3).
+    """
     weight = network.rbms[0].interaction_weight.data().asnumpy()
     if weight.ndim == 2:  # (num_visible, num_hidden)
         weight = weight.T.reshape(-1, *description["image_shape"])
@@ -304,31 +486,35 @@ def features(
     pool: int = 1,
     sampled: bool = False,
 ) -> HostArray:
-    """`DeepBeliefNetwork.transform` of images, in batches.
+    """Return `DeepBeliefNetwork.transform` of images, computed in batches.
 
     Parameters
     ----------
     network, description
         As `read` returns them.
-    images, maximum
+    images
         As in `to_values`.
     batch_size
-        So many images at once; by default up to 500, as long as the values of a layer fit into 16 MB. (Memory for
-        larger arrays is the system's to clear for each of them, which takes longer than the features do.)
+        Number of images in a batch; by default up to 500, as long as the values of a layer fit into
+        16 MB. For larger arrays the system must clear memory each time, which takes longer than the
+        features do.
+    maximum
+        As in `to_values`.
     pool
-        Of a convolutional top layer, take the means over squares of so many by so many places, which matter less for
-        what an image shows than for where.
+        Take means over squares of `pool` by `pool` places in a convolutional top layer. A place
+        within a square tells where something is in an image rather than what it is.
     sampled
-        Draw the units of all layers, by MXNet's generator, instead of taking their means.
+        Draw the units of all layers by MXNet's generator, instead of taking their means.
 
     Returns
     -------
-    float32 (n, number of units of the top layer), or where pooled so many fewer.
+    float32 array (n, number of top units)
+        Features; `pool` squared times fewer if pooled.
 
     Raises
     ------
     InputError
-        The squares do not divide the layer.
+        The squares do not divide the top layer.
     """
     check_pool(network, pool)
     top = network.rbms[-1].hidden_shape
@@ -344,17 +530,30 @@ def features(
 
 
 def check_pool(network: DeepBeliefNetwork, pool: int) -> None:
-    """InputError where squares of so many by so many places do not divide the top layer of a network."""
+    """Raise an error unless squares of `pool` by `pool` places divide the top layer of a network.
+
+    Parameters
+    ----------
+    network
+        The network.
+    pool
+        Side of a square, in places of the layer; 1 divides any layer.
+
+    Raises
+    ------
+    InputError
+        The squares do not divide the layer, or the layer is dense.
+    """
     top = network.rbms[-1].hidden_shape
     if pool == 1:
         return
     if len(top) == 1:
-        raise InputError("the top layer has %d units and no places to take means over; leave pool at 1" % top)
+        raise InputError("the top layer is dense, so it has no places to pool; leave pool at 1")
     side = math.gcd(*top[1:])
     if side % pool:
         sides = ", ".join(str(number) for number in range(1, side + 1) if side % number == 0)
         raise InputError(
-            "squares of %d x %d places do not divide a top layer of %d x %d; choose a pool of %s"
+            "pool squares of %d x %d do not divide the top layer of %d x %d; choose a pool of %s"
             % (pool, pool, *top[1:], sides)
         )
 

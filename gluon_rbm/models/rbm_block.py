@@ -1,11 +1,12 @@
-"""What all RBMs that train by backpropagation share: their methods, the loop that samples, and the loss.
+"""What all RBMs trained by backpropagation share: methods, the sampling loop and the loss.
 
-With units of the families in `gluon_rbm.models.units`, f their mean and A its integral, and the total inputs
-x = b + v W of the hidden and y = a + h W^T of the visible units,
+The units belong to families of `gluon_rbm.models.units`, with mean f and integral A. The total
+inputs are x = b + v W of the hidden and y = a + h W^T of the visible units. Then
 
     F(v) = -a.v - sum_j A(x_j)        log p(v) = -F(v) + sum_i log m(v_i) - log Z
 
-where m is the base measure of the visible units (1 for binary ones). A subclass says what v W and h W^T are.
+where m is the base measure of the visible units (1 for binary units). A subclass defines the
+products v W and h W^T.
 """
 
 from __future__ import annotations
@@ -25,17 +26,33 @@ __all__ = ["ContrastiveFreeEnergy", "FeatureBlock", "RBMBlock", "alternate", "in
 
 
 def _operators(x: Any) -> Any:
-    """F: `mx.sym` beside a symbol, else `mx.nd`."""
+    """Return F: mx.sym for a symbol, else mx.nd."""
     return mx.sym if isinstance(x, mx.sym.Symbol) else mx.nd
 
 
 def in_dtype_of(parameter: Any, x: Any) -> Any:
-    """An array, such as images of 8 bits, in the dtype of a Gluon parameter; anything else as it is."""
+    """Return an NDArray in the dtype of a Gluon parameter.
+
+    Parameters
+    ----------
+    parameter
+        The Gluon parameter.
+    x
+        NDArray, such as images of 8 bits; anything else is returned as it is.
+
+    Returns
+    -------
+    NDArray
+        `x` in this dtype; not a copy where it has it already.
+    """
     return x.astype(np.dtype(parameter.dtype), copy=False) if isinstance(x, mx.nd.NDArray) else x
 
 
 class FeatureBlock(mx.gluon.HybridBlock):
-    """A block whose forward leaves some parameters to its other methods and to its loss."""
+    """A Gluon block with parameters that only its other methods or its loss use.
+
+    Its forward leaves them out, and Gluon's warning about this is silenced.
+    """
 
     def _build_cache(self, *args: Any) -> None:
         with warnings.catch_warnings():
@@ -44,29 +61,37 @@ class FeatureBlock(mx.gluon.HybridBlock):
 
 
 class RBMBlock(FeatureBlock):
-    """A restricted Boltzmann machine of two families of units, as a block to train by backpropagation.
+    """An RBM of two families of units, as a Gluon block to train by backpropagation.
 
         F(v) = -a.v - sum_j A(x_j)        x = b + v W        y = a + h W^T
 
-    Its forward is E[h | v]. Every method takes arrays or symbols: visible (batch, *visible_shape), hidden
-    (batch, *hidden_shape), with values from 0 to the `maximum` of their units. An array of another shape is an
-    InputError. Arrays may have any dtype, such as images of 8 bits; what is computed is on their own device, in the
-    dtype of the parameters.
+    The forward returns E[h | v]. Every method takes NDArrays or symbols: visible layers
+    (batch, *visible_shape) and hidden layers (batch, *hidden_shape), with values from 0 to the
+    `maximum` of their units. An NDArray of another shape raises an InputError. NDArrays may have
+    any dtype, such as uint8. Results are computed on their device, in the dtype of the parameters.
 
-    A subclass makes the parameters (`_make_parameters`), sets `visible_shape` and `hidden_shape`, and says what the
-    products v W, h W^T and a.v are (`_hidden_input`, `_visible_input`, `_weighted`).
+    A subclass makes the parameters (_make_parameters), sets `visible_shape` and `hidden_shape`, and
+    defines the products v W, h W^T and a.v (_hidden_input, _visible_input, _weighted).
 
     Parameters
     ----------
     visible_units, hidden_units
         Families of `gluon_rbm.models.units`.
+    **kwargs
+        Settings of Gluon's HybridBlock, such as prefix.
 
     Attributes
     ----------
-    visible_shape, hidden_shape
-        Of the layers of one image.
-    visible_layer_bias, hidden_layer_bias, interaction_weight
-        The parameters a, b and W.
+    visible_shape
+        Shape of the visible layer of one image.
+    hidden_shape
+        Shape of the hidden layer of one image.
+    visible_layer_bias
+        Gluon parameter a.
+    hidden_layer_bias
+        Gluon parameter b.
+    interaction_weight
+        Gluon parameter W.
     """
 
     visible_shape: tuple[int, ...]
@@ -88,7 +113,8 @@ class RBMBlock(FeatureBlock):
         weight_shape: Sequence[int],
         initializer: Any,
     ) -> None:
-        # Beside a bias, x counts the values of all inputs: it must be as large as they are, and learn as fast.
+        # In x = b + v W the weights are multiplied by values up to N. For the same effect a bias
+        # must be as large as these values, so it learns faster, by 1 / slope.
         def bias(name: str, shape: Sequence[int], units: UnitFamily) -> Any:
             return self.params.get(name, shape=shape, init="zeros", wd_mult=0.0, lr_mult=1 / units.slope)
 
@@ -98,19 +124,52 @@ class RBMBlock(FeatureBlock):
             self.interaction_weight = self.params.get("interaction_weight", shape=weight_shape, init=initializer)
 
     def as_visible(self, x: Any) -> Any:
-        """An array in the dtype of the parameters, or a symbol; InputError unless it is (batch, *visible_shape)."""
+        """Return a visible layer in the dtype of the parameters.
+
+        Parameters
+        ----------
+        x
+            NDArray (batch, *visible_shape), or a symbol.
+
+        Returns
+        -------
+        NDArray or symbol
+            The layer; a symbol as it is.
+
+        Raises
+        ------
+        InputError
+            The array has another shape.
+        """
         return self._layer(x, self.visible_shape)
 
     def _layer(self, x: Any, shape: tuple[int, ...]) -> Any:
         if isinstance(x, mx.nd.NDArray) and x.shape[1:] != shape:
-            raise InputError("an array has shape %s; without the batch it must be %s" % (x.shape, shape))
+            raise InputError("an array has shape %s; without the batch axis, it must be %s" % (x.shape, shape))
         return in_dtype_of(self.interaction_weight, x)
 
     def forward(self, x: Any, *args: Any) -> Any:
+        """Return E[h | v].
+
+        Parameters
+        ----------
+        x
+            Visible layer v, as in `as_visible`.
+        *args
+            Further inputs of Gluon's HybridBlock.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *hidden_shape)
+            Means of the hidden units.
+        """
         return super().forward(self.as_visible(x), *args)
 
     def _with(self, x: Any, shape: tuple[int, ...], constant: bool = False) -> tuple[Any, ...]:
-        """F, x (batch, *shape) and the parameters, `constant` or not: symbols, or arrays on the device of x."""
+        """Return F, x and the parameters: symbols, or NDArrays on the device of x.
+
+        x is (batch, *shape). If `constant`, all of them are constants for autograd.
+        """
         F, parameters = _operators(x), (self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight)
         if F is mx.sym:
             values = x, *(parameter.var() for parameter in parameters)
@@ -119,36 +178,87 @@ class RBMBlock(FeatureBlock):
         return (F, *(map(F.BlockGrad, values) if constant else values))
 
     def _hidden_input(self, F: Any, visible: Any, hidden_layer_bias: Any, interaction_weight: Any) -> Any:
-        """b + v W."""
+        """Return b + v W."""
         raise NotImplementedError
 
     def _visible_input(self, F: Any, hidden: Any, visible_layer_bias: Any, interaction_weight: Any) -> Any:
-        """a + h W^T."""
+        """Return a + h W^T."""
         raise NotImplementedError
 
     def _weighted(self, F: Any, visible: Any, visible_layer_bias: Any) -> Any:
-        """a.v of each image: (batch,)."""
+        """Return a.v of each image: (batch,)."""
         raise NotImplementedError
 
     def hidden_input(self, visible: Any, scale: float = 1, constant: bool = False) -> Any:
-        """x = b + v W, times `scale`; constant : for autograd."""
+        """Return the total input x = b + v W of the hidden units, times a factor.
+
+        Parameters
+        ----------
+        visible
+            NDArray (batch, *visible_shape), or a symbol.
+        scale
+            The factor.
+        constant
+            Whether `visible` and the parameters are constants for autograd.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *hidden_shape)
+            `scale` times x.
+        """
         F, visible, _, bias, weight = self._with(visible, self.visible_shape, constant)
         return self._hidden_input(F, visible, times(scale, bias), times(scale, weight))
 
     def visible_input(self, hidden: Any, scale: float = 1, constant: bool = False) -> Any:
-        """y = a + h W^T, times `scale`; constant : for autograd."""
+        """Return the total input y = a + h W^T of the visible units, times a factor.
+
+        Parameters
+        ----------
+        hidden
+            NDArray (batch, *hidden_shape), or a symbol.
+        scale
+            The factor.
+        constant
+            Whether `hidden` and the parameters are constants for autograd.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *visible_shape)
+            `scale` times y.
+        """
         F, hidden, bias, _, weight = self._with(hidden, self.hidden_shape, constant)
         return self._visible_input(F, hidden, times(scale, bias), times(scale, weight))
 
     def free_energy(self, visible: Any) -> Any:
-        """F(v) = -a.v - sum_j A(x_j): (batch,), in nats."""
+        """Return the free energy F(v) = -a.v - sum_j A(x_j).
+
+        Parameters
+        ----------
+        visible
+            As in `hidden_input`.
+
+        Returns
+        -------
+        NDArray or symbol (batch,)
+            Free energies in nats.
+        """
         return self._free_energy(visible, self.hidden_input(visible, self.hidden_units.slope))
 
     def double_free_energy(self, visible: NDArray) -> HostArray:
-        """The same of an NDArray, computed in float64: NumPy (batch,).
+        """Return the free energy of an NDArray, computed in float64.
 
-        At N = 255 a free energy may be 10^8 nats, of which float32 keeps seven digits: differences of single nats need
-        this.
+        At N = 255 a free energy may be 10^8 nats, and float32 keeps only seven digits of it. Use
+        this method where differences of single nats matter.
+
+        Parameters
+        ----------
+        visible
+            NDArray (batch, *visible_shape).
+
+        Returns
+        -------
+        float64 array (batch,)
+            Free energies in nats, a NumPy array.
         """
         visible = self.as_visible(visible)
         parameters = self.visible_layer_bias, self.hidden_layer_bias, self.interaction_weight
@@ -159,35 +269,116 @@ class RBMBlock(FeatureBlock):
         return (-self._weighted(mx.nd, v, a) - self.hidden_units.standard.total(mx.nd, x)).asnumpy()
 
     def _free_energy(self, visible: Any, scaled_input: Any) -> Any:
-        """The same where k x is known already."""
+        """Return F(v), given k x."""
         F, visible, bias, _, _ = self._with(visible, self.visible_shape)
         return -self._weighted(F, visible, bias) - self.hidden_units.standard.total(F, scaled_input)
 
     def mean_hidden(self, visible: Any, constant: bool = False) -> Any:
-        """E[h | v] = f(x); constant : for autograd."""
+        """Return E[h | v] = f(x).
+
+        Parameters
+        ----------
+        visible, constant
+            As in `hidden_input`.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *hidden_shape)
+            Means.
+        """
         x = self.hidden_input(visible, self.hidden_units.slope, constant)
         return self.hidden_units.standard.mean(_operators(visible), x)
 
     def sample_hidden(self, visible: Any, constant: bool = False, operators: Any = None) -> Any:
-        """A sample of h given v; constant : for autograd; operators : `KeyedOperators`, or None for MXNet's noise."""
+        """Draw h given v.
+
+        Parameters
+        ----------
+        visible, constant
+            As in `hidden_input`.
+        operators
+            `gluon_rbm.backend.random.KeyedOperators`, which draws; None for MXNet's own generator.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *hidden_shape)
+            Samples.
+        """
         x = self.hidden_input(visible, self.hidden_units.slope, constant)
         return self.hidden_units.standard.sample(operators or _operators(visible), x)
 
     def mean_visible(self, hidden: Any, constant: bool = False) -> Any:
-        """E[v | h] = f(y); constant : for autograd."""
+        """Return E[v | h] = f(y).
+
+        Parameters
+        ----------
+        hidden, constant
+            As in `visible_input`.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *visible_shape)
+            Means.
+        """
         y = self.visible_input(hidden, self.visible_units.slope, constant)
         return self.visible_units.standard.mean(_operators(hidden), y)
 
     def sample_visible(self, hidden: Any, constant: bool = False, operators: Any = None) -> Any:
-        """A sample of v given h; the rest as in `sample_hidden`."""
+        """Draw v given h.
+
+        Parameters
+        ----------
+        hidden, constant
+            As in `visible_input`.
+        operators
+            As in `sample_hidden`.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *visible_shape)
+            Samples.
+        """
         y = self.visible_input(hidden, self.visible_units.slope, constant)
         return self.visible_units.standard.sample(operators or _operators(hidden), y)
 
     def reconstruct(self, visible: Any, sweeps: int = 1, sampled: bool = False) -> Any:
-        """v -> h -> v, `sweeps` times: by means, E[v'] = f(a + f(b + v W) W^T), or `sampled`, as chains go."""
+        """Reconstruct images by sweeps v -> h -> v.
+
+        With means, a sweep is E[v'] = f(a + f(b + v W) W^T).
+
+        Parameters
+        ----------
+        visible
+            As in `hidden_input`.
+        sweeps
+            Number of sweeps.
+        sampled
+            Draw every layer, as chains do, instead of taking its means.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *visible_shape)
+            Visible values after the last sweep, constant for autograd.
+        """
         return alternate(self, visible, sweeps, sampled)
 
     def hybrid_forward(self, F: Any, visible: Any, **parameters: Any) -> Any:
+        """Return E[h | v].
+
+        Parameters
+        ----------
+        F
+            Operators that Gluon passes; not used.
+        visible
+            As in `hidden_input`.
+        **parameters
+            Parameters that Gluon passes; not used.
+
+        Returns
+        -------
+        NDArray or symbol (batch, *hidden_shape)
+            Means of the hidden units.
+        """
         return self.mean_hidden(visible)
 
 
@@ -200,26 +391,27 @@ def alternate(
     hidden: Any = None,
     operators: KeyedOperators | None = None,
 ) -> Any:
-    """Carry visible values through sweeps v -> h -> v of an RBM: the one loop of all RBMs that are not binary.
+    """Run sweeps v -> h -> v of an RBM. All RBMs that are not binary sample by this loop.
 
     Parameters
     ----------
     rbm
         The RBM.
     visible
-        Array or symbol (batch, *rbm.visible_shape).
+        NDArray or symbol (batch, *rbm.visible_shape).
     sweeps
-        How many.
+        Number of sweeps.
     sampled
-        Draw every layer given the other (block Gibbs sampling), or hand on its means.
+        Draw every layer given the other (block Gibbs sampling), instead of taking its means.
     hidden
-        h of the first sweep, where it is known already.
+        Hidden layer of the first sweep, where it is known already.
     operators
-        What draws; None for MXNet's own generator.
+        As in `RBMBlock.sample_hidden`.
 
     Returns
     -------
-    The visible values after the last sweep, in their shape. All is constant for autograd.
+    NDArray or symbol (batch, *rbm.visible_shape)
+        Visible values after the last sweep, constant for autograd.
     """
     how, settings = ("sample", {"operators": operators}) if sampled else ("mean", {})
     up, down = (getattr(rbm, "%s_%s" % (how, layer)) for layer in ("hidden", "visible"))
@@ -230,25 +422,33 @@ def alternate(
 
 
 class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
-    """L = F(v) - F(v') of each image: (batch,), in nats, where v' is constant.
+    """Loss L = F(v) - F(v') of each image, in nats, where v' is constant.
 
-    Its derivative is <d/dtheta F> over the data less that over v': contrastive divergence, CD-k, where v' is the data
-    after k sweeps (Hinton 2002), and PCD-k where it is persistent chains (Tieleman 2008), which are handed in. (Hwang,
-    Hwang & Jo 2020, with their sign turned: this is what one minimises.)
+    The derivative of its mean is <d/dtheta F> over the data minus that over v'. It is contrastive
+    divergence, CD-k, where v' is the data after k sweeps. It is PCD-k where v' are persistent
+    chains, which the caller passes.
+
+    A call takes images (batch, ...) and, optionally, v'. These may be any number of rows: every
+    image is compared with the mean of their F(v'). The result is (batch,). Once the loss is
+    hybridized, call it always with v' or always without.
 
     Parameters
     ----------
     rbm
         The RBM that learns.
     sweeps
-        k.
+        Number of sweeps k.
     sampled
-        Whether v' is drawn, or goes by means.
+        Draw v', instead of taking means.
     weight, batch_axis
-        As of any loss of Gluon's.
+        As in Gluon's Loss.
+    **kwargs
+        Further settings of Gluon's Loss, such as prefix.
 
-    Inputs: visible (batch, ...), and optionally model_visible, the v' to take: any number of them, whose mean F(v')
-    every image is compared with. (Once hybridized, always with or always without it.)
+    Notes
+    -----
+    CD: Hinton 2002. PCD: Tieleman 2008. Loss: Hwang, Hwang & Jo 2020, with the sign turned so that
+    it is minimized.
     """
 
     def __init__(
@@ -264,15 +464,59 @@ class ContrastiveFreeEnergy(mx.gluon.loss.Loss):
         self.rbm, self._sweeps, self._sampled = rbm, sweeps, sampled
 
     def forward(self, visible: Any, *model_visible: Any) -> Any:
+        """Return the loss of each image.
+
+        Parameters
+        ----------
+        visible
+            Images v, as in `RBMBlock.as_visible`.
+        *model_visible
+            Optionally one array of v', as in `RBMBlock.as_visible`.
+
+        Returns
+        -------
+        NDArray or symbol (batch,)
+            Losses in nats.
+        """
         return super().forward(*map(self.rbm.as_visible, (visible, *model_visible)))
 
     def hybrid_forward(self, F: Any, visible: Any, model_visible: Any = None) -> Any:
+        """Return the loss of each image.
+
+        Parameters
+        ----------
+        F
+            Operators: mx.nd or mx.sym.
+        visible
+            Images v, as in `forward`.
+        model_visible
+            Rows v'; None: the images after the sweeps.
+
+        Returns
+        -------
+        NDArray or symbol (batch,)
+            Losses in nats.
+        """
         return self.of(F, visible, model_visible)[0]
 
     def of(self, F: Any, visible: Any, model_visible: Any = None, detach: bool = True) -> tuple[Any, Any]:
-        """The loss, and h of the images, means or samples, from which v' goes on; detach : h is constant for autograd.
+        """Return the loss of each image, and the hidden layer from which v' continues.
 
-        What is constant is so from x on: MXNet would compute derivatives of 0 all the way from h to x.
+        Gradients are blocked at x, not at h: else MXNet would compute derivatives of 0 from h to x.
+
+        Parameters
+        ----------
+        F, visible, model_visible
+            As in `hybrid_forward`.
+        detach
+            Whether the hidden layer is constant for autograd.
+
+        Returns
+        -------
+        loss : NDArray or symbol (batch,)
+            Losses in nats.
+        hidden : NDArray or symbol (batch, *rbm.hidden_shape)
+            Means, or samples, of h given the images.
         """
         rbm, units = self.rbm, self.rbm.hidden_units
         x = rbm.hidden_input(visible, units.slope)

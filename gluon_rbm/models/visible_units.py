@@ -1,23 +1,25 @@
-"""What visible units are: binary, in softmax groups, or Gaussian. All else of an RBM is the same for any of them.
+"""Kinds of visible units: binary, in softmax groups, or Gaussian. The rest of an RBM is the same.
 
-**Binary and grouped.** The visible layer has any number of softmax groups, of any sizes, of each of which exactly one
-unit is on (a category with K values is a group of K units), beside units that are drawn alone. Given their inputs x, a
-unit that is alone is on with probability sigmoid(x_i), and of a group G unit k with probability
-exp(x_k) / sum_{i in G} exp(x_i). So what a visible layer sums to is
+**Binary units and groups**: a visible layer has binary units and any number of softmax groups, of
+any sizes. Exactly one unit of a group is on: a category with K values is a group of K units. Given
+its input x_i, a binary unit is on with probability sigmoid(x_i). Given the inputs of a group G,
+unit k is on with probability exp(x_k) / sum_{i in G} exp(x_i). So the sum over states is
 
-    log sum_v exp(x.v) = sum_{i alone} softplus(x_i) + sum_G log sum_{i in G} exp(x_i).
+    log sum_v exp(x.v) = sum_{i binary} softplus(x_i) + sum_G log sum_{i in G} exp(x_i).
 
-Groups are given as a sequence of (start, stop), in order and apart; the empty one stands for binary units alone.
+Groups are a sequence of pairs (start, stop), in order and without overlap. If the sequence is
+empty, all units are binary.
 
-**Gaussian.** Units are real; given their inputs they are normal, with means x and variance 1 (Welling, Rosen-Zvi &
-Hinton, NIPS 2004). Sums over states become integrals with the standard normal density m(v), so that
+**Gaussian units** are real. Given their inputs x they are normal, with means x and variance 1
+(Welling, Rosen-Zvi & Hinton, NIPS 2004). Sums over states become integrals with the standard normal
+density m(v):
 
     log int m(v) exp(x.v) dv = |x|^2 / 2,        log p(v) = log m(v) - F(v) - log Z
 
-with the free energy F of binary units, unchanged. Other variances are those of data that are scaled
+The free energy F is that of binary units. For other variances the data are scaled
 (`gluon_rbm.models.gaussian_rbm`).
 
-Arrays are NumPy's.
+Arrays are NumPy arrays.
 """
 
 from __future__ import annotations
@@ -48,10 +50,28 @@ GAUSSIAN = "gaussian"
 
 
 def checked_visible_units(visible_units: VisibleUnits, num_visible: int, clamp: Clamp | None = None) -> VisibleUnits:
-    """GAUSSIAN, or the groups as pairs of integers.
+    """Check a description of visible units, and return it.
 
-    Raises InputError for other words, and unless groups are apart and in order, and a clamp, as `gibbs.run_chains`
-    takes it, suits them: it holds all units of a group, one at 1 or none, or it holds none of them.
+    A clamp must hold all units of a softmax group, one at 1 or none, or it must hold none of them.
+
+    Parameters
+    ----------
+    visible_units
+        `GAUSSIAN`, or the softmax groups as pairs (start, stop).
+    num_visible
+        Number of visible units.
+    clamp
+        As in `gluon_rbm.sampling.gibbs.run_chains`; None: units are not clamped.
+
+    Returns
+    -------
+    str or tuple
+        `GAUSSIAN`, or the groups as pairs of integers.
+
+    Raises
+    ------
+    InputError
+        It is another word, groups overlap or are not in order, or the clamp does not suit them.
     """
     if isinstance(visible_units, str):
         if visible_units != GAUSSIAN:
@@ -62,8 +82,8 @@ def checked_visible_units(visible_units: VisibleUnits, num_visible: int, clamp: 
     for (start, stop), end in zip(groups, ends):
         if not end <= start < stop <= num_visible:
             raise InputError(
-                "a softmax group is units %s to %s of %d visible units; give (start, stop), %d <= start < stop <= %d"
-                % (start, stop, num_visible, end, num_visible)
+                "a softmax group of %d visible units is (%s, %s); it must be (start, stop), %d <= start < stop <= %d"
+                % (num_visible, start, stop, end, num_visible)
             )
     if clamp is not None and groups:
         _check_clamp(groups, clamp)
@@ -81,16 +101,29 @@ def _check_clamp(groups: SoftmaxGroups, clamp: Clamp) -> None:
     whole = (num_held == 0) | (num_held == bounds[:, 1] - bounds[:, 0])
     if not (whole & (num_on <= 1) & (num_grey == 0)).all():
         raise InputError(
-            "a clamp holds all units of a softmax group, one at 1 and the others at 0, or all at 0 (there is no such "
-            "group); or it holds none of them"
+            "a clamp must hold all units of a softmax group or none; all at 0 (no such group), or one at 1 and the "
+            "others at 0"
         )
 
 
 def zero_sum_gauge(parameters: Parameters, groups: SoftmaxGroups) -> Parameters:
-    """The same RBM with weights and biases of sum zero over each group: NumPy arrays.
+    """Return the same RBM with weights and visible biases that sum to zero over each group.
 
-    As one unit of a group G is on, W_kj - w_j for k in G and b_j + w_j are the same RBM as W and b, whatever w is; a
-    constant less in a_k changes nothing but Z.
+    Exactly one unit of a group G is on. So for any w the RBM stays the same if w_j is subtracted
+    from W_kj for each k in G, and added to b_j. Subtracting a constant from a_k for each k in G
+    changes nothing but Z.
+
+    Parameters
+    ----------
+    parameters
+        The RBM.
+    groups
+        Its softmax groups.
+
+    Returns
+    -------
+    Parameters
+        NumPy arrays.
     """
     visible, hidden, weight = (np.array(to_numpy(array)) for array in parameters)
     for start, stop in groups:
@@ -102,12 +135,36 @@ def zero_sum_gauge(parameters: Parameters, groups: SoftmaxGroups) -> Parameters:
 
 
 def softmax_groups(visible_units: VisibleUnits) -> SoftmaxGroups:
-    """The softmax groups; of Gaussian units there are none."""
+    """Return the softmax groups of visible units.
+
+    Parameters
+    ----------
+    visible_units
+        `GAUSSIAN`, or softmax groups.
+
+    Returns
+    -------
+    sequence of (start, stop)
+        The groups; empty for Gaussian units.
+    """
     return () if isinstance(visible_units, str) else visible_units
 
 
 def runs(groups: SoftmaxGroups) -> Iterator[tuple[slice, int]]:
-    """The groups, those of one size that follow each other together: (units, size of each)."""
+    """Iterate over the groups, joining adjacent groups of the same size.
+
+    Parameters
+    ----------
+    groups
+        Softmax groups.
+
+    Yields
+    ------
+    units : slice
+        Visible units of the joined groups.
+    size : int
+        Size of each of these groups.
+    """
     first = 0
     for number, (start, stop) in enumerate(groups):
         size = stop - start
@@ -117,7 +174,24 @@ def runs(groups: SoftmaxGroups) -> Iterator[tuple[slice, int]]:
 
 
 def grouped_units(groups: SoftmaxGroups, num_visible: int) -> tuple[HostArray, HostArray, HostArray]:
-    """Which visible units are in a group, bool (num_visible,); where, among those, each group starts; its size."""
+    """Return which visible units are in a group, and where the groups lie among these units.
+
+    Parameters
+    ----------
+    groups
+        Softmax groups.
+    num_visible
+        Number of visible units.
+
+    Returns
+    -------
+    grouped : bool array (num_visible,)
+        Whether each unit is in a group.
+    starts : int64 array (number of groups,)
+        Where each group starts, counting only the units that are in a group.
+    sizes : int64 array (number of groups,)
+        Size of each group.
+    """
     bounds = np.array(groups, np.int64).reshape(-1, 2)
     sizes = bounds[:, 1] - bounds[:, 0]
     changes = np.zeros(num_visible + 1, np.int64)
@@ -127,7 +201,22 @@ def grouped_units(groups: SoftmaxGroups, num_visible: int) -> tuple[HostArray, H
 
 
 def log_normalizer(inputs: HostArray, visible_units: VisibleUnits) -> HostArray:
-    """log sum_v exp(inputs.v) over all states of the visible layer: (rows,), of inputs (rows, num_visible)."""
+    """Return log sum_v exp(x.v) over all states of the visible layer.
+
+    For Gaussian units it is log int m(v) exp(x.v) dv.
+
+    Parameters
+    ----------
+    inputs
+        Total inputs x, (rows, num_visible).
+    visible_units
+        `GAUSSIAN`, or softmax groups.
+
+    Returns
+    -------
+    array (rows,)
+        Logarithms.
+    """
     if visible_units == GAUSSIAN:
         return np.square(inputs).sum(axis=-1) / 2
     groups = softmax_groups(visible_units)
@@ -140,7 +229,20 @@ def log_normalizer(inputs: HostArray, visible_units: VisibleUnits) -> HostArray:
 
 
 def mean_visible(inputs: HostArray, visible_units: VisibleUnits) -> HostArray:
-    """The mean of each visible unit given these inputs (num_visible,): how often it is on, or of Gaussian ones x."""
+    """Return the mean of each visible unit given its input.
+
+    Parameters
+    ----------
+    inputs
+        Total inputs x, (num_visible,).
+    visible_units
+        `GAUSSIAN`, or softmax groups.
+
+    Returns
+    -------
+    array (num_visible,)
+        Probabilities that the units are on; of Gaussian units the inputs themselves.
+    """
     if visible_units == GAUSSIAN:
         return inputs
     means = 1 / (1 + np.exp(-inputs))
@@ -151,9 +253,24 @@ def mean_visible(inputs: HostArray, visible_units: VisibleUnits) -> HostArray:
 
 
 def draw_visible(inputs: HostArray, visible_units: VisibleUnits, generator: np.random.Generator) -> HostArray:
-    """A visible layer given its inputs (rows, num_visible), of their shape and dtype.
+    """Draw a visible layer given its inputs.
 
-    In a group the unit with the largest x_i - log(-log u_i) is on, u_i being uniform (Gumbel's maximum).
+    In a group the unit with the largest x_i - log(-log u_i) is on, where the u_i are uniform (the
+    Gumbel-max trick).
+
+    Parameters
+    ----------
+    inputs
+        Total inputs x, (rows, num_visible).
+    visible_units
+        `GAUSSIAN`, or softmax groups.
+    generator
+        Source of the random numbers.
+
+    Returns
+    -------
+    array (rows, num_visible)
+        Values, in the dtype of `inputs`.
     """
     if visible_units == GAUSSIAN:
         return inputs + generator.standard_normal(inputs.shape).astype(inputs.dtype)

@@ -20,6 +20,7 @@ from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, Visib
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs, tempering, trajectory
+from gluon_rbm.sampling.conditions import check_ndarrays
 from gluon_rbm.sampling.tempering import swap_replicas
 
 __all__ = [
@@ -122,6 +123,7 @@ def initial_visible(
     if kind not in STARTS:
         raise InputError("chains do not start from %r; choose one of %s" % (kind, ", ".join(STARTS)))
     num_chains = check_count("the number of chains", num_chains)
+    check_ndarrays(*parameters)
     if (kind == "images" and images is None) or (kind == "base" and base_visible_bias is None):
         raise InputError("a start from %r needs %s" % (kind, {"base": "the base rate's bias"}.get(kind, "images")))
     if kind == "images":
@@ -407,6 +409,7 @@ def parallel_tempering(
             "parallel tempering with %s temperatures down to beta = %s cannot be: give at least 2, and a beta in [0, 1)"
             % (num_temperatures, lowest_beta)
         )
+    check_ndarrays(*parameters)
     lengths = _lengths(sweeps, swap_every)
     visible = checked_images(parameters, visible)
     num_chains, betas = len(visible), np.linspace(1, lowest_beta, num_temperatures)
@@ -476,6 +479,7 @@ def path_tempering(
     InputError
         The path leads to an RBM of another size, or another argument does not suit the RBM.
     """
+    check_count("the number of sweeps between two results", every)
     prepared = ChainSettings(**settings).beside(parameters)._asdict()
     how = {name: prepared[name] for name in ("clamp", "visible_units", "engine")}
     states: list[Any] = [

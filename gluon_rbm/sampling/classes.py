@@ -11,6 +11,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.label_rbm import checked_classes, clamped, softmax_groups
 from gluon_rbm.sampling import gibbs
+from gluon_rbm.sampling.conditions import check_ndarrays
 
 __all__ = ["draw_classes", "hold_classes"]
 
@@ -95,6 +96,7 @@ def draw_classes(
            [0., 1.],
            [0., 1.]])
     """
+    check_ndarrays(*parameters)
     bias = parameters.visible_layer_bias
     num_pixels = parameters.num_visible - num_classes
     classes = checked_classes(classes, num_classes)

@@ -9,7 +9,7 @@ import numpy as np
 from gluon_rbm.backend.types import Array, Clamp, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 
-__all__ = ["Chains", "Conditions", "Langevin"]
+__all__ = ["Chains", "Conditions", "Langevin", "check_ndarrays"]
 
 
 class Chains(NamedTuple):
@@ -84,3 +84,20 @@ class Conditions(NamedTuple):
     visible_units: VisibleUnits
     fixed_point: bool = False
     langevin: Langevin | None = None
+
+
+def check_ndarrays(*parameters: Array) -> None:
+    """Refuse NumPy parameters where a function needs NDArrays.
+
+    Parameters
+    ----------
+    *parameters
+        Arrays of an RBM.
+
+    Raises
+    ------
+    InputError
+        One of them is a NumPy array.
+    """
+    if any(isinstance(array, np.ndarray) for array in parameters):
+        raise InputError("the parameters are NumPy arrays; convert them by Parameters.from_arrays(*parameters)")

@@ -1,6 +1,7 @@
-"""The CUDA engine of `gluon_rbm.sampling.gibbs`: the chains of the C engine, on a GPU, in float32.
+"""The CUDA engine of `gluon_rbm.sampling.gibbs`: the C engine's chains, on a GPU, in float32.
 
-Functions take a `Device` (see `launch`), so that the same code runs on a GPU and, in tests, on a CPU.
+Functions take a `Device` (see `launch`), so that the same code runs on a GPU and, in tests, on a
+CPU.
 """
 
 from __future__ import annotations
@@ -16,16 +17,30 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["PRODUCTS_FROM", "Device", "anneal", "fits", "redraw_non_binary", "run"]
 
-#: From so many chains on, matrix products (which read all weights once for all chains) beat adding the rows of weights
-#: of units that are on (which each chain reads for itself). An estimate (benchmarks/cuda_model.py).
+#: Matrix products are faster from this many chains on. They read all weights once for all chains.
+#: Otherwise each chain reads and adds the rows of weights of the units that are on. An estimate
+#: (benchmarks/cuda_model.py).
 PRODUCTS_FROM = 512
 
-_SWEEPS = 100  # in one launch: some drivers stop one that takes seconds
-_BLOCKS, _THREADS = 256, 256  # of kernels that go by numbers, not by chains
+_SWEEPS = 100  # in one launch: some drivers stop a launch that takes seconds
+_BLOCKS, _THREADS = 256, 256  # of kernels that have no thread block for each chain
 
 
 def fits(num_visible: int, num_hidden: int, has_groups: bool = False) -> bool:
-    """Whether the shared memory of a thread block holds a chain of so many units."""
+    """Return whether the shared memory of a thread block can hold a chain.
+
+    Parameters
+    ----------
+    num_visible, num_hidden
+        Number of units of each layer.
+    has_groups
+        Whether there are softmax groups of visible units.
+
+    Returns
+    -------
+    bool
+        True if it can.
+    """
     return shared_bytes(num_visible, num_hidden, geometry(num_visible, num_hidden), has_groups) <= SHARED_BYTES
 
 
@@ -52,23 +67,30 @@ def run(
     ----------
     device
         Where the kernels run. Arrays are the device's, or NumPy's.
-    weight, visible_bias, hidden_bias, key, visible, hidden, sweeps, beta, base, clamp, first_sweep
-        As of `gluon_rbm.backend.native.run`. A hidden start that is neither 0 nor 1 counts as 1; nobody looks, because
-        that would wait for the device.
+    weight, visible_bias, hidden_bias, key, visible, hidden, sweeps, beta, base, clamp
+        As in `gluon_rbm.backend.native.run`. Whether a hidden start is 0 or 1 is not checked,
+        because a check would wait for the device.
     groups
         Softmax groups of visible units, (start, stop).
+    first_sweep
+        As in `gluon_rbm.backend.native.run`.
     products
-        Sum weights by matrix products, a launch for each layer of each sweep, instead of a launch for all; None: where
-        that is faster. Not with groups, nor from a visible start that is clamped.
+        True: sum weights by matrix products, in a launch for each layer of each sweep. False: do up
+        to 100 sweeps in one launch. None: take the faster way. Products serve no groups, and no
+        visible start that is clamped.
 
     Returns
     -------
-    visible, hidden, visible_probability, hidden_probability : float32 arrays of the device
+    visible, hidden : float32 arrays of the device (chains, num_visible), (chains, num_hidden)
+        The samples.
+    visible_probability, hidden_probability : float32 arrays of the device, in the same shapes
+        Probabilities that the samples were drawn from.
 
     Raises
     ------
     InputError
-        A chain does not fit into the shared memory of a thread block.
+        A chain does not fit into the shared memory of a thread block, or clamped units are not 0 or
+        1.
     """
     rbm = _pack(device, weight, visible_bias, hidden_bias, base)
     start = device.array(visible if hidden is None else hidden, np.float32, copy=True)
@@ -112,7 +134,22 @@ def run(
 
 
 def redraw_non_binary(device: Device, values: Any, key: Key) -> Any:
-    """A copy of values, float32, with a fair coin in place of each that is neither 0 nor 1 (NaN too)."""
+    """Copy values, and replace each that is neither 0 nor 1 (NaN, too) by a fair coin.
+
+    Parameters
+    ----------
+    device
+        As in `run`.
+    values
+        An array of the device, or NumPy's.
+    key
+        Integers that determine the coins.
+
+    Returns
+    -------
+    float32 array of the device
+        The copy.
+    """
     values = device.array(values, np.float32, copy=True)
     device.launch("redraw", [int(np.prod(values.shape)), *_signed(key_words(key)), values], _BLOCKS, _THREADS, 0)
     return values
@@ -134,24 +171,32 @@ def anneal(
     first_sweep: int = 0,
     finish: bool = True,
 ) -> tuple[Any, Any]:
-    """Run the inner loop of annealed importance sampling, as `gluon_rbm.backend.native.anneal` does.
+    """Run the inner loop of annealed importance sampling.
+
+    It does the same as `gluon_rbm.backend.native.anneal`.
 
     Parameters
     ----------
-    device, groups
+    device
         As in `run`.
-    weight, visible_bias, hidden_bias, key, visible, betas, sweeps, base, clamp, first_sweep, finish
-        As of `gluon_rbm.backend.native.anneal`.
+    weight, visible_bias, hidden_bias, key, visible, betas, sweeps, base, clamp
+        As in `gluon_rbm.backend.native.anneal`.
+    groups
+        As in `run`.
+    first_sweep, finish
+        As in `gluon_rbm.backend.native.anneal`.
 
     Returns
     -------
     visible : float32 array of the device (chains, num_visible)
+        The samples.
     log_weight : float64 array of the device (chains,)
+        Logs of the chains' importance weights, in nats.
 
     Raises
     ------
     InputError
-        A chain does not fit into the shared memory of a thread block.
+        As in `run`.
     """
     rbm = _pack(device, weight, visible_bias, hidden_bias, base)
     visible = device.array(visible, np.float32, copy=True)
@@ -166,15 +211,15 @@ def anneal(
 
 
 class _RBM(NamedTuple):
-    """Parameters as the kernels take them."""
+    """Parameters in the form that the kernels take."""
 
     num_visible: int
     num_hidden: int
-    arrays: tuple[Any, Any, Any]  #: rows of weights to visible and to hidden units, and biases
+    arrays: tuple[Any, Any, Any]  #: weights to visible units, weights to hidden units, biases
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Units of each layer."""
+        """Number of units of each layer."""
         return self.num_visible, self.num_hidden
 
 
@@ -194,7 +239,7 @@ def _pack(device: Device, weight: Any, visible_bias: Any, hidden_bias: Any, base
 
 
 class _Conditions(NamedTuple):
-    """Softmax groups, and a clamp: numbers and arrays of a launch."""
+    """Softmax groups and a clamp, as the numbers and arrays of a launch."""
 
     numbers: list[int]
     groups: Any
@@ -222,7 +267,7 @@ def _launch(
     betas: Any,
     results: list[Any],
 ) -> None:
-    """Start a kernel that goes by chains, a thread block each."""
+    """Start a kernel with a thread block for each chain."""
     threads = geometry(rbm.num_visible, rbm.num_hidden)
     memory = shared_bytes(rbm.num_visible, rbm.num_hidden, threads, conditions.numbers[0] > 0)
     if memory > SHARED_BYTES:
@@ -235,5 +280,5 @@ def _launch(
 
 
 def _signed(words: Any) -> list[int]:
-    """Words of 32 bits as C's int."""
+    """Return words of 32 bits as C's int."""
     return np.asarray(words, np.uint32).view(np.int32).tolist()

@@ -1,13 +1,17 @@
-/* Block Gibbs sampling and annealing of the binary RBM on a GPU: the chains of the C engine (../native/gibbs.c).
+/* Block Gibbs sampling and annealing of the binary RBM on a GPU: the chains of the C engine
+ * (../native/gibbs.c).
  *
- * - A thread block runs one chain, all its sweeps in one launch. States are bits in shared memory, 32 units a word.
- * - A thread computes four units at a time: units 2q, 2q + 1, 16 + 2q and 17 + 2q of a word, which share a counter of
- *   the noise. It adds the rows of weights whose unit is on; these come from the second-level cache.
- * - Noise has the keys and counters of the C engine, and rounding its places: `fmaf` where a C compiler contracts, and
- *   products and sums that nothing contracts (--fmad=false). So where no sum of weights is rounded, the chains are those
- *   of the C engine, bit for bit.
+ * - A thread block runs one chain, with all its sweeps in one launch. States are bits in shared
+ *   memory, 32 units a word.
+ * - A thread computes four units at a time: units 2q, 2q + 1, 16 + 2q and 17 + 2q of a word, which
+ *   share a counter of the noise. It adds the rows of weights of the units that are on. These rows
+ *   come from the second-level cache.
+ * - Noise has the keys and counters of the C engine. Results are rounded in the same places: `fmaf`
+ *   stands where a C compiler contracts, and nothing else is contracted (--fmad=false). So if no
+ *   sum of weights is rounded, the chains are those of the C engine, bit for bit.
  *
- * The file is C as well as CUDA: with a shim for the words of CUDA, a C compiler makes of it what the tests run.
+ * The file is C as well as CUDA. The tests compile it with a C compiler and a shim for the words of
+ * CUDA.
  */
 
 #ifdef __CUDACC__
@@ -56,7 +60,7 @@ struct shared {
 
 DEVICE int words_of(int units) { return (units + BLOCK - 1) / BLOCK; }
 
-/* Where unit i of the four that a thread draws stands: in its word, and in the layer. */
+/* The place of unit i of a thread's four units: in its word, and in the layer. */
 DEVICE int place_of(int quad, int i) { return 2 * (quad % QUADS) + i % 2 + i / 2 * 16; }
 
 DEVICE int unit_of(int quad, int i) { return quad / QUADS * BLOCK + place_of(quad, i); }
@@ -135,7 +139,7 @@ DEVICE float softplus_step(float x, float beta, float step)
 
 /* --- A half sweep --- */
 
-/* sum += the rows whose unit is on, of the four units from column `first`. */
+/* sum += the rows of the units that are on, in the four columns from `first`. */
 DEVICE void add_rows(const struct layer *to, const int *list, int count, int first, float sum[4])
 {
     const float *columns = to->rows + first;
@@ -193,8 +197,9 @@ DEVICE void list_units(const struct layer *layer, int *count)
     __syncthreads();
 }
 
-/* Turns on one unit of each softmax group that is not held: where the cumulated softmax of the inputs reaches the group's
- * one uniform number. Groups have noise of their own, a word each: that of blocks after the layer's last. */
+/* Turns on one unit of each softmax group that is not held: the first unit at which the cumulative
+ * softmax of the inputs reaches the group's uniform number. Each group has a word of noise of its
+ * own, from the blocks after the layer's last block. */
 DEVICE void draw_groups(const struct call *c, const struct shared *s, const struct layer *to, unsigned chain,
                         unsigned sweep, float *probability)
 {
@@ -243,9 +248,10 @@ DEVICE unsigned draw_units(const struct call *c, unsigned stream, int quad, unsi
     return bits;
 }
 
-/* Draws layer `to`, whose inputs are base + beta (bias + the rows that are on), and lists its units. `grey` are the values
- * of the other layer where these are not 0 and 1, else NULL; `log_weight`, else NULL, is what the log-weight's hidden part
- * is added to, each thread's share; and without `sample` that is all. */
+/* Draws layer `to` with inputs base + beta (bias + the rows of units that are on), and lists its
+ * units. `grey` holds the values of the other layer if some are neither 0 nor 1, else NULL. If
+ * `log_weight` is not NULL, each thread adds its share of the hidden part of the log-weight to it.
+ * Without `sample` nothing else is done. */
 DEVICE void half_sweep(const struct call *c, const struct shared *s, const struct layer *to, const struct layer *from,
                        const float *grey, float beta, unsigned chain, unsigned sweep, float *probability, int sample,
                        double *log_weight, float low_beta, float step)
@@ -304,7 +310,7 @@ DEVICE void half_sweep(const struct call *c, const struct shared *s, const struc
 
 /* --- A thread block's chain --- */
 
-/* Where everything lies in shared memory; the arithmetic of `shared_bytes` in launch.py. */
+/* The layout of shared memory; `shared_bytes` in launch.py does the same arithmetic. */
 DEVICE void lay_out(const struct call *c, double *memory, struct shared *s, struct layer *visible, struct layer *hidden)
 {
     const int most_words = words_of(c->num_visible > c->num_hidden ? c->num_visible : c->num_hidden);
@@ -359,8 +365,8 @@ DEVICE void read_conditions(const struct call *c, const struct shared *s, const 
     __syncthreads();
 }
 
-/* A layer's bits: where its values are not 0. Visible units that are held take their value first. Returns whether a value
- * is neither 0 nor 1. */
+/* Sets a layer's bits where its values are not 0. Held visible units take their value first.
+ * Returns whether a value is neither 0 nor 1. */
 DEVICE int read_state(const struct shared *s, const struct layer *layer, float *value)
 {
     int grey;
@@ -394,7 +400,7 @@ DEVICE void write_state(const struct layer *layer, float *value)
 
 /* --- Entries --- */
 
-/* The weights as rows of whole words, for both layers, and the biases with them. */
+/* Writes the weights as rows of whole words, for both layers, and the biases. */
 ENTRY pack(const int num_visible, const int num_hidden, const int has_base, const float *weight, const float *visible_bias,
            const float *hidden_bias, const float *base, float *visible_rows, float *hidden_rows, float *biases)
 {
@@ -439,7 +445,7 @@ DEVICE struct call new_call(int num_visible, int num_hidden, int key_0, int key_
     return c;
 }
 
-/* `sweeps` sweeps of each chain from its visible or its hidden state, which they leave there. */
+/* Runs `sweeps` sweeps of each chain from its visible or hidden state, and writes both states. */
 ENTRY run(const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
           const int key_0, const int key_1, const int start_visible, const int beta_per_chain, const int num_groups,
           const int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,
@@ -473,8 +479,8 @@ ENTRY run(const int num_visible, const int num_hidden, const int sweeps, const i
     write_state(&h, hidden_state);
 }
 
-/* Draws a layer of all chains whose inputs matrix products have summed: `product`, (chains, padded units), is the other
- * layer's state times its rows. Softmax groups are not served. */
+/* Draws a layer of all chains from sums that a matrix product has computed: `product`, (chains,
+ * padded units), is the other layer's state times its rows. Softmax groups are not served. */
 ENTRY draw(const int chains, const int num_visible, const int num_hidden, const int of_hidden, const int sweep,
            const int key_0, const int key_1, const int beta_per_chain, const int clamp_per_chain, const float *biases,
            const float *product, const float *beta, const unsigned char *clamp, const float *clamp_value, float *state,
@@ -509,7 +515,7 @@ ENTRY draw(const int chains, const int num_visible, const int num_hidden, const 
     }
 }
 
-/* In place of each of `count` values that is neither 0 nor 1 (NaN too) a fair coin. */
+/* Replaces each of `count` values that is neither 0 nor 1 (NaN, too) by a fair coin. */
 ENTRY redraw(const int count, const int key_0, const int key_1, float *value)
 {
     const int step = (int)(gridDim.x * blockDim.x);
@@ -521,7 +527,7 @@ ENTRY redraw(const int count, const int key_0, const int key_1, float *value)
         }
 }
 
-/* Adds up what each thread has: in the first thread. */
+/* The sum of the values of all threads, in the first thread. */
 DEVICE double sum_of_threads(const struct shared *s, double value)
 {
     double sum = 0;
@@ -533,7 +539,7 @@ DEVICE double sum_of_threads(const struct shared *s, double value)
     return sum;
 }
 
-/* The inner loop of annealed importance sampling: `log_weight`, float64 (chains,), is added to. */
+/* The inner loop of annealed importance sampling, which adds to `log_weight`, float64 (chains,). */
 ENTRY anneal(const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
              const int key_0, const int key_1, const int num_betas, const int finish, const int num_groups,
              const int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,

@@ -1,4 +1,4 @@
-"""A GPU through MXNet: its arrays, and the kernels of `gibbs.cu`, compiled at run time by NVRTC."""
+"""A GPU through MXNet: its arrays, and the kernels of gibbs.cu, compiled at run time by NVRTC."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["MXNetDevice", "device_of", "reason_against"]
 
 logger = logging.getLogger(__name__)
 
-# Nothing is contracted but where the source says `fmaf`: the rounding of the C engine.
+# A product and a sum are contracted only where the source says fmaf, as the C engine rounds.
 _OPTIONS = ("--fmad=false",)
 
-# MXNet's names of types in signatures.
+# MXNet's names for types in signatures.
 _NAMES = {np.int32: "int", np.float32: "float", np.float64: "double", np.uint8: "uint8_t"}
 
 
 class MXNetDevice:
-    """What `gluon_rbm.backend.cuda` runs on.
+    """A GPU that `gluon_rbm.backend.cuda` can use.
 
     Parameters
     ----------
-    context : mx.Context
-        A GPU.
+    context
+        The GPU, an mx.Context.
 
     Raises
     ------
     MXNetError
-        NVRTC cannot be had, or the kernels cannot be compiled for this GPU.
+        NVRTC is missing, or the kernels cannot be compiled for this GPU.
     """
 
     def __init__(self, context: Any) -> None:
@@ -44,31 +44,81 @@ class MXNetDevice:
         self._kernels = {name: module.get_kernel(name, _signature(name)) for name in launch.KERNELS}
 
     def empty(self, shape: tuple[int, ...], dtype: type[np.generic]) -> Any:
-        """See `launch.Device`."""
+        """Return an NDArray without setting its values.
+
+        Parameters
+        ----------
+        shape, dtype
+            As in `launch.Device`.
+
+        Returns
+        -------
+        NDArray
+            An array of any values.
+        """
         return mx.nd.empty(shape, ctx=self._context, dtype=dtype)
 
     def array(self, values: Any, dtype: type[np.generic], copy: bool = False) -> Any:
-        """See `launch.Device`."""
+        """Return values as an NDArray on the GPU.
+
+        Parameters
+        ----------
+        values, dtype, copy
+            As in `launch.Device`.
+
+        Returns
+        -------
+        NDArray
+            The values.
+        """
         if not isinstance(values, mx.nd.NDArray):
             return mx.nd.array(np.asarray(values, dtype), ctx=self._context, dtype=dtype)
         found = values.as_in_context(self._context).astype(dtype, copy=False)
         return found.copy() if copy and found is values else found
 
     def to_host(self, array: Any) -> Any:
-        """See `launch.Device`."""
+        """Return an array as a NumPy array.
+
+        Parameters
+        ----------
+        array
+            As in `launch.Device`.
+
+        Returns
+        -------
+        HostArray
+            Its values.
+        """
         return to_numpy(array)
 
     def product(self, state: Any, rows: Any) -> Any:
-        """See `launch.Device`."""
+        """Multiply states by rows of weights.
+
+        Parameters
+        ----------
+        state, rows
+            As in `launch.Device`.
+
+        Returns
+        -------
+        NDArray
+            The matrix product, (chains, padded units).
+        """
         return mx.nd.dot(state, rows)
 
     def launch(self, kernel: str, arguments: Sequence[Any], blocks: int, threads: int, shared_bytes: int) -> None:
-        """See `launch.Device`. MXNet runs it later; an error surfaces when a result is read."""
+        """Start a kernel. MXNet runs it later, and reports an error when a result is read.
+
+        Parameters
+        ----------
+        kernel, arguments, blocks, threads, shared_bytes
+            As in `launch.Device`.
+        """
         self._kernels[kernel].launch(arguments, self._context, (blocks, 1, 1), (threads, 1, 1), shared_bytes)
 
 
 def _signature(kernel: str) -> str:
-    """As MXNet wants it."""
+    """Return the signature of a kernel as MXNet wants it."""
     return ", ".join(
         "%s%s %s%s" % ("" if p.is_written else "const ", _NAMES[p.dtype], "*" if p.is_array else "", p.name)  # type: ignore[index]
         for p in launch.parameters(kernel)
@@ -77,15 +127,37 @@ def _signature(kernel: str) -> str:
 
 @functools.lru_cache(maxsize=None)
 def device_of(context: Any) -> MXNetDevice:
-    """The device of a context; the kernels are compiled once in a process."""
+    """Return the device of a context. The kernels are compiled once in a process.
+
+    Parameters
+    ----------
+    context
+        The GPU, an mx.Context.
+
+    Returns
+    -------
+    MXNetDevice
+        The device.
+    """
     return MXNetDevice(context)
 
 
 @functools.lru_cache(maxsize=None)
 def reason_against(context: Any) -> str | None:
-    """None if the kernels run on that GPU and draw what the C engine draws, else why not, in one line.
+    """Say why the CUDA engine cannot be used on a GPU.
 
-    At the first call in a process they are compiled and checked (`self_check`), and what is wrong is said once.
+    The first call in a process compiles and checks the kernels (`self_check`), and logs the reason
+    once.
+
+    Parameters
+    ----------
+    context
+        The GPU, an mx.Context.
+
+    Returns
+    -------
+    str or None
+        One line with the reason; None if the kernels run there and draw what the C engine draws.
     """
     try:
         reason = self_check.difference(device_of(context))

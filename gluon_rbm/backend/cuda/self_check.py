@@ -1,7 +1,8 @@
-"""Whether a device draws the chains of the C engine: looked at when it is first used.
+"""Check, at the first use of a device, that it draws the same chains as the C engine.
 
-Weights are multiples of 2^-10 and sums of them exact, so that every bit must agree. What the C engine draws is written
-down here as a digest (a test draws it again), so that nothing else is needed.
+Weights are multiples of 2^-10 and sums of them are exact, so every bit must agree. The chains of
+the C engine are stored here as a digest, so the check does not need that engine. (A test draws them
+again.)
 """
 
 from __future__ import annotations
@@ -17,23 +18,33 @@ from gluon_rbm.backend.cuda.launch import Device
 __all__ = ["DIGEST", "GROUPS", "LOG_WEIGHTS", "difference", "digest", "example", "longer_difference"]
 
 _VISIBLE, _HIDDEN, _CHAINS, _SWEEPS = 70, 45, 7, 5
-GROUPS = ((3, 7), (30, 40))
+GROUPS = ((3, 7), (30, 40))  #: softmax groups of the example
 
+#: `digest` of what `run` returns for the example.
 DIGEST = "e5ebac6482c7cc5bee23f9a777be1b97e08add9255700be7a2c90862665b61c6"
 
-#: Of the annealed chains, in nats: float64, which devices add up in another order.
+#: Log-weights of the annealed chains, in nats: float64. Devices sum them up in another order.
 LOG_WEIGHTS = (16.915582, 19.240480, 18.268591, 18.691272, 15.353208, 16.456783, 17.914829)
-_TOLERANCE = 1e-4  # nats; inputs are float32, some tens of nats
+_TOLERANCE = 1e-4  # nats; inputs of units are float32, some tens of nats
 
 
 def _whole(generator: Any, most: int, *shape: int) -> Any:
-    """Multiples of 2^-10, up to so many."""
+    """Draw multiples of 2^-10, of at most `most` times 2^-10."""
     return (generator.randint(-most, most + 1, shape) / 1024).astype(np.float32)
 
 
 def example() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments of `run` and of `anneal`: a small RBM with a clamp, a base, groups, and temperatures of its chains."""
-    generator = np.random.RandomState(0)  # whose numbers are the same in all versions of NumPy
+    """Return arguments for the check: a small RBM with a base rate and softmax groups.
+
+    Returns
+    -------
+    run : dict
+        Arguments of `gluon_rbm.backend.cuda.run`, with a clamp and a temperature for each chain.
+        `GROUPS` has the groups.
+    anneal : dict
+        Arguments of `gluon_rbm.backend.cuda.anneal`, for the same groups.
+    """
+    generator = np.random.RandomState(0)  # the same numbers in all versions of NumPy
     rbm = {
         "weight": _whole(generator, 512, _VISIBLE, _HIDDEN),
         "visible_bias": _whole(generator, 512, _VISIBLE),
@@ -59,12 +70,34 @@ def example() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def digest(arrays: Any) -> str:
-    """SHA-256 of the bits of float32 arrays."""
+    """Return the SHA-256 of the bits of arrays.
+
+    Parameters
+    ----------
+    arrays
+        Arrays, which are converted to float32.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+    """
     return hashlib.sha256(b"".join(np.ascontiguousarray(array, np.float32).tobytes() for array in arrays)).hexdigest()
 
 
 def difference(device: Device) -> str | None:
-    """None where a device draws what the C engine draws, else what differs, in one line."""
+    """Compare the chains that a device draws with those of the C engine.
+
+    Parameters
+    ----------
+    device
+        The device.
+
+    Returns
+    -------
+    str or None
+        One line that says what differs; None if nothing does.
+    """
     run, anneal = example()
     if digest(map(device.to_host, cuda.run(device, **run, groups=GROUPS))) != DIGEST:
         return "its chains are not those of the C engine"
@@ -75,9 +108,21 @@ def difference(device: Device) -> str | None:
 
 
 def longer_difference(device: Device) -> str | None:
-    """The same with an RBM of MNIST's size, as many chains as the engine serves each way, and any option of `run`.
+    """Compare with the C engine as `difference` does, and with an RBM of MNIST's size, too.
 
-    It takes seconds, and needs the C engine; without it, it is `difference`.
+    The larger RBM has a base rate, and a temperature and a clamp for each chain. It runs with 20
+    chains and with `PRODUCTS_FROM`, which are summed in different ways. This takes seconds. Without
+    the C engine it is only `difference`.
+
+    Parameters
+    ----------
+    device
+        The device.
+
+    Returns
+    -------
+    str or None
+        As in `difference`.
     """
     if not native.available():
         return difference(device)

@@ -1,7 +1,7 @@
-"""The native engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling and annealing on a CPU, over NumPy arrays.
+"""The native engine of `gluon_rbm.sampling.gibbs`: block Gibbs sampling and annealing on a CPU.
 
-It computes in float32. `available()` says whether the library is there. Nothing here needs MXNet. Calls release the
-GIL.
+It takes NumPy arrays, and computes in float32. `available()` says whether the library is there.
+Nothing here needs MXNet. Calls release the GIL.
 """
 
 from __future__ import annotations
@@ -52,40 +52,46 @@ def run(
 
     Parameters
     ----------
-    weight : array (num_visible, num_hidden)
-        Of the interactions.
-    visible_bias, hidden_bias : array (num_visible,), array (num_hidden,)
-    key : sequence of int
-        Fixes the noise, which is a function of key, chain, sweep and unit alone.
-    visible : array (chains, num_visible) in [0, 1] (of Gaussian units any), or None
-    hidden : array (chains, num_hidden) in {0, 1}, or None
-        Exactly one of them is given: the start.
-    sweeps : int
-        One sweep draws the visible and then the hidden layer.
-    beta : number, or array (chains,)
-        The inverse temperature.
-    base : array (num_visible,), or None for zeros
-        The visible bias at beta = 0.
-    clamp : (mask, values), or None
-        Visible units with mask != 0 hold their value, 0 or 1 (of Gaussian units any), in every sweep and in a visible
-        start. Both are (num_visible,) or (chains, num_visible).
-    visible_units : "gaussian", or sequence of (start, stop)
-        Softmax groups of visible units, in order and apart, of each of which exactly one is on; or all are Gaussian. A
-        clamp holds all units of a group or none, which is not checked here.
-    first_sweep : int
-        The sweeps are numbered from here: n sweeps and then, with first_sweep = n, m sweeps from the hidden sample are
-        the same as n + m.
-    fixed_point : bool
-        Sum weights of 16 bits, in up to half the time: integers times one scale, which is the largest sum of magnitudes
-        of the weights between a unit and a word of 32 others, over 2^15. The chains are those of the RBM whose weights
-        are rounded so. Where the scale is larger than 0.01 or weights are not finite, weights have 32 bits, and a
+    weight
+        Interaction weights W, (num_visible, num_hidden).
+    visible_bias, hidden_bias
+        Biases, (num_visible,) and (num_hidden,).
+    key
+        Integers that determine the noise, which is a function of key, chain, sweep and unit only.
+    visible
+        Visible start, (chains, num_visible) in [0, 1]; Gaussian units have any values.
+    hidden
+        Hidden start, (chains, num_hidden), 0 or 1. Exactly one of the two starts is given.
+    sweeps
+        Number of sweeps. A sweep draws the visible and then the hidden layer.
+    beta
+        Inverse temperature: a number, or (chains,).
+    base
+        Visible bias at beta = 0, (num_visible,); None stands for zeros.
+    clamp
+        (mask, values), each (num_visible,) or (chains, num_visible). Visible units with mask != 0
+        hold their value in every sweep and in a visible start. The value is 0 or 1; Gaussian units
+        have any values.
+    visible_units
+        "gaussian", or softmax groups of visible units: (start, stop) of each, in order and apart.
+        Exactly one unit of a group is on. A clamp must hold all units of a group or none; this is
+        not checked.
+    first_sweep
+        Number of the sweep before the first one. n sweeps, and then m sweeps from the hidden sample
+        with first_sweep = n, give the same as n + m sweeps.
+    fixed_point
+        Whether to sum weights of 16 bits, up to twice as fast. Such a weight is an integer times
+        one scale. The scale is the largest sum of magnitudes of the weights between a unit and a
+        word of 32 others, over 32750. The chains are those of the RBM with weights rounded in this
+        way. If the scale is larger than 0.01 or weights are not finite, weights have 32 bits, and a
         warning says so.
-    retain, spread : float
-        Gaussian units go from v to m + retain (v - m) + spread e in a sweep, m being their means and e normal; retain
-        needs a visible start.
-    num_threads : int or None
-        None: as many as find work, up to OMP_NUM_THREADS or else all processors. Results do not depend on it.
-    instruction_set : str or None
+    retain, spread
+        In a sweep, Gaussian units go from v to m + retain (v - m) + spread e. Here m are their
+        means and e is standard normal. A retain other than 0 needs a visible start.
+    num_threads
+        Number of threads. None: as many as have enough work, up to OMP_NUM_THREADS or else the
+        number of processors. Results do not depend on it.
+    instruction_set
         One of `INSTRUCTION_SETS`; None for the best.
 
     Returns
@@ -93,9 +99,10 @@ def run(
     visible, hidden : float32 arrays (chains, num_visible), (chains, num_hidden)
         The samples.
     visible_probability : float32 array (chains, num_visible)
-        What the visible sample was drawn from; the value of clamped units.
+        Probabilities (means of Gaussian units) that the visible sample was drawn from. Clamped
+        units have their value.
     hidden_probability : float32 array (chains, num_hidden)
-        Given the visible sample.
+        Probabilities given the visible sample.
 
     Raises
     ------
@@ -153,30 +160,42 @@ def anneal(
 ) -> tuple[HostArray, HostArray]:
     """Run the inner loop of annealed importance sampling along a schedule of inverse temperatures.
 
-    For each beta but the first, a chain's log-weight grows by log p*_beta(v) - log p*_{beta before}(v), and then
-    `sweeps` sweeps at beta follow; none after the last beta if `finish`. A schedule may be followed in sections:
-    betas[:k + 1] with finish=False, then betas[k:] from what that returned, with first_sweep = k * sweeps, give the
-    same as betas at once.
+    For each beta but the first, the log-weight of a chain grows by
+
+        log p*_beta(v) - log p*_{beta before}(v).
+
+    Then `sweeps` sweeps at beta follow, but none after the last beta if `finish`. A schedule may be
+    run in sections: betas[:k + 1] with finish=False, then betas[k:] with first_sweep = k * sweeps,
+    from what the first section returned. This gives the same as all betas at once.
 
     Parameters
     ----------
-    weight, visible_bias, hidden_bias, key, base, clamp, visible_units, first_sweep, num_threads, instruction_set
+    weight, visible_bias, hidden_bias, key
         As in `run`.
-    visible : array (chains, num_visible) in {0, 1}
-        Drawn from the distribution at betas[0].
-    betas : array (two or more,)
-        The schedule; not negative.
-    sweeps : int
-        At each beta.
-    log_weight : array (chains,), or None for zeros
-        The logs of the chains' importance weights so far.
-    finish : bool
-        The last beta ends the schedule.
+    visible
+        Samples of the distribution at betas[0], (chains, num_visible), 0 or 1; Gaussian units have
+        any values.
+    betas
+        The schedule, (two or more,), at least 0.
+    sweeps
+        Number of sweeps at each beta.
+    base, clamp, visible_units
+        As in `run`.
+    log_weight
+        Logs of the chains' importance weights so far, (chains,); None stands for zeros.
+    first_sweep
+        Number of the first sweep, as above.
+    finish
+        Whether the last beta ends the schedule.
+    num_threads, instruction_set
+        As in `run`.
 
     Returns
     -------
     visible : float32 array (chains, num_visible)
+        The samples.
     log_weight : float64 array (chains,)
+        Logs of the chains' importance weights, in nats.
 
     Raises
     ------
@@ -227,7 +246,7 @@ def _new_call(
     num_threads: int | None,
     instruction_set: str | None,
 ) -> Gibbs:
-    """A `Gibbs` with what both functions share. It keeps the arrays that it points to alive."""
+    """Return a `Gibbs` with what both functions share. It keeps its arrays alive."""
     weight = checked_array("weight", weight, np.float32, (None, None))
     visible_bias = checked_array("visible_bias", visible_bias, np.float32, weight.shape[:1])
     hidden_bias = checked_array("hidden_bias", hidden_bias, np.float32, weight.shape[1:])
@@ -243,7 +262,7 @@ def _new_call(
 
 
 def _start(call: Gibbs, visible: HostArray | None, hidden: HostArray | None) -> HostArray:
-    """A copy of the start; sets `call`'s chains and start_visible."""
+    """Return a copy of the start, and set the fields chains and start_visible of `call`."""
     if (visible is None) == (hidden is None):
         raise InputError("chains start from the visible or from the hidden layer: give exactly one of them")
     call.start_visible = hidden is None
@@ -254,7 +273,7 @@ def _start(call: Gibbs, visible: HostArray | None, hidden: HostArray | None) -> 
 
 
 def _unset_visible(call: Gibbs, clamp: Clamp | None) -> HostArray:
-    """The visible layer before it is drawn; of Gaussian units the clamped ones are in it."""
+    """Return the visible layer before it is drawn. It has the values of clamped Gaussian units."""
     shape = (call.chains, call.num_visible)
     if not call.gaussian or clamp is None:
         return np.empty(shape, np.float32)
@@ -262,7 +281,7 @@ def _unset_visible(call: Gibbs, clamp: Clamp | None) -> HostArray:
 
 
 def _clamp(call: Gibbs, clamp: Clamp, start: HostArray) -> HostArray:
-    """Points `call` to mask and values; returns the start, with the values in it if it is visible."""
+    """Point `call` to mask and values. Return the start, with the values in it if it is visible."""
     mask, value = (np.asarray(array) for array in clamp)
     shape = (call.chains, call.num_visible)
     for name, array in (("mask", mask), ("values", value)):

@@ -1,4 +1,4 @@
-"""What the functions of the native engine take: checked, and pointed to."""
+"""Check the arguments of the native engine, and point the library to them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,46 @@ LAYOUT = ("C_CONTIGUOUS", "ALIGNED")
 
 
 def check_range(name: str, value: int, smallest: int) -> None:
+    """Check that a number is in the range that the library takes.
+
+    Parameters
+    ----------
+    name
+        Name of the number in messages.
+    value
+        The number.
+    smallest
+        The smallest value allowed.
+
+    Raises
+    ------
+    InputError
+        The number is below `smallest`, or not below 2^32.
+    """
     if not smallest <= value < 2**32:
         raise InputError("%s is %s; it must be at least %d and less than 2^32" % (name, value, smallest))
 
 
 def new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: str | None) -> Gibbs:
-    """A `Gibbs` for weights of that shape, which keeps the arrays that it points to alive."""
+    """Return the structure that a call of the library takes.
+
+    Parameters
+    ----------
+    shape
+        Shape of the weights, (num_visible, num_hidden).
+    num_threads, instruction_set
+        As in `gluon_rbm.backend.native.run`.
+
+    Returns
+    -------
+    Gibbs
+        A structure for one sweep and one temperature. It keeps the arrays that it points to alive.
+
+    Raises
+    ------
+    InputError
+        `num_threads` is out of range, or the library has no such instruction set here.
+    """
     check_range("num_threads", 1 if num_threads is None else num_threads, 1)
     call = Gibbs(num_visible=shape[0], num_hidden=shape[1], sweeps=1, num_betas=1)
     call.num_threads, call.instruction_set = num_threads or 0, _instruction_set_number(instruction_set)
@@ -54,17 +88,58 @@ def new_call(shape: tuple[int, ...], num_threads: int | None, instruction_set: s
 
 
 def set_key(call: Gibbs, key: Key) -> None:
-    """Fix the noise of a call."""
+    """Set the key that determines the noise of a call.
+
+    Parameters
+    ----------
+    call
+        The structure of the call.
+    key
+        Non-negative integers.
+    """
     call.key_0, call.key_1 = map(int, key_words(key))
 
 
 def key_words(key: Key) -> HostArray:
-    """The two words, uint32, that noise is made with where a key of any length is given."""
+    """Turn a key of any length into the two words that noise is made with.
+
+    Parameters
+    ----------
+    key
+        Non-negative integers.
+
+    Returns
+    -------
+    uint32 (2,)
+        The words.
+    """
     return np.random.SeedSequence([int(word) for word in key]).generate_state(2, np.uint32)
 
 
 def broadcast_clamp(mask: HostArray, values: HostArray, binary: bool = True) -> tuple[HostArray, HostArray]:
-    """Which units are held, bool, and their values, in one shape; InputError where binary ones are not at 0 or 1."""
+    """Give the mask and the values of a clamp one shape.
+
+    Parameters
+    ----------
+    mask
+        Not 0 where a unit is held.
+    values
+        What the units are held at.
+    binary
+        Whether these values must be 0 or 1.
+
+    Returns
+    -------
+    mask : bool array
+        Which units are held.
+    values : array
+        The values, in the shape of the mask.
+
+    Raises
+    ------
+    InputError
+        A binary unit is held at another value than 0 or 1.
+    """
     mask, values = np.broadcast_arrays(mask != 0, values)
     if binary and not np.isin(values[mask], (0, 1)).all():
         raise InputError("clamped visible units must be held at 0 or 1")
@@ -72,7 +147,15 @@ def broadcast_clamp(mask: HostArray, values: HostArray, binary: bool = True) -> 
 
 
 def set_visible_units(call: Gibbs, visible_units: VisibleUnits) -> None:
-    """What the visible units of a call are, as `gluon_rbm.models.visible_units` has it."""
+    """Set what the visible units of a call are.
+
+    Parameters
+    ----------
+    call
+        The structure of the call.
+    visible_units
+        As in `gluon_rbm.models.visible_units`.
+    """
     call.gaussian = isinstance(visible_units, str)
     groups = np.reshape(() if call.gaussian else visible_units, (-1, 2))
     groups = checked_array("visible_units", groups, np.int64, (None, 2))
@@ -81,12 +164,23 @@ def set_visible_units(call: Gibbs, visible_units: VisibleUnits) -> None:
 
 
 def threads_for(chunks: float) -> int:
-    """As many threads as there are chunks of work that are worth one, up to `default_num_threads`."""
+    """Return how many threads some work is worth.
+
+    Parameters
+    ----------
+    chunks
+        The amount of work, in chunks that are worth a thread each.
+
+    Returns
+    -------
+    int
+        As many threads as there are whole chunks: at least 1, at most `default_num_threads`.
+    """
     return max(1, min(default_num_threads(), int(chunks)))
 
 
 def _instruction_set_number(name: str | None) -> int:
-    """What the library calls it; -1, for the best, where it is None."""
+    """Return the library's number for an instruction set: -1, for the best, if the name is None."""
     if name is None:
         return -1
     if name not in features()["instruction_sets"]:
@@ -99,7 +193,31 @@ def _instruction_set_number(name: str | None) -> int:
 def checked_array(
     name: str, values: Any, dtype: type[np.generic], shape: tuple[int | None, ...], copy: bool = False
 ) -> HostArray:
-    """The array with that dtype, aligned and in C order; InputError unless it has the shape (None: any size)."""
+    """Return values as an array of a dtype, aligned and in C order.
+
+    Parameters
+    ----------
+    name
+        Name of the values in messages.
+    values
+        What numpy.asarray takes.
+    dtype
+        Dtype of the result.
+    shape
+        Shape that the values must have; None stands for any size.
+    copy
+        Whether the array must be a new one.
+
+    Returns
+    -------
+    HostArray
+        The array.
+
+    Raises
+    ------
+    InputError
+        The values have another shape.
+    """
     array = np.asarray(values)
     if array.ndim != len(shape) or any(wanted not in (None, size) for wanted, size in zip(shape, array.shape)):
         raise InputError(
@@ -110,9 +228,20 @@ def checked_array(
 
 
 def check_apart(written: Mapping[str, HostArray | None], read: Mapping[str, HostArray | None]) -> None:
-    """InputError unless what is written has memory of its own: else results would depend on the order of threads.
+    """Check that arrays that are written share no memory with any other array.
 
-    Arrays are in C order, so their first and last bytes say where they are.
+    Otherwise results would depend on the order of threads. The arrays are in C order, so their
+    first and last bytes say where they are.
+
+    Parameters
+    ----------
+    written, read
+        Name -> array, or None: what is written, and what is read.
+
+    Raises
+    ------
+    InputError
+        Two arrays share memory, and one of them is written.
     """
     spans = []
     for arrays in (written, read):
@@ -129,20 +258,43 @@ def check_apart(written: Mapping[str, HostArray | None], read: Mapping[str, Host
 
 
 def point(call: Gibbs | Learning | Classes, **arrays: HostArray | None) -> None:
-    """Points fields of `call` to arrays, and keeps these alive."""
+    """Point fields of a structure to arrays, and keep these alive.
+
+    Parameters
+    ----------
+    call
+        The structure.
+    **arrays
+        Field -> array. None leaves a field as it is.
+    """
     for name, array in arrays.items():
         if array is not None:
             call.arrays.append(array)
-            setattr(call, name, array.__array_interface__["data"][0])  # array.ctypes.data takes three times as long
+            # array.ctypes.data would take three times as long.
+            setattr(call, name, array.__array_interface__["data"][0])
 
 
 def call_library(name: str, call: Gibbs, what: str = "", more: Learning | Classes | None = None) -> None:
-    """Call a function of the library, with `more` if that is given. Raises what its code means.
+    """Call a function of the library, and raise what its code means.
 
-    what : the argument that must be binary.
+    Parameters
+    ----------
+    name
+        Name of the function, without the prefix mxnet_rbm_gibbs_.
+    call
+        First argument of the function.
+    what
+        Name, in messages, of the argument that must be binary.
+    more
+        Second argument of the function; None if it takes one.
+
+    Raises
+    ------
+    InputError, MemoryError, RuntimeError
+        As in `binding.check`.
     """
     if not call.num_threads:
-        # Below some ten microseconds a layer and thread, meeting costs more than it gains.
+        # A thread with less than some 10 microseconds of work for a layer costs more than it gains.
         additions = call.num_visible * call.num_hidden * min(call.chains / 2, 4 + call.chains / 4)
         call.num_threads = threads_for(additions / 500000)
     scale = ctypes.c_double()

@@ -1,7 +1,8 @@
-"""The C library of the native engine: where it is, its argument's layout, and whether it can be used.
+"""The C library of the native engine: its file, the layout of its arguments, and whether it works.
 
-The library is built by setup.py from gibbs.c where there is a compiler, and lies next to the package under a name of
-its own, so that a checkout on `sys.path` does not hide the library of the installed distribution.
+setup.py builds the library from gibbs.c where there is a C compiler. The library lies next to the
+package under a name of its own, so that a checkout on sys.path does not hide the library of the
+installed distribution.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = [
     "path",
 ]
 
-INSTRUCTION_SETS = ("plain", "avx2", "avx512")
+INSTRUCTION_SETS = ("plain", "avx2", "avx512")  #: names of all that there may be, the best last
 
 _LIBRARY = "_mxnet_rbm_native"
 ABI_VERSION = 9  # as in gibbs.h
@@ -39,7 +40,7 @@ _OK, _BAD_SIZE, _NO_MEMORY, _NOT_BINARY, _BAD_ARGUMENT = 0, -1, -2, -3, -4
 
 
 def _pointer(name: str) -> type[ctypes.c_void_p]:
-    """Make a type of pointers; ctypes checks none of them, so they serve to tell a structure's fields apart."""
+    """Make a type of pointers. ctypes checks none of them: they tell a structure's fields apart."""
     return type(name, (ctypes.c_void_p,), {})
 
 
@@ -63,7 +64,7 @@ _TYPE_NAMES = {  # as in gibbs.c
 
 
 class Gibbs(ctypes.Structure):
-    """struct gibbs of gibbs.h, where the fields are described."""
+    """The structure gibbs of gibbs.h, which describes the fields."""
 
     _fields_ = [
         ("chains", _Int64),
@@ -103,7 +104,7 @@ class Gibbs(ctypes.Structure):
 
 
 class Learning(ctypes.Structure):
-    """struct learning of gibbs.h."""
+    """The structure learning of gibbs.h, which describes the fields."""
 
     _fields_ = [
         ("rows", _Int64),
@@ -136,7 +137,7 @@ class Learning(ctypes.Structure):
 
 
 class Classes(ctypes.Structure):
-    """struct classes of gibbs.h."""
+    """The structure classes of gibbs.h, which describes the fields."""
 
     _fields_ = [
         ("rows", _Int64),
@@ -153,7 +154,7 @@ class Classes(ctypes.Structure):
 
 
 class _Field(ctypes.Structure):
-    """struct gibbs_field of gibbs.h: what the library says of a field of a structure."""
+    """The structure gibbs_field of gibbs.h: what the library says of a field of a structure."""
 
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -168,7 +169,13 @@ _STRUCTURES: dict[str, type[ctypes.Structure]] = {"gibbs": Gibbs, "learning": Le
 
 
 class Availability:
-    """True where the native engine can be used; otherwise `reason` says why not."""
+    """Whether the native engine can be used: true, or false with a reason.
+
+    Parameters
+    ----------
+    reason
+        Why it cannot be used; None if it can.
+    """
 
     def __init__(self, reason: str | None = None) -> None:
         self.reason = reason
@@ -182,7 +189,15 @@ class Availability:
 
 @functools.lru_cache(maxsize=None)
 def load() -> tuple[ctypes.CDLL | None, str | None]:
-    """The library and None, or None and the reason."""
+    """Load the library, and check that it is of this version.
+
+    Returns
+    -------
+    library : ctypes.CDLL or None
+        The library; None if it cannot be used.
+    reason : str or None
+        Why it cannot be used; None if it can.
+    """
     origin = path()
     if not origin:
         return None, "it is not built; install the distribution from source where there is a C compiler"
@@ -205,7 +220,7 @@ def load() -> tuple[ctypes.CDLL | None, str | None]:
 
 
 def _layout(structure: type[ctypes.Structure]) -> list[str]:
-    """One line for each field of a structure of `_TYPE_NAMES`, in their order in memory."""
+    """Return a line for each field of a structure, in their order in memory."""
     lines = []
     for name, kind, *_ in structure._fields_:
         field = getattr(structure, name)
@@ -214,7 +229,7 @@ def _layout(structure: type[ctypes.Structure]) -> list[str]:
 
 
 def _library_layout(library: ctypes.CDLL, name: str) -> list[str]:
-    """The same of the library's structure of that name as the compiler laid it out."""
+    """Return the same for the library's structure of that name, as the compiler laid it out."""
     table = getattr(library, "mxnet_rbm_%s_fields" % name)()
     fields = itertools.takewhile(lambda field: field.name, (table[i] for i in itertools.count()))
     return [_field_line(field.type.decode(), field.name.decode(), field.offset, field.size) for field in fields]
@@ -225,7 +240,7 @@ def _field_line(kind: str, name: str, offset: int, size: int) -> str:
 
 
 def _layout_difference(theirs: list[str], ours: list[str]) -> str | None:
-    """The first field that differs between the library and this module, in words; None where none does."""
+    """Say in words which field differs first between library and module; None if none does."""
     for left, right in itertools.zip_longest(theirs, ours, fillvalue="nothing"):
         if left != right:
             return "it has %s where %s is expected" % (left, right)
@@ -233,18 +248,41 @@ def _layout_difference(theirs: list[str], ours: list[str]) -> str | None:
 
 
 def available() -> Availability:
-    """Whether the library is built, of this version and loads: an `Availability`."""
+    """Return whether the library is built, is of this version, and loads.
+
+    Returns
+    -------
+    Availability
+        True, or false with a reason.
+    """
     return Availability(load()[1])
 
 
 def path() -> str | None:
-    """The file of the library; None where there is none."""
+    """Return the file of the library.
+
+    Returns
+    -------
+    str or None
+        Its path; None if it is not built.
+    """
     spec = importlib.util.find_spec(_LIBRARY)
     return spec.origin if spec else None
 
 
 def library() -> ctypes.CDLL:
-    """The library; InputError where it is not available."""
+    """Return the library.
+
+    Returns
+    -------
+    ctypes.CDLL
+        The library.
+
+    Raises
+    ------
+    InputError
+        The library is not available.
+    """
     loaded, reason = load()
     if loaded is None:
         raise InputError("the native Gibbs engine is not available: %s" % reason)
@@ -252,7 +290,19 @@ def library() -> ctypes.CDLL:
 
 
 def features() -> dict[str, Any]:
-    """What the library uses here: instruction_sets (worst first; the last is used) and threads."""
+    """Return what the library uses here.
+
+    Returns
+    -------
+    dict
+        "instruction_sets": names, the best last, which is used; "threads": the default number of
+        threads.
+
+    Raises
+    ------
+    InputError
+        The library is not available.
+    """
     loaded = library()
     return {
         "instruction_sets": [name for i, name in enumerate(INSTRUCTION_SETS) if loaded.mxnet_rbm_gibbs_has(i)],
@@ -261,14 +311,26 @@ def features() -> dict[str, Any]:
 
 
 def describe() -> str:
-    """The instruction set that the library uses here, and its threads; or why it cannot be used."""
+    """Describe what the library uses here.
+
+    Returns
+    -------
+    str
+        Its instruction set and number of threads, or why it cannot be used.
+    """
     if not available():
         return repr(available())
     return "%s, %d threads" % (features()["instruction_sets"][-1], features()["threads"])
 
 
 def default_num_threads() -> int:
-    """OMP_NUM_THREADS, which MXNet obeys too, else the processors of this process."""
+    """Return the default number of threads.
+
+    Returns
+    -------
+    int
+        OMP_NUM_THREADS, which MXNet obeys, too; else the number of processors of this process.
+    """
     number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if number.isdecimal() and int(number) > 0:
         return int(number)
@@ -276,7 +338,24 @@ def default_num_threads() -> int:
 
 
 def check(code: int, what: str) -> None:
-    """Raise what a code of the library means, unless all is well; what : the argument that must be binary."""
+    """Raise what a code of the library means.
+
+    Parameters
+    ----------
+    code
+        What a function of the library returned.
+    what
+        Name, in messages, of the argument that must be binary.
+
+    Raises
+    ------
+    InputError
+        Sizes are too large, or an argument is not binary or does not suit the engine.
+    MemoryError
+        There is not enough memory.
+    RuntimeError
+        The code is unknown.
+    """
     if code == _BAD_SIZE:
         raise InputError("sizes or the number of sweeps are too large for the native Gibbs engine")
     if code == _NO_MEMORY:

@@ -1,6 +1,7 @@
-"""What the classes of a label make of the hidden units' input, in the native engine's own threads, over NumPy arrays.
+"""Sums over the classes of a label, in the native engine's own threads, over NumPy arrays.
 
-Given an image x and a class y, the input of hidden unit j is o_yj = b_j + (x W)_j + U_yj (Larochelle & Bengio 2008).
+Given an image x and a class y, the input of hidden unit j is o_yj = b_j + (x W)_j + U_yj
+(Larochelle & Bengio 2008).
 """
 
 from __future__ import annotations
@@ -18,21 +19,33 @@ __all__ = ["class_means", "class_sums"]
 
 Groups = Tuple[HostArray, int]
 
-_EXPONENTIALS = 20000  #: that a thread of its own is worth
+_EXPONENTIALS = 20000  #: so many exponentials are worth one more thread
 
 
 def class_sums(hidden_input: HostArray, label_weight: HostArray, groups: Groups | None = None, **how: Any) -> HostArray:
-    """sum_j softplus(o_yj): float64 (rows, num_classes).
+    """Return sum_j softplus(o_yj) of each row and class.
 
     Parameters
     ----------
-    hidden_input : array (rows, num_hidden)
-        b + x W, of the pixels alone.
-    label_weight : array (num_classes, num_hidden)
-        U.
-    groups : (first, num_classes), or None
-        Rows have classes of their own, each row that many of them from its number in `first` on, int (rows,).
-    how : num_threads and instruction_set, as in `native.run`
+    hidden_input
+        Input b + x W of the pixels alone, (rows, num_hidden).
+    label_weight
+        Weights U of the label, (num_classes, num_hidden).
+    groups
+        (first, num_classes) if rows have classes of their own: each row has num_classes of them,
+        from its number in `first` on, int (rows,). None: each row has all classes.
+    **how
+        The options num_threads and instruction_set, as in `native.run`.
+
+    Returns
+    -------
+    float64 (rows, num_classes)
+        The sums.
+
+    Raises
+    ------
+    InputError
+        The library is not there, or an argument does not suit it.
     """
     call, classes = _call(hidden_input, label_weight, groups, **how)
     result = np.empty((classes.rows, classes.num_classes))
@@ -44,11 +57,30 @@ def class_sums(hidden_input: HostArray, label_weight: HostArray, groups: Groups 
 def class_means(
     hidden_input: HostArray, label_weight: HostArray, slope: HostArray, groups: Groups | None = None, **how: Any
 ) -> tuple[HostArray, HostArray]:
-    """sum_y slope_y sigmoid(o_yj) of each row, and slope_y sigmoid(o_yj) summed over the rows.
+    """Sum slope_y sigmoid(o_yj) over the classes of each row, and over the rows.
 
-    slope : array (rows, num_classes). Other arguments as of `class_sums`; `first` does not fall.
+    Parameters
+    ----------
+    hidden_input, label_weight
+        As in `class_sums`.
+    slope
+        Factors of the sigmoids, (rows, num_classes).
+    groups
+        As in `class_sums`, but `first` must not decrease from row to row.
+    **how
+        As in `class_sums`.
 
-    Returns float32 arrays (rows, num_hidden) and one in the shape of label_weight, 0 for classes that no row has.
+    Returns
+    -------
+    hidden : float32 (rows, num_hidden)
+        Sums over the classes of each row.
+    label_hidden : float32, in the shape of `label_weight`
+        Sums over the rows for each class; 0 for classes that no row has.
+
+    Raises
+    ------
+    InputError
+        As in `class_sums`, or the rows are not in the order of their first classes.
     """
     call, classes = _call(hidden_input, label_weight, groups, **how)
     if groups is not None and (np.diff(groups[0]) < 0).any():

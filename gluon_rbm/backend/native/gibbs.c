@@ -1,16 +1,18 @@
-/* Block Gibbs sampling of the binary RBM on a CPU. __init__.py is its interface; gibbs.h holds the structures,
- * gibbs_kernel.inc the computation, gibbs_targets.inc its instruction sets, gibbs_memory.inc a call's memory.
+/* Block Gibbs sampling of the RBM on a CPU. __init__.py is the interface in Python. gibbs.h holds
+ * the structures, gibbs_kernel.inc the computation, gibbs_targets.inc its instruction sets, and
+ * gibbs_memory.inc the memory of a call.
  *
  * - States are bits, 32 units a word, word-major: words[w * chains + chain].
- * - Weights are copied once a call into panels: the weights of 32 units (a block) to all units of the other layer lie
- *   together, and what is missing to a multiple of 32 is zero. So the kernel reads memory from front to back, and knows
- *   no edges.
- * - Threads share the blocks of a layer, and meet after each layer. Neither the order of a sum nor the noise depends on
- *   which thread works, so results do not depend on the number of threads.
- * - They are plain threads, which wait for each other by spinning for some microseconds only, then asleep, and for the
- *   next call for a millisecond. (OpenMP would take fewer lines, but GNU's spins for milliseconds inside a call: where
- *   anything else wants a processor, a call took ten times as long with two threads as with one. And its threads hang in
- *   a forked child.)
+ * - Weights are copied into panels once in a call. The weights of 32 units (a block) to all units
+ *   of the other layer lie together, filled up with zeros to a multiple of 32. So the kernel reads
+ *   memory from front to back, and has no edges to treat.
+ * - Threads share the blocks of a layer, and meet after each layer. Neither the order of a sum nor
+ *   the noise depends on which thread works, so results do not depend on the number of threads.
+ * - They are plain threads. They wait for each other by spinning for some microseconds, and then
+ *   asleep; for the next call they spin for a millisecond. (OpenMP would take fewer lines. But
+ *   GNU's OpenMP spins for milliseconds inside a call: when another program wanted a processor, a
+ *   call took ten times as long with two threads as with one. And its threads hang in a forked
+ *   child.)
  */
 
 #if !defined __GNUC__ || !(defined __x86_64__ || defined __aarch64__) || !defined __LP64__ || \
@@ -28,7 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef __GLIBC__
-/* Newer glibcs have newer versions of these, which would be all that keeps a built library from systems of 2014. */
+/* Newer glibcs have newer versions of these functions. Only these would keep the built library from
+ * loading on systems of 2014. */
 #ifdef __x86_64__
 #define OLDEST "GLIBC_2.2.5"
 #else
@@ -54,7 +57,7 @@ static int64_t units_of_word(const struct layer *layer, int64_t w)
     return layer->units - w * BLOCK < BLOCK ? layer->units - w * BLOCK : BLOCK;
 }
 
-/* Whether any unit of a word is on, in any chain. Of images of digits the words at the border seldom have one. */
+/* Whether any unit of a word is on, in any chain. In images of digits this is rare at borders. */
 static int any_on(const uint32_t *words, int64_t count)
 {
     uint32_t any = 0;
@@ -82,7 +85,7 @@ static float larger(float a, float b) { return a >= b || a != a ? a : b; }
 #include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
 #include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
 
-/* Draws layer `to` given the other one. */
+/* Draws layer `to` given the other layer. */
 static void draw(struct work *work, struct draw *d, struct layer *to, struct scratch *scratch)
 {
     d->to = to;
@@ -157,7 +160,7 @@ int64_t mxnet_rbm_gibbs_run(const struct gibbs *g)
     return error;
 }
 
-/* work->visible_steps[16 k + bits]: what the units 4 k..4 k + 3 add to (a - base).v where `bits` are on. */
+/* work->visible_steps[16 k + bits]: share of units 4 k..4 k + 3 in (a - base).v with `bits` on. */
 static void tabulate_visible_steps(struct work *work)
 {
     const struct gibbs *g = work->g;
@@ -205,7 +208,7 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
-        /* softplus(beta' x) - softplus(beta x) is taken from the smaller beta to the larger. */
+        /* softplus(beta' x) - softplus(beta x) is computed from the smaller beta to the larger. */
         const double step = g->beta[n] - g->beta[n - 1];
         d.log_weight_beta = (float)(step < 0 ? g->beta[n] : g->beta[n - 1]);
         d.log_weight_step = (float)(step < 0 ? -step : step);
@@ -316,7 +319,7 @@ int64_t mxnet_rbm_gibbs_noise(int64_t instruction_set, const uint32_t *key, uint
     return OK;
 }
 
-/* setuptools links this as a Python module, which finds a place for it; Python never imports it. */
+/* setuptools links the library as a Python module, and so installs it. Python never imports it. */
 void *PyInit__mxnet_rbm_native(void) { return NULL; }
 
 #endif

@@ -24,33 +24,36 @@ typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
 #endif
 
 enum {
-    ABI_VERSION = 9,         /* changes with the meaning of a function or of a field; a change of layout shows itself */
+    /* Changes with the meaning of a function or of a field. A change of layout is noticed without
+     * it. */
+    ABI_VERSION = 9,
     BLOCK = 32,              /* units of a word */
-    ROWS_UP_TO = 12,         /* up to so many chains, adding rows beats tables */
-    LARGE_TABLES_FROM = 192, /* from so many chains on, larger tables pay */
+    ROWS_UP_TO = 12,         /* up to this many chains, adding rows is faster than tables */
+    LARGE_TABLES_FROM = 192, /* from this many chains on, larger tables are faster */
     TILE = 1024,             /* chains whose sums (128 bytes each) stay in the second-level cache */
     TABLE = 4096,            /* floats */
-    SLICE = 64,              /* chains that a thread takes at once where it goes by chains */
+    SLICE = 64,              /* chains that a thread takes at once where threads share the chains */
     SPINS = 1000,            /* some ten microseconds */
     AWAKE = 1000000,         /* nanoseconds */
     MAX_THREADS = 256,
     CHUNK = 64,     /* hidden units whose sums stay in registers while a gradient is summed */
     LIST = 512,     /* rows of a gradient whose units that are on are listed at once */
-    KEPT = 8,              /* blocks of memory */
-    KEPT_FROM = 1 << 16,   /* bytes */
+    KEPT = 8,              /* blocks of memory that are kept for the next call */
+    KEPT_FROM = 1 << 16,   /* bytes of a block that is kept: from, to */
     KEPT_TO = 1 << 24,
     COLUMNS = 1024, /* of weights that are bounded at once */
-    PIECE = 16384,  /* numbers that a thread takes at once where it goes by numbers */
+    PIECE = 16384,  /* numbers that a thread takes at once where threads share the numbers */
 };
 
 enum { OK = 0, BAD_SIZE = -1, NO_MEMORY = -2, NOT_BINARY = -3, BAD_ARGUMENT = -4 };
 
-/* All that a call needs. `_Gibbs` in __init__.py has the same fields; mxnet_rbm_gibbs_fields lets it check that. */
+/* All that a call needs. `Gibbs` in binding.py has the same fields, which it checks by means of
+ * mxnet_rbm_gibbs_fields. */
 struct gibbs {
     int64_t chains, num_visible, num_hidden;
     int64_t sweeps;          /* anneal: at each beta */
     int64_t first_sweep;     /* number of the first sweep, which its noise is drawn with */
-    int64_t num_betas;       /* run: 1, or `chains` for one each; anneal: steps + 1 */
+    int64_t num_betas;       /* run: 1, or `chains`: one for each; anneal: steps + 1 */
     int64_t start_visible;   /* run: start from `visible`, else from `hidden` */
     int64_t clamp_per_chain; /* clamp and clamp_value are (chains, num_visible), else (num_visible,) */
     int64_t finish;          /* anneal: the last beta ends the schedule, so no sweep follows */
@@ -75,7 +78,7 @@ struct gibbs {
     double *log_weight; /* anneal: the logs of the chains' importance weights, (chains,), which are added to */
 };
 
-/* What learning needs besides. `_Learning` in binding.py has the same fields. */
+/* What learning needs besides. `Learning` in binding.py has the same fields. */
 struct learning {
     int64_t rows;          /* of the data; learn: of each batch but the last */
     int64_t num_rows;      /* learn: of all batches */
@@ -95,8 +98,8 @@ struct learning {
     float *weight_velocity, *visible_velocity, *hidden_velocity; /* learn: or NULL where there is no momentum */
 };
 
-/* Of rows and classes, where o = input + label_weight is what the hidden units are given a class. `Classes` in binding.py
- * has the same fields. */
+/* Sums over rows and classes. Given a class, the hidden units have the inputs o = input +
+ * label_weight. `Classes` in binding.py has the same fields. */
 struct classes {
     int64_t rows, num_classes, num_hidden;
     const float *input;        /* (rows, num_hidden) */
@@ -190,7 +193,7 @@ struct gradient {
     double *column_sums; /* (blocks of visible units, padded), or NULL: what centering takes of the hidden biases' */
 };
 
-#define COARSEST 0.01f /* scale of weights of 16 bits: an input is off by a few hundredths then */
+#define COARSEST 0.01f /* largest scale of weights of 16 bits: inputs are off by a few hundredths */
 
 struct block {
     void *memory;

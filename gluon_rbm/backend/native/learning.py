@@ -1,7 +1,7 @@
-"""Means, gradients and steps of learning in the native engine's own threads, over NumPy arrays in float32.
+"""Means, gradients and steps of learning in the native engine, over NumPy arrays in float32.
 
-Every sum is made in one order, whichever thread makes it, so results do not depend on the number of threads. Nothing
-here calls a BLAS.
+The engine has threads of its own. Every sum has one order, whichever thread computes it, so results
+do not depend on the number of threads. Nothing here calls a BLAS.
 """
 
 from __future__ import annotations
@@ -32,10 +32,28 @@ __all__ = ["descend", "free_energy", "hidden_input", "hidden_probability", "lear
 def hidden_probability(
     weight: HostArray, visible_bias: HostArray, hidden_bias: HostArray, visible: HostArray, **how: Any
 ) -> HostArray:
-    """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j): float32 (rows, num_hidden).
+    """Return the probabilities of the hidden units given the visible units.
 
-    visible : array (rows, num_visible) in [0, 1]. how : fixed_point, num_threads and instruction_set, as in
-    `native.run`.
+        p(h_j = 1 | v) = sigmoid(b_j + (v W)_j)
+
+    Parameters
+    ----------
+    weight, visible_bias, hidden_bias
+        W, (num_visible, num_hidden), a, (num_visible,), and b, (num_hidden,).
+    visible
+        Visible units v, (rows, num_visible) in [0, 1].
+    **how
+        The options fixed_point, num_threads and instruction_set, as in `native.run`.
+
+    Returns
+    -------
+    float32 (rows, num_hidden)
+        Probabilities.
+
+    Raises
+    ------
+    InputError
+        The library is not there, or an argument does not suit it.
     """
     call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
     result = np.empty((call.chains, call.num_hidden), np.float32)
@@ -47,7 +65,23 @@ def hidden_probability(
 def hidden_input(
     weight: HostArray, visible_bias: HostArray, hidden_bias: HostArray, visible: HostArray, **how: Any
 ) -> HostArray:
-    """b_j + (v W)_j: float32 (rows, num_hidden). Arguments as of `hidden_probability`."""
+    """Return the inputs b_j + (v W)_j of the hidden units.
+
+    Parameters
+    ----------
+    weight, visible_bias, hidden_bias, visible, **how
+        As in `hidden_probability`.
+
+    Returns
+    -------
+    float32 (rows, num_hidden)
+        Inputs.
+
+    Raises
+    ------
+    InputError
+        As in `hidden_probability`.
+    """
     call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
     result = np.empty((call.chains, call.num_hidden), np.float32)
     point(call, hidden_input=result)
@@ -58,7 +92,25 @@ def hidden_input(
 def free_energy(
     weight: HostArray, visible_bias: HostArray, hidden_bias: HostArray, visible: HostArray, **how: Any
 ) -> HostArray:
-    """F(v) = -a.v - sum_j softplus(b_j + (v W)_j): float64 (rows,), in nats. Arguments as of `hidden_probability`."""
+    """Return the free energy of each row.
+
+        F(v) = -a.v - sum_j softplus(b_j + (v W)_j)
+
+    Parameters
+    ----------
+    weight, visible_bias, hidden_bias, visible, **how
+        As in `hidden_probability`.
+
+    Returns
+    -------
+    float64 (rows,)
+        Free energies in nats.
+
+    Raises
+    ------
+    InputError
+        As in `hidden_probability`.
+    """
     call = _mean_call(weight, visible_bias, hidden_bias, visible, **how)
     result = np.empty(call.chains)
     point(call, log_weight=result)
@@ -111,7 +163,35 @@ def store_gradient(
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> None:
-    """Store the gradients of `gluon_rbm.likelihood.learning.store_gradients`, whose arguments these are."""
+    """Store the gradients of `gluon_rbm.likelihood.learning.store_gradients`.
+
+    Parameters
+    ----------
+    targets
+        Arrays for the gradients with respect to a, b and W: float32, in C order.
+    how
+        What to do with each of them, as in `gluon_rbm.backend.arrays.assign`.
+    chains, data
+        (v, p(h = 1 | v)) of the chains and of the data: (rows, num_visible), (rows, num_hidden).
+    weight
+        Interaction weights W, (num_visible, num_hidden).
+    offsets
+        Offsets of the visible and of the hidden units; none without centering.
+    factor
+        Factor of the difference between chains and data.
+    sparsity_target, sparsity_cost
+        The p and c of the sparsity c sum_j (p - q_j)^2, as in `gluon_rbm.likelihood.learning`.
+    weight_decay_l1
+        Factor of sign(W), which is added to the gradient with respect to W.
+    num_threads, instruction_set
+        As in `native.run`.
+
+    Raises
+    ------
+    InputError
+        The library is not there, an argument does not suit it, or a target shares memory with
+        another array.
+    """
     (chain_visible, chain_hidden), (data_visible, data_hidden) = (
         [checked_array("rows", array, np.float32, (None, size)) for array, size in zip(rows, weight.shape)]
         for rows in (chains, data)
@@ -145,7 +225,7 @@ def store_gradient(
     check_apart(kept, {**of_call, **of_learning})
     point(call, **of_call)
     point(learning, **of_learning, **kept)
-    if not call.num_threads:  # a seventh of the products of images of digits is there
+    if not call.num_threads:  # of images of digits, a seventh of the products is not 0
         products = (call.chains + learning.rows) * weight.size
         call.num_threads = threads_for(products / 10**7)
     call_library("gradient", call, more=learning)
@@ -170,9 +250,27 @@ def descend(
     num_threads: int | None = None,
     instruction_set: str | None = None,
 ) -> None:
-    """Step along a gradient g, in place: velocity <- momentum velocity - rate (rescale g + decay x), x <- x + velocity.
+    """Step along a gradient g, in place.
 
-    array, gradient, velocity : float32 arrays of one size, in C order. Without a velocity there is no momentum.
+        velocity <- momentum velocity - rate (rescale g + weight_decay x),    x <- x + velocity
+
+    Parameters
+    ----------
+    array
+        Parameters x: float32, in C order.
+    gradient
+        The gradient g, in the shape of `array`.
+    velocity
+        The velocity, float32, in the shape of `array`; without it there is no momentum.
+    rate, momentum, weight_decay, rescale
+        Numbers in the formula.
+    num_threads, instruction_set
+        As in `native.run`.
+
+    Raises
+    ------
+    InputError
+        The library is not there, an argument does not suit it, or arrays share memory.
     """
     gradient = checked_array("gradient", gradient, np.float32, array.shape)
     for name, target in {"array": array, "velocity": velocity}.items():
@@ -212,31 +310,46 @@ def learn(
 ) -> None:
     """Learn by PCD or CD, in place: a step for each batch of the data, in their order.
 
-    Parameters, chains and velocities change. Each step is that of `native.run`, `hidden_probability`, `store_gradient`
-    and `descend`.
+    Parameters, chains and velocities change. A step does what `native.run`, `hidden_probability`,
+    `store_gradient` and `descend` do.
 
     Parameters
     ----------
-    weight, visible_bias, hidden_bias : float32 arrays (num_visible, num_hidden), (num_visible,), (num_hidden,)
-    data : array (rows, num_visible) in [0, 1]
-    chains : float32 arrays (chains, num_visible), (chains, num_hidden)
-        Their samples; they go on from the hidden one, which must be binary.
-    from_data : bool
-        CD: in each step chain i starts at image i of the batch, modulo the batch.
-    velocities : three float32 arrays, or None in their place
-        Of the parameters, in their order; None where there is no momentum.
-    batch_size, sweeps : int
-        The last batch may be smaller.
-    key : sequence of int
-        Fixes the noise of all steps.
-    keys : sequence of keys, or None
-        In its place a key for each step: then several steps are those of as many calls.
-    rate, momentum, weight_decay, rescale, sparsity_target, sparsity_cost : float
-        The decay is of the weights only. A step is that of `descend`.
+    weight, visible_bias, hidden_bias
+        Float32 arrays (num_visible, num_hidden), (num_visible,), (num_hidden,).
+    data
+        Images, (rows, num_visible) in [0, 1].
+    chains
+        Visible and hidden samples, float32 (chains, num_visible), (chains, num_hidden). The chains
+        continue from the hidden samples, which must be 0 or 1.
+    velocities
+        Velocities of the parameters in their order, float32; None where there is no momentum.
+    batch_size
+        Images of a batch; the last batch may be smaller.
+    sweeps
+        Sweeps of the chains in each step.
+    from_data
+        True is CD: in each step chain i starts at image i of the batch, modulo the batch.
+    key
+        Integers that determine the noise of all steps.
+    keys
+        A key for each step, instead of `key`. Then one call gives the same as a call for each step.
+    rate, momentum, weight_decay, rescale
+        As in `descend`. Only the weights decay.
+    sparsity_target, sparsity_cost
+        As in `store_gradient`.
     visible_units
-        As of `native.run`.
-    fixed_point : bool
-        As of `native.run`; the data's p(h = 1 | v) is that of the rounded weights, too.
+        As in `native.run`, but not Gaussian.
+    fixed_point
+        As in `native.run`. The data's p(h = 1 | v) is that of the rounded weights, too.
+    num_threads, instruction_set
+        As in `native.run`.
+
+    Raises
+    ------
+    InputError
+        The library is not there, an argument does not suit it, a hidden sample is not binary, or
+        arrays share memory.
     """
     data = checked_array("data", data, np.float32, (None, weight.shape[0]))
     call = new_call(weight.shape, num_threads, instruction_set)
