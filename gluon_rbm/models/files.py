@@ -78,6 +78,19 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
     InputError
         There is no such file, it holds no parameters of a binary RBM, or all visible units are a
         label.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import gluon_rbm
+    >>> rbm = gluon_rbm.BinaryRBMBlock(4, 1, for_training=False, num_visible=6)
+    >>> rbm.initialize()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "rbm.params")
+    ...     rbm.save_parameters(path)
+    ...     parameters, num_classes = gluon_rbm.load_model(path)
+    >>> parameters, num_classes
+    (Parameters(6 visible, 4 hidden units; float32, cpu(0)), 0)
     """
     path = parameter_file(path)
     arrays = read_arrays(path)
