@@ -26,7 +26,12 @@ FLOORS = (
 ALONE = ("ais", "binary_rbm", "binary_rbm_gluon", "binary_rbm_module")
 DOORS = {
     "mxnet": ("gluon_rbm.backend.framework",),
-    "matplotlib": ("gluon_rbm.evaluation.plots", "gluon_rbm.evaluation.logos"),
+    "matplotlib": (
+        "gluon_rbm.evaluation.plots.figures",
+        "gluon_rbm.evaluation.plots.images",
+        "gluon_rbm.evaluation.plots.charts",
+        "gluon_rbm.evaluation.logos",
+    ),
 }
 
 # None where the tests stand alone, beside an installed wheel: then there is nothing to read.

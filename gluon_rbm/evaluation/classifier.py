@@ -97,8 +97,11 @@ def train_classifier(
     Raises
     ------
     InputError
-        All labels are the same, or there are too few rows to choose C and gamma.
+        There is no such kind, all labels are the same, or there are too few rows to choose C and
+        gamma.
     """
+    if kind not in KINDS:
+        raise InputError("there is no classifier %r; choose one of %s" % (kind, ", ".join(KINDS)))
     if len(np.unique(labels)) < 2:
         raise InputError("all images to learn from are of one class; a classifier needs two or more")
     if kind in ("linear-svm", "rbf-svm"):

@@ -32,7 +32,6 @@ from gluon_rbm.evaluation.classifier import train_classifier
 
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray, Key, NDArray
-    from gluon_rbm.data.datasets import DataSet
 
 __all__ = [
     "Comparison",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
+from gluon_rbm.errors import InputError
+
 if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
 
@@ -57,7 +59,14 @@ def tiles(images: HostArray, image_shape: Sequence[int]) -> HostArray:
     -------
     float64 (height, width) or (height, width, 3)
         The picture, with as many rows of images as columns, or one fewer.
+
+    Raises
+    ------
+    InputError
+        There are no images.
     """
+    if not len(images):
+        raise InputError("there are no images to draw; give at least one")
     columns = math.ceil(math.sqrt(len(images)))
     return canvas(images, image_shape, -(-len(images) // columns), columns)
 
