@@ -290,63 +290,19 @@ class Multinary(UnitFamily):
         return _sigmoid(F, times(self.slope, x))
 
     def mean(self, F: Any, x: Any) -> Any:
-        """Return E[h] = N sigma(k x).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Means, in the shape of `x`.
-        """
+        """Return E[h] = N sigma(k x)."""
         return times(self.maximum, self._prob_1(F, x))
 
     def integral(self, F: Any, x: Any) -> Any:
-        """Return A(x) = (N / k) log(1 + exp(k x)).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Integrals, in the shape of `x`.
-        """
+        """Return A(x) = (N / k) log(1 + exp(k x))."""
         return times(self.copies, _softplus(F, times(self.slope, x)))
 
     def total(self, F: Any, x: Any) -> Any:
-        """Return the sum of A(x) over all units of each image.
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.total`.
-
-        Returns
-        -------
-        array or symbol (batch,)
-            Sums.
-        """
+        """Return the sum of A(x) over all units of each image."""
         return times(self.copies, _total(F, _softplus(F, times(self.slope, x))))
 
     def variance(self, F: Any, x: Any) -> Any:
-        """Return Var[h] = k f (1 - f / N).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Variances, in the shape of `x`.
-        """
+        """Return Var[h] = k f (1 - f / N)."""
         prob_1 = self._prob_1(F, x)
         return self.maximum**2 / self.copies * prob_1 * (1 - prob_1)
 
@@ -355,16 +311,6 @@ class Multinary(UnitFamily):
 
         The draw is exact if M = N / k is whole and at most 4,096. Otherwise it is normal with the
         mean and variance of the unit, cut off at 0 and N.
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.sample`.
-
-        Returns
-        -------
-        array or symbol
-            Values from 0 to N, in the shape of `x`.
         """
         prob_1 = self._prob_1(F, x)
         if self.copies == round(self.copies) <= _MOST_COPIES:
@@ -426,63 +372,19 @@ class OffsetSigmoids(UnitFamily):
         return sum(function(F, x - offset) for offset in self.offsets)
 
     def mean(self, F: Any, x: Any) -> Any:
-        """Return E[h] = sum_n sigma(x - o_n).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Means, in the shape of `x`.
-        """
+        """Return E[h] = sum_n sigma(x - o_n)."""
         return self._sum(_sigmoid, F, x)
 
     def integral(self, F: Any, x: Any) -> Any:
-        """Return A(x) = sum_n log(1 + exp(x - o_n)).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Integrals, in the shape of `x`.
-        """
+        """Return A(x) = sum_n log(1 + exp(x - o_n))."""
         return self._sum(_softplus, F, x)
 
     def variance(self, F: Any, x: Any) -> Any:
-        """Return Var[h] = sum_n sigma(x - o_n) (1 - sigma(x - o_n)).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Variances, in the shape of `x`.
-        """
+        """Return Var[h] = sum_n sigma(x - o_n) (1 - sigma(x - o_n))."""
         return self._sum(lambda F, y: _sigmoid(F, y) * (1 - _sigmoid(F, y)), F, x)
 
     def sample(self, F: Any, x: Any) -> Any:
-        """Draw every copy, and return their sums.
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.sample`.
-
-        Returns
-        -------
-        array or symbol
-            Values from 0 to N, in the shape of `x`.
-        """
+        """Draw every copy, and return their sums."""
         return self._sum(lambda F, y: _bernoulli(F, _sigmoid(F, y)), F, x)
 
     def log_base_measure(self, values: HostArray) -> HostArray:
@@ -526,33 +428,11 @@ class NoisyReLU(UnitFamily):
     maximum = None
 
     def mean(self, F: Any, x: Any) -> Any:
-        """Return E[h] = log(1 + exp(x)).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Means, in the shape of `x`.
-        """
+        """Return E[h] = log(1 + exp(x))."""
         return _softplus(F, x)
 
     def integral(self, F: Any, x: Any) -> Any:
-        """Return A(x) = -Li2(-exp(x)).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Integrals, in the shape of `x`.
-        """
+        """Return A(x) = -Li2(-exp(x))."""
         # In s = log(1 + exp(-|x|)) <= log 2, -Li2(-exp(-|x|)) is a rapidly converging series (with
         # Bernoulli numbers). For x > 0 the inversion formula turns its sign and adds
         # pi^2 / 6 + x^2 / 2.
@@ -567,48 +447,15 @@ class NoisyReLU(UnitFamily):
         return F.BlockGrad(value) + (x - F.BlockGrad(x)) * F.BlockGrad(self.mean(F, x))
 
     def variance(self, F: Any, x: Any) -> Any:
-        """Return f'(x) = sigma(x).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Variances, in the shape of `x`.
-        """
+        """Return f'(x) = sigma(x)."""
         return _sigmoid(F, x)
 
     def sample(self, F: Any, x: Any) -> Any:
-        """Draw max(0, x + normal(0, sigma(x))).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.sample`.
-
-        Returns
-        -------
-        array or symbol
-            Values of at least 0, in the shape of `x`.
-        """
+        """Draw max(0, x + normal(0, sigma(x)))."""
         return F.relu(x + F.sqrt(_sigmoid(F, x)) * F.random.normal_like(x))
 
     def log_base_measure(self, values: HostArray) -> HostArray:
-        """Raise an error: the base measure has no closed form.
-
-        Parameters
-        ----------
-        values
-            As in `UnitFamily.log_base_measure`.
-
-        Raises
-        ------
-        InputError
-            Always.
-        """
+        """Raise an error: the base measure has no closed form."""
         raise InputError("noisy rectified units have no base measure in closed form; use OffsetSigmoids for exact ones")
 
 
@@ -629,63 +476,19 @@ class Gaussian(UnitFamily):
     maximum = None
 
     def mean(self, F: Any, x: Any) -> Any:
-        """Return E[h] = x.
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            `x` itself.
-        """
+        """Return E[h] = x."""
         return x
 
     def integral(self, F: Any, x: Any) -> Any:
-        """Return A(x) = x^2 / 2.
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Integrals, in the shape of `x`.
-        """
+        """Return A(x) = x^2 / 2."""
         return x * x / 2
 
     def variance(self, F: Any, x: Any) -> Any:
-        """Return Var[h] = 1.
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.mean`.
-
-        Returns
-        -------
-        array or symbol
-            Ones, in the shape of `x`.
-        """
+        """Return Var[h] = 1."""
         return F.ones_like(x)
 
     def sample(self, F: Any, x: Any) -> Any:
-        """Draw x + normal(0, 1).
-
-        Parameters
-        ----------
-        F, x
-            As in `UnitFamily.sample`.
-
-        Returns
-        -------
-        array or symbol
-            Values, in the shape of `x`.
-        """
+        """Draw x + normal(0, 1)."""
         return x + F.random.normal_like(x)
 
     def log_base_measure(self, values: HostArray) -> HostArray:
