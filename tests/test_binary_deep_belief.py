@@ -138,7 +138,7 @@ def test_hidden_data(machines, generator):
     joined = stack.hidden_data(datasets.with_label_units(data), num_classes=3)
     np.testing.assert_array_equal(joined.train_images[:, :8], hidden.train_images.reshape(8, 8))
     np.testing.assert_array_equal(joined.train_images[:, 8:], np.eye(3)[labels[:8]])
-    with pytest.raises(InputError, match="have 6 pixels, the layer below has 5 visible units"):
+    with pytest.raises(InputError, match="have 6 pixels, but the lowest layer has 5 visible units"):
         network(machines[1:]).hidden_data(data)
 
 
@@ -158,7 +158,7 @@ def test_save_and_load(machines, tmp_path):
 def test_what_is_no_network(machines, tmp_path):
     with pytest.raises(InputError, match="at least one layer"):
         network([])
-    with pytest.raises(InputError, match="layer 2 has 4 visible units and stands on 5 hidden units"):
+    with pytest.raises(InputError, match="layer 2 has 4 visible units, but the layer below has 5 hidden units"):
         network([machines[0], machines[2]])
     with pytest.raises(InputError, match="holds no layer-1"):
         BinaryDeepBeliefNetwork.load(str(tmp_path))
@@ -303,7 +303,7 @@ def test_features_are_of_use(tmp_path):
     "arguments, message",
     [
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["--labels"], "leave --labels and --below out"),
+        (["--labels"], "takes neither --labels nor --below"),
         (["--layers", "0"], "at least 1"),
         (["--k", "0"], "at least 1"),
         (["--dataset", "bars-and-strips"], "unknown data set"),

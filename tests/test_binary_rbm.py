@@ -573,7 +573,7 @@ def test_images_that_are_not_flat(ctx):
 
 def test_data_of_another_width_than_the_model(ctx, generator):
     rbm = block(reference.random_machine(5, 4, generator), ctx)
-    with pytest.raises(ValueError, match="6 visible units, the model 5"):
+    with pytest.raises(ValueError, match="6 visible units, but the model has 5"):
         rbm(mx.nd.zeros((6, 6), ctx=ctx))
 
 

@@ -84,6 +84,12 @@ def test_one_class_is_refused(features, kind):
         classifier.train_classifier(train[labels == 3], labels[labels == 3], kind)
 
 
+def test_an_unknown_kind_is_refused(features):
+    (train, labels), _ = features
+    with pytest.raises(InputError, match="no classifier 'svm'; choose one of pca-svm, linear-svm, rbf-svm, logistic"):
+        classifier.train_classifier(train, labels, "svm")
+
+
 @pytest.mark.parametrize("total", [False, True])
 def test_the_common_scale(generator, total):
     rows = (5 + generator.normal(size=(300, 4)) * [1, 2, 3, 4]).astype(np.float32)

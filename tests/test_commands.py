@@ -128,10 +128,10 @@ def test_sample_has_a_classifier(run, results):
     status, text, _ = run("sample", "--start", "images", "--sweeps", 1, "--classifier")
     found = results("sample")[0]
     assert status == 0 and sum(found["class_shares"]) == pytest.approx(1) and found["judge"]["accuracy"] > 0.95
-    assert "classes, by the classifier: %.3f" % found["class_shares"][0] in text
+    assert "\nclasses %.3f" % found["class_shares"][0] in text
     # What is classified, and by what.
     assert found["classified"] == "probabilities" and found["judge"]["kind"] == "pca-svm"
-    assert "probabilities of pixels, by a support vector machine on 50 principal components, trained on 1437" in text
+    assert "pixel probabilities, by a support vector machine on 50 principal components, trained on 1437" in text
     assert "%.1f %% of 360 test images right" % (100 * found["judge"]["accuracy"]) in text
 
 
@@ -172,7 +172,7 @@ def test_sample_of_a_chosen_class(run, joint_model, tmp_path):
         assert all(row[k] for row, k in zip(rows, asked))
         if not more or more == ["--judge"]:  # hot chains find other rows, too, and keep them
             assert (rows.sum(axis=1) == 1).all()
-    assert 0 <= found["as_asked"]["share"] <= 1 and "carry the class asked for" in whole[1]
+    assert 0 <= found["as_asked"]["share"] <= 1 and "have the requested class" in whole[1]
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_models_with_labels_elsewhere(run, joint_model, tmp_path):
     assert run("weights", model=joint_model)[0] == 0
     for command in ("reconstruct", "inpaint", "resample", "score"):
         status, _, errors = run(command, model=joint_model)
-        assert status == 2 and "a model of images with labels" in errors
+        assert status == 2 and "has labels, which this command does not support" in errors
 
 
 def test_classify_equals_the_posterior(run, joint_model, tmp_path):
@@ -486,6 +486,21 @@ def test_the_gap_of_a_run_by_epoch(run, results, figures, machine, tmp_path):
     assert status == 2 and "metrics.csv in" in errors
 
 
+def test_held_out_images_of_the_run_are_no_training_images(run, results, model, machine, tmp_path):
+    record = {"arguments": {"dataset": "digits", "held_out": 100}}
+    (tmp_path / "arguments.json").write_text(json.dumps(record))
+    for part in ("test", "train"):
+        assert run("score", "--part", part, "--count", "20")[0] == 0
+        found, arrays = results("score")
+        assert found["free_energy"]["training images"]["num_images"] == 1337
+        train = datasets.load("digits").train_images[:1337].reshape((-1, 64)) / 16
+        energies = np.sort(reference.free_energies(*machine, train))  # images come in random order
+        np.testing.assert_allclose(np.sort(arrays["set_4"]), energies, rtol=1e-5, atol=1e-5)
+    np.save(tmp_path / "other.npy", np.zeros((3, 64), np.float32))  # the run held nothing of it out
+    assert run("score", "--dataset", tmp_path / "other.npy")[0] == 0
+    assert results("score")[0]["free_energy"]["training images"]["num_images"] == 2
+
+
 # --- exercise ---------------------------------------------------------------------------------------------------------
 
 
@@ -516,7 +531,7 @@ def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
     as_before = found["resample"]["as_at_the_start"]["after 20 sweeps"]
     assert table["classes after 20 sweeps that are as at the start"] == "%.0f %%" % (100 * as_before)
     assert all("    %s: " % name in text for name in table)
-    assert "4 hidden units: %.2f s an epoch" % report["4"]["seconds_an_epoch"] in text
+    assert "4 hidden units: %.2f s per epoch" % report["4"]["seconds_an_epoch"] in text
     assert __main__.main(arguments) == 0  # what is trained is not trained again
     assert (run / "rbm.params").read_bytes() == before
 
@@ -546,11 +561,14 @@ def test_an_exercise_that_cannot_be_done(tmp_path, capsys):
     "arguments, message",
     [
         (["--output", "/nowhere/picture"], "choose another --output"),
-        (["--output", "/tmp/"], "--output '/tmp/' names no file"),
-        (["--output", ""], "--output '' names no file"),
-        (["--dataset", "bars-and-stripes"], "images of bars-and-stripes have 16 pixels, the model 64 visible units"),
+        (["--output", "/tmp/"], "--output '/tmp/' is not a file name"),
+        (["--output", ""], "--output '' is not a file name"),
+        (
+            ["--dataset", "bars-and-stripes"],
+            "images of bars-and-stripes have 16 pixels, but the model has 64 visible units",
+        ),
         (["--dataset", "nothing"], "unknown data set 'nothing'"),
-        (["--part", "held-out"], "of which digits has 1437"),
+        (["--part", "held-out"], "but digits has 1437"),
     ],
 )
 def test_what_no_command_can_use(run, tmp_path, command, arguments, message):
@@ -576,20 +594,20 @@ def test_no_model(run, command):
     [
         ("reconstruct", ["--count", "361"], "digits has 360 images in part test"),
         ("sample", ["--class", "3"], "the model has no labels"),
-        ("classify", [], "a model without labels"),
-        ("sample", ["--anneal", "--temperatures", "3"], "--anneal, --temperatures exclude each other"),
+        ("classify", [], "has no labels; train a model with --labels"),
+        ("sample", ["--anneal", "--temperatures", "3"], "--anneal, --temperatures cannot be combined"),
         ("sample", ["--start", "base", "--dataset", "bars-and-stripes"], "have 16 pixels"),
         ("inpaint", ["--share", "0"], "no pixel is missing"),
         ("inpaint", ["--mask", "/nowhere"], "/nowhere cannot be read as an array"),
-        ("inpaint", ["--mask", "MASK"], r"has shape \(4, 4\) where images have \(8, 8\)"),
-        ("inpaint", ["--mask", "GREY"], "holds other values than 0 and 1"),
+        ("inpaint", ["--mask", "MASK"], r"has the shape \(4, 4\), but images have \(8, 8\)"),
+        ("inpaint", ["--mask", "GREY"], "has values other than 0 and 1"),
         ("inpaint", ["--images", "EMPTY"], "holds no images"),
         ("inpaint", ["--images", "MASK"], r"shape \(4, 4\)"),
-        ("resample", ["--sweeps", "10", "5"], "--sweeps 10 5 do not rise"),
+        ("resample", ["--sweeps", "10", "5"], "--sweeps 10 5 must increase"),
         ("resample", ["--sweeps", "3"], "3 sweeps are too few"),
         ("resample", ["--count", "400"], "digits has 360 images"),
         ("score", ["--against", "/nowhere"], "there is no /nowhere"),
-        ("score", ["--against", "bars-and-stripes"], r"shape \(4, 4\) where \(8, 8\) is needed; give --resize"),
+        ("score", ["--against", "bars-and-stripes"], r"shape \(4, 4\), but \(8, 8\) is needed; give --resize"),
         ("score", ["--against", "EMPTY"], "holds no images"),
     ],
 )

@@ -221,7 +221,7 @@ def test_images_of_other_channels_or_sizes_are_refused(ctx):
     machine.initialize(ctx=ctx)
     for shape in ((2, 1, 8, 8), (2, 3, 8, 6), (2, 192), (3, 8, 8)):
         for verb in ("free_energy", "mean_hidden", "sample_hidden", "reconstruct"):
-            with pytest.raises(InputError, match=r"without the batch it must be \(3, 8, 8\)"):
+            with pytest.raises(InputError, match=r"without the batch axis, it must be \(3, 8, 8\)"):
                 getattr(machine, verb)(mx.nd.zeros(shape, ctx=ctx))
     for verb in ("mean_visible", "sample_visible"):
         with pytest.raises(InputError, match=r"\(4, 4, 4\)"):

@@ -121,7 +121,7 @@ def test_doctor_looks_longer(on_gpu, monkeypatch):
     monkeypatch.setattr(devices, "choose_context", lambda *args: (mx.context.Context("gpu", 0), None))
     monkeypatch.setattr(mxnet_device, "MXNetDevice", lambda context: OnCPU(mx.cpu()))
     (finding,) = doctor._cuda_engine()
-    assert finding.found == "draws the chains of the C engine" and finding.wrong is None
+    assert finding.found == "draws the same chains as the native engine" and finding.wrong is None
     monkeypatch.setattr(OnCPU, "product", lambda self, state, rows: mx.nd.dot(state, rows) * 1.001)
     (finding,) = doctor._cuda_engine()
     assert (

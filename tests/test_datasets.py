@@ -157,9 +157,9 @@ BAD_FILES = {
     "only half a header": (lambda content: content[:6], "magic number"),
     "labels": (lambda content: idx_bytes(np.zeros(5, np.uint8)) + bytes(20), "1 dimensions instead of 3"),
     "floats": (lambda content: idx_bytes(np.zeros((5, 4, 3), ">f4"), 0x0D), "type 0x0d"),
-    "too short": (lambda content: content[:-1], "announces 60 bytes of data but holds 59"),
-    "too long": (lambda content: gzip.compress(content + b"\0"), "announces 60 bytes of data but holds 61"),
-    "other content": (lambda content: gzip.compress(content[:-1] + b"\xff"), "content hash"),
+    "too short": (lambda content: content[:-1], "declares 60 bytes of data but holds 59"),
+    "too long": (lambda content: gzip.compress(content + b"\0"), "declares 60 bytes of data but holds 61"),
+    "other content": (lambda content: gzip.compress(content[:-1] + b"\xff"), "its content has another hash"),
 }
 
 
@@ -169,7 +169,7 @@ def test_bad_idx_file(published, tmp_path, case):
     path = published.write(tmp_path) / IMAGES_NAME
     path.write_bytes(damage(published.contents[IMAGES_NAME]))
     before = path.read_bytes()
-    fails(lambda: datasets.load("mnist", tmp_path), path, part, "delete it to fetch it again")
+    fails(lambda: datasets.load("mnist", tmp_path), path, part, "delete it to download it again")
     assert path.read_bytes() == before
 
 
@@ -225,16 +225,16 @@ def test_bad_cifar10(monkeypatch, tmp_path):
         (b"", "is empty"),
         (good[: len(good) // 2], "truncated"),
         (b"<html></html>", "not a whole gzip archive"),
-        (gzip.compress(b"no tar" * 999), "not a whole tar.gz archive"),
+        (gzip.compress(b"no tar" * 999), "not a tar.gz archive"),
         (without, "lacks test_batch.bin"),
         (short, "data_batch_4.bin of 6145 bytes"),
     ]
     for archive, part in cases:
         path = publish_cifar10(monkeypatch, tmp_path, archive)
-        fails(lambda: datasets.load("cifar10", tmp_path), path, part, "delete it to fetch it again")
+        fails(lambda: datasets.load("cifar10", tmp_path), path, part, "delete it to download it again")
     for archive in (good[:-4], cifar10_archive({**members, "readme.html": b"goodbye"})):
         path = publish_cifar10(monkeypatch, tmp_path, archive, sha=sha256(good))
-        fails(lambda: datasets.load("cifar10", tmp_path), path, "hash", "delete it to fetch it again")
+        fails(lambda: datasets.load("cifar10", tmp_path), path, "hash", "delete it to download it again")
 
 
 # -- downloads ---------------------------------------------------------------------------------------------------------
@@ -363,12 +363,14 @@ def test_folder_that_cannot_be_written(published, server, tmp_path):
     published.list_at(server.mirror("good"))
     (tmp_path / "file").write_bytes(b"")
     for folder in (tmp_path / "file", tmp_path / "file" / "folder", tmp_path / "mistyped"):
-        fails(partial(datasets.load, "mnist", folder), folder, "is no folder; make it", "name another --data-dir")
+        fails(
+            partial(datasets.load, "mnist", folder), folder, "is not a folder; create it", "choose another --data-dir"
+        )
     assert not server.requests and not (tmp_path / "mistyped").exists()
     home = tmp_path / "home" / "datasets"
     home.mkdir(parents=True)
     (home / "mnist").write_bytes(b"")
-    fails(lambda: datasets.load("mnist"), home / "mnist", IMAGES_NAME, "name another --data-dir")
+    fails(lambda: datasets.load("mnist"), home / "mnist", IMAGES_NAME, "choose another --data-dir")
 
 
 # -- folders of images -------------------------------------------------------------------------------------------------
@@ -433,7 +435,7 @@ def test_colour_that_is_lost_is_said(tmp_path, caplog):
     save_image(tmp_path / "1.png", (1, 2, 3), mode="RGB")
     with caplog.at_level("INFO"):
         assert datasets.load("image-folder", tmp_path).image_shape == (2, 3)
-    assert "1 of 1 images are in colour, and taken as grey, as the first is" in caplog.text
+    assert "1 of 1 images are in colour; they are converted to grey" in caplog.text
 
 
 def test_grey_image_among_colour(tmp_path):
@@ -464,7 +466,7 @@ def test_bad_image_folders(tmp_path):
 def test_train_with_classes_and_test_without(tmp_path):
     save_image(tmp_path / "train" / "a" / "0.png", 0)
     save_image(tmp_path / "test" / "0.png", 0)
-    fails(lambda: datasets.load("image-folder", tmp_path), tmp_path, "folder per class")
+    fails(lambda: datasets.load("image-folder", tmp_path), tmp_path, "has class folders")
     (tmp_path / "test" / "0.png").unlink()
     fails(lambda: datasets.load("image-folder", tmp_path), tmp_path / "test", "no images")
 
@@ -752,13 +754,17 @@ def test_batches_of_nothing():
 def test_bad_arguments_of_batches():
     images = numbered()
     fails(lambda: iterate_batches(images, 1, 0), "batch size")
-    fails(lambda: iterate_batches(images, 1, 5, num_workers=-1), "-1 workers")
+    fails(lambda: iterate_batches(images, 1, 5, num_workers=-1), "number of workers is -1")
     fails(lambda: iterate_batches(images, 1, 5, binarize="round"), "'round'", "threshold")
     fails(lambda: iterate_batches(images, 1, 5, binarize="sample"), "key")
 
 
+def test_an_unknown_split_is_refused():
+    fails(lambda: datasets.split_of(datasets.load("digits"), "validation"), "split 'validation'", "held-out")
+
+
 def test_images_that_are_too_large():
-    with pytest.raises(InputError, match="1797 images of 3000 x 3000 pixels are 16 GB; choose a smaller --image-size"):
+    with pytest.raises(InputError, match="images of 3000 x 3000 pixels would take 15.1 GiB, and 8 GiB is the limit"):
         datasets.load("digits", image_size=(3000, 3000))
 
 
@@ -778,4 +784,4 @@ def test_another_folder_than_the_named_one(published, server, tmp_path, monkeypa
     assert not records
     datasets.load("mnist", tmp_path / "named", progress=False)
     (record,) = records
-    assert "is not in %s; it is read from %s" % (tmp_path / "named", tmp_path / "found") in record.getMessage()
+    assert "is not in %s; reading it from %s" % (tmp_path / "named", tmp_path / "found") in record.getMessage()

@@ -284,9 +284,9 @@ def test_nothing_warns(ctx, generator, mode):
 
 def test_stacks_that_do_not_fit_are_refused():
     binary, more = Multinary(1), Multinary(3)
-    with pytest.raises(InputError, match="one or more"):
+    with pytest.raises(InputError, match="at least one RBM"):
         DeepBeliefNetwork([])
-    with pytest.raises(InputError, match="does not stand on one with hidden layer"):
+    with pytest.raises(InputError, match="does not fit onto one with hidden layer"):
         DeepBeliefNetwork([ConvolutionalRBMBlock((1, 4, 4), 2), MultinaryRBMBlock(9, 2)])
     with pytest.raises(InputError, match="values up to 1 .* hidden values up to 3"):
         DeepBeliefNetwork([MultinaryRBMBlock(4, 3, hidden_units=more), MultinaryRBMBlock(3, 2, visible_units=binary)])
@@ -303,9 +303,9 @@ def test_arrays_of_other_sizes_are_refused(ctx, generator):
     network = network_of(generator, ctx)
     wrong = mx.nd.zeros((2, 3, 4, 6), ctx=ctx)
     for verb in (network, network.transform, network.reconstruct, JointContrastiveFreeEnergy(network)):
-        with pytest.raises(InputError, match=r"as large as \(3, 4, 4\)"):
+        with pytest.raises(InputError, match=r"its size must be that of \(3, 4, 4\)"):
             verb(wrong)
-    with pytest.raises(InputError, match=r"as large as \(5,\)"):
+    with pytest.raises(InputError, match=r"its size must be that of \(5,\)"):
         network.generate(mx.nd.zeros((2, 4), ctx=ctx), 1)
 
 

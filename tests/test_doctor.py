@@ -42,7 +42,7 @@ def test_here(doctor):
     assert {"mxnet-rbm", "Python", "NumPy", "processor", "MXNet", "native engine", "GPU", "step, mxnet"} <= begins
     assert ("step, native" in begins) == bool(native.available())
     (mnist,) = (line for line in lines if line.startswith("mnist "))
-    assert "not here" in mnist
+    assert "not found" in mnist
 
 
 def test_what_it_says_of_data_sets(doctor, tmp_path):
@@ -129,7 +129,7 @@ def test_a_plain_folder_of_mnist_is_as_it_should_be(doctor, tmp_path, monkeypatc
     status, lines = doctor("--data-dir", tmp_path / "plain")
     found = {line.partition(" ")[0]: line for line in lines}
     assert "3 training images in %s, verified" % (tmp_path / "plain") in found["mnist"]
-    assert "not here" in found["fashion-mnist"] and not any("mnist" in line for line in lines if "WRONG" in line)
+    assert "not found" in found["fashion-mnist"] and not any("mnist" in line for line in lines if "WRONG" in line)
     assert status == (0 if native.available() else 1)
     for path in (tmp_path / "plain").iterdir():
         if path.is_file():

@@ -140,7 +140,7 @@ def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
         with pytest.raises(InputError, match=r"they must be \(batch, 5\)"):
             OF_ONE_LAYER[name](rbm, visible)
     for function in (label_rbm.class_log_posterior, label_rbm.hidden_probability, label_rbm.free_energies):
-        with pytest.raises(InputError, match=r"they must be \(batch, 3\)|images have \d pixels, the model 3"):
+        with pytest.raises(InputError, match=r"they must be \(batch, 3\)|images have \d pixels, but the model has 3"):
             function(rbm, visible, 2)
 
 

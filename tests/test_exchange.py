@@ -166,7 +166,7 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
 def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
     devices = "2" if arguments else "3"
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-devices", devices, *arguments) == 2
-    assert flag + " cannot be divided among %s parts" % devices in one_line(capsys)
+    assert flag + " cannot be divided evenly among the %s devices" % devices in one_line(capsys)
     assert not (tmp_path / "run").exists()
 
 

@@ -317,7 +317,7 @@ def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
 @pytest.mark.parametrize("group", [(-1, 2), (3, 3), (3, 6), (4, 2)])
 def test_groups_that_are_none(group):
     machine = Parameters(mx.nd.zeros(5), mx.nd.zeros(3), mx.nd.zeros((5, 3)))
-    with pytest.raises(InputError, match="of 5 visible units; give"):
+    with pytest.raises(InputError, match="of 5 visible units is"):
         gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3)), visible_units=[group])
 
 

@@ -96,10 +96,14 @@ def test_a_finished_run(finished, tmp_path):
     assert "Optimistic: log Z comes from only 10 intermediate distributions" in page.text
     assert "Pixels are grey" in page.text
     assert {attributes["alt"] for attributes in page.having("img")} == {
-        "Images of the data, and the model's own", "The weights of hidden units, as images",
+        "Images of the data set, and images drawn by the model", "Weights of the hidden units, as images",
     }  # fmt: skip
     curves = {attributes["aria-label"] for attributes in page.having("svg")}
-    assert {"Grey-pixel score, by epoch", "Units on, of the chains, by epoch", "Time of an epoch, by epoch"} <= curves
+    assert {
+        "Grey-pixel score, by epoch",
+        "Units that are on in the chains, by epoch",
+        "Time of an epoch, by epoch",
+    } <= curves
     with open(finished / "metrics.csv") as file:
         names, *rows = [line.strip().split(",") for line in file]
     assert all(name.replace("_", " ") in page.text for name in names)
@@ -136,7 +140,7 @@ def test_a_run_that_is_not_finished(run):
     (run / "metrics.csv").write_text("".join(lines[:2]))
     page = make(run)
     assert "1 of 3 epochs" in page.text
-    assert [attributes["alt"][:10] for attributes in page.having("img")] == ["The weight", "The chains"]
+    assert [attributes["alt"][:10] for attributes in page.having("img")] == ["Weights of", "Current st"]
     for name in ("metrics.csv", "rbm.params", "checkpoint.npz"):
         (run / name).unlink()
     page = make(run)  # before the end of the first epoch
@@ -212,8 +216,8 @@ def refused(capsys, *arguments):
 
 
 def test_folders_that_cannot_be(capsys, tmp_path, run):
-    assert "holds no run" in refused(capsys, tmp_path)
-    assert "holds no run" in refused(capsys, tmp_path / "nothing")
+    assert "is not a run folder" in refused(capsys, tmp_path)
+    assert "nothing cannot be read" in refused(capsys, tmp_path / "nothing")
     assert "cannot write" in refused(capsys, run, "--output", tmp_path / "nothing" / "page.html")
     assert sorted(os.listdir(tmp_path)) == ["run"] and "page.html" not in os.listdir(run)
 
@@ -299,7 +303,7 @@ def paths_in(content):
 def test_links_out_of_the_folder_are_not_followed(capsys, run, tmp_path, name):
     (run / name).rename(tmp_path / name)
     (run / name).symlink_to(tmp_path / name)
-    assert "%s is a link out of its folder" % name in refused(capsys, run)
+    assert "%s is a link to another folder" % name in refused(capsys, run)
 
 
 def test_pictures_of_others_are_not_shown(capsys, run, tmp_path):
@@ -310,7 +314,7 @@ def test_pictures_of_others_are_not_shown(capsys, run, tmp_path):
         (run / ("secret" + suffix)).symlink_to(tmp_path / ("secret" + suffix))
     assert "secret" not in make(run).content
     (run / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
-    assert "a.png is no whole picture" in refused(capsys, run)
+    assert "a.png is damaged" in refused(capsys, run)
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_missing_pixels_where_they_may_be(tmp_path):
     assert np.isnan(found).nonzero()[0].tolist() == [0] and np.isnan(found[0, 6])
     with pytest.raises(InputError, match="holds NaN"):
         image_files.read_images(path, (6, 4))
-    with pytest.raises(InputError, match="missing pixels cannot be resized"):
+    with pytest.raises(InputError, match="has missing pixels .NaN., so its images cannot be resized"):
         image_files.read_images(path, (3, 2), resize=True, missing=True)
 
 
@@ -89,8 +89,8 @@ def test_colour_for_a_model_in_colour(generator, tmp_path):
         ("text.png", "text.png cannot be read as an image"),
         ("text.npy", "write it with numpy.save"),
         ("empty", "holds no images"),
-        ("large.png", "5 x 7 pixels where images of the model have 4 x 6; resize it, or give --resize"),
-        ("large.npy", r"shape \(2, 7, 5\) where images of \(6, 4\) are needed"),
+        ("large.png", "5 x 7 pixels, but images of the model have 4 x 6; resize it, or give --resize"),
+        ("large.npy", r"shape \(2, 7, 5\), but images of \(6, 4\) are needed"),
         ("bright.npy", "outside .0, 1."),
         ("counts.npy", "save floats in .0, 1. or uint8"),
         ("none.npy", "holds no images"),
@@ -138,7 +138,7 @@ def test_links_out_of_the_folder_are_not_followed(pixels, folder, tmp_path, kind
     secret = picture(tmp_path / "outside" / "secret.png", pixels[0])
     link = folder / ("b" if kind == "folder" else "a/9.png")
     link.symlink_to(secret.parent if kind == "folder" else secret)
-    assert "%s is a link out of %s" % (link, folder) in refused(lambda: found(folder))
+    assert "%s is a link to a place outside %s" % (link, folder) in refused(lambda: found(folder))
     skipped = []
     assert found(folder, skipped) == ["0.png", "1.png", "2.png"] and skipped == [link]
 
@@ -157,7 +157,7 @@ def test_train_and_test_outside_the_folder(folder, tmp_path):
     for part in ("train", "test"):
         (tmp_path / "both" / part).symlink_to(folder)
     said = refused(lambda: datasets.load("image-folder", tmp_path / "both"))
-    assert "train is a link out of" in said
+    assert "train is a link to a place outside" in said
 
 
 def test_pipes_and_devices_are_no_images(folder):
@@ -211,7 +211,7 @@ def test_odd_names(folder, name):
 def test_folders_that_may_not_be_read(folder):
     (folder / "a").chmod(0)
     try:
-        assert "see to its permissions" in refused(lambda: found(folder))
+        assert "check its permissions" in refused(lambda: found(folder))
     finally:
         (folder / "a").chmod(0o700)
 

@@ -60,6 +60,29 @@ for command, main in mains.items():
         assert HEAVY & set(imported) == set()
 
 
+def test_commands_take_public_names_of_each_other():
+    """A name of a module in gluon_rbm.cli that another module takes is in its __all__."""
+    modules = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in ROOT.glob("gluon_rbm/cli/*.py")}
+    public = {}
+    for name, tree in modules.items():
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+                public[name] = ast.literal_eval(node.value)
+    assert len(public) > 30
+    taken = set()
+    for tree in modules.values():
+        near = {}  # name here -> module of gluon_rbm.cli
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "gluon_rbm.cli":
+                near.update({alias.asname or alias.name: alias.name for alias in node.names})
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gluon_rbm.cli."):
+                taken |= {(node.module.rpartition(".")[2], alias.name) for alias in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in near:
+                taken.add((near[node.value.id], node.attr))
+    assert {(name, attribute) for name, attribute in taken if attribute not in public[name]} == set()
+
+
 def test_the_package_alone_imports_few_modules_of_its_own():
     code = "import sys, gluon_rbm; print(*sorted(name for name in sys.modules if name.startswith('gluon_rbm')))"
     assert output_of(code).split() == [

@@ -74,8 +74,11 @@ def test_both_apis_do_the_same_and_a_resumed_run_needs_it_no_more(tmp_path, earl
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--num-hidden", "5"], "16 pixels, 0 classes and 6 hidden units, and this run 16, 0 and 5; set --num-hidden"),
-        (["--dataset", "digits"], "16 pixels, 0 classes and 6 hidden units, and this run 64, 0 and 6"),
+        (
+            ["--num-hidden", "5"],
+            "16 pixels, 0 classes and 6 hidden units, but this run has 16, 0 and 5; choose --num-hidden",
+        ),
+        (["--dataset", "digits"], "16 pixels, 0 classes and 6 hidden units, but this run has 64, 0 and 6"),
         (["--initial-parameters", "none"], "none cannot be read"),
     ],
 )
@@ -90,4 +93,4 @@ def test_labels_that_this_run_has_not(tmp_path, earlier, capsys):
     begun(tmp_path / "labels", earlier, "--labels")
     capsys.readouterr()
     assert run(binary_rbm_gluon, tmp_path / "run", "--initial-parameters", str(tmp_path / "labels")) == 2
-    assert "16 pixels, 2 classes and 6 hidden units, and this run 16, 0 and 6" in one_line(capsys)
+    assert "16 pixels, 2 classes and 6 hidden units, but this run has 16, 0 and 6" in one_line(capsys)

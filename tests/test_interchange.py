@@ -54,7 +54,7 @@ def test_numbers_of_16_bits(form, machine, tmp_path, capsys):
     interchange.write(tmp_path / "start", Parameters(*(array * 1e6 for array in machine)), form="params")
     capsys.readouterr()
     assert main([*arguments, "--overwrite"]) == 2
-    assert "float16 does not hold; leave --float16 out" in one_line(capsys)
+    assert "too large for float16; leave out --float16" in one_line(capsys)
     assert_same(interchange.read(tmp_path / "half")[0], rounded)
 
 
@@ -66,10 +66,10 @@ def test_labels_are_kept_where_they_can_be(machine, tmp_path, capsys):
         assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--format", form]) == 0
     parameters, num_classes = read_model(tmp_path / "c.params")
     assert_same(parameters, machine)
-    assert num_classes == 2 and "6 visible, of which 2 are a label" in capsys.readouterr().out
+    assert num_classes == 2 and "6 visible (2 of them label units)" in capsys.readouterr().out
     for form in ("sklearn", "pydeep"):
         assert main(["convert", str(tmp_path / "a.params"), str(tmp_path / "d"), "--format", form]) == 2
-        expected = "the format %s knows no labels; choose --format npz, safetensors or params" % form
+        expected = "the format %s cannot hold labels; choose --format npz, safetensors or params" % form
         assert one_line(capsys).endswith(expected)
         assert not (tmp_path / "d").exists()
 
@@ -84,7 +84,7 @@ def test_bernoulli_rbm_there_and_back(machine, generator, tmp_path):
     fitted = BernoulliRBM(3, n_iter=2, random_state=0).fit(visible)  # float64
     found = interchange.from_bernoulli_rbm(fitted)
     np.testing.assert_allclose(found.interaction_weight.asnumpy(), fitted.components_.T, rtol=1e-7)
-    with pytest.raises(InputError, match="the BernoulliRBM holds no parameters"):
+    with pytest.raises(InputError, match="the BernoulliRBM has no parameters"):
         interchange.from_bernoulli_rbm(BernoulliRBM())
 
 
@@ -129,15 +129,15 @@ def good():
 
 
 BAD = {
-    "holds no parameters of a binary RBM": {"other": np.zeros(3)},
-    "holds no hidden_layer_bias and no interaction_weight": {"visible_layer_bias": np.zeros(3)},
+    "has no parameters of a binary RBM": {"other": np.zeros(3)},
+    "has no hidden_layer_bias and no interaction_weight": {"visible_layer_bias": np.zeros(3)},
     "interaction_weight of shape": {**good(), "interaction_weight": np.zeros(6)},
     "hidden_layer_bias of shape": {**good(), "hidden_layer_bias": np.zeros(3)},
     "it must be (3,)": {**good(), "visible_layer_bias": np.zeros((3, 1))},
     "not finite": {**good(), "interaction_weight": np.full((3, 2), np.nan)},
     "too large for float32": {**good(), "interaction_weight": np.full((3, 2), 1e39)},
-    "in int64; save floats": {**good(), "hidden_layer_bias": np.zeros(2, int)},
-    "leaves no pixel": {**good(), "aux_label_classes": np.arange(3.0)},
+    "of type int64; save floats": {**good(), "hidden_layer_bias": np.zeros(2, int)},
+    "so it has no pixels": {**good(), "aux_label_classes": np.arange(3.0)},
     "bv of shape": {"w": np.zeros((3, 2)), "bv": np.zeros((2, 3)), "bh": np.zeros((1, 2))},
     "oh of shape": {"w": np.zeros((3, 2)), "bv": np.zeros((1, 3)), "bh": np.zeros((1, 2)), "oh": np.zeros((1, 3))},
     "holds pickled objects": {**good(), "hidden_layer_bias": np.array([print, None])},
@@ -166,8 +166,8 @@ def test_what_would_be_lost(machine, tmp_path, capsys):
     interchange.write(model, machine, 0, "params")
     before = model.read_bytes()
     for target, message in (
-        (model, "is the source, too"),
-        (tmp_path / "other" / "rbm.params", "is of --format params"),
+        (model, "is also SOURCE"),
+        (tmp_path / "other" / "rbm.params", "needs --format params"),
     ):
         for source in (tmp_path, model):
             assert main(["convert", str(source), str(target)]) == 2
@@ -193,7 +193,7 @@ def test_pickles_and_torn_and_missing_files_are_refused_and_never_run(tmp_path, 
     for name, message in (
         ("trap.joblib", "is a pickle"),
         ("trap.npz", "pickled objects"),
-        ("torn.npz", "not a whole .npz archive"),
+        ("torn.npz", "not a complete .npz archive"),
         ("nothing.npz", "cannot be read"),
     ):
         assert main(["convert", str(tmp_path / name), str(tmp_path / "target")]) == 2
@@ -289,7 +289,7 @@ def test_a_pickle_called_safetensors_is_not_run(tmp_path, capsys):
     (tmp_path / "trap.safetensors").write_bytes(pickle.dumps({"a": 1}))
     (tmp_path / "loop.safetensors").mkdir()
     os.mkfifo(tmp_path / "pipe.safetensors")
-    for name, message in (("trap", "not a whole .safetensors file"), ("loop", "cannot be read"),
+    for name, message in (("trap", "not a complete .safetensors file"), ("loop", "cannot be read"),
                           ("pipe", "no ordinary file"), ("nothing", "cannot be read (No such file")):  # fmt: skip
         assert main(["convert", str(tmp_path / (name + ".safetensors")), str(tmp_path / "target")]) == 2
         assert message in one_line(capsys)
@@ -324,6 +324,6 @@ def test_the_suffix_of_safetensors_says_the_format(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **interchange.to_arrays(Parameters(np.ones(3), np.zeros(2), np.ones((3, 2)))))
     target = tmp_path / "b.safetensors"
     assert main(["convert", str(tmp_path / "a.npz"), str(target), "--format", "npz"]) == 2
-    assert "is of --format safetensors, not npz" in capsys.readouterr().err and not target.exists()
+    assert "needs --format safetensors, not npz" in capsys.readouterr().err and not target.exists()
     assert main(["convert", str(tmp_path / "a.npz"), str(target)]) == 0
     assert safetensors.numpy.load_file(target)["interaction_weight"].tolist() == [[1, 1]] * 3

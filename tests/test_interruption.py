@@ -182,11 +182,11 @@ PLACES = {
 @pytest.mark.parametrize(
     "place, epoch, steps, said",
     [
-        ("step", 0, 1, "in epoch 1 after 1 of 4 steps; --resume goes on from there"),
-        ("step", 1, 4, "in epoch 2 after 4 of 4 steps; --resume goes on from there"),
-        ("monitoring", 1, 4, "in epoch 2 after 4 of 4 steps; --resume goes on from there"),
-        ("saving", 1, 0, "after epoch 2; --resume goes on from there"),
-        ("drawing", 2, 0, "after epoch 3; --resume goes on from there"),
+        ("step", 0, 1, "in epoch 1 after 1 of 4 steps; --resume continues from there"),
+        ("step", 1, 4, "in epoch 2 after 4 of 4 steps; --resume continues from there"),
+        ("monitoring", 1, 4, "in epoch 2 after 4 of 4 steps; --resume continues from there"),
+        ("saving", 1, 0, "after epoch 2; --resume continues from there"),
+        ("drawing", 2, 0, "after epoch 3; --resume continues from there"),
     ],
 )
 def test_a_training_goes_on_from_where_it_was_interrupted(
@@ -248,7 +248,7 @@ def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
             __main__.main(arguments)
         assert stop.value.code == 143
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.endswith("interrupted in epoch 2 after 1 of 4 steps; --resume goes on from there")
+        assert line.endswith("interrupted in epoch 2 after 1 of 4 steps; --resume continues from there")
     assert __main__.main(arguments) == 0
     for layer in ("layer-1", "layer-2"):
         assert results(tmp_path / "parts" / layer) == results(tmp_path / "whole" / layer)

@@ -118,9 +118,9 @@ def test_classes_that_do_not_exist(machine, wrong):
 
 def test_what_does_not_fit(machine):
     model = parameters(machine)
-    with pytest.raises(InputError, match="2 images have 3 labels"):
+    with pytest.raises(InputError, match="2 images but 3 labels"):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, 1, 2], 3)
-    with pytest.raises(InputError, match="images have 5 pixels, the model 4 and 3 classes"):
+    with pytest.raises(InputError, match="images have 5 pixels, but the model has 4, and 3 classes"):
         label_rbm.classify(model, mx.nd.zeros((2, 5)), NUM_CLASSES)
     with pytest.raises(InputError, match=r"start from have shape \(1, 5\); this needs \(1, 4\)"):
         draw_classes(model, [0], NUM_CLASSES, start=mx.nd.zeros((1, 5)))
@@ -364,5 +364,5 @@ def test_models_without_labels_and_with_too_many(tmp_path, machine):
     mx.nd.save(path, arrays)
     assert read_model(path)[1] == 0
     mx.nd.save(path, {**arrays, CLASSES: mx.nd.arange(VISIBLE)})
-    with pytest.raises(InputError, match="7 classes and 7 visible units"):
+    with pytest.raises(InputError, match="7 classes and only 7 visible units"):
         read_model(path)

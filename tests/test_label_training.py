@@ -168,7 +168,7 @@ def test_number_of_classes(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((9, 4)))
     data = datasets.load(str(tmp_path / "images.npy"))
     assert data.num_classes == 0
-    with pytest.raises(InputError, match="has no labels; choose a data set that has"):
+    with pytest.raises(InputError, match="has no labels; choose a data set with"):
         datasets.with_label_units(data)
 
 
@@ -191,7 +191,7 @@ def test_label_biases_of_the_data():
 def test_data_without_labels(tmp_path, capsys):
     np.save(tmp_path / "images.npy", np.zeros((9, 4)))
     assert run("gluon", tmp_path / "run", "--dataset", str(tmp_path / "images.npy")) == 2
-    assert "has no labels; choose a data set that has, or leave --labels out" in one_line(capsys)
+    assert "has no labels; choose a data set with labels, or leave out --labels" in one_line(capsys)
     assert not (tmp_path / "run").exists()
 
 

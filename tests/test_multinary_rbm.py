@@ -391,7 +391,7 @@ def test_arrays_of_other_shapes_are_refused(ctx):
     machine.initialize(ctx=ctx)
     for verb in ("free_energy", "mean_hidden", "sample_hidden", "reconstruct", "mean_visible", "sample_visible"):
         for shape in ((2, 5), (4,), (2, 2, 2)):
-            with pytest.raises(InputError, match="without the batch it must be"):
+            with pytest.raises(InputError, match="without the batch axis, it must be"):
                 getattr(machine, verb)(mx.nd.zeros(shape, ctx=ctx))
 
 
@@ -418,7 +418,7 @@ def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
             assert one.dtype == np.float32
             np.testing.assert_array_equal(one, other)
     for call in (machine, loss):
-        with pytest.raises(InputError, match="without the batch it must be"):
+        with pytest.raises(InputError, match="without the batch axis, it must be"):
             call(mx.nd.zeros((6, 5), ctx=ctx))
 
 

@@ -151,4 +151,4 @@ def test_weights_of_16_bits_that_no_chain_has_are_named(tmp_path, capsys):
     logs.configure()  # whether or not a command of an earlier test has
     for batch_size, says in ((10, True), (20, False)):
         binary.train(replace(given, batch_size=batch_size, output_dir=str(tmp_path / str(batch_size))), "gluon")
-        assert ("--weight-bits 16 changes nothing" in capsys.readouterr().out) == says
+        assert ("--weight-bits 16 has no effect" in capsys.readouterr().out) == says

@@ -48,16 +48,16 @@ def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "RBM 3 .* 7 x 7 cannot be divided by a stride of 2"),
-        ({"image_shape": [2, 8, 8]}, "neither grey nor in colour"),
-        ({"image_shape": [1, 64], "channels": []}, "neither grey nor in colour"),
-        ({"image_shape": []}, "neither grey nor in colour"),
-        ({"visible_units": "gaussian", "deviation": 0}, "deviation must be above 0"),
-        ({"visible_units": "gaussian", "mean": float("nan")}, "pixels of mean nan"),
+        ({"image_shape": [3, 28, 28], "channels": [4, 4, 4]}, "RBM 3 .* 7 x 7 is not divisible by the stride, 2"),
+        ({"image_shape": [2, 8, 8]}, "it must be .1 or 3, height, width"),
+        ({"image_shape": [1, 64], "channels": []}, "it must be .1 or 3, height, width"),
+        ({"image_shape": []}, "it must be .1 or 3, height, width"),
+        ({"visible_units": "gaussian", "deviation": 0}, "the deviation above 0"),
+        ({"visible_units": "gaussian", "mean": float("nan")}, "pixels have mean nan"),
         ({"channels": [], "dense": []}, "at least one RBM"),
         ({"channels": [0]}, "give 1 or more"),
         ({"dense": [0]}, "give 1 or more"),
-        ({"maximum": 0}, "N >= 1"),
+        ({"maximum": 0}, "a whole number of at least 1"),
         ({"slope": 0.0}, "above 0"),
         ({"kernel": 3}, "do not fit a stride"),
         ({"visible_units": "ternary"}, "unknown visible units"),
@@ -131,7 +131,7 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
     others += [{"description": text}, {"0.interaction_weight": content["0.interaction_weight"] * np.nan}]
     for arrays in (foreign, fewer, *({**content, **other} for other in others)):
         mx.nd.save(str(tmp_path / "other.params"), arrays)
-        with pytest.raises(InputError, match="holds no network|holds values that are not finite"):
+        with pytest.raises(InputError, match="is not a network|holds values that are not finite"):
             networks.read(str(tmp_path / "other.params"))
     with pytest.raises(InputError, match="is a network of train-multinary"):
         read_model(str(whole))
@@ -168,13 +168,13 @@ def test_bytes_of_8_bits_are_their_own_values(generator):
 @pytest.mark.parametrize(
     "images, maximum, said",
     [
-        (np.zeros((2, 8, 8), "uint8"), None, "not the network's .in colour"),
-        (np.zeros((2, 9, 8, 3), "uint8"), None, "not the network's"),
-        (np.zeros((2, 192), "uint8"), None, "not the network's"),
-        (np.full((2, 8, 8, 3), 1.5), None, "not in 0 to 1"),
-        (np.full((2, 8, 8, 3), -0.5), None, "not in 0 to 1"),
-        (np.full((2, 8, 8, 3), np.nan), None, "not in 0 to 1"),
-        (np.full((2, 8, 8, 3), 17, "uint8"), 16, "not in 0 to 16"),
+        (np.zeros((2, 8, 8), "uint8"), None, "trained on colour images of 8 x 8 pixels"),
+        (np.zeros((2, 9, 8, 3), "uint8"), None, "but the network was trained on"),
+        (np.zeros((2, 192), "uint8"), None, "but the network was trained on"),
+        (np.full((2, 8, 8, 3), 1.5), None, "scale them to 0 to 1"),
+        (np.full((2, 8, 8, 3), -0.5), None, "scale them to 0 to 1"),
+        (np.full((2, 8, 8, 3), np.nan), None, "scale them to 0 to 1"),
+        (np.full((2, 8, 8, 3), 17, "uint8"), 16, "scale them to 0 to 16"),
     ],
 )
 def test_images_of_another_kind_are_refused(images, maximum, said):
@@ -240,7 +240,7 @@ def test_pooled_features_are_means_over_squares(generator):
 
 @pytest.mark.parametrize(
     "layers, said",
-    [({"channels": [3]}, "choose a pool of 1, 2, 4"), ({"channels": [3], "dense": [4]}, "4 units and no places")],
+    [({"channels": [3]}, "choose a pool of 1, 2, 4"), ({"channels": [3], "dense": [4]}, "the top layer is dense")],
 )
 def test_what_squares_do_not_divide_is_refused(layers, said):
     description = networks.describe((1, 8, 8), **layers)
@@ -275,6 +275,6 @@ def test_hostile_descriptions_end_with_one_line(description, tmp_path):
     file = str(tmp_path / "rbm.params")
     text = np.frombuffer(description.encode(), np.uint8)
     mx.nd.save(file, {"description": mx.nd.array(text, dtype="uint8")})
-    with pytest.raises(InputError, match="holds no network of train-multinary") as caught:
+    with pytest.raises(InputError, match="is not a network of train-multinary") as caught:
         networks.read(file)
     assert "\n" not in str(caught.value)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gluon_rbm.evaluation import plots
+from gluon_rbm.errors import InputError
+from gluon_rbm.evaluation import plots, tiles
 
 SHAPE = (3, 4)
 
@@ -202,3 +203,9 @@ def test_a_learning_curve_has_the_interval_of_log_z_and_hollow_points_that_are_n
     )
     errors = plots.learning_curve([{"epoch": 1, "train_error_percent": 3.0}], "error_percent", "%").axes[0]
     assert errors.get_title() == "learning curve" and not errors.collections
+
+
+def test_no_images_are_no_tiles():
+    assert tiles.tiles(np.zeros((3, 4)), (2, 2)).shape == (5, 5)
+    with pytest.raises(InputError, match="no images to draw"):
+        tiles.tiles(np.zeros((0, 4)), (2, 2))

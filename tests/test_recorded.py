@@ -59,7 +59,7 @@ def test_binarization_is_the_runs(run, capsys):
     command = ["likelihood", str(run), "--no-cuda"]
     assert __main__.main([*command, "--json", "own.json"]) == 0
     assert __main__.main([*command, "--json", "other.json", "--binarize", "threshold"]) == 0
-    assert "learned pixels with --binarize sample, and they are used with threshold here" in one_line(capsys)
+    assert "was trained with --binarize sample, but threshold is used here" in one_line(capsys)
     found = [json.loads(Path(name).read_text())["data"] for name in ("own.json", "other.json")]
     assert [(one["data_set"], one["binarize"]) for one in found] == [("digits", "sample"), ("digits", "threshold")]
 
@@ -67,16 +67,16 @@ def test_binarization_is_the_runs(run, capsys):
 def test_other_images_are_told(run, capsys, generator):
     np.save("other.npy", generator.random((700, 8, 8), dtype=np.float32))
     assert __main__.main(["reconstruct", str(run), "--no-cuda", "--dataset", "other.npy"]) == 0
-    assert "learned the training images of digits, and others are used here: other.npy" in one_line(capsys)
+    assert "was trained on images of digits, but other images are used here: other.npy" in one_line(capsys)
     assert __main__.main(["reconstruct", str(run), "--dataset", "mnist"]) == 2  # and nothing is downloaded for it
-    assert "images of mnist have 784 pixels, the model 64 visible units" in one_line(capsys)
+    assert "images of mnist have 784 pixels, but the model has 64 visible units" in one_line(capsys)
 
 
 def test_a_model_without_a_run(run, capsys, tmp_path):
     (tmp_path / "alone").mkdir()
     shutil.copy(run / "rbm.params", tmp_path / "alone")
     assert __main__.main(["reconstruct", str(tmp_path / "alone" / "rbm.params")]) == 2
-    assert "says which images it learned: name them with --dataset" in one_line(capsys)
+    assert "no record of its training; give the data set with --dataset" in one_line(capsys)
     assert __main__.main(["reconstruct", str(tmp_path / "alone" / "rbm.params"), "--dataset", "digits"]) == 0
 
 
@@ -96,7 +96,7 @@ def test_the_folder_and_the_size_are_the_runs(tmp_path, generator, capsys):
     (tmp_path / "images").rename(tmp_path / "moved")
     capsys.readouterr()
     assert __main__.main(["reconstruct", "run", "--count", "1"]) == 2
-    assert "run learned image-folder in images, which is no folder now" in one_line(capsys)
+    assert "run was trained on image-folder in images, which is no longer a folder" in one_line(capsys)
     assert __main__.main(["reconstruct", "run", "--count", "1", "--data-dir", "moved"]) == 0
     assert capsys.readouterr().err == ""
 
@@ -111,8 +111,8 @@ def test_a_published_data_set_whose_folder_has_moved(run, capsys, monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda *arguments, **more: loaded.append(arguments) or read_digits())
     assert __main__.main(["reconstruct", str(run)]) == 2
     error = one_line(capsys)
-    assert "learned mnist in /nosuch, which is no folder now; say where the images are with --data-dir" in error
-    assert "or give --dataset mnist to fetch it" in error and not loaded
+    assert "was trained on mnist in /nosuch, which is no longer a folder; give the folder with --data-dir" in error
+    assert "or give --dataset mnist to download it" in error and not loaded
     assert __main__.main(["reconstruct", str(run), "--dataset", "mnist"]) == 0
     monkeypatch.setattr(downloads, "located", lambda *arguments: {"a file": "its place"})
     assert __main__.main(["reconstruct", str(run)]) == 0
@@ -128,7 +128,7 @@ def test_labels_and_layers(tmp_path, capsys):
     assert __main__.main(["classify", "joint"]) == 0
     assert capsys.readouterr().err == ""
     assert __main__.main(["reconstruct", "upper"]) == 2
-    assert "learned the hidden probabilities of the layers below it" in one_line(capsys)
+    assert "was trained on the hidden probabilities of the layer below" in one_line(capsys)
 
 
 def test_of_networks_and_drawn_images(tmp_path, capsys):
@@ -151,14 +151,14 @@ def test_a_mistyped_name(mistyped, meant, capsys):
 @pytest.mark.parametrize(
     "flags, said",
     [
-        (["--data-dir", "/nosuch"], "digits is not looked for in a folder; leave --data-dir /nosuch out"),
-        (["--data-dir", ""], "argument --data-dir: it is empty"),
-        (["--output-dir", ""], "argument --output-dir: it is empty"),
-        (["--dataset", ""], "argument --dataset: it is empty"),
+        (["--data-dir", "/nosuch"], "digits is not read from a folder; leave out --data-dir /nosuch"),
+        (["--data-dir", ""], "argument --data-dir: must not be empty"),
+        (["--output-dir", ""], "argument --output-dir: must not be empty"),
+        (["--dataset", ""], "argument --dataset: must not be empty"),
         (["--momentum", "2"], "argument --momentum: 2 is not a number of at least 0 and below 1"),
         (["--learning-rate", "1e300"], "1e300 is not a number below 3.4e+38 and at least 0.0"),
-        (["--dataset", "image-folder"], "image-folder needs a folder of images; name it with --data-dir"),
-        (["--dataset", "image-folder", "--data-dir", "/nosuch"], "/nosuch is no folder; name the folder of images"),
+        (["--dataset", "image-folder"], "image-folder needs a folder of images; give it with --data-dir"),
+        (["--dataset", "image-folder", "--data-dir", "/nosuch"], "/nosuch is not a folder; give the folder of images"),
     ],
 )
 def test_what_means_nothing(flags, said, capsys, tmp_path):
@@ -189,4 +189,4 @@ def test_what_no_run_recorded(run, broken, capsys):
 def test_parts_of_a_batch_on_a_cpu_are_said(capsys):
     flags = ["--dataset", "bars-and-stripes", "--batch-size", "8", "--num-devices", "2"]
     assert SCRIPTS["gluon"].main([*FLAGS, *flags]) == 0
-    assert "--num-devices 2 on a CPU: it computes that many parts of each batch" in capsys.readouterr().out
+    assert "--num-devices 2 on a CPU: each batch is computed in that many parts" in capsys.readouterr().out

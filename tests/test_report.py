@@ -227,7 +227,7 @@ def test_a_fixed_binarization(likelihood, model, machine, generator, tmp_path, k
     images = generator.integers(0, 2, (30, 4, 4))
     file, fixed = tmp_path / "report.json", write_binarization(kind, tmp_path, images)
     status, text, _ = likelihood(model, *BARS, "--binarize", fixed, "--json", file)
-    assert status == 0 and "of the file %s" % fixed in text
+    assert status == 0 and "from the file %s" % fixed in text
     expected = log_likelihoods(machine, images.reshape((30, 16))).mean()
     assert json.loads(file.read_text())["log_likelihood"]["mean"] == pytest.approx(expected, rel=1e-5)
 
@@ -238,9 +238,9 @@ def test_a_fixed_binarization(likelihood, model, machine, generator, tmp_path, k
         (np.zeros((29, 16)), r"shape \(29, 16\) where 30 images of 16 pixels are needed"),
         (np.zeros((30, 17)), r"shape \(30, 17\)"),
         (np.zeros(480), r"shape \(480,\)"),
-        (np.full((30, 16), 0.5), "other values than 0 and 1"),
-        (np.full((30, 16), np.nan), "other values than 0 and 1"),
-        (np.ones((30, 16), complex), "other values than 0 and 1"),
+        (np.full((30, 16), 0.5), "values other than 0 and 1"),
+        (np.full((30, 16), np.nan), "values other than 0 and 1"),
+        (np.ones((30, 16), complex), "values other than 0 and 1"),
     ],
 )
 def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, images, message):
@@ -251,23 +251,21 @@ def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, ima
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["/nowhere", *BARS], "/nowhere cannot be read .No such file or directory.; name a run folder"),
+        (["/nowhere", *BARS], "/nowhere cannot be read .No such file or directory.; give a run folder"),
         ([__file__, *BARS], "not whole, or another kind of file"),
-        (["MODEL", "--dataset", "digits"], "images of digits have 64 pixels, the model 16 visible units"),
-        (["MODEL", *BARS, "--part", "held-out"], "of which bars-and-stripes has 30"),
+        (["MODEL", "--dataset", "digits"], "images of digits have 64 pixels, but the model has 16 visible units"),
+        (["MODEL", *BARS, "--part", "held-out"], "but bars-and-stripes has 30"),
         (
             ["MODEL", *BARS, "--binarize", "twice"],
-            "twice is no file of binary images; choose one, or binarize by none,",
+            "twice is not a file of binary images; give one, or binarize by none,",
         ),
-        (["MODEL", *BARS, "--binarize", __file__], "no file of binary images"),
+        (["MODEL", *BARS, "--binarize", __file__], "not a file of binary images"),
         (["MODEL", *BARS, *AIS, "--state", "/nowhere/state"], "choose another --state"),
         (["MODEL", *BARS, *AIS, "--state", __file__], "is not a whole state file; choose another --state"),
         (["MODEL", *BARS, "--json", "/nowhere/report.json"], "choose another --json"),
         (["MODEL", *BARS, "--json", "/"], "it is a folder"),
-        (["MODEL", *BARS, "--json", ""], "it is a folder"),
-        (["MODEL", *BARS, *AIS, "--state", ""], "it is a folder"),
-        (["MODEL", *BARS, "--json", "MODEL"], "is the model, or --state, too; choose another --json"),
-        (["MODEL", *BARS, *AIS, "--json", "same", "--state", "same"], "is the model, or --state, too"),
+        (["MODEL", *BARS, "--json", "MODEL"], "is also MODEL or --state; choose another --json"),
+        (["MODEL", *BARS, *AIS, "--json", "same", "--state", "same"], "is also MODEL or --state"),
     ],
 )
 def test_what_cannot_be_used(likelihood, model, arguments, message):
@@ -287,7 +285,7 @@ def test_a_device_is_not_replaced(likelihood, model, tmp_path):
 def test_grey_images_cannot_start_reverse_ais(likelihood, generator, tmp_path):
     model = save(reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
     status, _, errors = likelihood(model, "--dataset", "digits", *AIS, "--reverse-start", "data")
-    assert status == 2 and "starts from binary images only" in errors
+    assert status == 2 and "needs binary images" in errors
 
 
 def test_parameters_that_are_not_finite(likelihood, machine, tmp_path):

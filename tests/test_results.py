@@ -81,7 +81,7 @@ def test_what_is_there_is_overwritten_only_if_asked(folder, tmp_path, command, c
     arguments = chosen(folder, str(target))[command]
     assert __main__.main(arguments) == 2
     error = capsys.readouterr().err
-    assert "kept.json is there already; choose another" in error and "or give --overwrite" in error
+    assert "kept.json already exists; choose another" in error and "or give --overwrite" in error
     assert error.count("\n") == 1 and target.read_text() == "of old" and os.listdir(os.curdir) == ["kept.json"]
     assert __main__.main([*arguments, "--overwrite"]) == 0
     assert target.read_bytes() != b"of old"

@@ -94,7 +94,7 @@ def test_given_flags_agree_or_are_refused(tmp_path, capsys):
 def test_a_folder_that_holds_no_run(tmp_path, capsys):
     main = SCRIPTS["gluon"].main
     assert main(["--output-dir", "nope", "--resume"]) == 2
-    assert "nope holds no run to resume; name another --output-dir" in one_line(capsys)
+    assert "nope has no run to resume; give another --output-dir" in one_line(capsys)
     assert not (tmp_path / "nope").exists()
     assert main([*SMALL, "--num-epoch", "1", "--output-dir", "new", "--resume"]) == 0  # as a queue may start it
 
@@ -103,13 +103,13 @@ def test_a_folder_that_holds_no_run(tmp_path, capsys):
             file.unlink()
     capsys.readouterr()
     assert main(["--output-dir", "new", "--resume"]) == 0
-    assert "nothing to resume in new: training from the beginning" in capsys.readouterr().out
+    assert "nothing to resume in new; training starts from the beginning" in capsys.readouterr().out
 
 
 def test_no_run_to_resume(tmp_path, capsys):
     for main, kind in ((SCRIPTS["gluon"].main, "gluon"), (SCRIPTS["module"].main, "module")):
         assert main([*SMALL, "--resume"]) == 2
-        assert "runs/ holds no %s run to resume" % kind in one_line(capsys)
+        assert "runs/ has no %s run to resume" % kind in one_line(capsys)
     assert not (tmp_path / "runs").exists()
 
 
@@ -119,7 +119,7 @@ def test_fewer_epochs_than_were_learned(tmp_path, capsys):
     before = (tmp_path / "run" / "arguments.json").read_bytes()
     capsys.readouterr()
     assert main(["--output-dir", "run", "--resume", "--num-epoch", "2"]) == 2
-    assert "the run in run has learned 3 epochs; give --num-epoch 3 or more" in one_line(capsys)
+    assert "the run in run has already trained for 3 epochs; give --num-epoch 3 or more" in one_line(capsys)
     assert (tmp_path / "run" / "arguments.json").read_bytes() == before
     assert main(["--output-dir", "run", "--resume", "--num-epoch", "3"]) == 0
 
@@ -162,7 +162,7 @@ def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
     capsys.readouterr()
     assert main(["--output-dir", "one", "--resume"]) == 2
     assert (
-        "one learned image-folder in images, which is no folder now; say where the images are with --data-dir"
+        "one was trained on image-folder in images, which is no longer a folder; give the folder with --data-dir"
         in one_line(capsys)
     )
     assert main(["--output-dir", "one", "--resume", "--data-dir", "moved"]) == 0
@@ -173,7 +173,7 @@ def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
     os.rename("images.npy", "moved.npy")
     capsys.readouterr()
     assert main(["--output-dir", "two", "--resume"]) == 2
-    assert "two learned images.npy, which is not there now; say where it is with --dataset" in one_line(capsys)
+    assert "two was trained on images.npy, which no longer exists; give its path with --dataset" in one_line(capsys)
     assert main(["--output-dir", "two", "--resume", "--dataset", "moved.npy"]) == 0
 
 

@@ -11,6 +11,7 @@ from gluon_rbm import __main__
 from gluon_rbm.data import datasets, sequences
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.data.sequences import NUCLEOTIDES
+from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models.energy import Parameters, free_energy
 from gluon_rbm.models.visible_units import zero_sum_gauge
@@ -69,6 +70,8 @@ def test_batches_are_drawn_by_weight(generator):
         counts += np.bincount(np.concatenate(batches)[:, 0].astype(int), minlength=40)
     expected = 40 * weights / weights.sum()
     np.testing.assert_allclose(counts / 200, expected, atol=5 * 0.5 / np.sqrt(200))
+    with pytest.raises(InputError, match="weights need a key"):
+        iterate_batches(images, 1, 16, weights=weights)
 
 
 def test_both_apis_and_resumed_runs_learn_the_same(fasta, tmp_path):
@@ -124,7 +127,7 @@ def test_the_gauge_changes_no_probability(generator):
     "message, text",
     [
         ("is not aligned", ">a\nACGT\n>b\nACG\n"),
-        ("too much alike, or too few", ">a\nACGT\n>b\nACGT\n"),
+        ("too similar, or too few", ">a\nACGT\n>b\nACGT\n"),
     ],
 )
 def test_files_that_cannot_be_learned_end_in_one_line(tmp_path, capsys, message, text):

@@ -70,8 +70,8 @@ def test_sequences_that_occur_twice_count_once():
 @pytest.mark.parametrize(
     "message, text",
     [
-        ("is not aligned: sequence b has 2 letters, the first 3", ">a\nACD\n>b\nAC\n"),
-        ("sequence a holds '1', which is no letter", ">a\nAC1\n"),
+        ("is not aligned: sequence b has 2 letters, but the first has 3", ">a\nACD\n>b\nAC\n"),
+        ("sequence a holds '1', which is not a letter", ">a\nAC1\n"),
         ("it does not begin with a line such as >name", "ACD\n"),
         ("holds no sequence", "\n"),
         ("sequence a is empty", ">a\n>b\nACD\n"),
@@ -100,5 +100,5 @@ def test_sequences_have_no_other_size(tmp_path, generator):
     path = tmp_path / "dna.fasta"
     letters = generator.choice(list("ACGT"), (60, 8))
     path.write_text("".join(">%d\n%s\n" % (number, "".join(row)) for number, row in enumerate(letters)))
-    with pytest.raises(InputError, match="leave --image-size out"):
+    with pytest.raises(InputError, match="leave out --image-size"):
         datasets.load(str(path), image_size=(4, 4))

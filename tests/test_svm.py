@@ -109,7 +109,7 @@ def test_what_is_of_a_network_only(run, machines, model):
     assert status == 2 and "choose a pool of 1, 2, 4" in error and error.count("\n") == 1 and "pixels" not in text
     for flags in (("--pool", 2), ("--sampled",), ("--no-baselines",)):
         status, text, error = run(*DIGITS, *flags)
-        assert status == 2 and error.count("\n") == 1 and "name its run" in error
+        assert status == 2 and error.count("\n") == 1 and "give its run folder as MODEL" in error
     assert run(model, *DIGITS, "--pool", 4, "--components", 20, "--train-images", 100, "--kernels", "linear")[0] == 0
     found = machines()[0]
     assert [(row["num_features"], row["num_components"]) for row in found.values()] == [(64, 20), (8, 8), (8, 8)]
@@ -153,7 +153,7 @@ def test_what_cannot_be_classified_is_one_line(run, model, tmp_path):
         (("--dataset", tmp_path / "images.npy"), "no labels"),
         (folder(tmp_path / "large", ["a", "b"], size=16), "images of"),
         ((*DIGITS, "--train-images", 5000), "1437 training images"),
-        ((*DIGITS, "--train-images", 9, "--image-size", 16, 16), "not the network's"),
+        ((*DIGITS, "--train-images", 9, "--image-size", 16, 16), "but the network was trained on"),
     ]:
         status, text, errors = run(model, *arguments)
         assert status == 2 and expected in errors and errors.count("\n") == 1 and text == ""

@@ -98,28 +98,28 @@ def test_recommend(ratings, tmp_path, capsys):
         ("there", None, ["impute", "TABLE"]),
         ("has no rows below its first line", "a,b\n", ["impute", "TABLE"]),
         ("is empty", "", ["impute", "TABLE"]),
-        ("line 3 has 1 fields, the first 2", "a,b\n1,2\n3\n", ["outliers", "TABLE"]),
+        ("line 3 has 1 fields, but the first line has 2", "a,b\n1,2\n3\n", ["outliers", "TABLE"]),
         ("has no column c; its columns are a, b", "a,b\n1,2\n", ["impute", "TABLE", "--categorical", "c"]),
-        ("line 4 has 1 fields, the first 2", "a,b\n\n1,2\n3\n", ["impute", "TABLE"]),
-        ("line 3 has no rating; leave it out", "u,i,r\n1,2,3\n1,3,\n", ["recommend", "TABLE", "--user", "1"]),
-        ("column b has no value in any row", "a,b\n1,?\n2,NA\n", ["impute", "TABLE"]),
-        ("give --user, to recommend items, or --test", "1,2,3\n", ["recommend", "TABLE"]),
+        ("line 4 has 1 fields, but the first line has 2", "a,b\n\n1,2\n3\n", ["impute", "TABLE"]),
+        ("line 3 has no rating; remove the line", "u,i,r\n1,2,3\n1,3,\n", ["recommend", "TABLE", "--user", "1"]),
+        ("column b has no values; remove it", "a,b\n1,?\n2,NA\n", ["impute", "TABLE"]),
+        ("give --user to recommend items, or --test", "1,2,3\n", ["recommend", "TABLE"]),
         ("has no user 9", "1,2,3\n", ["recommend", "TABLE", "--user", "9"]),
         ("user, item and rating are needed", "a,b\n1,2\n", ["recommend", "TABLE", "--user", "1"]),
         ("has no rows", "a,b,c\n", ["recommend", "TABLE", "--user", "1"]),
-        ("line 2, 'good', is no number", "a,b,c\n1,2,good\n", ["recommend", "TABLE", "--user", "1"]),
+        ("line 2: the rating 'good' is not a number", "a,b,c\n1,2,good\n", ["recommend", "TABLE", "--user", "1"]),
         ("line 1 has no rating", "1,2,NA\n1,3,4\n", ["recommend", "TABLE", "--user", "1"]),
         ("ratings hold -1", "1,2,-1\n1,3,4\n", ["recommend", "TABLE", "--user", "1"]),
         ("not on the scale", "1,2,-1\n1,3,4\n", ["recommend", "TABLE", "--user", "1", "--scale", "1", "4"]),
-        ("exclude each other", "a\n1\n", ["outliers", "TABLE", "--contamination", "0.2", "--false-alarm-rate", "0.2"]),
+        ("cannot be combined", "a\n1\n", ["outliers", "TABLE", "--contamination", "0.2", "--false-alarm-rate", "0.2"]),
         ("ask for a larger rate, or give", "a\n1\n2\n", ["outliers", "TABLE", "--false-alarm-rate", "0.001"]),
         ("user 1 rated item 2 twice", "1,2,3\n1,2,4\n", ["recommend", "TABLE", "--user", "1"]),
         ("line 2 has no user", "1,2,3\n ,2,4\n", ["recommend", "TABLE", "--user", "1"]),
-        ("line 3 is no row (unexpected end of data)", 'a,b\n1,2\n"1,2\n', ["impute", "TABLE"]),
-        ("has two columns a; rename one", "a,b,a\n1,2,3\n", ["impute", "TABLE"]),
+        ("line 3 cannot be read (unexpected end of data)", 'a,b\n1,2\n"1,2\n', ["impute", "TABLE"]),
+        ("has two columns named a; rename one", "a,b,a\n1,2,3\n", ["impute", "TABLE"]),
         ("has a column rbm_score", "a,rbm_score\n1,2\n", ["outliers", "TABLE"]),
-        ("is what is read", "a,b\n1,?\n", ["impute", "TABLE", "--output", "TABLE", "--overwrite"]),
-        ("is what is read", "1,2,3\n", ["recommend", "TABLE", "--user", "1", "--json", "TABLE", "--overwrite"]),
+        ("is an input file", "a,b\n1,?\n", ["impute", "TABLE", "--output", "TABLE", "--overwrite"]),
+        ("is an input file", "1,2,3\n", ["recommend", "TABLE", "--user", "1", "--json", "TABLE", "--overwrite"]),
     ],
 )
 def test_what_cannot_be_ends_in_one_line(tmp_path, capsys, message, text, arguments):
@@ -140,7 +140,7 @@ def test_learning_rates_are_above_zero(table, name, capsys):
 
 def test_nothing_is_lost(table, tmp_path, capsys):
     (tmp_path / "weather-imputed.csv").write_text("mine")
-    assert run("impute", table, *QUICK) == 2 and "is there already" in one_line(capsys)
+    assert run("impute", table, *QUICK) == 2 and "already exists" in one_line(capsys)
     assert (tmp_path / "weather-imputed.csv").read_text() == "mine"
 
 
@@ -171,7 +171,7 @@ def test_kinds_of_columns_are_told(tmp_path, capsys):
     assert run("impute", path, "--num-epoch", "1") == 0
     out, err = capsys.readouterr()
     assert "categories: b, c\n" in out and "numbers: a\n" in out
-    assert "b holds numbers and '3,5' (line 32), and is a column of categories" in err and err.count("\n") == 1
+    assert "column b holds numbers and '3,5' (line 32), so it is read as categories" in err and err.count("\n") == 1
 
 
 def test_new_rows_are_read_as_those_that_were_learned(tmp_path, capsys):
@@ -201,7 +201,7 @@ def test_columns_of_new_rows_may_have_another_order(table, tmp_path, capsys):
     new.write_text("mm;wet;cloud\n2.5;0;sun\n")
     capsys.readouterr()
     assert run("outliers", table, "--new", new, *output, "--overwrite") == 2
-    assert "have other columns, as cloud" in one_line(capsys)
+    assert "different columns: only one has cloud" in one_line(capsys)
 
 
 def test_large_numbers_keep_their_size(tmp_path):
@@ -216,7 +216,7 @@ def test_ratings_that_are_foretold_are_on_the_scale(ratings, tmp_path, capsys):
     test = tmp_path / "test.csv"
     test.write_text("0,1,7\n")
     assert run("recommend", ratings, "--test", test) == 2
-    assert "holds 7, which is not among the ratings [1.0, 5.0]" in capsys.readouterr().err
+    assert "has the rating 7, which is not on the scale [1.0, 5.0]" in capsys.readouterr().err
     test.write_text("0,1,5\nnobody,1,5\n")
     assert run("recommend", ratings, "--test", test) == 0
     assert "1 of them are of users or items that" in capsys.readouterr().out
@@ -225,6 +225,23 @@ def test_ratings_that_are_foretold_are_on_the_scale(ratings, tmp_path, capsys):
 def test_a_rate_that_is_too_large_is_told(ratings, capsys):
     assert run("recommend", ratings, "--user", "7", "--learning-rate", "1e10") == 0
     assert capsys.readouterr().err == (
-        "warning: training went astray: ratings are less probable than by how often each item has them; lower "
+        "warning: training went astray: ratings are less probable than by how often each user has them; lower "
         "learning_rate\n"
     )
+
+
+def test_underscores_make_a_text(tmp_path, capsys):
+    """Python reads 1_000 as a number; other programs read it as a text."""
+    path = tmp_path / "some.csv"
+    path.write_text("a,b\n1_000,1e3\n2,-.5\n")
+    assert read_table(str(path)).values.tolist() == [["1_000", 1000], ["2", -0.5]]
+    path.write_text("u,i,r\n1,2,1_0\n")
+    assert run("recommend", path, "--user", "1") == 2
+    assert "line 2: the rating '1_0' is not a number" in one_line(capsys)
+
+
+@pytest.mark.parametrize("rating", ["nan", "inf", "1e39"])
+def test_scales_are_finite(ratings, rating, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("recommend", ratings, "--user", "7", "--scale", "1", rating)
+    assert stop.value.code == 2 and "argument --scale: %s is not a number between" % rating in one_line(capsys)

@@ -79,18 +79,18 @@ def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
 @pytest.mark.parametrize(
     "match, images, directions",
     [
-        ("all alike", np.full((10, 4, 4), 7, np.uint8), 0),
+        ("are the same", np.full((10, 4, 4), 7, np.uint8), 0),
         (
             "--whiten is 16; it must be below the number of training images",
             np.arange(160, dtype=np.uint8).reshape(10, 4, 4),
             16,
         ),
         (
-            "differ in no more than 1 directions",
+            "vary in at most 1 directions",
             np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8),
             1,
         ),
-        ("differ in 1 directions", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8), 4),
+        ("vary in only 1 directions", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8), 4),
     ],
 )
 def test_images_that_cannot_be(match, images, directions):
@@ -209,15 +209,18 @@ def test_an_rbm_on_a_network(tmp_path, network, digits, depth, capsys):
     with np.load(tmp_path / "drawn.npz") as arrays:
         assert arrays["samples"].shape == (9, 64) and 0 <= arrays["samples"].min() <= arrays["samples"].max() <= 1
     assert main(["likelihood", str(run)]) == 2
-    assert "gives a density to its code only" in capsys.readouterr().err
+    assert "a density of codes but not of images" in capsys.readouterr().err
 
 
 def test_networks_that_cannot_be(tmp_path, network, capsys):
     for flags, line in (
-        (["--depth", "2"], "give --network, too"),
+        (["--depth", "2"], "--depth has no effect without --network; give both"),
         (["--network", str(network), "--depth", "3"], "the network has 2 RBMs; choose 1 to 2 of them"),
         (["--network", str(tmp_path / "none")], "cannot be read"),
-        (["--network", str(network), "--dataset", "bars-and-stripes", "--batch-size", "10"], "are not the network's"),
+        (
+            ["--network", str(network), "--dataset", "bars-and-stripes", "--batch-size", "10"],
+            "but the network was trained on",
+        ),
     ):
         assert main(["train-gaussian", *SMALL, "--output-dir", str(tmp_path / "run"), *flags]) == 2
         error = capsys.readouterr().err
@@ -267,7 +270,7 @@ def test_commands_of_binary_models_say_so(tmp_path, capsys):
     train(tmp_path / "run", "--num-epoch", "1")
     for command in ("reconstruct", "score", "weights"):
         assert main([command, str(tmp_path / "run")]) == 2
-        assert "is a Gaussian RBM; this takes a binary one" in capsys.readouterr().err
+        assert "is a Gaussian RBM; give a binary one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -278,8 +281,8 @@ def test_commands_of_binary_models_say_so(tmp_path, capsys):
             ["--langevin-steps", "2", "--langevin-step-size", "5"],
             "--langevin-step-size is 5.0; it must be below 4",
         ),
-        (["--langevin-step-size", "1"], "--langevin-step-size is that of --langevin-steps: say how many, too"),
-        (["--no-learn-variances", "--least-variance", "0.5"], "leave --no-learn-variances out"),
+        (["--langevin-step-size", "1"], "--langevin-step-size has no effect without --langevin-steps"),
+        (["--no-learn-variances", "--least-variance", "0.5"], "leave out --no-learn-variances"),
         (["--batch-size", "100000"], "choose a smaller one"),
         (["--whiten", "64"], "--whiten is 64; it must be below the number of training images"),
     ],
@@ -289,6 +292,11 @@ def test_settings_that_cannot_be(tmp_path, capsys, flags, line):
     error = capsys.readouterr().err
     assert line in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_settings_check_their_learning_rule():
+    with pytest.raises(InputError, match="centering is 2.0; it must be a rate"):
+        GaussianSettings(centering=2.0).checked()
 
 
 def test_too_large_steps_diverge_in_one_line(tmp_path, capsys):

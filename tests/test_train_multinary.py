@@ -253,7 +253,7 @@ def test_a_folder_of_colour_images_of_different_sizes(tmp_path, generator, capsy
     assert "2 images skipped" in said and "00.png" in said and "03.png" in said
     assert networks.read(tmp_path / "run")[1]["image_shape"] == [3, 8, 12]
     assert_refused(capsys, tmp_path / "strict", [*arguments, *size, "--strict"], "00.png cannot be read", small=FOLDER)
-    assert_refused(capsys, tmp_path / "sizes", arguments, "20 x 12 pixels where the first image has 8 x 8", FOLDER)
+    assert_refused(capsys, tmp_path / "sizes", arguments, "20 x 12 pixels, but the first image has 8 x 8", FOLDER)
 
 
 def test_images_are_brought_to_a_size_around_their_middle():
@@ -306,15 +306,15 @@ def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, caps
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--channels", 3, 3, 3, 3], "RBM 4 of the network: a layer of 1 x 1 cannot be divided by a stride of 2"),
-        (["--channels", 3, "--stride", 3, "--kernel", 3], "cannot be divided by a stride of 3"),
-        (["--visible-units", "gaussian", "--quantized"], "which Gaussian visible units do not have"),
-        (["--batch-size", 438], "437 training images for a --batch-size of 438"),
+        (["--channels", 3, 3, 3, 3], "RBM 4 of the network: a layer of 1 x 1 is not divisible by the stride, 2"),
+        (["--channels", 3, "--stride", 3, "--kernel", 3], "not divisible by the stride, 3"),
+        (["--visible-units", "gaussian", "--quantized"], "--quantized is for multinary visible units"),
+        (["--batch-size", 438], "--batch-size 438 is larger than the number of training images, 437"),
         (["--held-out", 1437], "cannot be held out"),
         (["--chains", "persistent"], "give --sampled"),
         (["--training", "greedy", "--no-detach"], "needs --training joint"),
-        (["--training", "greedy", "--learning-rate-schedule", "linear"], "leave --learning-rate-schedule out"),
-        (["--random-crop", 8], "larger than the images"),
+        (["--training", "greedy", "--learning-rate-schedule", "linear"], "leave out --learning-rate-schedule"),
+        (["--random-crop", 8], "too large for the images"),
         (["--dense", 2**31 - 1], "2^31 elements or more"),
         (["--dataset", "digit"], "unknown data set"),
         (["--channels", "--dense"], "give --channels, --dense or both"),
@@ -381,13 +381,13 @@ def test_resuming_with_other_images_or_another_network(tmp_path, capsys, generat
 def test_images_that_are_all_alike_teach_nothing(units, tmp_path, capsys):
     np.save(tmp_path / "grey.npy", np.full((20, 4, 4), 0.5))
     arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", units]
-    assert_refused(capsys, tmp_path / "run", arguments, "all alike", FOLDER)
+    assert_refused(capsys, tmp_path / "run", arguments, "are the same", FOLDER)
 
 
 def test_images_of_nearly_one_grey_teach_gaussian_units_nothing(tmp_path, capsys, generator):
     np.save(tmp_path / "grey.npy", 0.5 + 1e-6 * generator.random((20, 4, 4)))
     arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", "gaussian"]
-    assert_refused(capsys, tmp_path / "run", arguments, "all of one grey", FOLDER)
+    assert_refused(capsys, tmp_path / "run", arguments, "have the same value", FOLDER)
 
 
 def test_divergence_keeps_what_was_there(tmp_path, capsys):
@@ -401,7 +401,7 @@ def test_divergence_keeps_what_was_there(tmp_path, capsys):
 def test_values_outside_the_maximum_are_refused(tmp_path):
     data = datasets.load("digits")
     description = networks.describe((1, 8, 8), dense=[2])
-    with pytest.raises(InputError, match="not in 0 to 8"):
+    with pytest.raises(InputError, match="scale them to 0 to 8"):
         networks.to_values(data.train_images, description, maximum=8)
 
 
@@ -418,3 +418,4 @@ def test_samples_start_with_the_mean_and_covariance_of_images(generator):
     wide = mx.nd.array(3 + 3 * generator.standard_normal((500, 3)))
     cut = normal_like(wide, 1000, units.Multinary(6), generator)
     assert cut.min() == 0 and cut.max() == 6
+    assert drawn.dtype == cut.dtype == np.float32  # by any rules of promotion of NumPy

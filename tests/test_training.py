@@ -372,8 +372,8 @@ def test_arguments_that_cannot_be(script, capsys, arguments, message):
     [
         (["--dataset", "no-such-set"], "no-such-set"),
         (["--dataset", "image-folder"], "data-dir"),
-        (["--batch-size", "31"], "there are 30 training images for a --batch-size of 31; choose a smaller one"),
-        (["--held-out", "25"], "there are 5 training images for a --batch-size of 8"),
+        (["--batch-size", "31"], "--batch-size 31 is larger than the number of training images, 30; choose a smaller"),
+        (["--held-out", "25"], "--batch-size 8 is larger than the number of training images, 5"),
     ],
 )
 def test_data_sets_that_cannot_be(script, tmp_path, capsys, arguments, message):
@@ -492,13 +492,13 @@ def test_a_checkpoint_of_another_run(script, tmp_path, capsys):
     (tmp_path / "run" / "checkpoint.npz").write_bytes((tmp_path / "other" / "checkpoint.npz").read_bytes())
     capsys.readouterr()
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
-    assert "the checkpoint is of another run: its array" in one_line(capsys)
+    assert "the checkpoint is from another run: its array" in one_line(capsys)
 
 
 def test_two_runs_in_one_folder(script, tmp_path, capsys):
     folder = run_folder.RunFolder(str(tmp_path / "run"), "x", False)
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 2
-    assert "another run is at work" in one_line(capsys)
+    assert "another run is using" in one_line(capsys)
     folder.close()
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
 
@@ -563,7 +563,7 @@ def test_a_damaged_checkpoint(script, tmp_path, capsys, damage):
     before = (tmp_path / "run" / "rbm.params").read_bytes()
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
     said = one_line(capsys)
-    assert "not a whole checkpoint" in said and "rbm.params is whole: keep it" in said and "delete" not in said
+    assert "not a complete checkpoint" in said and "rbm.params is intact: keep it" in said and "delete" not in said
     assert (tmp_path / "run" / "rbm.params").read_bytes() == before
 
 
@@ -586,7 +586,7 @@ def test_a_checkpoint_with_another_optimizers_state(script, tmp_path, capsys):
     checkpoint.optimizer_state["interaction_weight"] = np.zeros((3, 3), "float32")
     checkpoint.save(path)
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--resume") == 2
-    assert "does not fit" in one_line(capsys)
+    assert "does not match this run" in one_line(capsys)
 
 
 def test_divergence_keeps_what_was_there(script, tmp_path, capsys):

@@ -255,7 +255,7 @@ def test_a_seed_fixes_the_samples(ctx, family, seed):
 
 @pytest.mark.parametrize("maximum", [0, -1, 2.5, "3", None])
 def test_multinary_units_need_a_whole_maximum(maximum):
-    with pytest.raises(InputError, match="N >= 1"):
+    with pytest.raises(InputError, match="a whole number of at least 1"):
         Multinary(maximum)
 
 
@@ -267,7 +267,7 @@ def test_multinary_units_need_a_slope_above_zero(slope):
 
 @pytest.mark.parametrize("offsets", [[], [0, np.nan], [np.inf]])
 def test_copies_need_finite_offsets(offsets):
-    with pytest.raises(InputError, match="finite offsets"):
+    with pytest.raises(InputError, match="give one or more finite numbers"):
         OffsetSigmoids(offsets)
 
 

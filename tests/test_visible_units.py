@@ -162,7 +162,7 @@ def test_pseudo_likelihood(generator, machine, groups):
 
 @pytest.mark.parametrize("wrong", [[(0, 2), (1, 3)], [(3, 5), (0, 2)], [(2, 2)], [(5, 8)], [(-1, 1)]])
 def test_groups_that_are_none(wrong):
-    with pytest.raises(InputError, match="a softmax group is units"):
+    with pytest.raises(InputError, match="a softmax group of "):
         softmax.checked_visible_units(wrong, 7)
 
 

@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / tensorboard.FOLDER).write_text("a file")
     assert run(tmp_path, "--num-epoch", "1", "--tensorboard") == 2
     error = capsys.readouterr().err.strip()
-    assert "leave --tensorboard out" in error and len(error.splitlines()) == 1
+    assert "leave out --tensorboard" in error and len(error.splitlines()) == 1
     assert "rbm.params" not in os.listdir(tmp_path)
 
 

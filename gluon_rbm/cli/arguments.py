@@ -110,7 +110,7 @@ def path(text: str) -> str:
         The same text.
     """
     if not text:
-        raise argparse.ArgumentTypeError("it is empty; give a path, or leave it out")
+        raise argparse.ArgumentTypeError("must not be empty; give a path or name, or omit it")
     return text
 
 

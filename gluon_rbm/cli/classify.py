@@ -1,4 +1,4 @@
-"""The command classify: the class of each image, by the exact class posterior of an RBM with labels."""
+"""The command classify: classify images by the exact class posterior of an RBM with labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "which class images have: the exact class posterior of a model that was trained with --labels"
+ABOUT = "classify images by the exact class posterior of an RBM trained with --labels"
 
 _ROWS_AT_ONCE = 1000
 
@@ -54,11 +54,11 @@ def run(args: Namespace) -> None:
     results = Results(args, "png", "json", "npz")
     parameters, num_classes = inputs.joint_model_from(args)
     if not num_classes:
-        raise InputError("%s is a model without labels; train one with --labels" % args.model)
+        raise InputError("%s has no labels; train a model with --labels" % args.model)
     data = inputs.data_from(args, parameters.num_visible - num_classes)
     images, labels = datasets.split_of(data, args.part)
     if labels is None:
-        raise InputError("%s has no labels to compare with; name a data set that has" % args.dataset)
+        raise InputError("%s has no labels to compare with; choose a data set with labels" % args.dataset)
     context = parameters.interaction_weight.context
     log_posterior = np.concatenate(
         [

@@ -48,8 +48,8 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
     Returns
     -------
     int
-        0: success. 2: bad input, or an error of the system or of MXNet. 3: the training diverged.
-        130: Ctrl-C. 143: SIGTERM. 141: nobody reads the output.
+        0: success. 2: bad input, a missing library, or an error of the system or of MXNet. 3: the
+        training diverged. 130: Ctrl-C. 143: SIGTERM. 141: nobody reads the output.
     """
     logs.configure()
     try:
@@ -98,7 +98,7 @@ def _what_is_lacking(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or any(words in text for words in ("bad_alloc", "allocate", "out of memory")):
         return "not enough memory; choose smaller sizes"
     if isinstance(error, mx.MXNetError) and "CUDA" in text:  # the GPU stays lost for this process
-        return "the GPU failed (%s); start again, with --resume a training; `doctor` tests the GPU" % last
+        return "the GPU failed (%s); run the command again (a training with --resume); `doctor` tests the GPU" % last
     if isinstance(error, mx.MXNetError):  # the operator's own error is printed, and not in the text
-        return "MXNet failed (%s); see above" % last
-    return "no more threads can be had; choose fewer workers" if "can't start new thread" in text else None
+        return "MXNet failed (%s); see its message above" % last
+    return "cannot start more threads; choose fewer workers" if "can't start new thread" in text else None

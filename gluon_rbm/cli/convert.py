@@ -1,4 +1,4 @@
-"""The command `convert`: a model from or for elsewhere."""
+"""The command convert: convert a model from or to the format of another program."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from gluon_rbm.cli.arguments import path
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.models import interchange
@@ -20,38 +21,58 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "a model from or for elsewhere: plain arrays, scikit-learn's BernoulliRBM, PyDeep"
+ABOUT = "convert a model between this package and other formats: arrays, scikit-learn, PyDeep, safetensors"
 
 
 def add_arguments(add: AddArgument) -> None:
-    add("source", metavar="SOURCE", help="a run folder, or a file in one of the formats")
-    add("target", metavar="TARGET", help="the file to write")
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
+    add("source", type=path, metavar="SOURCE", help="run folder, or file in one of the formats")
+    add("target", type=path, metavar="TARGET", help="file to write")
     add(
         "--format",
         choices=interchange.FORMATS,
-        help="params: as rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a file of that library; "
-        "by default safetensors for a TARGET of that suffix, else npz",
+        help="format of TARGET; params: like rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a "
+        ".safetensors file (default: safetensors if TARGET ends in .safetensors, else npz)",
     )
-    add("--float16", action="store_true", help="numbers of 16 bits: half the space, three digits")
+    add("--float16", action="store_true", help="write 16-bit floats: half the size, three significant digits")
     add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
-    """Read a model in whatever format it is in, and write it in another.
+    """Read a model in any of the formats, and write it in another.
 
-    Raises InputError where the source would be lost, or a run folder its parameters.
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+
+    Raises
+    ------
+    InputError
+        The target is the source, has a name that does not fit the format, or exists and --overwrite
+        was not given.
     """
     if os.path.realpath(parameter_file(args.source)) == os.path.realpath(args.target):
-        raise InputError("%s is the source, too; choose another TARGET" % args.target)
+        raise InputError("%s is also SOURCE; choose another TARGET" % args.target)
     is_safetensors = args.target.endswith(".safetensors")
     form = args.format or ("safetensors" if is_safetensors else "npz")
     if os.path.basename(args.target) == PARAMETERS and form != "params":
-        raise InputError("a file %s is of --format params, not %s; choose another TARGET" % (PARAMETERS, form))
+        raise InputError(
+            "a TARGET named %s needs --format params, not %s; choose another name or format" % (PARAMETERS, form)
+        )
     if is_safetensors and form != "safetensors":
-        raise InputError("a file .safetensors is of --format safetensors, not %s; choose another TARGET" % form)
+        raise InputError(
+            "a .safetensors TARGET needs --format safetensors, not %s; choose another name or format" % form
+        )
     parameters, num_classes = interchange.read(args.source)
     check_target(args, args.target, "TARGET")
     interchange.write(args.target, parameters, num_classes, form, args.float16)
-    label = ", of which %d are a label" % num_classes if num_classes else ""
+    label = " (%d of them label units)" % num_classes if num_classes else ""
     logger.info("%d visible%s, %d hidden units", parameters.num_visible, label, parameters.num_hidden)
     logger.info("written: %s", one_line(args.target))

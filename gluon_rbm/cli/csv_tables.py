@@ -30,6 +30,7 @@ __all__ = [
     "add_rbm",
     "add_table",
     "check_columns",
+    "is_missing",
     "is_number",
     "rbm_from",
     "read_table",
@@ -84,7 +85,7 @@ class Table(NamedTuple):
         Returns
         -------
         Table
-            The rows, with columns in the order of `other`. Columns that are text there are text here.
+            The rows, with columns in the order of `other`. Its columns of text are text here, too.
         """
         places = [self.names.index(name) for name in other.names]
         texts = [[row[place] for place in places] for row in self.texts]
@@ -92,7 +93,13 @@ class Table(NamedTuple):
 
     @property
     def categories(self) -> list[str]:
-        """Names of the columns that hold text, and so are categories."""
+        """Names of the columns that hold text, and so are categories.
+
+        Returns
+        -------
+        list of str
+            The names, in the order of the table.
+        """
         return [
             name for name, column in zip(self.names, self.values.T) if any(isinstance(value, str) for value in column)
         ]
@@ -111,7 +118,10 @@ class Table(NamedTuple):
             texts = [row[self.names.index(name)].strip() for row in self.texts]
             others = [row for row, text in enumerate(texts) if not (is_missing(text) or is_number(text))]
             if len(others) < len(texts) / 10 and others:
-                advice = "%s holds numbers and %r (line %d), and is a column of categories; mend it if it should not be"
+                advice = (
+                    "warning: column %s holds numbers and %r (line %d), so it is read as categories; correct the "
+                    "value if the column should be numeric"
+                )
                 logger.warning(advice, name, texts[others[0]], self.lines[others[0]])
 
 
@@ -128,14 +138,14 @@ def add_columns(add: AddArgument) -> None:
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="columns of numbers that are categories, by name or number from 1 on; those of text are always",
+        help="numeric columns to treat as categories, by name or by number from 1; text columns always are",
     )
     add(
         "--bins",
         type=_bins,
         default=10,
         metavar="N",
-        help="make a group of N bins of each number (default %(default)s), or with 0 one unit, as a pixel is",
+        help="number of bins for each numeric column; 0: no bins, one unit for each column, like a pixel",
     )
 
 
@@ -157,12 +167,12 @@ def add_rbm(add: AddArgument, passes: str) -> None:
     add(
         "--num-epoch",
         type=at_least(0, int),
-        help="passes through the table (default: %s)" % passes,
+        help="number of passes through the table (default: %s)" % passes,
     )
-    add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps in each step")
-    add("--batch-size", type=at_least(1, int), default=50, help="rows of a step")
-    add("--learning-rate", type=above_zero, default=0.02, help="on the mean gradient of a batch")
-    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps per training step")
+    add("--batch-size", type=at_least(1, int), default=50, help="rows per batch")
+    add("--learning-rate", type=above_zero, default=0.02, help="learning rate, on the mean gradient of a batch")
+    add("--seed", type=at_least(0, int), default=0, help="random seed; the same seed gives the same result")
 
 
 def rbm_from(args: Namespace, num_rows: int, least_steps: int) -> BinaryRBM:
@@ -201,7 +211,7 @@ def read_table(
 ) -> Table:
     """Read a CSV file.
 
-    The delimiter is a comma, semicolon, tab or bar: the one that is most frequent in the first line.
+    The delimiter is the most frequent of comma, semicolon, tab and bar in the first line.
     A column becomes floats if all its values are numbers. Empty fields, NA, NaN and ? are missing.
 
     Parameters
@@ -231,13 +241,15 @@ def read_table(
     else:
         names = ["%d" % number for number in range(1, len(texts[0]) + 1)]
     if not texts:
-        raise InputError("%s has no rows below its first line, which names the columns" % file_path)
+        raise InputError("%s has no rows below its first line, the column names" % file_path)
     for line, row in zip(lines, texts):
         if len(row) != len(names):
-            raise InputError("%s: line %d has %d fields, the first %d" % (file_path, line, len(row), len(names)))
+            raise InputError(
+                "%s: line %d has %d fields, but the first line has %d" % (file_path, line, len(row), len(names))
+            )
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
-        raise InputError("%s has two columns %s; rename one" % (file_path, twice[0]))
+        raise InputError("%s has two columns named %s; rename one" % (file_path, twice[0]))
     chosen = [names[_place(column, names, file_path)] for column in categorical]
     return Table.of(names, texts, lines, delimiter, chosen)
 
@@ -259,7 +271,7 @@ def check_columns(table: Table, file_path: str) -> None:
     """
     for name, column in zip(table.names, table.values.T):
         if all(value is None for value in column):
-            raise InputError("%s: column %s has no value in any row; leave it out" % (file_path, name))
+            raise InputError("%s: column %s has no values; remove it" % (file_path, name))
 
 
 def _read(file_path: str) -> tuple[list[list[str]], list[int], str]:
@@ -282,12 +294,12 @@ def _read(file_path: str) -> tuple[list[list[str]], list[int], str]:
                     lines.append(reader.line_num)
     except csv.Error as error:
         after = lines[-1] if lines else 0
-        raise InputError("%s: line %d is no row (%s); look at its quotes" % (file_path, after + 1, error)) from error
+        raise InputError("%s: line %d cannot be read (%s); check its quotes" % (file_path, after + 1, error)) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text in UTF-8, or no table"
+        reason = getattr(error, "strerror", None) or "not a table in UTF-8"
         raise InputError("%s cannot be read (%s); give the path of a CSV file" % (file_path, reason)) from error
     if not rows:
-        raise InputError("%s is empty" % file_path)
+        raise InputError("%s is empty; give a CSV file with rows" % file_path)
     return rows, lines, delimiter
 
 
@@ -335,7 +347,7 @@ def is_number(text: str) -> bool:
         True if it is.
     """
     try:
-        return abs(float(text)) <= _LARGEST
+        return "_" not in text and abs(float(text)) <= _LARGEST  # Python reads 1_000 as a number
     except ValueError:
         return False
 

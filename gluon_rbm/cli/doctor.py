@@ -1,6 +1,6 @@
-"""The command `doctor`: what this environment has for the package, and what is wrong with it.
+"""The command doctor: check whether this environment has what the package needs.
 
-Nothing of this package that needs MXNet is imported before the check that is about it, so that all is said even where
+No module that needs MXNet is imported before the check of MXNet. So the command works even where
 MXNet cannot be loaded.
 """
 
@@ -22,17 +22,18 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 import gluon_rbm
 from gluon_rbm.backend import blas, logs
+from gluon_rbm.cli.arguments import path
 from gluon_rbm.errors import InputError
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "what was found: MXNet, engines, processor, GPU, data sets; and what is wrong (then the exit status is 1)"
+ABOUT = "check MXNet, engines, processor, GPU and data sets; exit status 1 if something is wrong"
 
-_NEWEST_TRIED = (3, 13)  # of Python; pyproject.toml does not forbid newer ones
+_NEWEST_TRIED = (3, 13)  # the newest Python that was tried; pyproject.toml allows newer ones
 _LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "threadpoolctl", "tqdm")
-# What the native engine has code for.
+# Instruction sets that the native engine has code for.
 _INSTRUCTIONS = ("avx2", "fma", "bmi2", "avx512f", "avx512dq", "avx512bw", "avx512vl")
 _FEATURES = ("CUDA", "CUDNN", "MKLDNN", "OPENMP", "DIST_KVSTORE")
 
@@ -42,16 +43,39 @@ class Finding(NamedTuple):
 
     about: str
     found: str
-    wrong: str | None = None  # what is wrong and what to do
-    note: str | None = None  # what is no fault, and what to do
+    wrong: str | None = None  # a fault, and what to do
+    note: str | None = None  # something that is not a fault, and what to do
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
-    add("--data-dir", metavar="FOLDER", help="folder of data sets, looked into before $MXNET_RBM_DATA and the cache")
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
+    add(
+        "--data-dir",
+        type=path,
+        metavar="FOLDER",
+        help="folder of data sets, searched before $MXNET_RBM_DATA and the cache",
+    )
 
 
 def run(args: Namespace) -> int:
-    """Say all findings; returns 1 if something is wrong, else 0."""
+    """Check the environment, and log all findings.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if something is wrong, else 0.
+    """
     logs.configure()
     wrong = []
     with ThreadPoolExecutor(1) as beside:
@@ -72,7 +96,7 @@ def _python() -> Iterator[Finding]:
     yield Finding("mxnet-rbm", "%s in %s" % (gluon_rbm.__version__, Path(gluon_rbm.__file__).parent))
     found = "%s%s (%s), %s, %s" % (
         platform.python_version(),
-        ", newer than any that was tried" if sys.version_info[:2] > _NEWEST_TRIED else "",
+        ", newer than any version tested" if sys.version_info[:2] > _NEWEST_TRIED else "",
         sys.executable,
         platform.platform(),
         " ".join(platform.libc_ver()),
@@ -105,7 +129,7 @@ def _processor() -> Iterator[Finding]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding(
         "processor",
-        "%s, %d for this process%s; OMP_NUM_THREADS is %s"
+        "%s, %d CPUs for this process%s; OMP_NUM_THREADS is %s"
         % (
             model or platform.machine(),
             usable,
@@ -116,9 +140,9 @@ def _processor() -> Iterator[Finding]:
 
 
 def _mxnet() -> Iterator[Finding]:
-    role = os.environ.pop("DMLC_ROLE", None)  # else MXNet's import may wait for a run
+    role = os.environ.pop("DMLC_ROLE", None)  # with it, MXNet's import may wait for other processes
     if role is not None:
-        yield Finding("DMLC_ROLE", "%s: this process takes part in a run of several (docs/distributed.md)" % role)
+        yield Finding("DMLC_ROLE", "%s: this process is part of a distributed run (docs/distributed.md)" % role)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         try:
@@ -139,7 +163,7 @@ def _mxnet() -> Iterator[Finding]:
 
 
 def _framework() -> ModuleType | None:
-    """The door to MXNet, or None where it does not open: `_mxnet` has said why."""
+    """Return `gluon_rbm.backend.framework`, or None if MXNet cannot be loaded."""
     try:
         from gluon_rbm.backend import framework
 
@@ -156,8 +180,8 @@ def _native() -> Iterator[Finding]:
     if not availability:
         yield Finding(
             "native engine",
-            "not there: MXNet's operators do the work, more slowly",
-            "%s; a wheel of this package brings it, too" % availability.reason,
+            "not available: MXNet's operators are used instead, which is slower",
+            "%s; or install this package from a wheel, which includes the engine" % availability.reason,
         )
         return
     features = native.features()
@@ -182,19 +206,19 @@ def _gpu() -> Iterator[Finding]:
     cuda = framework.mx.runtime.Features().is_enabled("CUDA")
     try:
         context, _ = choose_context(True)
-        yield Finding("GPU", "%s computes (driver: %s)" % (context, driver or "unknown"))
+        yield Finding("GPU", "%s works (driver: %s)" % (context, driver or "unknown"))
     except InputError as error:
-        # A CPU build on a machine without a GPU is as it should be.
+        # A CPU build of MXNet on a computer without a GPU is not a fault.
         wanted = cuda or driver
         yield Finding("GPU", "none is used" if wanted else "none found", str(error) if wanted else None)
     if cuda:
         for library, (package, path) in framework.cuda_libraries().items():
-            wrong = None if path else "unless the system has it, run `pip install %s`" % package
-            yield Finding(library, str(path or "not among pip's packages"), wrong)
+            wrong = None if path else "run `pip install %s`, unless the system has the library" % package
+            yield Finding(library, str(path or "not installed by pip"), wrong)
 
 
 def _cuda_engine() -> Iterator[Finding]:
-    """Our own kernels, where there is a GPU: whether they draw what the C engine draws."""
+    """If there is a GPU, check that the package's own kernels draw the same as the C engine."""
     framework = _framework()
     if framework is None:
         return
@@ -207,12 +231,12 @@ def _cuda_engine() -> Iterator[Finding]:
 
     reason = mxnet_device.reason_against(context)
     reason = reason or self_check.longer_difference(mxnet_device.device_of(context))
-    wrong = "MXNet's operators do the work; please report the line above" if reason else None
-    yield Finding("CUDA engine", reason or "draws the chains of the C engine", wrong)
+    wrong = "MXNet's operators are used instead; please report the line above" if reason else None
+    yield Finding("CUDA engine", reason or "draws the same chains as the native engine", wrong)
 
 
 def _steps() -> Iterator[Finding]:
-    """A training step and its chains on each engine: that the parts work together."""
+    """Run a training step on each engine, to check that the parts work together."""
     if _framework() is None:
         return
     import numpy as np
@@ -233,7 +257,7 @@ def _steps() -> Iterator[Finding]:
         rbm.initialize(mx.init.Normal(0.01), ctx=context)
         images = mx.nd.ones((80, 784), ctx=context) / 2
         seconds, sound = [], False
-        for _ in range(2):  # the first allocates
+        for _ in range(2):  # the first step allocates memory
             started = time.perf_counter()
             with mx.autograd.record():
                 probability, _ = rbm(images)
@@ -242,7 +266,7 @@ def _steps() -> Iterator[Finding]:
             sound = bool(np.isfinite(gradient).all() and gradient.any())
             seconds.append(time.perf_counter() - started)
         found = "%.1f ms for 80 images of 784 pixels, 500 hidden units, k = 10" % (1e3 * min(seconds))
-        yield Finding("step, %s" % engine, found, None if sound else "its gradient is not finite, or zero")
+        yield Finding("step, %s" % engine, found, None if sound else "the gradient is zero or not finite")
 
 
 def _data_sets(data_dir: str | None) -> Iterator[Finding]:
@@ -250,7 +274,7 @@ def _data_sets(data_dir: str | None) -> Iterator[Finding]:
 
     for about, folder in (("--data-dir", data_dir), ("MXNET_RBM_DATA", os.environ.get("MXNET_RBM_DATA"))):
         if folder and not os.path.isdir(os.path.expanduser(folder)):
-            yield Finding(about, folder, "it is no folder: make it, or name another")
+            yield Finding(about, folder, "not a folder; create it, or name another")
             if folder == data_dir:
                 data_dir = None
     for name in downloads.SOURCES:
@@ -259,19 +283,21 @@ def _data_sets(data_dir: str | None) -> Iterator[Finding]:
         folders = sorted({str(path.parent) for path in paths.values() if path})
         if len(missing) == len(paths):
             looked = ", ".join(str(folder) for folder in downloads.search_folders(name, data_dir))
-            yield Finding(name, "not here (looked into %s); downloaded when it is asked for" % looked)
+            yield Finding(name, "not found (searched %s); it is downloaded when it is needed" % looked)
         elif missing:
             yield Finding(
-                name, "in %s without %s; this is downloaded when asked for" % (folders[0], ", ".join(missing))
+                name,
+                "in %s, where %s is missing; it is downloaded when it is needed" % (folders[0], ", ".join(missing)),
             )
         else:
             try:
                 train_images = downloads.read_published(name, data_dir, progress=False)[0]
                 yield Finding(name, "%d training images in %s, verified" % (len(train_images), ", ".join(folders)))
             except downloads.OtherDataSet as error:
-                # MNIST in a plain folder is as it should be, and no Fashion-MNIST; in a folder of that name it is not.
+                # MNIST and Fashion-MNIST have files of the same names. To find one of them for the
+                # other is no fault, unless the folder has the name of the other.
                 is_misplaced = any(Path(folder).name == name for folder in folders)
-                found = "not here: %s has another data set in files of the same names" % ", ".join(folders)
+                found = "not found: %s has another data set in files of the same names" % ", ".join(folders)
                 yield Finding(name, found, str(error) if is_misplaced else None)
             except InputError as error:
                 yield Finding(name, "in %s" % ", ".join(folders), str(error))

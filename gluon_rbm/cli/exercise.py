@@ -1,4 +1,4 @@
-"""The command `exercise`: a student's first machines, 10 and 400 hidden units, from training to every picture."""
+"""The command exercise: train an RBM of 10 and one of 400 hidden units, and make all pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gluon_rbm.cli import (
     train_binary,
     weights,
 )
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
@@ -33,21 +33,47 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "train with 10 and then 400 hidden units (--preset exercise), and make every picture"
+ABOUT = "train RBMs with 10 and 400 hidden units (--preset exercise), and make all pictures"
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_data(add)
     inputs.add_noise(add)
     inputs.add_device(add)
-    add("--hidden", type=at_least(1, int), nargs="+", default=[10, 400], help="numbers of hidden units")
-    add("--num-epoch", type=at_least(1, int), default=10, help="epochs of each")
-    add("--sweeps", type=at_least(1, int), nargs="+", default=[100, 1000], help="Gibbs sweeps of resample")
-    add("--output-dir", default="exercise", help="a folder for all; what is trained there already is not trained again")
+    add(
+        "--hidden",
+        type=at_least(1, int),
+        nargs="+",
+        default=[10, 400],
+        help="numbers of hidden units, one RBM for each",
+    )
+    add("--num-epoch", type=at_least(1, int), default=10, help="number of epochs for each RBM")
+    add("--sweeps", type=at_least(1, int), nargs="+", default=[100, 1000], help="numbers of Gibbs sweeps for resample")
+    add(
+        "--output-dir",
+        type=path,
+        default="exercise",
+        help="output folder; RBMs already trained there are not trained again",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train each machine, and run every command on it; the times of the epochs go into exercise.json."""
+    """Train each RBM, run the commands that make its pictures, and write exercise.json.
+
+    The file holds the time of an epoch, the metrics of the last epoch, and the results of each RBM.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     recorded.settle(args, None)
     classifier.check_labels(datasets.load(args.dataset, args.data_dir, image_size=args.image_size))
     report = {}
@@ -63,13 +89,13 @@ def run(args: argparse.Namespace) -> None:
         }
     write_json(os.path.join(args.output_dir, "exercise.json"), report, "--output-dir")
     for num_hidden, found in report.items():
-        logger.info("%d hidden units: %.2f s an epoch (median)", num_hidden, found["seconds_an_epoch"])
+        logger.info("%d hidden units: %.2f s per epoch (median)", num_hidden, found["seconds_an_epoch"])
         for name, value in found["table"].items():
             logger.info("    %s: %s", name, value if isinstance(value, str) else "%.4f" % value)
 
 
 def _figures(folder: str, sweeps: int) -> dict[str, float | str]:
-    """What the commands have found, in the words and the order of the table in docs/commands.md."""
+    """Return results of the commands, in the words and order of the table in docs/commands.md."""
 
     def results(command: str) -> dict[str, Any]:
         with open(os.path.join(folder, command + ".json"), encoding="utf-8") as file:
@@ -101,7 +127,7 @@ def _train(args: argparse.Namespace, num_hidden: int, folder: str) -> None:
     )
     own = ["--preset", "exercise", "--num-hidden", num_hidden, "--num-epoch", args.num_epoch, "--output-dir", folder]
     status = train_binary.main([*map(str, own), "--resume", *_shared(args)], "python -m gluon_rbm exercise", "gluon")
-    if status:  # it has said why
+    if status:  # the trainer has reported the error
         raise SystemExit(status)
 
 
@@ -122,7 +148,7 @@ def _make_pictures(args: argparse.Namespace, folder: str) -> None:
 
 
 def _shared(args: argparse.Namespace) -> list[str]:
-    """What training and all commands are given alike."""
+    """Return the flags that training and all commands share."""
     flags = ["--dataset", args.dataset, "--seed", str(args.seed), "--engine", args.engine]
     flags += ["--data-dir", args.data_dir] if args.data_dir else []
     flags += ["--image-size", *map(str, args.image_size)] if args.image_size else []

@@ -1,4 +1,4 @@
-"""The command frechet: the Frechet distance of drawn images from real images, by a network's features."""
+"""The command frechet: the Frechet distance of drawn and real images, in a network's features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.files import write_json
 from gluon_rbm.cli import inputs, recorded
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import to_visible
@@ -27,7 +27,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "Frechet distance between drawn images and those of a data set, by the features of a network"
+ABOUT = "compute the Frechet distance between drawn images and a data set, by the features of a network"
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -39,27 +39,38 @@ def add_arguments(add: AddArgument) -> None:
         The method add_argument of a parser.
     """
     inputs.add_data(add)
-    add("--drawn", required=True, metavar="IMAGES", help="a .npz or .npy file, a picture, or a folder of pictures")
     add(
-        "--array", default="probabilities", metavar="NAME", help="which array of a .npz file: samples, or probabilities"
+        "--drawn",
+        type=path,
+        required=True,
+        metavar="IMAGES",
+        help="drawn images: a .npz or .npy file, a picture, or a folder of pictures",
     )
-    add("--resize", action="store_true", help="bring drawn images that have another size to the data set's")
+    add(
+        "--array",
+        default="probabilities",
+        metavar="NAME",
+        help="array to read from a .npz file: samples or probabilities",
+    )
+    add("--resize", action="store_true", help="resize drawn images of another size to that of the data set")
     add(
         "--network",
+        type=path,
         metavar="PATH",
-        help="its output is the features: PATH-symbol.json and PATH-0000.params, as HybridBlock.export writes them, of "
-        "images (batch, channels, height, width) in [0, 1]; else a perceptron is trained on the training images",
+        help="network whose outputs are the features: PATH-symbol.json and PATH-0000.params, as HybridBlock.export "
+        "writes them; its input is images (batch, channels, height, width) in [0, 1]; by default a perceptron is "
+        "trained on the training images",
     )
-    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    add("--seed", type=at_least(0, int), default=0, help="random seed; the same seed gives the same result")
     inputs.add_device(add)
-    add("--json", metavar="FILE", help="write the figures there, too")
+    add("--json", type=path, metavar="FILE", help="also write the results to this JSON file")
     add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
-    """Print the distance and its floor in one line, and write them to the JSON file, if one is given.
+    """Print the distance and its floor in one line, and write them to the file of --json, if given.
 
-    The floor is the distance of as many real images.
+    The floor is the distance of as many other real images.
 
     Parameters
     ----------
@@ -79,7 +90,7 @@ def run(args: Namespace) -> None:
     seen, drawn_seen = (frechet.features(network, images, data.image_shape, context) for images in (real, drawn))
     found = {"features": name, **frechet.compare(seen, drawn_seen, [args.seed])._asdict()}
     logger.info(
-        "Frechet distance (features: %s) of %d images: %s; of as many real ones: %s",
+        "Frechet distance (features: %s) of %d images: %s; of as many real images: %s",
         name,
         found["num_images"],
         _number(found["distance"], found["standard_error"]),
@@ -100,7 +111,11 @@ def _perceptron(args: Namespace, data: DataSet) -> tuple[Network, str]:
     """Train a network on the data set; return it, and its description for a report."""
     network = frechet.train_network(data, args.seed)
     width = len(network.classifier.intercepts_[-2])
-    return network, "%d units of a perceptron trained on %s, %.2f %% right" % (width, data.name, 100 * network.accuracy)
+    return network, "%d units of a perceptron trained on %s, accuracy %.2f %%" % (
+        width,
+        data.name,
+        100 * network.accuracy,
+    )
 
 
 def _number(value: float, error: float | None) -> str:

@@ -23,21 +23,37 @@ if TYPE_CHECKING:
 
 __all__ = ["gaussian_report"]
 
-_NOISE = 0  # what the key (seed, purpose) of the pixels' noise is for
+_NOISE = 0  # the purpose of the random key (seed, purpose) of the pixels' noise
 
 
 def gaussian_report(args: Namespace) -> dict[str, Any]:
-    """The report of a run of `train-gaussian`, as `gluon_rbm.cli.report.likelihood_report` has it of a binary one.
+    """Compute the likelihood report of a Gaussian-Bernoulli RBM.
 
-    Raises InputError for what is of binary models alone, and for an RBM that stands on a network, where an image has
-    no density.
+    Parameters
+    ----------
+    args
+        The parsed arguments of `gluon_rbm.cli.likelihood`.
+
+    Returns
+    -------
+    dict
+        As in `gluon_rbm.cli.report.likelihood_report`, with a log density and bits per dimension.
+
+    Raises
+    ------
+    InputError
+        A flag is for binary models only, or the RBM stands on a network, which gives images no
+        density.
     """
-    from gluon_rbm.models.image_features import read_gaussian  # loads MXNet
+    from gluon_rbm.models.image_features import read_gaussian  # this import loads MXNet
 
     _refuse(args)
     parameters, features = read_gaussian(args.model)
     if features.code:
-        raise InputError("%s draws through a network, and gives a density to its code only, not to images" % args.model)
+        raise InputError(
+            "%s models the code of a network, so there is a density of codes but not of images; use frechet instead"
+            % args.model
+        )
     data = inputs.data_from(args, features.num_pixels)
     images, _ = datasets.split_of(data, args.part)
     pixels = densities.dequantized(images, data.maximum, [args.binarize_seed, _NOISE])

@@ -1,4 +1,4 @@
-"""What the command `sample` does with a Gaussian-Bernoulli RBM: images drawn by its chains, grey or in colour."""
+"""The command sample for a Gaussian-Bernoulli RBM: draw grey or colour images by chains."""
 
 from __future__ import annotations
 
@@ -21,15 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _SHOWN, _COLUMNS = 64, 8
-_START, _SWEEPS = range(1, 3)  # purposes of keys, as of `sample`
+_START, _SWEEPS = range(1, 3)  # purposes of keys, as in gluon_rbm.cli.sample
 
 
 def run(args: Namespace) -> None:
-    """Draw images by chains from hidden units at coins; write the draws, and their means given the hidden units.
+    """Draw images by chains, and write them and their means given the hidden units.
 
-    Raises InputError for flags that are of binary models alone.
+    The chains start from hidden units that are on with probability 1/2.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments of `gluon_rbm.cli.sample`.
+
+    Raises
+    ------
+    InputError
+        A flag is for binary models only.
     """
-    from gluon_rbm.models.image_features import read_gaussian  # loads MXNet
+    from gluon_rbm.models.image_features import read_gaussian  # this import loads MXNet
 
     _refuse(args)
     results = Results(args, "png", "json", "npz")
@@ -47,7 +57,7 @@ def run(args: Namespace) -> None:
         engine=args.engine,
     )
     arrays = {"samples": drawn, "means": means}
-    shown = {"%s after %d sweeps from coins" % (name, sweeps): rows[:_SHOWN] for name, rows in arrays.items()}
+    shown = {"%s after %d sweeps from random states" % (name, sweeps): rows[:_SHOWN] for name, rows in arrays.items()}
     figures = {
         "num_images": args.count,
         "sweeps": sweeps,

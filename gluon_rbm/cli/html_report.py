@@ -1,4 +1,4 @@
-"""The command `html-report`: a run folder as one page of HTML that needs nothing else, finished or not."""
+"""The command html-report: show a run folder as one self-contained page of HTML."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gluon_rbm.backend.files import check_writable, write_whole
 from gluon_rbm.backend.version import __version__
 from gluon_rbm.cli import run_pictures, run_summary
+from gluon_rbm.cli.arguments import path
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError, one_line
@@ -26,36 +27,54 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "a run folder as one page of HTML: curves, filters, samples, likelihood reports, arguments"
+ABOUT = "show a run folder as one HTML page: curves, filters, samples, likelihood reports, arguments"
 
-_EPOCHS = 6  # in the table of metrics: a column each, so that it fits the page
+_EPOCHS = 6  # columns of the table of metrics, so that it fits on the page
 
 
 def add_arguments(add: AddArgument) -> None:
-    """Add the arguments of the command."""
-    add("run", metavar="RUN", help="the folder of a run, of a training script, train-multinary or train-deep")
-    add("--output", metavar="FILE", help="where the page goes; by default page.html in the folder, each time anew")
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
+    add("run", type=path, metavar="RUN", help="run folder of a training script, train-multinary or train-deep")
+    add(
+        "--output",
+        type=path,
+        metavar="FILE",
+        help="output file; by default page.html in the run folder, which is overwritten",
+    )
     add_overwrite(add)
 
 
 def run(args: Namespace) -> None:
     """Write the page of a run folder.
 
-    Whatever is there is shown: of a run that is at work, what there is so far. Raises InputError for a folder without a
-    run, and for files in it that are not what they should be.
+    The page shows all that is in the folder. The run need not be finished.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+
+    Raises
+    ------
+    InputError
+        The folder holds no run, or a file in it cannot be read or shown.
     """
     folder = args.run.rstrip(os.sep) or os.sep
-    is_own = args.output is None  # which is the page of this run, each time
+    is_own = args.output is None  # the run's own page, which is replaced without --overwrite
     output = os.path.join(folder, "page.html") if is_own else args.output
     try:
         os.listdir(folder)
     except OSError as error:
-        raise InputError(
-            "%s holds no run that can be read (%s); name the folder of one" % (folder, error.strerror)
-        ) from error
+        raise InputError("%s cannot be read (%s); give a run folder" % (folder, error.strerror)) from error
     layers = [*itertools.takewhile(os.path.isdir, (layer_folder(folder, number) for number in itertools.count(1)))]
     if not layers and not any(os.path.exists(os.path.join(folder, name)) for name in (ARGUMENTS, METRICS)):
-        raise InputError("%s holds no run; name the folder that a training run wrote" % folder)
+        raise InputError("%s is not a run folder; give a folder that a training wrote" % folder)
     if is_own:
         check_writable(output, "--output")
     else:
@@ -64,10 +83,10 @@ def run(args: Namespace) -> None:
         title=os.path.basename(os.path.abspath(folder)),
         folder=folder,
         version=__version__,
-        sections=[_section(path) for path in [folder, *layers]],
+        sections=[_section(part) for part in [folder, *layers]],
     )
     with write_whole(output, "--output") as temporary, open(temporary, "wb") as file:
-        file.write(page.encode(errors="backslashreplace"))  # names of files may be no text
+        file.write(page.encode(errors="backslashreplace"))  # names of files may be invalid as text
     logger.info("written: %s", one_line(output))
 
 
@@ -84,7 +103,7 @@ def _template() -> jinja2.Template:
 
 
 def _section(folder: str) -> dict[str, Any]:
-    """What the page says of one folder."""
+    """Return the content of the page's section on one folder."""
     import markupsafe
 
     for name in ("", METRICS, PARAMETERS):

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.csv_tables import (
     Table,
     add_columns,
@@ -29,7 +29,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "a table with gaps: fill in what is missing"
+ABOUT = "fill in the missing values of a table (CSV)"
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -40,16 +40,16 @@ def add_arguments(add: AddArgument) -> None:
     add
         The method add_argument of a parser.
     """
-    add_table(add, "a CSV file whose first line names the columns; empty fields, NA, NaN and ? are missing")
-    add("--output", metavar="FILE", help="where the filled table goes; by default TABLE-imputed.csv beside it")
-    add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps of the chains that hold what is known")
-    add("--draws", action="store_true", help="fill in draws instead of means and most probable categories")
+    add_table(add, "CSV file with the column names in its first line; empty fields, NA, NaN and ? are missing values")
+    add("--output", type=path, metavar="FILE", help="output file; by default TABLE-imputed.csv next to TABLE")
+    add("--sweeps", type=at_least(1, int), default=100, help="Gibbs sweeps, with known values held fixed")
+    add("--draws", action="store_true", help="fill in random draws instead of means and most probable categories")
     add(
         "--imputations",
         type=at_least(1, int),
         default=1,
         metavar="N",
-        help="write N tables of draws, FILE-1.csv to FILE-N.csv",
+        help="write N tables with different random draws, FILE-1.csv to FILE-N.csv",
     )
     add_columns(add)
     add_rbm(add, "60, or as many as 2,000 steps take")
@@ -73,8 +73,8 @@ def run(args: Namespace) -> None:
         stem, ending = os.path.splitext(output)
         paths = ["%s-%d%s" % (stem, number, ending) for number in range(1, args.imputations + 1)]
     table = read_table(args.table, args.categorical)
-    for path in paths:
-        check_target(args, path, "--output", [args.table])
+    for target in paths:
+        check_target(args, target, "--output", [args.table])
     check_columns(table, args.table)
     table.tell_kinds()
     from gluon_rbm.estimators import RBMImputer
@@ -90,8 +90,8 @@ def run(args: Namespace) -> None:
     missing = are_missing(table.values)
     drawn = args.draws or args.imputations > 1
     filled = imputer.draw(table.values, len(paths)) if drawn else [imputer.transform(table.values)]
-    for path, values in zip(paths, filled):
-        write_table(path, table.names, _texts(table, values, missing), table.delimiter)
+    for target, values in zip(paths, filled):
+        write_table(target, table.names, _texts(table, values, missing), table.delimiter)
     logger.info("%d of %d values were missing", missing.sum(), missing.size)
     logger.info("written: %s", ", ".join(paths))
 

@@ -1,4 +1,4 @@
-"""The command `inpaint`: images with missing pixels, filled in."""
+"""The command inpaint: fill in missing pixels of images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from gluon_rbm.backend.array_files import load_npy
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.cli import inputs
-from gluon_rbm.cli.arguments import at_least, number
+from gluon_rbm.cli.arguments import at_least, number, path
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import image_files
 from gluon_rbm.data.statistics import base_visible_bias, mean_image
@@ -30,7 +30,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "fill in missing pixels: half an image, any mask, or what is NaN in images of one's own"
+ABOUT = "fill in missing pixels: half an image, any mask, or NaN in your own images"
 
 _SHOWN = 64
 _SWEEPS, _MASK = range(1, 3)  # purposes of keys
@@ -38,39 +38,57 @@ _fraction = number(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "inpaint")
-    add("--drop", choices=MASKS, default="bottom", help="which pixels are dropped")
-    add("--share", type=_fraction, default=0.5, help="how many of them")
+    add("--drop", choices=MASKS, default="bottom", help="part of the image to drop")
+    add("--share", type=_fraction, default=0.5, help="fraction of the image to drop, from 0 to 1")
     add(
         "--mask",
+        type=path,
         metavar="FILE",
-        help="instead: a .npy file of the image's shape, with 1 where pixels are known, else 0",
+        help="mask to use instead of --drop: a .npy file of the image's shape, 1 for known pixels and 0 for missing "
+        "ones",
     )
     add(
         "--images",
+        type=path,
         metavar="PATH",
-        help="images of one's own; in a .npy file, NaN is missing, and nothing else is dropped but by --mask",
+        help="use your own images; NaN pixels of a .npy file are missing, and then only --mask drops more",
     )
-    add("--resize", action="store_true", help="bring images of one's own that have another size to the model's")
+    add("--resize", action="store_true", help="resize --images of another size to that of the model")
     add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps")
-    add("--annealed", action="store_true", help="start hot, and cool down on the way")
-    add("--count", type=at_least(1, int), help="number of images, at most 64 of them shown (default: 64, or all)")
+    add("--annealed", action="store_true", help="simulated annealing: start at a high temperature and cool down")
+    add("--count", type=at_least(1, int), help="number of images; at most 64 are shown (default: 64, or all)")
 
 
 def run(args: Namespace) -> None:
-    """Hold the known pixels in every sweep, and compare what comes out with filling in the training images' mean.
+    """Fill in missing pixels by chains, and compare them with the mean of the training images.
 
-    Missing pixels start on as often as in the training images.
+    The chains hold the known pixels in every sweep. At the start, a missing pixel is on as often as
+    it is in the training images.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
     """
     results = Results(args, "png", "json", "npz")
     if args.images:
-        image_files.check_exists(args.images)  # before anything is loaded that takes longer
+        image_files.check_exists(args.images)  # before anything slow is loaded
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
     images, given = _given(args, data)
     missing = np.isnan(given)
     if not missing.any():
-        raise InputError("no pixel is missing; drop some by --drop, --share or --mask, or by NaN in --images")
+        raise InputError(
+            "no pixel is missing; drop some with --drop, --share or --mask, or set pixels of --images to NaN"
+        )
     mean = mean_image(data.train_images, data.maximum).astype(np.float32)
     filled = inpaint(
         parameters,
@@ -87,8 +105,8 @@ def run(args: Namespace) -> None:
         fills = {"visible_mean": arrays["visible_mean"], "visible_prob_1": arrays["visible_prob_1"], "data_mean": mean}
         figures["mean_squared_error"] = {name: _error(fill, images, missing) for name, fill in fills.items()}
         logger.info(
-            "mean squared error of a missing pixel: %(visible_mean).4f; of the last state's probabilities"
-            " %(visible_prob_1).4f; of the training images' mean %(data_mean).4f",
+            "mean squared error of a missing pixel: %(visible_mean).4f (mean of the chain), %(visible_prob_1).4f "
+            "(probabilities of the last state), %(data_mean).4f (mean of the training images)",
             figures["mean_squared_error"],
         )
     panels = {"original": images, "given": given, "filled in": arrays["visible_prob_1"], "mean": arrays["visible_mean"]}
@@ -99,7 +117,7 @@ def run(args: Namespace) -> None:
 
 
 def _given(args: Namespace, data: DataSet) -> tuple[HostArray, HostArray]:
-    """Images, and the same with NaN where pixels are missing: float32 (n, num_visible)."""
+    """Return images, and the same with NaN for missing pixels: float32 (n, num_visible) each."""
     if args.images:
         images = image_files.read_images(args.images, data.image_shape, args.resize, missing=True)[
             : args.count or _SHOWN
@@ -113,23 +131,23 @@ def _given(args: Namespace, data: DataSet) -> tuple[HostArray, HostArray]:
 
 
 def _mask(args: Namespace, image_shape: tuple[int, ...], count: int) -> HostArray:
-    """True where pixels are known: bool, (num_visible,) or a row for each image."""
+    """Return True for known pixels: bool, (num_visible,) or with a row for each image."""
     if not args.mask:
         return make_mask(args.drop, image_shape, args.share, key=[args.seed, _MASK]) > 0
     try:
         mask = load_npy(os.path.expanduser(args.mask))
         shape = mask.shape
-    except Exception as error:  # NumPy raises this and that on a file that is damaged or holds no array
+    except Exception as error:  # NumPy raises various errors if a file is damaged or holds no array
         raise InputError("%s cannot be read as an array; write it with numpy.save" % args.mask) from error
     num_visible = int(np.prod(image_shape))
     if shape not in (tuple(image_shape), (num_visible,), (count, num_visible), (count, *image_shape)):
-        raise InputError("%s has shape %s where images have %s; give a mask of that shape"
+        raise InputError("%s has the shape %s, but images have %s; give a mask of their shape"
                          % (args.mask, shape, tuple(image_shape)))  # fmt: skip
     if not np.isin(mask, (0, 1)).all():
-        raise InputError("%s holds other values than 0 and 1; 1 means that a pixel is known" % args.mask)
+        raise InputError("%s has values other than 0 and 1; use 1 for known pixels and 0 for missing ones" % args.mask)
     return mask.reshape((-1, num_visible)).astype(bool)
 
 
 def _error(fill: HostArray, images: HostArray, missing: HostArray) -> float:
-    """Mean squared error over missing pixels."""
+    """Return the mean squared error over missing pixels."""
     return float(np.square(fill - images, dtype=np.float64)[missing].mean())

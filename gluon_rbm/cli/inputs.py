@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gluon_rbm.sampling import trajectory
 
 __all__ = [
+    "PATHS",
     "AddArgument",
     "add_chains",
     "add_common",
@@ -84,7 +85,7 @@ def add_model(add: AddArgument) -> None:
     add
         As in `add_common`.
     """
-    add("model", type=path, metavar="MODEL", help="a run folder, or a file rbm.params")
+    add("model", type=path, metavar="MODEL", help="run folder, or rbm.params file")
 
 
 def add_data(add: AddArgument) -> None:
@@ -100,7 +101,7 @@ def add_data(add: AddArgument) -> None:
         "--part",
         choices=datasets.SPLITS,
         default="test",
-        help="which images; held-out: the last 10,000 training images, to choose recipes on",
+        help="part of the data set; held-out: the last 10,000 training images, for choosing settings",
     )
 
 
@@ -125,8 +126,8 @@ def add_noise(add: AddArgument) -> None:
     add
         As in `add_common`.
     """
-    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
-    add("--engine", choices=gibbs.ENGINES, default="auto", help="what runs the chains")
+    add("--seed", type=at_least(0, int), default=0, help="random seed; the same seed gives the same result")
+    add("--engine", choices=gibbs.ENGINES, default="auto", help="engine that runs the Gibbs chains")
 
 
 # --- What the arguments name ------------------------------------------------------------------------------------------
@@ -173,8 +174,7 @@ def model_from(args: Namespace) -> Parameters:
     parameters, num_classes = joint_model_from(args)
     if num_classes:
         raise InputError(
-            "%s is a model of images with labels, which this command does not know; sample, weights and classify do"
-            % args.model
+            "%s has labels, which this command does not support; sample, weights and classify do" % args.model
         )
     return parameters
 
@@ -196,7 +196,7 @@ def refuse_of_gaussian(model: str, given: Mapping[str, Any]) -> None:
     """
     for flag, value in given.items():
         if value:
-            raise InputError("%s is for binary models, and %s is a Gaussian one; leave it out" % (flag, model))
+            raise InputError("%s is for binary models, but %s is Gaussian; leave the flag out" % (flag, model))
 
 
 def add_chains(add: AddArgument) -> None:
@@ -211,8 +211,9 @@ def add_chains(add: AddArgument) -> None:
         "--chains",
         choices=("gibbs", *PATHS),
         default="gibbs",
-        help="exchange states with chains of snapshots of a training with --chains trajectory; or with those of RBMs "
-        "of weaker weights whose units are on as often as in the training images (matched)",
+        help="gibbs: plain Gibbs chains; trajectory: exchange states with chains of the snapshots of a training with "
+        "--chains trajectory; matched: exchange states with chains of RBMs of weaker weights, whose units are on as "
+        "often as in the training images",
     )
 
 
@@ -245,7 +246,7 @@ def path_from(
     assert data is not None
     if num_classes:
         data = datasets.with_label_units(data)
-    logger.info("looking for a path of RBMs with the same means; this may take minutes")
+    logger.info("computing a path of RBMs with the same means; this may take minutes")
     key = [args.seed, *b"matched"]
     rows = next(iterate_batches(data.train_images, data.maximum, _ROWS_OF_MEANS, key=key, binarize="sample"))
     means = matching.Means.of(parameters, base_visible_bias(data), rows)
@@ -280,8 +281,8 @@ def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:
     learned = recorded.settle(args, args.model)
     if learned.arguments.get("below") and not is_given:
         raise InputError(
-            "%s learned the hidden probabilities of the layers below it, and no images; name the lowest layer"
-            % learned.run
+            "%s was trained on the hidden probabilities of the layer below, not on images; give the lowest layer as "
+            "MODEL" % learned.run
         )
     shape = datasets.known_shape(args.dataset, args.image_size)
     if shape is not None:
@@ -297,11 +298,11 @@ def _check_pixels(args: Namespace, found: int, num_pixels: int, is_known: bool) 
         return
     if not is_known:
         raise InputError(
-            "nothing beside %s says which images it learned: name them with --dataset; it has %d visible units, and "
-            "images of %s have %d pixels" % (args.model, num_pixels, args.dataset, found)
+            "%s has %d visible units, but images of %s have %d pixels, and there is no record of its training; give "
+            "the data set with --dataset" % (args.model, num_pixels, args.dataset, found)
         )
     raise InputError(
-        "images of %s have %d pixels, the model %d visible units; name the data set that it was trained on"
+        "images of %s have %d pixels, but the model has %d visible units; give the data set that it was trained on"
         % (args.dataset, found, num_pixels)
     )
 
@@ -351,7 +352,7 @@ def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArra
     images, _ = datasets.split_of(data, args.part)
     if count > len(images):
         raise InputError(
-            "%s has %d images in part %s, not %d; ask for fewer with --count"
+            "%s has %d images in part %s, not %d; give a smaller --count"
             % (args.dataset, len(images), args.part, count)
         )
     rows = np.sort(make_generator([args.seed, 0]).choice(len(images), count, replace=False))

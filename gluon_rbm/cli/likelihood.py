@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gluon_rbm.backend.files import check_writable, write_json
 from gluon_rbm.cli import gaussian_report, inputs, report
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.schedules import SCHEDULES
@@ -24,7 +24,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "how probable images are to a model, and how far that can be trusted"
+ABOUT = "estimate the log-likelihood of images, and check whether the estimate can be trusted"
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -40,20 +40,21 @@ def add_arguments(add: AddArgument) -> None:
     add(
         "--binarize",
         metavar="HOW",
-        help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5; or "
-        "a file of the same images with pixels 0 and 1 (.npy, or the text of a fixed binarization); by default as the "
-        "run did",
+        help="binarization of the pixels; none: leave them as they are; sample: draw them from their grey values; "
+        "threshold: cut them at 0.5; or a file of the same images with pixels 0 and 1 (.npy, or text of a fixed "
+        "binarization); by default as in the run",
     )
-    add("--binarize-seed", type=at_least(0, int), default=0, help="what the drawn pixels follow from")
+    add("--binarize-seed", type=at_least(0, int), default=0, help="random seed for drawn pixels")
     add(
         "--pseudo-likelihood",
         choices=report.PSEUDO_LIKELIHOODS,
         default="stochastic",
-        help="of binary pixels, beside the likelihood: one pixel an image, all of them (slow), or none",
+        help="also compute the pseudo-likelihood of binary pixels; stochastic: by one pixel per image; exact: by all "
+        "pixels (slow); none: skip it",
     )
     _add_log_z(add)
     inputs.add_device(add)
-    add("--json", metavar="FILE", help="write the report there, too")
+    add("--json", type=path, metavar="FILE", help="also write the report to this JSON file")
     add_overwrite(add)
 
 
@@ -63,38 +64,48 @@ def _add_log_z(add: AddArgument) -> None:
         "--method",
         choices=report.METHODS,
         default="auto",
-        help="what gives log Z; auto enumerates where that takes seconds, as with 20 units beside 784",
+        help="method for log Z; auto: enumeration if it takes seconds, as with 784 visible and 20 hidden units, else "
+        "AIS",
     )
-    add("--distributions", type=count, default=10000, help="intermediate distributions of AIS")
-    add("--chains", type=count, default=100, help="chains of AIS")
+    add("--distributions", type=count, default=10000, help="number of intermediate distributions of AIS")
+    add("--chains", type=count, default=100, help="number of AIS chains")
     add("--sweeps", type=count, default=1, help="Gibbs sweeps at each distribution")
-    add("--schedule", choices=SCHEDULES, default="linear", help="where the distributions lie")
+    add("--schedule", choices=SCHEDULES, default="linear", help="spacing of the intermediate distributions")
     add(
         "--base-rate",
         choices=report.BASE_RATES,
         default="data",
-        help="where AIS starts: at the means of the training images, or at the model's own visible bias",
+        help="where AIS starts: at the means of the training images (data), or at the model's own visible bias (model)",
     )
-    add("--no-reverse", action="store_false", dest="reverse", help="forward AIS only: half the time, and no bracket")
+    add(
+        "--no-reverse", action="store_false", dest="reverse", help="run forward AIS only: half the time, but no bracket"
+    )
     add(
         "--reverse-start",
         choices=report.REVERSE_STARTS,
         default="auto",
-        help="where reverse AIS starts: exact samples, chains at the end of forward AIS, or the images (a diagnostic)",
+        help="where reverse AIS starts: at exact samples, the last states of forward AIS (chains), or the images "
+        "(data; a diagnostic); auto: exact if it takes seconds, else chains",
     )
     add(
         "--path",
         choices=("none", *inputs.PATHS),
         default="none",
-        help="estimate log Z by Bennett's acceptance ratio, too: along snapshots of a training with --chains "
-        "trajectory, or along RBMs of weaker weights whose units are on as often as in the training images",
+        help="also estimate log Z by Bennett's acceptance ratio; trajectory: along the snapshots of a training with "
+        "--chains trajectory; matched: along RBMs of weaker weights, whose units are on as often as in the training "
+        "images",
     )
     inputs.add_noise(add)
-    add("--state", metavar="FILE", help="keep the run there; the same command, once killed, goes on where it was")
+    add(
+        "--state",
+        type=path,
+        metavar="FILE",
+        help="save the progress in this file; if the command is stopped, the same command continues from there",
+    )
 
 
 def run(args: Namespace) -> None:
-    """Print the report, and write it to the JSON file, if one is given.
+    """Print the report, and write it to the file of --json, if given.
 
     Parameters
     ----------
@@ -104,12 +115,12 @@ def run(args: Namespace) -> None:
     # Check the arguments first: a mistake must not cost an hour of computing.
     if args.path != "none" and not args.reverse:
         raise InputError(
-            "--path %s is a check of the bracket, which --no-reverse leaves out; leave out one" % args.path
+            "--path %s checks the bracket, which --no-reverse leaves out; give only one of them" % args.path
         )
     if args.json is not None:
         check_writable(args.json, "--json")
         if os.path.abspath(args.json) in (os.path.abspath(path) for path in (args.model, args.state or os.curdir)):
-            raise InputError("--json %s is the model, or --state, too; choose another --json" % args.json)
+            raise InputError("--json %s is also MODEL or --state; choose another --json" % args.json)
         check_target(args, args.json, "--json")
     if args.state is not None:
         check_writable(args.state, "--state")

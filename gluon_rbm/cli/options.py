@@ -147,15 +147,15 @@ def add_dataset_of_run(add: Callable[..., Any]) -> None:
         "--dataset",
         type=path,
         metavar="NAME",
-        help="%s, or a .npy, .npz or .fasta file; by default what the run learned, else mnist" % names,
+        help="data set: %s, or a .npy, .npz or .fasta file; by default that of the run, else mnist" % names,
     )
-    add("--data-dir", type=path, metavar="FOLDER", help="folder of the data set; by default the run's")
+    add("--data-dir", type=path, metavar="FOLDER", help="folder of the data set; by default that of the run")
     add(
         "--image-size",
         type=at_least(1, int),
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="bring all images to this size; by default the run's",
+        help="resize all images to this size; by default that of the run",
     )
 
 
@@ -179,7 +179,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:
     """
     parser = OneLineParser(
         prog=prog,
-        description="Restricted Boltzmann machine learning MNIST",
+        description="Train a binary restricted Boltzmann machine (RBM), by default on MNIST",
         formatter_class=DefaultsFormatter,
     )
     add_settings(parser, BinarySettings)
@@ -195,12 +195,11 @@ def _check(parser: OneLineParser, args: argparse.Namespace) -> None:
     """Exit with an error for settings that do not go together."""
     if args.num_devices > args.batch_size:
         parser.error(
-            "--num-devices %d leaves nothing of a --batch-size of %d for some: give fewer"
-            % (args.num_devices, args.batch_size)
+            "--num-devices %d is more than --batch-size %d: give fewer devices" % (args.num_devices, args.batch_size)
         )
     if args.early_stopping and not args.held_out:
         parser.error("--early-stopping needs held-out images: give --held-out")
     if args.objective != "generative" and not args.labels:
         parser.error("--objective %s needs labels: give --labels" % args.objective)
     if args.initial_momentum_epochs and not optimization.has_momentum(args.optimizer):
-        parser.error("--optimizer %s has no momentum: leave --initial-momentum-epochs out" % args.optimizer)
+        parser.error("--optimizer %s has no momentum: leave out --initial-momentum-epochs" % args.optimizer)

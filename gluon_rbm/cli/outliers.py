@@ -32,7 +32,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "a table: which rows do not belong to the others"
+ABOUT = "find the rows of a table (CSV) that are unlike the others"
 
 _ADDED = ("rbm_line", "rbm_score", "rbm_outlier")
 _CONTAMINATION = 0.1
@@ -47,15 +47,26 @@ def add_arguments(add: AddArgument) -> None:
     add
         The method add_argument of a parser.
     """
-    add_table(add, "a CSV file whose first line names the columns; its rows are learned")
-    add("--new", type=path, metavar="TABLE", help="rows to judge, with the same columns; by default those of TABLE")
-    add("--output", metavar="FILE", help="where they go, with three more columns; by default TABLE-outliers.csv")
-    add("--contamination", type=_contamination, help="the share of outliers among the rows of TABLE (default: 0.1)")
+    add_table(add, "CSV file with the column names in its first line; the RBM learns its rows")
+    add(
+        "--new",
+        type=path,
+        metavar="TABLE",
+        help="CSV file of rows to score, with the same columns; by default the rows of TABLE",
+    )
+    add(
+        "--output",
+        type=path,
+        metavar="FILE",
+        help="output file: the rows with three more columns; by default TABLE-outliers.csv",
+    )
+    add("--contamination", type=_contamination, help="share of outliers among the rows of TABLE (default: 0.1)")
     add(
         "--false-alarm-rate",
         type=positive_share,
         metavar="RATE",
-        help="instead: call so many new rows like the others outliers; three tenths of TABLE set the threshold",
+        help="instead of --contamination: share of normal new rows that may be called outliers; three tenths of TABLE "
+        "are held out to set the threshold",
     )
     add_columns(add)
     add_rbm(add, "60")
@@ -71,7 +82,7 @@ def run(args: Namespace) -> None:
         The parsed arguments.
     """
     if args.contamination is not None and args.false_alarm_rate is not None:
-        raise InputError("--contamination and --false-alarm-rate exclude each other; give one of them")
+        raise InputError("--contamination and --false-alarm-rate cannot be combined; give one of them")
     judged = args.new or args.table
     stem, ending = os.path.splitext(judged)
     output = args.output or stem + "-outliers" + ending
@@ -81,7 +92,7 @@ def run(args: Namespace) -> None:
     added = [name for name in table.names if name in _ADDED]
     if added:
         raise InputError(
-            "%s has a column %s: it is a result; give the table that it was made of" % (args.table, added[0])
+            "%s has a column %s, so it is a result of outliers; give the original table" % (args.table, added[0])
         )
     table.tell_kinds()
     new = _read_new(args.new, table, args.table) if args.new else table
@@ -98,7 +109,7 @@ def run(args: Namespace) -> None:
     order = np.argsort(scores, kind="stable")
     rows = [[*new.texts[row], "%d" % new.lines[row], "%.4f" % scores[row], "%d" % (scores[row] < 0)] for row in order]
     write_table(output, [*new.names, *_ADDED], rows, new.delimiter)
-    logger.info("%d of %d rows are outliers: their scores are below 0", (scores < 0).sum(), len(scores))
+    logger.info("%d of %d rows are outliers (score below 0)", (scores < 0).sum(), len(scores))
     logger.info("written: %s", output)
 
 
@@ -108,7 +119,8 @@ def _read_new(file_path: str, table: Table, learned: str) -> Table:
     for name in [*new.names, *table.names]:
         if name not in new.names or name not in table.names:
             raise InputError(
-                "%s and %s have other columns, as %s; give tables of the same" % (learned, file_path, name)
+                "%s and %s have different columns: only one has %s; give tables with the same columns"
+                % (learned, file_path, name)
             )
     new = new.like(table)
     for column, name in enumerate(new.names):
@@ -117,7 +129,7 @@ def _read_new(file_path: str, table: Table, learned: str) -> Table:
         ]
         if text and name not in table.categories:
             raise InputError(
-                "%s: line %d has %r in column %s, which holds numbers (up to 1e100) in %s"
+                "%s: line %d has %r in column %s, which holds numbers (up to 1e100) in %s; correct the value"
                 % (file_path, new.lines[text[0]], new.values[text[0], column], name, learned)
             )
     return new

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gluon_rbm.backend.files import write_json
-from gluon_rbm.cli.arguments import above_zero, at_least, path
+from gluon_rbm.cli.arguments import above_zero, at_least, finite, path
 from gluon_rbm.cli.csv_tables import is_missing, is_number, read_table
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
@@ -23,7 +23,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "ratings: what a user would rate highest, and how well ratings are foretold"
+ABOUT = "recommend items to users from ratings (CSV), and measure the error of predicted ratings"
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -38,25 +38,30 @@ def add_arguments(add: AddArgument) -> None:
         "ratings",
         type=path,
         metavar="RATINGS",
-        help="a CSV file (commas, tabs) whose first three columns are user, item and rating",
+        help="CSV file (commas, tabs) whose first three columns are user, item and rating",
     )
-    add("--user", nargs="+", default=[], metavar="USER", help="whom to recommend items")
-    add("--count", type=at_least(1, int), default=10, help="items for each")
-    add("--test", type=path, metavar="RATINGS", help="ratings to foretell, for the root of the mean squared error")
-    add("--by", choices=("users", "items"), default="items", help="what has an RBM: a user, or an item")
+    add("--user", nargs="+", default=[], metavar="USER", help="users to recommend items to")
+    add("--count", type=at_least(1, int), default=10, help="number of items for each user")
+    add(
+        "--test",
+        type=path,
+        metavar="RATINGS",
+        help="CSV file of ratings to predict, for the root mean squared error (RMSE)",
+    )
+    add("--by", choices=("users", "items"), default="items", help="whether each user or each item has an RBM")
     add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
-    add("--num-epoch", type=at_least(1, int), default=25, help="passes through the ratings")
-    add("--batch-size", type=at_least(1, int), default=80, help="users (or items) of a step")
-    add("--learning-rate", type=above_zero, default=0.005, help="on the mean gradient of a batch")
+    add("--num-epoch", type=at_least(1, int), default=25, help="number of passes through the ratings")
+    add("--batch-size", type=at_least(1, int), default=80, help="users (or items) per batch")
+    add("--learning-rate", type=above_zero, default=0.005, help="learning rate, on the mean gradient of a batch")
     add(
         "--scale",
-        type=float,
+        type=finite,
         nargs="+",
         metavar="RATING",
-        help="the ratings that there are; by default those of RATINGS",
+        help="all possible ratings; by default those that occur in RATINGS",
     )
-    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
-    add("--json", metavar="FILE", help="write what is found there, too")
+    add("--seed", type=at_least(0, int), default=0, help="random seed; the same seed gives the same result")
+    add("--json", type=path, metavar="FILE", help="also write the results to this JSON file")
     add_overwrite(add)
 
 
@@ -71,7 +76,7 @@ def run(args: Namespace) -> None:
     if args.json is not None:
         check_target(args, args.json, "--json", [args.ratings, args.test])
     if not (args.user or args.test):
-        raise InputError("give --user, to recommend items, or --test, to foretell ratings")
+        raise InputError("give --user to recommend items, or --test to predict ratings")
     users, items, given = _read(args.ratings)
     unknown = [user for user in args.user if user not in set(users)]
     if unknown:
@@ -96,10 +101,10 @@ def run(args: Namespace) -> None:
         found["root_mean_squared_error"] = float(np.sqrt(np.mean((expected - test[2]) ** 2)))
         logger.info("RMSE of %d ratings: %.4f", len(expected), found["root_mean_squared_error"])
         if unknown_pairs.any():
-            logger.info("%d of them are of users or items that %s lacks", unknown_pairs.sum(), args.ratings)
+            logger.info("%d of them are of users or items that are not in %s", unknown_pairs.sum(), args.ratings)
     for user in args.user:
         found["recommended"][user] = [(str(item), rating) for item, rating in model.recommend(user, args.count)]
-        logger.info("user %s:%s", user, "" if found["recommended"][user] else " rated every item")
+        logger.info("user %s:%s", user, "" if found["recommended"][user] else " has rated every item")
         for item, rating in found["recommended"][user]:
             logger.info("  %.2f  %s", rating, item)
     if args.json is not None:
@@ -110,7 +115,10 @@ def _check_on_scale(ratings: HostArray, scale: HostArray, file_path: str) -> Non
     """Raise InputError if a rating is not on the scale."""
     others = np.setdiff1d(ratings, scale)
     if len(others):
-        raise InputError("%s holds %g, which is not among the ratings %s" % (file_path, others[0], scale.tolist()))
+        raise InputError(
+            "%s has the rating %g, which is not on the scale %s; give all ratings with --scale"
+            % (file_path, others[0], scale.tolist())
+        )
 
 
 def _read(file_path: str) -> tuple[Any, Any, Any]:
@@ -124,14 +132,14 @@ def _read(file_path: str) -> tuple[Any, Any, Any]:
     for line, names in zip(table.lines, texts):
         for what, name in zip(("user", "item"), names):
             if not name:
-                raise InputError("%s: line %d has no %s" % (file_path, line, what))
+                raise InputError("%s: line %d has no %s; remove the line" % (file_path, line, what))
     for line, row in zip(table.lines, table.texts):
         text = row[2].strip()
         if is_missing(text):
-            raise InputError("%s: line %d has no rating; leave it out" % (file_path, line))
+            raise InputError("%s: line %d has no rating; remove the line" % (file_path, line))
         if not is_number(text):
             raise InputError(
-                "%s: the rating in line %d, %r, is no number; mend it, or leave it out" % (file_path, line, text)
+                "%s: line %d: the rating %r is not a number; correct it, or remove the line" % (file_path, line, text)
             )
     if table.names[0] != "1":
         logger.info("%s: columns %s", file_path, ", ".join(table.names[:3]))

@@ -1,4 +1,4 @@
-"""The command `reconstruct`: one pass up and down from images."""
+"""The command reconstruct: one pass up to the hidden layer, and down to the visible layer."""
 
 from __future__ import annotations
 
@@ -24,18 +24,33 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "one pass up and down: images, and what the hidden layer makes of them"
+ABOUT = "reconstruct images by one pass to the hidden layer and back"
 
 _SHOWN = 64
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "reconstruct")
-    add("--count", type=at_least(1, int), help="number of images, at most 64 of them shown (default: 64, or all)")
+    add("--count", type=at_least(1, int), help="number of images; at most 64 are shown (default: 64, or all)")
 
 
 def run(args: Namespace) -> None:
-    """Draw h from p(h | v) of images v, then a visible layer from p(v | h), and write all three."""
+    """Draw h from p(h | v) for images v, draw visible units from p(v | h), and write the results.
+
+    The results are the images, the drawn visible units, and their probabilities.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     results = Results(args, "png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
@@ -58,6 +73,6 @@ def run(args: Namespace) -> None:
 
 
 def _cross_entropy(images: HostArray, prob_1: HostArray) -> HostArray:
-    """-sum_i v_i log p_i + (1 - v_i) log(1 - p_i) of each image, in nats: float64 (n,)."""
+    """Return -sum_i [v_i log p_i + (1 - v_i) log(1 - p_i)] of each image in nats: float64 (n,)."""
     prob_1 = prob_1.astype(np.float64).clip(1e-12, 1 - 1e-12)  # a float32 probability may be 1
     return -(images * np.log(prob_1) + (1 - images) * np.log1p(-prob_1)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a run recorded as its arguments, for commands that go on from it."""
+"""The recorded arguments of a run, for commands that use its model or resume it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.models.files import folder_of
 from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint, newest_run, read_arguments
 
-__all__ = ["DEEP", "Learned", "check_flags", "flags_of", "resumed", "settle"]
+__all__ = ["DEEP", "Learned", "check_flags", "existing_data_dir", "flags_of", "resumed", "settle"]
 
 logger = logging.getLogger(__name__)
 
-DEEP = "deep.json"  # what a deep belief network has for arguments.json
+DEEP = "deep.json"  # the arguments of a deep belief network, as arguments.json has those of a run
 _OF_EACH_CALL = ("output_dir", "resume")
-# Kind of run -> an argument that only it has, and what trains it.
+# Kind of run -> an argument that only this kind has, and the program that trains it.
 _PROGRAMS = {
     "binary": ("ais_num_batch", "binary_rbm_gluon.py or binary_rbm_module.py"),
     "multinary": ("channels", "python -m gluon_rbm train-multinary"),
@@ -37,21 +37,38 @@ _UNRECORDED = {"dataset": "mnist", "binarize": "none"}
 
 
 class Learned(NamedTuple):
-    """What a run recorded of the images that its model learned."""
+    """The recorded arguments of the run that trained a model."""
 
     run: str  #: the run folder
-    arguments: Mapping[str, Any]  #: {} where no run is known
+    arguments: Mapping[str, Any]  #: empty if no run is known
 
     @classmethod
     def of(cls, path: str | None) -> Learned:
-        """Of the run whose folder `path` is, or lies in; path : a folder, a file, or None."""
+        """Read the recorded arguments of a run.
+
+        Parameters
+        ----------
+        path
+            The run folder, or a file in it; None: no run is known.
+
+        Returns
+        -------
+        Learned
+            The run folder and the arguments.
+        """
         if path is None:
             return cls("", {})
         folder = folder_of(path)
         return cls(folder, read_arguments(folder) or read_arguments(folder, DEEP))
 
     def warn_of_others(self, data: DataSet) -> None:
-        """Say in a line that these are not the images that were learned, where they are known not to be."""
+        """Log a note if the model is known to have learned other images.
+
+        Parameters
+        ----------
+        data
+            The data set to compare with.
+        """
         digest = self.arguments.get("data_sha256")
         if digest is None or self.arguments.get("below"):
             return
@@ -59,24 +76,30 @@ class Learned(NamedTuple):
             data = datasets.with_label_units(data)
         if digest != sha256([data.train_images]):
             told = self.run, self.arguments.get("dataset"), data.name
-            logger.warning("note: %s learned the training images of %s, and others are used here: %s", *told)
+            logger.warning("note: %s was trained on images of %s, but other images are used here: %s", *told)
 
 
 def settle(args: argparse.Namespace, path: str | None) -> Learned:
-    """Take the data set, its folder, size and binarization from the run that a model comes from, unless they are given.
+    """Fill in the arguments of the data set that were not given, from the run of a model.
 
     Parameters
     ----------
-    args : argparse.Namespace
-        `dataset`, `data_dir`, `image_size` and, of commands that have it, `binarize`: None where they are not given.
-        They are set.
-    path : str, optional
-        The model, or another file in the run's folder. Where no run is known the data set is MNIST, with grey pixels.
+    args
+        The parsed arguments, with dataset, data_dir, image_size and, if the command has it,
+        binarize. Those that are None are set.
+    path
+        The run folder, or a file in it. If no run is known, the data set is MNIST with grey pixels.
+
+    Returns
+    -------
+    Learned
+        What the run recorded.
 
     Raises
     ------
     InputError
-        Where the images are no longer where the run found them, or arguments.json is not what a run writes.
+        The images are no longer where the run found them, or arguments.json is not one that a run
+        writes.
     """
     learned, is_named = Learned.of(path), args.dataset is not None
     arguments = {**_UNRECORDED, **learned.arguments}
@@ -93,40 +116,45 @@ def settle(args: argparse.Namespace, path: str | None) -> Learned:
         args.binarize = binarize
     elif learned.arguments and args.binarize in BINARIZE and args.binarize != binarize:
         told = learned.run, binarize, args.binarize
-        logger.warning("note: %s learned pixels with --binarize %s, and they are used with %s here", *told)
+        logger.warning("note: %s was trained with --binarize %s, but %s is used here", *told)
     return learned
 
 
 def existing_data_dir(run: str, recorded: Mapping[str, Any], is_named: bool = False) -> str | None:
-    """The folder of the data set that a run learned, if one has to be named.
+    """Return the folder of the data set that a run learned.
 
     Parameters
     ----------
-    run : str
+    run
         The run folder, for messages.
-    recorded : mapping
-        `dataset` and `data_dir`, as the run recorded them.
-    is_named : bool
-        Whether the user names the data set, and so agrees that a published one is fetched.
+    recorded
+        The recorded arguments of the run; dataset and data_dir are used.
+    is_named
+        Whether the user named the data set. This allows a published data set to be downloaded.
+
+    Returns
+    -------
+    str or None
+        The folder; None if none has to be named.
 
     Raises
     ------
     InputError
-        Where the data set, or its folder, is no longer where the run found it.
+        The data set, or its folder, is no longer where the run found it.
     """
     dataset, data_dir = str(recorded.get("dataset")), recorded.get("data_dir")
     if dataset.lower().endswith(datasets.FILES) and not os.path.exists(os.path.expanduser(dataset)):
-        raise InputError("%s learned %s, which is not there now; say where it is with --dataset" % (run, dataset))
+        raise InputError("%s was trained on %s, which no longer exists; give its path with --dataset" % (run, dataset))
     if not isinstance(data_dir, str) or dataset not in (*downloads.SOURCES, "image-folder"):
         return None
     if os.path.isdir(os.path.expanduser(data_dir)):
         return data_dir
     can_fetch = dataset in downloads.SOURCES
     if can_fetch and (is_named or None not in downloads.located(dataset).values()):
-        return None  # it is found elsewhere, and its content is verified
+        return None  # the data set is found elsewhere, and its content is verified
     raise InputError(
-        "%s learned %s in %s, which is no folder now; say where the images are with --data-dir%s"
-        % (run, dataset, data_dir, ", or give --dataset %s to fetch it" % dataset if can_fetch else "")
+        "%s was trained on %s in %s, which is no longer a folder; give the folder with --data-dir%s"
+        % (run, dataset, data_dir, ", or give --dataset %s to download it" % dataset if can_fetch else "")
     )
 
 
@@ -134,26 +162,32 @@ def existing_data_dir(run: str, recorded: Mapping[str, Any], is_named: bool = Fa
 
 
 def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[str]:
-    """A command line with --resume, after the flags that mean what its run recorded; another one as it is.
+    """Complete a command line with --resume by the flags of the run's recorded arguments.
 
-    So a flag that the user gives counts, and a run that is resumed without one has the settings it had.
+    The recorded flags come first, so that the user's flags override them.
 
     Parameters
     ----------
-    argv : sequence of str
-        Without --output-dir it means the newest run under runs/, of the data set where one is given.
-    prog : str
-        What errors call the program.
-    kind : str
-        Of the run, as in `run_folder.default_name`.
-    settings : type
+    argv
+        The command line. Without --output-dir, the run is the newest one under runs/, of the given
+        data set, if one is given.
+    prog
+        The name of the program in messages.
+    kind
+        The kind of run, as in `gluon_rbm.training.run_folder.default_name`.
+    settings
         The dataclass of the run's settings.
+
+    Returns
+    -------
+    list of str
+        The completed command line; without --resume, the given one.
 
     Raises
     ------
     InputError
-        Where there is no run to resume, arguments.json is not what a run writes, or of another kind of run, or the
-        run's data set has moved.
+        There is no run to resume, arguments.json is not one that a run writes, the run is of
+        another kind, or its data set has moved.
     """
     parser = OneLineParser(prog=prog, add_help=False)
     options.add_settings(parser, settings)
@@ -163,14 +197,14 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
         return list(argv)
     folder = args.output_dir or newest_run(kind, given.get("dataset"))
     if folder is None:
-        if getattr(args, "kv_store", "") == "dist_sync":  # the chief has the folder, perhaps on another machine
+        if getattr(args, "kv_store", "") == "dist_sync":  # the folder may lie on the chief's computer
             return list(argv)
-        raise InputError("runs/ holds no %s run to resume; name its folder with --output-dir" % kind)
+        raise InputError("runs/ has no %s run to resume; give its folder with --output-dir" % kind)
     recorded = read_arguments(folder)
     _check_kind(folder, recorded, kind)
     if not recorded:
-        if given.keys() == {"resume", "output_dir"} and not has_checkpoint(folder):  # a slip of the pen, most likely
-            raise InputError("%s holds no run to resume; name another --output-dir" % folder)
+        if given.keys() == {"resume", "output_dir"} and not has_checkpoint(folder):  # likely a typing error
+            raise InputError("%s has no run to resume; give another --output-dir" % folder)
         return [*argv, "--output-dir", folder]
     check_flags(os.path.join(folder, ARGUMENTS), flags_of(settings, recorded), settings)
     if "data_dir" in given or given.get("dataset", recorded.get("dataset")) != recorded.get("dataset"):
@@ -183,11 +217,11 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
 def _check_kind(folder: str, recorded: Mapping[str, Any], kind: str) -> None:
     for name, (own, program) in _PROGRAMS.items():
         if own in recorded and name != (kind if kind in _PROGRAMS else "binary"):
-            raise InputError("%s is a run of %s; resume it with that" % (folder, program))
+            raise InputError("%s is a run of %s; resume it with that program" % (folder, program))
 
 
 def _given(parser: OneLineParser, args: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
-    """What a command line gives, without the parser's defaults."""
+    """Return the values that a command line gives, without the parser's defaults."""
     absent = object()
     namespace = argparse.Namespace(**dict.fromkeys(vars(args), absent))
     return {
@@ -196,15 +230,38 @@ def _given(parser: OneLineParser, args: argparse.Namespace, argv: Sequence[str])
 
 
 def check_flags(path: str, flags: Sequence[str], settings: type) -> None:
-    """Exit with one line, as a parser does, where the file `path` holds values that no flag takes."""
+    """Exit with an error in one line if a file has recorded values that a flag does not allow.
+
+    Parameters
+    ----------
+    path
+        The file, for the message.
+    flags
+        The flags, from `flags_of`.
+    settings
+        The dataclass of settings.
+    """
     parser = OneLineParser(prog=path, add_help=False)
     options.add_settings(parser, settings)
     parser.parse_args(flags)
 
 
 def flags_of(settings: type, recorded: Mapping[str, Any]) -> list[str]:
-    """The flags that mean the values that a run recorded (`gluon_rbm.training.settings.record`)."""
-    # The device is what the run had; --cuda may have been no more than a wish.
+    """Return the flags that give the recorded arguments of a run.
+
+    Parameters
+    ----------
+    settings
+        The dataclass of the run's settings.
+    recorded
+        The recorded arguments, from `gluon_rbm.training.settings.record`.
+
+    Returns
+    -------
+    list of str
+        The flags and their values.
+    """
+    # The recorded device is the one that the run used. --cuda may not have been granted.
     recorded = {**recorded, "cuda": {"cpu": False, "gpu": True}.get(recorded.get("device", "unknown"))}
     flags = []
     for field in dataclasses.fields(settings):
@@ -216,7 +273,7 @@ def flags_of(settings: type, recorded: Mapping[str, Any]) -> list[str]:
 
 
 def _flag(field: Any, value: Any) -> list[str]:
-    """The flag that gives a field a value; [] for what it is without a flag."""
+    """Return the flag that gives a field a value; empty if the field has it without a flag."""
     if field.metadata["switches"]:
         return [flag for flag, (meant, _) in field.metadata["switches"].items() if meant is value]
     name = "--" + field.name.replace("_", "-")

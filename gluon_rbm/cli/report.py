@@ -1,4 +1,4 @@
-"""The likelihood report: a number, and everything a reader needs to judge it (docs/likelihood.md teaches how)."""
+"""The likelihood report: a number, and all that is needed to judge it (see docs/likelihood.md)."""
 
 from __future__ import annotations
 
@@ -50,25 +50,38 @@ REVERSE_STARTS = ("auto", "exact", "chains", "data")
 
 _MEANING_OF_REVERSE: dict[str | None, str] = {
     "exact": "from exact samples: an upper bound on average",
-    "chains": "from chains that forward AIS left and that went on at beta 1: an estimate, not a bound",
+    "chains": "from the last states of forward AIS, run on at beta 1: an estimate, not a bound",
     "data": "from the images: a diagnostic, neither estimate nor bound",
 }
 
-Batches = Callable[[], Iterator[Any]]  # gives the pixels in batches, float32 NumPy (n, num_visible), alike each time
+Batches = Callable[[], Iterator[Any]]  # gives the same batches each time: float32 NumPy (n, num_visible)
 
-_PIXELS, _ONE_PIXEL = range(2)  # everything that is drawn for the data has a key (seed, purpose)
+_PIXELS, _ONE_PIXEL = range(2)  # purposes of random keys (seed, purpose)
 
 
 def likelihood_report(args: Namespace) -> dict[str, Any]:
-    """The report as a dict of what JSON can say; args as `gluon_rbm.cli.likelihood` has them.
+    """Compute the likelihood report of a binary RBM.
 
-    Raises InputError for whatever cannot be used, before anything takes long.
+    Parameters
+    ----------
+    args
+        The parsed arguments of `gluon_rbm.cli.likelihood`.
+
+    Returns
+    -------
+    dict
+        The report, of values that JSON allows. The log-likelihood is in nats per image.
+
+    Raises
+    ------
+    InputError
+        An argument cannot be used. Raised before any long computation.
     """
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
     images, pixels = _images(args, data)
     weights = {"test": data.test_weights, "train": data.train_weights}.get(args.part)
-    score = ais.mean_log_likelihood(parameters, pixels(), 0.0, weights)  # -F(v): all but log Z
+    score = ais.mean_log_likelihood(parameters, pixels(), 0.0, weights)  # the mean of -F(v), without log Z
     method, log_z = _log_z(args, parameters, data, pixels)
     _doubt_what_cannot_be(log_z, score)
     pseudo = None
@@ -106,7 +119,7 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
 
 
 def _doubt_what_cannot_be(log_z: dict[str, Any], score: LogLikelihood) -> None:
-    """Add to the reasons for doubt that binary data have a positive log-likelihood, if so."""
+    """Add a reason for doubt if binary data have a positive log-likelihood, which is impossible."""
     likelihood = score._replace(mean=score.mean - log_z["estimate"])
     if likelihood.binary and likelihood.warning:
         log_z.update(doubt="; ".join(filter(None, [log_z["doubt"], likelihood.warning])), converged=False)
@@ -116,11 +129,11 @@ def _doubt_what_cannot_be(log_z: dict[str, Any], score: LogLikelihood) -> None:
 
 
 def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
-    """The images as they are stored, and a function that gives their pixels in batches, alike each time."""
+    """Return the stored images, and a function that gives the same batches of pixels each time."""
     (images, _), maximum, binarize = datasets.split_of(data, args.part), data.maximum, args.binarize
     if binarize not in BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
-    if data.train_weights is not None:  # which have an order, and there is nothing to draw
+    if data.train_weights is not None:  # no key: the order fits the weights, and no pixel is drawn
         return images, lambda: iterate_batches(images, maximum, 1000)
     key = [args.binarize_seed, _PIXELS]
     return images, lambda: iterate_batches(images, maximum, 1000, key=key, binarize=binarize)
@@ -132,7 +145,7 @@ def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
 def _log_z(
     args: Namespace, parameters: Parameters, data: DataSet, pixels: Batches
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`log_z_of` a binary model."""
+    """Return `log_z_of` for a binary RBM."""
     if _is_enumerated(args, parameters, data.softmax_groups):
         return log_z_of(args, parameters, data.softmax_groups)
     from_images, has_path = args.reverse and args.reverse_start == "data", args.reverse and args.path != "none"
@@ -160,7 +173,30 @@ def log_z_of(
     start: Any = "auto",
     path: trajectory.Path | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How log Z was found, and what it is: two parts of a report. start : of reverse AIS, as `ais.bracket` has it."""
+    """Compute log Z, by enumeration or AIS.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments of `gluon_rbm.cli.likelihood`.
+    parameters
+        The parameters of the RBM.
+    visible_units
+        As in `gluon_rbm.sampling.gibbs.run_chains`.
+    base_bias
+        Visible bias of the base rate, (num_visible,); None: the RBM's own.
+    start
+        Where reverse AIS starts; `reverse_start` in `gluon_rbm.likelihood.ais.bracket`.
+    path
+        A path to the RBM, which gives a further estimate; or None.
+
+    Returns
+    -------
+    method : dict
+        How log Z was computed, for a report.
+    log_z : dict
+        The estimate and its interval in nats, the reasons for doubt, and whether it converged.
+    """
     if _is_enumerated(args, parameters, visible_units):
         value = enumeration.log_partition(parameters, progress=True, visible_units=visible_units)
         log_z = {"estimate": value, "low": value, "high": value, "forward": None, "reverse": None}
@@ -209,13 +245,13 @@ def _annealed(
     method["reverse_start"] = "data" if from_images else bracket.reverse_start
     warning = bracket.warning
     if from_images:
-        diagnostic = "reverse AIS started from the images, which is a diagnostic and no bracket"
+        diagnostic = "reverse AIS started from the images, which is a diagnostic, not a bracket"
         warning = "; ".join(filter(None, [warning, diagnostic]))
     return method, {**_bracketed(bracket, method["base_rate"]), "doubt": warning, "converged": not warning}
 
 
 def _bracketed(bracket: Bracket, base_rate: str) -> dict[str, Any]:
-    """What a bracket says of log Z."""
+    """Return the part of a report that describes a bracket of log Z."""
 
     def named(name: str) -> str:
         return name.replace(GIVEN_BASE, BASE_RATES[base_rate])
@@ -236,11 +272,11 @@ def _bracketed(bracket: Bracket, base_rate: str) -> dict[str, Any]:
 
 
 def _some(batches: Iterable[HostArray], count: int) -> HostArray:
-    """The first `count` binary images, which came in an order of chance; all of them over again where they run out."""
+    """Return the first `count` binary images, in random order; repeat them if they run out."""
     rows = []
     for batch in batches:
         if not np.isin(batch, (0, 1)).all():
-            raise InputError("reverse AIS starts from binary images only; choose --binarize sample or threshold")
+            raise InputError("--reverse-start data needs binary images; choose --binarize sample or threshold")
         rows.extend(batch)
         if len(rows) >= count:
             break
@@ -267,7 +303,18 @@ def _path_side(path: PathPartition) -> dict[str, Any]:
 
 
 def finite(value: float) -> float | None:
-    """The number, or None for what JSON cannot say."""
+    """Convert a number for JSON.
+
+    Parameters
+    ----------
+    value
+        The number.
+
+    Returns
+    -------
+    float or None
+        The number; None if it is infinite or NaN.
+    """
     return float(value) if math.isfinite(value) else None
 
 
@@ -275,12 +322,34 @@ def finite(value: float) -> float | None:
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """The report in lines."""
+    """Format a report as lines of text.
+
+    Parameters
+    ----------
+    report
+        As in `as_rows`.
+
+    Returns
+    -------
+    str
+        The lines.
+    """
     return "\n".join(("%-17s %s" % row).rstrip() for row in as_rows(report))
 
 
 def as_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The report as (name, what is said of it), in order; the name is empty where more is said of the one before."""
+    """Format a report as rows.
+
+    Parameters
+    ----------
+    report
+        The report, from `likelihood_report` or `gluon_rbm.cli.gaussian_report.gaussian_report`.
+
+    Returns
+    -------
+    list of (name, text)
+        The rows. A row without a name continues the row before it.
+    """
     return [*_data_rows(report), *_log_z_rows(report["method"], report["log_z"]), *_score_rows(report)]
 
 
@@ -295,7 +364,7 @@ def _data_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("model", "%(path)s: %(num_visible)d visible, %(num_hidden)d hidden units" % report["model"]),
         ("images", "%(data_set)s, %(part)s, %(num_images)d images" % data),
-        ("pixels", binarized.get(data["binarize"], "of the file %s" % data["binarize"])),
+        ("pixels", binarized.get(data["binarize"], "from the file %s" % data["binarize"])),
     ]
 
 
@@ -321,7 +390,7 @@ def _log_z_rows(method: Mapping[str, Any], log_z: Mapping[str, Any]) -> list[tup
 def _estimate_rows(
     name: str, side: Mapping[str, Any] | None, method: Mapping[str, Any], meaning: str
 ) -> list[tuple[str, str]]:
-    """An estimate of log Z, and what it means; nothing where there is none."""
+    """Return the rows of an estimate of log Z and its meaning; no rows if there is no estimate."""
     if not side:
         return []
     interval = tuple(number(side[part]) for part in ("estimate", "low", "high"))
@@ -331,7 +400,7 @@ def _estimate_rows(
 
 
 def _path_rows(side: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """The estimate along a path, and how it was made; nothing where there is none."""
+    """Return the rows of the estimate along a path; no rows if there is no estimate."""
     if not side:
         return []
     found = "%s, within 3 sigma %s to %s" % tuple(number(side[part]) for part in ("estimate", "low", "high"))
@@ -359,7 +428,7 @@ def _verdict(log_z: Mapping[str, Any]) -> str:
     if not log_z["forward"]:
         return "exact"
     if not log_z["reverse"]:
-        return "nothing speaks against it; but forward AIS alone is optimistic, on average"
+        return "no sign of an error, but forward AIS alone is optimistic on average"
     basis = "forward and reverse AIS agree within %.2f nats" % (log_z["high"] - log_z["low"])
     if log_z.get("mixture_counts"):
         basis = "importance sampling gives log Z within %.2f nats" % (log_z["high"] - log_z["low"])
@@ -374,4 +443,16 @@ def _with_error(score: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None) -> str:
+    """Format a number with two decimals.
+
+    Parameters
+    ----------
+    value
+        The number, or None for an infinite one.
+
+    Returns
+    -------
+    str
+        The text; "unbounded" for None.
+    """
     return "unbounded" if value is None else "%.2f" % value

@@ -1,4 +1,4 @@
-"""The command `resample`: long chains from images, what becomes of their classes, and whether they are long enough."""
+"""The command resample: run long chains from images, follow their classes, and diagnose mixing."""
 
 from __future__ import annotations
 
@@ -32,38 +32,53 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "long chains from images: classes before and after, autocorrelation, convergence"
+ABOUT = "run long chains from images: classes before and after, autocorrelation, convergence"
 
 _SHOWN = 64
-_TRACED = 6  # chains
-_FEWEST = 4  # sweeps
-_RECORDS = 1000  # of the chains on their way, at least
-_CLASSIFIED = 250  # of them, at most
+_TRACED = 6  # chains whose traces are plotted
+_FEWEST = 4  # the least number of sweeps, and of records, for a diagnosis
+_RECORDS = 1000  # states of each chain to record, at least, if there are as many sweeps
+_CLASSIFIED = 250  # recorded states of each chain to classify, at most
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "resample")
     add(
         "--sweeps",
         type=at_least(1, int),
         nargs="+",
         default=[100, 1000, 10000],
-        help="after how many Gibbs sweeps the classes are counted; the last one is the end",
+        help="numbers of Gibbs sweeps after which the classes are counted; the chains end after the last",
     )
     add(
         "--count",
         type=at_least(2, int),
-        help="number of chains, at most 64 of them shown (default: 200, or all images)",
+        help="number of chains; at most 64 are shown (default: 200, or all images)",
     )
     inputs.add_chains(add)
 
 
 def run(args: Namespace) -> None:
-    """Run chains from images; count classes, and record the free energy and the number of pixels on."""
+    """Run chains from images, count their classes, and diagnose how they mix.
+
+    The diagnosis is of the free energy, of the number of pixels that are on, and of the class.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     if args.sweeps[-1] < _FEWEST:
-        raise InputError("%d sweeps are too few for a diagnosis; end with at least %d" % (args.sweeps[-1], _FEWEST))
+        raise InputError("%d sweeps are too few for a diagnosis; give at least %d" % (args.sweeps[-1], _FEWEST))
     if sorted(set(args.sweeps)) != args.sweeps:
-        raise InputError("--sweeps %s do not rise; give each number once, in order" % " ".join(map(str, args.sweeps)))
+        raise InputError("--sweeps %s must increase; give each number once, in order" % " ".join(map(str, args.sweeps)))
     results = Results(args, "png", "chains.png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
@@ -104,11 +119,12 @@ def _run(
     trained: classifier.IndependentClassifier,
     path: trajectory.Path | None,
 ) -> tuple[dict[int, tuple[HostArray, HostArray]], dict[str, HostArray], HostArray, int]:
-    """Run the chains.
+    """Run the chains, and return four things.
 
-    Returns the states at --sweeps: sweep -> (samples, probabilities); what was recorded on the way: name -> float64
-    (chains, records); classes, int (chains, records), at even distances; and after every how many sweeps the others
-    were recorded.
+    1. The states after each number of --sweeps: sweep -> (samples, probabilities).
+    2. The recorded series: name -> float64 (chains, records).
+    3. The classes at regular intervals: int (chains, records of classes).
+    4. The number of sweeps between two records of the series.
     """
     every = int(np.gcd.reduce([max(1, args.sweeps[-1] // _RECORDS), *args.sweeps]))
     states, energies, pixels_on, classes = {}, [], [], []
@@ -131,7 +147,7 @@ def _run(
 
 
 def _class_time(classes: HostArray, sweeps: int) -> float | None:
-    """The autocorrelation time of the classes that were found on the way, in sweeps; None where it is not known."""
+    """Return the autocorrelation time of the recorded classes in sweeps; None if it is unknown."""
     if classes.shape[1] < _FEWEST:
         return None
     time = sweeps / classes.shape[1] * diagnostics.autocorrelation_time_of_classes(classes)
@@ -139,7 +155,10 @@ def _class_time(classes: HostArray, sweeps: int) -> float | None:
 
 
 def _diagnosed(values: HostArray, every: int) -> dict[str, Any]:
-    """How the chains mix, by a number of each state, (chains, records): what JSON can say of it; times in sweeps."""
+    """Return figures for JSON on how chains mix, from a series (chains, records).
+
+    Times are in sweeps.
+    """
     found = diagnostics.diagnose(values)
     found = found._replace(autocorrelation_time=every * found.autocorrelation_time)
     *numbers, warning = found
@@ -152,9 +171,9 @@ def _in_words(value: float | None) -> str:
 
 
 def _tell(figures: Mapping[str, Any], trained: classifier.IndependentClassifier) -> None:
-    logger.info("classes of images, and of the chains' probabilities of pixels, by %s:", trained.description)
+    logger.info("shares of the classes of images, and of the chains' pixel probabilities, by %s:", trained.description)
     for name, fractions in figures["class_shares"].items():
-        stay = "" if name == "images" else "; %.3f are as at the start" % figures["as_at_the_start"][name]
+        stay = "" if name == "images" else "; %.3f in their class at the start" % figures["as_at_the_start"][name]
         logger.info("%-20s classes %s%s", name, " ".join("%.3f" % fraction for fraction in fractions), stay)
     logger.info("autocorrelation time of the class: %s sweeps", _in_words(figures["class_autocorrelation_time"]))
     for name, found in figures["diagnostics"].items():
@@ -166,15 +185,15 @@ def _tell(figures: Mapping[str, Any], trained: classifier.IndependentClassifier)
         )
         if found["doubt"]:
             logger.info(
-                "TOO SHORT TO TRUST, in steps of %d sweeps: %s; give more --sweeps",
-                figures["sweeps_a_step"],
+                "TOO SHORT TO TRUST: %s (1 step = %d sweeps); give more --sweeps",
                 found["doubt"],
+                figures["sweeps_a_step"],
             )
 
 
 def _picture(fractions: Mapping[str, HostArray], recorded: Mapping[str, HostArray], every: int) -> Figure:
     figure, axes = plots.panels(3)
     plots.class_fractions(fractions, "classes, by the classifier", axes=axes[0])
-    plots.traces(recorded["free_energy"][:_TRACED], "free energy of some chains", "F (nats)", every, axes=axes[1])
-    plots.traces(recorded["pixels_on"][:_TRACED], "pixels on of some chains", "pixels", every, axes=axes[2])
+    plots.traces(recorded["free_energy"][:_TRACED], "free energy in some chains", "F (nats)", every, axes=axes[1])
+    plots.traces(recorded["pixels_on"][:_TRACED], "pixels on in some chains", "pixels", every, axes=axes[2])
     return figure

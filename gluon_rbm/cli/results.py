@@ -44,8 +44,8 @@ def add_output(add: Callable[..., Any], name: str) -> None:
     add(
         "--output",
         metavar="PATH",
-        help="what the files of the results are called, before their dot; by default %s beside the model, in the run "
-        "folder, and where that is taken %s-2 and so on" % (name, name),
+        help="path of the result files, without the suffix; by default %s next to the model, or %s-2 and so on if "
+        "that is taken" % (name, name),
     )
     add_overwrite(add)
 
@@ -58,7 +58,7 @@ def add_overwrite(add: Callable[..., Any]) -> None:
     add
         As in `add_output`.
     """
-    add("--overwrite", action="store_true", help="let results take the place of files that are there already")
+    add("--overwrite", action="store_true", help="overwrite existing files")
 
 
 def check_target(args: Namespace, path: str, option: str, inputs: Sequence[str | None] = ()) -> None:
@@ -83,9 +83,9 @@ def check_target(args: Namespace, path: str, option: str, inputs: Sequence[str |
     check_writable(path, option)
     for given in inputs:
         if given is not None and os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
-            raise InputError("%s is what is read; choose another %s" % (path, option))
+            raise InputError("%s is an input file; choose another %s" % (path, option))
     if os.path.exists(path) and not args.overwrite:
-        raise InputError("%s is there already; choose another %s, or give --overwrite" % (path, option))
+        raise InputError("%s already exists; choose another %s, or give --overwrite" % (path, option))
 
 
 class Results:
@@ -115,7 +115,7 @@ class Results:
         if not self._is_chosen:
             args.output = self._free_path()
         if os.path.basename(args.output) in ("", os.curdir, os.pardir):
-            raise InputError("--output %r names no file; give a folder and a name in it" % args.output)
+            raise InputError("--output %r is not a file name; give a folder and a name in it" % args.output)
         for path in self._paths().values():
             check_target(args, path, "--output")
 

@@ -1,4 +1,4 @@
-"""The pictures of a run folder: those that lie in it, those that its parameters give, and curves of its metrics."""
+"""Pictures of a run: those in its folder, others from its parameters, and curves of its metrics."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["curves", "drawn_pictures", "saved_pictures"]
 _CHAINS = 64
 
 _CAPTIONS = {
-    "showcase": "Images of the data, and the model's own",
-    "drawn": "Images that the model has drawn",
-    "samples": "Images that the model has drawn",
-    "chains": "The chains as they are now: the probabilities of their pixels",
-    "filters": "The weights of hidden units, as images",
+    "showcase": "Images of the data set, and images drawn by the model",
+    "drawn": "Images drawn by the model",
+    "samples": "Images drawn by the model",
+    "chains": "Current states of the chains: pixel probabilities",
+    "filters": "Weights of the hidden units, as images",
 }
 
-# What makes a curve: title, unit, and columns of metrics by their labels.
+# Each curve: title, unit, and label -> column of the metrics.
 _PARTS = ("train", "held_out", "test")
 _CURVES = (
     ("Images classified wrongly", "%", {p.replace("_", "-"): p + "_error_percent" for p in _PARTS}),
@@ -43,14 +43,27 @@ _CURVES = (
     ("log Z by AIS, within three standard errors", "nats",
      {"estimate": "log_z", "low": "log_z_low", "high": "log_z_high"}),
     ("Effective sample size of AIS", "chains", {"chains": "effective_sample_size"}),
-    ("Units on, of the chains", "fraction", {"visible": "visible_units_on", "hidden": "hidden_units_on"}),
-    ("Exchanges of tempered chains", "fraction", {"mean": "mean_swap_rate", "lowest": "lowest_swap_rate"}),
+    ("Units that are on in the chains", "fraction", {"visible": "visible_units_on", "hidden": "hidden_units_on"}),
+    ("Swap rate of tempered chains", "fraction", {"mean": "mean_swap_rate", "lowest": "lowest_swap_rate"}),
     ("Time of an epoch", "seconds", {"training": "seconds", "monitoring": "monitor_seconds"}),
 )  # fmt: skip
 
 
 def curves(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
-    """What each curve shows, and its figure; what was measured once has no curve."""
+    """Plot the metrics by epoch, if they were measured more than once.
+
+    Parameters
+    ----------
+    metrics
+        The rows of metrics.csv.
+
+    Yields
+    ------
+    caption : str
+        What the curve shows.
+    figure : Figure
+        The curve.
+    """
     kind = likelihood_kind(metrics)
     likelihood = {part.replace("_", "-"): part + "_log_likelihood" for part in _PARTS}
     for title, unit, columns in ((kind.capitalize(), "nats per image", likelihood), *_CURVES):
@@ -59,7 +72,23 @@ def curves(metrics: Metrics) -> Iterator[tuple[str, Figure]]:
 
 
 def saved_pictures(folder: str) -> Iterator[dict[str, Any]]:
-    """The pictures of the folder, but for the learning curve, which `curves` draws. InputError for a torn one."""
+    """Read the pictures of a run folder, except the learning curve, which `curves` plots.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+
+    Yields
+    ------
+    dict
+        The source, width, height and caption of an HTML image.
+
+    Raises
+    ------
+    InputError
+        A picture is damaged.
+    """
     order = list(_CAPTIONS)
     names = [name[: -len(".png")] for name in files_with_suffix(folder, ".png")]
     for name in sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)):
@@ -70,7 +99,20 @@ def saved_pictures(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def drawn_pictures(folder: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Pictures that a run makes at its end, as far as they are not there: of the parameters of its last whole epoch."""
+    """Draw the pictures that an unfinished run lacks, from the parameters of its last whole epoch.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    arguments
+        The recorded arguments of the run.
+
+    Yields
+    ------
+    dict
+        As in `saved_pictures`.
+    """
     if not os.path.exists(os.path.join(folder, PARAMETERS)) or "num_epoch" not in arguments:
         return
     for name, draw in (("filters", _draw_filters), ("chains", _draw_chains)):
@@ -84,15 +126,15 @@ def drawn_pictures(folder: str, arguments: Mapping[str, Any]) -> Iterator[dict[s
 
 
 def _picture(name: str, content: bytes, path: str) -> dict[str, Any]:
-    """What an <img> needs."""
+    """Return the source, width, height and caption of an HTML image."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # of others some start programs
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # some formats start programs
             width, height = image.size
             image.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises them all
-        raise InputError("%s is no whole picture; move it away" % path) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises all of these
+        raise InputError("%s is damaged; move it away" % path) from error
     return {
         "source": "data:image/png;base64," + base64.b64encode(content).decode(),
         "width": width,

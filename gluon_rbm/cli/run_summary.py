@@ -1,4 +1,4 @@
-"""What a run folder says of itself, in words: its model, last scores, warnings, arguments, and likelihood reports."""
+"""A run folder in words: its model, last scores, warnings, arguments, and likelihood reports."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gluon_rbm.training.monitoring import LikelihoodMonitor
 from gluon_rbm.training.run_folder import ARGUMENTS
 
 __all__ = [
+    "Metrics",
     "check_inside",
     "describe",
     "environment_facts",
@@ -31,7 +32,7 @@ __all__ = [
     "report_verdict",
 ]
 
-Metrics = Sequence[Mapping[str, Any]]
+Metrics = Sequence[Mapping[str, Any]]  #: the rows of metrics.csv
 Rows = Sequence["tuple[str, str]"]
 
 
@@ -51,7 +52,25 @@ def _read_json(path: str) -> Any:
 
 
 def read_record(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments and versions of a run; empty where they are not recorded. Raises InputError for another file."""
+    """Read arguments.json of a run.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+
+    Returns
+    -------
+    arguments : dict
+        The recorded arguments; empty if nothing is recorded.
+    versions : dict
+        The recorded versions of software; empty if none are recorded.
+
+    Raises
+    ------
+    InputError
+        The file is not one that a run writes.
+    """
     path = os.path.join(folder, ARGUMENTS)
     if not os.path.exists(path):
         return {}, {}
@@ -59,7 +78,7 @@ def read_record(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         return dict(record["arguments"]), dict(record.get("versions", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError("%s is not what a run writes; move it away" % path) from error
+        raise InputError("%s was not written by a training; move it away" % path) from error
 
 
 def _default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +90,18 @@ def _default_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def given_arguments(arguments: Mapping[str, Any]) -> Rows:
-    """(flag, value) of the flags of a run that differ from their defaults."""
+    """Return the flags of a run that differ from their defaults.
+
+    Parameters
+    ----------
+    arguments
+        The recorded arguments.
+
+    Returns
+    -------
+    list of (flag, value)
+        The flags with their values as text, in alphabetical order.
+    """
     defaults = _default_arguments(arguments) if arguments else {}
     return [
         ("--" + name.replace("_", "-"), _text(value))
@@ -81,7 +111,19 @@ def given_arguments(arguments: Mapping[str, Any]) -> Rows:
 
 
 def environment_facts(arguments: Mapping[str, Any], versions: Mapping[str, Any]) -> Rows:
-    """(name, value) of what else a run recorded: seed, device, engine, digest of the data, versions."""
+    """Return what else a run recorded: seed, device, engine, digest of the data, versions.
+
+    Parameters
+    ----------
+    arguments, versions
+        As returned by `read_record`.
+
+    Returns
+    -------
+    list of (name, value)
+        The facts as text. If a run of a binary RBM has a learning rate on the mean gradient of a
+        batch, it is the first fact.
+    """
     names = {"seed": "seed", "device": "device", "engine": "engine", "data_sha256": "SHA-256 of the training images"}
     facts = [(meaning, _text(arguments[name])) for name, meaning in names.items() if name in arguments]
     if arguments and "network" not in arguments:
@@ -90,7 +132,10 @@ def environment_facts(arguments: Mapping[str, Any], versions: Mapping[str, Any])
 
 
 def _effective_rate(arguments: Mapping[str, Any]) -> Iterator[str]:
-    """The rate on a batch's mean gradient, where the optimizer has such a rate: --learning-rate / --batch-size."""
+    """Yield --learning-rate / --batch-size, the rate on a batch's mean gradient.
+
+    Yield nothing if the optimizer has no such rate.
+    """
     if optimization.follows_gradient(arguments.get("optimizer")):
         with contextlib.suppress(KeyError, TypeError, ZeroDivisionError):
             rate, batch_size = arguments["learning_rate"], arguments["batch_size"]
@@ -104,9 +149,22 @@ def _text(value: Any) -> str:
 
 
 def describe(arguments: Mapping[str, Any], metrics: Metrics) -> str:
-    """What the run is, in a sentence."""
+    """Describe a run in a sentence.
+
+    Parameters
+    ----------
+    arguments
+        The recorded arguments.
+    metrics
+        The rows of metrics.csv.
+
+    Returns
+    -------
+    str
+        The model, the data set and the number of epochs; empty if there are only metrics.
+    """
     if not arguments:
-        return "" if metrics else "A deep belief network: one RBM on top of the other, from the images up."
+        return "" if metrics else "A deep belief network: a stack of RBMs, from the images up."
     if "network" in arguments:
         sizes = "channels %s, dense %s" % tuple(_text(arguments.get(name)) for name in ("channels", "dense"))
         model = "A network of RBMs trained by backpropagation (%s)" % sizes
@@ -121,23 +179,56 @@ def describe(arguments: Mapping[str, Any], metrics: Metrics) -> str:
 
 
 def number_text(value: float | None) -> str:
-    """Six digits; empty for None."""
+    """Format a number with six digits.
+
+    Parameters
+    ----------
+    value
+        The number, or None.
+
+    Returns
+    -------
+    str
+        The text; empty for None.
+    """
     return "" if value is None else "%.6g" % value
 
 
 def likelihood_kind(metrics: Metrics) -> str:
-    """What the log-likelihoods of metrics.csv are: "log-likelihood", or another name where pixels are grey."""
+    """Return the kind of the log-likelihoods in metrics.csv.
+
+    Parameters
+    ----------
+    metrics
+        The rows of metrics.csv.
+
+    Returns
+    -------
+    str
+        "log-likelihood" if the pixels are binary, else "grey-pixel score".
+    """
     return LikelihoodMonitor.curve(metrics)[1].partition(" (")[0]
 
 
 _NOT_USABLE = (
-    "%s, %s images: not usable, as a few chains carry log Z (it would be %.2f, epoch %d); "
-    "python -m gluon_rbm likelihood has a better one"
+    "%s, %s images: not usable (%.2f, epoch %d), as log Z depends on a few chains; "
+    "python -m gluon_rbm likelihood gives a better value"
 )
 
 
 def last_scores(metrics: Metrics) -> list[str]:
-    """The last scores, in a line each."""
+    """Return the last score of each kind and part of the images, in one line each.
+
+    Parameters
+    ----------
+    metrics
+        The rows of metrics.csv.
+
+    Returns
+    -------
+    list of str
+        The lines.
+    """
     kinds = (
         ("log_likelihood", "standard_error", likelihood_kind(metrics), "nats per image"),
         ("error_percent", "standard_error_percent", "images classified wrongly", "%"),
@@ -159,7 +250,20 @@ def last_scores(metrics: Metrics) -> list[str]:
 
 
 def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
-    """What a reader should know before believing the numbers."""
+    """Warn of reasons not to trust the log-likelihoods.
+
+    Parameters
+    ----------
+    arguments
+        The recorded arguments.
+    metrics
+        The rows of metrics.csv.
+
+    Yields
+    ------
+    str
+        A warning.
+    """
     scored = [row for row in metrics if "log_z" in row]
     if not scored:
         return
@@ -185,25 +289,69 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
 
 
 def files_with_suffix(folder: str, suffix: str) -> list[str]:
-    """Names of the ordinary files of a folder that end so, but for links out of it."""
+    """Return the names of a folder's ordinary files with a suffix, without links out of the folder.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    suffix
+        The end of the names.
+
+    Returns
+    -------
+    list of str
+        The names.
+    """
     paths = {name: os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(suffix)}
     return [name for name, path in paths.items() if os.path.isfile(path) and _is_inside(path)]
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a file or folder is where its path says, or a link to another place in the same folder."""
+    """Whether a path leads to a place in its own folder, and is not a link out of it."""
     folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
     return os.path.commonpath([folder, os.path.realpath(path)]) == folder
 
 
 def check_inside(path: str) -> None:
-    """InputError for a link out of its folder: a page is for others to read, and shows what the run wrote."""
+    """Check that a path is not a link out of its folder.
+
+    Others may read the page, so that it must show only what the run wrote.
+
+    Parameters
+    ----------
+    path
+        A file or folder.
+
+    Raises
+    ------
+    InputError
+        The path is such a link.
+    """
     if not _is_inside(path):
-        raise InputError("%s is a link out of its folder; put there what it means, or move it away" % path)
+        raise InputError("%s is a link to another folder; replace it by a copy, or move it away" % path)
 
 
 def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
-    """(name of the file, rows) of each likelihood report in the folder."""
+    """Read the likelihood reports in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Yields
+    ------
+    name : str
+        The name of the file.
+    rows : list of (name, text)
+        As in `gluon_rbm.cli.report.as_rows`, with continued rows joined.
+
+    Raises
+    ------
+    InputError
+        A report is incomplete.
+    """
     for name in sorted(files_with_suffix(folder, ".json")):
         if name == ARGUMENTS:
             continue
@@ -213,11 +361,22 @@ def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
             try:
                 yield name, _joined(report.as_rows(content))
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                raise InputError("%s is no whole likelihood report; move it away" % path) from error
+                raise InputError("%s is an incomplete likelihood report; move it away" % path) from error
 
 
 def report_verdict(named_rows: tuple[str, Rows]) -> str:
-    """A report in a line."""
+    """Summarize a likelihood report in a line.
+
+    Parameters
+    ----------
+    named_rows
+        The name and rows of the report, from `likelihood_reports`.
+
+    Returns
+    -------
+    str
+        The score, and whether log Z converged.
+    """
     name, rows = named_rows
     values = dict(rows)
     kind = next(kind for kind in ("log-likelihood", "grey-pixel score") if kind in values)
@@ -226,7 +385,7 @@ def report_verdict(named_rows: tuple[str, Rows]) -> str:
 
 
 def _joined(rows: Rows) -> Rows:
-    """Rows without a name belong to the one before."""
+    """Join each row without a name to the row before it."""
     joined: list[tuple[str, str]] = []
     for name, value in rows:
         if name or not joined:

@@ -47,7 +47,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "draw images: from nothing, noise or images; annealed, tempered, of a chosen class, moving"
+ABOUT = "draw images from zeros, noise or images; by annealing or tempering; of a chosen class; as an animation"
 
 _SHOWN, _COLUMNS = 64, 8
 _IN_A_ROW = 10  # images of one class in a row of the picture, where several classes are drawn
@@ -68,8 +68,9 @@ def add_arguments(add: AddArgument) -> None:
     add(
         "--start",
         choices=STARTS,
-        help="all pixels off, fair coins, each pixel on as often as in the training images, or images of --part "
-        "(default: zeros; of a run with --chains noise: random)",
+        help="start of the chains; zeros: all pixels off; random: each pixel on with probability 1/2; base: each "
+        "pixel on as often as in the training images; images: images of --part (default: zeros; of a run with "
+        "--chains noise: random)",
     )
     add("--sweeps", type=at_least(1, int), help="Gibbs sweeps (default: 1000; of a run with --chains noise: its --k)")
     add("--count", type=at_least(1, int), default=_SHOWN, help="number of chains; at most 64 are shown")
@@ -79,7 +80,7 @@ def add_arguments(add: AddArgument) -> None:
         nargs="+",
         metavar="CLASS",
         dest="classes",
-        help="the class to draw, or several in turn, by number or name: of a model that was trained with --labels",
+        help="class to draw, or several in turn, by number or name; needs a model trained with --labels",
     )
     add(
         "--anneal",
@@ -87,22 +88,22 @@ def add_arguments(add: AddArgument) -> None:
         nargs="?",
         const=0.0,
         metavar="BETA",
-        help="start hot, at this inverse temperature (0, if not given), and cool down to 1 (simulated annealing)",
+        help="simulated annealing: start at this inverse temperature (0 if not given), and cool down to 1",
     )
     add(
         "--temperatures",
         type=at_least(2, int),
         metavar="N",
-        help="exchange states with chains at N - 1 higher temperatures (parallel tempering)",
+        help="parallel tempering: exchange states with chains at N - 1 higher temperatures",
     )
     inputs.add_chains(add)
-    add("--animate", action="store_true", help="make a moving picture, too: PATH.gif")
+    add("--animate", action="store_true", help="also write an animation, PATH.gif")
     add(
         "--classifier",
         "--judge",
         action="store_true",
-        help="have a classifier, trained on images of the data set only, say which classes the probabilities of the "
-        "drawn pixels show, and how often",
+        help="classify the drawn images (their pixel probabilities) by a classifier trained on the data set, and "
+        "count the classes",
     )
 
 
@@ -124,7 +125,7 @@ def run(args: Namespace) -> None:
     ways = {"--animate": args.animate, "--anneal": args.anneal is not None, "--temperatures": args.temperatures}
     ways["--chains %s" % args.chains] = args.chains != "gibbs"
     if sum(map(bool, ways.values())) > 1:
-        raise InputError("%s exclude each other; give one of them" % ", ".join(name for name in ways if ways[name]))
+        raise InputError("%s cannot be combined; give one of them" % ", ".join(name for name in ways if ways[name]))
     if is_gaussian(args.model):
         gaussian_samples.run(args)
         return
@@ -165,7 +166,8 @@ def run(args: Namespace) -> None:
 def _settle(args: Namespace, arguments: Mapping[str, Any]) -> None:
     """Fill in the start and the number of sweeps.
 
-    An RBM that was trained with --chains noise learned to draw in k sweeps from noise. It does so here.
+    An RBM that was trained with --chains noise learned to draw in k sweeps from noise. It does so
+    here, too.
     """
     from_noise = arguments.get("chains") == "noise"
     args.start = args.start or ("random" if from_noise else "zeros")
@@ -175,7 +177,7 @@ def _settle(args: Namespace, arguments: Mapping[str, Any]) -> None:
 def _numbers(classes: Sequence[int | str], names: Sequence[str]) -> list[int]:
     """Return the number of each class, given by its name or number."""
     if not names:
-        raise InputError("the model has no labels, so that no class can be chosen; train one with --labels")
+        raise InputError("the model has no labels, so no class can be chosen; train one with --labels")
     unknown = [given for given in classes if str(given) not in names and given not in range(len(names))]
     if unknown:
         numbers = "0 to %d" % (len(names) - 1)
@@ -215,7 +217,7 @@ class _Layout(NamedTuple):
         return plots.grids(shown, shape, self.columns, title=title, row_labels=self.row_labels)
 
     def animation(self, moments: Sequence[tuple[int, HostArray]], shape: tuple[int, ...], title: str) -> FuncAnimation:
-        """Animate the chains; `moments` holds pairs (sweeps so far, visible units of all chains)."""
+        """Animate the chains; `moments` holds pairs (sweeps, visible units of all chains)."""
         sweeps, states = zip(*moments)
         frames = [state[self.chains, : math.prod(shape)] for state in states]
         title = title if not self.title else "%s\n%s" % (self.title, title)
@@ -232,7 +234,7 @@ def _chains(
 ) -> tuple[Chains, list[tuple[int, HostArray]], dict[str, Any]]:
     """Run the chains.
 
-    Return their last state, the pairs (sweeps, probabilities) of an animation, and figures for JSON.
+    Return the last state, the pairs (sweeps, probabilities) of an animation, and figures for JSON.
     """
     images = bias = None
     if data and args.start == "images":
@@ -274,8 +276,8 @@ def _tempered(found: Tempered) -> tuple[Chains, list[tuple[int, HostArray]], dic
     logger.info("swap rates: %s", " ".join("%.3f" % rate for rate in found.swap_rates))
     if (found.swap_rates < _LEAST_SWAP_RATE).any():  # false for NaN
         logger.warning(
-            "warning: hardly a state passes where a rate is below %s, so chains mix as if alone; take more "
-            "--temperatures, or a path that was made for this RBM",
+            "warning: a swap rate is below %s, so exchanges hardly help the chains to mix; give more --temperatures, "
+            "or a path made for this RBM",
             _LEAST_SWAP_RATE,
         )
     return found.chains, [], {"swap_rates": [None if np.isnan(rate) else float(rate) for rate in found.swap_rates]}
@@ -289,14 +291,14 @@ def _with_label_units(rows: HostArray, num_classes: int) -> HostArray:
 def _classified(trained: IndependentClassifier, images: HostArray, classes: HostArray | None) -> dict[str, Any]:
     """Return figures for JSON: the classes of images, which are probabilities of pixels."""
     fractions = trained.class_fractions(images)
-    logger.info("classes of the drawn probabilities of pixels, by %s:", trained.description)
-    logger.info("classes, by the classifier: %s", " ".join("%.3f" % fraction for fraction in fractions))
+    logger.info("shares of the classes of the drawn pixel probabilities, by %s:", trained.description)
+    logger.info("classes %s", " ".join("%.3f" % fraction for fraction in fractions))
     figures: dict[str, Any] = {"class_shares": fractions.tolist(), "classified": "probabilities", **trained.record()}
     if classes is not None:
         fraction, error = trained.fraction_as_asked(images, classes)
         figures["as_asked"] = {"share": fraction, "standard_error": error}
         logger.info(
-            "%.4f +- %.4f carry the class asked for, by this classifier; other classifiers may differ by 0.02",
+            "%.4f +- %.4f have the requested class, by this classifier; other classifiers may differ by 0.02",
             fraction,
             error,
         )

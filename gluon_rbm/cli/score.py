@@ -1,4 +1,4 @@
-"""The command `score`: the free energy tells images like the training images from others, and warns of overfitting."""
+"""The command score: free energies of the data's images and of others, and signs of overfitting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import inputs
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import at_least, path
+from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
@@ -35,33 +36,47 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "free energy: images of the data set against noise, letters and others; overfitting"
+ABOUT = "compare free energies of the data set and of noise, letters and other images; check for overfitting"
 
-_LEGIBLE = 8  # pixels
+_LEGIBLE = 8  # pixels: smaller images show no letters
 _NOISE, _SHUFFLED, _PIXELS = range(1, 4)  # purposes of keys
 
 
 def add_arguments(add: AddArgument) -> None:
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
     inputs.add_common(add, "score")
     add(
         "--against",
+        type=path,
         action="append",
         default=[],
         metavar="IMAGES",
-        help="other images to tell apart: a data set, a picture, a folder of them, or a .npy file; repeatable",
+        help="other images to compare with: a data set, a picture, a folder of pictures, or a .npy file; repeatable",
     )
-    add("--resize", action="store_true", help="bring images of --against that have another size to the model's")
-    add("--count", type=at_least(2, int), help="images of the data set (all of the part, if not given)")
+    add("--resize", action="store_true", help="resize images of --against of another size to that of the model")
+    add("--count", type=at_least(2, int), help="number of images of the data set (default: all of --part)")
     add(
         "--binarize",
         choices=BINARIZE,
-        help="none leaves pixels as they are, sample draws them from their grey values, threshold cuts them at 0.5; "
-        "by default as the run did",
+        help="binarization of the pixels; none: leave them as they are; sample: draw them from their grey values; "
+        "threshold: cut them at 0.5; by default as in the run",
     )
 
 
 def run(args: Namespace) -> None:
-    """Free energies of several sets of images; ROC curve and AUC of each set against the images of the data set."""
+    """Compute free energies, and compare sets of images with the data set by ROC curve and AUC.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     results = Results(args, "png", "json", "npz")
     parameters = inputs.model_from(args)
     data = inputs.data_from(args, parameters.num_visible)
@@ -82,7 +97,7 @@ def run(args: Namespace) -> None:
 
 
 def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
-    """Name -> images, float32 (n, num_visible); the data set's own first."""
+    """Return name -> images, float32 (n, num_visible); the first set is of the data set itself."""
     count = args.count or len(datasets.split_of(data, args.part)[0])
     own = inputs.images_from(args, data, count)
     noise, shuffle = (make_generator([args.seed, purpose]) for purpose in (_NOISE, _SHUFFLED))
@@ -109,21 +124,25 @@ def _others(args: Namespace, name: str, image_shape: tuple[int, ...]) -> HostArr
     data = datasets.load(name, args.data_dir if name in (args.dataset, "image-folder") else None)
     if data.image_shape != image_shape and not args.resize:
         raise InputError(
-            "images of %s have the shape %s where %s is needed; give --resize" % (name, data.image_shape, image_shape)
+            "images of %s have the shape %s, but %s is needed; give --resize" % (name, data.image_shape, image_shape)
         )
     images = data.test_images.astype(np.float32) / data.maximum
     return image_files.resized(images, image_shape).reshape((len(images), -1))
 
 
 def _training_images(args: Namespace, data: DataSet) -> HostArray:
-    """All that the images of --part are compared with: without them, if they were held out."""
+    """Return the training images without those that the run, or --part held-out, holds out."""
+    learned = Learned.of(args.model).arguments
+    recorded = learned.get("held_out") if learned.get("dataset") == args.dataset else 0
+    held_out = recorded if isinstance(recorded, int) else 0
     if args.part == "held-out":
-        data, _ = datasets.hold_out(data, len(datasets.split_of(data, args.part)[0]))
+        held_out = max(held_out, len(datasets.split_of(data, args.part)[0]))
+    data, _ = datasets.hold_out(data, held_out)
     return to_visible(data.train_images, data.maximum)
 
 
 def _free_energies(args: Namespace, parameters: Parameters, images: HostArray) -> HostArray:
-    """F of each image: float64 (n,), NumPy, in nats."""
+    """Return the free energy F of each image in nats: float64 (n,), NumPy."""
     energies = []
     for batch in iterate_batches(images, 1, 1000, key=[args.seed, _PIXELS], binarize=args.binarize):
         batch = from_host(batch, parameters.interaction_weight.context)
@@ -132,7 +151,10 @@ def _free_energies(args: Namespace, parameters: Parameters, images: HostArray) -
 
 
 def _roc(own: HostArray, others: HostArray) -> tuple[HostArray, HostArray, float]:
-    """False and true positive rates of "F below a threshold: like the data", and the area under the curve."""
+    """Return the false and true positive rates of a ROC curve, and the area under it.
+
+    An image counts as positive, that is, as like the data, if its F is below the threshold.
+    """
     from sklearn.metrics import roc_auc_score, roc_curve
 
     is_own = np.repeat([1, 0], [len(own), len(others)])
@@ -152,7 +174,10 @@ def _summary(values: HostArray) -> dict[str, Any]:
 
 
 def _gap(args: Namespace, train: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Mean F of images not trained on, minus that of training images, of summaries: log p differs by as much."""
+    """Return the mean F of images not trained on, minus the mean F of training images.
+
+    Their mean log p differ by as much, since log Z cancels. `train` and `own` are summaries.
+    """
     if args.part == "train":
         return None
     errors = [summary["standard_error"] for summary in (train, own)]
@@ -164,7 +189,7 @@ def _gap(args: Namespace, train: Mapping[str, Any], own: Mapping[str, Any]) -> d
 
 
 def _last_gap(name: str, by_epoch: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
-    """The end of the curve that is plotted."""
+    """Return the gap of the last epoch, where the plotted curve ends."""
     epoch, mean, error = by_epoch[-1]
     return {
         "name": "%s minus training images, as the run monitored them, epoch %d (metrics.csv)" % (name, epoch),
@@ -204,9 +229,10 @@ def _picture(
 
 
 def _gap_by_epoch(metrics: Sequence[Mapping[str, float]]) -> tuple[str, list[tuple[float, float, float]]]:
-    """Whose gap to the training images a run monitored, and (epoch, gap, standard error).
+    """Return the part of the images that a run monitored, and (epoch, gap, standard error).
 
-    The gap of log-likelihoods is that of free energies: log Z cancels.
+    The gap is the mean log-likelihood of training images minus that of the part. It equals the gap
+    of free energies, since log Z cancels.
     """
     column = "held_out" if any("held_out_log_likelihood" in row for row in metrics) else "test"
     return column.replace("_", "-"), [
@@ -221,6 +247,6 @@ def _gap_by_epoch(metrics: Sequence[Mapping[str, float]]) -> tuple[str, list[tup
 
 
 def _named(energies: Mapping[str, HostArray], train: HostArray) -> dict[str, HostArray]:
-    """Names of arrays in a .npz cannot be any text."""
+    """Name the sets by numbers: the names of arrays in a .npz file cannot be any text."""
     sets = {**energies, "training images": train}
     return {"set_%d" % index: values for index, values in enumerate(sets.values())}

@@ -1,4 +1,4 @@
-"""The command `svm`: how well support vector machines classify by a network's features, and by pixels."""
+"""The command svm: test errors of support vector machines on a network's features and on pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gluon_rbm.backend.devices import choose_context
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import inputs, options, recorded
-from gluon_rbm.cli.arguments import at_least
+from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import Results, add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
@@ -32,17 +32,30 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "test errors of support vector machines on a network's features, beside those on pixels"
+ABOUT = "compare test errors of support vector machines on the features of a network and on pixels"
 
 _KERNELS = tuple(classifier.GRIDS)
-Features = Callable[[Any], Any]  # images -> features, NumPy (n, num_features)
+Features = Callable[[Any], Any]  # from images to features, NumPy (n, num_features)
 
-_TRAIN_IMAGES, _HELD_OUT, _UNTRAINED, _COMPONENTS = range(4)  # everything that is drawn has a key (seed, purpose)
+_TRAIN_IMAGES, _HELD_OUT, _UNTRAINED, _COMPONENTS = range(4)  # purposes of keys (seed, purpose)
 _COLUMNS = "%-10s %8s %-6s %5s %5s %9s  %-16s  %s"
 
 
 def add_arguments(add: AddArgument) -> None:
-    add("model", metavar="MODEL", nargs="?", help="a run folder of train-multinary, or its file; without, pixels only")
+    """Add the arguments of the command.
+
+    Parameters
+    ----------
+    add
+        The method add_argument of a parser.
+    """
+    add(
+        "model",
+        type=path,
+        metavar="MODEL",
+        nargs="?",
+        help="run folder of train-multinary, or its file; without it, pixels only",
+    )
     options.add_dataset_of_run(add)
     add(
         "--kernels",
@@ -51,36 +64,70 @@ def add_arguments(add: AddArgument) -> None:
         default=list(classifier.GRIDS),
         help="kernels of the support vector machines",
     )
-    add("--one-vs-rest", action="store_true", help="a machine for each class against the rest, not for each pair")
-    add("--train-images", type=at_least(2, int), metavar="N", help="learn from N training images only")
+    add(
+        "--one-vs-rest",
+        action="store_true",
+        help="one support vector machine for each class against the rest, not for each pair of classes",
+    )
+    add("--train-images", type=at_least(2, int), metavar="N", help="train on N training images only")
     add(
         "--pool",
         type=at_least(1, int),
         default=1,
         metavar="SIDE",
-        help="means of the top convolutional layer over squares of so many places, instead of every place",
+        help="average the top convolutional layer over squares of SIDE x SIDE places; 1: use every place",
     )
     add(
         "--components",
         type=at_least(0, int),
         default=0,
         metavar="N",
-        help="whiten the first N principal components of all features, pixels too, and learn from these; 0: do not",
+        help="train on the first N principal components, whitened, of all features, including pixels; 0: on all "
+        "features",
     )
-    add("--root", action="store_true", help="square roots of all features, pixels too, so that small values weigh more")
-    add("--mirror", action="store_true", help="learn from each training image turned left to right, too")
-    add("--sampled", action="store_true", help="draw the units, which makes binary ones 0 or 1, instead of their means")
-    add("--baselines", action="store_true", default=True, help="pixels, and a network with initial weights, beside it")
-    add("--no-baselines", action="store_false", dest="baselines", default=True, help="the network's features only")
-    add("--batch-size", type=at_least(1, int), help="images whose features are computed at once; default: what fits")
-    add("--threads", type=at_least(1, int), default=1, help="settings of C and gamma that are tried at once")
-    add("--seed", type=at_least(0, int), default=0, help="everything random follows from it")
+    add(
+        "--root",
+        action="store_true",
+        help="take square roots of all features, including pixels, so that small values weigh more",
+    )
+    add("--mirror", action="store_true", help="also train on the mirror image of each training image")
+    add(
+        "--sampled",
+        action="store_true",
+        help="use draws of the units instead of their means; binary units are then 0 or 1",
+    )
+    add(
+        "--baselines",
+        action="store_true",
+        default=True,
+        help="also evaluate pixels, and a network with initial weights (default)",
+    )
+    add(
+        "--no-baselines",
+        action="store_false",
+        dest="baselines",
+        default=True,
+        help="evaluate the network's features only",
+    )
+    add(
+        "--batch-size",
+        type=at_least(1, int),
+        help="images per batch when features are computed (default: up to 500, fewer for large layers)",
+    )
+    add("--threads", type=at_least(1, int), default=1, help="number of settings of C and gamma to try in parallel")
+    add("--seed", type=at_least(0, int), default=0, help="random seed; the same seed gives the same result")
     inputs.add_device(add)
     add_output(add, "svm")
 
 
 def run(args: Namespace) -> None:
-    """Classify the same images by each kind of features: a row of the table for each kind and kernel."""
+    """Classify the same images by each kind of features and each kernel, and print a table.
+
+    Parameters
+    ----------
+    args
+        The parsed arguments.
+    """
     results = Results(args, "json", "npz")
     data, rows, split = _data(args)
     kinds, network = _kinds(args, data)
@@ -106,36 +153,42 @@ def run(args: Namespace) -> None:
 
 
 def _data(args: Namespace) -> tuple[DataSet, HostArray, tuple[HostArray, HostArray]]:
-    """The `DataSet`, the rows of the training images to learn from, and which of these settings are chosen on."""
+    """Return the data set, the rows of the training images to learn from, and their split.
+
+    The split has two arrays of places in the rows: to learn from and to choose settings on.
+    """
     learned = recorded.settle(args, args.model)
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     learned.warn_of_others(data)
     if data.train_labels is None:
-        raise InputError("images of %s have no labels to learn; name a data set that has" % data.name)
+        raise InputError("%s has no labels to learn; choose a data set with labels" % data.name)
     rows, count = np.arange(len(data.train_images)), args.train_images
     if count and count > len(rows):
-        raise InputError("%s has %d training images; ask for at most so many" % (data.name, len(rows)))
+        raise InputError("%s has %d training images; give a smaller --train-images" % (data.name, len(rows)))
     if count:
         rows = np.sort(make_generator([args.seed, _TRAIN_IMAGES]).choice(rows, count, replace=False))
     if len(np.unique(data.train_labels[rows])) < 2:
-        raise InputError("all images of %s to learn from are of one class; two or more are needed" % data.name)
+        raise InputError("the training images of %s are all of one class; at least two classes are needed" % data.name)
     return data, rows, classifier.split_held_out(data.train_labels[rows], make_generator([args.seed, _HELD_OUT]))
 
 
 def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[str, Any] | None]:
-    """kind -> function from images to features, pixels first, and the network's record for the report."""
+    """Return kind -> function from images to features, and the network's record for the report.
+
+    The first kind is pixels, if they are asked for.
+    """
     from gluon_rbm.models import networks
 
     kinds: dict[str, Features] = {}
     record = None
     if not args.model and (args.pool > 1 or args.sampled or not args.baselines):
-        raise InputError("--pool, --sampled and --no-baselines are of a network's features; name its run")
+        raise InputError("--pool, --sampled and --no-baselines need a network; give its run folder as MODEL")
     if args.baselines or not args.model:
         kinds["pixels"] = lambda images: to_visible(images, data.maximum)
     if args.model:
         context, _ = choose_context(args.cuda, args.device_id)
         trained, description = networks.read(args.model, context)
-        networks.to_values(data.test_images[:1], description, data.maximum)  # InputError where they are not its images
+        networks.to_values(data.test_images[:1], description, data.maximum)  # InputError if the images do not fit
         networks.check_pool(trained, args.pool)
 
         def by(network: Any) -> Features:
@@ -164,7 +217,10 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
 def _evaluate(
     args: Namespace, features: Features, data: DataSet, rows: HostArray, split: tuple[HostArray, HostArray]
 ) -> dict[str, dict[str, Any]]:
-    """kernel -> what is found out about features: the `Evaluation`, how many they are, and how long it took."""
+    """Evaluate one kind of features.
+
+    Return kernel -> evaluation of the support vector machine, number of features, and seconds.
+    """
     times = [time.perf_counter()]
     images, labels = data.train_images[rows], classifier.check_labels(data)[rows]
     learned, held_out = split
@@ -188,10 +244,11 @@ def _evaluate(
 
 
 def _whitened(train: HostArray, test: HostArray, count: int, seed: int) -> tuple[HostArray, HostArray, float]:
-    """The first principal components of features, each divided by the root of its variance and their mean variance.
+    """Whiten the first principal components of features.
 
-    What they all agree on, such as how bright an image is, weighs less then. Returns the components of training and
-    test images, and the fraction of the variance that they keep.
+    Each component is divided by sqrt(its variance + the mean variance of the components). So a
+    property that many features share, such as an image's brightness, weighs less. Return the
+    components of training and test images, and the fraction of the variance that they keep.
     """
     from sklearn.decomposition import PCA
 
@@ -206,7 +263,7 @@ def _whitened(train: HostArray, test: HostArray, count: int, seed: int) -> tuple
 
 
 def _less(wrong: Mapping[tuple[str, str], HostArray], kind: str, kernel: str) -> dict[str, Any]:
-    """How much smaller the error is than that by pixels, on the same test images: what the features add."""
+    """Return how much smaller the error is than the error by pixels, on the same test images."""
     if kind == "pixels" or ("pixels", kernel) not in wrong:
         return {"less_than_pixels": None, "standard_error_of_less": None}
     pixels, this = wrong["pixels", kernel], wrong[kind, kernel]

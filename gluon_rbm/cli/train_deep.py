@@ -1,4 +1,4 @@
-"""The command train-deep: train a deep belief network; each layer is a run of binary_rbm_gluon.py."""
+"""The command train-deep: train a deep belief network; each layer is a binary_rbm_gluon.py run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Arrays
 from gluon_rbm.cli import options, recorded, train_binary
-from gluon_rbm.cli.arguments import OneLineParser, at_least
+from gluon_rbm.cli.arguments import OneLineParser, at_least, path
 from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
@@ -34,7 +34,7 @@ __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "completed", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "train a deep belief network: binary RBMs, one upon the other; takes every flag of binary_rbm_gluon.py, too"
+ABOUT = "train a deep belief network, a stack of binary RBMs; also takes every flag of binary_rbm_gluon.py"
 TAKES_OTHERS = True  # unknown flags go into args.others
 
 _PROG = "python -m gluon_rbm train-deep"
@@ -57,17 +57,21 @@ def add_arguments(add: AddArgument) -> None:
         type=at_least(1, int),
         nargs="+",
         default=[500, 500, 2000],
-        help="numbers of hidden units, bottom up",
+        help="numbers of hidden units, from the bottom up",
     )
-    add("--output-dir", default="deep", help="a folder for all, with the run folder layer-N of each layer in it")
-    add("--resume", action="store_true", help="go on with the first layer that is not finished")
-    add("--count", type=at_least(1, int), default=_SHOWN, help="images to draw; at most 64 are shown")
-    add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps in the top pair, to draw them")
-    add("--classify", action="store_true", help="have a logistic regression say what the features are worth")
+    add("--output-dir", type=path, default="deep", help="output folder, with a run folder layer-N for each layer")
+    add("--resume", action="store_true", help="continue with the first unfinished layer")
+    add("--count", type=at_least(1, int), default=_SHOWN, help="number of images to draw; at most 64 are shown")
+    add("--sweeps", type=at_least(1, int), default=1000, help="Gibbs sweeps between the top two layers, to draw images")
+    add(
+        "--classify",
+        action="store_true",
+        help="measure the test error of a logistic regression on the features of each layer",
+    )
 
 
 def completed(argv: Sequence[str], prog: str) -> list[str]:
-    """Complete a command line with --resume by the arguments that its network recorded at the start.
+    """Complete a command line with --resume by the arguments that its network recorded.
 
     Parameters
     ----------
@@ -79,7 +83,8 @@ def completed(argv: Sequence[str], prog: str) -> list[str]:
     Returns
     -------
     list of str
-        The recorded arguments, then `argv`, which thus takes precedence; or `argv` alone.
+        The recorded arguments, then `argv`, which takes precedence. Without --resume, or where
+        nothing is recorded, `argv` alone.
     """
     parser = OneLineParser(prog=prog, add_help=False)
     add_arguments(parser.add_argument)
@@ -134,8 +139,8 @@ def _training_settings(args: argparse.Namespace) -> BinarySettings:
     given = options.parse(args.others, _PROG)
     if given.labels or given.below:
         raise InputError(
-            "train-deep has images at the bottom and no labels: leave --labels and --below out, and train a top layer "
-            "with labels by binary_rbm_gluon.py --below"
+            "train-deep takes neither --labels nor --below: leave them out, and train a top layer with labels by "
+            "binary_rbm_gluon.py --below"
         )
     return given
 
@@ -185,11 +190,11 @@ def _train(args: argparse.Namespace, training: BinarySettings, number: int, num_
 
 
 def _reconstruction(network: BinaryDeepBeliefNetwork, data: DataSet) -> dict[str, float]:
-    """Return the reconstruction error of test images, by probabilities up to the top and down again."""
+    """Return the reconstruction error of test images, by probabilities up to the top and down."""
     images = to_visible(data.test_images, data.maximum)
     visible = mx.nd.array(images, ctx=network.layers[0].interaction_weight.context)
     error = np.square(network.reconstruct(visible).asnumpy() - images).mean(dtype=np.float64)
-    logger.info("mean squared error of a test image's pixel, up to the top and down again: %.5f", error)
+    logger.info("mean squared error of a pixel of test images, reconstructed from the top layer: %.5f", error)
     return {"mean_squared_error": float(error)}
 
 
@@ -221,7 +226,7 @@ def _worth(network: BinaryDeepBeliefNetwork, data: DataSet, seed: int) -> dict[s
         error = float((trained.predict(test) != data.test_labels).mean())
         errors[name] = {"error": error, "standard_error": float(np.sqrt(error * (1 - error) / len(test)))}
         said = name, 100 * error, 100 * errors[name]["standard_error"]
-        logger.info("logistic regression on %s: %.2f +- %.2f %% of the test images wrong", *said)
+        logger.info("logistic regression on %s: test error %.2f +- %.2f %%", *said)
     return errors
 
 

@@ -11,7 +11,7 @@ from gluon_rbm.training.gaussian_settings import PRESETS, GaussianSettings
 
 __all__ = ["ABOUT", "PRESETS", "add_arguments", "completed", "run"]
 
-ABOUT = "train an RBM of real-valued pixels, grey or in colour"
+ABOUT = "train a Gaussian-Bernoulli RBM on grey or colour images"
 
 
 def add_arguments(add: AddArgument) -> None:

@@ -1,4 +1,4 @@
-"""The command train-multinary: train a multinary, convolutional or deep network by backpropagation."""
+"""The command train-multinary: train a stack of multinary RBMs by backpropagation."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ __all__ = ["ABOUT", "add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-ABOUT = "filters, biases, histograms, hidden activity and dead units"
+ABOUT = "plot filters, biases, histograms and hidden activity; find dead units"
 
 _LOGOS = 12
 _DEAD = 0.01  # below this standard deviation of p(h = 1 | v) over images, a hidden unit is dead
@@ -46,7 +46,7 @@ def add_arguments(add: AddArgument) -> None:
         The method add_argument of a parser.
     """
     inputs.add_common(add, "weights")
-    add("--side", type=at_least(1, int), default=10, help="up to SIDE x SIDE filters are shown")
+    add("--side", type=at_least(1, int), default=10, help="show up to SIDE x SIDE filters")
 
 
 def run(args: Namespace) -> None:
@@ -76,7 +76,7 @@ def run(args: Namespace) -> None:
         **{name: _summary(array) for name, array in arrays.items()},
     }
     logger.info(
-        "%d of %d hidden units are dead; a hidden unit is on with probability %.3f, on average",
+        "%d of %d hidden units are dead; mean probability that a hidden unit is on: %.3f",
         dead.sum(),
         len(dead),
         mean.mean(),
@@ -94,7 +94,7 @@ def run(args: Namespace) -> None:
 def _of_zero_sum(parameters: Parameters, data: DataSet) -> Parameters:
     """Return the same RBM; if it is of sequences, with weights that sum to 0 at each place.
 
-    The weights of different RBMs of sequences can be compared only in this form.
+    Only such weights can be compared.
     """
     if not data.softmax_groups:
         return parameters

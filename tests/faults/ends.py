@@ -210,7 +210,7 @@ def two_runs(times, generator):
                 time.sleep(0.005)
             second = training.go_on(folder)
             if second.status == 2:  # else the first was through
-                check("another run is at work" in second.line(), second.line())
+                check("another run is using" in second.line(), second.line())
                 refused += 1
             ended = first.end()
             check(ended.status == 0, ended.errors)

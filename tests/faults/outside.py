@@ -120,7 +120,7 @@ def images(times, generator):
             alone += 1
         (folder / "a").chmod(0)
         ended = run(lambda: _without_rights([*common, "--output-dir", str(place / "strict")]), 120)
-        check(ended.status == 2 and "see to its permissions" in ended.line(), ended.errors)
+        check(ended.status == 2 and "check its permissions" in ended.line(), ended.errors)
         (folder / "a").chmod(0o755)
     return alone + 2, "left out and named by train-multinary, refused by the scripts"
 
