@@ -126,7 +126,7 @@ def add_entrance(app, exception):
         Path(app.outdir, "index.html").write_text(entrance, encoding="utf-8")
 
 
-# --- Docstrings: plain text with indented formulas, NumPy's sections, and lines "name : what it is" -------------------
+# --- Docstrings -------------------------------------------------------------------------------------------------------
 
 
 def to_restructured_text(app, what, name, obj, options, lines):

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         or of MXNet. 3: training diverged. 130: Ctrl-C. 143: SIGTERM. 141: nobody reads the output.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: what one does with a trained one")
+    parser = OneLineParser(prog=_PROG, description="Restricted Boltzmann machines: train, draw, measure")
     _check_command(parser, argv[0] if argv else "--help")
     try:
         modules = _import_commands(argv)

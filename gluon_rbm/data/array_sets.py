@@ -88,7 +88,7 @@ def _archive(path: str) -> tuple[Arrays, int]:
     arrays = _read_arrays(path, array_files.load_npz)
     if not {"x_train", "x_test"} <= arrays.keys():
         held = ", ".join(arrays) or "none"
-        raise InputError(f"{path} needs arrays x_train and x_test, and y_train and y_test of labels; it has {held}")
+        raise InputError(f"{path} needs arrays x_train and x_test, and y_train and y_test for labels; it has {held}")
     train, maximum = _checked_images(f"x_train of {path}", arrays["x_train"])
     test, other = _checked_images(f"x_test of {path}", arrays["x_test"])
     if train.dtype != test.dtype or train.shape[1:] != test.shape[1:]:
@@ -108,7 +108,7 @@ def _checked_labels(path: str, arrays: Mapping[str, HostArray], part: str, count
     labels = arrays.get("y_" + part)
     if labels is None or labels.shape not in ((count,), (count, 1)) or labels.dtype.kind not in "iu":
         found = "missing" if labels is None else f"{labels.dtype} {labels.shape}"
-        raise InputError(f"y_{part} of {path} is {found}; save an integer from 0 on for each of the {count} images")
+        raise InputError(f"y_{part} of {path} is {found}; save an integer of at least 0 for each of the {count} images")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= _MOST_CLASSES:
         raise InputError(f"y_{part} of {path} has labels from {low} to {high}; number the classes from 0")

@@ -71,7 +71,7 @@ def iterate_batches(
         their order.
     weights
         Weight of each image, (n,). With a key, n images are drawn, each on average in proportion
-        to its weight. Without a key, weights are ignored.
+        to its weight. Weights need a key.
     binarize
         "none" keeps grey values. "sample" draws each pixel from its grey value, and needs a key.
         "threshold" turns pixels of at least 0.5 on, others off.
@@ -94,7 +94,7 @@ def iterate_batches(
     if binarize not in BINARIZE:
         raise InputError(f"unknown way to binarize {binarize!r}; choose {', '.join(BINARIZE)}")
     if binarize == "sample" and key is None:
-        raise InputError("drawing pixels needs randomness; give a key, or binarize by threshold")
+        raise InputError("binarize 'sample' needs a key; give one, or choose threshold")
 
     def prepare(images: HostArray, generator: np.random.Generator | None) -> HostArray:
         visible = to_visible(images, maximum)
@@ -140,9 +140,11 @@ def prepare_batches(
         As in `iterate_batches`.
     """
     if batch_size < 1:
-        raise InputError(f"a batch cannot have {batch_size} images; give a batch size of at least 1")
+        raise InputError(f"the batch size is {batch_size}; it must be at least 1")
+    if weights is not None and key is None:
+        raise InputError("weights need a key, because images are drawn by them; give a key")
     if num_workers < 0:
-        raise InputError(f"there cannot be {num_workers} workers; give 0 or more")
+        raise InputError(f"the number of workers is {num_workers}; it must be at least 0")
 
     def prepare_job(rows: _Rows, seed: np.random.SeedSequence | None) -> _Batch:
         return prepare(images[rows], None if seed is None else _generator(seed))

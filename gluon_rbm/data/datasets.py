@@ -183,12 +183,12 @@ def load(
     if name == "image-folder":
         return _image_folder(data_dir, progress, image_size, skipped)
     if data_dir is not None and name not in downloads.SOURCES and (name in NAMES or name.lower().endswith(FILES)):
-        raise InputError(f"{name} is not looked for in a folder; leave --data-dir {data_dir} out")
+        raise InputError(f"{name} is not read from a folder; leave out --data-dir {data_dir}")
     data = _load(name, data_dir, progress)
     if image_size is None or data.image_shape[:2] == tuple(image_size):
         return data
     if data.alphabet:
-        raise InputError(f"{name} holds sequences, which have no other size; leave --image-size out")
+        raise InputError(f"{name} holds sequences, which cannot be resized; leave out --image-size")
     return _resized(data, image_size)
 
 
@@ -225,12 +225,12 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
     meant = difflib.get_close_matches(name.lower(), NAMES, 1)
     guess = f" (did you mean {meant[0]}?)" if meant else ""
     names = ", ".join(NAMES)
-    raise InputError(f"unknown data set {name!r}{guess}; choose {names} or the path of a .npy, a .npz or a .fasta file")
+    raise InputError(f"unknown data set {name!r}{guess}; choose {names}, or the path of a .npy, .npz or .fasta file")
 
 
 def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
     if data.train_images.dtype != np.uint8:
-        raise InputError(f"images of {data.name} are not bytes, and cannot be brought to another size; resize them")
+        raise InputError(f"images of {data.name} are not bytes, so --image-size does not apply; resize them yourself")
     count = len(data.train_images) + len(data.test_images)
     check_memory(count, (*size, *data.image_shape[2:]))
     train, test = (
@@ -275,14 +275,14 @@ def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
             values = np.stack([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
     except Exception as error:  # NumPy raises many kinds of errors, also for lines of different lengths
         choice = ", ".join(BINARIZE)
-        raise InputError(f"{path} is no file of binary images; choose one, or binarize by {choice}") from error
+        raise InputError(f"{path} is not a file of binary images; give one, or binarize by {choice}") from error
     if values.ndim < 2 or values.shape[0] != num_images or math.prod(values.shape[1:]) != num_visible:
         raise InputError(
-            f"{path} has shape {values.shape} where {num_images} images of {num_visible} pixels are needed; name the"
+            f"{path} has shape {values.shape}, but {num_images} images of {num_visible} pixels are needed; give the"
             " binarization of this part of the data set"
         )
     if values.dtype.kind not in "biuf" or not ((values == 0) | (values == 1)).all():
-        raise InputError(f"{path} holds other values than 0 and 1; a fixed binarization has no others")
+        raise InputError(f"{path} holds values other than 0 and 1; a fixed binarization needs 0 and 1 only")
     return values.reshape(num_images, num_visible).astype(np.uint8)
 
 
@@ -337,16 +337,19 @@ def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
     Raises
     ------
     InputError
-        Held-out images are asked for, and there are fewer than 20,000 training images.
+        There is no such split, or held-out images are asked for and there are fewer than 20,000
+        training images.
     """
     if name == "test":
         return data.test_images, data.test_labels
     if name == "train":
         return data.train_images, data.train_labels
+    if name not in SPLITS:
+        raise InputError(f"unknown split {name!r}; choose {', '.join(SPLITS)}")
     if len(data.train_images) < 2 * _HELD_OUT:
         raise InputError(
-            f"held-out images are the last {_HELD_OUT} of the training images, of which {data.name} has"
-            f" {len(data.train_images)}; choose --part test or train"
+            f"held-out images are the last {_HELD_OUT} of at least {2 * _HELD_OUT} training images, but {data.name}"
+            f" has {len(data.train_images)}; choose --part test or train"
         )
     _, images = hold_out(data, _HELD_OUT)
     return images, None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
@@ -374,7 +377,7 @@ def with_label_units(data: DataSet) -> DataSet:
         The images have no labels.
     """
     if not data.num_classes:
-        raise InputError(f"{data.name} has no labels; choose a data set that has, or leave --labels out")
+        raise InputError(f"{data.name} has no labels; choose a data set with labels, or leave out --labels")
 
     def joined(images: HostArray, labels: HostArray | None) -> HostArray:
         label_units = np.eye(data.num_classes, dtype=images.dtype)[labels] * images.dtype.type(data.maximum)
@@ -425,7 +428,7 @@ def _alignment(path: str) -> DataSet:
             is_test[number], taken = True, taken + of_cluster[number]
     if not is_test.any():
         raise InputError(
-            f"sequences of {path} are too much alike, or too few, to hold a tenth of them out; add more, and others"
+            f"sequences of {path} are too similar, or too few, to hold out a tenth of them; add more and different ones"
         )
     units, test = sequences.one_hot(distinct, alignment.alphabet), is_test[cluster]
     return DataSet(
@@ -448,9 +451,9 @@ def _image_folder(
     folder: str | os.PathLike[str] | None, progress: bool, size: Sequence[int] | None, skipped: list[Path] | None
 ) -> DataSet:
     if folder is None:
-        raise InputError("image-folder needs a folder of images; name it with --data-dir")
+        raise InputError("image-folder needs a folder of images; give it with --data-dir")
     if not os.path.isdir(os.path.expanduser(folder)):
-        raise InputError(f"{folder} is no folder; name the folder of images with --data-dir")
+        raise InputError(f"{folder} is not a folder; give the folder of images with --data-dir")
     root = Path(os.path.expanduser(folder))
     is_split = (root / "train").is_dir() and (root / "test").is_dir()
     if is_split:
@@ -459,7 +462,7 @@ def _image_folder(
         splits = _every_tenth(root, skipped)
     classes = sorted({label for split in splits for _, label in split})
     if "" in classes[:-1]:
-        raise InputError(f"only one of train and test in {root} has a folder per class; give both, or neither, one")
+        raise InputError(f"only one of train and test in {root} has class folders; both must have them, or neither")
     # The first image gives the shape. Without a given split, it is a test image.
     files = [path for split in (splits if is_split else splits[::-1]) for path, _ in split]
     shape = first_shape(files, skip=skipped is not None)

@@ -21,7 +21,7 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
-__all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "read_published", "search_folders"]
+__all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "located", "read_published", "search_folders"]
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def read_published(
         if len(images) != len(labels):
             raise InputError(
                 f"{file.name} holds {len(images)} images but its labels file {len(labels)} labels; delete both"
-                " to fetch them again"
+                " to download them again"
             )
     train_images, train_labels, test_images, test_labels = arrays
     return train_images, train_labels.astype(np.int32), test_images, test_labels.astype(np.int32)
@@ -202,10 +202,10 @@ def _obtain(
     missing = [file.name for file, path in zip(files, paths) if path is None]
     target = folders[0] if data_dir else folders[-1]
     if data_dir and not os.path.isdir(target):  # probably a typing error, so the folder is not made
-        raise InputError(f"{target} is no folder; make it, to fetch {name} into it, or name another --data-dir")
+        raise InputError(f"{target} is not a folder; create it to download {name} there, or choose another --data-dir")
     elsewhere = [path for path in paths if path and data_dir and path.parent not in folders[:2]]
     if elsewhere:
-        logger.warning("note: %s is not in %s; it is read from %s", elsewhere[0].name, target, elsewhere[0].parent)
+        logger.warning("note: %s is not in %s; reading it from %s", elsewhere[0].name, target, elsewhere[0].parent)
     values = []
     for file, path in zip(files, paths):
         if path is not None:
@@ -242,14 +242,14 @@ def _download(
             os.replace(temporary, folder / file.name)
             return value
         except InputError:
-            failures.append(f"{mirror} sent something else")
+            failures.append(f"{mirror} sent another file")
         except requests.HTTPError as error:
             failures.append(f"{mirror} answered {getattr(error.response, 'status_code', 'with an error')}")
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failures.append(f"{mirror} failed with {type(error).__name__}")
         except OSError as error:  # an error of the disk: errors of the network are caught above
             reason = error.strerror or error
-            raise InputError(f"cannot write {file.name} into {folder} ({reason}); name another --data-dir") from error
+            raise InputError(f"cannot write {file.name} into {folder} ({reason}); choose another --data-dir") from error
         except ValueError as error:  # Python's own parser: a mirror redirects to something that is not an address
             failures.append(f"{mirror} failed with {type(error).__name__}")
         finally:
@@ -306,7 +306,7 @@ def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
 
 
 def _damaged(path: Path, what: str) -> InputError:
-    return InputError(f"{path} {what}; delete it to fetch it again")
+    return InputError(f"{path} {what}; delete it to download it again")
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -331,8 +331,8 @@ def _verify(path: Path, file: RemoteFile, archive: bytes, content: bytes) -> Non
             if other.name == file.name and found & {other.archive_sha256, other.content_sha256}:
                 raise OtherDataSet(f"{path} belongs to another data set, {name}; move it to a subfolder named {name}")
     if file.content_sha256:
-        raise _damaged(path, f"has the content hash (SHA-256) of something else than {file.name}")
-    raise _damaged(path, f"is not the published archive {file.name}, the only form whose hash (SHA-256) is known")
+        raise _damaged(path, f"is not {file.name}: its content has another hash (SHA-256)")
+    raise _damaged(path, f"is not the published archive {file.name}, the only form with a known hash (SHA-256)")
 
 
 def _unpacked(path: Path, archive: bytes) -> bytes:
@@ -365,7 +365,7 @@ def _read_idx(path: Path, file: RemoteFile) -> HostArray:
         raise _damaged(path, f"has the magic number of {content[3]} dimensions instead of {dimensions}")
     shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
     if len(content) != start + math.prod(shape):
-        raise _damaged(path, f"announces {math.prod(shape)} bytes of data but holds {len(content) - start}")
+        raise _damaged(path, f"declares {math.prod(shape)} bytes of data but holds {len(content) - start}")
     _verify(path, file, archive, content)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -382,7 +382,7 @@ def _read_cifar10(path: Path, file: RemoteFile) -> tuple[HostArray, ...]:
                     content: Any = tar.extractfile(member)  # None only if the member is not a file
                     members[base] = _cifar10_records(path, base, content.read())
     except (OSError, tarfile.TarError) as error:
-        raise _damaged(path, "is truncated or not a whole tar.gz archive") from error
+        raise _damaged(path, "is truncated or not a tar.gz archive") from error
     absent = [name for name in [*_CIFAR10_TRAIN, _CIFAR10_TEST] if name not in members]
     if absent:
         raise _damaged(path, f"lacks {', '.join(absent)}")

@@ -59,7 +59,7 @@ def labelled_files(
     """
     root, tree = Path(root), os.path.realpath(tree or root)
     if tree != os.path.realpath(root) and not _is_inside(root, tree):
-        raise InputError(f"{root} is a link out of {tree}; put there what it means, or remove it")
+        raise InputError(f"{root} is a link to a place outside {tree}; replace it by its target, or remove it")
     try:
         entries = _entries(root, tree, skipped)
         folders = [entry for entry in entries if entry.is_dir()]
@@ -67,12 +67,14 @@ def labelled_files(
         beside = [(path, "") for path in _images_in(entries)]
     except OSError as error:
         raise InputError(
-            f"{error.filename or root} cannot be read ({error.strerror}); see to its permissions"
+            f"{error.filename or root} cannot be read ({error.strerror}); check its permissions"
         ) from error
     if inside and beside:
-        raise InputError(f"{beside[0][0]} lies beside folders of images; move it into a folder of its class")
+        raise InputError(f"{beside[0][0]} is next to folders of images; move it into the folder of its class")
     if not inside and not beside:
-        raise InputError(f"{root} holds no images; put them into a folder per class, with train/ and test/ or without")
+        raise InputError(
+            f"{root} holds no images; put them into one folder per class, with or without train/ and test/"
+        )
     return inside or beside
 
 
@@ -81,7 +83,9 @@ def _entries(folder: Path, tree: str, skipped: list[Path] | None) -> list[Path]:
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_symlink() and not _is_inside(path, tree):
             if skipped is None:
-                raise UnreadableImage(f"{path} is a link out of {tree}; put there what it means, or remove it")
+                raise UnreadableImage(
+                    f"{path} is a link to a place outside {tree}; replace it by its target, or remove it"
+                )
             skipped.append(path)
         elif path.name[0] != ".":  # hidden files are the system's, not images
             paths.append(path)
@@ -122,7 +126,7 @@ def first_shape(paths: Sequence[Path], skip: bool = False) -> tuple[int, ...]:
         except UnreadableImage:
             if not skip:
                 raise
-    raise InputError(f"{paths[0]} cannot be read as an image, nor can any other beside it; name a folder of images")
+    raise InputError(f"{paths[0]} cannot be read as an image, nor can any other file there; give a folder of images")
 
 
 def read_files(
@@ -179,11 +183,15 @@ def read_files(
         if resize:
             pixels = transforms.resize_and_crop(pixels, shape[:2])
         else:
-            _check_size(path, pixels, shape, "the first image has", "; bring all to one size with --image-size")
+            _check_size(path, pixels, shape, "the first image has", "; resize all images with --image-size")
         images[len(places)] = pixels
         places.append(place)
     if uncoloured:
-        logger.info("%d of %d images are in colour, and taken as grey, as the first is", uncoloured, len(places))
+        logger.info(
+            "%d of %d images are in colour; they are converted to grey, because the first image is grey",
+            uncoloured,
+            len(places),
+        )
     return images[: len(places)], places
 
 
@@ -253,7 +261,7 @@ def check_exists(path: str | os.PathLike[str]) -> None:
     """
     place = Path(os.path.expanduser(os.fspath(path)))
     if not (place.is_file() or place.is_dir()):  # a pipe might never end
-        raise InputError(f"there is no {path}; name a picture, a folder of pictures, a .npy or a .npz file")
+        raise InputError(f"there is no {path}; give an image, a folder of images, or a .npy or .npz file")
 
 
 def _from_array_file(
@@ -271,11 +279,11 @@ def _from_array_file(
         return array[None]
     if not resize or len(shape) != len(image_shape) + 1 or shape[3:] != tuple(image_shape[2:]):
         raise InputError(
-            f"{path} has shape {shape} where images of {image_shape} are needed; save (n, {num_visible}) or"
+            f"{path} has shape {shape}, but images of {image_shape} are needed; save (n, {num_visible}) or"
             f" (n, {', '.join(map(str, image_shape))}), or give --resize with images of another height and width"
         )
     if known.size < array.size:
-        raise InputError(f"{path} holds NaN, and images with missing pixels cannot be resized; resize them yourself")
+        raise InputError(f"{path} has missing pixels (NaN), so its images cannot be resized; resize them yourself")
     return resized(array, image_shape).reshape(len(array), num_visible)
 
 
@@ -287,7 +295,7 @@ def _load_array(path: Path, name: str | None) -> HostArray:
     try:
         array = load_npz(path, only=name)[name] if name is not None and path.suffix == ".npz" else load_npy(path)
     except BrokenFile as error:
-        raise InputError(f"{path} cannot be read: {error}; name another file, or another array") from error
+        raise InputError(f"{path} cannot be read: {error}; give another file or array") from error
     except Exception as error:  # NumPy raises many kinds of errors for a damaged file, or one without an array
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
     shape = getattr(array, "shape", ())  # a .npz archive that is named .npy has no shape
@@ -328,7 +336,7 @@ def _check_size(path: Path, pixels: HostArray, shape: tuple[int, ...], whose: st
     """Raise InputError where the height and width of a picture are not those of `shape`."""
     if pixels.shape[:2] != tuple(shape[:2]):
         (height, width), needed = pixels.shape[:2], "%d x %d" % (shape[1], shape[0])
-        raise InputError(f"{path} is {width} x {height} pixels where {whose} {needed}{advice}")
+        raise InputError(f"{path} has {width} x {height} pixels, but {whose} {needed}{advice}")
 
 
 def _pixels(path: Path, grey: bool | None = None) -> HostArray:

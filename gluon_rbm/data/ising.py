@@ -168,7 +168,9 @@ def draw_spins(shape: tuple[int, ...], beta: float, count: int, key: Key = ()) -
     """
     check_count("the number of configurations", count)
     if len(shape) not in (1, 2) or min(shape) < 2 or (len(shape) == 2 and shape[0] != shape[1]):
-        raise InputError("the Ising model has shape %s; give (length,) or (side, side), from 2 on" % (shape,))
+        raise InputError(
+            "the Ising model has shape %s; it must be (length,) or (side, side), with numbers of at least 2" % (shape,)
+        )
     if not 0 <= beta < np.inf:
         raise InputError("the inverse temperature is %s; it must be finite and at least 0" % beta)
     generator = make_generator(key)
@@ -186,7 +188,9 @@ def _all_states(shape: tuple[int, ...], beta: float) -> tuple[HostArray, HostArr
     """List all configurations and their probabilities."""
     count = int(np.prod(shape))
     if count > _MOST_ENUMERATED:
-        raise InputError("%d spins have too many states; %d at most are enumerated" % (count, _MOST_ENUMERATED))
+        raise InputError(
+            "%d spins have too many states to enumerate; the maximum is %d spins" % (count, _MOST_ENUMERATED)
+        )
     spins = 2.0 * (np.arange(2**count)[:, None] >> np.arange(count) & 1).reshape(-1, *shape) - 1
     logs = -beta * energies(spins)
     weights = np.exp(logs - logs.max())

@@ -87,11 +87,14 @@ def read_fasta(path: Path) -> Alignment:
     for name, text in zip(names, texts):
         if len(text) != len(texts[0]):
             raise InputError(
-                "%s is not aligned: sequence %s has %d letters, the first %d" % (path, name, len(text), len(texts[0]))
+                "%s is not aligned: sequence %s has %d letters, but the first has %d"
+                % (path, name, len(text), len(texts[0]))
             )
         row = table[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
         if row.max() == 255:
-            raise InputError("%s: sequence %s holds %r, which is no letter" % (path, name, text[row.argmax()]))
+            raise InputError(
+                "%s: sequence %s holds %r, which is not a letter of the alphabet" % (path, name, text[row.argmax()])
+            )
         rows.append(row)
     return Alignment(alphabet, np.stack(rows), tuple(names))
 
@@ -112,7 +115,7 @@ def _records(path: Path) -> tuple[list[str], list[str]]:
             texts.append([])
         elif line and not line.startswith(";"):
             if not texts:
-                raise InputError("%s is no FASTA file: it does not begin with a line such as >name" % path)
+                raise InputError("%s is not a FASTA file: it does not begin with a line such as >name" % path)
             texts[-1].append("".join(letter for letter in line if letter not in _LEFT_OUT))
     if not texts:
         raise InputError("%s holds no sequence" % path)

@@ -73,7 +73,7 @@ class Standardization(NamedTuple):
         mean = total / len(images)
         deviation = np.sqrt(np.maximum(squares / len(images) - np.square(mean), 0))
         if deviation.max() < _LEAST_DEVIATION:
-            raise InputError("the training images are all alike; nothing can be learned from them")
+            raise InputError("all training images are the same; there is nothing to learn")
         deviation[deviation < _LEAST_DEVIATION] = 1  # features of constant pixels are 0
         return cls(mean, deviation, np.zeros((0, 0)), np.zeros(1))
 
@@ -88,7 +88,7 @@ class Standardization(NamedTuple):
         num_images, num_pixels = pixels.shape
         if num_directions >= min(num_images, num_pixels):
             raise InputError(
-                "--whiten is %d; it must be below the number of training images, %d, and of their values, %d"
+                "--whiten is %d; it must be below the number of training images (%d) and of values in an image (%d)"
                 % (num_directions, num_images, num_pixels)
             )
         mean = pixels.mean(axis=0, dtype=np.float64)
@@ -101,7 +101,7 @@ class Standardization(NamedTuple):
         scale = np.sqrt(np.maximum(variances[::-1], 0))
         if scale[-1] < _LEAST_DEVIATION:
             raise InputError(
-                "the training images differ in %d directions; choose a smaller --whiten"
+                "the training images vary in only %d directions; choose a smaller --whiten"
                 % (scale >= _LEAST_DEVIATION).sum()
             )
         left = (
@@ -110,7 +110,7 @@ class Standardization(NamedTuple):
         residual = np.maximum(left / (num_pixels - num_directions), 0).reshape(1)
         if residual[0] < _LEAST_RESIDUAL:  # the density of other images would be 0
             raise InputError(
-                "the training images differ in no more than %d directions; choose a smaller --whiten" % num_directions
+                "the training images vary in at most %d directions; choose a smaller --whiten" % num_directions
             )
         return cls(mean, scale, directions @ rotation[:, ::-1], residual)
 

@@ -33,7 +33,8 @@ def check_memory(count: int, shape: Sequence[int]) -> None:
     size = count * math.prod(shape)
     if size > _MOST_BYTES:
         raise InputError(
-            "%d images of %d x %d pixels are %.0f GB; choose a smaller --image-size" % (count, *shape[:2], size / 1e9)
+            "%d images of %d x %d pixels would take %.1f GiB, and %d GiB is the limit; choose a smaller --image-size"
+            % (count, *shape[:2], size / 2**30, _MOST_BYTES >> 30)
         )
 
 

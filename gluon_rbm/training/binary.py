@@ -37,7 +37,7 @@ from gluon_rbm.training.run import Plan, carry_out, open_folder
 from gluon_rbm.training.run_folder import default_name, has_checkpoint
 from gluon_rbm.training.state import Lengths, TrainState
 
-__all__ = ["train"]
+__all__ = ["make_step", "steps_at_once", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
         if given.weight_bits == 16 and not (
             given.engine == "native" and given.rule.has_fixed_point(given.chains_in_all)
         ):
-            logger.info("--weight-bits 16 changes nothing: it is for the native engine and more than a dozen chains")
+            logger.info("--weight-bits 16 has no effect: it needs the native engine and at least 13 chains")
         folder = open_folder(given, default_name(api, given.dataset), _arguments(given, images, group), group, stack)
         state = _init(given, api, images, arrays, group)
         at_once = 1 if on_step else steps_at_once(given, images.data.num_visible, group.num_shards)
@@ -96,7 +96,7 @@ def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
     if group.note:
         logger.info("%s", group.note)
     if given.num_devices > 1 and group.contexts[0].device_type == "cpu":
-        logger.info("--num-devices %d on a CPU: it computes that many parts of each batch", given.num_devices)
+        logger.info("--num-devices %d on a CPU: each batch is computed in that many parts", given.num_devices)
 
 
 def _arguments(given: BinarySettings, images: Images, group: ProcessGroup) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from gluon_rbm.backend.types import SoftmaxGroups
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.likelihood import rules
 from gluon_rbm.models import label_rbm
-from gluon_rbm.sampling import gibbs
 from gluon_rbm.training import optimization, settings
 from gluon_rbm.training.process_group import KV_STORES
 from gluon_rbm.training.settings import setting
@@ -150,7 +149,8 @@ class BinarySettings:
     # Resumable, because a resumed run compares the content of the layers, not their paths.
     below: list[str] = setting(
         [],
-        "run folders or files rbm.params, from the images up: learn the hidden probabilities of the last of them",
+        "trained RBMs below this one, from the images up (run folders or rbm.params files); this RBM learns the hidden "
+        "probabilities of the last one",
         group=_NEW,
         resumable=True,
         nargs="+",
@@ -160,17 +160,12 @@ class BinarySettings:
     output_dir: str | None = settings.output_dir(_NEW)
     resume: bool = settings.resume(_NEW)
     tensorboard: bool = settings.tensorboard(_NEW)
-    engine: str = setting(
-        "auto",
-        "what runs the Gibbs chains: C code or MXNet's operators; auto takes C on a CPU where it is built",
-        group=_NEW,
-        choices=gibbs.ENGINES,
-    )
+    engine: str = settings.engine(_NEW)
     # Resumable: any number of devices can continue the run, because they divide the same batches
     # and chains. Only the noise differs.
     num_devices: int = setting(
         1,
-        "GPUs --device-id and the N - 1 after it, or as many threads of work on a CPU, share each batch",
+        "divide each batch among N GPUs, from --device-id on, or into N parts on the CPU",
         number="count",
         group=_NEW,
         resumable=True,
@@ -178,80 +173,87 @@ class BinarySettings:
     )
     kv_store: str = setting(
         "device",
-        "where gradients are added: on the CPU, on the devices, or by MXNet's parameter server "
-        "for all workers that DMLC_* names (see docs/distributed.md)",
+        "where gradients are added: local: on the CPU; device: on the devices; dist_sync: on MXNet's parameter server, "
+        "for several workers, which DMLC_* variables describe (see docs/distributed.md)",
         group=_NEW,
         resumable=True,
         choices=KV_STORES,
     )
     binarize: str = setting(
-        "none", "leave pixels grey, draw them anew at every use, or cut them at 0.5", group=_NEW, choices=BINARIZE
+        "none",
+        "none: pixels stay grey; sample: each pixel is drawn as 0 or 1 at each use; threshold: 1 from 0.5 on, else 0",
+        group=_NEW,
+        choices=BINARIZE,
     )
     monitor_every: int = setting(
         1,
-        "epochs between two estimates of the log-likelihood, or with labels of the error",
+        "number of epochs between estimates of the log-likelihood (with --labels: of the error)",
         number="count",
         group=_NEW,
         resumable=True,
     )
     initial_visible_bias: str = setting(
         "zero",
-        "start the visible biases at zero, at the log-odds of the mean training image, or within 0.01 of zero",
+        "initial visible biases: zero; data: log-odds of the mean training image; uniform: random within 0.01 of zero",
         group=_NEW,
         choices=("zero", "data", "uniform"),
     )
     initial_weights: str = setting(
         "normal",
-        "start the weights with a standard deviation of 0.01, or within 0.01 of zero",
+        "initial weights: normal: with a standard deviation of 0.01; uniform: random within 0.01 of zero",
         group=_NEW,
         choices=("normal", "uniform"),
     )
     weight_decay: float = setting(
-        0.0, "lambda in lambda/2 |W|^2, added to the mean loss; biases are left alone", number="amount", group=_NEW
+        0.0,
+        "L2 penalty: lambda in lambda/2 |W|^2, added to the mean loss; biases have no penalty",
+        number="amount",
+        group=_NEW,
     )
     held_out: int = settings.held_out(_NEW)
     early_stopping: int = setting(
         0,
-        "stop after N estimates of the held-out log-likelihood, or with labels error, that are no better than "
-        "the best one, and keep the best; 0: never",
+        "stop when N estimates in a row of the held-out log-likelihood (with --labels: error) have not improved on the "
+        "best one, and keep the best parameters; 0: never",
         number="natural",
         group=_NEW,
         metavar="N",
     )
     ais_base_rate: str = setting(
         "model",
-        "AIS starts from pixels with the model's own visible biases, or with the means of the training images",
+        "AIS starts from independent pixels: model: with the RBM's visible biases; data: with the means of the "
+        "training images",
         group=_NEW,
         resumable=True,
         choices=("model", "data"),
     )
 
     preset: str | None = settings.preset(
-        tuple(PRESETS), "a recipe: defaults of other flags (see docs/learning.md)", _LEARNING
+        tuple(PRESETS), "recipe: sets defaults of other flags (see docs/learning.md)", _LEARNING
     )
     chains: str = setting(
         _RULE.chains,
-        "chains go on from step to step (PCD), start at the data (CD) or from noise, go on by parallel tempering, or "
-        "exchange states with chains of earlier snapshots of the RBM",
+        "persistent: chains continue from step to step (PCD); data: they start at the data (CD); noise: they start "
+        "from noise; tempered: parallel tempering; trajectory: they exchange states with chains of earlier snapshots",
         group=_LEARNING,
         choices=rules.CHAINS,
     )
     num_chains: int = setting(0, "number of chains; 0: the batch size", number="natural", group=_LEARNING)
     num_temperatures: int = setting(
         _RULE.num_temperatures,
-        "replicas of each tempered chain, itself included",
+        "with --chains tempered: number of replicas of each chain, including itself",
         number="at least 2",
         group=_LEARNING,
     )
     num_snapshots: int = setting(
         _RULE.num_snapshots,
-        "with --chains trajectory: snapshots that are kept at most",
+        "with --chains trajectory: maximum number of snapshots",
         number="at least 2",
         group=_LEARNING,
     )
     centering: float = setting(
         _RULE.centering,
-        "center the gradient by running means that follow each batch at this rate; without a rate: 0.01",
+        "rate of the running means that center the gradient; 0.01 if no RATE is given; 0: no centering",
         number="fraction",
         group=_LEARNING,
         nargs="?",
@@ -260,50 +262,59 @@ class BinarySettings:
     )
     sparsity_target: float = setting(
         _RULE.sparsity_target,
-        "p in c sum (p - q)^2, added to the mean loss; q: each hidden unit's mean probability over the batch",
+        "p in the sparsity penalty c sum (p - q)^2, added to the mean loss; q: mean probability of a hidden unit over "
+        "the batch",
         number="fraction",
         group=_LEARNING,
     )
-    sparsity_cost: float = setting(_RULE.sparsity_cost, "c of it; 0: none", number="amount", group=_LEARNING)
-    weight_decay_l1: float = setting(
-        _RULE.weight_decay_l1, "lambda in lambda |W|, added to the mean loss", number="amount", group=_LEARNING
+    sparsity_cost: float = setting(
+        _RULE.sparsity_cost, "c in the sparsity penalty; 0: no penalty", number="amount", group=_LEARNING
     )
-    labels: bool = setting(False, "learn pixels and label together: a joint RBM, which classifies", group=_LEARNING)
+    weight_decay_l1: float = setting(
+        _RULE.weight_decay_l1,
+        "L1 penalty: lambda in lambda |W|, added to the mean loss",
+        number="amount",
+        group=_LEARNING,
+    )
+    labels: bool = setting(False, "learn images and labels together: a joint RBM, which can classify", group=_LEARNING)
     objective: str = setting(
         _RULE.objective,
-        "with labels, minimise -log p(pixels, label); -log p(label | pixels); or this plus alpha times that",
+        "loss with --labels: generative: -log p(pixels, label); discriminative: -log p(label | pixels); hybrid: "
+        "discriminative + ALPHA generative",
         group=_LEARNING,
         choices=label_rbm.OBJECTIVES,
     )
     generative_weight: float = setting(
-        _RULE.generative_weight, "that alpha", number="positive", group=_LEARNING, metavar="ALPHA"
+        _RULE.generative_weight, "ALPHA in the hybrid objective", number="positive", group=_LEARNING, metavar="ALPHA"
     )
     weight_bits: int = setting(
         _RULE.weight_bits,
-        "bits of a weight where the C code adds weights up to draw chains: 16 are up to twice as fast, 32 are exact",
+        "bits per weight when the C code runs the chains: 16: rounded weights, up to twice as fast; 32: exact",
         group=_LEARNING,
         choices=rules.WEIGHT_BITS,
         number="count",
     )
     initial_parameters: str | None = setting(
         None,
-        "start at the parameters of another RBM, a run folder or a file rbm.params, whatever the other --initial-* "
-        "say, and chains at the data; label units that it has not start at weights of 0",
+        "start with the parameters of a trained RBM (run folder or rbm.params file), and with chains at the data; the "
+        "other --initial-* flags for parameters have no effect; label units that it lacks start with weights of 0",
         number="path",
         group=_LEARNING,
         metavar="MODEL",
     )
-    initial_hidden_bias: float = setting(0.0, "what the hidden biases start at", number="finite", group=_LEARNING)
-    optimizer: str = setting("sgd", "MXNet's optimizer of that name", group=_LEARNING, choices=optimization.OPTIMIZERS)
+    initial_hidden_bias: float = setting(0.0, "initial value of the hidden biases", number="finite", group=_LEARNING)
+    optimizer: str = setting("sgd", "MXNet optimizer", group=_LEARNING, choices=optimization.OPTIMIZERS)
     initial_momentum: float = setting(
-        0.5, "momentum in the first --initial-momentum-epochs", number="positive fraction", group=_LEARNING
+        0.5, "momentum during the first --initial-momentum-epochs epochs", number="positive fraction", group=_LEARNING
     )
-    initial_momentum_epochs: int = setting(0, "epochs before --momentum counts", number="natural", group=_LEARNING)
+    initial_momentum_epochs: int = setting(
+        0, "number of epochs with --initial-momentum, before --momentum applies", number="natural", group=_LEARNING
+    )
     learning_rate_schedule: str = settings.learning_rate_schedule(_LEARNING)
     hold: float = settings.hold(_LEARNING)
     average: float = setting(
         0.0,
-        "results are the mean of the parameters over the steps of this last fraction of the run; 0: the last ones",
+        "the result is the mean of the parameters over this last fraction of the run; 0: the last parameters",
         number="fraction",
         group=_LEARNING,
         metavar="FRACTION",

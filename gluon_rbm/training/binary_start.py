@@ -127,18 +127,18 @@ def check_sizes(settings: BinarySettings, data: DataSet, num_shards: int) -> Non
     for flag, number in (("batch-size", settings.batch_size), ("num-chains", settings.num_chains)):
         if number % num_shards:
             raise InputError(
-                "--%s %d cannot be divided among %d parts (devices of all workers); choose a multiple of %d"
+                "--%s %d cannot be divided evenly among the %d devices of all workers; choose a multiple of %d"
                 % (flag, number, num_shards, num_shards)
             )
 
 
 def _check_snapshots(settings: BinarySettings, data: DataSet, num_shards: int) -> None:
     if num_shards > 1:
-        raise InputError("--chains trajectory has one device; leave out --num-devices and other workers")
+        raise InputError("--chains trajectory runs on one device only; leave out --num-devices and other workers")
     numbers = data.num_visible * (settings.num_hidden + settings.chains_in_all) * settings.num_snapshots
     if 4 * numbers * _COPIES > total_memory():
         raise InputError(
-            "%d snapshots would take %.1f GB, checkpoints included; choose a smaller --num-snapshots or --num-hidden"
+            "%d snapshots would take %.1f GB, including checkpoints; choose a smaller --num-snapshots or --num-hidden"
             % (settings.num_snapshots, 4 * numbers * _COPIES / 1e9)
         )
 
@@ -203,8 +203,8 @@ def _given_parameters(settings: BinarySettings, data: DataSet) -> dict[str, np.n
         num_classes = settings.num_classes
     if weight.shape != (data.num_visible, settings.num_hidden) or num_classes != settings.num_classes:
         raise InputError(
-            "%s has %d pixels, %d classes and %d hidden units, and this run %d, %d and %d; "
-            "set --num-hidden and --labels as they are there"
+            "%s has %d pixels, %d classes and %d hidden units, but this run has %d, %d and %d; "
+            "choose --num-hidden and --labels to match"
             % (
                 settings.initial_parameters,
                 *(given.num_visible - num_classes, num_classes, given.num_hidden),

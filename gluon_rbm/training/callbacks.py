@@ -208,7 +208,7 @@ class RunFiles:
         try:
             yield
         except interruption.Interrupted as interrupted:
-            saved = "%s; --resume goes on from there" % self.saved
+            saved = "%s; --resume continues from there" % self.saved
             interrupted.where = saved if self.saved else "before anything was saved"
             raise
 

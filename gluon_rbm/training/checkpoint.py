@@ -13,11 +13,9 @@ from gluon_rbm.backend import array_files
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.errors import InputError
 
-__all__ = ["Checkpoint", "Row"]
+__all__ = ["Checkpoint"]
 
 _SECTIONS = ("parameter", "optimizer", "average", "best", "partial")
-
-Row = "dict[str, Any]"  # a row of metrics: column -> number, or None if it is not finite
 
 
 class Checkpoint:
@@ -123,14 +121,14 @@ class Checkpoint:
             checkpoint = cls._read(path)
             values = [value for row in checkpoint.metrics for value in row.values() if value is not None]
             if min(checkpoint.epoch, checkpoint.steps) < 0 or not all(map(math.isfinite, values)):
-                raise ValueError("its numbers make no sense")
+                raise ValueError("its numbers are invalid")
             if not all("epoch" in row for row in checkpoint.metrics):
-                raise ValueError("its metrics lack an epoch")
+                raise ValueError("a row of its metrics has no epoch")
             return checkpoint
         except Exception as error:  # a damaged archive can raise almost any exception
             raise InputError(
-                "%s is not a whole checkpoint (%s: %s), and the run cannot go on: train anew with another --output-dir"
-                % (path, type(error).__name__, str(error).replace("\n", " "))
+                "%s is not a complete checkpoint (%s: %s), so this run cannot be resumed; start a new run with another "
+                "--output-dir" % (path, type(error).__name__, str(error).replace("\n", " "))
             ) from error
 
     @classmethod

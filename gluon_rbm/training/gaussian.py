@@ -125,8 +125,8 @@ class _Training:
         except InputError as error:
             if code is None:
                 raise
-            reason = "what the network makes of the images hardly varies (%s)" % error
-            raise InputError(reason + "; train it longer, or take a smaller --depth") from error
+            reason = "the network's features of the images hardly vary (%s)" % error
+            raise InputError(reason + "; train the network longer, or choose a smaller --depth") from error
         self._transform = ImageFeatures(self._standardization, code)
         generator = make_generator([given.seed, _WEIGHTS])
         some = generator.permutation(len(data.train_images))[: max(_LOOKED_AT, given.num_hidden)]
@@ -276,5 +276,5 @@ class _Training:
         curve = plots.learning_curve(state.metrics, self._quantity, self._quantity.replace("_", " ") + unit)
         save("learning-curve.png", curve)
         save("filters.png", plots.filters(self._filters(state), self._image_shape))
-        title = "after %d sweeps from coins" % self.given.sample_sweeps
+        title = "after %d sweeps from fair coins" % self.given.sample_sweeps
         save("showcase.png", plots.grids(self._samples(state, _SIDE**2), self._image_shape, _SIDE, title=title))

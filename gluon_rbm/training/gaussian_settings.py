@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models.visible_units import GAUSSIAN
-from gluon_rbm.sampling.gibbs import ENGINES
 from gluon_rbm.training import optimization, settings
 from gluon_rbm.training.settings import setting
 
@@ -46,21 +45,24 @@ PRESETS: dict[str, dict[str, object]] = {
 class GaussianSettings:
     """All settings of train-gaussian, in the order of the help text."""
 
-    preset: str | None = settings.preset(tuple(PRESETS), "a recipe: defaults of other flags")
+    preset: str | None = settings.preset(tuple(PRESETS), "recipe: sets defaults of other flags")
     seed: int = settings.seed()
     output_dir: str | None = settings.output_dir()
     resume: bool = settings.resume()
     tensorboard: bool = settings.tensorboard()
     num_epoch: int = setting(10, "number of epochs", number="count")
     monitor_every: int = setting(
-        1, "epochs between two estimates of the log-likelihood", number="count", resumable=True
+        1, "number of epochs between estimates of the log-likelihood", number="count", resumable=True
     )
     sample_sweeps: int = setting(
-        1000, "samples of the pictures: sweeps from hidden units at coins", number="count", resumable=True
+        1000,
+        "number of sweeps for the samples in the pictures, which start from random hidden units",
+        number="count",
+        resumable=True,
     )
     cuda: bool | None = settings.cuda()
     device_id: int = settings.device_id()
-    engine: str = setting("auto", "what runs the chains", choices=ENGINES)
+    engine: str = settings.engine()
 
     dataset: str = settings.dataset()
     data_dir: str | None = settings.data_dir()
@@ -69,55 +71,66 @@ class GaussianSettings:
     held_out: int = settings.held_out()
     data_loader_num_worker: int = settings.data_loader_num_worker()
     whiten: int = setting(
-        0, "learn the first N principal components, whitened, instead of pixels", number="natural", metavar="N"
+        0,
+        "learn the first N principal components, whitened, instead of pixels; 0: pixels",
+        number="natural",
+        metavar="N",
     )
 
     network: str | None = setting(
         None,
-        "run of train-multinary: learn what its top layer makes of the images, and draw down through it",
+        "run of train-multinary; learn the top-layer features of its network, and draw images through the network",
         metavar="RUN",
     )
-    depth: int = setting(0, "RBMs of that network, from the images up; 0: all", number="natural")
+    depth: int = setting(0, "number of RBMs of that network to use, from the images up; 0: all", number="natural")
 
-    num_hidden: int = setting(500, "hidden units", number="count")
+    num_hidden: int = setting(500, "number of hidden units", number="count")
     learn_variances: bool = setting(
         True,
         "whether variances are learned",
         switches={
-            "--learn-variances": (True, "learn a variance of each visible unit"),
-            "--no-learn-variances": (False, "all variances are 1, in standardized units"),
+            "--learn-variances": (True, "learn the variance of each visible unit"),
+            "--no-learn-variances": (False, "keep all variances at 1, in standardized units"),
         },
     )
-    least_variance: float = setting(1e-3, "learned variances stay above it", number="positive")
+    least_variance: float = setting(1e-3, "lower bound of the learned variances", number="positive")
     initial_weights: str = setting(
         "normal",
-        "weights start at normal numbers, or each hidden unit's point from the mean to a training image",
+        "initial weights: normal: random normal numbers; images: those of each hidden unit point from the mean to a "
+        "training image",
         choices=("normal", "images"),
     )
-    initial_deviation: float = setting(0.01, "root mean square of the weights at the start", number="positive")
+    initial_deviation: float = setting(0.01, "root mean square of the initial weights", number="positive")
     initial_hidden_bias: float = setting(
-        0.0, "what hidden biases start at; below 0, most units are off at first", number="finite"
+        0.0, "initial value of the hidden biases; below 0, most units are off at first", number="finite"
     )
-    initial_variance: float = setting(1.0, "variance of the visible units at the start", number="positive")
-    k: int = setting(1, "sweeps of a step", number="count")
+    initial_variance: float = setting(1.0, "initial variance of the visible units", number="positive")
+    k: int = setting(1, "number of Gibbs sweeps per step", number="count")
     chains: str = setting(
         "persistent",
-        "chains go on from step to step (PCD-k), start at the data (CD-k), or from noise",
+        "persistent: chains continue from step to step (PCD-k); data: they start at the data (CD-k); noise: they start "
+        "from noise",
         choices=("persistent", "data", "noise"),
     )
-    num_chains: int = setting(0, "number of chains; 0: as the batch", number="natural")
-    langevin_steps: int = setting(0, "Langevin steps that move the visible units in a sweep; 0: draw", number="natural")
-    langevin_step_size: float = setting(0.5, "size of these steps, below 4", number="positive")
-    centering: float = setting(0.01, "rate of the offsets; 0: no centering", number="fraction")
+    num_chains: int = setting(0, "number of chains; 0: the batch size", number="natural")
+    langevin_steps: int = setting(
+        0, "number of Langevin steps that update the visible units in a sweep; 0: draw them exactly", number="natural"
+    )
+    langevin_step_size: float = setting(0.5, "size of a Langevin step, below 4", number="positive")
+    centering: float = setting(
+        0.01, "rate of the running means that center the gradient; 0: no centering", number="fraction"
+    )
     batch_size: int = setting(100, "batch size", number="count")
-    optimizer: str = setting("sgd", "MXNet's optimizer of that name", choices=optimization.OPTIMIZERS)
-    learning_rate: float = setting(0.01, "learning rate on the mean gradient of a batch", number="amount")
-    momentum: float = setting(0.0, "momentum, of optimizers that have one", number="fraction")
+    optimizer: str = setting("sgd", "MXNet optimizer", choices=optimization.OPTIMIZERS)
+    learning_rate: float = setting(0.01, "learning rate for the mean gradient of a batch", number="amount")
+    momentum: float = setting(0.0, "momentum, for optimizers that have one", number="fraction")
     learning_rate_schedule: str = settings.learning_rate_schedule()
     hold: float = settings.hold()
-    weight_decay: float = setting(0.0, "lambda in lambda/2 |W|^2, added to the mean loss", number="amount")
+    weight_decay: float = setting(0.0, "L2 penalty: lambda in lambda/2 |W|^2, added to the mean loss", number="amount")
     average: float = setting(
-        0.0, "results are the mean of the parameters over the last fraction of the run", number="fraction"
+        0.0,
+        "the result is the mean of the parameters over this last fraction of the run; 0: the last parameters",
+        number="fraction",
     )
 
     @property
@@ -148,14 +161,14 @@ class GaussianSettings:
         if self.langevin_step_size >= 4:
             raise InputError("--langevin-step-size is %s; it must be below 4" % self.langevin_step_size)
         if not self.langevin_steps and self.langevin_step_size != type(self).langevin_step_size:
-            raise InputError("--langevin-step-size is that of --langevin-steps: say how many, too")
+            raise InputError("--langevin-step-size has no effect without --langevin-steps; give both")
         if not self.learn_variances and self.least_variance != type(self).least_variance:
-            raise InputError("--least-variance bounds variances that are learned: leave --no-learn-variances out")
-        LearningRule.checked(**self.rule._asdict())
+            raise InputError("--least-variance applies to learned variances only; leave out --no-learn-variances")
+        _ = self.rule  # it checks its own settings
         if self.least_variance >= 1:
             raise InputError("--least-variance is %s; it must be below 1" % self.least_variance)
         if self.depth and not self.network:
-            raise InputError("--depth says how many RBMs of a network: give --network, too")
+            raise InputError("--depth has no effect without --network; give both")
         return self
 
     def resumable(self) -> list[str]:

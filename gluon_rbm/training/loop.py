@@ -71,7 +71,7 @@ class Bounds:
             lost = np.flatnonzero(~(np.abs(array) < self.limit))  # includes NaN
             if len(lost):
                 place = np.unravel_index(lost[0], array.shape)
-                saved = "%s holds what was saved before" % self.folder if checkpoint.epoch else "nothing was saved yet"
+                saved = "the last checkpoint is in %s" % self.folder if checkpoint.epoch else "nothing was saved yet"
                 raise DivergenceError(
                     "training diverged in epoch %d: %s[%s] is %.3g; %s (%s)"
                     % (checkpoint.epoch + 1, name, ", ".join(map(str, place)), array[place], self.remedy, saved)

@@ -254,7 +254,7 @@ class LikelihoodMonitor:
                 engine=self._settings.engine,
             )
         except InputError as error:
-            logger.warning("no log Z along the trajectory: %s", error)
+            logger.warning("cannot estimate log Z along the trajectory: %s", error)
             return None
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:

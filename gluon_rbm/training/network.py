@@ -34,7 +34,7 @@ from gluon_rbm.training.run import Plan, carry_out, check_batch_size, open_folde
 from gluon_rbm.training.run_folder import default_name
 from gluon_rbm.training.state import Lengths, TrainState
 
-__all__ = ["train"]
+__all__ = ["describe", "train"]
 
 _MONITOR_BATCH = 500  # images
 
@@ -74,7 +74,7 @@ def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
         data, held_out = datasets.hold_out(data, given.held_out)
         check_batch_size(given.batch_size, len(data.train_images))
         if given.random_crop >= min(data.image_shape[:2]):
-            raise InputError("--random-crop %d is larger than the images; choose less" % given.random_crop)
+            raise InputError("--random-crop %d is too large for the images; choose a smaller one" % given.random_crop)
         training = _Training(given, data, held_out, group.contexts[0])
         arguments = {
             **settings.record(given),
@@ -91,12 +91,12 @@ def _load(given: NetworkSettings) -> DataSet:
     skipped: list[Path] | None = None if given.strict else []
     data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size, skipped=skipped)
     for path in skipped or ():
-        logger.info("cannot be read as an image: %s", one_line(path))
+        logger.info("skipping %s, which cannot be read as an image", one_line(path))
     if skipped:
-        logger.info("%d images skipped; --strict would stop here", len(skipped))
+        logger.info("%d images skipped; with --strict, the run stops at the first one", len(skipped))
     # This comparison stops at the first image that differs.
     if all(np.array_equal(image, data.train_images[0]) for image in data.train_images):
-        raise InputError("the training images are all alike; nothing can be learned from them")
+        raise InputError("all training images are the same; there is nothing to learn")
     return data
 
 
@@ -128,7 +128,7 @@ def describe(given: NetworkSettings, data: DataSet) -> dict[str, Any]:
         square = sum(float(np.square(image / data.maximum).mean()) for image in data.train_images)
         deviation = max(square / len(data.train_images) - mean**2, 0.0) ** 0.5
         if not deviation > 1e-4:
-            raise InputError("the training images are all of one grey; nothing can be learned from them")
+            raise InputError("all pixels of the training images have the same value; there is nothing to learn")
         chosen.update(mean=mean, deviation=deviation)
     return networks.describe(
         (*(colours or [1]), height, width),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable
 
 import numpy as np
@@ -141,10 +142,11 @@ def normal_like(values: NDArray, count: int, units: Any, generator: np.random.Ge
 
     Returns
     -------
-    array (count, num_units)
+    float32 (count, num_units)
         The rows.
     """
     rows = values.asnumpy().reshape(len(values), -1)
     mean = rows.mean(axis=0)
-    mixed = generator.standard_normal((count, len(rows)), np.float32) @ (rows - mean) / np.sqrt(len(rows))
+    noise = generator.standard_normal((count, len(rows)), np.float32)
+    mixed = noise @ (rows - mean) / np.float32(math.sqrt(len(rows)))
     return mean + mixed if units.maximum is None else (mean + mixed).clip(0, units.maximum)

@@ -42,18 +42,19 @@ PRESETS = {
 class NetworkSettings:
     """All settings of train-multinary, in the order of the help text."""
 
-    preset: str | None = settings.preset(tuple(PRESETS), "a network and its recipe: defaults of other flags")
+    preset: str | None = settings.preset(tuple(PRESETS), "network and recipe: sets defaults of other flags")
     seed: int = settings.seed()
     output_dir: str | None = settings.output_dir()
     resume: bool = settings.resume()
     tensorboard: bool = settings.tensorboard()
-    num_epoch: int = setting(10, "number of epochs; of each RBM in turn with greedy training", number="count")
+    num_epoch: int = setting(10, "number of epochs; with --training greedy: of each RBM in turn", number="count")
     monitor_every: int = setting(
-        1, "epochs between two looks at the reconstruction error", number="count", resumable=True
+        1, "number of epochs between measurements of the reconstruction error", number="count", resumable=True
     )
     sample_sweeps: int = setting(
         1,
-        "samples of the picture: sweeps of the top RBM, from normal values with the images' covariance",
+        "number of sweeps of the top RBM for the samples in the picture, which start from normal values with the "
+        "covariance of the images",
         number="natural",
         resumable=True,
     )
@@ -65,60 +66,75 @@ class NetworkSettings:
     image_size: list[int] | None = settings.image_size()
     random_crop: int = setting(
         0,
-        "mirror so many pixels outwards at the edges of a training image, and crop anywhere in it, at every use",
+        "pad each training image by PIXELS mirrored pixels at every edge, and crop it at a random place, at each use",
         number="natural",
         metavar="PIXELS",
     )
     mirror: bool = settings.mirror()
-    strict: bool = setting(False, "stop at an image that cannot be read, instead of leaving it out", resumable=True)
+    strict: bool = setting(False, "stop at an image that cannot be read, instead of skipping it", resumable=True)
     held_out: int = settings.held_out()
     data_loader_num_worker: int = settings.data_loader_num_worker()
 
     channels: list[int] | None = setting(
-        None, "filters of each convolutional RBM; without --dense: 64 128", number="count", nargs="*"
+        None,
+        "number of filters of each convolutional RBM; by default 64 128, or none with --dense",
+        number="count",
+        nargs="*",
     )
-    dense: list[int] | None = setting(None, "hidden units of each dense RBM on top of them", number="count", nargs="*")
-    kernel: int = setting(4, "side of the filters", number="count")
-    stride: int = setting(2, "places from one filter to the next", number="count")
-    maximum: int = setting(255, "the largest value of multinary units; 1: binary ones", number="count", metavar="N")
-    slope: float | None = setting(None, "k in f(x) = N sigma(k x); by default 1 / N", number="positive", metavar="K")
-    visible_units: str = setting("multinary", "units of the images", choices=VISIBLE_UNITS)
+    dense: list[int] | None = setting(
+        None, "number of hidden units of each dense RBM, on top of the convolutional RBMs", number="count", nargs="*"
+    )
+    kernel: int = setting(4, "height and width of the filters", number="count")
+    stride: int = setting(2, "stride of the filters", number="count")
+    maximum: int = setting(255, "largest value of multinary units; 1: binary units", number="count", metavar="N")
+    slope: float | None = setting(
+        None, "k in the activation function f(x) = N sigma(k x); by default 1 / N", number="positive", metavar="K"
+    )
+    visible_units: str = setting("multinary", "kind of units for the images", choices=VISIBLE_UNITS)
     quantized: bool = setting(
-        False, "round pixels to whole values from 0 to N; with N = 1: black and white", aliases=("--whole",)
+        False, "round pixels to integers from 0 to N; with N = 1: black and white", aliases=("--whole",)
     )
-    hidden_units: str = setting("multinary", "units of all other layers", choices=HIDDEN_UNITS)
+    hidden_units: str = setting("multinary", "kind of units in all other layers", choices=HIDDEN_UNITS)
 
-    initial_deviation: float = setting(0.01, "standard deviation that weights start with", number="positive")
+    initial_deviation: float = setting(0.01, "standard deviation of the initial weights", number="positive")
     initial_hidden_bias: float = setting(
-        0.0, "hidden biases start at B / k: below 0, most units are off at first", number="finite", metavar="B"
+        0.0,
+        "initial hidden biases are B / k; with B below 0, most units are off at first",
+        number="finite",
+        metavar="B",
     )
     batch_size: int = setting(128, "batch size", number="count")
-    optimizer: str = setting("adam", "MXNet's optimizer of that name", choices=optimization.OPTIMIZERS)
-    learning_rate: float = setting(0.003, "learning rate on the mean loss of a batch", number="amount")
-    momentum: float = setting(0.9, "momentum, of optimizers that have one", number="fraction")
+    optimizer: str = setting("adam", "MXNet optimizer", choices=optimization.OPTIMIZERS)
+    learning_rate: float = setting(0.003, "learning rate for the mean loss of a batch", number="amount")
+    momentum: float = setting(0.9, "momentum, for optimizers that have one", number="fraction")
     learning_rate_schedule: str = settings.learning_rate_schedule()
     hold: float = settings.hold()
-    weight_decay: float = setting(0.0, "lambda in lambda/2 |W|^2, added to the mean loss", number="amount")
-    k: int = setting(1, "sweeps from v to v' in the loss F(v) - F(v')", number="count")
+    weight_decay: float = setting(0.0, "L2 penalty: lambda in lambda/2 |W|^2, added to the mean loss", number="amount")
+    k: int = setting(1, "number of Gibbs sweeps from v to v' in the loss F(v) - F(v')", number="count")
     chains: str = setting(
-        "data", "v' starts at the data (CD-k), or goes on from step to step (PCD-k)", choices=("data", "persistent")
+        "data",
+        "data: v' starts at the data (CD-k); persistent: it continues from step to step (PCD-k)",
+        choices=("data", "persistent"),
     )
     sampled: bool = setting(
         False,
-        "draw the units on the way to v', or go by means",
-        switches={"--sampled": (True, "draw the units on the way to v'"), "--means": (False, "go to v' by means")},
+        "sample the units on the way to v', or use their means",
+        switches={
+            "--sampled": (True, "sample the units on the way to v'"),
+            "--means": (False, "use the means of the units on the way to v'"),
+        },
     )
     training: str = setting(
         "joint",
-        "add the losses of all RBMs, or train one after the other, from the images up",
+        "joint: add the losses of all RBMs; greedy: train one RBM after the other, from the images up",
         choices=("joint", "greedy"),
     )
     detach: bool = setting(
         True,
-        "whether an RBM's loss teaches that RBM alone",
+        "whether an RBM's loss changes only that RBM",
         switches={
-            "--detach": (True, "an RBM's loss teaches that RBM alone"),
-            "--no-detach": (False, "it teaches those below, too"),
+            "--detach": (True, "an RBM's loss changes only that RBM"),
+            "--no-detach": (False, "an RBM's loss also changes the RBMs below it"),
         },
     )
 
@@ -161,13 +177,13 @@ class NetworkSettings:
             Settings contradict each other.
         """
         if self.chains == "persistent" and not self.sampled:
-            raise InputError("persistent chains are drawn, they do not go by means: give --sampled")
+            raise InputError("--chains persistent needs sampled units; give --sampled")
         if self.quantized and self.visible_units == "gaussian":
-            raise InputError("--quantized rounds pixels to whole values, which Gaussian visible units do not have")
+            raise InputError("--quantized is for multinary visible units; leave it out with --visible-units gaussian")
         if self.greedy and self.learning_rate_schedule != "constant":
-            raise InputError("--training greedy keeps the learning rate: leave --learning-rate-schedule out")
+            raise InputError("--training greedy has a constant learning rate; leave out --learning-rate-schedule")
         if self.greedy and not self.detach:
-            raise InputError("--no-detach lets all RBMs learn from all losses: it needs --training joint")
+            raise InputError("--no-detach needs --training joint")
         return self
 
     def resumable(self) -> list[str]:

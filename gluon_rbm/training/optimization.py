@@ -47,12 +47,12 @@ class Optimized(Protocol):
 
     @property
     def updater(self) -> Any:
-        """MXNet's Updater: the optimizer and its state."""
+        """MXNet's Updater, which holds the optimizer and its state."""
         ...
 
     @property
     def parameter_names(self) -> Mapping[int, str]:
-        """Parameters that the optimizer changes: index in the updater -> name."""
+        """Names of the parameters that the optimizer changes, by their index in the updater."""
         ...
 
     def arrays(self) -> Mapping[str, NDArray]:
@@ -327,8 +327,10 @@ class EarlyStopping:
     ----------
     arrays
         Name -> NDArray, copies of the best parameters. Empty before the first score.
-    best, log_z
-        Best score, and log Z of its parameters.
+    best
+        Best score.
+    log_z
+        Value of log Z of the parameters with the best score.
     worse
         Number of scores since the best one.
     """

@@ -92,7 +92,7 @@ class ProcessGroup:
     def _join(self) -> None:
         where = heartbeat.address()
         if where.role != "worker":
-            raise InputError("DMLC_ROLE is %s, which this program was to see when it started" % where.role)
+            raise InputError("DMLC_ROLE was set to %s after the program started; set it before" % where.role)
         self._heartbeat = heartbeat.Heartbeat(where)
         with self.waiting():
             self._kv = mx.kv.create("dist_sync")
@@ -235,7 +235,7 @@ class ProcessGroup:
             return content
         size = self.all_gather("size", np.array(divmod(len(content), 2**16)))[self.chief]  # float32: exact up to 2^24
         if not (0 <= size).all() or not (size <= 2**16).all():  # NaN fails, too
-            raise InputError("what worker %d says is garbled; start all anew" % self.chief)
+            raise InputError("a message of worker %d cannot be read; restart all workers" % self.chief)
         length = int(size[0]) * 2**16 + int(size[1])
         if not length:
             return b""
@@ -342,6 +342,6 @@ class ProcessGroup:
         others = [str(rank) for rank, row in enumerate(digests) if (row != digests[self.chief]).any()]
         if others:
             raise InputError(
-                "the parameters of worker %s are no longer those of worker %d: run the same versions on machines of "
-                "one kind, and resume from the last checkpoint" % (", ".join(others), self.chief)
+                "the parameters of worker %s differ from those of worker %d; run the same versions on computers of the "
+                "same kind, and resume from the last checkpoint" % (", ".join(others), self.chief)
             )

@@ -72,7 +72,8 @@ def check_batch_size(batch_size: int, num_images: int) -> None:
     """
     if batch_size > num_images:
         raise InputError(
-            "there are %d training images for a --batch-size of %d; choose a smaller one" % (num_images, batch_size)
+            "--batch-size %d is larger than the number of training images, %d; choose a smaller one"
+            % (batch_size, num_images)
         )
 
 
@@ -120,11 +121,11 @@ def open_folder(
     try:  # the message comes over the network, perhaps from a stranger
         theirs = dict(json.loads(group.broadcast(json.dumps(arguments).encode()).decode()))
     except (RecursionError, TypeError, ValueError) as error:
-        raise InputError("what worker %d says of its arguments is garbled; start all anew" % group.chief) from error
+        raise InputError("the arguments of worker %d cannot be read; restart all workers" % group.chief) from error
     for name, value in json.loads(json.dumps(arguments)).items():
         if name not in _WORKERS_OWN and value != theirs.get(name):
             raise InputError(
-                "worker %d has --%s %s, worker %d has %s; start all with the same arguments and data"
+                "worker %d has --%s %s, but worker %d has %s; start all workers with the same arguments and data"
                 % (group.rank, name.replace("_", "-"), value, group.chief, theirs.get(name))
             )
     return folder
@@ -235,7 +236,7 @@ def _resume(
 ) -> None:
     """Restore the checkpoint in the folder, if there is one, and log it."""
     if settings.resume and not folder.resuming:
-        logger.info("nothing to resume in %s: training from the beginning", one_line(folder.path))
+        logger.info("nothing to resume in %s; training starts from the beginning", one_line(folder.path))
     checkpoint = _told_checkpoint(folder.load_checkpoint(), group)
     if checkpoint is None:
         logger.info("run folder %s%s", one_line(folder.path), plan.remark)
@@ -246,7 +247,7 @@ def _resume(
         raise
     except (LookupError, TypeError, ValueError, mx.MXNetError) as error:
         raise InputError(
-            "the checkpoint in %s does not fit (%s); resume with the arguments and data set of the run"
+            "the checkpoint in %s does not match this run (%s); resume with the arguments and data set of that run"
             % (folder.path, str(error).strip().splitlines()[-1])
         ) from error
     files.note(checkpoint)

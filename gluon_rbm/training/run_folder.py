@@ -110,8 +110,8 @@ def read_arguments(path: str, name: str = ARGUMENTS) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or "it is not what a run writes"
-        raise InputError("%s cannot be read (%s); mend it, or choose another folder" % (file_path, reason)) from error
+        reason = getattr(error, "strerror", None) or "a run did not write it"
+        raise InputError("%s cannot be read (%s); repair it, or choose another folder" % (file_path, reason)) from error
 
 
 def image_shape_of(arguments: Mapping[str, Any], num_pixels: int) -> tuple[int, ...]:
@@ -206,7 +206,7 @@ def check_same(
             continue
         if name == "data_sha256":
             raise InputError(
-                "the run in %s was trained on other data (--dataset %s); resume it with the same"
+                "the run in %s was trained on other data (--dataset %s); resume it with the same data"
                 % (path, recorded.get("dataset"))
             )
         raise InputError(
@@ -272,7 +272,7 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
-            raise InputError("another run is at work in %s; choose another --output-dir" % self.path) from error
+            raise InputError("another run is using %s; choose another --output-dir" % self.path) from error
         except OSError as error:
             raise InputError(
                 "cannot write in %s (%s); choose another --output-dir" % (self.path, error.strerror)
@@ -305,7 +305,7 @@ class RunFolder:
         if any(os.path.exists(self.file(name)) for name in _RESULTS):
             if resume:
                 raise InputError(
-                    "the run in %s has no %s to resume from; choose another --output-dir, and train anew"
+                    "the run in %s has no %s to resume from; start a new run with another --output-dir"
                     % (self.path, _CHECKPOINT)
                 )
             raise InputError(
@@ -351,7 +351,8 @@ class RunFolder:
             learned = max((int(row["epoch"]) for row in read_metrics(self.path)), default=0)
             if arguments.get("num_epoch", learned) < learned:
                 raise InputError(
-                    "the run in %s has learned %d epochs; give --num-epoch %d or more" % (self.path, learned, learned)
+                    "the run in %s has already trained for %d epochs; give --num-epoch %d or more"
+                    % (self.path, learned, learned)
                 )
         write_json(self.file(ARGUMENTS), {"arguments": arguments, "versions": versions}, sort_keys=True)
 
@@ -391,7 +392,7 @@ class RunFolder:
             path, kept = self.file(PARAMETERS), ""
             with contextlib.suppress(OSError, array_files.BrokenFile):
                 array_files.load(path)
-                kept = "; %s is whole: keep it, the commands read it" % path
+                kept = "; %s is intact: keep it, the commands can read it" % path
             raise InputError(str(error) + kept) from error
 
     def write_parameters(self, arrays: Mapping[str, np.ndarray]) -> None:

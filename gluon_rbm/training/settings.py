@@ -11,9 +11,30 @@ import dataclasses
 from typing import Any, Mapping, Sequence
 
 from gluon_rbm.data.datasets import NAMES
+from gluon_rbm.sampling.gibbs import ENGINES
 from gluon_rbm.training.optimization import SCHEDULES
 
-__all__ = ["data_dir", "dataset", "image_size", "output_dir", "record", "resumable", "setting"]
+__all__ = [
+    "cuda",
+    "data_dir",
+    "data_loader_num_worker",
+    "dataset",
+    "device_id",
+    "engine",
+    "held_out",
+    "hold",
+    "image_size",
+    "learning_rate_schedule",
+    "mirror",
+    "output_dir",
+    "preset",
+    "record",
+    "resumable",
+    "resume",
+    "seed",
+    "setting",
+    "tensorboard",
+]
 
 
 def setting(
@@ -126,8 +147,9 @@ def dataset(group: str | None = None) -> Any:
         A name or path of a data set.
     """
     # Resumable, because a resumed run compares the content of the data set, not its name.
-    names = "%s, or a .npy or .npz file of images in [0, 1], or a FASTA file of aligned sequences" % ", ".join(NAMES)
-    return setting("mnist", names, number="path", group=group, resumable=True)
+    names = ", ".join(NAMES)
+    text = "%s; or a file: .npy or .npz with images in [0, 1], or FASTA with aligned sequences" % names
+    return setting("mnist", text, number="path", group=group, resumable=True)
 
 
 def data_dir(group: str | None = None) -> Any:
@@ -143,7 +165,7 @@ def data_dir(group: str | None = None) -> Any:
     dataclasses.Field
         A path, or None.
     """
-    text = "folder of the data set; else $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else downloaded"
+    text = "folder of the data set; by default $MXNET_RBM_DATA, else $MXNET_HOME/datasets, else it is downloaded"
     return setting(None, text, number="path", group=group, resumable=True)
 
 
@@ -160,7 +182,7 @@ def image_size(group: str | None = None) -> Any:
     dataclasses.Field
         Height and width in pixels, or None.
     """
-    text = "bring all images to this size: resized to cover it, and cropped around the middle"
+    text = "resize all images to cover this size, and crop them at the centre"
     return setting(None, text, number="count", group=group, nargs=2, metavar=("HEIGHT", "WIDTH"))
 
 
@@ -177,7 +199,7 @@ def seed(group: str | None = None) -> Any:
     dataclasses.Field
         A whole number, at least 0.
     """
-    return setting(0, "everything random follows from it", number="natural", group=group)
+    return setting(0, "random seed; the same seed gives the same result", number="natural", group=group)
 
 
 def output_dir(group: str | None = None) -> Any:
@@ -193,7 +215,7 @@ def output_dir(group: str | None = None) -> Any:
     dataclasses.Field
         A path, or None.
     """
-    text = "run folder; by default a new one under runs/, or with --resume the one of these that was trained last"
+    text = "run folder; by default a new folder under runs/, or with --resume the one of them that was trained last"
     return setting(None, text, number="path", group=group, resumable=True)
 
 
@@ -210,7 +232,7 @@ def resume(group: str | None = None) -> Any:
     dataclasses.Field
         True or False.
     """
-    text = "continue the run in the run folder from its checkpoint, with its settings: no other flag is needed"
+    text = "continue the run in the run folder from its checkpoint, with its settings; no other flag is needed"
     return setting(False, text, group=group, resumable=True)
 
 
@@ -227,7 +249,7 @@ def tensorboard(group: str | None = None) -> Any:
     dataclasses.Field
         True or False.
     """
-    text = "write what TensorBoard shows into the run folder, epoch by epoch"
+    text = "write data for TensorBoard into the run folder after each epoch"
     return setting(False, text, group=group, resumable=True)
 
 
@@ -254,6 +276,26 @@ def device_id() -> Any:
     return setting(0, "GPU device id", number="natural", resumable=True)
 
 
+def engine(group: str | None = None) -> Any:
+    """Make the field for --engine.
+
+    Parameters
+    ----------
+    group
+        As in `setting`.
+
+    Returns
+    -------
+    dataclasses.Field
+        One of the engines of `gluon_rbm.sampling.gibbs`.
+    """
+    text = (
+        "engine of the Gibbs chains: native: C code, on a CPU; cuda: CUDA kernels, on a GPU, for binary units; mxnet: "
+        "MXNet's operators; auto: native on a CPU and cuda on a GPU if possible, else mxnet"
+    )
+    return setting("auto", text, group=group, choices=ENGINES)
+
+
 def data_loader_num_worker() -> Any:
     """Make the field for --data-loader-num-worker.
 
@@ -262,7 +304,7 @@ def data_loader_num_worker() -> Any:
     dataclasses.Field
         A number of threads, at least 0.
     """
-    return setting(4, "threads that prepare batches ahead", number="natural", resumable=True)
+    return setting(4, "number of threads that prepare batches in advance", number="natural", resumable=True)
 
 
 def mirror() -> Any:
@@ -273,7 +315,7 @@ def mirror() -> Any:
     dataclasses.Field
         True or False.
     """
-    return setting(False, "turn left and right of half of the training images, at every use")
+    return setting(False, "swap left and right of half of the training images, chosen at random at each use")
 
 
 def held_out(group: str | None = None) -> Any:
@@ -289,7 +331,7 @@ def held_out(group: str | None = None) -> Any:
     dataclasses.Field
         A number of images, at least 0.
     """
-    text = "hold the last N training images out, and monitor them instead of the test images until the last epoch"
+    text = "hold out the last N training images and monitor them; evaluate the test images after the last epoch only"
     return setting(0, text, number="natural", group=group, metavar="N")
 
 
@@ -304,9 +346,11 @@ def learning_rate_schedule(group: str | None = None) -> Any:
     Returns
     -------
     dataclasses.Field
-        One of `gluon_rbm.training.optimization.SCHEDULES`.
+        "constant" or "linear".
     """
-    text = "keep the learning rate, or hold it for a fraction of the run and then let it fall linearly to zero"
+    text = (
+        "constant: the rate stays the same; linear: after a fraction of the run (--hold), it decreases linearly to zero"
+    )
     return setting("constant", text, group=group, choices=SCHEDULES)
 
 
@@ -323,7 +367,7 @@ def hold(group: str | None = None) -> Any:
     dataclasses.Field
         A fraction of the run, in [0, 1).
     """
-    text = "the fraction of the run that the linear schedule holds the rate for"
+    text = "fraction of the run before the linear schedule starts to decrease the rate"
     return setting(0.3, text, number="fraction", group=group)
 
 

@@ -231,8 +231,8 @@ def assign_arrays(targets: Mapping[str, NDArray], arrays: Mapping[str, np.ndarra
     for name in sorted({*expected, *found}):
         if expected.get(name) != found.get(name):
             raise InputError(
-                "the checkpoint is of another run: its array %s has shape %s, the model's %s; resume with the "
-                "arguments and data set of the run" % (name, found.get(name), expected.get(name))
+                "the checkpoint is from another run: its array %s has shape %s, but the model needs %s; resume with "
+                "the arguments and data set of the run" % (name, found.get(name), expected.get(name))
             )
     for name, target in targets.items():
         target[:] = mx.nd.array(arrays[name], ctx=target.context)

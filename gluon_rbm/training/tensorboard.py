@@ -42,8 +42,8 @@ def check(is_asked: bool) -> None:
             import tensorboardX  # noqa: F401
         except ImportError as error:
             raise InputError(
-                "--tensorboard needs tensorboardX, which is not installed: pip install tensorboardX, or leave "
-                "--tensorboard out"
+                "--tensorboard needs tensorboardX, which is not installed; pip install tensorboardX, or leave "
+                "out --tensorboard"
             ) from error
 
 
@@ -157,7 +157,7 @@ class TensorBoardWriter:
             yield
         except OSError as error:
             raise InputError(
-                "cannot write in %s (%s); see to it, or leave --tensorboard out" % (self._path, error.strerror)
+                "cannot write in %s (%s); make it writable, or leave out --tensorboard" % (self._path, error.strerror)
             ) from error
 
 
