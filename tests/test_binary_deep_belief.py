@@ -160,7 +160,7 @@ def test_what_is_no_network(machines, tmp_path):
         network([])
     with pytest.raises(InputError, match="layer 2 has 4 visible units, but the layer below has 5 hidden units"):
         network([machines[0], machines[2]])
-    with pytest.raises(InputError, match="holds no layer-1"):
+    with pytest.raises(InputError, match="has no folder layer-1"):
         BinaryDeepBeliefNetwork.load(str(tmp_path))
     labelled = {**network(machines[:1]).layers[0]._asdict(), "aux_label_classes": mx.nd.arange(2)}
     mx.nd.save(str(tmp_path / "rbm.params"), labelled)

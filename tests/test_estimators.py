@@ -161,7 +161,7 @@ def test_settings_that_cannot_be(settings, message):
 def test_settings_of_multinary_machines_that_cannot_be():
     for settings, message in (
         ({"optimizer": "none"}, "optimizer is 'none'"),
-        ({"maximum": 0}, "with N >= 1"),
+        ({"maximum": 0}, "a whole number of at least 1"),
         ({"slope": -1.0}, "slope"),
     ):
         with pytest.raises(InputError, match=message):
@@ -178,9 +178,7 @@ def test_no_number_of_any_setting_is_let_through(kind, value):
             continue  # which may be below 0
         estimator = kind(2).set_params(**{name: value})
         for learn in (estimator.fit, estimator.partial_fit):
-            with pytest.raises(
-                (ValueError, TypeError), match="maximum|N >= 1" if name == "maximum" else name
-            ) as caught:
+            with pytest.raises((ValueError, TypeError), match=name) as caught:
                 learn(np.eye(4), [0, 1, 0, 1])
             assert not isinstance(caught.value, DivergenceError) and "\n" not in str(caught.value)
         assert not hasattr(estimator, "components_")

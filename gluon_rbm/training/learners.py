@@ -143,18 +143,7 @@ class GluonLearner:
         self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
-        """Advance the chains, and compute the gradient of a batch.
-
-        Parameters
-        ----------
-        batch
-            As in `DeviceLearner.backward`.
-
-        Returns
-        -------
-        NDArray
-            An array that is ready when the gradient is.
-        """
+        """Advance the chains, and compute the gradient of a batch."""
         with mx.autograd.record():
             visible_prob_1, _ = self._rbm(batch)
         visible_prob_1.backward()
@@ -165,33 +154,11 @@ class GluonLearner:
         self._trainer.step(self._divisor)
 
     def step(self, batch: NDArray) -> NDArray:
-        """Make one gradient step. Only for a single shard.
-
-        Parameters
-        ----------
-        batch
-            As in `DeviceLearner.step`.
-
-        Returns
-        -------
-        NDArray
-            An array that is ready when the step is done.
-        """
+        """Make one gradient step. Only for a single shard."""
         return self.steps([batch])
 
     def steps(self, batches: Sequence[NDArray]) -> NDArray:
-        """Make one gradient step for each batch, in order. Only for a single shard.
-
-        Parameters
-        ----------
-        batches
-            As in `DeviceLearner.steps`.
-
-        Returns
-        -------
-        NDArray
-            An array that is ready when the steps are done.
-        """
+        """Make one gradient step for each batch, in order. Only for a single shard."""
         return _take_steps(self, self._native_step, batches)
 
     def gradients(self) -> dict[str, NDArray]:
@@ -252,18 +219,7 @@ class ModuleLearner:
         self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
-        """Advance the chains, and compute the gradient of a batch.
-
-        Parameters
-        ----------
-        batch
-            As in `DeviceLearner.backward`.
-
-        Returns
-        -------
-        NDArray
-            An array that is ready when the gradient is.
-        """
+        """Advance the chains, and compute the gradient of a batch."""
         self._module.forward(mx.io.DataBatch([batch]), is_train=True)
         self._module.backward()
         return self._module.get_outputs()[0]
@@ -273,33 +229,11 @@ class ModuleLearner:
         self._module.update()
 
     def step(self, batch: NDArray) -> NDArray:
-        """Make one gradient step. Only for a single shard.
-
-        Parameters
-        ----------
-        batch
-            As in `DeviceLearner.step`.
-
-        Returns
-        -------
-        NDArray
-            An array that is ready when the step is done.
-        """
+        """Make one gradient step. Only for a single shard."""
         return self.steps([batch])
 
     def steps(self, batches: Sequence[NDArray]) -> NDArray:
-        """Make one gradient step for each batch, in order. Only for a single shard.
-
-        Parameters
-        ----------
-        batches
-            As in `DeviceLearner.steps`.
-
-        Returns
-        -------
-        NDArray
-            An array that is ready when the steps are done.
-        """
+        """Make one gradient step for each batch, in order. Only for a single shard."""
         return _take_steps(self, self._native_step, batches)
 
     def gradients(self) -> dict[str, NDArray]:

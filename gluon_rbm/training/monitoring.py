@@ -202,18 +202,7 @@ class LikelihoodMonitor:
     def begin(
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
     ) -> float:
-        """Estimate log Z by AIS, and along the trajectory if there are snapshots.
-
-        Parameters
-        ----------
-        number, parameters, aux_states
-            As in `ImageMonitor.begin`.
-
-        Returns
-        -------
-        float
-            Estimate of log Z by AIS, in nats.
-        """
+        """Estimate log Z by AIS, and along the trajectory if there are snapshots."""
         settings = self._settings
         groups = settings.rule.visible_units(len(parameters["visible_layer_bias"]))
         self._fair_coins = -float(log_normalizer(np.zeros(len(parameters["visible_layer_bias"])), groups))
@@ -258,18 +247,7 @@ class LikelihoodMonitor:
             return None
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:
-        """Compute the mean log-likelihood of images.
-
-        Parameters
-        ----------
-        section, images, parameters, log_z
-            As in `ImageMonitor.score`.
-
-        Returns
-        -------
-        LogLikelihood
-            Mean over the images, in nats per image.
-        """
+        """Compute the mean log-likelihood of images."""
         # The pixels are drawn alike in every epoch, so the score changes only with the RBM.
         key, binarize = [*self._pixels_key, section], self._settings.binarize
         weights = self._weights.get(section)
@@ -295,18 +273,7 @@ class LikelihoodMonitor:
         return score.mean
 
     def row(self, scores: Scores) -> Row:
-        """Return log-likelihoods and estimates of log Z as columns of metrics.csv.
-
-        Parameters
-        ----------
-        scores
-            As in `ImageMonitor.row`.
-
-        Returns
-        -------
-        dict
-            Column -> number, or None if it is not finite.
-        """
+        """Return log-likelihoods and estimates of log Z as columns of metrics.csv."""
         row, partition = _joined(self, scores), self._partition
         row.update(
             binary_pixels=int(all(score.binary for score in scores.values())),
@@ -322,18 +289,7 @@ class LikelihoodMonitor:
         return row
 
     def message(self, scores: Scores) -> str:
-        """Return log-likelihoods, log Z and warnings in one line.
-
-        Parameters
-        ----------
-        scores
-            As in `ImageMonitor.row`.
-
-        Returns
-        -------
-        str
-            The line.
-        """
+        """Return log-likelihoods, log Z and warnings in one line."""
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks, are_binary = ["log Z %.2f" % self._partition.log_z], all(score.binary for score in scores.values())
         if self._path is not None:
@@ -358,33 +314,11 @@ class LikelihoodMonitor:
         return is_usable(len(self._partition.log_weights), self._partition.effective_sample_size)
 
     def columns(self, name: str, score: LogLikelihood) -> Row:
-        """Return the log-likelihood and its standard error.
-
-        Parameters
-        ----------
-        name, score
-            As in `ImageMonitor.columns`.
-
-        Returns
-        -------
-        dict
-            NAME_log_likelihood and NAME_standard_error, in nats per image.
-        """
+        """Return the log-likelihood and its standard error."""
         return _columns(name, log_likelihood=score.mean, standard_error=score.standard_error)
 
     def brief(self, name: str, score: LogLikelihood) -> str:
-        """Return the log-likelihood in words.
-
-        Parameters
-        ----------
-        name, score
-            As in `ImageMonitor.columns`.
-
-        Returns
-        -------
-        str
-            Name and mean log-likelihood.
-        """
+        """Return the log-likelihood in words."""
         return "%s log-likelihood %.2f" % (name, score.mean)
 
     @staticmethod
@@ -428,39 +362,13 @@ class ClassificationMonitor:
     def begin(
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
     ) -> float:
-        """Return NaN, because log Z is not needed.
-
-        Parameters
-        ----------
-        number, parameters, aux_states
-            As in `ImageMonitor.begin`; not used.
-
-        Returns
-        -------
-        float
-            NaN.
-        """
+        """Return NaN, because log Z is not needed."""
         return math.nan
 
     def score(
         self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float
     ) -> label_rbm.Classification:
-        """Classify images, and compare the classes with the labels.
-
-        Parameters
-        ----------
-        section
-            Not used.
-        images, parameters
-            As in `ImageMonitor.score`. The last pixels of an image are its label units.
-        log_z
-            Not used.
-
-        Returns
-        -------
-        gluon_rbm.models.label_rbm.Classification
-            Error and mean log-posterior of the labels.
-        """
+        """Classify images, and compare the classes with the labels."""
         rows = iterate_batches(images, self._maximum, _ROWS_CLASSIFIED_AT_ONCE, binarize=self._binarize)
         return label_rbm.evaluate(Parameters(**parameters), rows, self._num_classes)
 
@@ -480,51 +388,17 @@ class ClassificationMonitor:
         return -score.error
 
     def row(self, scores: Scores) -> Row:
-        """Return errors and log-posteriors as columns of metrics.csv.
-
-        Parameters
-        ----------
-        scores
-            As in `ImageMonitor.row`.
-
-        Returns
-        -------
-        dict
-            Column -> number, or None if it is not finite.
-        """
+        """Return errors and log-posteriors as columns of metrics.csv."""
         return _joined(self, scores)
 
     def message(self, scores: Scores) -> str:
-        """Return errors and log-posteriors in one line.
-
-        Parameters
-        ----------
-        scores
-            As in `ImageMonitor.row`.
-
-        Returns
-        -------
-        str
-            The line.
-        """
+        """Return errors and log-posteriors in one line."""
         errors = [self.brief(*score) for score in scores.items()]
         posteriors = ["%s %.4f" % (name, score.log_posterior) for name, score in scores.items()]
         return "%s; log p(label | pixels) %s" % (" and ".join(errors), ", ".join(posteriors))
 
     def columns(self, name: str, score: label_rbm.Classification) -> Row:
-        """Return the error, its standard error and the log-posterior.
-
-        Parameters
-        ----------
-        name, score
-            As in `ImageMonitor.columns`.
-
-        Returns
-        -------
-        dict
-            NAME_error_percent and NAME_standard_error_percent; NAME_log_posterior in nats per
-            image.
-        """
+        """Return the error, its standard error and the log-posterior."""
         return _columns(
             name,
             error_percent=100 * score.error,
@@ -533,18 +407,7 @@ class ClassificationMonitor:
         )
 
     def brief(self, name: str, score: label_rbm.Classification) -> str:
-        """Return the error in words.
-
-        Parameters
-        ----------
-        name, score
-            As in `ImageMonitor.columns`.
-
-        Returns
-        -------
-        str
-            Name and error in percent.
-        """
+        """Return the error in words."""
         return "%s error %.2f %%" % (name, 100 * score.error)
 
     @staticmethod
