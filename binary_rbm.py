@@ -488,6 +488,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         super().__init__(**kwargs)
         self.num_hidden = check_count("num_hidden", num_hidden)
         self.k = check_count("k", k)
+        if for_training not in (True, False):
+            raise InputError("for_training is %r; it must be True or False" % (for_training,))
         self.for_training = bool(for_training)
         self.engine = gibbs.checked_engine(engine)
         self.rule = LearningRule.checked(**rule._asdict())

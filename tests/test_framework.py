@@ -216,8 +216,9 @@ def test_preloads_only_for_a_cuda_wheel(monkeypatch, wheel, preloads):
 class FakeGpus:
     """Stands for what MXNet says of its GPUs: how many there are, or an error; the error that a kernel raises."""
 
-    def __init__(self, monkeypatch, cuda=True, count=1, kernel_error=None):
+    def __init__(self, monkeypatch, cuda=True, count=1, kernel_error=None, driver=True):
         self.cuda, self.count, self.kernel_error = cuda, count, kernel_error
+        monkeypatch.setattr(devices, "_has_driver", lambda: driver)
         monkeypatch.setattr(mx.runtime, "Features", lambda: self)
         monkeypatch.setattr(mx.context, "num_gpus", self.num_gpus)
         monkeypatch.setattr(mx.nd, "ones", self.ones)
@@ -246,6 +247,7 @@ def mxnet_error(line):
 
 REASONS = {
     "CPU-only build": (dict(cuda=False), 0, ["CPU-only build", "[cu112]"]),
+    "no driver": (dict(cuda=False, driver=False), 0, ["no NVIDIA driver"]),
     "no device": (dict(count=0), 0, ["no GPU", "nvidia-smi", "CUDA_VISIBLE_DEVICES"]),
     "device_id too large": (dict(count=2), 2, ["no GPU 2", "sees 2"]),
     "device_id negative": (dict(count=2), -1, ["no GPU -1", "sees 2"]),

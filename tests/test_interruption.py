@@ -182,11 +182,11 @@ PLACES = {
 @pytest.mark.parametrize(
     "place, epoch, steps, said",
     [
-        ("step", 0, 1, "in epoch 1 after 1 of 4 steps; --resume continues from there"),
-        ("step", 1, 4, "in epoch 2 after 4 of 4 steps; --resume continues from there"),
-        ("monitoring", 1, 4, "in epoch 2 after 4 of 4 steps; --resume continues from there"),
-        ("saving", 1, 0, "after epoch 2; --resume continues from there"),
-        ("drawing", 2, 0, "after epoch 3; --resume continues from there"),
+        ("step", 0, 1, "in epoch 1 after 1 of 4 steps"),
+        ("step", 1, 4, "in epoch 2 after 4 of 4 steps"),
+        ("monitoring", 1, 4, "in epoch 2 after 4 of 4 steps"),
+        ("saving", 1, 0, "after epoch 2"),
+        ("drawing", 2, 0, "after epoch 3"),
     ],
 )
 def test_a_training_goes_on_from_where_it_was_interrupted(
@@ -202,6 +202,7 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
             owner, name, when = PLACES[place]
             patch.setattr(owner, name, interrupting(getattr(owner, name), number, when))
         assert run(script, tmp_path / "parts", on_step=on_step) == SIGNALS[number]
+    said += " of the run in %s; --resume continues from there" % (tmp_path / "parts")
     assert capsys.readouterr().err == "binary_rbm_%s.py: interrupted %s\n" % (script, said)
     assert Checkpoint.load(tmp_path / "parts" / "checkpoint.npz").steps == steps
     assert run(script, tmp_path / "parts", "--resume") == 0
@@ -248,7 +249,9 @@ def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
             __main__.main(arguments)
         assert stop.value.code == 143
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.endswith("interrupted in epoch 2 after 1 of 4 steps; --resume continues from there")
+        layer = tmp_path / "parts" / "layer-2"
+        said = "interrupted in epoch 2 after 1 of 4 steps of the run in %s; --resume continues from there"
+        assert line.endswith(said % layer)
     assert __main__.main(arguments) == 0
     for layer in ("layer-1", "layer-2"):
         assert results(tmp_path / "parts" / layer) == results(tmp_path / "whole" / layer)

@@ -90,6 +90,14 @@ def test_what_nothing_confirms_has_all_intervals():
     assert (confirmed.low, confirmed.high) == (confirmed.mixture.low, confirmed.mixture.high)
 
 
+@pytest.mark.parametrize("change", [{"low": 5.4, "high": 6.5}, {"log_weights": np.full(3, 6.0)}], ids=["wide", "few"])
+def test_an_estimate_that_knows_little_confirms_nothing(change):
+    other = estimate(6)._replace(**change)
+    found = estimates.Bracket(other, estimate(6), "chains", "here", [], estimate(6))
+    assert found.estimate is found.mixture and not found.confirmations
+    assert found.warning == "no other estimate confirms 6.00 (AIS from here %.2f)" % other.log_z
+
+
 def test_an_exact_run_is_not_upside_down():
     """Both sides to 1e-7, with hardly any spread: what separates them is rounding."""
     sides = estimate(5 + 1e-7, spread=2e-6), estimate(5 - 1e-7, spread=2e-6)

@@ -339,7 +339,7 @@ def test_real_mnist(script, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--k", "0"], "argument --k: 0 is not a whole number below 2^31 and at least 1"),
+        (["--k", "0"], "argument --k: it must be a whole number of at least 1 and below 2^31, not 0"),
         (["--num-hidden", "-5"], "--num-hidden"),
         (["--k", "5000000000"], "below 2^31"),
         (["--batch-size", "0"], "--batch-size"),
@@ -394,7 +394,7 @@ def test_pixels_that_cannot_be(script, tmp_path, capsys, value):
 @pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this MXNet has CUDA")
 def test_a_gpu_that_is_asked_for_and_cannot_be_had(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--cuda") == 2
-    assert "cu112" in one_line(capsys)
+    assert "cannot use the GPU: " in one_line(capsys)
 
 
 @pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this MXNet has CUDA")

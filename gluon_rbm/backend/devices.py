@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from gluon_rbm.backend.framework import mx
@@ -22,7 +23,9 @@ def _first_line(error: Exception) -> str:
 def _probe_gpu(device_id: int) -> str | None:
     """Return None if MXNet can compute on this GPU, else one line: the reason, and what to do."""
     if not mx.runtime.Features().is_enabled("CUDA"):
-        return "the installed MXNet is the CPU-only build; for a GPU run " + replace_wheel("cu112")
+        if not _has_driver():
+            return "no NVIDIA driver was found, and MXNet is the CPU-only build"
+        return "MXNet is the CPU-only build; to use the GPU, run " + replace_wheel("cu112")
     try:
         count = mx.context.num_gpus()
     except mx.MXNetError as error:
@@ -32,6 +35,11 @@ def _probe_gpu(device_id: int) -> str | None:
     if not 0 <= device_id < count:
         return f"there is no GPU {device_id}; MXNet sees {count}, counted from 0"
     return _try_kernel(device_id)
+
+
+def _has_driver() -> bool:
+    """Return whether Linux has an NVIDIA driver, or Windows has one below this Linux."""
+    return any(Path(path).exists() for path in ("/proc/driver/nvidia/version", "/dev/dxg"))
 
 
 def _try_kernel(device_id: int) -> str | None:

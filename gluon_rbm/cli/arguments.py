@@ -68,7 +68,7 @@ def number(kind: type, sound: Callable[[Any], bool], expected: str) -> Callable[
     def convert(text: str) -> Any:
         value = kind(text)
         if not sound(value):  # NaN must fail, too
-            raise argparse.ArgumentTypeError("%s is not %s" % (text, expected))
+            raise argparse.ArgumentTypeError("it must be %s, not %s" % (expected, text))
         return value
 
     convert.__name__ = kind.__name__  # argparse names it when the text is not a number
@@ -92,7 +92,7 @@ def at_least(lowest: float, kind: type) -> Callable[[str], Any]:
         From a text to the number.
     """
     limit, noun = (2**31, "a whole number") if kind is int else (_FLOAT32_MAX, "a number")
-    expected = "%s below %s and at least %s" % (noun, "2^31" if kind is int else "%g" % limit, lowest)
+    expected = "%s of at least %g and below %s" % (noun, lowest, "2^31" if kind is int else "%g" % limit)
     return number(kind, lambda value: lowest <= value < limit, expected)
 
 

@@ -410,9 +410,10 @@ def _path_rows(side: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     score, pseudo, log_z = report["log_likelihood"], report["pseudo_log_likelihood"], report["log_z"]
-    rows = [(score["kind"], _with_error(score))]
+    rows = [(score["kind"], "%s, with log Z %s" % (_with_error(score), number(log_z["estimate"])))]
     if log_z["forward"]:
-        rows.append(("", "%s at worst: with the largest log Z of its intervals" % number(score["pessimistic"])))
+        worst = (number(score["pessimistic"]), number(log_z["high"]))
+        rows.append(("", "%s at worst: with log Z %s, the upper end of its interval" % worst))
     if "bits_per_dimension" in score:
         rows.append(("", "%.4f bits per dimension, at most" % score["bits_per_dimension"]))
     elif not report["data"]["binary"]:

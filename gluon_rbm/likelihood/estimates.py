@@ -268,12 +268,16 @@ class Bracket(NamedTuple):
     def confirmations(self) -> dict[str, float]:
         """Other estimates that agree with `estimate` within half a nat.
 
+        An estimate of few chains, or with an interval wider than one nat, confirms nothing.
+
         Returns
         -------
         dict of str to float
             Name of each, and how far it is above `estimate`, in nats.
         """
-        differences = {name: other.log_z - self.estimate.log_z for name, other in self.others.items()}
+        differences = {
+            name: other.log_z - self.estimate.log_z for name, other in self.others.items() if _is_narrow(other)
+        }
         return {name: value for name, value in differences.items() if abs(value) <= AGREEMENT}
 
     @property
@@ -330,6 +334,12 @@ class Bracket(NamedTuple):
             return []
         said = ", ".join("%s %.2f" % (name, other.log_z) for name, other in self.others.items())
         return ["no other estimate confirms %.2f (%s)" % (self.estimate.log_z, said)]
+
+
+def _is_narrow(other: LogPartition | PathPartition) -> bool:
+    """Whether an estimate has enough chains, and an interval of at most one nat."""
+    num_chains = other.num_chains if isinstance(other, PathPartition) else len(other.log_weights)
+    return num_chains >= _TRUSTED_CHAINS and other.high - other.low <= _TRUSTED_WIDTH
 
 
 def _is_close(mixture: LogPartition) -> bool:

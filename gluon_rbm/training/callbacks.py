@@ -208,7 +208,7 @@ class RunFiles:
         try:
             yield
         except interruption.Interrupted as interrupted:
-            saved = "%s; --resume continues from there" % self.saved
+            saved = "%s of the run in %s; --resume continues from there" % (self.saved, self._folder.path)
             interrupted.where = saved if self.saved else "before anything was saved"
             raise
 
