@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 
 import numpy as np
@@ -74,6 +75,16 @@ def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
     expected = stats.multivariate_normal(found.mean, covariance).logpdf(pixels[:50])
     features = stats.norm.logpdf(found.features(pixels[:50])).sum(axis=1)
     np.testing.assert_allclose(features + found.log_density(pixels[:50]), expected, rtol=1e-5)
+
+
+def test_a_pixel_that_hardly_varies_costs_no_more_than_its_noise():
+    """Its scale is that of the noise between two values, which the density is taken with."""
+    images = np.random.default_rng(0).integers(0, 17, (1000, 1, 3)).astype(np.uint8)
+    images[:, 0, 1] = 0
+    images[7, 0, 1] = 1  # one of a thousand
+    found = Standardization.of(images, 16)
+    assert found.scale[1] == pytest.approx(1 / 16 / math.sqrt(12))
+    np.testing.assert_allclose(found.scale[[0, 2]], images[:, 0, [0, 2]].std(axis=0) / 16)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ J. Royal Statistical Society B 61, 1999. The directions are also called "eigenfa
 
 from __future__ import annotations
 
+import math
 from typing import Mapping, NamedTuple
 
 import numpy as np
@@ -22,12 +23,28 @@ from gluon_rbm.backend.types import HostArray
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
 
-__all__ = ["Standardization"]
+__all__ = ["Standardization", "num_levels"]
 
 _ROWS_AT_ONCE = 1000
 _LEAST_DEVIATION = 1e-3  # standard deviation, for pixels in [0, 1]
 _LEAST_RESIDUAL = 1e-9  # variance; less is rounding of float32
 _POWERS = 7  # power iterations of the randomized search for directions
+
+
+def num_levels(maximum: float) -> int:
+    """Number of values that a pixel can take.
+
+    Parameters
+    ----------
+    maximum
+        Largest value of a pixel.
+
+    Returns
+    -------
+    int
+        `maximum` + 1 for whole numbers, or 256 for images in [0, 1].
+    """
+    return int(maximum) + 1 if maximum > 1 else 256
 
 
 class Standardization(NamedTuple):
@@ -54,7 +71,9 @@ class Standardization(NamedTuple):
         Returns
         -------
         Standardization
-            The map. Without whitening, a pixel with a deviation below 0.001 has the scale 1.
+            The map. Without whitening, a pixel with a deviation below 0.001 has the scale 1. Other
+            scales are at least the deviation of uniform noise between two values of a pixel, which
+            the density adds: a pixel that hardly varies would cost many nats otherwise.
 
         Raises
         ------
@@ -74,7 +93,9 @@ class Standardization(NamedTuple):
         deviation = np.sqrt(np.maximum(squares / len(images) - np.square(mean), 0))
         if deviation.max() < _LEAST_DEVIATION:
             raise InputError("all training images are the same; there is nothing to learn")
-        deviation[deviation < _LEAST_DEVIATION] = 1  # features of constant pixels are 0
+        is_constant = deviation < _LEAST_DEVIATION
+        deviation = np.maximum(deviation, 1 / (num_levels(maximum) - 1) / math.sqrt(12))
+        deviation[is_constant] = 1  # features of constant pixels are 0
         return cls(mean, deviation, np.zeros((0, 0)), np.zeros(1))
 
     @classmethod

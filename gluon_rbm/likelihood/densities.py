@@ -17,28 +17,12 @@ from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, Key
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.data.standardization import Standardization
+from gluon_rbm.data.standardization import Standardization, num_levels
 from gluon_rbm.models.gaussian_rbm import GaussianParameters, score
 
-__all__ = ["bits_per_dimension", "dequantized", "num_levels", "unnormalized_log_densities"]
+__all__ = ["bits_per_dimension", "dequantized", "unnormalized_log_densities"]
 
 _ROWS_AT_ONCE = 1000
-
-
-def num_levels(maximum: float) -> int:
-    """Number of values that a pixel can take.
-
-    Parameters
-    ----------
-    maximum
-        Largest value of a pixel.
-
-    Returns
-    -------
-    int
-        `maximum` + 1 for whole numbers, or 256 for images in [0, 1].
-    """
-    return int(maximum) + 1 if maximum > 1 else 256
 
 
 def dequantized(images: HostArray, maximum: float, key: Key) -> HostArray:
@@ -102,7 +86,7 @@ def bits_per_dimension(log_density: float, num_pixels: int, maximum: float) -> f
     num_pixels
         Number of pixels of an image.
     maximum
-        As in `num_levels`.
+        As in `gluon_rbm.data.standardization.num_levels`.
 
     Returns
     -------
