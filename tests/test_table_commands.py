@@ -48,6 +48,23 @@ def test_impute(table, tmp_path):
     assert wet.count("1") + wet.count("1.0") > 0.8 * len(wet)
 
 
+def test_a_table_without_gaps_is_not_learned(tmp_path, monkeypatch):
+    from gluon_rbm.estimators import RBMImputer
+
+    monkeypatch.setattr(RBMImputer, "fit", lambda *arguments: pytest.fail("it was learned"))
+    (tmp_path / "whole.csv").write_text("a,b\n1,x\n2,y\n")
+    assert __main__.main(["impute", str(tmp_path / "whole.csv"), "--output", str(tmp_path / "out.csv")]) == 0
+    assert (tmp_path / "out.csv").read_text() == "a,b\n1,x\n2,y\n"
+
+
+@pytest.mark.parametrize("num_rows, passes", [(4, 2000), (50, 2000), (2000, 60), (1437, 70)])
+def test_passes_of_a_small_table(num_rows, passes):
+    """A pass over few rows is a step, too."""
+    from gluon_rbm.estimators.table_rbm import rbm_of_table
+
+    assert rbm_of_table(num_rows, 2000).n_iter == passes
+
+
 def test_imputations_are_several_tables(table, tmp_path):
     assert run("impute", table, "--output", tmp_path / "out.csv", "--imputations", "3", "--bins", "4", *QUICK) == 0
     assert len({(tmp_path / ("out-%d.csv" % number)).read_text() for number in (1, 2, 3)}) == 3

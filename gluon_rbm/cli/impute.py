@@ -86,10 +86,13 @@ def run(args: Namespace) -> None:
         sweeps=args.sweeps,
         random_state=args.seed,
     )
-    imputer.fit(table.values)
     missing = are_missing(table.values)
-    drawn = args.draws or args.imputations > 1
-    filled = imputer.draw(table.values, len(paths)) if drawn else [imputer.transform(table.values)]
+    if not missing.any():
+        filled = [table.values] * len(paths)
+    elif args.draws or args.imputations > 1:
+        filled = imputer.fit(table.values).draw(table.values, len(paths))
+    else:
+        filled = [imputer.fit(table.values).transform(table.values)]
     for target, values in zip(paths, filled):
         write_table(target, table.names, _texts(table, values, missing), table.delimiter)
     logger.info("%d of %d values were missing", missing.sum(), missing.size)

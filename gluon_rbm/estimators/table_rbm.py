@@ -48,7 +48,7 @@ def rbm_of_table(num_rows: int, least_steps: int, **settings: Any) -> BinaryRBM:
         "n_components": 100,
         "learning_rate": 0.02,
         "batch_size": batch_size,
-        "n_iter": max(_PASSES, -(-least_steps * batch_size // num_rows)),
+        "n_iter": max(_PASSES, -(-least_steps * batch_size // max(num_rows, batch_size))),
         "k": 2,
         "chains": "data",
         "momentum": 0.9,
