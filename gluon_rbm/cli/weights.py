@@ -14,7 +14,7 @@ from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches
-from gluon_rbm.evaluation import logos, plots
+from gluon_rbm.evaluation import dead_units, logos, plots
 from gluon_rbm.models.energy import Parameters, hidden_probability
 from gluon_rbm.models.visible_units import zero_sum_gauge
 
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 ABOUT = "plot filters, biases, histograms and hidden activity; find dead units"
 
 _LOGOS = 12
-_DEAD = 0.01  # below this standard deviation of p(h = 1 | v) over images, a hidden unit is dead
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -66,7 +65,7 @@ def run(args: Namespace) -> None:
     data = inputs.data_from(args, num_pixels)
     parameters = _of_zero_sum(parameters, data)
     mean, deviation = _activity(parameters, datasets.with_label_units(data) if num_classes else data, args.part)
-    dead = deviation < _DEAD
+    dead = deviation < dead_units.LEAST_DEVIATION
     arrays = {name: to_numpy(array) for name, array in parameters._asdict().items()}
     weight = arrays["interaction_weight"]
     figures = {

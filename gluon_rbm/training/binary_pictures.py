@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.evaluation import blank, plots
+from gluon_rbm.evaluation import blank, dead_units, plots
 from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.energy import Parameters, hidden_probability
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.binary_start import PURPOSES, Images
@@ -95,12 +96,14 @@ class BinaryPictures:
         weight = state.result()["interaction_weight"].asnumpy()
         save("filters.png", plots.filters(weight[self._images.pixels], shape))
         logger.info("Preparing showcase: %d Gibbs sweeps", SHOWCASE_SWEEPS)
-        originals, samples = self._showcase(state)
+        images, samples = self._showcase(state)
         blank.tell(samples)
+        dead_units.tell(to_numpy(hidden_probability(Parameters(**state.result()), images)))
+        originals = images[:, self._images.pixels]
         save("showcase.png", plots.showcase(originals, samples, shape, SHOWCASE_SWEEPS, _SHOWCASE_SIDE))
 
     def _showcase(self, state: TrainState) -> tuple[np.ndarray, np.ndarray]:
-        """Return training images, and pixel probabilities of chains that started at these images.
+        """Return training images (with labels), and pixel probabilities of chains that start at them.
 
         After so many sweeps, the chains have forgotten where they started.
         """
@@ -117,4 +120,4 @@ class BinaryPictures:
             key=[settings.seed, PURPOSES.SHOWCASE, 2],
             engine=settings.engine,
         )
-        return originals[:, self._images.pixels], chains.visible_prob_1.asnumpy()[:, self._images.pixels]
+        return originals, chains.visible_prob_1.asnumpy()[:, self._images.pixels]
