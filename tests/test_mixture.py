@@ -90,7 +90,7 @@ def test_what_nothing_confirms_has_all_intervals():
     assert (confirmed.low, confirmed.high) == (confirmed.mixture.low, confirmed.mixture.high)
 
 
-@pytest.mark.parametrize("change", [{"low": 5.4, "high": 6.5}, {"log_weights": np.full(3, 6.0)}], ids=["wide", "few"])
+@pytest.mark.parametrize("change", [{"low": -np.inf}, {"log_weights": np.full(3, 6.0)}], ids=["unbounded", "few"])
 def test_an_estimate_that_knows_little_confirms_nothing(change):
     other = estimate(6)._replace(**change)
     found = estimates.Bracket(other, estimate(6), "chains", "here", [], estimate(6))

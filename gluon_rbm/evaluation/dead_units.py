@@ -23,7 +23,7 @@ def tell(hidden_probability: HostArray) -> None:
     Parameters
     ----------
     hidden_probability
-        p(h = 1 | v) for images v, (images, num_hidden).
+        Probabilities p(h = 1 | v) for images v, (images, num_hidden).
     """
     dead = int((hidden_probability.std(axis=0) < LEAST_DEVIATION).sum())
     if dead > _TOLD * hidden_probability.shape[1]:

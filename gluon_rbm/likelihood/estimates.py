@@ -268,7 +268,7 @@ class Bracket(NamedTuple):
     def confirmations(self) -> dict[str, float]:
         """Other estimates that agree with `estimate` within half a nat.
 
-        An estimate of few chains, or with an interval wider than one nat, confirms nothing.
+        An estimate of few chains, or with an interval without a lower end, confirms nothing.
 
         Returns
         -------
@@ -276,7 +276,7 @@ class Bracket(NamedTuple):
             Name of each, and how far it is above `estimate`, in nats.
         """
         differences = {
-            name: other.log_z - self.estimate.log_z for name, other in self.others.items() if _is_narrow(other)
+            name: other.log_z - self.estimate.log_z for name, other in self.others.items() if _is_bounded(other)
         }
         return {name: value for name, value in differences.items() if abs(value) <= AGREEMENT}
 
@@ -336,10 +336,10 @@ class Bracket(NamedTuple):
         return ["no other estimate confirms %.2f (%s)" % (self.estimate.log_z, said)]
 
 
-def _is_narrow(other: LogPartition | PathPartition) -> bool:
-    """Whether an estimate has enough chains, and an interval of at most one nat."""
+def _is_bounded(other: LogPartition | PathPartition) -> bool:
+    """Whether an estimate has enough chains, and a relative standard error below a third."""
     num_chains = other.num_chains if isinstance(other, PathPartition) else len(other.log_weights)
-    return num_chains >= _TRUSTED_CHAINS and other.high - other.low <= _TRUSTED_WIDTH
+    return num_chains >= _TRUSTED_CHAINS and bool(np.isfinite(other.high - other.low))
 
 
 def _is_close(mixture: LogPartition) -> bool:
