@@ -93,7 +93,7 @@ def test_colour_for_a_model_in_colour(generator, tmp_path):
         ("large.npy", r"shape \(2, 7, 5\), but images of \(6, 4\) are needed"),
         ("bright.npy", "outside .0, 1."),
         ("counts.npy", "save floats in .0, 1. or uint8"),
-        ("none.npy", "holds no images"),
+        ("none.npy", "not images"),
     ],
 )
 def test_what_cannot_be_used(tmp_path, name, message):

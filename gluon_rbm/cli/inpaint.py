@@ -46,8 +46,8 @@ def add_arguments(add: AddArgument) -> None:
         The method add_argument of a parser.
     """
     inputs.add_common(add, "inpaint")
-    add("--drop", choices=MASKS, default="bottom", help="part of the image to drop")
-    add("--share", type=_fraction, default=0.5, help="fraction of the image to drop, from 0 to 1")
+    add("--drop", choices=MASKS, help="part of the image to drop (default: bottom)")
+    add("--share", type=_fraction, help="fraction of the image to drop, from 0 to 1 (default: 0.5)")
     add(
         "--mask",
         type=path,
@@ -78,6 +78,9 @@ def run(args: Namespace) -> None:
     args
         The parsed arguments.
     """
+    if args.mask and (args.drop or args.share is not None):
+        raise InputError("--mask replaces --drop and --share; leave these out")
+    args.drop, args.share = args.drop or "bottom", 0.5 if args.share is None else args.share
     results = Results(args, "png", "json", "npz")
     if args.images:
         image_files.check_exists(args.images)  # before anything slow is loaded

@@ -160,6 +160,8 @@ def run(args: Namespace) -> None:
         letters = arrays["samples"].reshape(args.count, *shape).argmax(axis=2)
         pictures["fasta"] = sequences.to_text(letters, alphabet)
     results.write(parameters, figures, pictures, arrays)
+    if len(layout.chains) < args.count:
+        logger.info("the picture shows %d of the %d images; the .npz file has all", len(layout.chains), args.count)
     blank.tell(arrays["samples"])
 
 

@@ -271,8 +271,10 @@ def _from_array_file(
     array = _load_array(path, name)
     num_visible, shape = math.prod(image_shape), array.shape
     known = array[~np.isnan(array)]
-    if known.size and (known.min() < 0 or known.max() > 1) or known.size < array.size and not missing:
-        raise InputError(f"{path} holds NaN, or numbers outside [0, 1]; scale it into [0, 1]")
+    if known.size < array.size and not missing:
+        raise InputError(f"{path} holds NaN; give images without missing pixels")
+    if known.size and (known.min() < 0 or known.max() > 1):
+        raise InputError(f"{path} holds numbers from {known.min():g} to {known.max():g}; scale them into [0, 1]")
     if shape == tuple(image_shape) or len(shape) > 1 and math.prod(shape[1:]) == num_visible:
         return array.reshape(-1, num_visible)
     if shape == (num_visible,):
@@ -300,7 +302,8 @@ def _load_array(path: Path, name: str | None) -> HostArray:
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
     shape = getattr(array, "shape", ())  # a .npz archive that is named .npy has no shape
     if not shape or 0 in shape or not (np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.bool_)):
-        raise InputError(f"{path} holds no images; save floats in [0, 1] or uint8")
+        found = f"an array {shape} of {array.dtype}" if shape else "no array"
+        raise InputError(f"{path} holds {found}, not images; save floats in [0, 1] or uint8")
     if array.dtype == np.uint8 and array.max() > 1:  # bytes that are all 0 or 1 are bits
         array = array / 255
     return array.astype(np.float32)

@@ -67,11 +67,10 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
     Interrupted
         A signal arrives.
     """
+    asked_for = given  # what is said of the settings, before they are completed
     asked = given.kv_store, given.cuda_asked, given.device_id, given.num_devices
     with ProcessGroup(*asked) as group, contextlib.ExitStack() as stack:
         group.choose_chief(given.resume and has_checkpoint(given.output_dir))
-        if group.is_chief:
-            _say_settings(given, group)
         tensorboard.check(given.tensorboard)
         images, num_classes = load_images(given, group.contexts[0])
         given = replace(given, num_classes=num_classes, softmax_groups=images.data.softmax_groups)
@@ -84,6 +83,8 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
             given.engine == "native" and given.rule.has_fixed_point(given.chains_in_all)
         ):
             logger.info("--weight-bits 16 has no effect: it needs the native engine and at least 13 chains")
+        if group.is_chief:
+            _say_settings(asked_for, group)
         folder = open_folder(given, default_name(api, given.dataset), _arguments(given, images, group), group, stack)
         state = _init(given, api, images, arrays, group)
         at_once = 1 if on_step else steps_at_once(given, images.data.num_visible, group.num_shards)
