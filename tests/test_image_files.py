@@ -91,7 +91,7 @@ def test_colour_for_a_model_in_colour(generator, tmp_path):
         ("empty", "holds no images"),
         ("large.png", "5 x 7 pixels, but images of the model have 4 x 6; resize it, or give --resize"),
         ("large.npy", r"shape \(2, 7, 5\), but images of \(6, 4\) are needed"),
-        ("bright.npy", "outside .0, 1."),
+        ("bright.npy", "scale them into .0, 1."),
         ("counts.npy", "save floats in .0, 1. or uint8"),
         ("none.npy", "not images"),
     ],
