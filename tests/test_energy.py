@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference
 
+import gluon_rbm
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
@@ -159,3 +160,12 @@ def test_finite_parameters_are_finite_whatever_failed_before(generator):
     found = parameters(reference.random_machine(3, 2, generator))
     location()[0] = errno.ERANGE
     assert found.checked() is found
+
+
+def test_a_parameter_of_gluon_is_no_array():
+    block = gluon_rbm.BinaryRBMBlock(3, 1, for_training=False, num_visible=5)
+    block.initialize()
+    names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
+    with pytest.raises(InputError, match=r"a Parameter is no array of numbers; .*\*rbm.rbm_parameters"):
+        energy.Parameters.from_arrays(*(getattr(block, name) for name in names))
+    assert energy.Parameters.from_arrays(*block.rbm_parameters).num_hidden == 3

@@ -78,7 +78,10 @@ def _add_log_z(add: AddArgument) -> None:
         help="where AIS starts: at the means of the training images (data), or at the model's own visible bias (model)",
     )
     add(
-        "--no-reverse", action="store_false", dest="reverse", help="run forward AIS only: half the time, but no bracket"
+        "--no-reverse",
+        action="store_false",
+        dest="reverse",
+        help="run forward AIS only: half the time, but no bracket and no checks",
     )
     add(
         "--reverse-start",

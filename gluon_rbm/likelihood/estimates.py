@@ -92,6 +92,10 @@ class LogPartition(NamedTuple):
     log_weights: HostArray  #: float64 (num_chains,): log Z_0 + log w of each chain
     num_distributions: int  #: number of intermediate distributions; 0 for importance sampling
 
+    def __repr__(self) -> str:
+        shown = (self.log_z, self.low, self.high, self.effective_sample_size, len(self.log_weights))
+        return "LogPartition(log_z=%.4f, low=%.4f, high=%.4f, effective_sample_size=%.1f of %d chains)" % shown
+
     @property
     def has_spread(self) -> bool:
         """Whether log-weights differ. If they do not, all chains may have met the same mode only.

@@ -96,7 +96,18 @@ class Parameters(NamedTuple):
         -------
         Parameters
             NDArrays as they are; NumPy arrays as copies on the CPU. Each keeps its dtype.
+
+        Raises
+        ------
+        InputError
+            Something else was given, such as a parameter of Gluon.
         """
+        for array in arrays:
+            if not isinstance(array, mx.nd.NDArray) and np.asarray(array).dtype == object:
+                raise InputError(
+                    "a %s is no array of numbers; give NumPy arrays or NDArrays (of a block: *rbm.rbm_parameters)"
+                    % type(array).__name__
+                )
         return cls(*(a if isinstance(a, mx.nd.NDArray) else from_host(np.asarray(a)) for a in arrays))
 
     @property
