@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import gluon_rbm
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -31,3 +33,13 @@ def test_what_a_page_imports_is_there(page):
     for node in (node for block in blocks for node in ast.parse(block).body):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             exec(compile(ast.Module([node], []), "<%s>" % page, "exec"), {})
+
+
+@pytest.mark.parametrize(
+    "page, pattern", [("CITATION.cff", r"^version: (\S+)$"), ("CHANGELOG.md", r"^## (\S+) \(.+\)$")]
+)
+def test_the_version_is_the_same_everywhere(page, pattern):
+    if not (DOCS.parent / page).exists():
+        pytest.skip("the tests stand alone, without %s" % page)
+    found = re.search(pattern, (DOCS.parent / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert found.group(1) == gluon_rbm.__version__
