@@ -516,7 +516,7 @@ def test_workers_with_other_arguments():
 
     settings = SimpleNamespace(resumable=list)
     assert open_folder(settings, "x", {"k": 3, "seed": 1}, Theirs, None) is None
-    with pytest.raises(InputError, match="worker 1 has --k 2, worker 0 has 3"):
+    with pytest.raises(InputError, match="worker 1 has --k 2, but worker 0 has 3"):
         open_folder(settings, "x", {"k": 2, "seed": 1}, Theirs, None)
 
 
