@@ -646,7 +646,7 @@ def test_many_values_are_those_of_the_enumerated_binary_machine(generator, seed)
 
 def test_a_likelihood_of_too_many_values_is_refused(digits):
     rbm = MultinaryRBM(100, n_iter=0, random_state=0).fit(digits[0])
-    with pytest.raises(InputError, match="65025 x 65025 units"):
+    with pytest.raises(InputError, match="65025 x 65025 weights"):
         rbm.log_partition()
 
 

@@ -392,7 +392,7 @@ def test_a_browser_shows_it_and_asks_for_nothing(finished, tmp_path, browse, dar
         assert part in dom
     # The same page with a script that looks at it.
     policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n', content).group()
-    (tmp_path / "seen.html").write_text(content.replace(policy, "").replace("</body>", LOOK + "</body>"))
+    (tmp_path / "seen.html").write_text(content.replace(policy, "").replace("</body>", LOOK + "</body>"), "utf-8")
     flags = ["--window-size=500,800", *(["--blink-settings=preferredColorScheme=0"] if dark else [])]
     dom, console = browse(tmp_path / "seen.html", *flags)
     assert console == []
