@@ -241,7 +241,7 @@ def test_the_command(run, digits, generator, tmp_path):
     status, text, errors = run("--drawn", tmp_path / "drawn.npz", "--part", "train", "--json", tmp_path / "found.json")
     assert (status, errors) == (0, "") and text.count("\n") == 1
     assert re.match(
-        r"Frechet distance \(features: 64 units of a perceptron trained on digits, 9\d\.\d+ % right\) of 100", text
+        r"Frechet distance \(features: 64 units of a perceptron trained on digits, accuracy 9\d\.\d+ %\) of 100", text
     )
     whole = json.loads((tmp_path / "found.json").read_text())
     found = whole["results"]
