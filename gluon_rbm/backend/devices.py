@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.backend.wheels import replace_wheel
+from gluon_rbm.backend.wheels import nvidia_driver, replace_wheel
 from gluon_rbm.errors import InputError
 
 __all__ = ["choose_context", "choose_contexts"]
@@ -39,7 +39,7 @@ def _probe_gpu(device_id: int) -> str | None:
 
 def _has_driver() -> bool:
     """Return whether Linux has an NVIDIA driver, or Windows has one below this Linux."""
-    return any(Path(path).exists() for path in ("/proc/driver/nvidia/version", "/dev/dxg"))
+    return nvidia_driver() is not None or Path("/dev/dxg").exists()
 
 
 def _try_kernel(device_id: int) -> str | None:

@@ -20,6 +20,7 @@ __all__ = [
     "has_cuda_wheel",
     "install_command",
     "installed_wheels",
+    "nvidia_driver",
     "preload_cuda_libraries",
     "replace_wheel",
 ]
@@ -63,6 +64,19 @@ def installed_wheels() -> list[str]:
             metadata.distribution(name)
             wheels.append(name)
     return wheels
+
+
+def nvidia_driver() -> str | None:
+    """Description of the NVIDIA driver of this Linux.
+
+    Returns
+    -------
+    str or None
+        Its first line about its version; None if there is no driver.
+    """
+    with contextlib.suppress(OSError):
+        return Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+    return None
 
 
 def has_cuda_wheel(wheels: list[str]) -> bool:

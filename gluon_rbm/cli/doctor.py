@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, Callable, Iterator, NamedTuple
 
 import gluon_rbm
-from gluon_rbm.backend import blas, logs
+from gluon_rbm.backend import blas, logs, wheels
 from gluon_rbm.cli.arguments import path
 from gluon_rbm.errors import InputError
 
@@ -194,9 +194,7 @@ def _native() -> Iterator[Finding]:
 
 
 def _gpu() -> Iterator[Finding]:
-    driver = None
-    with contextlib.suppress(OSError):
-        driver = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+    driver = wheels.nvidia_driver()
     framework = _framework()
     if framework is None:
         yield Finding("GPU", "driver: %s" % (driver or "none found"))

@@ -286,7 +286,7 @@ def _some(batches: Iterable[HostArray], count: int) -> HostArray:
 def _side(partition: LogPartition) -> dict[str, float | None]:
     names = ("log_z", "low", "high", "effective_sample_size")
     side = {"estimate" if name == "log_z" else name: finite(getattr(partition, name)) for name in names}
-    return {**side, "chains": len(partition.log_weights)}
+    return {**side, "chains": partition.num_chains}
 
 
 def _path_side(path: PathPartition) -> dict[str, Any]:

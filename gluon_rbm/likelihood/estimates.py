@@ -93,8 +93,19 @@ class LogPartition(NamedTuple):
     num_distributions: int  #: number of intermediate distributions; 0 for importance sampling
 
     def __repr__(self) -> str:
-        shown = (self.log_z, self.low, self.high, self.effective_sample_size, len(self.log_weights))
+        shown = (self.log_z, self.low, self.high, self.effective_sample_size, self.num_chains)
         return "LogPartition(log_z=%.4f, low=%.4f, high=%.4f, effective_sample_size=%.1f of %d chains)" % shown
+
+    @property
+    def num_chains(self) -> int:
+        """Number of chains, or of draws for importance sampling.
+
+        Returns
+        -------
+        int
+            Number of log-weights.
+        """
+        return len(self.log_weights)
 
     @property
     def has_spread(self) -> bool:
@@ -105,7 +116,7 @@ class LogPartition(NamedTuple):
         bool
             True if their standard deviation is above 1e-6 nats, or if there is only one chain.
         """
-        return len(self.log_weights) < 2 or bool(np.std(self.log_weights) > _NO_SPREAD)
+        return self.num_chains < 2 or bool(np.std(self.log_weights) > _NO_SPREAD)
 
     @property
     def warning(self) -> str:
@@ -134,7 +145,7 @@ class LogPartition(NamedTuple):
         str
             Reasons as in `warning`.
         """
-        reasons = [reasons_for_warning(self.num_distributions, len(self.log_weights), self.effective_sample_size)]
+        reasons = [reasons_for_warning(self.num_distributions, self.num_chains, self.effective_sample_size)]
         if not (confirmed or self.has_spread):
             reasons.append("all chains have the same weight, which says nothing of modes that none of them has met")
         return " and ".join(filter(None, reasons))
@@ -342,15 +353,12 @@ class Bracket(NamedTuple):
 
 def _is_bounded(other: LogPartition | PathPartition) -> bool:
     """Whether an estimate has enough chains, and a relative standard error below a third."""
-    num_chains = other.num_chains if isinstance(other, PathPartition) else len(other.log_weights)
-    return num_chains >= _TRUSTED_CHAINS and bool(np.isfinite(other.high - other.low))
+    return other.num_chains >= _TRUSTED_CHAINS and bool(np.isfinite(other.high - other.low))
 
 
 def _is_close(mixture: LogPartition) -> bool:
     """Whether importance sampling is usable and its interval at most half a nat wide."""
-    return (
-        is_usable(len(mixture.log_weights), mixture.effective_sample_size) and mixture.high - mixture.low <= AGREEMENT
-    )
+    return is_usable(mixture.num_chains, mixture.effective_sample_size) and mixture.high - mixture.low <= AGREEMENT
 
 
 def summarize_log_weights(log_weights: HostArray | Sequence[float], num_distributions: int) -> LogPartition:

@@ -311,7 +311,7 @@ class LikelihoodMonitor:
     @property
     def _usable(self) -> bool:
         """Whether the estimate of log Z rests on more than a few chains."""
-        return is_usable(len(self._partition.log_weights), self._partition.effective_sample_size)
+        return is_usable(self._partition.num_chains, self._partition.effective_sample_size)
 
     def columns(self, name: str, score: LogLikelihood) -> Row:
         """Return the log-likelihood and its standard error."""
