@@ -275,11 +275,11 @@ def kernel(args, models, skip):
     sides = {"one thread": ("kernel", {"threads": 1, "repeats": args.steps})}
     rows = []
     if shutil.which(os.environ.get("CC", "gcc")):
-        sides["limit of this machine"] = ("limit", {"repeats": args.steps})
+        sides["limit of this processor"] = ("limit", {"repeats": args.steps})
         what = "native kernel, one thread, half of all units on"
-        rows.append(Row(what, "one thread", "limit of this machine", 0.6, percent=True))
+        rows.append(Row(what, "one thread", "limit of this processor", 0.6, percent=True))
     else:
-        skip("the machine's limit: no C compiler")
+        skip("the processor's limit: no C compiler")
     if native.features()["threads"] > 1:
         sides["two threads"] = ("kernel", {"threads": 2, "repeats": args.steps})
         rows.append(Row("native kernel, two threads", "two threads", "one thread", 1.8))

@@ -46,14 +46,14 @@ def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, cloc
     now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
 
     def seconds(images, n_iter):
-        machine = kind(num_hidden, batch_size=batch_size, n_iter=n_iter, learning_rate=0.05, random_state=0)
+        rbm = kind(num_hidden, batch_size=batch_size, n_iter=n_iter, learning_rate=0.05, random_state=0)
         start = now()
-        machine.fit(images)
-        return (now() - start) / n_iter, machine
+        rbm.fit(images)
+        return (now() - start) / n_iter, rbm
 
     seconds(images[: 2 * batch_size], 1)  # warms up
-    time_of_one, machine = seconds(images, _EPOCHS)
-    return {"epoch": [time_of_one], "nats": [float(machine.score_samples(images).mean())]}
+    time_of_one, rbm = seconds(images, _EPOCHS)
+    return {"epoch": [time_of_one], "nats": [float(rbm.score_samples(images).mean())]}
 
 
 def epoch(**settings):
@@ -95,7 +95,9 @@ def _parse(argv):
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="default %(default)s")
     add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")
-    add("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy machine")
+    add(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy computer"
+    )
     add("--data-dir", help="folder of MNIST")
     add("--json", help="write what was measured to this file, too")
     return parser.parse_args(argv)

@@ -88,7 +88,7 @@ def additions(chains: int) -> float:
     return 2 * pairs * per_pair
 
 
-def machine(visible_on: float, hidden_on: float) -> tuple[np.ndarray, ...]:
+def rbm(visible_on: float, hidden_on: float) -> tuple[np.ndarray, ...]:
     """Return weights and biases of an RBM that keeps these fractions of units on."""
     weight = np.random.default_rng(0).normal(scale=0.01, size=(NUM_VISIBLE, NUM_HIDDEN)).astype(np.float32)
     return weight, *(
@@ -124,7 +124,7 @@ def main() -> None:
             )
 
         for on in ((0.5, 0.5), (0.14, 0.34)):
-            parameters, units_on = machine(*on), "%.0f %% / %.0f %%" % (100 * on[0], 100 * on[1])
+            parameters, units_on = rbm(*on), "%.0f %% / %.0f %%" % (100 * on[0], 100 * on[1])
             for chains, sweeps in ((80, 30), (80, 1), (1, 300), (1000, 3)):
                 hidden = (generator.random((chains, NUM_HIDDEN)) < on[1]).astype(np.float32)
                 for number in threads:
@@ -140,7 +140,7 @@ def main() -> None:
                     report(
                         "%d sweeps, %d chains" % (sweeps, chains), units_on, number, sweep, sweeps * additions(chains)
                     )
-        parameters, visible = machine(0.5, 0.5), generator.integers(0, 2, size=(1000, NUM_VISIBLE)).astype(np.float32)
+        parameters, visible = rbm(0.5, 0.5), generator.integers(0, 2, size=(1000, NUM_VISIBLE)).astype(np.float32)
         for number in threads:
             anneal = functools.partial(
                 native.anneal,

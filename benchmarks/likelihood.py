@@ -28,11 +28,11 @@ def _parse(argv):
     return parser.parse_args(argv)
 
 
-def root_mean_square_errors(machine, schedule, num_distributions, args):
+def root_mean_square_errors(rbm, schedule, num_distributions, args):
     """Return the errors of forward estimates, reverse ones (exact samples), and their middle."""
     count = args.runs * args.chains
     found = ais.bracket(
-        *machine,
+        *rbm,
         num_chains=count,
         chains_at_once=count,
         num_distributions=num_distributions,
@@ -49,17 +49,17 @@ def root_mean_square_errors(machine, schedule, num_distributions, args):
         ]
     )
     found = np.vstack([sides, sides.mean(axis=0)])
-    return np.sqrt(((found - reference.log_z(*machine)) ** 2).mean(axis=1))
+    return np.sqrt(((found - reference.log_z(*rbm)) ** 2).mean(axis=1))
 
 
 def main(argv=None):
     """Run the benchmark."""
     args = _parse(argv)
-    machine = reference.bars_and_stripes_machine(np.random.default_rng(1))
+    rbm = reference.bars_and_stripes_rbm(np.random.default_rng(1))
     print("2x2 bars and stripes, 4 hidden units: error of %d runs of %d chains, nats" % (args.runs, args.chains))
     for num_distributions in (100, 1000, 10000):
         for schedule in schedules.SCHEDULES:
-            errors = root_mean_square_errors(machine, schedule, num_distributions, args)
+            errors = root_mean_square_errors(rbm, schedule, num_distributions, args)
             print(
                 "| %5d | %-11s | forward %.4f | reverse %.4f | middle %.4f |" % (num_distributions, schedule, *errors),
                 flush=True,

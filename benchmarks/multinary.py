@@ -161,7 +161,9 @@ def _parse(argv):
     for name, default in (("batch-size", 128), ("steps", 20), ("rounds", 3), ("full-steps", 2)):
         add("--" + name, type=int, default=default, help="default %(default)s")
     add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")
-    add("--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy machine")
+    add(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy computer"
+    )
     add("--data-dir", help="folder of MNIST")
     add("--json", help="write what was measured to this file, too")
     return parser.parse_args(argv)

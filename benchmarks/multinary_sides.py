@@ -29,9 +29,7 @@ def ours(model, steps, clock, dtype="float32"):
     network.initialize()
     arrays = {name: from_host(array.astype(dtype)) for name, array in arrays.items()}
     learned = {
-        "%d.%s" % (number, name): getattr(machine, name)
-        for number, machine in enumerate(network.rbms)
-        for name in LEARNED
+        "%d.%s" % (number, name): getattr(rbm, name) for number, rbm in enumerate(network.rbms) for name in LEARNED
     }
     for name, parameter in learned.items():
         parameter.set_data(arrays[name])

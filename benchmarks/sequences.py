@@ -45,14 +45,14 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 import rbm
 data, settings = np.load(sys.argv[2]), json.loads(sys.argv[4])
-machine = rbm.RBM(n_v=data["sequences"].shape[1], n_h=settings.pop("n_h"), visible="Potts", hidden="Bernoulli",
+model = rbm.RBM(n_v=data["sequences"].shape[1], n_h=settings.pop("n_h"), visible="Potts", hidden="Bernoulli",
                   n_cv=int(data["letters"]), random_state=0)
-machine.fit(data["sequences"][:200], weights=data["weights"][:200], verbose=0, **{**settings, "n_iter": 1})  # compiles
-machine = rbm.RBM(n_v=data["sequences"].shape[1], n_h=machine.n_h, visible="Potts", hidden="Bernoulli",
+model.fit(data["sequences"][:200], weights=data["weights"][:200], verbose=0, **{**settings, "n_iter": 1})  # compiles
+model = rbm.RBM(n_v=data["sequences"].shape[1], n_h=model.n_h, visible="Potts", hidden="Bernoulli",
                   n_cv=int(data["letters"]), random_state=0)
 start = time.perf_counter()
-machine.fit(data["sequences"], weights=data["weights"], verbose=0, **settings)
-np.savez(sys.argv[3], visible=machine.vlayer.fields, hidden=machine.hlayer.fields, weight=machine.weights,
+model.fit(data["sequences"], weights=data["weights"], verbose=0, **settings)
+np.savez(sys.argv[3], visible=model.vlayer.fields, hidden=model.hlayer.fields, weight=model.weights,
          seconds=time.perf_counter() - start)
 """
 

@@ -310,11 +310,11 @@ _KERNEL_CHAINS, _KERNEL_SWEEPS = 80, 30
 
 def kernel(threads, repeats):
     """Time sweeps of the native kernel alone, with half of all units on."""
-    from kernel import machine
+    from kernel import rbm
 
     from gluon_rbm.backend import native
 
-    parameters = machine(0.5, 0.5)
+    parameters = rbm(0.5, 0.5)
     hidden = np.random.default_rng(1).integers(0, 2, (_KERNEL_CHAINS, len(parameters[2]))).astype(np.float32)
 
     def run():

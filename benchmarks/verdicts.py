@@ -49,10 +49,10 @@ def examine(number, args):
     rbm = hard_rbm(args.seed, number)
     settings = dict(num_chains=args.chains, num_distributions=args.distributions, reverse_start="chains")
     settings.update(key=[args.seed, number], training_data=None if number // 6 % 2 else rbm.images)
-    found = {"number": number, "kind": rbm.kind, "shape": rbm.machine[2].shape, "log_z": rbm.log_z}
+    found = {"number": number, "kind": rbm.kind, "shape": rbm.parameters[2].shape, "log_z": rbm.log_z}
     for name, check in (("bracket", False), ("checked", True)):
         begin = time.perf_counter()
-        bracket = ais.bracket(*rbm.machine, check=check, **settings)
+        bracket = ais.bracket(*rbm.parameters, check=check, **settings)
         found[name] = {
             "error": bracket.estimate.log_z - rbm.log_z,
             "warning": bracket.warning,
@@ -65,8 +65,8 @@ def examine(number, args):
 def examine_path(number, args):
     """Return the result of Bennett's ratio along a path; None if samples cannot be drawn."""
     rbm = hard_rbm(args.seed, number)
-    found = {"number": number, "kind": rbm.kind, "shape": rbm.machine[2].shape, "log_z": rbm.log_z}
-    last, begin = Parameters(*rbm.machine), time.perf_counter()
+    found = {"number": number, "kind": rbm.kind, "shape": rbm.parameters[2].shape, "log_z": rbm.log_z}
+    last, begin = Parameters(*rbm.parameters), time.perf_counter()
     if args.path == "matched":
         if min(last.interaction_weight.shape) > enumeration.MAX_UNITS:
             return None

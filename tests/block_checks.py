@@ -10,8 +10,8 @@ def array(values, ctx, dtype="float32"):
     return mx.nd.array(values, ctx=ctx, dtype=dtype)
 
 
-def gradients(machine, loss):
+def gradients(rbm, loss):
     with mx.autograd.record():
         value = loss()
     value.backward()
-    return [getattr(machine, name).grad().asnumpy() for name in LEARNED]
+    return [getattr(rbm, name).grad().asnumpy() for name in LEARNED]

@@ -21,7 +21,7 @@ _ENUMERATED = 22  # of the smaller layer
 
 class HardRBM(NamedTuple):
     kind: str
-    machine: tuple  # a, b, W in float32
+    parameters: tuple  # a, b, W in float32
     log_z: float  # exact
     images: np.ndarray  # drawn from the visible biases alone: they know of one mode at most
 
@@ -32,12 +32,12 @@ def hard_rbm(*key):
     kind = list(_KINDS)[key[-1] % len(_KINDS)]
     while True:
         blocks = [tuple(array.astype(np.float32) for array in block) for block in _KINDS[kind](generator)]
-        a, b, w = machine = _side_by_side(blocks)
+        a, b, w = rbm = _side_by_side(blocks)
         if max(w.shape) <= MOST_UNITS and 3 <= w.std() <= 20:
             break
     log_z = sum(_log_z(*(array.astype(float) for array in block)) for block in blocks)
     images = generator.random((500, len(a))) < reference.sigmoid(a.astype(float))
-    return HardRBM(kind, machine, log_z, images.astype(np.float32))
+    return HardRBM(kind, rbm, log_z, images.astype(np.float32))
 
 
 def _gaussian(generator, most=22):

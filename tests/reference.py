@@ -95,7 +95,7 @@ def draw_joint(a, b, w, count, generator, beta=1.0, base=None):
     return draw(joint(a, b, w, beta, base), count, generator)
 
 
-def random_machine(num_visible, num_hidden, generator, scale=1.0):
+def random_rbm(num_visible, num_hidden, generator, scale=1.0):
     return (
         generator.normal(scale=scale, size=num_visible),
         generator.normal(scale=scale, size=num_hidden),
@@ -123,29 +123,29 @@ def chi_square(counts, expected):
     return ((observed_cells - expected_cells) ** 2 / expected_cells).sum(), len(expected_cells) - 1
 
 
-def flip_visible(machine, flipped):
+def flip_visible(rbm, flipped):
     """The machine whose visible unit i is on where unit i of this one was off, if flipped[i]; and log Z - its log Z."""
-    a, b, w = machine
+    a, b, w = rbm
     sign, rows = 1 - 2 * flipped, flipped.astype(bool)
     return (sign * a, b + w[rows].sum(axis=0), sign[:, None] * w), a[rows].sum()
 
 
-def bars_and_stripes_machine(generator):
+def bars_and_stripes_rbm(generator):
     """2x2 pixels, 4 hidden units, 3,000 steps along the exact gradient."""
     data = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], float)
-    machine = np.zeros(4), np.zeros(4), generator.normal(scale=0.5, size=(4, 4))
+    rbm = np.zeros(4), np.zeros(4), generator.normal(scale=0.5, size=(4, 4))
     visible = states(4)
     for _ in range(3000):
-        a, b, w = machine
+        a, b, w = rbm
         score = visible @ a + np.logaddexp(0, b + visible @ w).sum(axis=1)
         probability = np.exp(score - log_sum_exp(score))[:, None]
         model_hidden, data_hidden = sigmoid(b + visible @ w), sigmoid(b + data @ w)
-        machine = (
+        rbm = (
             a + 0.5 * (data.mean(axis=0) - (probability * visible).sum(axis=0)),
             b + 0.5 * (data_hidden.mean(axis=0) - (probability * model_hidden).sum(axis=0)),
             w + 0.5 * (data.T @ data_hidden / 6 - (probability * visible).T @ model_hidden),
         )
-    return machine
+    return rbm
 
 
 def uphill_slopes(a, b, w, base):
@@ -153,9 +153,9 @@ def uphill_slopes(a, b, w, base):
     return (energies(a, b, w, 1.0, base) - energies(a, b, w, 0.0, base)).ravel()
 
 
-def draw_replicas(machine, betas, base, count, generator):
+def draw_replicas(rbm, betas, base, count, generator):
     """Index of a pair of states, exactly drawn at each beta: (num_temperatures, count)."""
-    probabilities = [joint(*machine, beta, base).ravel() for beta in betas]
+    probabilities = [joint(*rbm, beta, base).ravel() for beta in betas]
     return probabilities, np.array([generator.choice(len(p), count, p=p) for p in probabilities])
 
 

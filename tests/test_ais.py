@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("auto_engine")
 REPEATS = 30
 
 
-def arrays(machine, ctx=None, dtype="float32"):
-    return [mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine]
+def arrays(rbm, ctx=None, dtype="float32"):
+    return [mx.nd.array(array, ctx=ctx, dtype=dtype) for array in rbm]
 
 
-def repeated(machine, ctx, seed, **settings):
+def repeated(rbm, ctx, seed, **settings):
     """log Z of repeated runs of 50 chains (which run side by side, being independent)."""
     whole = ais.log_partition(
-        *arrays(machine, ctx), num_chains=50 * REPEATS, chains_at_once=50 * REPEATS, key=[seed], **settings
+        *arrays(rbm, ctx), num_chains=50 * REPEATS, chains_at_once=50 * REPEATS, key=[seed], **settings
     )
     return np.array(
         [
@@ -37,24 +37,24 @@ def repeated(machine, ctx, seed, **settings):
 @pytest.mark.parametrize("base", ["model", "data", "given"])
 def test_the_estimate_of_z_is_unbiased_for_any_base_rate(ctx, seed, generator, base):
     """Mean of Z / exact Z over repeated runs within five standard errors, measured over the runs."""
-    machine = reference.random_machine(6, 5, generator, scale=0.7)
+    rbm = reference.random_rbm(6, 5, generator, scale=0.7)
     choice = {
         "model": {},
         "data": {"training_data": generator.random((20, 6))},
         "given": {"base_visible_bias": generator.normal(size=6)},
     }[base]
-    runs = repeated(machine, ctx, seed, num_distributions=30, burn_in_sweeps=2, **choice)
-    ratio = np.exp(runs - reference.log_z(*machine))
+    runs = repeated(rbm, ctx, seed, num_distributions=30, burn_in_sweeps=2, **choice)
+    ratio = np.exp(runs - reference.log_z(*rbm))
     assert abs(ratio.mean() - 1) < 5 * ratio.std(ddof=1) / np.sqrt(REPEATS)
 
 
 @pytest.mark.slow
 def test_the_error_shrinks_with_the_number_of_distributions(ctx, seed, generator):
     """By sqrt(10) for ten times as many, within five standard errors; not to shrink at all is more than six away."""
-    machine = reference.random_machine(6, 5, np.random.default_rng(1), scale=1.5)
-    exact, errors = reference.log_z(*machine), []
+    rbm = reference.random_rbm(6, 5, np.random.default_rng(1), scale=1.5)
+    exact, errors = reference.log_z(*rbm), []
     for num_distributions in (5, 50, 500):
-        log_z = repeated(machine, ctx, seed, num_distributions=num_distributions)
+        log_z = repeated(rbm, ctx, seed, num_distributions=num_distributions)
         standard_error = log_z.std(ddof=1) / np.sqrt(REPEATS)
         # Jensen: the mean of log Z is low by half the variance of one run's relative error.
         assert abs(log_z.mean() + log_z.var() / 2 - exact) < 5 * standard_error
@@ -64,10 +64,8 @@ def test_the_error_shrinks_with_the_number_of_distributions(ctx, seed, generator
 
 
 def test_interval_and_effective_sample_size_follow_from_the_log_weights(ctx, seed, generator):
-    machine = reference.random_machine(6, 5, generator)
-    result = ais.log_partition(
-        *arrays(machine, ctx), num_chains=70, num_distributions=20, chains_at_once=30, key=[seed]
-    )
+    rbm = reference.random_rbm(6, 5, generator)
+    result = ais.log_partition(*arrays(rbm, ctx), num_chains=70, num_distributions=20, chains_at_once=30, key=[seed])
     assert result.log_weights.shape == (70,) and result.log_weights.dtype == np.float64
     weights = np.exp(result.log_weights)
     mean, error = weights.mean(), weights.std(ddof=1) / np.sqrt(70)
@@ -89,19 +87,19 @@ def test_without_interactions_every_weight_is_exact(ctx, seed):
 
 @pytest.mark.parametrize("scale", [1e-6, 1e3, 1e6])
 def test_no_overflow_at_any_scale_of_the_weights(ctx, seed, generator, scale):
-    machine = reference.random_machine(20, 10, generator, scale)
+    rbm = reference.random_rbm(20, 10, generator, scale)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        result = ais.log_partition(*arrays(machine, ctx), num_chains=20, num_distributions=20, key=[seed])
+        result = ais.log_partition(*arrays(rbm, ctx), num_chains=20, num_distributions=20, key=[seed])
     assert np.isfinite(result.log_weights).all() and np.isfinite(result.log_z)
     assert 0 < result.effective_sample_size <= 20 + 1e-9
 
 
 def test_the_key_and_mxnets_seed_rule_the_noise(ctx, seed, generator):
-    machine = arrays(reference.random_machine(6, 5, generator), ctx)
+    rbm = arrays(reference.random_rbm(6, 5, generator), ctx)
 
     def run(**key):
-        return ais.log_partition(*machine, num_chains=10, num_distributions=5, **key).log_weights
+        return ais.log_partition(*rbm, num_chains=10, num_distributions=5, **key).log_weights
 
     np.testing.assert_array_equal(run(key=[seed]), run(key=[seed]))
     assert not np.array_equal(run(key=[seed]), run(key=[seed, 1]))
@@ -135,23 +133,23 @@ def test_smoothed_visible_bias():
 # --- Forward and reverse ----------------------------------------------------------------------------------------------
 
 
-def random_machines(count, generator):
+def random_rbms(count, generator):
     """Machines of at most 20 units together, with base rates of their own."""
     for _ in range(count):
         num_visible, num_hidden = generator.integers(2, 11, size=2)
         scale = generator.uniform(0.3, 1.2)
-        yield reference.random_machine(num_visible, num_hidden, generator, scale), generator.normal(size=num_visible)
+        yield reference.random_rbm(num_visible, num_hidden, generator, scale), generator.normal(size=num_visible)
 
 
-def exact_log_z(machine):
-    return enumeration.log_partition(Parameters(*arrays(machine, dtype="float64")))
+def exact_log_z(rbm):
+    return enumeration.log_partition(Parameters(*arrays(rbm, dtype="float64")))
 
 
-def repeated_bracket(machine, ctx, seed, chains, repeats, **settings):
+def repeated_bracket(rbm, ctx, seed, chains, repeats, **settings):
     """Forward and reverse estimates of repeated runs from exact samples: lists of `LogPartition`."""
     count = chains * repeats
     whole = ais.bracket(
-        *arrays(machine, ctx), num_chains=count, chains_at_once=count, reverse_start="exact", key=[seed], **settings
+        *arrays(rbm, ctx), num_chains=count, chains_at_once=count, reverse_start="exact", key=[seed], **settings
     )
     summaries = (estimates.summarize_log_weights, estimates.summarize_reverse)
     return [
@@ -168,10 +166,10 @@ def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, genera
     of them may all have missed: so it is looked at where log-weights have a standard deviation of at most 1.
     """
     checked = 0
-    for machine, base in random_machines(24 if engine == "native" else 8, generator):
-        exact, schedule = exact_log_z(machine), generator.choice(schedules.SCHEDULES)
+    for rbm, base in random_rbms(24 if engine == "native" else 8, generator):
+        exact, schedule = exact_log_z(rbm), generator.choice(schedules.SCHEDULES)
         settings = dict(num_distributions=int(generator.integers(2, 30)), base_visible_bias=base, schedule=schedule)
-        sides = repeated_bracket(machine, ctx, seed, 10, 200, **settings)
+        sides = repeated_bracket(rbm, ctx, seed, 10, 200, **settings)
         forward, reverse = (np.array([run.log_z for run in side]) - exact for side in sides)
         assert forward.mean() < 5 * standard_error(forward)
         assert reverse.mean() > -5 * standard_error(reverse)
@@ -193,9 +191,9 @@ def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
     Near one half it is little more than that: so a machine may fall short by three standard errors of its 200 runs.
     """
     shares = []
-    for machine, base in random_machines(24 if engine == "native" else 6, generator):
-        exact = exact_log_z(machine)
-        for side in repeated_bracket(machine, ctx, seed, 100, 200, num_distributions=20, base_visible_bias=base):
+    for rbm, base in random_rbms(24 if engine == "native" else 6, generator):
+        exact = exact_log_z(rbm)
+        for side in repeated_bracket(rbm, ctx, seed, 100, 200, num_distributions=20, base_visible_bias=base):
             if np.median([run.effective_sample_size for run in side]) >= 50:
                 shares.append(np.mean([run.low <= exact <= run.high for run in side]))
     assert len(shares) >= 6
@@ -205,11 +203,11 @@ def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
 
 @pytest.mark.slow
 def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, seed, generator):
-    a, b, w = machine = reference.random_machine(8, 6, generator, scale=0.7)
-    exact = exact_log_z(machine)
+    a, b, w = rbm = reference.random_rbm(8, 6, generator, scale=0.7)
+    exact = exact_log_z(rbm)
     rows, columns = generator.permutation(8), generator.permutation(6)
-    flipped, constant = reference.flip_visible(machine, generator.integers(0, 2, 8))
-    for other, shift in ((machine, 0), ((a[rows], b[columns], w[rows][:, columns]), 0), (flipped, constant)):
+    flipped, constant = reference.flip_visible(rbm, generator.integers(0, 2, 8))
+    for other, shift in ((rbm, 0), ((a[rows], b[columns], w[rows][:, columns]), 0), (flipped, constant)):
         for start in ("exact", "chains"):
             found = ais.bracket(
                 *arrays(other, ctx), num_chains=200, num_distributions=60, reverse_start=start, key=[seed]
@@ -231,24 +229,22 @@ def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distribut
     """Root mean square error of 8 runs of 100 chains, from the data's means, which are 1/2."""
     if num_distributions > 100 and engine == "mxnet":
         pytest.skip("takes a minute")
-    machine = reference.bars_and_stripes_machine(np.random.default_rng(1))
+    rbm = reference.bars_and_stripes_rbm(np.random.default_rng(1))
     settings = dict(num_distributions=num_distributions, base_visible_bias=np.zeros(4), schedule="adaptive")
-    brackets = [
-        ais.Bracket(*sides, "exact") for sides in zip(*repeated_bracket(machine, None, seed, 100, 8, **settings))
-    ]
+    brackets = [ais.Bracket(*sides, "exact") for sides in zip(*repeated_bracket(rbm, None, seed, 100, 8, **settings))]
     for name in ("forward", "reverse", "middle"):
         found = [bracket.log_z if name == "middle" else getattr(bracket, name).log_z for bracket in brackets]
-        error = np.sqrt(np.mean((np.array(found) - reference.log_z(*machine)) ** 2))
+        error = np.sqrt(np.mean((np.array(found) - reference.log_z(*rbm)) ** 2))
         print("%s: root mean square error %.5f nats" % (name, error))
         assert error < tolerance
 
 
 @pytest.mark.slow
-def test_chains_start_reverse_ais_from_samples_of_the_machine(ctx, seed, generator):
+def test_chains_start_reverse_ais_from_samples_of_the_rbm(ctx, seed, generator):
     """Two far modes of unequal weight, which no chain at beta = 1 leaves: the forward run's weights put them right."""
-    machine = (np.full(4, -8.0), np.array([-32.7]), np.full((4, 1), 16.0))
+    rbm = (np.full(4, -8.0), np.array([-32.7]), np.full((4, 1), 16.0))
     found = ais.bracket(
-        *arrays(machine, ctx),
+        *arrays(rbm, ctx),
         num_chains=2000,
         num_distributions=300,
         chains_at_once=2000,
@@ -257,7 +253,7 @@ def test_chains_start_reverse_ais_from_samples_of_the_machine(ctx, seed, generat
         sweeps_at_the_top=20,
         key=[seed],
     )
-    exact = exact_log_z(machine)
+    exact = exact_log_z(rbm)
     assert found.forward.low < exact < found.forward.high
     assert abs(found.reverse.log_z - exact) < 0.2
 
@@ -297,9 +293,9 @@ def test_reverse_is_the_mirror_of_forward(generator):
 
 @pytest.mark.slow
 def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator, monkeypatch, tmp_path):
-    machine, path = arrays(reference.random_machine(6, 5, generator)), tmp_path / "state"
+    rbm, path = arrays(reference.random_rbm(6, 5, generator)), tmp_path / "state"
     settings = dict(num_chains=30, chains_at_once=20, num_distributions=50, schedule="adaptive", key=[seed])
-    expected = ais.bracket(*machine, reverse_start="chains", **settings)
+    expected = ais.bracket(*rbm, reverse_start="chains", **settings)
     whole, calls = gibbs.anneal_with_weights, []
 
     def anneal(*args, **more):
@@ -312,17 +308,17 @@ def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator,
 
     monkeypatch.setattr(gibbs, "anneal_with_weights", anneal)
     with pytest.raises(KeyboardInterrupt):
-        ais.bracket(*machine, reverse_start="chains", state=path, **settings)
+        ais.bracket(*rbm, reverse_start="chains", state=path, **settings)
     assert path.exists()
-    found = ais.bracket(*machine, reverse_start="chains", state=path, **settings)
+    found = ais.bracket(*rbm, reverse_start="chains", state=path, **settings)
     assert len(calls) == 110 + 2 * 50 + 24 - 9
     for left, right in zip(found[:2], expected[:2]):
         np.testing.assert_array_equal(left.log_weights, right.log_weights)
         assert left._replace(log_weights=None) == right._replace(log_weights=None)
     with pytest.raises(InputError, match="another model or other settings"):
-        ais.bracket(*machine, reverse_start="chains", state=path, **{**settings, "key": [seed, 1]})
+        ais.bracket(*rbm, reverse_start="chains", state=path, **{**settings, "key": [seed, 1]})
     with pytest.raises(InputError, match="needs a key"):
-        ais.log_partition(*machine, state=path)
+        ais.log_partition(*rbm, state=path)
 
 
 @pytest.mark.parametrize(
@@ -336,22 +332,22 @@ def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator,
     ],
 )
 def test_brackets_that_cannot_be(generator, settings, message):
-    machine = arrays(reference.random_machine(6, 5, generator))
+    rbm = arrays(reference.random_rbm(6, 5, generator))
     with pytest.raises(InputError, match=message):
-        ais.bracket(*machine, **{"num_chains": 10, "num_distributions": 5, "key": [0], **settings})
+        ais.bracket(*rbm, **{"num_chains": 10, "num_distributions": 5, "key": [0], **settings})
 
 
-def test_exact_samples_of_a_large_machine_are_refused_at_once(monkeypatch):
+def test_exact_samples_of_a_large_rbm_are_refused_at_once(monkeypatch):
     monkeypatch.setattr(gibbs, "anneal_with_weights", None)
     with pytest.raises(InputError, match="enumeration ends at 25"):
         ais.bracket(*arrays((np.zeros(30), np.zeros(30), np.zeros((30, 30)))), reverse_start="exact")
 
 
 def test_reverse_alone(ctx, seed, generator):
-    machine = reference.random_machine(6, 5, generator, scale=0.5)
-    visible, _ = reference.draw_joint(*machine, 100, generator)
-    found = ais.reverse_log_partition(*arrays(machine, ctx), visible, num_distributions=300, key=[seed])
-    assert found.log_z == pytest.approx(exact_log_z(machine), abs=0.05)
+    rbm = reference.random_rbm(6, 5, generator, scale=0.5)
+    visible, _ = reference.draw_joint(*rbm, 100, generator)
+    found = ais.reverse_log_partition(*arrays(rbm, ctx), visible, num_distributions=300, key=[seed])
+    assert found.log_z == pytest.approx(exact_log_z(rbm), abs=0.05)
     assert found.low < found.log_z < found.high and len(found.log_weights) == 100
 
 
@@ -377,38 +373,36 @@ SOURCES = ("numpy", "ndarray", "DataLoader", "DataLoader of images only", "NDArr
 
 @pytest.mark.parametrize("source", slow_but(SOURCES, "numpy", "ndarray", "NDArrayIter", "list"))
 def test_mean_log_likelihood_equals_enumeration_over_every_source(ctx, generator, source):
-    machine = reference.random_machine(6, 5, generator)
+    rbm = reference.random_rbm(6, 5, generator)
     images = generator.integers(0, 2, (10, 1, 2, 3)).astype("float32")
-    log_z = reference.log_z(*machine)
-    expected = -reference.free_energies(*machine, images.reshape((10, 6))) - log_z
+    log_z = reference.log_z(*rbm)
+    expected = -reference.free_energies(*rbm, images.reshape((10, 6))) - log_z
     for _ in range(2):  # a DataIter starts over
-        result = ais.mean_log_likelihood(Parameters(*arrays(machine, ctx)), sources(images, ctx)[source], log_z)
+        result = ais.mean_log_likelihood(Parameters(*arrays(rbm, ctx)), sources(images, ctx)[source], log_z)
         assert result.num_images == 10 and result.binary
         assert result.mean == pytest.approx(expected.mean(), rel=1e-5)
         assert result.standard_error == pytest.approx(expected.std(ddof=1) / np.sqrt(10), rel=1e-4)
 
 
 def test_estimate_log_likelihood_is_close_to_the_exact_one(ctx, seed, generator):
-    machine = reference.random_machine(6, 5, generator, scale=0.5)
+    rbm = reference.random_rbm(6, 5, generator, scale=0.5)
     images = generator.integers(0, 2, (10, 6)).astype("float32")
     with warnings.catch_warnings():
         warnings.simplefilter("error", ais.LikelihoodWarning)  # nothing to warn of
-        log_likelihood, log_z = ais.estimate_log_likelihood(
-            *arrays(machine, ctx), 50, 2, 300, 1, images, ctx, key=[seed]
-        )
+        log_likelihood, log_z = ais.estimate_log_likelihood(*arrays(rbm, ctx), 50, 2, 300, 1, images, ctx, key=[seed])
     assert isinstance(log_likelihood, float) and isinstance(log_z, float)
-    exact = reference.log_z(*machine)
+    exact = reference.log_z(*rbm)
     # 100 chains, 300 distributions: the standard deviation over runs is below 0.01 nats for such machines.
     assert log_z == pytest.approx(exact, abs=0.05)
-    assert log_likelihood == pytest.approx((-reference.free_energies(*machine, images)).mean() - log_z, abs=1e-4)
+    assert log_likelihood == pytest.approx((-reference.free_energies(*rbm, images)).mean() - log_z, abs=1e-4)
 
 
 def test_it_warns_of_few_distributions_and_of_grey_pixels(generator):
-    machine = arrays(reference.random_machine(6, 5, generator))
+    rbm = arrays(reference.random_rbm(6, 5, generator))
     with pytest.warns(ais.LikelihoodWarning, match="only 10 intermediate distributions.*optimistic"):
-        ais.estimate_log_likelihood(*machine, 10, 1, 10, 1, np.zeros((3, 6)))
+        ais.estimate_log_likelihood(*rbm, 10, 1, 10, 1, np.zeros((3, 6)))
     with pytest.warns(ais.LikelihoodWarning, match="grey-pixel score"):
-        ais.estimate_log_likelihood(*machine, 10, 1, 100, 1, np.full((3, 6), 0.5))
+        ais.estimate_log_likelihood(*rbm, 10, 1, 100, 1, np.full((3, 6), 0.5))
 
 
 @pytest.mark.parametrize(
@@ -422,28 +416,28 @@ def test_it_warns_of_few_distributions_and_of_grey_pixels(generator):
     ],
 )
 def test_images_that_cannot_be_scored(generator, images, message):
-    machine = Parameters(*arrays(reference.random_machine(6, 5, generator)))
+    rbm = Parameters(*arrays(reference.random_rbm(6, 5, generator)))
     with pytest.raises(InputError, match=message):
-        ais.mean_log_likelihood(machine, images, 0.0)
+        ais.mean_log_likelihood(rbm, images, 0.0)
 
 
 @pytest.mark.parametrize("size", ["num_chains", "num_distributions", "burn_in_sweeps", "chains_at_once"])
 def test_sizes_below_one(generator, size):
     with pytest.raises(InputError, match=size + " is 0"):
-        ais.log_partition(*arrays(reference.random_machine(3, 2, generator)), **{size: 0})
+        ais.log_partition(*arrays(reference.random_rbm(3, 2, generator)), **{size: 0})
 
 
 def test_more_distributions_than_memory(generator):
     with pytest.raises(InputError, match="num_distributions is 2147483647; it may be 10000000 at most"):
-        ais.log_partition(*arrays(reference.random_machine(3, 2, generator)), num_distributions=2**31 - 1)
+        ais.log_partition(*arrays(reference.random_rbm(3, 2, generator)), num_distributions=2**31 - 1)
 
 
 def test_parameters_that_cannot_be_used(generator):
-    machine = reference.random_machine(3, 2, generator)
+    rbm = reference.random_rbm(3, 2, generator)
     with pytest.raises(InputError, match="not finite"):
-        ais.log_partition(*arrays((machine[0] * np.inf, *machine[1:])))
+        ais.log_partition(*arrays((rbm[0] * np.inf, *rbm[1:])))
     for weight in (np.nan, np.inf, -np.inf):
         with pytest.raises(InputError, match="log Z is not finite"):
             estimates.summarize_log_weights(np.array([1.0, weight]), 1000)
     with pytest.raises(InputError, match="base rate has shape"):
-        ais.log_partition(*arrays(machine), base_visible_bias=np.zeros(4))
+        ais.log_partition(*arrays(rbm), base_visible_bias=np.zeros(4))

@@ -11,8 +11,8 @@ from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
 
-def parameters(machine, ctx=None):
-    return Parameters(*(mx.nd.array(array, ctx=ctx) for array in machine))
+def parameters(rbm, ctx=None):
+    return Parameters(*(mx.nd.array(array, ctx=ctx) for array in rbm))
 
 
 # --- Schedules --------------------------------------------------------------------------------------------------------
@@ -31,9 +31,9 @@ def test_the_three_pieces_of_salakhutdinov_and_murray():
     np.testing.assert_allclose(schedules.three_piece(14500), expected, atol=1e-12)
 
 
-def losses(machine, betas):
+def losses(rbm, betas):
     """Variance of each step's log-weight, over exact samples: what the effective sample size loses there."""
-    a, b, w = machine
+    a, b, w = rbm
     visible, result = reference.states(len(a)), []
     scores = [beta * visible @ a + np.logaddexp(0, beta * (b + visible @ w)).sum(axis=1) for beta in betas]
     for low, high in zip(scores[:-1], scores[1:]):
@@ -43,19 +43,19 @@ def losses(machine, betas):
 
 
 def test_the_adaptive_schedule_loses_as_much_at_every_step(engine, seed, generator):
-    machine = (np.full(6, -1.0), np.full(4, -1.0), np.full((6, 4), 3.0))  # freezes in a narrow range of beta
+    rbm = (np.full(6, -1.0), np.full(4, -1.0), np.full((6, 4), 3.0))  # freezes in a narrow range of beta
     visible = mx.nd.array(generator.integers(0, 2, (2000, 6)))
-    betas = schedules.adaptive(40, parameters(machine), visible, mx.nd.zeros(6), [seed], engine)
+    betas = schedules.adaptive(40, parameters(rbm), visible, mx.nd.zeros(6), [seed], engine)
     assert betas[0] == 0 and betas[-1] == 1 and (np.diff(betas) > 0).all() and len(betas) == 41
-    even, adapted = losses(machine, schedules.linear(40)), losses(machine, betas)
+    even, adapted = losses(rbm, schedules.linear(40)), losses(rbm, betas)
     assert even.max() > 20 * np.median(even)
     assert adapted.max() < 2 * np.median(adapted)
     assert adapted.sum() < 0.7 * even.sum()
 
 
 def test_an_adaptive_schedule_where_nothing_varies(engine, seed):
-    machine = (np.zeros(3), np.zeros(2), np.zeros((3, 2)))
-    betas = schedules.adaptive(10, parameters(machine), mx.nd.zeros((5, 3)), mx.nd.zeros(3), [seed], engine)
+    rbm = (np.zeros(3), np.zeros(2), np.zeros((3, 2)))
+    betas = schedules.adaptive(10, parameters(rbm), mx.nd.zeros((5, 3)), mx.nd.zeros(3), [seed], engine)
     np.testing.assert_allclose(betas, np.linspace(0, 1, 11), atol=1e-12)
 
 
@@ -68,14 +68,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def anneal(engine, seed, generator):
-    machine = parameters(reference.random_machine(9, 7, generator))
+    rbm = parameters(reference.random_rbm(9, 7, generator))
     base, visible = mx.nd.array(generator.normal(size=9)), mx.nd.array(generator.integers(0, 2, (30, 9)))
     betas = {"up": np.linspace(0, 1, 95), "down": np.linspace(1, 0, 95)}
 
     def run(which, state=None, key=seed, name=None):
         with tqdm(total=94, disable=True) as bar:
             result = annealing.anneal_chains(
-                machine,
+                rbm,
                 visible,
                 betas[which],
                 sweeps=2,

@@ -19,27 +19,27 @@ from gluon_rbm.models.files import read_parameters
 from gluon_rbm.sampling import trajectory
 
 
-def as_parameters(machine, ctx=None):
-    arrays = (np.float32(array) for array in machine)
+def as_parameters(values, ctx=None):
+    arrays = (np.float32(array) for array in values)
     return Parameters(*(array if ctx is None else from_host(array, ctx) for array in arrays))
 
 
-def estimate(machine, key, ctx=None, **settings):
-    last = as_parameters(machine, ctx)
-    first = trajectory.independent_units(last, np.zeros(len(machine[0])))
+def estimate(values, key, ctx=None, **settings):
+    last = as_parameters(values, ctx)
+    first = trajectory.independent_units(last, np.zeros(len(values[0])))
     return bennett.log_partition([first, last], key=key, name="scaled", **settings)
 
 
 def test_independent_units_are_exact(seed, generator):
-    a, b, w = reference.random_machine(4, 3, generator)
-    machine = a, b, 0 * w
-    assert bennett.exact_log_z(as_parameters(machine)) == pytest.approx(reference.log_z(*machine), abs=1e-6)
+    a, b, w = reference.random_rbm(4, 3, generator)
+    values = a, b, 0 * w
+    assert bennett.exact_log_z(as_parameters(values)) == pytest.approx(reference.log_z(*values), abs=1e-6)
     groups = ((1, 3),)
     states = reference.states(4)
     energies = states @ a + np.logaddexp(0, b).sum()
     possible = states[:, 1:3].sum(axis=1) == 1
     exact = reference.log_sum_exp(energies[possible])
-    assert bennett.exact_log_z(as_parameters(machine), groups) == pytest.approx(exact, abs=1e-6)
+    assert bennett.exact_log_z(as_parameters(values), groups) == pytest.approx(exact, abs=1e-6)
     with pytest.raises(InputError, match="must have no weights"):
         bennett.exact_log_z(as_parameters((a, b, w)))
 
@@ -61,18 +61,18 @@ def test_the_ratio_solves_its_equation(seed, generator):
 
 
 def test_log_z_is_that_of_enumeration(engine, ctx, seed, generator):
-    machine = reference.random_machine(6, 4, generator, scale=2)
-    found = estimate(machine, [seed], ctx, sweeps=60, engine=engine)
+    values = reference.random_rbm(6, 4, generator, scale=2)
+    found = estimate(values, [seed], ctx, sweeps=60, engine=engine)
     assert found.standard_error < 0.1 and not found.warning
-    assert abs(found.log_z - reference.log_z(*machine)) < 5 * found.standard_error
+    assert abs(found.log_z - reference.log_z(*values)) < 5 * found.standard_error
 
 
 def test_softmax_groups(engine, ctx, seed, generator):
-    machine = reference.random_machine(6, 4, generator, scale=2)
+    values = reference.random_rbm(6, 4, generator, scale=2)
     groups = ((2, 5),)
-    energies = reference.energies(*machine)
+    energies = reference.energies(*values)
     possible = reference.states(6)[:, 2:5].sum(axis=1) == 1
-    found = estimate(machine, [seed], ctx, sweeps=60, engine=engine, visible_units=groups)
+    found = estimate(values, [seed], ctx, sweeps=60, engine=engine, visible_units=groups)
     exact = reference.log_sum_exp(-energies[possible].ravel())
     assert abs(found.log_z - exact) < 5 * found.standard_error
 
@@ -83,9 +83,9 @@ def test_three_sigma_intervals_cover_the_truth(seed, scale):
     """190 of 200 RBMs at least; where an interval covers with a probability of 99.7 %, fewer are hardly ever found."""
     covered, scores = 0, []
     for number in range(200):
-        machine = reference.random_machine(6, 4, np.random.default_rng([seed, number]), scale=scale)
-        found = estimate(machine, [seed, number], num_chains=20, sweeps=40)
-        exact = reference.log_z(*machine)
+        values = reference.random_rbm(6, 4, np.random.default_rng([seed, number]), scale=scale)
+        found = estimate(values, [seed, number], num_chains=20, sweeps=40)
+        exact = reference.log_z(*values)
         covered += found.low <= exact <= found.high
         scores.append((found.log_z - exact) / found.standard_error)
     assert covered >= 190
@@ -95,19 +95,19 @@ def test_three_sigma_intervals_cover_the_truth(seed, scale):
 def test_given_chains_begin_there(seed, generator):
     """Two modes far apart: chains that come along find one; those that are given know of both."""
     weight = np.full((8, 6), 4.0)
-    machine = -weight.sum(axis=1) / 2 + 0.05, -weight.sum(axis=0) / 2, weight
-    machines = [[scale * array for array in machine] for scale in (0, 0.1, 0.2, 0.4, 1)]
-    chains = [np.float32(reference.draw_joint(*one, 200, generator)[0]) for one in machines]
+    values = -weight.sum(axis=1) / 2 + 0.05, -weight.sum(axis=0) / 2, weight
+    rbms = [[scale * array for array in values] for scale in (0, 0.1, 0.2, 0.4, 1)]
+    chains = [np.float32(reference.draw_joint(*one, 200, generator)[0]) for one in rbms]
     found = bennett.log_partition(
-        list(map(as_parameters, machines)), chains, num_chains=200, sweeps=50, key=[seed], name="a path"
+        list(map(as_parameters, rbms)), chains, num_chains=200, sweeps=50, key=[seed], name="a path"
     )
-    assert abs(found.log_z - reference.log_z(*machine)) < 5 * found.standard_error
+    assert abs(found.log_z - reference.log_z(*values)) < 5 * found.standard_error
     assert len(found.swap_rates) >= 4 and found.num_chains == 200 and found.sweeps == 50
 
 
 def test_the_path_has_neighbours_that_exchange(seed, generator):
-    machine = reference.random_machine(12, 10, generator, scale=4)
-    last = as_parameters(machine)
+    values = reference.random_rbm(12, 10, generator, scale=4)
+    last = as_parameters(values)
     first = trajectory.independent_units(last, np.zeros(12))
     start = (generator.random((100, 12)) < 0.5).astype(np.float32)
     path, states = trajectory.fill([first, last], [start, None], key=[seed])
@@ -115,12 +115,12 @@ def test_the_path_has_neighbours_that_exchange(seed, generator):
     np.testing.assert_array_equal(path[-1].interaction_weight, last.interaction_weight)
     scales = [float(np.linalg.norm(rbm.interaction_weight)) for rbm in path]
     assert scales[0] == 0 and scales == sorted(scales)
-    assert estimate(machine, [seed], sweeps=100).swap_rates.min() > 0.1
+    assert estimate(values, [seed], sweeps=100).swap_rates.min() > 0.1
 
 
 def test_rbms_that_differ_too_much(seed, generator, monkeypatch):
     monkeypatch.setattr(trajectory, "_MOST_RBMS", 3)
-    last = as_parameters(reference.random_machine(12, 10, generator, scale=6))
+    last = as_parameters(reference.random_rbm(12, 10, generator, scale=6))
     first = trajectory.independent_units(last, np.zeros(12))
     with pytest.raises(InputError, match="more than 3 RBMs would lie on the path"):
         trajectory.fill([first, last], [np.float32(generator.random((50, 12)) < 0.5), None], key=[seed])

@@ -24,9 +24,9 @@ DRAWS = 50000
 SIGNIFICANCE = 1e-6  # a test of a true hypothesis fails once in a million runs
 
 
-def network(machines, ctx=None, dtype="float32"):
+def network(rbms, ctx=None, dtype="float32"):
     return BinaryDeepBeliefNetwork(
-        [Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine)) for machine in machines]
+        [Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in rbm)) for rbm in rbms]
     )
 
 
@@ -37,17 +37,17 @@ def assert_distribution(samples, probability):
     assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE, (statistic, freedom)
 
 
-def given_hidden(machine):
+def given_hidden(rbm):
     """p(v | h) of every pair of states, by enumeration: (2^H, 2^V)."""
-    joint = reference.joint(*machine).T
+    joint = reference.joint(*rbm).T
     return joint / joint.sum(axis=1, keepdims=True)
 
 
-def visible_distribution(machines):
+def visible_distribution(rbms):
     """p(v) of every visible state: the visible layer of the enumerated top pair, carried down."""
-    probability = reference.joint(*machines[-1]).sum(axis=1)
-    for machine in machines[-2::-1]:
-        probability = probability @ given_hidden(machine)
+    probability = reference.joint(*rbms[-1]).sum(axis=1)
+    for rbm in rbms[-2::-1]:
+        probability = probability @ given_hidden(rbm)
     return probability
 
 
@@ -56,14 +56,14 @@ def visible_distribution(machines):
 
 @pytest.mark.parametrize("sizes", [(4, 3), (4, 3, 3), (3, 4, 2, 3)])
 def test_images_have_the_exact_distribution(ctx, engine, seed, generator, sizes):
-    machines = [reference.random_machine(*pair, generator) for pair in zip(sizes, sizes[1:])]
-    drawn = generate(network(machines, ctx), DRAWS, 60, [seed], engine=engine)
-    assert_distribution(drawn.visible_sample, visible_distribution(machines))
+    rbms = [reference.random_rbm(*pair, generator) for pair in zip(sizes, sizes[1:])]
+    drawn = generate(network(rbms, ctx), DRAWS, 60, [seed], engine=engine)
+    assert_distribution(drawn.visible_sample, visible_distribution(rbms))
 
 
 def test_the_top_pair_keeps_its_distribution_and_the_way_down_is_exact(ctx, engine, seed, generator):
     """From exact samples of the top pair's visible layer, one sweep: nothing has to converge."""
-    bottom, top = reference.random_machine(4, 3, generator, 2.0), reference.random_machine(3, 3, generator, 2.0)
+    bottom, top = reference.random_rbm(4, 3, generator, 2.0), reference.random_rbm(3, 3, generator, 2.0)
     # A bottom layer of certain units copies images upwards, so that these start the top pair where they should.
     copy = -20.0 * np.ones(3), -20.0 * np.ones(3), 40.0 * np.eye(3)
     start, _ = reference.draw(reference.joint(*top), DRAWS, generator)
@@ -77,15 +77,15 @@ def test_the_top_pair_keeps_its_distribution_and_the_way_down_is_exact(ctx, engi
 
 
 def test_probabilities_are_those_of_the_samples(ctx, engine, seed, generator):
-    machines = [reference.random_machine(5, 3, generator), reference.random_machine(3, 4, generator)]
-    drawn = generate(network(machines, ctx), DRAWS, 3, [seed], engine=engine)
+    rbms = [reference.random_rbm(5, 3, generator), reference.random_rbm(3, 4, generator)]
+    drawn = generate(network(rbms, ctx), DRAWS, 3, [seed], engine=engine)
     samples, probabilities = (array.asnumpy().astype(np.float64) for array in drawn)
     error = np.sqrt((probabilities * (1 - probabilities)).sum(axis=0))
     assert (np.abs((samples - probabilities).sum(axis=0)) < 5.5 * error).all()
 
 
 def test_the_key_fixes_what_is_drawn(engine, seed, generator):
-    stack = network([reference.random_machine(20, 15, generator), reference.random_machine(15, 10, generator)])
+    stack = network([reference.random_rbm(20, 15, generator), reference.random_rbm(15, 10, generator)])
     first, again, other = (
         generate(stack, 8, 5, [seed, word], engine=engine).visible_sample.asnumpy() for word in (1, 1, 2)
     )
@@ -97,41 +97,41 @@ def test_the_key_fixes_what_is_drawn(engine, seed, generator):
 
 
 @pytest.fixture
-def machines(generator):
-    return [reference.random_machine(*pair, generator, 0.5) for pair in [(6, 5), (5, 4), (4, 8)]]
+def rbms(generator):
+    return [reference.random_rbm(*pair, generator, 0.5) for pair in [(6, 5), (5, 4), (4, 8)]]
 
 
-def test_transform_and_reconstruct_go_by_probabilities(ctx, machines, generator):
-    stack, images = network(machines, ctx, "float64"), generator.random((7, 6))
+def test_transform_and_reconstruct_go_by_probabilities(ctx, rbms, generator):
+    stack, images = network(rbms, ctx, "float64"), generator.random((7, 6))
     visible = mx.nd.array(images, ctx=ctx, dtype="float64")
     up = [images]
-    for _, b, w in machines:
+    for _, b, w in rbms:
         up.append(reference.sigmoid(b + up[-1] @ w))
     for depth in range(1, 4):
         np.testing.assert_allclose(stack.transform(visible, depth).asnumpy(), up[depth], rtol=1e-12)
     np.testing.assert_allclose(stack.transform(visible).asnumpy(), up[-1], rtol=1e-12)
     down = up[-1]
-    for a, _, w in machines[::-1]:
+    for a, _, w in rbms[::-1]:
         down = reference.sigmoid(a + down @ w.T)
     np.testing.assert_allclose(stack.reconstruct(visible).asnumpy(), down, rtol=1e-12)
 
 
-def test_features_go_through_many_images_in_batches(machines, generator, monkeypatch):
+def test_features_go_through_many_images_in_batches(rbms, generator, monkeypatch):
     monkeypatch.setattr(binary_deep_belief, "_ROWS_AT_ONCE", 4)
-    stack, bytes_ = network(machines), generator.integers(0, 256, size=(10, 2, 3), dtype=np.uint8)
+    stack, bytes_ = network(rbms), generator.integers(0, 256, size=(10, 2, 3), dtype=np.uint8)
     whole = stack.transform(mx.nd.array(bytes_.reshape(10, 6) / 255)).asnumpy()
     np.testing.assert_allclose(stack.features(bytes_, 255), whole, rtol=1e-5)
 
 
-def test_filters_are_products_of_weights(machines):
-    expected = machines[0][2] @ machines[1][2] @ machines[2][2]
-    np.testing.assert_allclose(network(machines).filters(), expected, rtol=1e-5, atol=1e-6)
+def test_filters_are_products_of_weights(rbms):
+    expected = rbms[0][2] @ rbms[1][2] @ rbms[2][2]
+    np.testing.assert_allclose(network(rbms).filters(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_hidden_data(machines, generator):
+def test_hidden_data(rbms, generator):
     images, labels = generator.integers(0, 17, size=(12, 2, 3), dtype=np.uint8), np.arange(12) % 3
     data = datasets.DataSet("x", images[:8], labels[:8], images[8:], labels[8:], 16)
-    stack = network(machines)
+    stack = network(rbms)
     hidden = stack.hidden_data(data)
     assert (hidden.image_shape, hidden.maximum, hidden.train_labels.tolist()) == ((2, 4), 1, labels[:8].tolist())
     np.testing.assert_array_equal(hidden.test_images.reshape(4, 8), stack.features(images[8:], 16))
@@ -139,30 +139,30 @@ def test_hidden_data(machines, generator):
     np.testing.assert_array_equal(joined.train_images[:, :8], hidden.train_images.reshape(8, 8))
     np.testing.assert_array_equal(joined.train_images[:, 8:], np.eye(3)[labels[:8]])
     with pytest.raises(InputError, match="have 6 pixels, but the lowest layer has 5 visible units"):
-        network(machines[1:]).hidden_data(data)
+        network(rbms[1:]).hidden_data(data)
 
 
 # --- Files, and what cannot be ----------------------------------------------------------------------------------------
 
 
-def test_save_and_load(machines, tmp_path):
-    network(machines).save(tmp_path / "stack")
+def test_save_and_load(rbms, tmp_path):
+    network(rbms).save(tmp_path / "stack")
     again = BinaryDeepBeliefNetwork.load(tmp_path / "stack")
     assert (again.num_visible, again.num_hidden) == (6, 8)
-    for left, right in zip(again.arrays(), network(machines).arrays()):
+    for left, right in zip(again.arrays(), network(rbms).arrays()):
         np.testing.assert_array_equal(left, right)
     two = BinaryDeepBeliefNetwork.load([tmp_path / "stack" / "layer-1", tmp_path / "stack" / "layer-2" / "rbm.params"])
     assert len(two.layers) == 2 and read_parameters(tmp_path / "stack" / "layer-3").num_hidden == 8
 
 
-def test_what_is_no_network(machines, tmp_path):
+def test_what_is_no_network(rbms, tmp_path):
     with pytest.raises(InputError, match="at least one layer"):
         network([])
     with pytest.raises(InputError, match="layer 2 has 4 visible units, but the layer below has 5 hidden units"):
-        network([machines[0], machines[2]])
+        network([rbms[0], rbms[2]])
     with pytest.raises(InputError, match="has no folder layer-1"):
         BinaryDeepBeliefNetwork.load(str(tmp_path))
-    labelled = {**network(machines[:1]).layers[0]._asdict(), "aux_label_classes": mx.nd.arange(2)}
+    labelled = {**network(rbms[:1]).layers[0]._asdict(), "aux_label_classes": mx.nd.arange(2)}
     mx.nd.save(str(tmp_path / "rbm.params"), labelled)
     with pytest.raises(InputError, match="label units"):
         BinaryDeepBeliefNetwork.load([tmp_path])

@@ -18,7 +18,7 @@ CHAINS = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
 
 
 def block(
-    machine=None,
+    arrays=None,
     ctx=None,
     k=2,
     num_hidden=3,
@@ -29,18 +29,18 @@ def block(
     **kwargs,
 ):
     """A block with the given parameters and hidden chain states."""
-    num_hidden = num_hidden if machine is None else len(machine[1])
+    num_hidden = num_hidden if arrays is None else len(arrays[1])
     rbm = BinaryRBMBlock(num_hidden, k, for_training, **kwargs)
     rbm.initialize(mx.init.Normal(sigma=0.01), ctx=ctx)
     rbm.cast(dtype)
     if MODES[mode] is not None:
         rbm.hybridize(**MODES[mode])
-    if machine is not None:
-        for name, array in zip(LEARNED, machine):
+    if arrays is not None:
+        for name, array in zip(LEARNED, arrays):
             getattr(rbm, name).set_data(mx.nd.array(array, dtype=dtype))
     if chains is not None:
         rbm.aux_hidden_layer_sample.set_data(mx.nd.array(chains, dtype=dtype))
-        rbm.aux_visible_layer_sample.shape = (len(chains), len(machine[0]))
+        rbm.aux_visible_layer_sample.shape = (len(chains), len(arrays[0]))
     return rbm
 
 
@@ -71,27 +71,27 @@ def formula(data, chain_visible, a, b, w):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_gradient_is_the_formula_for_the_chains_it_leaves(ctx, generator, mode):
-    machine = reference.random_machine(5, 4, generator)
+    arrays = reference.random_rbm(5, 4, generator)
     data = generator.random((7, 5))
-    rbm = block(machine, ctx, chains=generator.integers(0, 2, (9, 4)), mode=mode, dtype="float64")
+    rbm = block(arrays, ctx, chains=generator.integers(0, 2, (9, 4)), mode=mode, dtype="float64")
     step(rbm, mx.nd.array(data, ctx=ctx, dtype="float64"))
-    expected = formula(data, rbm.aux_visible_layer_sample.data().asnumpy(), *machine)
+    expected = formula(data, rbm.aux_visible_layer_sample.data().asnumpy(), *arrays)
     for ours, theirs in zip(gradients(rbm), expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
 
 
 def test_gradient_equals_enumeration_within_the_monte_carlo_error(ctx, seed, generator):
     """Chains that start as exact draws stay so; each entry of the gradient is then a mean over independent chains."""
-    machine = reference.random_machine(4, 3, generator)
+    arrays = reference.random_rbm(4, 3, generator)
     num_chains = 100000
-    _, hidden = reference.draw_joint(*machine, num_chains, generator)
+    _, hidden = reference.draw_joint(*arrays, num_chains, generator)
     data = generator.integers(0, 2, (6, 4)).astype(float)
-    rbm = block(machine, ctx, k=3, chains=hidden)
+    rbm = block(arrays, ctx, k=3, chains=hidden)
     step(rbm, mx.nd.array(data, ctx=ctx))
-    probability, visible = reference.joint(*machine).sum(axis=1), reference.states(4)
-    given_visible = reference.sigmoid(machine[1] + visible @ machine[2])
+    probability, visible = reference.joint(*arrays).sum(axis=1), reference.states(4)
+    given_visible = reference.sigmoid(arrays[1] + visible @ arrays[2])
     terms = [visible, given_visible, visible[:, :, None] * given_visible[:, None, :]]
-    for ours, exact, term in zip(gradients(rbm), reference.gradients(*machine, data), terms):
+    for ours, exact, term in zip(gradients(rbm), reference.gradients(*arrays, data), terms):
         mean = np.tensordot(probability, term, 1)
         standard_error = np.sqrt((np.tensordot(probability, term**2, 1) - mean**2) / num_chains)
         assert (np.abs(ours - exact) < 5.5 * standard_error + 1e-5).all()
@@ -99,7 +99,7 @@ def test_gradient_equals_enumeration_within_the_monte_carlo_error(ctx, seed, gen
 
 @pytest.mark.parametrize("mode", MODES)
 def test_outputs_in_training_are_exact_given_the_chains(ctx, generator, mode):
-    a, b, w = reference.random_machine(5, 4, generator)
+    a, b, w = reference.random_rbm(5, 4, generator)
     data, chains = generator.random((7, 5)), generator.integers(0, 2, (7, 4))
     rbm = block((a, b, w), ctx, k=1, chains=chains, mode=mode)
     visible_prob_1, hidden_prob_1 = step(rbm, mx.nd.array(data, ctx=ctx))
@@ -109,7 +109,7 @@ def test_outputs_in_training_are_exact_given_the_chains(ctx, generator, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_without_training_chains_start_at_the_data(ctx, generator, mode):
-    a, b, w = reference.random_machine(4, 3, generator)
+    a, b, w = reference.random_rbm(4, 3, generator)
     start, rows = generator.random(4), 50000
     rbm = block((a, b, w), ctx, k=1, for_training=False, mode=mode)
     visible_prob_1, hidden_prob_1 = (out.asnumpy() for out in rbm(mx.nd.array(np.tile(start, (rows, 1)), ctx=ctx)))
@@ -124,8 +124,8 @@ def test_without_training_chains_start_at_the_data(ctx, generator, mode):
 
 
 def test_outside_record_a_training_block_starts_at_the_data(ctx, generator):
-    machine = reference.random_machine(4, 3, generator)
-    rbm = block(machine, ctx, k=1)
+    arrays = reference.random_rbm(4, 3, generator)
+    rbm = block(arrays, ctx, k=1)
     data = mx.nd.array(generator.integers(0, 2, (5, 4)), ctx=ctx)
     step(rbm, data)
     chains = [getattr(rbm, name).data().asnumpy() for name in CHAINS]
@@ -151,7 +151,7 @@ def test_chains_persist(ctx, generator, mode):
 
 
 def test_gradient_with_respect_to_the_data_is_that_of_the_free_energy(ctx, generator):
-    a, b, w = reference.random_machine(5, 4, generator)
+    a, b, w = reference.random_rbm(5, 4, generator)
     data = mx.nd.array(generator.random((3, 5)), ctx=ctx, dtype="float64")
     data.attach_grad()
     rbm = block((a, b, w), ctx, dtype="float64")
@@ -162,7 +162,7 @@ def test_gradient_with_respect_to_the_data_is_that_of_the_free_energy(ctx, gener
 
 @pytest.mark.slow
 def test_a_teacher_is_recovered(ctx, generator):
-    teacher = reference.random_machine(5, 3, np.random.default_rng(1), scale=1.5)  # one that can be learned in seconds
+    teacher = reference.random_rbm(5, 3, np.random.default_rng(1), scale=1.5)  # one that can be learned in seconds
     sample, _ = reference.draw_joint(*teacher, 20000, generator)
     target = reference.joint(*teacher).sum(axis=1)
     rbm = block(ctx=ctx, k=5, num_hidden=6, num_chains=500)
@@ -177,8 +177,8 @@ def test_a_teacher_is_recovered(ctx, generator):
         trainer.step(1)
     learned = [array.asnumpy().astype(float) for array in rbm.rbm_parameters]
 
-    def divergence(machine):
-        return float(target @ np.log(target / reference.joint(*machine).sum(axis=1)))
+    def divergence(arrays):
+        return float(target @ np.log(target / reference.joint(*arrays).sum(axis=1)))
 
     untrained = (np.zeros(5), np.zeros(1), np.zeros((5, 1)))
     # 20,000 images leave (2^5 - 1) / (2 n) = 0.0008 nats open; PCD with a few hundred chains adds its noise.
@@ -190,7 +190,7 @@ def test_a_teacher_is_recovered(ctx, generator):
 
 @pytest.mark.parametrize("grad_req", ["write", "add", "null"])
 def test_gradient_requests_of_the_operator(ctx, seed, generator, grad_req):
-    machine = reference.random_machine(4, 3, generator)
+    arrays = reference.random_rbm(4, 3, generator)
     names = ["data", *LEARNED, "key"]
     symbol = mx.sym.Custom(
         *map(mx.sym.var, names),
@@ -203,7 +203,7 @@ def test_gradient_requests_of_the_operator(ctx, seed, generator, grad_req):
         name="rbm",
     )
     data, chains = generator.random((6, 4)), generator.integers(0, 2, (5, 3))
-    values = dict(zip(names, (data, *machine, [1, 2, 3, seed])))
+    values = dict(zip(names, (data, *arrays, [1, 2, 3, seed])))
     arguments = {
         name: mx.nd.array(value, ctx=ctx, dtype="int32" if name == "key" else "float64")
         for name, value in values.items()
@@ -221,7 +221,7 @@ def test_gradient_requests_of_the_operator(ctx, seed, generator, grad_req):
     executor.forward(is_train=True)
     executor.backward()
     mx.nd.waitall()  # an executor lets others read the states of a CustomOp that still runs
-    exact = formula(data, states["rbm_" + CHAINS[0]].asnumpy(), *machine)
+    exact = formula(data, states["rbm_" + CHAINS[0]].asnumpy(), *arrays)
     for name, gradient in zip(LEARNED, exact):
         old = before[name].asnumpy()
         expected = {"write": gradient, "add": old + gradient, "null": old}[grad_req]
@@ -230,9 +230,9 @@ def test_gradient_requests_of_the_operator(ctx, seed, generator, grad_req):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_gluon_grad_req_add(ctx, seed, generator, mode):
-    machine = reference.random_machine(5, 4, generator)
+    arrays = reference.random_rbm(5, 4, generator)
     data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
-    rbm = block(machine, ctx, mode=mode)
+    rbm = block(arrays, ctx, mode=mode)
     rbm(data)  # the first call fixes the shapes
     rbm.collect_params().setattr("grad_req", "add")
     for name in CHAINS:
@@ -240,19 +240,19 @@ def test_gluon_grad_req_add(ctx, seed, generator, mode):
     expected = 0
     for _ in range(2):
         step(rbm, data)
-        expected = expected + formula(data.asnumpy(), rbm.aux_visible_layer_sample.data().asnumpy(), *machine)[2]
+        expected = expected + formula(data.asnumpy(), rbm.aux_visible_layer_sample.data().asnumpy(), *arrays)[2]
     np.testing.assert_allclose(rbm.interaction_weight.grad().asnumpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_short_last_batch(ctx, generator, mode):
-    machine = reference.random_machine(5, 4, generator)
-    rbm = block(machine, ctx, mode=mode)
+    arrays = reference.random_rbm(5, 4, generator)
+    rbm = block(arrays, ctx, mode=mode)
     for rows in (8, 3, 8):
         data = generator.random((rows, 5))
         visible_prob_1, hidden_prob_1 = step(rbm, mx.nd.array(data, ctx=ctx))
         assert visible_prob_1.shape == (8, 5) and hidden_prob_1.shape == (rows, 4) and rbm.num_chains == 8
-        expected = formula(data, rbm.aux_visible_layer_sample.data().asnumpy(), *machine)
+        expected = formula(data, rbm.aux_visible_layer_sample.data().asnumpy(), *arrays)
         for ours, theirs in zip(gradients(rbm), expected):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
@@ -317,27 +317,27 @@ def test_chains_start_binary_and_stored_ones_that_are_not_are_redrawn(ctx, gener
         assert np.isin(rbm.aux_hidden_layer_sample.data().asnumpy(), (0, 1)).all()
 
 
-def module(machine, rows, ctx, num_chains=0, k=2):
-    symbol = binary_rbm_symbol(len(machine[1]), k, for_training=True, num_chains=num_chains)
+def module(arrays, rows, ctx, num_chains=0, k=2):
+    symbol = binary_rbm_symbol(len(arrays[1]), k, for_training=True, num_chains=num_chains)
     result = mx.mod.Module(symbol, data_names=["data"], label_names=None, context=ctx)
-    result.bind(data_shapes=[("data", (rows, len(machine[0])))])
+    result.bind(data_shapes=[("data", (rows, len(arrays[0])))])
     result.init_params(mx.init.Normal(0.01))
-    result.set_params({name: mx.nd.array(array) for name, array in zip(LEARNED, machine)}, result.get_params()[1])
+    result.set_params({name: mx.nd.array(array) for name, array in zip(LEARNED, arrays)}, result.get_params()[1])
     return result
 
 
 def test_the_same_seed_gives_the_same_numbers_in_every_api(ctx, seed, generator):
     """Learned parameters after three steps with a short last batch: imperative, hybridized, static, Module."""
-    machine = reference.random_machine(20, 10, generator, scale=0.1)
+    arrays = reference.random_rbm(20, 10, generator, scale=0.1)
     chains = generator.integers(0, 2, (8, 10))
     batches = [mx.nd.array(generator.random((rows, 20)), ctx=ctx) for rows in (8, 8, 5)]
     results = {}
     for mode in MODES:
-        rbm = block(machine, ctx, chains=chains, mode=mode)
+        rbm = block(arrays, ctx, chains=chains, mode=mode)
         rbm(batches[0])
         trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": 0.5, "momentum": 0.3})
         for again in range(2):  # seeded anew, not created anew
-            for name, array in zip(LEARNED + CHAINS[1:], (*machine, chains)):
+            for name, array in zip(LEARNED + CHAINS[1:], (*arrays, chains)):
                 getattr(rbm, name).set_data(mx.nd.array(array))
             mx.random.seed(seed)
             trajectory = []
@@ -346,7 +346,7 @@ def test_the_same_seed_gives_the_same_numbers_in_every_api(ctx, seed, generator)
                 if not again:
                     trainer.step(8)
             results[mode, again] = trajectory
-    rbm = module(machine, 8, ctx, num_chains=8)
+    rbm = module(arrays, 8, ctx, num_chains=8)
     learned, states = rbm.get_params()
     states[CHAINS[1]] = mx.nd.array(chains)
     rbm.set_params(learned, states)
@@ -371,7 +371,7 @@ def fresh_noise(rbm, data, calls):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_no_two_of_hundreds_of_concurrent_calls_share_noise(ctx, seed, generator, mode):
-    rbm = block(reference.random_machine(40, 30, generator, scale=0.5), ctx, k=1, for_training=False, mode=mode)
+    rbm = block(reference.random_rbm(40, 30, generator, scale=0.5), ctx, k=1, for_training=False, mode=mode)
     data = mx.nd.array(generator.random((4, 40)), ctx=ctx)
     mx.random.seed(seed)
     first = fresh_noise(rbm, data, 300)
@@ -384,7 +384,7 @@ def test_no_two_of_hundreds_of_concurrent_calls_share_noise(ctx, seed, generator
 @pytest.mark.slow
 def test_calls_in_different_threads_do_not_share_noise(ctx, seed, generator):
     """MXNet's generators start alike in every thread, so the keys drawn there do too."""
-    rbm = block(reference.random_machine(40, 30, generator, scale=0.5), ctx, k=1, for_training=False)
+    rbm = block(reference.random_rbm(40, 30, generator, scale=0.5), ctx, k=1, for_training=False)
     data = mx.nd.array(generator.random((4, 40)), ctx=ctx)
     results = [fresh_noise(rbm, data, 30)]
     threads = [threading.Thread(target=lambda: results.append(fresh_noise(rbm, data, 30))) for _ in range(7)]
@@ -422,8 +422,8 @@ for _ in range(3):
 @pytest.mark.slow
 def test_the_operator_without_a_key_input(ctx, seed, generator):
     """As in graphs of the original example: four inputs, the key drawn when the operator is created."""
-    machine = reference.random_machine(40, 30, generator, scale=0.5)
-    arguments = [mx.nd.array(array, ctx=ctx) for array in (generator.random((4, 40)), *machine)]
+    arrays = reference.random_rbm(40, 30, generator, scale=0.5)
+    arguments = [mx.nd.array(array, ctx=ctx) for array in (generator.random((4, 40)), *arrays)]
 
     def imperative():
         mx.random.seed(seed)
@@ -458,9 +458,9 @@ BY_PREFIX = tuple("rbm_" + name for name in BY_GLUON)
 
 @pytest.mark.parametrize("names", [BY_GLUON, BY_MODULE, BY_PREFIX], ids=["gluon", "module", "collect_params"])
 def test_parameter_files_of_the_original_load(ctx, generator, tmp_path, names):
-    machine, path = reference.random_machine(5, 4, generator), str(tmp_path / "original.params")
+    arrays, path = reference.random_rbm(5, 4, generator), str(tmp_path / "original.params")
     chains = [generator.integers(0, 2, shape).astype("float32") for shape in ((6, 5), (6, 4))]
-    mx.nd.save(path, dict(zip(names, map(mx.nd.array, [*machine, *chains]))))
+    mx.nd.save(path, dict(zip(names, map(mx.nd.array, [*arrays, *chains]))))
     for for_training in (True, False):
         if names == BY_PREFIX:  # as `rbm.collect_params().save(path)` writes it
             rbm = BinaryRBMBlock(4, 2, for_training, prefix="rbm_")
@@ -468,7 +468,7 @@ def test_parameter_files_of_the_original_load(ctx, generator, tmp_path, names):
         else:
             rbm = BinaryRBMBlock(4, 2, for_training)
             rbm.load_parameters(path, ctx=ctx)
-        for ours, expected in zip(rbm.rbm_parameters, machine):
+        for ours, expected in zip(rbm.rbm_parameters, arrays):
             np.testing.assert_array_equal(ours.asnumpy(), expected.astype("float32"))
         assert rbm.num_chains == (6 if for_training else 0)
         if for_training:
@@ -480,7 +480,7 @@ def test_parameter_files_of_the_original_load(ctx, generator, tmp_path, names):
 @pytest.mark.parametrize("mode", MODES)
 def test_saved_parameters_have_the_originals_names_and_continue_the_chains(ctx, seed, generator, tmp_path, mode):
     path = str(tmp_path / "rbm.params")
-    rbm = block(reference.random_machine(5, 4, generator), ctx, mode=mode)
+    rbm = block(reference.random_rbm(5, 4, generator), ctx, mode=mode)
     data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
     step(rbm, data)
     rbm.save_parameters(path)
@@ -495,9 +495,9 @@ def test_saved_parameters_have_the_originals_names_and_continue_the_chains(ctx, 
 
 
 def test_module_checkpoint_and_symbol_json(ctx, seed, generator, tmp_path):
-    machine = reference.random_machine(5, 4, generator)
+    arrays = reference.random_rbm(5, 4, generator)
     data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
-    trained = module(machine, 6, ctx)
+    trained = module(arrays, 6, ctx)
     trained.init_optimizer(kvstore=None, optimizer_params={"learning_rate": 0.0})
     trained.forward(mx.io.DataBatch([data]), is_train=True)
     trained.backward()
@@ -515,12 +515,12 @@ def test_module_checkpoint_and_symbol_json(ctx, seed, generator, tmp_path):
     np.testing.assert_array_equal(*outputs)
     rbm = BinaryRBMBlock(4, 2, True)  # and Gluon reads what Module wrote
     rbm.load_parameters(prefix + "-0001.params", ctx=ctx)
-    for ours, expected in zip(rbm.rbm_parameters, machine):
+    for ours, expected in zip(rbm.rbm_parameters, arrays):
         np.testing.assert_array_equal(ours.asnumpy(), expected.astype("float32"))
 
 
 def test_an_exported_block_runs(ctx, seed, generator, tmp_path):
-    rbm = block(reference.random_machine(5, 4, generator), ctx, for_training=False, mode="hybridized")
+    rbm = block(reference.random_rbm(5, 4, generator), ctx, for_training=False, mode="hybridized")
     data = mx.nd.array(generator.random((6, 5)), ctx=ctx)
     mx.random.seed(seed)
     expected = rbm(data)[0].asnumpy()
@@ -572,7 +572,7 @@ def test_images_that_are_not_flat(ctx):
 
 
 def test_data_of_another_width_than_the_model(ctx, generator):
-    rbm = block(reference.random_machine(5, 4, generator), ctx)
+    rbm = block(reference.random_rbm(5, 4, generator), ctx)
     with pytest.raises(ValueError, match="6 visible units, but the model has 5"):
         rbm(mx.nd.zeros((6, 6), ctx=ctx))
 
@@ -580,10 +580,10 @@ def test_data_of_another_width_than_the_model(ctx, generator):
 @pytest.mark.parametrize("hybridized", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
 def test_data_of_another_dtype_are_taken_as_they_are(ctx, generator, dtype, hybridized):
-    machine, pixels = reference.random_machine(5, 4, generator), generator.integers(2, size=(6, 5))
+    arrays, pixels = reference.random_rbm(5, 4, generator), generator.integers(2, size=(6, 5))
     gradients = []
     for kind in ("float32", dtype):
-        rbm = block(machine, ctx)
+        rbm = block(arrays, ctx)
         if hybridized:
             rbm.hybridize()
         mx.random.seed(3)
@@ -599,13 +599,13 @@ def test_data_of_another_dtype_are_taken_as_they_are(ctx, generator, dtype, hybr
 def test_pixels_that_cannot_be(ctx, generator, value):
     if ctx != mx.cpu():
         pytest.skip("checked on a CPU only: a GPU would have to wait for it")
-    rbm = block(reference.random_machine(5, 4, generator), ctx)
+    rbm = block(reference.random_rbm(5, 4, generator), ctx)
     with pytest.raises(ValueError, match="NaN or outside"):
         rbm(mx.nd.full((6, 5), value, ctx=ctx))
 
 
 def test_no_gradient_without_training(ctx, generator):
-    rbm = block(reference.random_machine(5, 4, generator), ctx, for_training=False)
+    rbm = block(reference.random_rbm(5, 4, generator), ctx, for_training=False)
     with pytest.raises(mx.MXNetError):
         step(rbm, mx.nd.zeros((6, 5), ctx=ctx))
         rbm.interaction_weight.grad().asnumpy()
@@ -622,7 +622,7 @@ def test_the_key_is_one_of_many():
 
 
 def test_a_forward_that_does_not_train_has_no_gradient(ctx, generator):
-    rbm = block(reference.random_machine(5, 4, generator), ctx)
+    rbm = block(reference.random_rbm(5, 4, generator), ctx)
     data = mx.nd.array(generator.random((rbm.num_chains or 6, 5)), ctx=ctx)
     with mx.autograd.record(train_mode=False):
         visible_prob_1, _ = rbm(data)

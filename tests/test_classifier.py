@@ -127,11 +127,11 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
 
     def fitted(settings, images, labels):
         mean, scale = images.mean(axis=0), np.sqrt(images.var(axis=0).sum())
-        machine = SVC(kernel=kernel, break_ties=not one_vs_rest, **settings)
-        machine = OneVsRestClassifier(machine) if one_vs_rest else machine
-        machine.fit((images - mean) / scale, labels)
-        counts.append(sum(len(each.support_) for each in (machine.estimators_ if one_vs_rest else [machine])))
-        return lambda others: machine.predict((others - mean) / scale)
+        rbm = SVC(kernel=kernel, break_ties=not one_vs_rest, **settings)
+        rbm = OneVsRestClassifier(rbm) if one_vs_rest else rbm
+        rbm.fit((images - mean) / scale, labels)
+        counts.append(sum(len(each.support_) for each in (rbm.estimators_ if one_vs_rest else [rbm])))
+        return lambda others: rbm.predict((others - mean) / scale)
 
     fit, held_out = rows
     for settings, trial in zip(classifier.GRIDS[kernel], found.trials):

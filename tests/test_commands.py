@@ -21,22 +21,22 @@ DIGITS = ("--dataset", "digits", "--no-cuda")
 COMMANDS = ("sample", "reconstruct", "inpaint", "resample", "weights", "score")
 
 
-def save(machine, path):
-    mx.nd.save(str(path), {name: mx.nd.array(array) for name, array in zip(NAMES, machine)})
+def save(rbm, path):
+    mx.nd.save(str(path), {name: mx.nd.array(array) for name, array in zip(NAMES, rbm)})
     return str(path)
 
 
 @pytest.fixture
-def machine(generator):
+def rbm(generator):
     """Of 8x8 pixels and 5 hidden units, the last of which never changes."""
-    a, b, w = reference.random_machine(64, 5, generator, scale=0.3)
+    a, b, w = reference.random_rbm(64, 5, generator, scale=0.3)
     w[:, 4], b[4] = 0, -20
     return a, b, w
 
 
 @pytest.fixture
-def model(machine, tmp_path):
-    return save(machine, tmp_path / "rbm.params")
+def model(rbm, tmp_path):
+    return save(rbm, tmp_path / "rbm.params")
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ def test_sample_from_every_start(run, results, tmp_path, start):
         pytest.param(["--animate"], marks=pytest.mark.slow),
     ],
 )
-def test_samples_have_the_distribution_of_the_machine(run, results, machine, tmp_path, way):
+def test_samples_have_the_distribution_of_the_rbm(run, results, rbm, tmp_path, way):
     """The mean of every pixel over 4,000 chains against enumeration of the hidden states."""
     status, text, errors = run("sample", "--start", "random", "--sweeps", 60, "--count", 4000, *way)
     assert (status, errors) == (0, "")
-    a, b, w = machine
+    a, b, w = rbm
     hidden = reference.states(5)
     log_weight = hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1)
     mean = np.exp(log_weight - reference.log_sum_exp(log_weight)) @ reference.sigmoid(a + hidden @ w.T)
@@ -346,7 +346,7 @@ def test_help_lists_the_new_names(capsys):
 # --- resample ---------------------------------------------------------------------------------------------------------
 
 
-def test_resample_counts_classes_and_watches_the_chains(run, results, machine, tmp_path):
+def test_resample_counts_classes_and_watches_the_chains(run, results, rbm, tmp_path):
     status, text, errors = run("resample", "--sweeps", 2, 60, "--count", 100)
     assert (status, errors) == (0, "")
     found, arrays = results("resample")
@@ -356,7 +356,7 @@ def test_resample_counts_classes_and_watches_the_chains(run, results, machine, t
     assert found["as_at_the_start"]["images"] == 1 and found["judge"]["num_training_images"] == 1437
     assert arrays["free_energy"].shape == arrays["pixels_on"].shape == (100, 60)
     np.testing.assert_allclose(
-        arrays["free_energy"][:, -1], reference.free_energies(*machine, arrays["samples"]), rtol=1e-4, atol=1e-3
+        arrays["free_energy"][:, -1], reference.free_energies(*rbm, arrays["samples"]), rtol=1e-4, atol=1e-3
     )
     np.testing.assert_array_equal(arrays["pixels_on"][:, -1], arrays["samples"].sum(axis=1))
     for name, series in (("free_energy", arrays["free_energy"]), ("pixels_on", arrays["pixels_on"])):
@@ -381,7 +381,7 @@ def test_chains_that_are_too_short_are_called_so(run, tmp_path):
 # --- reconstruct ------------------------------------------------------------------------------------------------------
 
 
-def test_reconstruct_goes_up_and_down_once(run, results, machine, tmp_path):
+def test_reconstruct_goes_up_and_down_once(run, results, rbm, tmp_path):
     status, text, errors = run("reconstruct", "--count", 300)
     assert (status, errors) == (0, "")
     found, arrays = results("reconstruct")
@@ -395,7 +395,7 @@ def test_reconstruct_goes_up_and_down_once(run, results, machine, tmp_path):
     assert found["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
     assert "%.2f nats per image" % found["cross_entropy"] in text
     # Given p(h | v), the mean of p(v | h) over h is known by enumeration of the 2^5 hidden states.
-    a, b, w = machine
+    a, b, w = rbm
     hidden = reference.states(5)
     active = reference.sigmoid(b + images @ w)[:, None]
     weights = (active * hidden + (1 - active) * (1 - hidden)).prod(axis=2)
@@ -414,29 +414,29 @@ def test_the_same_seed_gives_the_same_result(run, results):
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_weights_and_dead_units(run, results, machine, tmp_path):
+def test_weights_and_dead_units(run, results, rbm, tmp_path):
     status, text, errors = run("weights")
     assert (status, errors) == (0, "")
     found, arrays = results("weights")
     assert_pictures(tmp_path, "weights.png", "weights.units.png")
     assert found["dead_units"] == [4] and "1 of 5 hidden units are dead" in text
-    probability = reference.sigmoid(machine[1] + all_test_images() @ machine[2])
+    probability = reference.sigmoid(rbm[1] + all_test_images() @ rbm[2])
     np.testing.assert_allclose(arrays["hidden_mean"], probability.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(arrays["hidden_standard_deviation"], probability.std(axis=0), atol=1e-5)
-    assert found["interaction_weight"]["highest"] == pytest.approx(machine[2].max(), rel=1e-6)
+    assert found["interaction_weight"]["highest"] == pytest.approx(rbm[2].max(), rel=1e-6)
 
 
 # --- score ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_score_compares_free_energies(run, results, machine, tmp_path):
+def test_score_compares_free_energies(run, results, rbm, tmp_path):
     status, text, errors = run("score", "--against", "bars-and-stripes", "--resize")
     assert (status, errors) == (0, "")
     found, arrays = results("score")
     assert_pictures(tmp_path, "score.png")
     assert list(found["auc"]) == ["uniform noise", "shuffled pixels", "letters", "bars-and-stripes"]
-    energies = reference.free_energies(*machine, all_test_images())
+    energies = reference.free_energies(*rbm, all_test_images())
     np.testing.assert_allclose(np.sort(arrays["set_0"]), np.sort(energies), rtol=1e-5, atol=1e-5)
     for index, (name, auc) in enumerate(found["auc"].items(), 1):
         own, others = arrays["set_0"][:, None], arrays["set_%d" % index]
@@ -444,7 +444,7 @@ def test_score_compares_free_energies(run, results, machine, tmp_path):
         assert re.search(r"%s +free energy .* AUC %.4f" % (name, auc), text)
     assert [found["free_energy"][name]["num_images"] for name in ("letters", "training images")] == [312, 1437]
     train = datasets.load("digits").train_images.reshape((-1, 64)) / 16
-    gap = energies.mean() - reference.free_energies(*machine, train).mean()
+    gap = energies.mean() - reference.free_energies(*rbm, train).mean()
     assert found["gap"]["mean"] == pytest.approx(gap, abs=1e-4)
 
 
@@ -463,11 +463,11 @@ def test_score_of_pixels_that_are_drawn(run, results):
 
 
 @pytest.mark.slow
-def test_the_gap_of_a_run_by_epoch(run, results, figures, machine, tmp_path):
+def test_the_gap_of_a_run_by_epoch(run, results, figures, rbm, tmp_path):
     from gluon_rbm.cli import score
     from gluon_rbm.training.run_folder import read_metrics
 
-    save(machine, tmp_path / "rbm.params")
+    save(rbm, tmp_path / "rbm.params")
     columns = "epoch,train_log_likelihood,train_standard_error,test_log_likelihood,test_standard_error"
     (tmp_path / "metrics.csv").write_text(columns + "\n1,-5,0.3,-6,0.4\n2,,,,\n3,-4,0.3,-6.5,0.4\n")
     assert score._gap_by_epoch(read_metrics(tmp_path)) == ("test", [(1, 1, 0.5), (3, 2.5, 0.5)])
@@ -486,7 +486,7 @@ def test_the_gap_of_a_run_by_epoch(run, results, figures, machine, tmp_path):
     assert status == 2 and "metrics.csv in" in errors
 
 
-def test_held_out_images_of_the_run_are_no_training_images(run, results, model, machine, tmp_path):
+def test_held_out_images_of_the_run_are_no_training_images(run, results, model, rbm, tmp_path):
     record = {"arguments": {"dataset": "digits", "held_out": 100}}
     (tmp_path / "arguments.json").write_text(json.dumps(record))
     for part in ("test", "train"):
@@ -494,7 +494,7 @@ def test_held_out_images_of_the_run_are_no_training_images(run, results, model, 
         found, arrays = results("score")
         assert found["free_energy"]["training images"]["num_images"] == 1337
         train = datasets.load("digits").train_images[:1337].reshape((-1, 64)) / 16
-        energies = np.sort(reference.free_energies(*machine, train))  # images come in random order
+        energies = np.sort(reference.free_energies(*rbm, train))  # images come in random order
         np.testing.assert_allclose(np.sort(arrays["set_4"]), energies, rtol=1e-5, atol=1e-5)
     np.save(tmp_path / "other.npy", np.zeros((3, 64), np.float32))  # the run held nothing of it out
     assert run("score", "--dataset", tmp_path / "other.npy")[0] == 0

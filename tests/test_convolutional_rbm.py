@@ -37,15 +37,15 @@ def random_parameters(shape, num_filters, kernel, generator):
     )
 
 
-def machine_of(parameters, shape, kernel, stride, units=UNITS["N=1"], ctx=None, dtype="float32"):
-    machine = ConvolutionalRBMBlock(
+def rbm_of(parameters, shape, kernel, stride, units=UNITS["N=1"], ctx=None, dtype="float32"):
+    rbm = ConvolutionalRBMBlock(
         shape, len(parameters[1]), kernel, stride, visible_units=units[0], hidden_units=units[1]
     )
-    machine.initialize(ctx=ctx)
-    machine.cast(dtype)
+    rbm.initialize(ctx=ctx)
+    rbm.cast(dtype)
     for name, values in zip(LEARNED, parameters):
-        getattr(machine, name).set_data(mx.nd.array(values, dtype=dtype))
-    return machine
+        getattr(rbm, name).set_data(mx.nd.array(values, dtype=dtype))
+    return rbm
 
 
 def taps(shape, num_filters, kernel, stride):
@@ -74,10 +74,10 @@ class Dense:
         self.index = np.array(list(taps(shape, len(b), kernel, stride))).T
         matrix = np.zeros((len(a) * self.pixels, len(b) * self.places))
         matrix[self.index[0], self.index[1]] = w.ravel()[self.index[2]]
-        self.machine = MultinaryRBMBlock(*matrix.shape, visible_units=units[0], hidden_units=units[1])
-        self.machine.initialize(ctx=ctx)
+        self.rbm = MultinaryRBMBlock(*matrix.shape, visible_units=units[0], hidden_units=units[1])
+        self.rbm.initialize(ctx=ctx)
         for name, values in zip(LEARNED, (np.repeat(a, self.pixels), np.repeat(b, self.places), matrix)):
-            getattr(self.machine, name).set_data(mx.nd.array(values))
+            getattr(self.rbm, name).set_data(mx.nd.array(values))
 
     def shared(self, slopes):
         a, b, w = (slope.astype("float64") for slope in slopes)
@@ -100,28 +100,28 @@ def visible_values(units, shape, count, generator):
 
 
 @pytest.mark.parametrize("units", UNITS.values(), ids=UNITS)
-def test_it_is_the_dense_machine_of_its_filters(ctx, generator, window, units):
+def test_it_is_the_dense_rbm_of_its_filters(ctx, generator, window, units):
     kernel, stride, shape = window
     parameters = random_parameters(shape, 4, kernel, generator)
-    machine = machine_of(parameters, shape, kernel, stride, units, ctx)
+    rbm = rbm_of(parameters, shape, kernel, stride, units, ctx)
     dense = Dense(parameters, shape, kernel, stride, units, ctx)
     visible = array(visible_values(units[0], shape, 3, generator), ctx)
-    hidden = machine.mean_hidden(visible)
-    assert hidden.shape == (3, 4, shape[1] // stride, shape[2] // stride) == (3, *machine.hidden_shape)
+    hidden = rbm.mean_hidden(visible)
+    assert hidden.shape == (3, 4, shape[1] // stride, shape[2] // stride) == (3, *rbm.hidden_shape)
     pairs = [
-        (hidden, dense.machine.mean_hidden(visible.flatten())),
-        (machine.mean_visible(hidden), dense.machine.mean_visible(hidden.flatten())),
-        (machine.free_energy(visible), dense.machine.free_energy(visible.flatten())),
-        (machine.reconstruct(visible, 2), dense.machine.reconstruct(visible.flatten(), 2)),
-        (machine.hidden_input(visible), dense.machine.hidden_input(visible.flatten())),
-        (machine.visible_input(hidden), dense.machine.visible_input(hidden.flatten())),
+        (hidden, dense.rbm.mean_hidden(visible.flatten())),
+        (rbm.mean_visible(hidden), dense.rbm.mean_visible(hidden.flatten())),
+        (rbm.free_energy(visible), dense.rbm.free_energy(visible.flatten())),
+        (rbm.reconstruct(visible, 2), dense.rbm.reconstruct(visible.flatten(), 2)),
+        (rbm.hidden_input(visible), dense.rbm.hidden_input(visible.flatten())),
+        (rbm.visible_input(hidden), dense.rbm.visible_input(hidden.flatten())),
     ]
     for ours, theirs in pairs:
         ours, theirs = ours.asnumpy(), theirs.asnumpy()
         np.testing.assert_allclose(ours.reshape(theirs.shape), theirs, rtol=1e-4, atol=1e-4)
     chains = array(visible_values(units[0], shape, 5, generator), ctx)
-    ours = gradients(machine, lambda: ContrastiveFreeEnergy(machine)(visible, chains))
-    theirs = gradients(dense.machine, lambda: ContrastiveFreeEnergy(dense.machine)(visible.flatten(), chains.flatten()))
+    ours = gradients(rbm, lambda: ContrastiveFreeEnergy(rbm)(visible, chains))
+    theirs = gradients(dense.rbm, lambda: ContrastiveFreeEnergy(dense.rbm)(visible.flatten(), chains.flatten()))
     for one, other in zip(ours, dense.shared(theirs)):
         np.testing.assert_allclose(one.ravel(), other, rtol=1e-3, atol=1e-3)
 
@@ -130,23 +130,23 @@ def test_down_is_the_transpose_of_up(ctx, generator, window):
     """<v W, h> = <v, h W^T>."""
     kernel, stride, shape = window
     a, b, w = random_parameters(shape, 4, kernel, generator)
-    machine = machine_of((0 * a, 0 * b, w), shape, kernel, stride, ctx=ctx)
+    rbm = rbm_of((0 * a, 0 * b, w), shape, kernel, stride, ctx=ctx)
     visible = array(generator.normal(size=(3, *shape)), ctx)
-    hidden = array(generator.normal(size=(3, *machine.hidden_shape)), ctx)
-    up = (machine.hidden_input(visible) * hidden).sum(axis=0, exclude=True)
-    down = (machine.visible_input(hidden) * visible).sum(axis=0, exclude=True)
-    assert machine.visible_input(hidden).shape == visible.shape
+    hidden = array(generator.normal(size=(3, *rbm.hidden_shape)), ctx)
+    up = (rbm.hidden_input(visible) * hidden).sum(axis=0, exclude=True)
+    down = (rbm.visible_input(hidden) * visible).sum(axis=0, exclude=True)
+    assert rbm.visible_input(hidden).shape == visible.shape
     np.testing.assert_allclose(up.asnumpy(), down.asnumpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_chains_agree_with_the_dense_machine(ctx, generator):
+def test_chains_agree_with_the_dense_rbm(ctx, generator):
     """Means over 4,000 chains of either, started alike, within five standard errors."""
     shape, units = (1, 2, 4), (Multinary(2, slope=1), Multinary(2, slope=1))
     parameters = random_parameters(shape, 2, 4, generator)
-    machine, dense = machine_of(parameters, shape, 4, 2, units, ctx), Dense(parameters, shape, 4, 2, units, ctx)
+    rbm, dense = rbm_of(parameters, shape, 4, 2, units, ctx), Dense(parameters, shape, 4, 2, units, ctx)
     start = array(visible_values(units[0], (4000, *shape), 1, generator)[0], ctx)
-    one = alternate(machine, start, 3).asnumpy().reshape((4000, -1)).astype("float64")
-    other = alternate(dense.machine, start.flatten(), 3).asnumpy().astype("float64")
+    one = alternate(rbm, start, 3).asnumpy().reshape((4000, -1)).astype("float64")
+    other = alternate(dense.rbm, start.flatten(), 3).asnumpy().astype("float64")
     assert np.isin(one, (0, 1, 2)).all()
     for moment in (lambda v: v, lambda v: v**2, lambda v: v[:, :-1] * v[:, 1:]):
         x, y = moment(one), moment(other)
@@ -160,38 +160,38 @@ def test_training_and_looking_in_turn_change_nothing(ctx, generator, mode, shape
     """Outside training MXNet keeps the weights in memory as its convolution likes them; channels in 8s and 16s invite
     that."""
     parameters = random_parameters(shape, 16, 4, generator)
-    fresh = [machine_of(parameters, shape, 4, 2, ctx=ctx) for _ in range(2)]
+    fresh = [rbm_of(parameters, shape, 4, 2, ctx=ctx) for _ in range(2)]
     visible = array(generator.random((3, *shape)), ctx)
     reconstructed = fresh[0].reconstruct(visible).asnumpy()
     chains = array(generator.random((3, *shape)), ctx)
     slopes = gradients(fresh[1], lambda: ContrastiveFreeEnergy(fresh[1])(visible, chains))
-    machine = machine_of(parameters, shape, 4, 2, ctx=ctx)
-    hidden = machine(visible).asnumpy()
-    loss = ContrastiveFreeEnergy(machine)
+    rbm = rbm_of(parameters, shape, 4, 2, ctx=ctx)
+    hidden = rbm(visible).asnumpy()
+    loss = ContrastiveFreeEnergy(rbm)
     for round_ in range(4):
         if round_ == 1 and MODES[mode] is not None:
-            machine.hybridize(**MODES[mode])
+            rbm.hybridize(**MODES[mode])
             loss.hybridize(**MODES[mode])
-        np.testing.assert_allclose(machine(visible).asnumpy(), hidden, rtol=1e-4)
-        np.testing.assert_allclose(machine.reconstruct(visible).asnumpy(), reconstructed, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(rbm(visible).asnumpy(), hidden, rtol=1e-4)
+        np.testing.assert_allclose(rbm.reconstruct(visible).asnumpy(), reconstructed, rtol=1e-4, atol=1e-5)
         loss(visible, chains).asnumpy()  # outside training
-        for ours, expected in zip(gradients(machine, lambda: loss(visible, chains)), slopes):
+        for ours, expected in zip(gradients(rbm, lambda: loss(visible, chains)), slopes):
             np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
         for name, values in zip(LEARNED, parameters):
-            np.testing.assert_allclose(getattr(machine, name).data().asnumpy(), values, rtol=1e-6)
+            np.testing.assert_allclose(getattr(rbm, name).data().asnumpy(), values, rtol=1e-6)
 
 
 def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
     shape = (3, 8, 8)
-    machine = machine_of(random_parameters(shape, 16, 4, generator), shape, 4, 2, ctx=ctx)
+    rbm = rbm_of(random_parameters(shape, 16, 4, generator), shape, 4, 2, ctx=ctx)
     visible = array(generator.random((2, *shape)), ctx)
-    features = machine(visible).asnumpy()  # and the weights lie as the convolution likes them
-    machine.save_parameters(str(tmp_path / "machine.params"))
+    features = rbm(visible).asnumpy()  # and the weights lie as the convolution likes them
+    rbm.save_parameters(str(tmp_path / "rbm.params"))
     other = ConvolutionalRBMBlock(shape, 16, visible_units=Multinary(1), hidden_units=Multinary(1))
-    other.load_parameters(str(tmp_path / "machine.params"), ctx=ctx)
+    other.load_parameters(str(tmp_path / "rbm.params"), ctx=ctx)
     np.testing.assert_allclose(other(visible).asnumpy(), features, rtol=1e-6)
     np.testing.assert_allclose(
-        other.reconstruct(visible).asnumpy(), machine.reconstruct(visible).asnumpy(), rtol=1e-5, atol=1e-6
+        other.reconstruct(visible).asnumpy(), rbm.reconstruct(visible).asnumpy(), rtol=1e-5, atol=1e-6
     )
 
 
@@ -217,12 +217,12 @@ def test_what_does_not_fit_is_refused(shape, num_filters, kernel, stride, said):
 
 
 def test_images_of_other_channels_or_sizes_are_refused(ctx):
-    machine = ConvolutionalRBMBlock((3, 8, 8), 4)
-    machine.initialize(ctx=ctx)
+    rbm = ConvolutionalRBMBlock((3, 8, 8), 4)
+    rbm.initialize(ctx=ctx)
     for shape in ((2, 1, 8, 8), (2, 3, 8, 6), (2, 192), (3, 8, 8)):
         for verb in ("free_energy", "mean_hidden", "sample_hidden", "reconstruct"):
             with pytest.raises(InputError, match=r"without the batch axis, it must be \(3, 8, 8\)"):
-                getattr(machine, verb)(mx.nd.zeros(shape, ctx=ctx))
+                getattr(rbm, verb)(mx.nd.zeros(shape, ctx=ctx))
     for verb in ("mean_visible", "sample_visible"):
         with pytest.raises(InputError, match=r"\(4, 4, 4\)"):
-            getattr(machine, verb)(mx.nd.zeros((2, 4, 4, 3), ctx=ctx))
+            getattr(rbm, verb)(mx.nd.zeros((2, 4, 4, 3), ctx=ctx))

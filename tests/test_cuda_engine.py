@@ -134,14 +134,14 @@ def test_any_number_of_threads_draws_the_same(library, seed, generator):
 
 def test_sweeps_leave_the_exact_distribution_alone(device, seed, generator):
     draws = 20000
-    machine = reference.random_machine(4, 3, generator)
-    _, hidden = reference.draw_joint(*machine, draws, generator, 0.8, None)
-    visible_bias, hidden_bias, weight = (np.float32(array) for array in machine)
+    values = reference.random_rbm(4, 3, generator)
+    _, hidden = reference.draw_joint(*values, draws, generator, 0.8, None)
+    visible_bias, hidden_bias, weight = (np.float32(array) for array in values)
     chains = cuda.run(
         device, weight, visible_bias, hidden_bias, key=[seed], hidden=np.float32(hidden), sweeps=2, beta=0.8
     )
     index = reference.state_index(chains[0]) * 2**3 + reference.state_index(chains[1])
-    assert_distribution(index, reference.joint(*machine, 0.8, None))
+    assert_distribution(index, reference.joint(*values, 0.8, None))
 
 
 def test_coins_in_place_of_what_is_no_state(device, seed, generator):

@@ -42,9 +42,9 @@ def dense_network(parameters, ctx, dtype="float64"):
     )
     network.initialize(ctx=ctx)
     network.cast(dtype)
-    for machine, values in zip(network.rbms, parameters):
+    for rbm, values in zip(network.rbms, parameters):
         for name, value in zip(LEARNED, values):
-            getattr(machine, name).set_data(mx.nd.array(value, dtype=dtype))
+            getattr(rbm, name).set_data(mx.nd.array(value, dtype=dtype))
     return network
 
 
@@ -68,7 +68,7 @@ def assert_alike(ours, theirs, rtol=1e-4, atol=1e-4):
 # --- Verbs ------------------------------------------------------------------------------------------------------------
 
 
-def test_up_and_down_are_the_machines_one_after_the_other(ctx, generator):
+def test_up_and_down_are_the_rbms_one_after_the_other(ctx, generator):
     network, data = network_of(generator, ctx), images(generator, ctx)
     first, second, top = network.rbms
     low = first.mean_hidden(data)
@@ -101,7 +101,7 @@ def test_up_by_samples(ctx, generator):
     assert network.up(data, sampled=True).shape == (4000, 4)
 
 
-def test_generation_is_of_the_top_machine_and_one_pass_down(ctx, generator):
+def test_generation_is_of_the_top_rbm_and_one_pass_down(ctx, generator):
     network = network_of(generator, ctx)
     start = array(generator.integers(0, 4, (5, 5)), ctx)
     for sampled in (False, True):
@@ -160,16 +160,16 @@ def test_detached_joint_derivatives_are_the_greedy_ones(ctx, generator, mode, sa
     ours = gradients(network, lambda: loss(data).mean())
     mx.random.seed(key)
     value, greedy, inputs = 0, {}, data
-    for machine in network.rbms:
-        alone = ContrastiveFreeEnergy(machine, sweeps=2, sampled=sampled)
-        inputs, hidden = inputs.reshape((-1, *machine.visible_shape)), []
+    for rbm in network.rbms:
+        alone = ContrastiveFreeEnergy(rbm, sweeps=2, sampled=sampled)
+        inputs, hidden = inputs.reshape((-1, *rbm.visible_shape)), []
 
         def mean_loss(alone=alone, inputs=inputs, hidden=hidden):
             losses, values = alone.of(mx.nd, inputs)
             hidden.append(values.detach())
             return losses.mean()
 
-        greedy.update(gradients(machine, mean_loss))
+        greedy.update(gradients(rbm, mean_loss))
         value = value + (0 if sampled else alone(inputs))
         (inputs,) = hidden
     assert_alike(ours, greedy)
@@ -211,7 +211,7 @@ def test_joint_derivatives_reach_the_layers_below_where_asked_for(ctx, generator
         value = loss(x).mean().asscalar()
         assert value == pytest.approx(total_loss(parameters, data, reconstructions), abs=1e-6)
         slopes[detach] = gradients(network, lambda loss=loss, x=x: loss(x).mean())
-    for machine, values in zip(network.rbms, parameters):
+    for rbm, values in zip(network.rbms, parameters):
         for name, value in zip(LEARNED, values):
             exact = np.empty(value.shape)
             for place in np.ndindex(value.shape):
@@ -221,9 +221,9 @@ def test_joint_derivatives_reach_the_layers_below_where_asked_for(ctx, generator
                     ends.append(total_loss(parameters, data, reconstructions))
                     value[place] -= shift
                 exact[place] = (ends[0] - ends[1]) / 2e-5
-            key = getattr(machine, name).name
+            key = getattr(rbm, name).name
             np.testing.assert_allclose(slopes[False][key], exact, rtol=1e-5, atol=1e-8)
-            reaches_below = machine is not network.rbms[-1] and name != "visible_layer_bias"
+            reaches_below = rbm is not network.rbms[-1] and name != "visible_layer_bias"
             assert (np.abs(slopes[True][key] - exact).max() > 1e-4) == reaches_below
 
 
@@ -252,16 +252,16 @@ def test_joint_training_brings_reconstructions_nearer(ctx, generator, mode, deta
 def test_greedy_training_of_one_layer_leaves_the_others_alone(ctx, generator):
     network, data = network_of(generator, ctx), images(generator, ctx)
     before = {name: parameter.data().asnumpy() for name, parameter in network.collect_params().items()}
-    machine = network.rbms[1]
-    loss = ContrastiveFreeEnergy(machine)
-    trainer = mx.gluon.Trainer(machine.collect_params(), "adam", {"learning_rate": 0.03})
+    rbm = network.rbms[1]
+    loss = ContrastiveFreeEnergy(rbm)
+    trainer = mx.gluon.Trainer(rbm.collect_params(), "adam", {"learning_rate": 0.03})
     with mx.autograd.record():
         value = loss(network.up(data, 1))
     value.backward()
     trainer.step(len(data))
     for name, parameter in network.collect_params().items():
         changed = (parameter.data().asnumpy() != before[name]).any()
-        assert changed == (name in machine.collect_params())
+        assert changed == (name in rbm.collect_params())
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,47 +13,47 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.models import energy, label_rbm
 
 
-def parameters(machine, ctx=None, dtype="float64"):
-    return energy.Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+def parameters(values, ctx=None, dtype="float64"):
+    return energy.Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in values))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("float64", 1e-13)])
 def test_free_energy_equals_enumeration(ctx, generator, dtype, tolerance):
-    machine = reference.random_machine(5, 4, generator)
+    values = reference.random_rbm(5, 4, generator)
     visible = reference.states(5)
-    ours = energy.free_energy(parameters(machine, ctx, dtype), mx.nd.array(visible, ctx=ctx, dtype=dtype))
+    ours = energy.free_energy(parameters(values, ctx, dtype), mx.nd.array(visible, ctx=ctx, dtype=dtype))
     assert ours.dtype == np.float64 and ours.context == ctx
     np.testing.assert_allclose(
-        ours.asnumpy(), reference.free_energies(*machine, visible), rtol=tolerance, atol=10 * tolerance
+        ours.asnumpy(), reference.free_energies(*values, visible), rtol=tolerance, atol=10 * tolerance
     )
 
 
 @pytest.mark.parametrize("beta_from, beta_to", [(0, 0.3), (0.3, 0.31), (0.5, 1), (1, 0)])
 def test_free_energy_difference_equals_enumeration(generator, beta_from, beta_to):
-    machine, base = reference.random_machine(5, 4, generator), generator.normal(size=5)
+    values, base = reference.random_rbm(5, 4, generator), generator.normal(size=5)
     visible = reference.states(5)
     ours = energy.free_energy_difference(
-        parameters(machine),
+        parameters(values),
         mx.nd.array(visible, dtype="float64"),
         beta_from,
         beta_to,
         mx.nd.array(base, dtype="float64"),
     )
-    expected = reference.free_energies(*machine, visible, beta_from, base) - reference.free_energies(
-        *machine, visible, beta_to, base
+    expected = reference.free_energies(*values, visible, beta_from, base) - reference.free_energies(
+        *values, visible, beta_to, base
     )
     np.testing.assert_allclose(ours.asnumpy(), expected, rtol=1e-11, atol=1e-12)
 
 
 def test_free_energy_difference_from_zero_to_one_counts_hidden_states(generator):
-    machine = reference.random_machine(3, 4, generator)
-    ours = energy.free_energy_difference(parameters(machine), mx.nd.zeros((1, 3), dtype="float64"), 0, 1)
-    expected = np.log1p(np.exp(machine[1])).sum() - 4 * np.log(2)
+    values = reference.random_rbm(3, 4, generator)
+    ours = energy.free_energy_difference(parameters(values), mx.nd.zeros((1, 3), dtype="float64"), 0, 1)
+    expected = np.log1p(np.exp(values[1])).sum() - 4 * np.log(2)
     np.testing.assert_allclose(ours.asnumpy(), [expected], rtol=1e-12, atol=1e-13)
 
 
 def test_hidden_probability_equals_enumeration(ctx, generator):
-    a, b, w = reference.random_machine(4, 3, generator)
+    a, b, w = reference.random_rbm(4, 3, generator)
     joint = reference.joint(a, b, w)
     given_visible = joint / joint.sum(axis=1, keepdims=True)
     ours = parameters((a, b, w), ctx)
@@ -83,14 +83,14 @@ def test_parameters_that_are_not_finite(value):
 
 
 def test_pseudo_log_likelihood_equals_the_conditionals(ctx, generator):
-    machine, visible = reference.random_machine(5, 4, generator), reference.states(5)
-    probability = reference.joint(*machine).sum(axis=1)
+    values, visible = reference.random_rbm(5, 4, generator), reference.states(5)
+    probability = reference.joint(*values).sum(axis=1)
     expected = np.zeros(32)
     for unit in range(5):
         flipped = visible.copy()
         flipped[:, unit] = 1 - flipped[:, unit]
         expected += np.log(probability / (probability + probability[reference.state_index(flipped)]))
-    ours, images = parameters(machine, ctx), mx.nd.array(visible, ctx=ctx, dtype="float64")
+    ours, images = parameters(values, ctx), mx.nd.array(visible, ctx=ctx, dtype="float64")
     exact = energy.pseudo_log_likelihood(ours, images)
     assert exact.dtype == np.float64 and exact.context == ctx
     np.testing.assert_allclose(exact.asnumpy(), expected, rtol=1e-11)
@@ -118,8 +118,8 @@ OF_ONE_LAYER = {
 @pytest.mark.parametrize("on_host", [True, False])
 def test_integers_and_booleans_count_as_the_numbers_they_are(generator, name, on_host):
     """1 - 2 v of a uint8 would be 255."""
-    machine = [array.astype("float32") for array in reference.random_machine(5, 4, generator)]
-    rbm = energy.Parameters(*machine) if on_host else parameters(machine, dtype="float32")
+    values = [array.astype("float32") for array in reference.random_rbm(5, 4, generator)]
+    rbm = energy.Parameters(*values) if on_host else parameters(values, dtype="float32")
     visible = reference.states(5)
 
     def of(dtype):
@@ -134,8 +134,8 @@ def test_integers_and_booleans_count_as_the_numbers_they_are(generator, name, on
 @pytest.mark.parametrize("shape", [(3, 4), (3, 6), (5,), (1, 3, 5)])
 @pytest.mark.parametrize("on_host", [True, False])
 def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
-    machine = reference.random_machine(5, 4, generator)
-    rbm = energy.Parameters(*machine) if on_host else parameters(machine)
+    values = reference.random_rbm(5, 4, generator)
+    rbm = energy.Parameters(*values) if on_host else parameters(values)
     visible = np.ones(shape) if on_host else mx.nd.ones(shape, dtype="float64")
     for name in ("free_energy", "free_energy_difference", "hidden_probability", "pseudo_log_likelihood"):
         with pytest.raises(InputError, match=r"they must be \(batch, 5\)"):
@@ -147,9 +147,9 @@ def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
 
 @pytest.mark.parametrize("sizes", [(5, 0), (0, 4), (0, 0)])
 def test_an_rbm_without_units_is_none(sizes):
-    machine = np.zeros(sizes[0]), np.zeros(sizes[1]), np.zeros(sizes)
+    values = np.zeros(sizes[0]), np.zeros(sizes[1]), np.zeros(sizes)
     with pytest.raises(InputError, match="give 1 or more of each"):
-        energy.Parameters(*machine).checked()
+        energy.Parameters(*values).checked()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="errno is found where glibc keeps it")
@@ -157,7 +157,7 @@ def test_finite_parameters_are_finite_whatever_failed_before(generator):
     """MXNet reads "inf" with `strtod` and looks at errno, which NumPy leaves at ERANGE after an underflow."""
     location = ctypes.CDLL(None).__errno_location
     location.restype = ctypes.POINTER(ctypes.c_int)
-    found = parameters(reference.random_machine(3, 2, generator))
+    found = parameters(reference.random_rbm(3, 2, generator))
     location()[0] = errno.ERANGE
     assert found.checked() is found
 

@@ -13,8 +13,8 @@ SIGNIFICANCE = 1e-6
 SIZES = [(1, 1), (6, 3), (3, 6), (5, 5), (8, 2)]
 
 
-def parameters(machine, dtype="float64"):
-    return energy.Parameters(*(mx.nd.array(array, dtype=dtype) for array in machine))
+def parameters(rbm, dtype="float64"):
+    return energy.Parameters(*(mx.nd.array(array, dtype=dtype) for array in rbm))
 
 
 @pytest.fixture(params=[2**16, 64, 1], ids="entries={}".format)
@@ -27,18 +27,18 @@ def entries_at_once(request, monkeypatch):
 @pytest.mark.parametrize("size", SIZES)
 def test_log_z_equals_the_sum_over_both_layers(generator, size):
     for scale in (0.1, 1, 5):
-        machine = reference.random_machine(*size, generator, scale)
-        assert enumeration.log_partition(parameters(machine)) == pytest.approx(reference.log_z(*machine), rel=1e-12)
+        rbm = reference.random_rbm(*size, generator, scale)
+        assert enumeration.log_partition(parameters(rbm)) == pytest.approx(reference.log_z(*rbm), rel=1e-12)
 
 
 @pytest.mark.parametrize("size", slow_but([(20, 30), (784, 13), (17, 500)], (784, 13)))
-def test_a_machine_whose_units_are_independent(generator, size):
+def test_a_rbm_whose_units_are_independent(generator, size):
     """Without interactions log Z is a sum over units, for machines that no loop can go through."""
     a, b = generator.normal(size=size[0]), generator.normal(size=size[1])
     exact = np.logaddexp(0, a).sum() + np.logaddexp(0, b).sum()
-    machine = parameters((a, b, np.zeros(size)))
-    assert enumeration.log_partition(machine) == pytest.approx(exact, rel=1e-12)
-    assert enumeration.can_enumerate(machine) and enumeration.is_quick(machine)
+    rbm = parameters((a, b, np.zeros(size)))
+    assert enumeration.log_partition(rbm) == pytest.approx(exact, rel=1e-12)
+    assert enumeration.can_enumerate(rbm) and enumeration.is_quick(rbm)
 
 
 @pytest.mark.parametrize(
@@ -46,43 +46,43 @@ def test_a_machine_whose_units_are_independent(generator, size):
     [((784, 20), True, True), ((25, 25), True, True), ((21, 784), True, False), ((26, 26), False, False)],
 )
 def test_what_can_be_enumerated_and_what_is_quick(size, can, quick):
-    machine = parameters((np.zeros(size[0]), np.zeros(size[1]), np.zeros(size)))
-    assert (enumeration.can_enumerate(machine), enumeration.is_quick(machine)) == (can, quick)
+    rbm = parameters((np.zeros(size[0]), np.zeros(size[1]), np.zeros(size)))
+    assert (enumeration.can_enumerate(rbm), enumeration.is_quick(rbm)) == (can, quick)
 
 
 def test_log_z_does_not_know_which_unit_is_which_nor_which_state_is_on(generator):
-    a, b, w = machine = reference.random_machine(9, 8, generator)
-    log_z = enumeration.log_partition(parameters(machine))
+    a, b, w = rbm = reference.random_rbm(9, 8, generator)
+    log_z = enumeration.log_partition(parameters(rbm))
     rows, columns = generator.permutation(9), generator.permutation(8)
     permuted = (a[rows], b[columns], w[rows][:, columns])
     assert enumeration.log_partition(parameters(permuted)) == pytest.approx(log_z, rel=1e-12)
     assert enumeration.log_partition(parameters((b, a, w.T))) == pytest.approx(log_z, rel=1e-12)
-    flipped, constant = reference.flip_visible(machine, generator.integers(0, 2, 9))
+    flipped, constant = reference.flip_visible(rbm, generator.integers(0, 2, 9))
     assert enumeration.log_partition(parameters(flipped)) + constant == pytest.approx(log_z, rel=1e-12)
 
 
 def test_no_overflow_at_any_scale_of_the_weights(generator):
     for scale in (1e-8, 1e3, 1e8):
-        machine = reference.random_machine(6, 5, generator, scale)
-        assert enumeration.log_partition(parameters(machine)) == pytest.approx(reference.log_z(*machine), rel=1e-12)
+        rbm = reference.random_rbm(6, 5, generator, scale)
+        assert enumeration.log_partition(parameters(rbm)) == pytest.approx(reference.log_z(*rbm), rel=1e-12)
 
 
 @pytest.mark.usefixtures("entries_at_once")
 @pytest.mark.parametrize("size", [(6, 3), (4, 5)])
 def test_samples_have_the_exact_distribution(seed, generator, size):
-    machine, count = reference.random_machine(*size, generator), 100000
-    visible = enumeration.draw_visible(parameters(machine), count, [seed])
+    rbm, count = reference.random_rbm(*size, generator), 100000
+    visible = enumeration.draw_visible(parameters(rbm), count, [seed])
     assert visible.dtype == np.float32 and visible.shape == (count, size[0])
-    probability = reference.joint(*machine).sum(axis=1)
+    probability = reference.joint(*rbm).sum(axis=1)
     counts = np.bincount(reference.state_index(visible), minlength=len(probability))
     statistic, freedom = reference.chi_square(counts, probability * count)
     assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE
-    np.testing.assert_array_equal(visible[:9], enumeration.draw_visible(parameters(machine), count, [seed])[:9])
+    np.testing.assert_array_equal(visible[:9], enumeration.draw_visible(parameters(rbm), count, [seed])[:9])
 
 
-def test_machines_that_are_too_large():
-    machine = parameters((np.zeros(26), np.zeros(27), np.zeros((26, 27))))
-    assert not enumeration.can_enumerate(machine)
+def test_rbms_that_are_too_large():
+    rbm = parameters((np.zeros(26), np.zeros(27), np.zeros((26, 27))))
+    assert not enumeration.can_enumerate(rbm)
     for function in (enumeration.log_partition, lambda m: enumeration.draw_visible(m, 1, [0])):
         with pytest.raises(InputError, match="smaller layer has 26 units, and enumeration ends at 25; estimate .* AIS"):
-            function(machine)
+            function(rbm)

@@ -40,16 +40,16 @@ def digits():
     return train_test_split(images / 16, labels, random_state=0, stratify=labels)
 
 
-def fitted(machine, kind=BinaryRBM, **settings):
+def fitted(arrays, kind=BinaryRBM, **settings):
     """An estimator with the parameters of a reference machine, as after a fit."""
-    a, b, w = machine
+    a, b, w = arrays
     estimator = kind(len(b), n_iter=0, random_state=1, **settings).fit(np.zeros((2, len(a))))
     estimator.intercept_visible_, estimator.intercept_hidden_, estimator.components_ = a, b, np.asfortranarray(w.T)
     return estimator
 
 
-def theirs(machine):
-    a, b, w = machine
+def theirs(arrays):
+    a, b, w = arrays
     rbm = neural_network.BernoulliRBM(len(b), n_iter=0, random_state=1).fit(np.zeros((2, len(a))))
     rbm.intercept_visible_, rbm.intercept_hidden_, rbm.components_ = a, b, w.T
     return rbm
@@ -158,7 +158,7 @@ def test_settings_that_cannot_be(settings, message):
         BinaryRBM(**settings).fit(np.zeros((4, 3)))
 
 
-def test_settings_of_multinary_machines_that_cannot_be():
+def test_settings_of_multinary_rbms_that_cannot_be():
     for settings, message in (
         ({"optimizer": "none"}, "optimizer is 'none'"),
         ({"maximum": 0}, "a whole number of at least 1"),
@@ -362,17 +362,17 @@ def test_the_same_number_gives_the_same_rbm_and_touches_no_generator(digits):
 def test_sparse_and_dense_and_both_precisions_learn_the_same(kind, digits):
     images, _, labels, _ = digits
     images, labels = images[:130].astype(np.float32), labels[:130]  # exact in both precisions
-    machines = [
+    rbms = [
         kind(7, n_iter=2, random_state=0).fit(make(images), labels)
         for make in (np.asarray, sparse.csr_matrix, lambda x: x.astype(np.float64), np.asfortranarray)
     ]
-    for other in machines[1:]:
-        assert_same(machines[0], other)
-    dtypes = [machine.components_.dtype for machine in machines]
+    for other in rbms[1:]:
+        assert_same(rbms[0], other)
+    dtypes = [arrays.components_.dtype for arrays in rbms]
     assert dtypes == [np.float32, np.float32, np.float64, np.float32]
     for method in ("transform", "score_samples", "free_energy", "predict_proba"):
         if hasattr(kind, method):
-            dense, thin = (getattr(machines[0], method)(x) for x in (images, sparse.csr_matrix(images)))
+            dense, thin = (getattr(rbms[0], method)(x) for x in (images, sparse.csr_matrix(images)))
             np.testing.assert_array_equal(dense, thin)
 
 
@@ -391,23 +391,23 @@ def test_it_starts_as_bernoulli_rbm_does(digits):
 
 
 def test_features_and_free_energies_are_theirs(generator):
-    machine = reference.random_machine(6, 4, generator)
+    arrays = reference.random_rbm(6, 4, generator)
     grey = generator.random((50, 6))
-    np.testing.assert_allclose(fitted(machine).transform(grey), theirs(machine).transform(grey), rtol=1e-12)
+    np.testing.assert_allclose(fitted(arrays).transform(grey), theirs(arrays).transform(grey), rtol=1e-12)
     visible = reference.states(6)
-    expected = reference.free_energies(*machine, visible)
-    np.testing.assert_allclose(fitted(machine).free_energy(visible), expected, rtol=1e-12, atol=1e-13)  # sums near 0
+    expected = reference.free_energies(*arrays, visible)
+    np.testing.assert_allclose(fitted(arrays).free_energy(visible), expected, rtol=1e-12, atol=1e-13)  # sums near 0
 
 
 @pytest.mark.slow
 def test_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generator):
-    machine = reference.random_machine(5, 3, generator)
-    ours, other, visible = fitted(machine), theirs(machine), reference.states(5)
+    arrays = reference.random_rbm(5, 3, generator)
+    ours, other, visible = fitted(arrays), theirs(arrays), reference.states(5)
     terms = np.empty((32, 5))  # 5 log p(v_i | all other v)
     for unit in range(5):
         flipped = visible.copy()
         flipped[:, unit] = 1 - flipped[:, unit]
-        gap = reference.free_energies(*machine, visible) - reference.free_energies(*machine, flipped)
+        gap = reference.free_energies(*arrays, visible) - reference.free_energies(*arrays, flipped)
         terms[:, unit] = -5 * np.logaddexp(0, gap)
     scores = []
     for rbm in (ours, other):
@@ -460,10 +460,10 @@ def test_verbose_prints_what_theirs_does(capsys, digits):
 
 
 def test_samples_are_those_of_enumeration(engine, generator, seed):
-    machine = reference.random_machine(4, 3, generator, scale=0.7)
-    probability = reference.joint(*machine).sum(axis=1)
-    rbm = fitted(machine, engine=engine).set_params(random_state=seed)
-    start, _ = reference.draw_joint(*machine, 50000, generator)
+    arrays = reference.random_rbm(4, 3, generator, scale=0.7)
+    probability = reference.joint(*arrays).sum(axis=1)
+    rbm = fitted(arrays, engine=engine).set_params(random_state=seed)
+    start, _ = reference.draw_joint(*arrays, 50000, generator)
     for samples in (rbm.sample(50000, sweeps=100), rbm.gibbs(start), rbm.gibbs(start, sweeps=3)):
         reference.assert_drawn_from(reference.state_index(samples), probability)
     assert rbm.gibbs(start).dtype == bool
@@ -472,14 +472,14 @@ def test_samples_are_those_of_enumeration(engine, generator, seed):
 
 
 def test_the_likelihood_is_that_of_enumeration(engine, generator, seed):
-    machine = reference.random_machine(6, 4, generator)
-    rbm = fitted(machine, engine=engine).set_params(random_state=seed)
-    sample, _ = reference.draw_joint(*machine, 300, generator)
-    exact = -reference.free_energies(*machine, sample) - reference.log_z(*machine)
+    arrays = reference.random_rbm(6, 4, generator)
+    rbm = fitted(arrays, engine=engine).set_params(random_state=seed)
+    sample, _ = reference.draw_joint(*arrays, 300, generator)
+    exact = -reference.free_energies(*arrays, sample) - reference.log_z(*arrays)
     partition = rbm.log_partition(sample, num_distributions=200)
-    assert partition.low - 0.02 < reference.log_z(*machine) < partition.high + 0.02  # three of five standard errors
+    assert partition.low - 0.02 < reference.log_z(*arrays) < partition.high + 0.02  # three of five standard errors
     likelihood = rbm.log_likelihood(sample, partition)
-    assert likelihood.mean == pytest.approx(exact.mean() + reference.log_z(*machine) - partition.log_z, abs=1e-5)
+    assert likelihood.mean == pytest.approx(exact.mean() + reference.log_z(*arrays) - partition.log_z, abs=1e-5)
     assert likelihood.standard_error == pytest.approx(exact.std(ddof=1) / np.sqrt(300), rel=1e-4)
     assert (likelihood.num_images, likelihood.binary) == (300, True)
     with pytest.warns(ais.LikelihoodWarning, match="only 10 intermediate"):
@@ -492,10 +492,10 @@ def test_the_likelihood_is_that_of_enumeration(engine, generator, seed):
 
 
 def test_class_probabilities_are_those_of_enumeration(generator):
-    machine = a, b, w = reference.random_machine(7, 4, generator)  # four pixels, three classes
+    arrays = a, b, w = reference.random_rbm(7, 4, generator)  # four pixels, three classes
     images = reference.states(4)
     joint = np.array(
-        [-reference.free_energies(*machine, np.hstack([images, np.tile(one, (16, 1))])) for one in np.eye(3)]
+        [-reference.free_energies(*arrays, np.hstack([images, np.tile(one, (16, 1))])) for one in np.eye(3)]
     ).T
     expected = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
     classifier = LabelRBMClassifier(4, n_iter=0, random_state=0).fit(images[:3], ["c", "a", "b"])
@@ -507,12 +507,12 @@ def test_class_probabilities_are_those_of_enumeration(generator):
 
 
 @pytest.mark.slow
-def test_a_joint_machine_is_the_enumerated_one_whose_label_is_on_once(generator, engine, seed):
-    a, b, w = machine = reference.random_machine(6, 3, generator, scale=0.7)  # four pixels, two classes
-    joint = reference.joint(*machine)
+def test_a_joint_rbm_is_the_enumerated_one_whose_label_is_on_once(generator, engine, seed):
+    a, b, w = arrays = reference.random_rbm(6, 3, generator, scale=0.7)  # four pixels, two classes
+    joint = reference.joint(*arrays)
     probability = reference.given(joint, groups=[(4, 6)]).sum(axis=1).reshape(16, 4)[:, [2, 1]]  # of x and y
-    log_z = reference.log_z(*machine) + np.log(joint.reshape(16, 4, 8)[:, [2, 1]].sum())
-    classifier = LabelRBMClassifier.of(Parameters(*machine), ["first", "second"], random_state=seed, engine=engine)
+    log_z = reference.log_z(*arrays) + np.log(joint.reshape(16, 4, 8)[:, [2, 1]].sum())
+    classifier = LabelRBMClassifier.of(Parameters(*arrays), ["first", "second"], random_state=seed, engine=engine)
     pixels, labels = reference.states(4), np.array(["first", "second"])
     marginal = np.log(probability.sum(axis=1))
     np.testing.assert_allclose(classifier.score_samples(pixels) - log_z, marginal, atol=1e-5)
@@ -555,22 +555,22 @@ def test_momentum_and_weight_decay_are_those_of_their_formula(generator):
         arrays = [array.copy() for array in parameters(classifier)]
 
 
-def loss_gradients(machine, images, numbers, step=1e-5):
+def loss_gradients(arrays, images, numbers, step=1e-5):
     """Of the mean of -log p(y | x), by central differences."""
 
-    def loss(machine):
+    def loss(arrays):
         scores = np.array(
-            [-reference.free_energies(*machine, np.hstack([images, np.tile(one, (6, 1))])) for one in np.eye(3)]
+            [-reference.free_energies(*arrays, np.hstack([images, np.tile(one, (6, 1))])) for one in np.eye(3)]
         ).T
         return np.mean(np.logaddexp.reduce(scores, axis=1) - scores[np.arange(6), numbers])
 
     gradients = []
-    for index, array in enumerate(machine):
+    for index, array in enumerate(arrays):
         gradient = np.zeros_like(array)
         for place in np.ndindex(array.shape):
             values = []
             for sign in (1, -1):
-                moved = [other.copy() for other in machine]
+                moved = [other.copy() for other in arrays]
                 moved[index][place] += sign * step
                 values.append(loss(moved))
             gradient[place] = (values[0] - values[1]) / (2 * step)
@@ -616,16 +616,16 @@ def test_classes_that_are_not_there(digits):
 # --- MultinaryRBM -----------------------------------------------------------------------------------------------------
 
 
-def test_one_and_zero_are_the_binary_machine(generator):
-    machine = reference.random_machine(5, 3, generator)
-    binary, multinary, grey = fitted(machine), fitted(machine, MultinaryRBM, maximum=1), generator.random((20, 5))
+def test_one_and_zero_are_the_binary_rbm(generator):
+    arrays = reference.random_rbm(5, 3, generator)
+    binary, multinary, grey = fitted(arrays), fitted(arrays, MultinaryRBM, maximum=1), generator.random((20, 5))
     np.testing.assert_allclose(multinary.transform(grey), binary.transform(grey), rtol=1e-10)
     np.testing.assert_allclose(multinary.free_energy(grey), binary.free_energy(grey), rtol=1e-10, atol=1e-13)
 
 
-def test_many_values_are_those_of_the_enumerated_binary_machine(generator, seed):
+def test_many_values_are_those_of_the_enumerated_binary_rbm(generator, seed):
     """Two visible and two hidden units with values 0, 1, 2 are four and four binary ones."""
-    a, b, w = reference.random_machine(2, 2, generator, scale=0.5)
+    a, b, w = reference.random_rbm(2, 2, generator, scale=0.5)
     rbm = fitted((a, b, w), MultinaryRBM, maximum=2, slope=1.0).set_params(random_state=seed)
     copies = (np.repeat(a, 2), np.repeat(b, 2), np.repeat(np.repeat(w, 2, axis=0), 2, axis=1))
     probability = np.zeros((3, 3))

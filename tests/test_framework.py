@@ -262,9 +262,9 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("machine, device_id, parts", REASONS.values(), ids=REASONS)
-def test_probe_says_why_in_one_line(monkeypatch, machine, device_id, parts):
-    FakeGpus(monkeypatch, **machine)
+@pytest.mark.parametrize("gpus, device_id, parts", REASONS.values(), ids=REASONS)
+def test_probe_says_why_in_one_line(monkeypatch, gpus, device_id, parts):
+    FakeGpus(monkeypatch, **gpus)
     reason = _probe_gpu(device_id)
     assert "\n" not in reason
     for part in parts:

@@ -41,6 +41,6 @@ def test_the_stacks_are_those_of_the_paper():
     """Hwang, Hwang & Jo 2020: 256 channels of 4 x 4 below 4096-1000-500-200-100; the classifier ends with them."""
     for preset, flags in LARGE.items():
         network = networks.build(networks.describe((3, *flags["image_size"]), flags["channels"], flags["dense"]))
-        shapes = [machine.hidden_shape for machine in network.rbms]
+        shapes = [rbm.hidden_shape for rbm in network.rbms]
         assert shapes[len(flags["channels"]) - 1] == (256, 4, 4), preset
         assert flags["dense"] == ([] if preset == "caltech-101" else [1000, 500, 200, 100])

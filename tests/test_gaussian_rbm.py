@@ -28,8 +28,8 @@ class Exact(NamedTuple):
     w: Any
 
     @classmethod
-    def of(cls, machine):
-        parameters = (machine.visible_layer_bias, machine.hidden_layer_bias, machine.interaction_weight)
+    def of(cls, rbm):
+        parameters = (rbm.visible_layer_bias, rbm.hidden_layer_bias, rbm.interaction_weight)
         return cls(*(parameter.data().asnumpy().astype(np.float64) for parameter in parameters))
 
     @property
@@ -61,20 +61,20 @@ class Exact(NamedTuple):
         return self.centres[rows] + generator.normal(size=(count, len(self.a)))
 
 
-def gaussian_machine(num_visible, num_hidden, ctx=None, values=None, scale=0.01):
-    machine = MultinaryRBMBlock(
+def random_gaussian_rbm(num_visible, num_hidden, ctx=None, values=None, scale=0.01):
+    rbm = MultinaryRBMBlock(
         num_visible,
         num_hidden,
         visible_units=Gaussian(),
         hidden_units=Multinary(1, 1),
         weight_initializer=mx.init.Normal(scale),
     )
-    machine.initialize(ctx=ctx)
+    rbm.initialize(ctx=ctx)
     if values is not None:
-        parameters = (machine.visible_layer_bias, machine.hidden_layer_bias, machine.interaction_weight)
+        parameters = (rbm.visible_layer_bias, rbm.hidden_layer_bias, rbm.interaction_weight)
         for parameter, value in zip(parameters, values):
             parameter.set_data(mx.nd.array(value, ctx=ctx))
-    return machine
+    return rbm
 
 
 def assert_moments(samples, mean, covariance, errors=5.5):
@@ -93,31 +93,31 @@ def teacher(generator):
 
 
 def test_the_density_is_that_of_the_mixture(ctx, generator):
-    values = reference.random_machine(3, 4, generator, 0.7)
-    machine, exact = gaussian_machine(3, 4, ctx, values), Exact(*values)
+    values = reference.random_rbm(3, 4, generator, 0.7)
+    rbm, exact = random_gaussian_rbm(3, 4, ctx, values), Exact(*values)
     visible = 2 * generator.normal(size=(50, 3))
-    free_energy = machine.free_energy(mx.nd.array(visible, ctx=ctx)).asnumpy()
+    free_energy = rbm.free_energy(mx.nd.array(visible, ctx=ctx)).asnumpy()
     log_measure = Gaussian().log_base_measure(visible).sum(axis=1)
     found = -free_energy + log_measure - reference.log_sum_exp(exact.scores)
     np.testing.assert_allclose(found, exact.log_probability(visible), rtol=1e-4, atol=1e-4)
 
 
 def test_chains_leave_the_mixture_alone(ctx, generator, teacher):
-    machine = gaussian_machine(2, 2, ctx, teacher)
+    rbm = random_gaussian_rbm(2, 2, ctx, teacher)
     start = mx.nd.array(teacher.draw(100000, generator), ctx=ctx)
-    samples = alternate(machine, start, sweeps=3).asnumpy().astype(np.float64)
+    samples = alternate(rbm, start, sweeps=3).asnumpy().astype(np.float64)
     assert_moments(samples, *teacher.moments())
 
 
-def learn(machine, data, generator, epochs, batch_size, rate):
+def learn(rbm, data, generator, epochs, batch_size, rate):
     """By the contrastive free energy against chains that go on, two sweeps a step (PCD-2); the rate falls to zero."""
-    trainer = mx.gluon.Trainer(machine.collect_params(), "sgd", {"learning_rate": rate})
-    loss, chains = ContrastiveFreeEnergy(machine), mx.nd.array(data[generator.choice(len(data), batch_size)])
+    trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": rate})
+    loss, chains = ContrastiveFreeEnergy(rbm), mx.nd.array(data[generator.choice(len(data), batch_size)])
     for epoch in range(epochs):
         trainer.set_learning_rate(rate * min(1, 2 * (1 - epoch / epochs)))
         steps = len(data) // batch_size
         for rows in generator.permutation(len(data))[: steps * batch_size].reshape(steps, batch_size):
-            chains = alternate(machine, chains, sweeps=2)
+            chains = alternate(rbm, chains, sweeps=2)
             with mx.autograd.record():
                 value = loss(mx.nd.array(data[rows]), chains).mean()
             value.backward()
@@ -128,10 +128,10 @@ def learn(machine, data, generator, epochs, batch_size, rate):
 def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
     """PCD from the samples of a machine: the likelihood of others comes near that of the machine itself."""
     data, others = teacher.draw(5000, generator), teacher.draw(5000, generator)
-    machine = gaussian_machine(2, 4, scale=0.1)
-    before = Exact.of(machine).log_probability(others).mean()
-    learn(machine, data, generator, epochs=20, batch_size=100, rate=0.05)
-    learned = Exact.of(machine)
+    rbm = random_gaussian_rbm(2, 4, scale=0.1)
+    before = Exact.of(rbm).log_probability(others).mean()
+    learn(rbm, data, generator, epochs=20, batch_size=100, rate=0.05)
+    learned = Exact.of(rbm)
     gap = teacher.log_probability(others) - learned.log_probability(others)
     assert learned.log_probability(others).mean() > before
     assert gap.mean() < 0.05 + 5 * gap.std() / np.sqrt(len(gap))
@@ -162,13 +162,13 @@ def digits():
 def test_it_learns_standardised_digits(digits, generator):
     """The exact likelihood grows beyond that of unit variance around the mean; reconstructions beat the mean."""
     train, test = digits
-    machine = gaussian_machine(train.shape[1], 10)
+    rbm = random_gaussian_rbm(train.shape[1], 10)
     visible = mx.nd.array(test)
-    learn(machine, train, generator, epochs=30, batch_size=100, rate=0.02)
-    learned = Exact.of(machine)
+    learn(rbm, train, generator, epochs=30, batch_size=100, rate=0.02)
+    learned = Exact.of(rbm)
     alone = Exact(train.mean(axis=0), np.zeros(0), np.zeros((train.shape[1], 0)))
     gain = learned.log_probability(test) - alone.log_probability(test)
-    error = np.square(machine.reconstruct(visible).asnumpy() - test).mean(axis=1)
+    error = np.square(rbm.reconstruct(visible).asnumpy() - test).mean(axis=1)
     better = np.square(test).mean(axis=1) - error
     print(
         "gain %.2f nats; squared error %.3f where the mean has %.3f"
@@ -178,7 +178,7 @@ def test_it_learns_standardised_digits(digits, generator):
     assert better.mean() > 5 * better.std() / np.sqrt(len(better))
     # Samples have the moments of the machine, and the machine those of the data: the mean, and half of what correlates.
     start = mx.nd.array(learned.draw(20000, generator))
-    samples = alternate(machine, start, sweeps=2).asnumpy().astype(np.float64)
+    samples = alternate(rbm, start, sweeps=2).asnumpy().astype(np.float64)
     mean, covariance = learned.moments()
     assert_moments(samples, mean, covariance, errors=6)
     data_covariance, off = np.cov(train.T), ~np.eye(len(mean), dtype=bool)

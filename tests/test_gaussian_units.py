@@ -22,8 +22,8 @@ DRAWS = 200000
 SIGNIFICANCE = 1e-6
 
 
-def parameters(machine, ctx=None, dtype="float32"):
-    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+def parameters(rbm, ctx=None, dtype="float32"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in rbm))
 
 
 class Exact:
@@ -49,7 +49,7 @@ class Exact:
 
 
 def small(generator, num_visible=5, num_hidden=3):
-    return tuple(0.7 * array for array in reference.random_machine(num_visible, num_hidden, generator))
+    return tuple(0.7 * array for array in reference.random_rbm(num_visible, num_hidden, generator))
 
 
 def assert_hidden(hidden, weights):
@@ -76,12 +76,12 @@ def host(chains):
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.0, True)])
 def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, sweeps, beta, with_base):
-    machine = small(generator)
+    rbm = small(generator)
     base = generator.normal(size=5) if with_base else None
-    exact = Exact(*machine, beta, base)
+    exact = Exact(*rbm, beta, base)
     _, hidden = exact.draw(DRAWS, generator)
     chains = gibbs.run_chains(
-        parameters(machine, ctx),
+        parameters(rbm, ctx),
         hidden=mx.nd.array(hidden, ctx=ctx),
         sweeps=sweeps,
         beta=beta,
@@ -94,7 +94,7 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
     assert_hidden(hidden, exact.weights)
     assert_normal(visible - exact.centres[reference.state_index(hidden)])  # given h
     assert_normal(visible - mean)  # given the hidden layer before
-    a, b, w = machine
+    a, b, w = rbm
     np.testing.assert_allclose(probability, reference.sigmoid(beta * (b + visible @ w)), atol=2e-5)
 
 
@@ -147,9 +147,9 @@ def test_one_draw_is_that_of_all_langevin_steps(ctx, engine, seed, generator, st
 
 
 def test_many_langevin_steps_have_the_variance_that_is_said(ctx, engine, seed):
-    machine = np.zeros(5), np.zeros(3), np.zeros((5, 3))
+    rbm = np.zeros(5), np.zeros(3), np.zeros((5, 3))
     chains = gibbs.run_chains(
-        parameters(machine, ctx),
+        parameters(rbm, ctx),
         visible=mx.nd.zeros((DRAWS, 5), ctx=ctx),
         sweeps=120,  # more than one call of the native engine
         langevin=gibbs.Langevin(10, 0.5),
@@ -186,7 +186,7 @@ def test_normal_numbers_of_every_instruction_set(seed, engine):
 def test_both_engines_compute_the_same_means(seed, generator, engine, num_chains, num_visible, num_hidden):
     if engine != "native":
         pytest.skip("of the native engine")
-    a, b, w = reference.random_machine(num_visible, num_hidden, generator, 0.3)
+    a, b, w = reference.random_rbm(num_visible, num_hidden, generator, 0.3)
     visible = generator.normal(size=(num_chains, num_visible))
     for name in native.features()["instruction_sets"]:
         for threads in (1, 3):
@@ -201,11 +201,11 @@ def test_both_engines_compute_the_same_means(seed, generator, engine, num_chains
 
 
 def test_a_fixed_key_fixes_the_chains(ctx, engine, seed, generator):
-    machine = parameters(small(generator), ctx)
+    rbm = parameters(small(generator), ctx)
     start = mx.nd.array(generator.normal(size=(20, 5)), ctx=ctx)
 
     def run(key):
-        return host(gibbs.run_chains(machine, visible=start, visible_units=GAUSSIAN, key=key, engine=engine))[0]
+        return host(gibbs.run_chains(rbm, visible=start, visible_units=GAUSSIAN, key=key, engine=engine))[0]
 
     np.testing.assert_array_equal(run([seed]), run([seed]))
     assert (run([seed]) != run([seed, 1])).all()
@@ -231,8 +231,8 @@ def test_what_cannot_be(generator, match, given):
 
 
 def test_the_density_is_that_of_the_mixture(ctx, auto_engine, seed, generator):
-    machine = small(generator)
-    exact, given = Exact(*machine), parameters(machine, ctx, "float64")
+    rbm = small(generator)
+    exact, given = Exact(*rbm), parameters(rbm, ctx, "float64")
     visible, _ = exact.draw(50, generator)
     log_z = enumeration.log_partition(given, visible_units=GAUSSIAN)
     assert log_z == pytest.approx(exact.log_z)
@@ -242,9 +242,9 @@ def test_the_density_is_that_of_the_mixture(ctx, auto_engine, seed, generator):
 
 
 def test_exact_samples(seed, generator):
-    machine = small(generator)
-    exact = Exact(*machine)
-    visible = enumeration.draw_visible(parameters(machine), DRAWS, [seed], GAUSSIAN).astype(np.float64)
+    rbm = small(generator)
+    exact = Exact(*rbm)
+    visible = enumeration.draw_visible(parameters(rbm), DRAWS, [seed], GAUSSIAN).astype(np.float64)
     direction = generator.normal(size=5)
     centres, length = exact.centres @ direction, np.linalg.norm(direction)
 
@@ -263,13 +263,13 @@ def test_only_the_hidden_layer_is_enumerated(generator):
 
 @pytest.mark.parametrize("with_base", [False, True])
 def test_annealed_importance_sampling_finds_the_partition_function(ctx, engine, seed, generator, with_base):
-    machine = small(generator, 6, 4)
+    rbm = small(generator, 6, 4)
     settings = dict(num_distributions=1000, visible_units=GAUSSIAN, key=[seed], engine=engine)
     if with_base:
         settings["training_data"] = generator.normal(size=(100, 6))
-    given = parameters(machine, ctx)
+    given = parameters(rbm, ctx)
     found = ais.log_partition(*given, num_chains=500, **settings)
-    log_z = Exact(*machine).log_z
+    log_z = Exact(*rbm).log_z
     ratios = np.exp(found.log_weights - log_z)
     assert abs(ratios.mean() - 1) < 5 * ratios.std() / np.sqrt(len(ratios))
     for start in ("exact", "chains"):
@@ -280,24 +280,24 @@ def test_annealed_importance_sampling_finds_the_partition_function(ctx, engine, 
 
 def test_the_gradient_is_that_of_the_exact_likelihood(ctx, engine, seed, generator):
     """With chains that are exact draws, each component is within 6 standard errors."""
-    machine = small(generator)
-    exact, data = Exact(*machine), generator.normal(size=(40, 5))
+    rbm = small(generator)
+    exact, data = Exact(*rbm), generator.normal(size=(40, 5))
     rule = LearningRule(visible_layer=GAUSSIAN)
     aux = {name: np.zeros(shape, np.float32) for name, shape in learning.states(rule, DRAWS, 5, 3).items()}
     aux[learning.SAMPLES[1]][:] = exact.draw(DRAWS, generator)[1]
     aux = {name: mx.nd.array(array, ctx=ctx) for name, array in aux.items()}
-    given = parameters(machine, ctx)
+    given = parameters(rbm, ctx)
     targets = [mx.nd.zeros_like(array) for array in given]
     rows = mx.nd.array(data, ctx=ctx)
     learning.store_step_gradients(
         rule, targets, ("write",) * 3, given, data=rows, aux_states=aux, sweeps=1, key=[seed], engine=engine
     )
-    for number, (target, array) in enumerate(zip(targets, machine)):
+    for number, (target, array) in enumerate(zip(targets, rbm)):
         numeric = np.empty_like(array)
         for index in np.ndindex(array.shape):
             losses = []
             for step in (1e-4, -1e-4):
-                moved = [np.array(one) for one in machine]
+                moved = [np.array(one) for one in rbm]
                 moved[number][index] += step
                 losses.append(-Exact(*moved).log_density(data).mean())
             numeric[index] = (losses[0] - losses[1]) / 2e-4
@@ -317,8 +317,8 @@ def test_every_kind_of_chain_keeps_the_distribution_or_learns(engine, seed, gene
         visible_layer=GAUSSIAN, chains=chains, langevin_steps=langevin_steps, langevin_step_size=0.2
     )
     data = generator.normal(size=(200, 4)) + np.where(generator.random((200, 1)) < 0.5, 2.0, -2.0)
-    machine = [np.zeros(4), np.zeros(3), 0.1 * generator.normal(size=(4, 3))]
-    given = Parameters(*(array.astype(np.float32) for array in machine))
+    rbm = [np.zeros(4), np.zeros(3), 0.1 * generator.normal(size=(4, 3))]
+    given = Parameters(*(array.astype(np.float32) for array in rbm))
     aux = {name: np.zeros(shape, np.float32) for name, shape in learning.states(rule, 200, 4, 3).items()}
     before = Exact(*map(np.float64, given)).log_density(data).mean()
     gradients = [np.empty_like(array) for array in given]

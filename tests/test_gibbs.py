@@ -19,8 +19,8 @@ DRAWS = 1000000
 SIGNIFICANCE = 1e-6
 
 
-def parameters(machine, ctx=None, dtype="float32"):
-    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+def parameters(arrays, ctx=None, dtype="float32"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in arrays))
 
 
 def joint_index(chains):
@@ -38,11 +38,11 @@ def assert_distribution(index, probability):
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
 def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, sweeps, beta, with_base):
-    machine = reference.random_machine(4, 3, generator)
+    arrays = reference.random_rbm(4, 3, generator)
     base = generator.normal(size=4) if with_base else None
-    _, hidden = reference.draw_joint(*machine, DRAWS, generator, beta, base)
+    _, hidden = reference.draw_joint(*arrays, DRAWS, generator, beta, base)
     chains = gibbs.run_chains(
-        parameters(machine, ctx),
+        parameters(arrays, ctx),
         hidden=mx.nd.array(hidden, ctx=ctx),
         sweeps=sweeps,
         beta=beta,
@@ -50,29 +50,27 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
         key=[seed],
         engine=engine,
     )
-    assert_distribution(joint_index(chains), reference.joint(*machine, beta, base))
+    assert_distribution(joint_index(chains), reference.joint(*arrays, beta, base))
 
 
 def test_one_sweep_has_the_exact_transition_probabilities(ctx, engine, seed, generator):
     """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
-    machine = reference.random_machine(3, 3, generator)
-    joint = reference.joint(*machine)
+    arrays = reference.random_rbm(3, 3, generator)
+    joint = reference.joint(*arrays)
     hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T
     start = int(generator.integers(8))
     expected = (hidden_given_visible[start] @ visible_given_hidden)[:, None] * hidden_given_visible
     visible = np.tile(reference.states(3)[start], (DRAWS, 1))
-    chains = gibbs.run_chains(
-        parameters(machine, ctx), visible=mx.nd.array(visible, ctx=ctx), key=[seed], engine=engine
-    )
+    chains = gibbs.run_chains(parameters(arrays, ctx), visible=mx.nd.array(visible, ctx=ctx), key=[seed], engine=engine)
     assert_distribution(joint_index(chains), expected)
 
 
 def test_successive_sweeps_and_calls_are_independent_given_the_state(ctx, engine, seed):
     """Without interactions every draw is independent: two sweeps, two keys and two layers do not correlate."""
-    machine = (np.zeros(4), np.zeros(4), np.zeros((4, 4)))
-    first = gibbs.run_chains(parameters(machine, ctx), hidden=mx.nd.zeros((DRAWS, 4)), key=[seed, 0], engine=engine)
+    arrays = (np.zeros(4), np.zeros(4), np.zeros((4, 4)))
+    first = gibbs.run_chains(parameters(arrays, ctx), hidden=mx.nd.zeros((DRAWS, 4)), key=[seed, 0], engine=engine)
     second = gibbs.run_chains(
-        parameters(machine, ctx), hidden=first.hidden_sample, sweeps=2, key=[seed, 1], engine=engine
+        parameters(arrays, ctx), hidden=first.hidden_sample, sweeps=2, key=[seed, 1], engine=engine
     )
     samples = np.concatenate([layer.asnumpy() for chains in (first, second) for layer in chains[:2]], axis=1)
     correlations = np.corrcoef(samples.T)[np.triu_indices(16, 1)]
@@ -80,35 +78,35 @@ def test_successive_sweeps_and_calls_are_independent_given_the_state(ctx, engine
 
 
 def test_beta_of_each_chain_equals_one_beta_for_all(ctx, seed, generator):
-    machine = parameters(reference.random_machine(6, 5, generator), ctx, "float64")
+    arrays = parameters(reference.random_rbm(6, 5, generator), ctx, "float64")
     base = mx.nd.array(generator.normal(size=6), ctx=ctx, dtype="float64")
     hidden = mx.nd.array(generator.integers(0, 2, size=(7, 5)), ctx=ctx, dtype="float64")
     betas = mx.nd.full(7, 0.37, ctx=ctx, dtype="float64")
-    one = gibbs.run_chains(machine, hidden=hidden, sweeps=4, beta=0.37, base_visible_bias=base, key=[seed])
-    each = gibbs.run_chains(machine, hidden=hidden, sweeps=4, beta=betas, base_visible_bias=base, key=[seed])
+    one = gibbs.run_chains(arrays, hidden=hidden, sweeps=4, beta=0.37, base_visible_bias=base, key=[seed])
+    each = gibbs.run_chains(arrays, hidden=hidden, sweeps=4, beta=betas, base_visible_bias=base, key=[seed])
     for left, right in zip(one, each):
         np.testing.assert_allclose(left.asnumpy(), right.asnumpy(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("start", ["visible", "hidden"])
 def test_sweeps_given_to_the_native_engine_at_once_do_not_matter(ctx, engine, seed, generator, start, monkeypatch):
-    machine = parameters(reference.random_machine(6, 5, generator), ctx)
+    arrays = parameters(reference.random_rbm(6, 5, generator), ctx)
     layer = mx.nd.ones((4, 6 if start == "visible" else 5), ctx=ctx)
     clamp = mx.nd.array([1, 0, 0, 0, 0, 1], ctx=ctx), mx.nd.array([1, 0, 0, 0, 0, 0], ctx=ctx)
     whole, parts = [], []
     for at_once, found in ((100, whole), (4, parts)):
         monkeypatch.setattr(gibbs, "NATIVE_SWEEPS", at_once)
-        found += gibbs.run_chains(machine, **{start: layer}, sweeps=13, clamp=clamp, key=[seed], engine=engine)
+        found += gibbs.run_chains(arrays, **{start: layer}, sweeps=13, clamp=clamp, key=[seed], engine=engine)
     for array, expected in zip(parts, whole):
         np.testing.assert_array_equal(array.asnumpy(), expected.asnumpy())
 
 
 def test_different_betas_side_by_side(ctx, engine, seed, generator):
-    machine = reference.random_machine(3, 3, generator)
+    arrays = reference.random_rbm(3, 3, generator)
     betas = np.repeat([0.2, 1.0], DRAWS)
-    hidden = np.concatenate([reference.draw_joint(*machine, DRAWS, generator, beta)[1] for beta in (0.2, 1.0)])
+    hidden = np.concatenate([reference.draw_joint(*arrays, DRAWS, generator, beta)[1] for beta in (0.2, 1.0)])
     chains = gibbs.run_chains(
-        parameters(machine, ctx),
+        parameters(arrays, ctx),
         hidden=mx.nd.array(hidden),
         sweeps=2,
         beta=mx.nd.array(betas),
@@ -116,32 +114,32 @@ def test_different_betas_side_by_side(ctx, engine, seed, generator):
         engine=engine,
     )
     index = joint_index(chains)
-    assert_distribution(index[:DRAWS], reference.joint(*machine, 0.2))
-    assert_distribution(index[DRAWS:], reference.joint(*machine, 1.0))
+    assert_distribution(index[:DRAWS], reference.joint(*arrays, 0.2))
+    assert_distribution(index[DRAWS:], reference.joint(*arrays, 1.0))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_results_have_the_dtype_device_and_meaning_of_the_parameters(ctx, engine, seed, generator, dtype):
     if (engine, dtype) == ("native", "float64"):
         pytest.skip("the native engine computes in float32")
-    machine = reference.random_machine(6, 5, generator)
+    arrays = reference.random_rbm(6, 5, generator)
     visible = mx.nd.array(generator.random((9, 6)), ctx=ctx, dtype=dtype)  # grey
-    chains = gibbs.run_chains(parameters(machine, ctx, dtype), visible=visible, sweeps=20, key=[seed], engine=engine)
+    chains = gibbs.run_chains(parameters(arrays, ctx, dtype), visible=visible, sweeps=20, key=[seed], engine=engine)
     shapes = [(9, 6), (9, 5), (9, 6), (9, 5)]
     for array, shape in zip(chains, shapes):
         assert array.shape == shape and array.dtype == np.dtype(dtype) and array.context == ctx
     for sample in chains[:2]:
         assert np.isin(sample.asnumpy(), (0, 1)).all()
-    expected = reference.sigmoid(machine[1] + chains.visible_sample.asnumpy() @ machine[2])
+    expected = reference.sigmoid(arrays[1] + chains.visible_sample.asnumpy() @ arrays[2])
     np.testing.assert_allclose(chains.hidden_prob_1.asnumpy(), expected, rtol=1e-5)
 
 
 def test_the_key_alone_fixes_the_noise(ctx, engine, seed, generator):
-    machine = parameters(reference.random_machine(20, 20, generator, scale=0.1), ctx)
+    arrays = parameters(reference.random_rbm(20, 20, generator, scale=0.1), ctx)
     hidden = mx.nd.zeros((50, 20), ctx=ctx)
 
     def run(*key):
-        return gibbs.run_chains(machine, hidden=hidden, sweeps=3, key=key, engine=engine).visible_sample.asnumpy()
+        return gibbs.run_chains(arrays, hidden=hidden, sweeps=3, key=key, engine=engine).visible_sample.asnumpy()
 
     mx.random.seed(seed)
     expected_next = mx.nd.random.uniform(shape=(3,)).asnumpy()
@@ -183,15 +181,15 @@ def test_only_entries_that_are_not_binary_are_redrawn(ctx, seed):
 @pytest.mark.parametrize("per_chain", [False, True])
 def test_clamped_chains_reach_the_exact_conditional_distribution(ctx, engine, seed, generator, per_chain):
     """p(v, h | clamped units), by enumeration; the chains start there and must stay."""
-    machine = reference.random_machine(4, 3, generator)
+    arrays = reference.random_rbm(4, 3, generator)
     mask, values = np.array([1, 0, 0, 1]), np.array([1, 0, 0, 0])
-    joint = reference.joint(*machine) * (reference.states(4)[:, [0, 3]] == [1, 0]).all(axis=1)[:, None]
+    joint = reference.joint(*arrays) * (reference.states(4)[:, [0, 3]] == [1, 0]).all(axis=1)[:, None]
     joint /= joint.sum()
     index = generator.choice(joint.size, size=DRAWS, p=joint.ravel())
     hidden = reference.states(3)[index % 8]
     clamp = [np.tile(part, (DRAWS, 1)) if per_chain else part for part in (mask, values)]
     chains = gibbs.run_chains(
-        parameters(machine, ctx), hidden=mx.nd.array(hidden, ctx=ctx), sweeps=2, key=[seed], engine=engine,
+        parameters(arrays, ctx), hidden=mx.nd.array(hidden, ctx=ctx), sweeps=2, key=[seed], engine=engine,
         clamp=[mx.nd.array(part, ctx=ctx) for part in clamp],
     )  # fmt: skip
     np.testing.assert_array_equal(chains.visible_sample.asnumpy()[:, [0, 3]], np.tile([1, 0], (DRAWS, 1)))
@@ -211,28 +209,28 @@ def test_a_visible_start_is_clamped_before_the_first_sweep(ctx, engine, seed):
 
 
 def test_grey_clamps_are_held(ctx, seed, generator):
-    machine = parameters(reference.random_machine(4, 3, generator), ctx)
+    arrays = parameters(reference.random_rbm(4, 3, generator), ctx)
     clamp = [mx.nd.array(part, ctx=ctx) for part in ([1, 0, 0, 0], [0.25, 0, 0, 0])]
-    chains = gibbs.run_chains(machine, visible=mx.nd.zeros((5, 4), ctx=ctx), sweeps=3, clamp=clamp, key=[seed])
+    chains = gibbs.run_chains(arrays, visible=mx.nd.zeros((5, 4), ctx=ctx), sweeps=3, clamp=clamp, key=[seed])
     np.testing.assert_array_equal(chains.visible_sample.asnumpy()[:, 0], 0.25)
 
 
 @pytest.mark.skipif(not native.available(), reason="the native engine is %s" % native.available())
 def test_what_is_not_clamped_does_not_choose_the_engine(seed, generator):
     """Values that nothing holds may be grey, or none: the native engine serves."""
-    machine = parameters(reference.random_machine(4, 3, generator))
+    arrays = parameters(reference.random_rbm(4, 3, generator))
     clamp = [mx.nd.array(part) for part in ([1, 0, 0, 0], [1, 0.5, np.nan, 0])]
     settings = dict(visible=mx.nd.zeros((50, 4)), sweeps=3, clamp=clamp, key=[seed])
-    for left, right in zip(*(gibbs.run_chains(machine, engine=name, **settings) for name in ("auto", "native"))):
+    for left, right in zip(*(gibbs.run_chains(arrays, engine=name, **settings) for name in ("auto", "native"))):
         np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
 
 
 @pytest.mark.parametrize("beta", [np.nan, -0.5, np.inf, [1.0, 0.5], [1.0, np.nan, 0.5], [[1.0], [0.5], [0.0]]])
 def test_inverse_temperatures_that_cannot_be(engine, generator, beta):
-    machine = parameters(reference.random_machine(4, 3, generator))
+    arrays = parameters(reference.random_rbm(4, 3, generator))
     beta = mx.nd.array(beta) if isinstance(beta, list) else beta
     with pytest.raises(InputError, match="beta must be a finite number of at least 0"):
-        gibbs.run_chains(machine, visible=mx.nd.zeros((3, 4)), beta=beta, engine=engine)
+        gibbs.run_chains(arrays, visible=mx.nd.zeros((3, 4)), beta=beta, engine=engine)
 
 
 # --- Softmax groups ---------------------------------------------------------------------------------------------------
@@ -252,10 +250,10 @@ def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
 
     Two betas: chain by chain.
     """
-    machine, base, clamp = reference.random_machine(5, 3, generator), generator.normal(size=5), CLAMPS[clamped]
+    arrays, base, clamp = reference.random_rbm(5, 3, generator), generator.normal(size=5), CLAMPS[clamped]
     mask, values = clamp or (None, None)
     joints = [
-        reference.given(reference.joint(*machine, b, base), groups=[GROUP], mask=mask, values=values) for b in betas
+        reference.given(reference.joint(*arrays, b, base), groups=[GROUP], mask=mask, values=values) for b in betas
     ]
     settings = dict(
         beta=betas[0] if len(betas) == 1 else mx.nd.array(np.repeat(betas, GROUP_DRAWS), ctx=ctx),
@@ -267,9 +265,7 @@ def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
     )
 
     def run(hidden, sweeps):
-        return gibbs.run_chains(
-            parameters(machine, ctx), hidden=mx.nd.array(hidden, ctx=ctx), sweeps=sweeps, **settings
-        )
+        return gibbs.run_chains(parameters(arrays, ctx), hidden=mx.nd.array(hidden, ctx=ctx), sweeps=sweeps, **settings)
 
     exact = np.concatenate([reference.draw(joint, GROUP_DRAWS, generator)[1] for joint in joints])
     index = joint_index(run(exact, 2)).reshape(len(betas), GROUP_DRAWS)
@@ -288,13 +284,11 @@ def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
 
 
 def test_some_chains_may_have_their_label_clamped(ctx, engine, seed, generator):
-    machine = parameters(
-        reference.random_machine(5, 3, generator, scale=0.3), ctx
-    )  # no unit is on in one of 1,000 only
+    arrays = parameters(reference.random_rbm(5, 3, generator, scale=0.3), ctx)  # no unit is on in one of 1,000 only
     mask, values = np.zeros((2000, 5)), np.full((2000, 5), 0.0)
     mask[::2, slice(*GROUP)], values[::2, 3] = 1, 1
     visible = gibbs.run_chains(
-        machine, hidden=mx.nd.zeros((2000, 3), ctx=ctx), sweeps=5, visible_units=[GROUP], key=[seed], engine=engine,
+        arrays, hidden=mx.nd.zeros((2000, 3), ctx=ctx), sweeps=5, visible_units=[GROUP], key=[seed], engine=engine,
         clamp=[mx.nd.array(part, ctx=ctx) for part in (mask, values)],
     ).visible_sample.asnumpy()  # fmt: skip
     np.testing.assert_array_equal(visible[::2, slice(*GROUP)], np.tile([0, 0, 1], (1000, 1)))
@@ -305,9 +299,9 @@ def test_some_chains_may_have_their_label_clamped(ctx, engine, seed, generator):
 def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
     """Also at the ends of the group, where rounding would put what is left."""
     bias = np.array([-200.0, 0.3, 0.1, -200.0, -200.0])
-    machine = parameters((bias, np.zeros(2), np.zeros((5, 2))), ctx)
+    arrays = parameters((bias, np.zeros(2), np.zeros((5, 2))), ctx)
     visible = gibbs.run_chains(
-        machine, hidden=mx.nd.zeros((GROUP_DRAWS, 2), ctx=ctx), visible_units=[(0, 5)], key=[seed], engine=engine
+        arrays, hidden=mx.nd.zeros((GROUP_DRAWS, 2), ctx=ctx), visible_units=[(0, 5)], key=[seed], engine=engine
     ).visible_sample.asnumpy()
     p = 1 / (1 + np.exp(-0.2))
     np.testing.assert_array_equal(visible[:, [0, 3, 4]], 0)
@@ -316,19 +310,19 @@ def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
 
 @pytest.mark.parametrize("group", [(-1, 2), (3, 3), (3, 6), (4, 2)])
 def test_groups_that_are_none(group):
-    machine = Parameters(mx.nd.zeros(5), mx.nd.zeros(3), mx.nd.zeros((5, 3)))
+    arrays = Parameters(mx.nd.zeros(5), mx.nd.zeros(3), mx.nd.zeros((5, 3)))
     with pytest.raises(InputError, match="of 5 visible units is"):
-        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3)), visible_units=[group])
+        gibbs.run_chains(arrays, hidden=mx.nd.zeros((1, 3)), visible_units=[group])
 
 
 @pytest.mark.parametrize(
     "mask, values", [([0, 1, 0, 0, 0], [0, 1, 0, 0, 0]), ([0, 1, 1, 1, 0], [0, 0.5, 0.5, 0, 0]), ([1] * 5, [1] * 5)]
 )
 def test_a_group_is_clamped_as_a_whole(ctx, mask, values):
-    machine = parameters((np.zeros(5), np.zeros(3), np.zeros((5, 3))), ctx)
+    arrays = parameters((np.zeros(5), np.zeros(3), np.zeros((5, 3))), ctx)
     clamp = [mx.nd.array(part, ctx=ctx) for part in (mask, values)]
     with pytest.raises(InputError, match="one at 1 and the others at 0"):
-        gibbs.run_chains(machine, hidden=mx.nd.zeros((1, 3), ctx=ctx), clamp=clamp, visible_units=[GROUP])
+        gibbs.run_chains(arrays, hidden=mx.nd.zeros((1, 3), ctx=ctx), clamp=clamp, visible_units=[GROUP])
 
 
 # --- Engines ----------------------------------------------------------------------------------------------------------
@@ -337,15 +331,15 @@ def test_a_group_is_clamped_as_a_whole(ctx, mask, values):
 @pytest.mark.parametrize("with_base, groups", [(True, []), (False, []), (True, [GROUP]), (True, [(0, 2), (2, 5)])])
 def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, generator, with_base, groups):
     """Mean of w against exact Z / Z_0 within five standard errors."""
-    machine = reference.random_machine(5, 4, generator, scale=0.7)
+    arrays = reference.random_rbm(5, 4, generator, scale=0.7)
     base = generator.normal(size=5) if with_base else None
     betas = np.linspace(0, 1, 11) ** 2
-    first, last = reference.joint(*machine, 0.0, base), reference.joint(*machine)
+    first, last = reference.joint(*arrays, 0.0, base), reference.joint(*arrays)
     visible, _ = reference.draw(reference.given(first, groups=groups), 20000, generator)
     possible = np.ones(32, bool)
     for group in groups:
         possible &= reference.states(5)[:, slice(*group)].sum(axis=1) == 1
-    log_ratio = reference.log_z(*machine) - reference.log_z(*machine, 0.0, base)
+    log_ratio = reference.log_z(*arrays) - reference.log_z(*arrays, 0.0, base)
     log_ratio += np.log(last.sum(axis=1).sum(where=possible) / first.sum(axis=1).sum(where=possible))
     nd_base = None if base is None else mx.nd.array(base, ctx=ctx)
 
@@ -353,7 +347,7 @@ def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, gener
         samples, total, start = mx.nd.array(visible, ctx=ctx), 0, 0
         for stop in stops:
             samples, grown = gibbs.anneal_with_weights(
-                parameters(machine, ctx),
+                parameters(arrays, ctx),
                 samples,
                 betas,
                 start,
@@ -380,13 +374,11 @@ def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, gener
 @pytest.mark.skipif(not native.available(), reason="the native engine is %s" % native.available())
 def test_both_engines_weigh_the_same_samples_the_same(seed, generator):
     """One step from beta 0.3 to 1 has no noise in it."""
-    machine = parameters(reference.random_machine(50, 40, generator, scale=0.3))
+    arrays = parameters(reference.random_rbm(50, 40, generator, scale=0.3))
     visible = mx.nd.array(generator.integers(0, 2, (30, 50)))
     base = mx.nd.array(generator.normal(size=50))
     settings = dict(betas=[0.3, 1.0], base_visible_bias=base, key=[seed])
-    results = [
-        gibbs.anneal_with_weights(machine, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES[:3]
-    ]
+    results = [gibbs.anneal_with_weights(arrays, visible, engine=engine, **settings)[1] for engine in gibbs.ENGINES[:3]]
     np.testing.assert_allclose(results[1], results[2], rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(results[0], results[2])  # auto is native here
 
@@ -406,34 +398,34 @@ def test_choice_of_the_engine(monkeypatch):
 
 
 def test_errors():
-    machine = Parameters(mx.nd.zeros(3), mx.nd.zeros(2), mx.nd.zeros((3, 2)))
+    arrays = Parameters(mx.nd.zeros(3), mx.nd.zeros(2), mx.nd.zeros((3, 2)))
     with pytest.raises(InputError, match="exactly one"):
-        gibbs.run_chains(machine)
+        gibbs.run_chains(arrays)
     with pytest.raises(InputError, match="exactly one"):
-        gibbs.run_chains(machine, visible=mx.nd.zeros((1, 3)), hidden=mx.nd.zeros((1, 2)))
+        gibbs.run_chains(arrays, visible=mx.nd.zeros((1, 3)), hidden=mx.nd.zeros((1, 2)))
     with pytest.raises(InputError, match="at least 1"):
-        gibbs.run_chains(machine, visible=mx.nd.zeros((1, 3)), sweeps=0)
+        gibbs.run_chains(arrays, visible=mx.nd.zeros((1, 3)), sweeps=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numpy_arrays_in_numpy_arrays_out(auto_engine, seed, generator, dtype):
-    machine = Parameters(*(array.astype(dtype) for array in reference.random_machine(6, 5, generator)))
+    arrays = Parameters(*(array.astype(dtype) for array in reference.random_rbm(6, 5, generator)))
     visible = generator.integers(0, 2, (9, 6)).astype(dtype)
     settings = [
         {
             "visible": visible,
             "sweeps": 3,
             "beta": generator.random(9).astype(dtype),
-            "base_visible_bias": machine.visible_layer_bias,
+            "base_visible_bias": arrays.visible_layer_bias,
         },
         {"hidden": generator.integers(0, 2, (9, 5)).astype(dtype), "visible_units": [(1, 4)]},
         {"visible": visible, "clamp": (np.arange(6) < 2, visible)},
         {"visible": visible, "clamp": (np.arange(6) < 2, visible / 2)},  # grey ones are for MXNet's engine
     ]
     for given in settings:
-        found = gibbs.run_chains(machine, key=[seed], **given)
+        found = gibbs.run_chains(arrays, key=[seed], **given)
         as_nd = {name: ndarrays(value, dtype) for name, value in given.items()}
-        expected = gibbs.run_chains(Parameters(*ndarrays(tuple(machine), dtype)), key=[seed], **as_nd)
+        expected = gibbs.run_chains(Parameters(*ndarrays(tuple(arrays), dtype)), key=[seed], **as_nd)
         for one, other in zip(found, expected):
             assert isinstance(one, np.ndarray) and one.dtype == dtype
             np.testing.assert_array_equal(one, other.asnumpy())
@@ -457,12 +449,12 @@ def test_numpy_states_that_are_not_binary_are_drawn_anew(seed):
 def test_starts_of_another_width_or_dtype(engine, ctx, generator, on_host):
     if on_host and ctx != mx.cpu():
         pytest.skip("NumPy's arrays are on the host")
-    machine = [array.astype(np.float32) for array in reference.random_machine(5, 3, generator)]
+    arrays = [array.astype(np.float32) for array in reference.random_rbm(5, 3, generator)]
 
     def array(values, dtype="float32"):
         return np.asarray(values, dtype) if on_host else mx.nd.array(values, ctx=ctx, dtype=dtype)
 
-    rbm, visible, hidden = Parameters(*map(array, machine)), np.eye(5), np.eye(3)
+    rbm, visible, hidden = Parameters(*map(array, arrays)), np.eye(5), np.eye(3)
     for layer, start in (("visible", visible), ("hidden", hidden)):
         chains = [
             gibbs.run_chains(rbm, **{layer: array(start, dtype)}, key=[1], engine=engine)

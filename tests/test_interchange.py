@@ -24,48 +24,48 @@ ON_DISK = ("params", "npz", "sklearn", "pydeep", "safetensors")
 
 
 @pytest.fixture
-def machine(generator):
-    return Parameters(*(array.astype(np.float32) for array in reference.random_machine(6, 4, generator)))
+def binary_rbm(generator):
+    return Parameters(*(array.astype(np.float32) for array in reference.random_rbm(6, 4, generator)))
 
 
-def assert_same(found, machine):
-    for one, other in zip(found, machine):
+def assert_same(found, binary_rbm):
+    for one, other in zip(found, binary_rbm):
         assert one.dtype == np.float32
         np.testing.assert_array_equal(one if isinstance(one, np.ndarray) else one.asnumpy(), other)
 
 
 @pytest.mark.parametrize("first, second", [*itertools.product(ON_DISK, ON_DISK)])
-def test_the_way_through_two_formats_and_back_changes_no_bit(first, second, machine, tmp_path, capsys):
-    interchange.write(tmp_path / "start", machine, form="params")
+def test_the_way_through_two_formats_and_back_changes_no_bit(first, second, binary_rbm, tmp_path, capsys):
+    interchange.write(tmp_path / "start", binary_rbm, form="params")
     way = [("start", "one", first), ("one", "two", second), ("two", "end.params", "params")]
     for source, target, form in way:
         assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--format", form]) == 0
-    assert_same(read_model(tmp_path / "end.params")[0], machine)
+    assert_same(read_model(tmp_path / "end.params")[0], binary_rbm)
     assert "6 visible, 4 hidden units" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ON_DISK)
-def test_numbers_of_16_bits(form, machine, tmp_path, capsys):
-    interchange.write(tmp_path / "start", machine, form="params")
+def test_numbers_of_16_bits(form, binary_rbm, tmp_path, capsys):
+    interchange.write(tmp_path / "start", binary_rbm, form="params")
     arguments = ["convert", str(tmp_path / "start"), str(tmp_path / "half"), "--format", form, "--float16"]
     assert main(arguments) == 0
-    rounded = [array.astype(np.float16).astype(np.float32) for array in machine]
+    rounded = [array.astype(np.float16).astype(np.float32) for array in binary_rbm]
     assert_same(interchange.read(tmp_path / "half")[0], rounded)
-    interchange.write(tmp_path / "start", Parameters(*(array * 1e6 for array in machine)), form="params")
+    interchange.write(tmp_path / "start", Parameters(*(array * 1e6 for array in binary_rbm)), form="params")
     capsys.readouterr()
     assert main([*arguments, "--overwrite"]) == 2
     assert "too large for float16; leave out --float16" in one_line(capsys)
     assert_same(interchange.read(tmp_path / "half")[0], rounded)
 
 
-def test_labels_are_kept_where_they_can_be(machine, tmp_path, capsys):
-    interchange.write(tmp_path / "a.params", machine, 2, "params")
+def test_labels_are_kept_where_they_can_be(binary_rbm, tmp_path, capsys):
+    interchange.write(tmp_path / "a.params", binary_rbm, 2, "params")
     way = [("a.params", "b.npz", "npz"), ("b.npz", "b.safetensors", "safetensors"),
            ("b.safetensors", "c.params", "params")]  # fmt: skip
     for source, target, form in way:
         assert main(["convert", str(tmp_path / source), str(tmp_path / target), "--format", form]) == 0
     parameters, num_classes = read_model(tmp_path / "c.params")
-    assert_same(parameters, machine)
+    assert_same(parameters, binary_rbm)
     assert num_classes == 2 and "6 visible (2 of them label units)" in capsys.readouterr().out
     for form in ("sklearn", "pydeep"):
         assert main(["convert", str(tmp_path / "a.params"), str(tmp_path / "d"), "--format", form]) == 2
@@ -74,12 +74,12 @@ def test_labels_are_kept_where_they_can_be(machine, tmp_path, capsys):
         assert not (tmp_path / "d").exists()
 
 
-def test_bernoulli_rbm_there_and_back(machine, generator, tmp_path):
+def test_bernoulli_rbm_there_and_back(binary_rbm, generator, tmp_path):
     visible = reference.states(6)
-    rbm = interchange.to_bernoulli_rbm(Parameters(*map(from_host, machine)), learning_rate=0.01, random_state=0)
-    expected = reference.sigmoid(machine[1] + visible @ machine[2])
+    rbm = interchange.to_bernoulli_rbm(Parameters(*map(from_host, binary_rbm)), learning_rate=0.01, random_state=0)
+    expected = reference.sigmoid(binary_rbm[1] + visible @ binary_rbm[2])
     np.testing.assert_allclose(rbm.transform(visible), expected, rtol=1e-6)
-    assert_same(interchange.from_bernoulli_rbm(rbm), machine)
+    assert_same(interchange.from_bernoulli_rbm(rbm), binary_rbm)
     rbm.partial_fit(visible)  # it goes on
     fitted = BernoulliRBM(3, n_iter=2, random_state=0).fit(visible)  # float64
     found = interchange.from_bernoulli_rbm(fitted)
@@ -88,18 +88,20 @@ def test_bernoulli_rbm_there_and_back(machine, generator, tmp_path):
         interchange.from_bernoulli_rbm(BernoulliRBM())
 
 
-def test_estimators_there_and_back(machine):
-    rbm = BinaryRBM.of(machine, random_state=0)
-    assert_same(rbm.parameters_, machine)
-    assert_same(interchange.from_bernoulli_rbm(interchange.to_bernoulli_rbm(rbm.parameters_)), machine)
+def test_estimators_there_and_back(binary_rbm):
+    rbm = BinaryRBM.of(binary_rbm, random_state=0)
+    assert_same(rbm.parameters_, binary_rbm)
+    assert_same(interchange.from_bernoulli_rbm(interchange.to_bernoulli_rbm(rbm.parameters_)), binary_rbm)
     visible = reference.states(6)
-    np.testing.assert_allclose(rbm.transform(visible), reference.sigmoid(machine[1] + visible @ machine[2]), rtol=1e-6)
+    np.testing.assert_allclose(
+        rbm.transform(visible), reference.sigmoid(binary_rbm[1] + visible @ binary_rbm[2]), rtol=1e-6
+    )
     before = rbm.components_.copy()
     assert (rbm.partial_fit(visible).components_ != before).any() and rbm.sample(3, 2).shape == (3, 6)
-    classifier = LabelRBMClassifier.of(Parameters(*map(from_host, machine)), ["yes", "no"], random_state=0)
+    classifier = LabelRBMClassifier.of(Parameters(*map(from_host, binary_rbm)), ["yes", "no"], random_state=0)
     assert list(classifier.classes_) == ["yes", "no"] and classifier.n_features_in_ == 4
     pixels = reference.states(4)
-    joint = [-reference.free_energies(*machine, np.hstack([pixels, np.tile(y, (16, 1))])) for y in np.eye(2)]
+    joint = [-reference.free_energies(*binary_rbm, np.hstack([pixels, np.tile(y, (16, 1))])) for y in np.eye(2)]
     expected = np.where(joint[0] > joint[1], "yes", "no")
     np.testing.assert_array_equal(classifier.predict(pixels), expected)
     assert classifier.sample(["no", "yes"], 3).shape == (2, 4)
@@ -161,9 +163,9 @@ def test_files_that_hold_something_else_are_refused_in_one_line(message, tmp_pat
     assert target.read_text() == "of old"
 
 
-def test_what_would_be_lost(machine, tmp_path, capsys):
+def test_what_would_be_lost(binary_rbm, tmp_path, capsys):
     model = tmp_path / "rbm.params"
-    interchange.write(model, machine, 0, "params")
+    interchange.write(model, binary_rbm, 0, "params")
     before = model.read_bytes()
     for target, message in (
         (model, "is also SOURCE"),
@@ -206,27 +208,27 @@ def test_pickles_and_torn_and_missing_files_are_refused_and_never_run(tmp_path, 
 # --- safetensors ------------------------------------------------------------------------------------------------------
 
 
-def test_safetensors_of_ours_are_what_the_library_reads(machine, tmp_path):
+def test_safetensors_of_ours_are_what_the_library_reads(binary_rbm, tmp_path):
     """Whatever the strides of the parameters are: the library itself takes memory in order."""
-    turned = machine._replace(interaction_weight=np.asfortranarray(machine.interaction_weight))
+    turned = binary_rbm._replace(interaction_weight=np.asfortranarray(binary_rbm.interaction_weight))
     interchange.write(tmp_path / "a.safetensors", turned, 2, "safetensors")
     found = safetensors.numpy.load_file(tmp_path / "a.safetensors")
-    assert_same([found.pop(name) for name in Parameters._fields], machine)
+    assert_same([found.pop(name) for name in Parameters._fields], binary_rbm)
     np.testing.assert_array_equal(found.pop("aux_label_classes"), np.arange(2, dtype=np.float32))
     assert not found
 
 
 @pytest.mark.parametrize("form", ["npz", "sklearn", "pydeep"])
-def test_safetensors_of_others_are_read_under_any_name(form, machine, tmp_path):
-    arrays = {name: np.ascontiguousarray(array) for name, array in interchange.to_arrays(machine, form=form).items()}
+def test_safetensors_of_others_are_read_under_any_name(form, binary_rbm, tmp_path):
+    arrays = {name: np.ascontiguousarray(array) for name, array in interchange.to_arrays(binary_rbm, form=form).items()}
     safetensors.numpy.save_file(arrays, tmp_path / "model", metadata={"format": "np", "by": "another"})
     parameters, num_classes = interchange.read(tmp_path / "model")
-    assert_same(parameters, machine)
+    assert_same(parameters, binary_rbm)
     assert num_classes == 0
 
 
-def test_float64_in_safetensors_is_rounded(machine, tmp_path):
-    arrays = {name: array.astype(np.float64) + 1e-12 for name, array in machine._asdict().items()}
+def test_float64_in_safetensors_is_rounded(binary_rbm, tmp_path):
+    arrays = {name: array.astype(np.float64) + 1e-12 for name, array in binary_rbm._asdict().items()}
     safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors")
     expected = [array.astype(np.float32) for array in arrays.values()]
     assert_same(interchange.read(tmp_path / "model.safetensors")[0], expected)
@@ -295,8 +297,8 @@ def test_a_pickle_called_safetensors_is_not_run(tmp_path, capsys):
         assert message in one_line(capsys)
 
 
-def test_changed_safetensors_are_read_or_refused_and_nothing_else(machine, generator, tmp_path):
-    interchange.write(tmp_path / "sound", machine, 2, "safetensors")
+def test_changed_safetensors_are_read_or_refused_and_nothing_else(binary_rbm, generator, tmp_path):
+    interchange.write(tmp_path / "sound", binary_rbm, 2, "safetensors")
     sound, path = (tmp_path / "sound").read_bytes(), tmp_path / "changed.safetensors"
     seen = 0
     for _ in range(300):
@@ -314,9 +316,9 @@ def test_changed_safetensors_are_read_or_refused_and_nothing_else(machine, gener
     assert seen == 300
 
 
-def test_unknown_formats_are_refused(machine, tmp_path):
+def test_unknown_formats_are_refused(binary_rbm, tmp_path):
     with pytest.raises(InputError, match="unknown format 'joblib'; choose params, npz, sklearn, pydeep, safetensors"):
-        interchange.write(tmp_path / "rbm", machine, form="joblib")
+        interchange.write(tmp_path / "rbm", binary_rbm, form="joblib")
     assert not (tmp_path / "rbm").exists()
 
 

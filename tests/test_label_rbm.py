@@ -23,29 +23,28 @@ POSSIBLE = STATES[:, PIXELS:].sum(axis=1) == 1
 STATES = STATES[POSSIBLE]  # every image with every label, the last class first
 
 
-def parameters(machine, ctx=None, dtype="float64"):
-    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+def parameters(values, ctx=None, dtype="float64"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in values))
 
 
 @pytest.fixture
-def machine(generator):
-    return reference.random_machine(VISIBLE, HIDDEN, generator)
+def values(generator):
+    return reference.random_rbm(VISIBLE, HIDDEN, generator)
 
 
 def labelled(images, labels):
     return np.concatenate([images, np.eye(NUM_CLASSES)[labels]], axis=1)
 
 
-def joint_probability(machine):
+def joint_probability(values):
     """p(x, y) of the STATES, by enumeration."""
-    return reference.given(reference.joint(*machine), groups=[(PIXELS, VISIBLE)]).sum(axis=1)[POSSIBLE]
+    return reference.given(reference.joint(*values), groups=[(PIXELS, VISIBLE)]).sum(axis=1)[POSSIBLE]
 
 
-def log_posteriors(machine, images):
+def log_posteriors(values, images):
     """log p(y | x) by summing over the hidden states."""
     rows = [
-        -reference.free_energies(*machine, labelled(images, np.full(len(images), label)))
-        for label in range(NUM_CLASSES)
+        -reference.free_energies(*values, labelled(images, np.full(len(images), label))) for label in range(NUM_CLASSES)
     ]
     scores = np.stack(rows, axis=1)
     return scores - np.array([[reference.log_sum_exp(row)] for row in scores])
@@ -55,49 +54,47 @@ def log_posteriors(machine, images):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
-def test_the_posterior_of_the_classes_is_exact(ctx, machine, generator, dtype, tolerance):
+def test_the_posterior_of_the_classes_is_exact(ctx, values, generator, dtype, tolerance):
     images = generator.random((9, PIXELS))  # grey
     found = label_rbm.class_log_posterior(
-        parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES
+        parameters(values, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES
     )
-    expected = log_posteriors(machine, images)
+    expected = log_posteriors(values, images)
     assert found.dtype == np.float64 and found.context == ctx
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=tolerance, atol=tolerance)
-    classes = label_rbm.classify(
-        parameters(machine, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES
-    )
+    classes = label_rbm.classify(parameters(values, ctx, dtype), mx.nd.array(images, ctx=ctx, dtype=dtype), NUM_CLASSES)
     assert classes.dtype == np.int32 and classes.asnumpy().tolist() == expected.argmax(axis=1).tolist()
 
 
-def test_the_posterior_agrees_with_the_joint_distribution(machine):
+def test_the_posterior_agrees_with_the_joint_distribution(values):
     """p(y | x) = p(x, y) / sum_y' p(x, y'), enumerated."""
-    joint = joint_probability(machine).reshape(-1, NUM_CLASSES)[:, ::-1]
+    joint = joint_probability(values).reshape(-1, NUM_CLASSES)[:, ::-1]
     images = mx.nd.array(reference.states(PIXELS), dtype="float64")
-    found = np.exp(label_rbm.class_log_posterior(parameters(machine), images, NUM_CLASSES).asnumpy())
+    found = np.exp(label_rbm.class_log_posterior(parameters(values), images, NUM_CLASSES).asnumpy())
     np.testing.assert_allclose(found, joint / joint.sum(axis=1, keepdims=True), rtol=1e-11)
 
 
 def test_large_inputs_do_not_overflow(generator):
-    machine = reference.random_machine(VISIBLE, HIDDEN, generator, scale=300.0)
+    values = reference.random_rbm(VISIBLE, HIDDEN, generator, scale=300.0)
     images = generator.integers(0, 2, (9, PIXELS)).astype(float)
     found = label_rbm.class_log_posterior(
-        parameters(machine, None, "float32"), mx.nd.array(images, dtype="float32"), NUM_CLASSES
+        parameters(values, None, "float32"), mx.nd.array(images, dtype="float32"), NUM_CLASSES
     ).asnumpy()
     assert np.isfinite(found).all()
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-12)
 
 
-def test_evaluate(machine, generator):
+def test_evaluate(values, generator):
     images, labels = generator.random((25, PIXELS)), generator.integers(0, NUM_CLASSES, 25)
     rows = labelled(images, labels)
-    found = label_rbm.evaluate(parameters(machine), [rows[:10], rows[10:20], rows[20:]], NUM_CLASSES)
-    expected = log_posteriors(machine, images)
+    found = label_rbm.evaluate(parameters(values), [rows[:10], rows[10:20], rows[20:]], NUM_CLASSES)
+    expected = log_posteriors(values, images)
     error = (expected.argmax(axis=1) != labels).mean()
     assert found.num_images == 25 and found.error == error
     assert found.standard_error == pytest.approx(np.sqrt(error * (1 - error) / 25))
     assert found.log_posterior == pytest.approx(expected[np.arange(25), labels].mean(), rel=1e-6)
     with pytest.raises(InputError, match="no image"):
-        label_rbm.evaluate(parameters(machine), [], NUM_CLASSES)
+        label_rbm.evaluate(parameters(values), [], NUM_CLASSES)
 
 
 def test_joint_visible(ctx):
@@ -109,15 +106,15 @@ def test_joint_visible(ctx):
 
 
 @pytest.mark.parametrize("wrong", [3, -1, 1.5, float("nan")])
-def test_classes_that_do_not_exist(machine, wrong):
+def test_classes_that_do_not_exist(values, wrong):
     with pytest.raises(InputError, match="there is no class %s; the model's classes are 0 to 2" % wrong):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, wrong], 3)
     with pytest.raises(InputError, match="there is no class"):
-        draw_classes(parameters(machine), [wrong], NUM_CLASSES)
+        draw_classes(parameters(values), [wrong], NUM_CLASSES)
 
 
-def test_what_does_not_fit(machine):
-    model = parameters(machine)
+def test_what_does_not_fit(values):
+    model = parameters(values)
     with pytest.raises(InputError, match="2 images but 3 labels"):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, 1, 2], 3)
     with pytest.raises(InputError, match="images have 5 pixels, but the model has 4, and 3 classes"):
@@ -139,24 +136,24 @@ def unflatten(flat):
     return flat[:VISIBLE], flat[VISIBLE : VISIBLE + HIDDEN], flat[VISIBLE + HIDDEN :].reshape(VISIBLE, HIDDEN)
 
 
-def numerical_gradients(loss, machine, step=1e-6):
-    start = np.concatenate([array.ravel() for array in machine])
+def numerical_gradients(loss, values, step=1e-6):
+    start = np.concatenate([array.ravel() for array in values])
     slopes = [
         (loss(*unflatten(start + d)) - loss(*unflatten(start - d))) / (2 * step) for d in step * np.eye(len(start))
     ]
     return unflatten(np.array(slopes))
 
 
-def discriminative_loss(machine, images, labels):
-    return -log_posteriors(machine, images)[np.arange(len(labels)), labels].mean()
+def discriminative_loss(values, images, labels):
+    return -log_posteriors(values, images)[np.arange(len(labels)), labels].mean()
 
 
-def trained_block(machine, ctx, rule, data, num_chains=0, k=2, dtype="float64", hidden=None):
+def trained_block(values, ctx, rule, data, num_chains=0, k=2, dtype="float64", hidden=None):
     """A block with these parameters after one step, gradients not yet applied; and what its chains were before."""
     rbm = BinaryRBMBlock(HIDDEN, k, True, num_visible=VISIBLE, num_chains=num_chains or len(data), rule=rule)
     rbm.initialize(mx.init.Normal(), ctx=ctx)
     rbm.cast(dtype)
-    for name, array in zip(LEARNED, machine):
+    for name, array in zip(LEARNED, values):
         getattr(rbm, name).set_data(mx.nd.array(array, dtype=dtype))
     if hidden is not None:
         rbm.aux_hidden_layer_sample.set_data(mx.nd.array(hidden, dtype=dtype))
@@ -172,14 +169,14 @@ def gradients(rbm):
     return [getattr(rbm, name).grad().asnumpy() for name in LEARNED]
 
 
-def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, machine, generator):
+def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, values, generator):
     images, labels = generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)
-    expected = numerical_gradients(lambda *machine: discriminative_loss(machine, images, labels), machine)
+    expected = numerical_gradients(lambda *values: discriminative_loss(values, images, labels), values)
     data = labelled(images, labels)
     found = label_rbm.discriminative_gradients(
-        parameters(machine, ctx), mx.nd.array(data, ctx=ctx, dtype="float64"), NUM_CLASSES
+        parameters(values, ctx), mx.nd.array(data, ctx=ctx, dtype="float64"), NUM_CLASSES
     )
-    rbm, before = trained_block(machine, ctx, LearningRule(num_classes=NUM_CLASSES, objective="discriminative"), data)
+    rbm, before = trained_block(values, ctx, LearningRule(num_classes=NUM_CLASSES, objective="discriminative"), data)
     for direct, operator, theirs in zip(found, gradients(rbm), expected):
         np.testing.assert_allclose(np.asarray(direct), theirs, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(operator, theirs, rtol=1e-6, atol=1e-8)
@@ -187,24 +184,24 @@ def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, machine,
         np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), array)
 
 
-def test_arrays_of_a_gpu_are_served(machine, generator, monkeypatch):
+def test_arrays_of_a_gpu_are_served(values, generator, monkeypatch):
     """There `operand`s are arrays of `mx.np`, which a CPU can hold, too."""
     data = mx.nd.array(labelled(generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)), dtype="float64")
-    expected = label_rbm.discriminative_gradients(parameters(machine), data, NUM_CLASSES)
+    expected = label_rbm.discriminative_gradients(parameters(values), data, NUM_CLASSES)
     monkeypatch.setattr(label_rbm, "as_operand", lambda array: array.as_np_ndarray())
-    for ours, theirs in zip(label_rbm.discriminative_gradients(parameters(machine), data, NUM_CLASSES), expected):
+    for ours, theirs in zip(label_rbm.discriminative_gradients(parameters(values), data, NUM_CLASSES), expected):
         assert isinstance(ours, mx.np.ndarray)
         np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("centering", [0.0, 1e-300])
-def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, machine, generator, centering):
+def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, values, generator, centering):
     """Given the last samples of the chains; with centering the generative part alone is another direction."""
     images, labels = generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)
     data, alpha, target, cost, decay = labelled(images, labels), 0.3, 0.2, 0.7, 0.4
     costs = {"sparsity_target": target, "sparsity_cost": cost, "weight_decay_l1": decay, "centering": centering}
     rule = LearningRule(num_classes=NUM_CLASSES, objective="hybrid", generative_weight=alpha, **costs)
-    rbm, _ = trained_block(machine, ctx, rule, data, num_chains=5)
+    rbm, _ = trained_block(values, ctx, rule, data, num_chains=5)
     chains = rbm.aux_visible_layer_sample.data().asnumpy()
     np.testing.assert_array_equal(chains[:, PIXELS:].sum(axis=1), 1)
 
@@ -215,29 +212,29 @@ def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, machi
             alpha * (likelihood[0] - likelihood[1]) + cost * ((target - activity) ** 2).sum() + decay * np.abs(w).sum()
         )
 
-    generative = numerical_gradients(generative_loss, machine)
+    generative = numerical_gradients(generative_loss, values)
     if centering:  # g'_W = g_W - mu (x) g_b - g_a (x) lambda, offsets 1/2; of L1 decay, whose pull is W's alone, too
         a, b, w = generative
         w = w - 0.5 * b - 0.5 * a[:, None]
         generative = a - w @ np.full(HIDDEN, 0.5), b - np.full(VISIBLE, 0.5) @ w, w
-    exact = numerical_gradients(lambda *machine: discriminative_loss(machine, images, labels), machine)
+    exact = numerical_gradients(lambda *values: discriminative_loss(values, images, labels), values)
     for ours, left, right in zip(gradients(rbm), generative, exact):
         np.testing.assert_allclose(ours, left + right, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("objective, alpha", [("generative", 0.01), ("hybrid", 0.3)])
 def test_the_joint_gradient_is_that_of_enumeration_within_its_error(
-    ctx, auto_engine, seed, machine, generator, objective, alpha
+    ctx, auto_engine, seed, values, generator, objective, alpha
 ):
     """Chains that start as exact draws of the joint distribution, with one label unit on in each state, stay so."""
-    num_chains, (_, b, w) = 100000, machine
-    probability = joint_probability(machine)
+    num_chains, (_, b, w) = 100000, values
+    probability = joint_probability(values)
     start = STATES[generator.choice(len(STATES), num_chains, p=probability)]
     hidden = generator.random((num_chains, HIDDEN)) < reference.sigmoid(b + start @ w)
     images, labels = generator.integers(0, 2, (6, PIXELS)).astype(float), generator.integers(0, NUM_CLASSES, 6)
     data = labelled(images, labels)
     rule = LearningRule(num_classes=NUM_CLASSES, objective=objective, generative_weight=alpha)
-    rbm, _ = trained_block(machine, ctx, rule, data, num_chains, k=3, dtype="float32", hidden=hidden)
+    rbm, _ = trained_block(values, ctx, rule, data, num_chains, k=3, dtype="float32", hidden=hidden)
 
     def exact_loss(a, b, w):
         log_z = reference.log_sum_exp(-reference.free_energies(a, b, w, STATES))
@@ -246,7 +243,7 @@ def test_the_joint_gradient_is_that_of_enumeration_within_its_error(
             return generative
         return discriminative_loss((a, b, w), images, labels) + alpha * generative
 
-    expected = numerical_gradients(exact_loss, machine)
+    expected = numerical_gradients(exact_loss, values)
     given_visible = reference.sigmoid(b + STATES @ w)
     terms = [STATES, given_visible, STATES[:, :, None] * given_visible[:, None, :]]
     share = 1 if objective == "generative" else alpha
@@ -291,15 +288,15 @@ def test_only_the_generative_objective_has_a_gradient_of_the_data(generator, cap
 # --- Drawing ----------------------------------------------------------------------------------------------------------
 
 
-def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, machine):
+def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, values):
     """p(x | y) by enumeration; chains of this size forget their start within a few sweeps, and 60 are many."""
     draws, wanted = 20000, 1
     chains = draw_classes(
-        parameters(machine, ctx, "float32"), np.full(draws, wanted), NUM_CLASSES, sweeps=60, key=[seed], engine=engine
+        parameters(values, ctx, "float32"), np.full(draws, wanted), NUM_CLASSES, sweeps=60, key=[seed], engine=engine
     )
     assert chains.visible_sample.shape == chains.visible_prob_1.shape == (draws, PIXELS)
     counts = np.bincount(reference.state_index(chains.visible_sample.asnumpy()), minlength=2**PIXELS)
-    joint = joint_probability(machine).reshape(-1, NUM_CLASSES)[:, ::-1][:, wanted]
+    joint = joint_probability(values).reshape(-1, NUM_CLASSES)[:, ::-1][:, wanted]
     statistic, freedom = reference.chi_square(counts, draws * joint / joint.sum())
     assert statistic < freedom + 6 * np.sqrt(2 * freedom) + 6
 
@@ -315,8 +312,8 @@ def test_each_chain_draws_its_own_class(engine, seed):
     assert (chains.visible_sample.asnumpy().argmax(axis=1) == classes).mean() > 0.9
 
 
-def test_drawing_follows_from_the_key(engine, seed, machine):
-    model = parameters(machine, None, "float32")
+def test_drawing_follows_from_the_key(engine, seed, values):
+    model = parameters(values, None, "float32")
 
     def drawn(*key):
         return draw_classes(
@@ -339,14 +336,14 @@ def test_drawing_goes_on_from_the_start(engine, seed, generator):
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_saved_model_tells_its_classes(tmp_path, machine, generator):
+def test_a_saved_model_tells_its_classes(tmp_path, values, generator):
     data = labelled(generator.random((5, PIXELS)), generator.integers(0, NUM_CLASSES, 5))
-    rbm, _ = trained_block(machine, mx.cpu(), LearningRule(num_classes=NUM_CLASSES), data, dtype="float32")
+    rbm, _ = trained_block(values, mx.cpu(), LearningRule(num_classes=NUM_CLASSES), data, dtype="float32")
     path = str(tmp_path / "rbm.params")
     rbm.save_parameters(path)
     found, num_classes = read_model(path)
     assert num_classes == NUM_CLASSES
-    for ours, theirs in zip(found, machine):
+    for ours, theirs in zip(found, values):
         np.testing.assert_allclose(ours.asnumpy(), theirs, rtol=1e-6)
     other = BinaryRBMBlock(HIDDEN, 1, True, rule=LearningRule(num_classes=NUM_CLASSES))
     other.load_parameters(path)
@@ -358,9 +355,9 @@ def test_a_saved_model_tells_its_classes(tmp_path, machine, generator):
     assert CLASSES in symbol.list_auxiliary_states()
 
 
-def test_models_without_labels_and_with_too_many(tmp_path, machine):
+def test_models_without_labels_and_with_too_many(tmp_path, values):
     path = str(tmp_path / "rbm.params")
-    arrays = dict(zip(LEARNED, parameters(machine, None, "float32")))
+    arrays = dict(zip(LEARNED, parameters(values, None, "float32")))
     mx.nd.save(path, arrays)
     assert read_model(path)[1] == 0
     mx.nd.save(path, {**arrays, CLASSES: mx.nd.arange(VISIBLE)})

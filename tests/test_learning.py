@@ -17,13 +17,13 @@ LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 VISIBLE, HIDDEN = learning.SAMPLES
 
 
-def trained_block(machine, ctx, rule, data, k=2, num_chains=0, dtype="float64", **states):
+def trained_block(values, ctx, rule, data, k=2, num_chains=0, dtype="float64", **states):
     """A block with these parameters and states after one step, gradients not yet applied."""
-    rbm = BinaryRBMBlock(len(machine[1]), k, True, num_visible=len(machine[0]), num_chains=num_chains, rule=rule)
+    rbm = BinaryRBMBlock(len(values[1]), k, True, num_visible=len(values[0]), num_chains=num_chains, rule=rule)
     rbm.initialize(mx.init.Normal(), ctx=ctx)
     rbm.cast(dtype)
     rbm(mx.nd.array(data, ctx=ctx, dtype=dtype)) if not num_chains else None
-    for name, array in dict(zip(LEARNED, machine), **states).items():
+    for name, array in dict(zip(LEARNED, values), **states).items():
         getattr(rbm, name).set_data(mx.nd.array(array, dtype=dtype))
     with mx.autograd.record():
         loss = rbm(mx.nd.array(data, ctx=ctx, dtype=dtype))[0]
@@ -54,7 +54,7 @@ def centered_free_energies(a, b, w, mu, lam, visible):
 
 def test_the_centered_gradient_is_the_gradient_in_the_centered_parameters(ctx, generator):
     """Its loss is differentiated numerically there, and the direction carried back to the normal parameters."""
-    a, b, w = reference.random_machine(5, 4, generator)
+    a, b, w = reference.random_rbm(5, 4, generator)
     mu, lam = generator.random(5), generator.random(4)
     data = generator.random((7, 5))
     states = {"aux_visible_offset": mu, "aux_hidden_offset": lam}
@@ -75,9 +75,9 @@ def test_the_centered_gradient_is_the_gradient_in_the_centered_parameters(ctx, g
 
 
 def test_the_offsets_follow_the_batches_and_are_what_the_gradient_uses(ctx, generator):
-    machine = a, b, w = reference.random_machine(5, 4, generator)
+    values = a, b, w = reference.random_rbm(5, 4, generator)
     data = generator.random((7, 5))
-    rbm = trained_block(machine, ctx, LearningRule(centering=0.25), data)
+    rbm = trained_block(values, ctx, LearningRule(centering=0.25), data)
     mu, lam = value(rbm, "aux_visible_offset"), value(rbm, "aux_hidden_offset")
     hidden = reference.sigmoid(b + data @ w)
     np.testing.assert_allclose(mu, 0.75 * 0.5 + 0.25 * data.mean(axis=0), rtol=1e-12)
@@ -91,7 +91,7 @@ def test_the_offsets_follow_the_batches_and_are_what_the_gradient_uses(ctx, gene
 
 def test_outside_record_the_offsets_stay(ctx, generator):
     data = generator.random((7, 5))
-    rbm = trained_block(reference.random_machine(5, 4, generator), ctx, LearningRule(centering=0.25), data)
+    rbm = trained_block(reference.random_rbm(5, 4, generator), ctx, LearningRule(centering=0.25), data)
     before = [value(rbm, name) for name in learning.OFFSETS]
     rbm(mx.nd.array(data, ctx=ctx, dtype="float64"))[0].asnumpy()
     for name, array in zip(learning.OFFSETS, before):
@@ -109,7 +109,7 @@ def test_attributes_that_no_rule_has():
 @pytest.mark.parametrize("centering", [0.0, 1e-300])
 def test_costs_bend_the_gradient_by_their_own(ctx, generator, centering):
     """The whole loss, differentiated numerically: in the normal parameters, or in the centered ones."""
-    a, b, w = reference.random_machine(5, 4, generator)
+    a, b, w = reference.random_rbm(5, 4, generator)
     mu, lam = (generator.random(5), generator.random(4)) if centering else (np.zeros(5), np.zeros(4))
     data, target, cost, decay = generator.random((7, 5)), 0.2, 0.7, 0.3
     rule = LearningRule(centering=centering, sparsity_target=target, sparsity_cost=cost, weight_decay_l1=decay)
@@ -133,14 +133,14 @@ def test_costs_bend_the_gradient_by_their_own(ctx, generator, centering):
 
 
 def test_gradients_of_costs_are_added_where_that_is_asked_for(ctx, generator):
-    machine = reference.random_machine(5, 4, generator)
+    values = reference.random_rbm(5, 4, generator)
     rule = LearningRule(centering=0.1, sparsity_cost=0.5, weight_decay_l1=0.3)
     data = generator.random((7, 5))
-    rbm = trained_block(machine, ctx, rule, data)
+    rbm = trained_block(values, ctx, rule, data)
     once = gradients(rbm)
     targets = [mx.nd.ones(array.shape, ctx=ctx, dtype="float64") for array in once]
     chains = value(rbm, VISIBLE)
-    rows = [(v, reference.sigmoid(machine[1] + v @ machine[2])) for v in (chains, data)]
+    rows = [(v, reference.sigmoid(values[1] + v @ values[2])) for v in (chains, data)]
     operands = [tuple(as_operand(mx.nd.array(x, ctx=ctx, dtype="float64")) for x in pair) for pair in rows]
     kept = {name: getattr(rbm, name).data() for name in learning.OFFSETS}
     weight = as_operand(rbm.interaction_weight.data())
@@ -183,7 +183,7 @@ def test_chains_of_contrastive_divergence_start_at_the_data(ctx, generator):
 
 
 def test_contrastive_divergence_is_k_sweeps_from_the_data(ctx, seed, generator):
-    a, b, w = reference.random_machine(4, 3, generator)
+    a, b, w = reference.random_rbm(4, 3, generator)
     start, rows = generator.random(4), 50000
     rbm = trained_block((a, b, w), ctx, LearningRule(chains="data"), np.tile(start, (rows, 1)), k=1, dtype="float32")
     given_start = reference.sigmoid(b + start @ w)
@@ -198,18 +198,18 @@ def test_contrastive_divergence_is_k_sweeps_from_the_data(ctx, seed, generator):
 
 def test_tempered_chains_stay_where_they_belong(ctx, seed, generator):
     """Started as exact draws at each temperature, they are exact draws after steps of swaps and sweeps."""
-    machine, base = reference.random_machine(4, 3, generator), generator.normal(size=4)
+    values, base = reference.random_rbm(4, 3, generator), generator.normal(size=4)
     rule, count = LearningRule(chains="tempered", num_temperatures=4), 20000
     betas = np.linspace(1, 0, 4)
-    probabilities, index = reference.draw_replicas(machine, betas, base, count, generator)
+    probabilities, index = reference.draw_replicas(values, betas, base, count, generator)
     visible, hidden = reference.states(4)[index.ravel() // 8], reference.states(3)[index.ravel() % 8]
     states = {VISIBLE: visible, HIDDEN: hidden, learning.BASE: base}
-    rbm = trained_block(machine, ctx, rule, np.zeros((2, 4)), k=2, num_chains=count, dtype="float32", **states)
+    rbm = trained_block(values, ctx, rule, np.zeros((2, 4)), k=2, num_chains=count, dtype="float32", **states)
     after = 8 * reference.state_index(value(rbm, VISIBLE)) + reference.state_index(value(rbm, HIDDEN))
     for replica, probability in zip(after.reshape(4, count), probabilities):
         reference.assert_drawn_from(replica, probability)
     assert (after != index.ravel()).mean() > 0.3
-    expected = reference.gradients(*machine, np.zeros((2, 4)))  # learned from beta = 1 alone
+    expected = reference.gradients(*values, np.zeros((2, 4)))  # learned from beta = 1 alone
     for ours, exact in zip(gradients(rbm), expected):
         np.testing.assert_allclose(ours, exact, atol=5 * 0.5 / np.sqrt(count))
     assert rbm.num_chains == count
@@ -238,14 +238,14 @@ def test_tempered_chains_cross_between_modes_that_others_do_not(ctx, seed, gener
 
 
 def test_the_rate_of_swaps_is_followed(ctx, seed, generator):
-    machine, count = reference.random_machine(3, 2, generator), 5000
+    values, count = reference.random_rbm(3, 2, generator), 5000
     rule = LearningRule(chains="tempered", num_temperatures=3)
     betas, base = np.linspace(1, 0, 3), np.zeros(3)
-    slopes = reference.uphill_slopes(*machine, base)
-    probabilities, index = reference.draw_replicas(machine, betas, base, count, generator)
+    slopes = reference.uphill_slopes(*values, base)
+    probabilities, index = reference.draw_replicas(values, betas, base, count, generator)
     states = {VISIBLE: reference.states(3)[index.ravel() // 4], HIDDEN: reference.states(2)[index.ravel() % 4]}
     states[learning.SWAP_RATE] = np.array([0.2, 0.9])
-    rbm = trained_block(machine, ctx, rule, np.zeros((2, 3)), num_chains=count, **states)
+    rbm = trained_block(values, ctx, rule, np.zeros((2, 3)), num_chains=count, **states)
     for pair in (0, 1):
         accepted = np.minimum(1, np.exp(0.5 * (slopes[:, None] - slopes[None, :])))
         mean = probabilities[pair] @ accepted @ probabilities[pair + 1]

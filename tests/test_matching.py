@@ -16,11 +16,11 @@ from gluon_rbm.models.visible_units import mean_visible
 from gluon_rbm.sampling import chains, matching
 
 
-def means_of(machine, possible=slice(None)):
+def means_of(values, possible=slice(None)):
     """How often each visible and each hidden unit is on."""
-    joint = reference.joint(*machine)[possible]
+    joint = reference.joint(*values)[possible]
     joint = joint / joint.sum()
-    visible, hidden = reference.states(len(machine[0]))[possible], reference.states(len(machine[1]))
+    visible, hidden = reference.states(len(values[0]))[possible], reference.states(len(values[1]))
     return joint.sum(axis=1) @ visible, joint.sum(axis=0) @ hidden
 
 
@@ -34,16 +34,16 @@ def two_modes(num_visible=8, num_hidden=6, strength=4.0):
     return -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
 
 
-def as_parameters(machine, ctx=None):
-    arrays = (np.float32(array) for array in machine)
+def as_parameters(values, ctx=None):
+    arrays = (np.float32(array) for array in values)
     return Parameters(*(array if ctx is None else from_host(array, ctx) for array in arrays))
 
 
 def test_units_are_on_as_often_along_the_path(engine, ctx, seed, generator):
-    machine = two_modes(6, 5, 3.0)
-    visible_mean, hidden_mean = means_of(machine)
+    values = two_modes(6, 5, 3.0)
+    visible_mean, hidden_mean = means_of(values)
     means = matching.Means(log_odds(visible_mean), hidden_mean)
-    path = matching.matched_path(as_parameters(machine, ctx), means, 2000, key=[seed], engine=engine)
+    path = matching.matched_path(as_parameters(values, ctx), means, 2000, key=[seed], engine=engine)
     assert not to_numpy(path.rbms[0].interaction_weight).any() and len(path.rbms) == len(path.chains) > 1
     for rbm in path.rbms:
         arrays = [to_numpy(array).astype(float) for array in rbm]
@@ -54,15 +54,15 @@ def test_units_are_on_as_often_along_the_path(engine, ctx, seed, generator):
 
 
 def test_groups_keep_their_shares(seed, generator):
-    machine = reference.random_machine(6, 5, generator, scale=1.5)
+    values = reference.random_rbm(6, 5, generator, scale=1.5)
     groups = ((1, 4),)
     possible = reference.states(6)[:, 1:4].sum(axis=1) == 1
-    visible_mean, hidden_mean = means_of(machine, possible)
+    visible_mean, hidden_mean = means_of(values, possible)
     bias = log_odds(visible_mean)
     bias[1:4] = np.log(visible_mean[1:4])
     np.testing.assert_allclose(mean_visible(bias, groups), visible_mean, rtol=1e-9)
     means = matching.Means(bias, hidden_mean)
-    path = matching.matched_path(as_parameters(machine), means, 2000, key=[seed], visible_units=groups)
+    path = matching.matched_path(as_parameters(values), means, 2000, key=[seed], visible_units=groups)
     for rbm in path.rbms:
         found = means_of([array.astype(float) for array in rbm], possible)
         assert np.abs(found[0] - visible_mean).max() < 0.06 and np.abs(found[1] - hidden_mean).max() < 0.06
@@ -70,19 +70,19 @@ def test_groups_keep_their_shares(seed, generator):
 
 
 def test_means_of_data(generator):
-    machine = reference.random_machine(4, 3, generator)
+    values = reference.random_rbm(4, 3, generator)
     data = np.float32(generator.random((50, 4)) < 0.5)
-    found = matching.Means.of(as_parameters(machine), np.zeros(4), data)
-    np.testing.assert_allclose(found.hidden, reference.sigmoid(machine[1] + data @ machine[2]).mean(axis=0), rtol=1e-5)
+    found = matching.Means.of(as_parameters(values), np.zeros(4), data)
+    np.testing.assert_allclose(found.hidden, reference.sigmoid(values[1] + data @ values[2]).mean(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(found.visible_bias, np.zeros(4))
 
 
 def test_chains_cross_between_modes(engine, ctx, seed, generator):
     """From one of two modes that plain chains do not leave: both as often as enumeration says."""
-    machine = two_modes()
-    visible_mean, hidden_mean = means_of(machine)
+    values = two_modes()
+    visible_mean, hidden_mean = means_of(values)
     means = matching.Means(log_odds(visible_mean), hidden_mean)
-    parameters = as_parameters(machine, ctx)
+    parameters = as_parameters(values, ctx)
     path = matching.matched_path(parameters, means, 500, key=[seed], engine=engine)
     count = 1000
     found = chains.path_tempering(
@@ -90,7 +90,7 @@ def test_chains_cross_between_modes(engine, ctx, seed, generator):
     )
     (tempered,) = found
     visible = tempered.chains.visible_sample.asnumpy()
-    expected = reference.joint(*machine).sum(axis=1)
+    expected = reference.joint(*values).sum(axis=1)
     upper = reference.states(8).sum(axis=1) > 4
     share = expected[upper].sum()
     assert 0.05 < share < 0.95
@@ -100,9 +100,9 @@ def test_chains_cross_between_modes(engine, ctx, seed, generator):
 
 
 def test_log_z_along_it(seed, generator):
-    machine = two_modes()
-    visible_mean, hidden_mean = means_of(machine)
-    parameters = as_parameters(machine)
+    values = two_modes()
+    visible_mean, hidden_mean = means_of(values)
+    parameters = as_parameters(values)
     path = matching.matched_path(
         parameters, matching.Means(log_odds(visible_mean), hidden_mean), 200, key=[seed], engine="auto"
     )
@@ -110,7 +110,7 @@ def test_log_z_along_it(seed, generator):
         [*path.rbms, parameters], [*path.chains, None], name=path.name, num_chains=200, key=[seed]
     )
     assert not found.warning and found.name == "matched means"
-    assert abs(found.log_z - reference.log_z(*machine)) < 5 * found.standard_error
+    assert abs(found.log_z - reference.log_z(*values)) < 5 * found.standard_error
 
 
 @pytest.mark.slow

@@ -23,8 +23,8 @@ def groups(request):
 
 
 @pytest.fixture
-def machine(generator):
-    return reference.random_machine(7, 3, generator)
+def rbm(generator):
+    return reference.random_rbm(7, 3, generator)
 
 
 @pytest.fixture
@@ -35,85 +35,81 @@ def rows(generator, groups):
     return rows
 
 
-def arrays(machine, dtype=np.float32):
-    return Parameters(*(array.astype(dtype) for array in machine))
+def arrays(rbm, dtype=np.float32):
+    return Parameters(*(array.astype(dtype) for array in rbm))
 
 
-def fitted(machine, **settings):
+def fitted(rbm, **settings):
     """An estimator with the parameters of a reference machine, as after a fit."""
-    return BinaryRBM.of(arrays(machine), **{"random_state": 1, **settings})
+    return BinaryRBM.of(arrays(rbm), **{"random_state": 1, **settings})
 
 
-def given_known(machine, groups, row):
+def given_known(rbm, groups, row):
     """p(v, h | what is known of a row)."""
     mask = ~np.isnan(row)
-    return reference.given(reference.joint(*machine), groups=groups, mask=mask, values=np.nan_to_num(row))
+    return reference.given(reference.joint(*rbm), groups=groups, mask=mask, values=np.nan_to_num(row))
 
 
-def exact_marginal(machine, groups, row):
+def exact_marginal(rbm, groups, row):
     """-log of the sum of exp(-F) over what is missing."""
     states = reference.states(7)[possible(groups)]
     known = ~np.isnan(row)
     alike = (states[:, known] == row[known]).all(axis=1)
-    return -reference.log_sum_exp(-reference.free_energies(*machine, states[alike]))
+    return -reference.log_sum_exp(-reference.free_energies(*rbm, states[alike]))
 
 
 # --- Integrated out ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("engine", ["native", "mxnet"])
-def test_the_likelihood_of_what_is_known(seed, machine, groups, rows, engine):
+def test_the_likelihood_of_what_is_known(seed, rbm, groups, rows, engine):
     if engine == "native" and not native.available():
         pytest.skip(repr(native.available()))
-    found = marginal_free_energy(
-        arrays(machine), rows, num_chains=2000, softmax_groups=groups, key=[seed], engine=engine
-    )
-    expected = [exact_marginal(machine, groups, row) for row in rows]
+    found = marginal_free_energy(arrays(rbm), rows, num_chains=2000, softmax_groups=groups, key=[seed], engine=engine)
+    expected = [exact_marginal(rbm, groups, row) for row in rows]
     # The log-weights of these machines have a standard deviation of about 0.1: 0.02 is nine standard errors.
     np.testing.assert_allclose(found, expected, atol=0.02, err_msg=str(seed))
     assert found[3] == pytest.approx(expected[3], abs=1e-5)  # nothing is missing
 
 
-def test_the_likelihood_of_grey_pixels_with_gaps(seed, machine):
+def test_the_likelihood_of_grey_pixels_with_gaps(seed, rbm):
     """As without gaps: -F at the grey values, summed over what is missing."""
     row = np.array([[0.3, np.nan, 1, 0.5, np.nan, 0, 1]])
     filled = np.repeat(row, 4, axis=0)
     filled[:, [1, 4]] = reference.states(2)
-    expected = -reference.log_sum_exp(-np.asarray(free_energy(arrays(machine, np.float64), filled)))
-    assert marginal_free_energy(arrays(machine), row, num_chains=2000, key=[seed])[0] == pytest.approx(
-        expected, abs=0.02
-    )
+    expected = -reference.log_sum_exp(-np.asarray(free_energy(arrays(rbm, np.float64), filled)))
+    assert marginal_free_energy(arrays(rbm), row, num_chains=2000, key=[seed])[0] == pytest.approx(expected, abs=0.02)
 
 
-def test_what_is_missing_is_drawn_given_what_is_known(seed, machine, groups, rows):
-    data_of = Integrated(rows.repeat(ROWS, axis=0), machine[0], 20, groups, [seed], "auto")
+def test_what_is_missing_is_drawn_given_what_is_known(seed, rbm, groups, rows):
+    data_of = Integrated(rows.repeat(ROWS, axis=0), rbm[0], 20, groups, [seed], "auto")
     for number in range(2):  # chains go on from call to call
-        filled, held = data_of(arrays(machine), slice(None), [seed, number])
+        filled, held = data_of(arrays(rbm), slice(None), [seed, number])
         assert held is None
         for row, drawn in zip(rows, np.split(filled, len(rows))):
             np.testing.assert_array_equal(drawn[:, ~np.isnan(row)], np.tile(row[~np.isnan(row)], (ROWS, 1)))
             if np.isnan(row).any():
-                assert_distribution(reference.state_index(drawn), given_known(machine, groups, row).sum(axis=1))
+                assert_distribution(reference.state_index(drawn), given_known(rbm, groups, row).sum(axis=1))
     shuffled = np.random.RandomState(0).permutation(4 * ROWS)[:100]
-    part, _ = data_of(arrays(machine), shuffled, [seed, 3])
+    part, _ = data_of(arrays(rbm), shuffled, [seed, 3])
     known = ~np.isnan(rows.repeat(ROWS, axis=0)[shuffled])
     np.testing.assert_array_equal(part[known], rows.repeat(ROWS, axis=0)[shuffled][known])
 
 
-def test_features_of_rows_with_gaps(seed, machine, groups, rows):
-    estimator = fitted(machine, softmax_groups=groups, missing="integrate")
+def test_features_of_rows_with_gaps(seed, rbm, groups, rows):
+    estimator = fitted(rbm, softmax_groups=groups, missing="integrate")
     features = estimator.transform(rows.repeat(2000, axis=0)).reshape(4, 2000, 3).mean(axis=1)
     for row, found in zip(rows, features):
-        expected = given_known(machine, groups, row).sum(axis=0) @ reference.states(3)
+        expected = given_known(rbm, groups, row).sum(axis=0) @ reference.states(3)
         # Means over 2,000 chains of probabilities: a standard error is below 0.5 / sqrt(2000).
         np.testing.assert_allclose(found, expected, atol=5 * 0.5 / np.sqrt(2000))
     np.testing.assert_array_equal(estimator.transform(rows), estimator.transform(rows))
     np.testing.assert_array_equal(estimator.transform(sparse.csr_matrix(rows)), estimator.transform(rows))
 
 
-def test_scores_of_rows_with_gaps(machine, groups, rows):
-    estimator = fitted(machine, softmax_groups=groups, missing="integrate")
-    expected = [exact_marginal(machine, groups, row) for row in rows]
+def test_scores_of_rows_with_gaps(rbm, groups, rows):
+    estimator = fitted(rbm, softmax_groups=groups, missing="integrate")
+    expected = [exact_marginal(rbm, groups, row) for row in rows]
     np.testing.assert_allclose(estimator.free_energy(rows, num_chains=2000), expected, atol=0.02)
     log_z = estimator.log_partition(num_chains=2000)
     likelihood = estimator.log_likelihood(rows, log_z)
@@ -121,19 +117,19 @@ def test_scores_of_rows_with_gaps(machine, groups, rows):
 
 
 @pytest.mark.parametrize("missing", ["omit", "integrate"])
-def test_pseudo_likelihood_of_what_is_known(machine, groups, missing):
+def test_pseudo_likelihood_of_what_is_known(rbm, groups, missing):
     """Its mean over the units of a row is the sum over those that are known, given the other known ones."""
     rows = reference.states(7)[possible(groups)][:3]
     rows[:, [0, 6]] = np.nan
-    estimator = fitted(machine, softmax_groups=groups, missing=missing)
+    estimator = fitted(rbm, softmax_groups=groups, missing=missing)
     known = [group for group in groups if group[0] and group[1] < 7] + [
         (unit, unit + 1) for unit in range(1, 6) if not any(start <= unit < stop for start, stop in groups)
     ]
 
     def score(row):
         if missing == "omit":
-            return -reference.free_energies(*machine, [np.nan_to_num(row)])[0]
-        return -exact_marginal(machine, groups, row)
+            return -reference.free_energies(*rbm, [np.nan_to_num(row)])[0]
+        return -exact_marginal(rbm, groups, row)
 
     for row in rows:
         expected = 0
@@ -165,11 +161,11 @@ def test_learning_from_rows_with_gaps_finds_what_they_come_from(generator, seed)
 # --- Omitted ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_omitted_is_not_there(machine, groups, rows):
-    estimator = fitted(machine, softmax_groups=groups, missing="omit", chains="data")
+def test_what_is_omitted_is_not_there(rbm, groups, rows):
+    estimator = fitted(rbm, softmax_groups=groups, missing="omit", chains="data")
     for row in rows:
         there = ~np.isnan(row)
-        a, b, w = machine[0][there], machine[1], machine[2][there]
+        a, b, w = rbm[0][there], rbm[1], rbm[2][there]
         np.testing.assert_allclose(estimator.transform([row])[0], reference.sigmoid(b + row[there] @ w), rtol=1e-5)
         expected = reference.free_energies(a, b, w, [row[there]])
         np.testing.assert_allclose(estimator.free_energy([row]), expected, rtol=1e-5)
@@ -177,18 +173,18 @@ def test_what_is_omitted_is_not_there(machine, groups, rows):
         estimator.log_likelihood(rows)
 
 
-def test_a_step_without_what_is_omitted(machine, groups, rows, seed):
+def test_a_step_without_what_is_omitted(rbm, groups, rows, seed):
     """The gradient of CD with many sweeps is that of each row's own RBM: weights move along it."""
     settings = {"learning_rate": 1.0, "batch_size": 4 * ROWS, "k": 50, "chains": "data", "random_state": seed % 2**31}
-    estimator = fitted(machine, softmax_groups=groups, missing="omit", **settings)
+    estimator = fitted(rbm, softmax_groups=groups, missing="omit", **settings)
     before = estimator.components_.copy()
     estimator.partial_fit(rows.repeat(ROWS, axis=0))
-    a, b, w = machine
+    a, b, w = rbm
     states, expected = reference.states(7), np.zeros((7, 3))
     hidden = reference.sigmoid(b + states @ w)
     for row in rows:
         values, missing = np.nan_to_num(row), np.isnan(row)
-        joint = reference.given(reference.joint(*machine), groups=groups, mask=missing, values=np.zeros(7))
+        joint = reference.given(reference.joint(*rbm), groups=groups, mask=missing, values=np.zeros(7))
         expected += np.outer(values, reference.sigmoid(b + values @ w)) / 4
         expected -= (joint.sum(axis=1)[:, None] * states).T @ hidden / 4
     assert np.abs((estimator.components_ - before).T - expected).max() < 6 / np.sqrt(4 * ROWS), seed
@@ -197,8 +193,8 @@ def test_a_step_without_what_is_omitted(machine, groups, rows, seed):
 # --- Input ------------------------------------------------------------------------------------------------------------
 
 
-def test_known_values_come_back_as_they_are(machine, groups, rows):
-    estimator = fitted(machine, softmax_groups=groups)
+def test_known_values_come_back_as_they_are(rbm, groups, rows):
+    estimator = fitted(rbm, softmax_groups=groups)
     for draws in (False, True):
         filled = estimator.impute(rows, draws=draws)
         np.testing.assert_array_equal(filled[~np.isnan(rows)], rows[~np.isnan(rows)])
@@ -240,11 +236,11 @@ def test_a_feature_without_values_is_an_error():
 
 def test_a_row_without_values_tells_nothing(generator, seed):
     """Its features are those of the RBM's own samples; of an omitted one those of the biases."""
-    machine = reference.random_machine(5, 3, generator)
+    rbm = reference.random_rbm(5, 3, generator)
     row = np.full((1, 5), np.nan)
-    omitted = fitted(machine, missing="omit").transform(row)
-    np.testing.assert_allclose(omitted[0], reference.sigmoid(machine[1]), rtol=1e-5)
-    assert fitted(machine, missing="omit").score_samples(row)[0] == 0
-    integrated = fitted(machine, missing="integrate").transform(row.repeat(5000, axis=0)).mean(axis=0)
-    expected = reference.joint(*machine).sum(axis=0) @ reference.states(3)
+    omitted = fitted(rbm, missing="omit").transform(row)
+    np.testing.assert_allclose(omitted[0], reference.sigmoid(rbm[1]), rtol=1e-5)
+    assert fitted(rbm, missing="omit").score_samples(row)[0] == 0
+    integrated = fitted(rbm, missing="integrate").transform(row.repeat(5000, axis=0)).mean(axis=0)
+    expected = reference.joint(*rbm).sum(axis=0) @ reference.states(3)
     np.testing.assert_allclose(integrated, expected, atol=5 * 0.5 / np.sqrt(5000), err_msg=str(seed))

@@ -16,8 +16,8 @@ from gluon_rbm.likelihood.mixture import dispersed_hidden, mixture_log_partition
 from gluon_rbm.models.energy import Parameters
 
 
-def of(machine):
-    return Parameters.from_arrays(*(np.asarray(array, np.float32) for array in machine))
+def of(rbm):
+    return Parameters.from_arrays(*(np.asarray(array, np.float32) for array in rbm))
 
 
 def estimate(log_z, spread=0.01, num_distributions=1000):
@@ -30,10 +30,10 @@ def estimate(log_z, spread=0.01, num_distributions=1000):
 @pytest.mark.parametrize("components", [1, 5, 200])
 def test_the_estimate_of_z_has_no_bias_whatever_the_components_are(seed, generator, components):
     """Mean of Z / exact Z over 10,000 draws, within six standard errors."""
-    machine = reference.random_machine(6, 5, generator, scale=0.5)
+    rbm = reference.random_rbm(6, 5, generator, scale=0.5)
     hidden = generator.integers(0, 2, size=(components, 5)).astype(float)
-    found = mixture_log_partition(of(machine), hidden, [seed])
-    ratios = np.exp(found.log_weights - reference.log_z(*machine))
+    found = mixture_log_partition(of(rbm), hidden, [seed])
+    ratios = np.exp(found.log_weights - reference.log_z(*rbm))
     assert abs(ratios.mean() - 1) < 6 * ratios.std(ddof=1) / np.sqrt(len(ratios)) + 1e-6
     assert found.num_distributions == 0 and found.log_weights.shape == (10000,)
 
@@ -45,9 +45,9 @@ def test_one_component_without_interactions_is_exact(seed, generator):
 
 
 def test_more_states_than_components_are_chosen_from(seed, generator):
-    machine = reference.random_machine(14, 13, generator, scale=0.3)
-    found = mixture_log_partition(of(machine), reference.states(13), [seed])
-    assert found.log_z == pytest.approx(enumeration.log_partition(of(machine)), abs=0.05)
+    rbm = reference.random_rbm(14, 13, generator, scale=0.3)
+    found = mixture_log_partition(of(rbm), reference.states(13), [seed])
+    assert found.log_z == pytest.approx(enumeration.log_partition(of(rbm)), abs=0.05)
     assert found.low < found.high < found.low + 0.2
 
 
@@ -104,7 +104,7 @@ def test_an_exact_run_is_not_upside_down():
     assert estimates.Bracket(*sides, "exact").warning == ""
 
 
-def issues_machine():
+def rbm_of_two_groups():
     """24 visible units which are off, or all on with one of 22 hidden units: e^9.999 times as probable."""
     w = np.zeros((24, 22))
     w[:, 0] = 10
@@ -115,12 +115,12 @@ def issues_machine():
 
 @pytest.mark.parametrize("base", ["data", "model"])
 def test_a_missed_mode_is_not_called_converged(seed, generator, base):
-    machine = issues_machine()
-    exact = enumeration.log_partition(of(machine))
+    rbm = rbm_of_two_groups()
+    exact = enumeration.log_partition(of(rbm))
     assert exact == pytest.approx(24.717, abs=1e-3)
     images = generator.random((500, 24)) < reference.sigmoid(-5)
     found = ais.bracket(
-        *of(machine),
+        *of(rbm),
         num_chains=100,
         num_distributions=1000,
         reverse_start="chains",
@@ -131,7 +131,7 @@ def test_a_missed_mode_is_not_called_converged(seed, generator, base):
     assert abs(found.log_z - exact) < 0.5
     assert found.warning == "" and found.base == "fair coins" and "AIS from fair coins" in found.confirmations
     assert found.bases[0].name == "the given base rate" and found.bases[0].estimate.log_z < exact - 5
-    alone = ais.bracket(*of(machine), num_chains=100, num_distributions=1000, reverse_start="chains", check=False)
+    alone = ais.bracket(*of(rbm), num_chains=100, num_distributions=1000, reverse_start="chains", check=False)
     assert abs(alone.log_z - exact) > 5  # what forward and reverse AIS agree on
 
 
@@ -139,15 +139,15 @@ def test_a_missed_mode_is_not_called_converged(seed, generator, base):
 def test_no_verdict_on_a_hard_rbm_is_wrong(seed, number):
     rbm = hard_rbms.hard_rbm(seed, number)
     settings = dict(num_chains=100, num_distributions=1000, training_data=rbm.images if number % 2 else None)
-    found = ais.bracket(*rbm.machine, reverse_start="chains", key=[seed], **settings)
+    found = ais.bracket(*rbm.parameters, reverse_start="chains", key=[seed], **settings)
     assert found.warning or abs(found.log_z - rbm.log_z) < 0.5, (rbm.kind, found.log_z - rbm.log_z)
 
 
 def test_hard_rbms_have_the_log_z_that_enumeration_gives(generator):
     for number in range(6):
         rbm = hard_rbms.hard_rbm(int(generator.integers(100)), number)
-        if min(rbm.machine[2].shape) <= 15:
-            assert enumeration.log_partition(of(rbm.machine)) == pytest.approx(rbm.log_z, rel=1e-6)
+        if min(rbm.parameters[2].shape) <= 15:
+            assert enumeration.log_partition(of(rbm.parameters)) == pytest.approx(rbm.log_z, rel=1e-6)
 
 
 # --- What cannot be ---------------------------------------------------------------------------------------------------
@@ -155,16 +155,16 @@ def test_hard_rbms_have_the_log_z_that_enumeration_gives(generator):
 
 def test_a_positive_log_likelihood_of_binary_data_is_impossible(seed):
     """From the base rate of the visible bias, every chain misses the mode that the data are of."""
-    machine, data = of(issues_machine()), np.ones((10, 24))
+    rbm, data = of(rbm_of_two_groups()), np.ones((10, 24))
     with pytest.warns(ais.LikelihoodWarning, match="above zero is impossible: log Z is too low by"):
-        value, log_z = ais.estimate_log_likelihood(*machine, 100, 1, 1000, 1, data, key=[seed])
+        value, log_z = ais.estimate_log_likelihood(*rbm, 100, 1, 1000, 1, data, key=[seed])
     assert value > 0 and log_z < 15
-    assert ais.mean_log_likelihood(machine, data, 24.72).warning == ""
+    assert ais.mean_log_likelihood(rbm, data, 24.72).warning == ""
 
 
 def test_the_report_does_not_believe_it_either(seed, tmp_path, capsys):
     file, images = str(tmp_path / "rbm.params"), str(tmp_path / "ones.npy")
-    mx.nd.save(file, of(issues_machine())._asdict())
+    mx.nd.save(file, of(rbm_of_two_groups())._asdict())
     np.save(images, np.ones((20, 4, 6), np.uint8))
     arguments = ["likelihood", file, "--dataset", images, "--method", "ais", "--base-rate", "model", "--no-reverse"]
     assert __main__.main([*arguments, "--distributions", "1000", "--json", str(tmp_path / "report.json")]) == 0

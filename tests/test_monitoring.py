@@ -15,9 +15,9 @@ def monitored(scale, generator, seed, **flags):
     arguments = [text for name, value in flags.items() for text in ("--" + name.replace("_", "-"), str(value))]
     monitor = LikelihoodMonitor(options.parse(arguments, "test"), 1, None, ais_key=[seed, 0], pixels_key=[seed, 1])
     names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
-    machine = reference.random_machine(12, 8, generator, scale=scale)
-    machine[0][:] = 0  # AIS starts at these biases: at large ones all chains would start, and weigh, the same
-    parameters = {name: from_host(np.asarray(array, np.float32)) for name, array in zip(names, machine)}
+    rbm = reference.random_rbm(12, 8, generator, scale=scale)
+    rbm[0][:] = 0  # AIS starts at these biases: at large ones all chains would start, and weigh, the same
+    parameters = {name: from_host(np.asarray(array, np.float32)) for name, array in zip(names, rbm)}
     images = generator.integers(0, 2, size=(50, 12)).astype(np.uint8)
     log_z = monitor.begin(1, parameters)
     return monitor, {"test": monitor.score(1, images, parameters, log_z)}

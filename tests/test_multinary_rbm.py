@@ -28,16 +28,16 @@ MACHINES = {
 }
 
 
-def machine_of(parameters, units, ctx=None, dtype="float32", mode="imperative"):
+def rbm_of(parameters, units, ctx=None, dtype="float32", mode="imperative"):
     a, b, w = parameters
-    machine = MultinaryRBMBlock(len(a), len(b), visible_units=units[0], hidden_units=units[1])
-    machine.initialize(ctx=ctx)
-    machine.cast(dtype)
+    rbm = MultinaryRBMBlock(len(a), len(b), visible_units=units[0], hidden_units=units[1])
+    rbm.initialize(ctx=ctx)
+    rbm.cast(dtype)
     for name, values in zip(LEARNED, parameters):
-        getattr(machine, name).set_data(mx.nd.array(values, dtype=dtype))
+        getattr(rbm, name).set_data(mx.nd.array(values, dtype=dtype))
     if MODES[mode] is not None:
-        machine.hybridize(**MODES[mode])
-    return machine
+        rbm.hybridize(**MODES[mode])
+    return rbm
 
 
 # --- The oracle: sums over the states of all copies -------------------------------------------------------------------
@@ -95,10 +95,10 @@ def units(request):
 
 
 def test_free_energy_and_base_measure_make_the_joints_marginal(ctx, generator, units):
-    parameters = reference.random_machine(2, 2, generator)
+    parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
-    machine = machine_of(parameters, units, ctx)
-    ours = -machine.free_energy(array(visible.values, ctx)).asnumpy().astype("float64")
+    rbm = rbm_of(parameters, units, ctx)
+    ours = -rbm.free_energy(array(visible.values, ctx)).asnumpy().astype("float64")
     np.testing.assert_allclose(-ours, free_energies(parameters, hidden, visible.values), rtol=1e-5, atol=1e-4)
     ours += units[0].log_base_measure(visible.values).sum(axis=1)
     marginal = joint_of(parameters, visible, hidden).sum(axis=1)
@@ -107,32 +107,32 @@ def test_free_energy_and_base_measure_make_the_joints_marginal(ctx, generator, u
 
 @pytest.mark.parametrize("mode", MODES)
 def test_means_and_variances(ctx, generator, units, mode):
-    parameters = reference.random_machine(2, 2, generator)
+    parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
-    machine = machine_of(parameters, units, ctx, mode=mode)
+    rbm = rbm_of(parameters, units, ctx, mode=mode)
     joint = joint_of(parameters, visible, hidden)
     given_visible = joint / joint.sum(axis=1, keepdims=True)
     given_hidden = (joint / joint.sum(axis=0)).T
     data, top = array(visible.values, ctx), array(hidden.values, ctx)
     mean = given_visible @ hidden.values
-    np.testing.assert_allclose(machine(data).asnumpy(), mean, rtol=1e-5)
-    np.testing.assert_allclose(machine.mean_hidden(data).asnumpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(rbm(data).asnumpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(rbm.mean_hidden(data).asnumpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(
-        units[1].variance(mx.nd, machine.hidden_input(data)).asnumpy(),
+        units[1].variance(mx.nd, rbm.hidden_input(data)).asnumpy(),
         given_visible @ hidden.values**2 - mean**2,
         rtol=1e-4,
         atol=1e-6,
     )
-    np.testing.assert_allclose(machine.mean_visible(top).asnumpy(), given_hidden @ visible.values, rtol=1e-5)
+    np.testing.assert_allclose(rbm.mean_visible(top).asnumpy(), given_hidden @ visible.values, rtol=1e-5)
 
 
 def test_samples_of_either_layer(ctx, generator, units):
-    parameters = reference.random_machine(2, 2, generator)
+    parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
-    machine, joint, count = machine_of(parameters, units, ctx), joint_of(parameters, visible, hidden), 10000
+    rbm, joint, count = rbm_of(parameters, units, ctx), joint_of(parameters, visible, hidden), 10000
     row, column = generator.integers(joint.shape[0]), generator.integers(joint.shape[1])
-    drawn_hidden = machine.sample_hidden(array(np.tile(visible.values[row], (count, 1)), ctx)).asnumpy()
-    drawn_visible = machine.sample_visible(array(np.tile(hidden.values[column], (count, 1)), ctx)).asnumpy()
+    drawn_hidden = rbm.sample_hidden(array(np.tile(visible.values[row], (count, 1)), ctx)).asnumpy()
+    drawn_visible = rbm.sample_visible(array(np.tile(hidden.values[column], (count, 1)), ctx)).asnumpy()
     reference.assert_drawn_from(place(drawn_hidden, hidden, units[1]), joint[row] / joint[row].sum())
     reference.assert_drawn_from(place(drawn_visible, visible, units[0]), joint[:, column] / joint[:, column].sum())
 
@@ -146,11 +146,11 @@ def place(drawn, layer, units):
 
 
 def test_derivative_of_the_mean_free_energy(ctx, generator, units):
-    parameters = reference.random_machine(2, 2, generator)
+    parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
     data = generator.choice(visible.values, 7)
-    machine = machine_of(parameters, units, ctx)
-    ours = gradients(machine, lambda: machine.free_energy(array(data, ctx)).mean())
+    rbm = rbm_of(parameters, units, ctx)
+    ours = gradients(rbm, lambda: rbm.free_energy(array(data, ctx)).mean())
     exact = differences(lambda *moved: free_energies(moved, hidden, data).mean(), parameters)
     for one, other in zip(ours, exact):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -158,41 +158,41 @@ def test_derivative_of_the_mean_free_energy(ctx, generator, units):
 
 def test_the_likelihood_gradient_is_a_difference_of_free_energy_gradients(ctx, generator, units):
     """d/dtheta of the mean of -log p is <dF>_data - <dF>_model."""
-    parameters = reference.random_machine(2, 2, generator, scale=0.7)
+    parameters = reference.random_rbm(2, 2, generator, scale=0.7)
     visible, hidden = map(Layer, units)
     rows = generator.integers(len(visible.values), size=6)
-    machine = machine_of(parameters, units, ctx)
+    rbm = rbm_of(parameters, units, ctx)
     weight = joint_of(parameters, visible, hidden).sum(axis=1)
 
     def loss():
-        model = machine.free_energy(array(visible.values, ctx)) * array(weight, ctx)
-        return machine.free_energy(array(visible.values[rows], ctx)).mean() - model.sum()
+        model = rbm.free_energy(array(visible.values, ctx)) * array(weight, ctx)
+        return rbm.free_energy(array(visible.values[rows], ctx)).mean() - model.sum()
 
     exact = differences(lambda *moved: -np.log(joint_of(moved, visible, hidden).sum(axis=1)[rows]).mean(), parameters)
-    for one, other in zip(gradients(machine, loss), exact):
+    for one, other in zip(gradients(rbm, loss), exact):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])
 def test_the_alternating_loop_leaves_exact_draws_as_they_are_distributed(ctx, generator, units, sweeps):
-    parameters = reference.random_machine(2, 2, generator)
+    parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
     marginal = joint_of(parameters, visible, hidden).sum(axis=1)
     start = visible.values[generator.choice(len(marginal), 20000, p=marginal)]
-    carried = alternate(machine_of(parameters, units, ctx), array(start, ctx), sweeps).asnumpy()
+    carried = alternate(rbm_of(parameters, units, ctx), array(start, ctx), sweeps).asnumpy()
     assert (carried != start).any()
     reference.assert_drawn_from(place(carried, visible, units[0]), marginal)
 
 
 def test_reconstruction_by_means(ctx, generator):
     """E[v'] = f(a + f(b + v W) W^T), and once more."""
-    a, b, w = reference.random_machine(4, 3, generator, scale=0.5)
-    machine = machine_of((a, b, w), (Multinary(3), Multinary(2, slope=1)), ctx)
+    a, b, w = reference.random_rbm(4, 3, generator, scale=0.5)
+    rbm = rbm_of((a, b, w), (Multinary(3), Multinary(2, slope=1)), ctx)
     data = generator.integers(0, 4, (5, 4)).astype("float64")
     expected = data
     for sweeps in (1, 2):
         expected = 3 * special.expit((a + 2 * special.expit(b + expected @ w) @ w.T) / 3)
-        np.testing.assert_allclose(machine.reconstruct(array(data, ctx), sweeps).asnumpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(rbm.reconstruct(array(data, ctx), sweeps).asnumpy(), expected, rtol=1e-5)
 
 
 # --- Gaussian visible units -------------------------------------------------------------------------------------------
@@ -208,24 +208,24 @@ def mixture(parameters):
 
 
 def test_gaussian_visible_units_make_a_mixture_of_normal_densities(ctx, generator):
-    parameters = reference.random_machine(2, 3, generator)
+    parameters = reference.random_rbm(2, 3, generator)
     units = Gaussian(), Multinary(1)
-    machine = machine_of(parameters, units, ctx, "float64")
+    rbm = rbm_of(parameters, units, ctx, "float64")
     weights, centers = mixture(parameters)
     data = generator.normal(size=(9, 2))
     distance = ((data[:, None] - centers) ** 2).sum(axis=2)
     density = weights @ np.exp(-distance.T / 2) / (2 * np.pi)
     log_z = special.logsumexp(reference.states(3) @ parameters[1] + (centers**2).sum(axis=1) / 2)
-    ours = -machine.free_energy(array(data, ctx, "float64")).asnumpy() + Gaussian().log_base_measure(data).sum(axis=1)
+    ours = -rbm.free_energy(array(data, ctx, "float64")).asnumpy() + Gaussian().log_base_measure(data).sum(axis=1)
     np.testing.assert_allclose(ours - log_z, np.log(density), rtol=1e-7, atol=1e-8)
 
 
 def test_gaussian_visible_units_stay_as_they_are_distributed(ctx, generator):
-    parameters = reference.random_machine(1, 2, generator)
+    parameters = reference.random_rbm(1, 2, generator)
     weights, centers = mixture(parameters)
     start = centers[generator.choice(4, 20000, p=weights)] + generator.normal(size=(20000, 1))
-    machine = machine_of(parameters, (Gaussian(), Multinary(1)), ctx)
-    carried = alternate(machine, array(start, ctx), 2).asnumpy()[:, 0]
+    rbm = rbm_of(parameters, (Gaussian(), Multinary(1)), ctx)
+    carried = alternate(rbm, array(start, ctx), 2).asnumpy()[:, 0]
     assert stats.kstest(carried, lambda v: stats.norm.cdf(v[:, None] - centers[:, 0]) @ weights).pvalue > 1e-6
 
 
@@ -236,7 +236,7 @@ def test_gaussian_visible_units_stay_as_they_are_distributed(ctx, generator):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_derivative_is_the_operators_given_the_same_chains(ctx, auto_engine, generator, mode, num_chains):
     """`BinaryRBM` and the contrastive free energy both take p(h = 1 | v') in the negative phase."""
-    parameters = reference.random_machine(6, 4, generator)
+    parameters = reference.random_rbm(6, 4, generator)
     data = array(generator.random((8, 6)), ctx)
     operator = BinaryRBMBlock(4, k=2, for_training=True, num_chains=num_chains)
     operator.initialize(mx.init.Normal(0.01), ctx=ctx)
@@ -245,12 +245,12 @@ def test_the_derivative_is_the_operators_given_the_same_chains(ctx, auto_engine,
     with mx.autograd.record():
         output = operator(data)[0]
     output.backward()
-    machine = machine_of(parameters, (Multinary(1), Multinary(1)), ctx)
-    loss = ContrastiveFreeEnergy(machine)
+    rbm = rbm_of(parameters, (Multinary(1), Multinary(1)), ctx)
+    loss = ContrastiveFreeEnergy(rbm)
     if MODES[mode] is not None:
         loss.hybridize(**MODES[mode])
     chains = operator.aux_visible_layer_sample.data()
-    ours = gradients(machine, lambda: loss(data, chains).mean())
+    ours = gradients(rbm, lambda: loss(data, chains).mean())
     for name, one in zip(LEARNED, ours):
         np.testing.assert_allclose(one, getattr(operator, name).grad().asnumpy(), rtol=1e-5, atol=2e-6, err_msg=name)
 
@@ -260,43 +260,43 @@ def test_the_derivative_is_the_operators_given_the_same_chains(ctx, auto_engine,
 def test_the_reconstruction_is_constant(ctx, generator, mode, sampled):
     """The loss by itself, and with the v' that it takes handed in: the same value, the same derivative."""
     units = Multinary(3), Multinary(3, slope=1)
-    parameters = reference.random_machine(5, 4, generator, scale=0.3)
-    machine = machine_of(parameters, units, ctx)
-    loss = ContrastiveFreeEnergy(machine, sweeps=2, sampled=sampled)
+    parameters = reference.random_rbm(5, 4, generator, scale=0.3)
+    rbm = rbm_of(parameters, units, ctx)
+    loss = ContrastiveFreeEnergy(rbm, sweeps=2, sampled=sampled)
     if MODES[mode] is not None:
         loss.hybridize(**MODES[mode])
     data = array(generator.integers(0, 4, (6, 5)), ctx)
     data.attach_grad()
     key = int(generator.integers(2**31))
     mx.random.seed(key)
-    ours = gradients(machine, lambda: loss(data))
+    ours = gradients(rbm, lambda: loss(data))
     slope = data.grad.asnumpy()
     mx.random.seed(key)
-    model = machine.reconstruct(data, sweeps=2, sampled=sampled)
-    exact = gradients(machine, lambda: machine.free_energy(data) - machine.free_energy(model))
+    model = rbm.reconstruct(data, sweeps=2, sampled=sampled)
+    exact = gradients(rbm, lambda: rbm.free_energy(data) - rbm.free_energy(model))
     for one, other in zip(ours, exact):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     # By the data: that of F(v) alone, -(a + E[h|v] W^T).
     a, _, w = parameters
-    np.testing.assert_allclose(slope, -(a + machine.mean_hidden(data).asnumpy() @ w.T), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(slope, -(a + rbm.mean_hidden(data).asnumpy() @ w.T), rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_handed_in_is_constant_however_it_was_made(ctx, generator):
-    machine = machine_of(reference.random_machine(5, 4, generator), (Multinary(1), Multinary(1)), ctx)
-    loss, data = ContrastiveFreeEnergy(machine), array(generator.random((6, 5)), ctx)
-    model = machine.reconstruct(data)
-    exact = gradients(machine, lambda: loss(data, model))
-    ours = gradients(machine, lambda: loss(data, machine.mean_visible(machine.mean_hidden(data))))
+    rbm = rbm_of(reference.random_rbm(5, 4, generator), (Multinary(1), Multinary(1)), ctx)
+    loss, data = ContrastiveFreeEnergy(rbm), array(generator.random((6, 5)), ctx)
+    model = rbm.reconstruct(data)
+    exact = gradients(rbm, lambda: loss(data, model))
+    ours = gradients(rbm, lambda: loss(data, rbm.mean_visible(rbm.mean_hidden(data))))
     for one, other in zip(ours, exact):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_loss_is_one_number_an_image(ctx, generator, mode):
-    machine = machine_of(reference.random_machine(5, 4, generator, scale=0.3), (Multinary(3), Multinary(3)), ctx)
+    rbm = rbm_of(reference.random_rbm(5, 4, generator, scale=0.3), (Multinary(3), Multinary(3)), ctx)
     data, chains = (array(generator.integers(0, 4, (rows, 5)), ctx) for rows in (6, 9))
-    energy, reconstructed = machine.free_energy(data), machine.free_energy(machine.reconstruct(data))
-    loss, half = ContrastiveFreeEnergy(machine), ContrastiveFreeEnergy(machine, weight=0.5)
+    energy, reconstructed = rbm.free_energy(data), rbm.free_energy(rbm.reconstruct(data))
+    loss, half = ContrastiveFreeEnergy(rbm), ContrastiveFreeEnergy(rbm, weight=0.5)
     for one in (loss, half):
         if MODES[mode] is not None:
             one.hybridize(**MODES[mode])
@@ -305,7 +305,7 @@ def test_the_loss_is_one_number_an_image(ctx, generator, mode):
     np.testing.assert_allclose(loss(data).asnumpy(), expected, atol=1e-4)
     np.testing.assert_allclose(half(data).asnumpy(), expected / 2, atol=1e-4)
     if mode == "imperative":  # a hybridized block takes what its first call gave it
-        expected = (energy - machine.free_energy(chains).mean()).asnumpy()
+        expected = (energy - rbm.free_energy(chains).mean()).asnumpy()
         np.testing.assert_allclose(loss(data, chains).asnumpy(), expected, atol=1e-4)
 
 
@@ -321,10 +321,10 @@ def test_the_loss_is_one_number_an_image(ctx, generator, mode):
 )
 def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
     """F of the data falls beside that of other images, and reconstructions come nearer."""
-    machine = MultinaryRBMBlock(12, 6, visible_units=units[0], hidden_units=units[1])
-    machine.initialize(ctx=ctx)
-    machine.cast(dtype)
-    loss = ContrastiveFreeEnergy(machine)
+    rbm = MultinaryRBMBlock(12, 6, visible_units=units[0], hidden_units=units[1])
+    rbm.initialize(ctx=ctx)
+    rbm.cast(dtype)
+    loss = ContrastiveFreeEnergy(rbm)
     loss.hybridize(static_alloc=True)
     trainer = mx.gluon.Trainer(loss.collect_params(), "adam", {"learning_rate": 0.04})
     low, high = (0, units[0].maximum) if units[0].maximum else (-1, 1)
@@ -332,8 +332,8 @@ def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
     others = array(generator.uniform(low, high, (8, 12)), ctx, dtype)
 
     def measured():
-        energies = [machine.free_energy(images).mean().asscalar() for images in (data, others)]
-        return (machine.reconstruct(data) - data).square().mean().asscalar(), energies[0] - energies[1]
+        energies = [rbm.free_energy(images).mean().asscalar() for images in (data, others)]
+        return (rbm.reconstruct(data) - data).square().mean().asscalar(), energies[0] - energies[1]
 
     before = measured()
     for _ in range(100):
@@ -348,10 +348,10 @@ def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
 @pytest.mark.parametrize("maximum", [3, 255])
 def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
     """With k = 1 / N and biases of N times the size: E[h] is N times as large, F N^2 times, dF/dW N^2 times."""
-    a, b, w = reference.random_machine(6, 4, generator)
+    a, b, w = reference.random_rbm(6, 4, generator)
     data = generator.integers(0, maximum + 1, (5, 6)).astype("float64")
-    whole = machine_of((maximum * a, maximum * b, w), (Multinary(maximum), Multinary(maximum)), ctx, "float64")
-    share = machine_of((a, b, w), (Multinary(1), Multinary(1)), ctx, "float64")
+    whole = rbm_of((maximum * a, maximum * b, w), (Multinary(maximum), Multinary(maximum)), ctx, "float64")
+    share = rbm_of((a, b, w), (Multinary(1), Multinary(1)), ctx, "float64")
     whole_data, share_data = array(data, ctx, "float64"), array(data / maximum, ctx, "float64")
     pairs = [
         (whole.mean_hidden(whole_data), share.mean_hidden(share_data), maximum),
@@ -359,21 +359,21 @@ def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
         (whole.free_energy(whole_data), share.free_energy(share_data), maximum**2),
     ]
     slopes = [
-        gradients(machine, lambda machine=machine, x=x: ContrastiveFreeEnergy(machine)(x))
-        for machine, x in ((whole, whole_data), (share, share_data))
+        gradients(rbm, lambda rbm=rbm, x=x: ContrastiveFreeEnergy(rbm)(x))
+        for rbm, x in ((whole, whole_data), (share, share_data))
     ]
     for ours, theirs, factor in pairs:
         np.testing.assert_allclose(ours.asnumpy(), factor * theirs.asnumpy(), rtol=1e-7)
     for ours, theirs, factor in zip(*slopes, (maximum, maximum, maximum**2)):
         np.testing.assert_allclose(ours, factor * theirs, rtol=1e-7, atol=1e-9 * factor)
     # The steps of Adam are of one size, so the biases of N times the size must take steps of N times the size.
-    for machine, x in ((whole, whole_data), (share, share_data)):
-        trainer = mx.gluon.Trainer(machine.collect_params(), "adam", {"learning_rate": 0.03, "epsilon": 1e-14})
+    for rbm, x in ((whole, whole_data), (share, share_data)):
+        trainer = mx.gluon.Trainer(rbm.collect_params(), "adam", {"learning_rate": 0.03, "epsilon": 1e-14})
         for _ in range(10):
-            gradients(machine, lambda machine=machine, x=x: ContrastiveFreeEnergy(machine)(x))
+            gradients(rbm, lambda rbm=rbm, x=x: ContrastiveFreeEnergy(rbm)(x))
             trainer.step(len(data))
     for name, factor in zip(LEARNED, (maximum, maximum, 1)):
-        ours, theirs = (getattr(machine, name).data().asnumpy() for machine in (whole, share))
+        ours, theirs = (getattr(rbm, name).data().asnumpy() for rbm in (whole, share))
         np.testing.assert_allclose(ours, factor * theirs, rtol=1e-4, atol=1e-6 * factor)
 
 
@@ -381,28 +381,28 @@ def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 2)])
-def test_a_machine_of_no_units_is_refused(sizes):
+def test_a_rbm_of_no_units_is_refused(sizes):
     with pytest.raises(InputError, match="1 or more"):
         MultinaryRBMBlock(*sizes)
 
 
 def test_arrays_of_other_shapes_are_refused(ctx):
-    machine = MultinaryRBMBlock(4, 3)
-    machine.initialize(ctx=ctx)
+    rbm = MultinaryRBMBlock(4, 3)
+    rbm.initialize(ctx=ctx)
     for verb in ("free_energy", "mean_hidden", "sample_hidden", "reconstruct", "mean_visible", "sample_visible"):
         for shape in ((2, 5), (4,), (2, 2, 2)):
             with pytest.raises(InputError, match="without the batch axis, it must be"):
-                getattr(machine, verb)(mx.nd.zeros(shape, ctx=ctx))
+                getattr(rbm, verb)(mx.nd.zeros(shape, ctx=ctx))
 
 
 @pytest.mark.parametrize("hybridized", [False, True])
 def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
     """By the block, its methods and its loss; and arrays of another width are refused in graphs, too."""
-    machine = MultinaryRBMBlock(4, 3)
-    machine.initialize(ctx=ctx)
-    loss = ContrastiveFreeEnergy(machine)
+    rbm = MultinaryRBMBlock(4, 3)
+    rbm.initialize(ctx=ctx)
+    loss = ContrastiveFreeEnergy(rbm)
     if hybridized:
-        machine.hybridize()
+        rbm.hybridize()
         loss.hybridize()
     pixels = generator.integers(256, size=(6, 4))
     outputs = []
@@ -411,13 +411,13 @@ def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
         with mx.autograd.record():
             value = loss(images)
         value.backward()
-        gradient = machine.interaction_weight.grad(ctx).asnumpy()
-        methods = (machine.free_energy(images), machine.reconstruct(images), machine(images))
+        gradient = rbm.interaction_weight.grad(ctx).asnumpy()
+        methods = (rbm.free_energy(images), rbm.reconstruct(images), rbm(images))
         outputs.append([value.asnumpy(), gradient, *(array.asnumpy() for array in methods)])
         for one, other in zip(outputs[-1], outputs[0]):
             assert one.dtype == np.float32
             np.testing.assert_array_equal(one, other)
-    for call in (machine, loss):
+    for call in (rbm, loss):
         with pytest.raises(InputError, match="without the batch axis, it must be"):
             call(mx.nd.zeros((6, 5), ctx=ctx))
 

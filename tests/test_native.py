@@ -37,13 +37,13 @@ def instruction_set(request):
     return request.param
 
 
-def ordered(machine):
+def ordered(rbm):
     """(W, a, b) of the reference's (a, b, W)."""
-    a, b, w = machine
+    a, b, w = rbm
     return w, a, b
 
 
-def dyadic_machine(num_visible, num_hidden, generator):
+def dyadic_rbm(num_visible, num_hidden, generator):
     """A machine whose sums are exact in float32 in whatever order."""
 
     def draw(*shape):
@@ -72,11 +72,11 @@ def in_batches(run, hidden, size):
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
 def test_sweeps_leave_the_exact_distribution_alone(instruction_set, seed, generator, sweeps, beta, with_base):
-    machine = reference.random_machine(4, 3, generator)
+    rbm = reference.random_rbm(4, 3, generator)
     base = generator.normal(size=4) if with_base else None
-    _, hidden = reference.draw_joint(*machine, DRAWS, generator, beta, base)
+    _, hidden = reference.draw_joint(*rbm, DRAWS, generator, beta, base)
     chains = native.run(
-        *ordered(machine),
+        *ordered(rbm),
         hidden=hidden,
         sweeps=sweeps,
         beta=beta,
@@ -84,28 +84,28 @@ def test_sweeps_leave_the_exact_distribution_alone(instruction_set, seed, genera
         key=[seed],
         instruction_set=instruction_set,
     )
-    assert_distribution(joint_index(*chains[:2]), reference.joint(*machine, beta, base))
+    assert_distribution(joint_index(*chains[:2]), reference.joint(*rbm, beta, base))
 
 
 @pytest.mark.parametrize("size", [10, 100])
 def test_a_few_chains_at_a_time_leave_it_alone_too(instruction_set, seed, generator, size):
-    machine = reference.random_machine(5, 3, generator)
-    _, hidden = reference.draw_joint(*machine, 1000 * size, generator)
+    rbm = reference.random_rbm(5, 3, generator)
+    _, hidden = reference.draw_joint(*rbm, 1000 * size, generator)
     samples = in_batches(
         lambda rows, start: native.run(
-            *ordered(machine), hidden=rows, key=[seed, start], num_threads=1, instruction_set=instruction_set
+            *ordered(rbm), hidden=rows, key=[seed, start], num_threads=1, instruction_set=instruction_set
         ),
         hidden,
         size,
     )
-    assert_distribution(joint_index(*samples), reference.joint(*machine))
+    assert_distribution(joint_index(*samples), reference.joint(*rbm))
 
 
 @pytest.mark.parametrize("grey", [False, True])
 def test_one_sweep_has_the_exact_transition_probabilities(instruction_set, seed, generator, grey):
     """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
-    a, b, w = machine = reference.random_machine(3, 3, generator)
-    joint = reference.joint(*machine)
+    a, b, w = rbm = reference.random_rbm(3, 3, generator)
+    joint = reference.joint(*rbm)
     hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T
     start = generator.random(3).astype(np.float32) if grey else reference.states(3)[generator.integers(8)]
     p = reference.sigmoid(b + start @ w)
@@ -116,12 +116,12 @@ def test_one_sweep_has_the_exact_transition_probabilities(instruction_set, seed,
 
 
 def test_different_betas_side_by_side(instruction_set, seed, generator):
-    machine = reference.random_machine(3, 3, generator)
+    rbm = reference.random_rbm(3, 3, generator)
     base = generator.normal(size=3)
     betas = (0.0, 0.2, 1.0)
-    hidden = np.stack([reference.draw_joint(*machine, DRAWS, generator, beta, base)[1] for beta in betas], axis=1)
+    hidden = np.stack([reference.draw_joint(*rbm, DRAWS, generator, beta, base)[1] for beta in betas], axis=1)
     chains = native.run(
-        *ordered(machine),
+        *ordered(rbm),
         hidden=hidden.reshape(-1, 3),
         sweeps=2,
         beta=np.tile(betas, DRAWS),
@@ -131,13 +131,13 @@ def test_different_betas_side_by_side(instruction_set, seed, generator):
     )
     index = joint_index(*chains[:2])
     for i, beta in enumerate(betas):
-        assert_distribution(index[i::3], reference.joint(*machine, beta, base))
+        assert_distribution(index[i::3], reference.joint(*rbm, beta, base))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start, per_chain", [("visible", False), ("hidden", True)])
 def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, generator, start, per_chain):
-    a, b, w = machine = reference.random_machine(4, 3, generator)
+    a, b, w = rbm = reference.random_rbm(4, 3, generator)
     mask = np.array([True, False, False, True])
     values = [np.array([1, 0.5, np.nan, 0]), np.array([0, 7, 0, 0])] if per_chain else [np.array([1, 0.5, np.nan, 0])]
     clamp = (mask, np.tile(values, (DRAWS // len(values), 1)) if per_chain else values[0])
@@ -145,7 +145,7 @@ def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, gene
     visible, hidden, visible_probability, _ = native.run(
         w, a, b, **{start: starts[start]}, sweeps=60, beta=0.7, clamp=clamp, key=[seed], instruction_set=instruction_set
     )
-    states, joint = reference.states(4), reference.joint(*machine, 0.7)
+    states, joint = reference.states(4), reference.joint(*rbm, 0.7)
     for i, value in enumerate(values):
         rows = slice(i, None, len(values))
         assert (visible[rows][:, mask] == value[mask]).all()
@@ -157,9 +157,9 @@ def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, gene
 def test_successive_sweeps_and_calls_are_independent_given_the_state(instruction_set, seed):
     """Without interactions every draw is independent: chains, units, sweeps, keys and layers do not correlate."""
     chains = DRAWS // 5
-    machine = (np.zeros((40, 40)), np.zeros(40), np.zeros(40))
-    first = native.run(*machine, hidden=np.zeros((chains, 40)), key=[seed, 0], instruction_set=instruction_set)
-    second = native.run(*machine, hidden=first[1], sweeps=2, key=[seed, 1], instruction_set=instruction_set)
+    rbm = (np.zeros((40, 40)), np.zeros(40), np.zeros(40))
+    first = native.run(*rbm, hidden=np.zeros((chains, 40)), key=[seed, 0], instruction_set=instruction_set)
+    second = native.run(*rbm, hidden=first[1], sweeps=2, key=[seed, 1], instruction_set=instruction_set)
     samples = np.concatenate([layer for chains in (first, second) for layer in chains[:2]], axis=1)
     correlations = np.corrcoef(samples.T)[np.triu_indices(160, 1)]
     assert np.abs(correlations).max() < 7 / np.sqrt(chains)
@@ -187,12 +187,12 @@ def test_probabilities_against_numpy(instruction_set, seed, generator, chains, s
 
 
 def test_results_do_not_depend_on_threads_or_other_chains(instruction_set, seed, generator):
-    machine = dyadic_machine(150, 70, generator)
+    rbm = dyadic_rbm(150, 70, generator)
     hidden = generator.integers(0, 2, size=(1100, 70))
 
     def run(chains, threads):
         return native.run(
-            *machine, hidden=hidden[:chains], sweeps=4, key=[seed], num_threads=threads, instruction_set=instruction_set
+            *rbm, hidden=hidden[:chains], sweeps=4, key=[seed], num_threads=threads, instruction_set=instruction_set
         )
 
     expected = run(1100, 1)
@@ -204,24 +204,24 @@ def test_results_do_not_depend_on_threads_or_other_chains(instruction_set, seed,
 
 @pytest.mark.parametrize("chains", [5, 80, 300])
 def test_results_are_bit_identical_for_any_number_of_threads(instruction_set, seed, generator, chains):
-    machine = ordered(reference.random_machine(300, 200, generator, scale=0.1))
+    rbm = ordered(reference.random_rbm(300, 200, generator, scale=0.1))
     hidden = generator.integers(0, 2, size=(chains, 200))
     visible = generator.random((chains, 300))
     for start in ({"hidden": hidden}, {"visible": visible}):
-        expected = native.run(*machine, **start, sweeps=10, key=[seed], num_threads=1, instruction_set=instruction_set)
+        expected = native.run(*rbm, **start, sweeps=10, key=[seed], num_threads=1, instruction_set=instruction_set)
         for threads in (2, 3, None):
             results = native.run(
-                *machine, **start, sweeps=10, key=[seed], num_threads=threads, instruction_set=instruction_set
+                *rbm, **start, sweeps=10, key=[seed], num_threads=threads, instruction_set=instruction_set
             )
             for left, right in zip(results, expected):
                 np.testing.assert_array_equal(left, right)
     binary = (visible < 0.5).astype(np.float32)
     expected = native.anneal(
-        *machine, visible=binary, betas=np.linspace(0, 1, 9), key=[seed], num_threads=1, instruction_set=instruction_set
+        *rbm, visible=binary, betas=np.linspace(0, 1, 9), key=[seed], num_threads=1, instruction_set=instruction_set
     )
     for threads in (2, 3):
         results = native.anneal(
-            *machine,
+            *rbm,
             visible=binary,
             betas=np.linspace(0, 1, 9),
             key=[seed],
@@ -233,11 +233,11 @@ def test_results_are_bit_identical_for_any_number_of_threads(instruction_set, se
 
 
 def test_the_key_alone_fixes_the_noise_and_sweeps_continue(instruction_set, seed, generator):
-    machine = dyadic_machine(40, 30, generator)
+    rbm = dyadic_rbm(40, 30, generator)
     hidden = generator.integers(0, 2, size=(50, 30))
 
     def run(*key, start=hidden, **options):
-        return native.run(*machine, hidden=start, key=key, instruction_set=instruction_set, **options)
+        return native.run(*rbm, hidden=start, key=key, instruction_set=instruction_set, **options)
 
     first = run(seed, 1, sweeps=5)
     assert not np.array_equal(run(seed, 2, sweeps=5)[0], first[0])
@@ -287,7 +287,7 @@ def test_rare_units_are_as_rare_as_they_should_be(instruction_set, seed):
 @pytest.mark.parametrize("group", [(0, 5), (28, 67), (66, 70)])
 def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains, group):
     """Over the edges of words, too; whatever the number of threads; the same whatever else is clamped."""
-    w, a, b = dyadic_machine(70, 40, generator)
+    w, a, b = dyadic_rbm(70, 40, generator)
     base, beta, hidden = generator.normal(size=70), generator.random(chains), generator.integers(0, 2, (chains, 40))
 
     def run(threads, **options):
@@ -377,7 +377,7 @@ def test_philox(instruction_set, counter, key, answer):
 @pytest.mark.parametrize("betas", [[0, 1], [0.5, 0.5001], [0, 1e-5], [1, 0], [0.3, 0.3], [0, 30]])
 @pytest.mark.parametrize("chains", [3, 40, 300])
 def test_log_weights_of_one_step(instruction_set, seed, generator, betas, chains):
-    a, b, w = reference.random_machine(90, 70, generator)
+    a, b, w = reference.random_rbm(90, 70, generator)
     w, b, base = w.astype(np.float32), b.astype(np.float32), generator.normal(size=90).astype(np.float32)
     a = a.astype(np.float32)
     visible = generator.integers(0, 2, size=(chains, 90))
@@ -417,7 +417,7 @@ def test_many_small_steps_add_up(instruction_set, seed, generator):
 @pytest.mark.parametrize("sweeps", [1, 2])
 def test_annealing_estimates_log_z(instruction_set, seed, generator, sweeps):
     """E[w] = Z / Z_0, for a schedule so short that it is the annealing that makes it so."""
-    a, b, w = machine = reference.random_machine(5, 4, generator)
+    a, b, w = rbm = reference.random_rbm(5, 4, generator)
     base = generator.normal(size=5)
     visible = (generator.random((DRAWS, 5)) < reference.sigmoid(base)).astype(float)
     betas = np.linspace(0, 1, 6)
@@ -425,26 +425,26 @@ def test_annealing_estimates_log_z(instruction_set, seed, generator, sweeps):
         w, a, b, visible=visible, betas=betas, base=base, sweeps=sweeps, key=[seed], instruction_set=instruction_set
     )
     importance_weight = np.exp(log_weight)
-    exact = np.exp(reference.log_z(*machine) - np.logaddexp(0, base).sum() - 4 * np.log(2))
+    exact = np.exp(reference.log_z(*rbm) - np.logaddexp(0, base).sum() - 4 * np.log(2))
     assert abs(importance_weight.mean() - exact) < 5 * importance_weight.std() / np.sqrt(DRAWS)
 
 
 def test_annealing_in_parts(instruction_set, seed, generator):
-    machine = ordered(reference.random_machine(40, 30, generator, scale=0.3))
+    rbm = ordered(reference.random_rbm(40, 30, generator, scale=0.3))
     visible, betas = generator.integers(0, 2, size=(60, 40)), np.linspace(0, 1, 12)
     options = dict(key=[seed], sweeps=2, instruction_set=instruction_set)
-    expected = native.anneal(*machine, visible=visible, betas=betas, **options)
-    state = native.anneal(*machine, visible=visible, betas=betas[:6], finish=False, **options)
-    state = native.anneal(*machine, visible=state[0], log_weight=state[1], betas=betas[5:], first_sweep=10, **options)
+    expected = native.anneal(*rbm, visible=visible, betas=betas, **options)
+    state = native.anneal(*rbm, visible=visible, betas=betas[:6], finish=False, **options)
+    state = native.anneal(*rbm, visible=state[0], log_weight=state[1], betas=betas[5:], first_sweep=10, **options)
     for left, right in zip(state, expected):
         np.testing.assert_array_equal(left, right)
 
 
 def test_chains_that_are_annealed_without_steps_keep_the_distribution(instruction_set, seed, generator):
-    machine = reference.random_machine(4, 3, generator)
-    visible, _ = reference.draw_joint(*machine, DRAWS, generator, 0.8)
+    rbm = reference.random_rbm(4, 3, generator)
+    visible, _ = reference.draw_joint(*rbm, DRAWS, generator, 0.8)
     final, log_weight = native.anneal(
-        *ordered(machine),
+        *ordered(rbm),
         visible=visible,
         betas=[0.8, 0.8, 0.8],
         finish=False,
@@ -452,17 +452,17 @@ def test_chains_that_are_annealed_without_steps_keep_the_distribution(instructio
         instruction_set=instruction_set,
     )
     assert (log_weight == 0).all()
-    assert_distribution(reference.state_index(final), reference.joint(*machine, 0.8).sum(axis=1))
+    assert_distribution(reference.state_index(final), reference.joint(*rbm, 0.8).sum(axis=1))
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 2), (4, 0, 2), (4, 3, 0), (0, 0, 0), (300, 0, 0)])
 def test_nothing_of_something(instruction_set, seed, shape):
     chains, num_visible, num_hidden = shape
-    machine = (np.zeros((num_visible, num_hidden)), np.zeros(num_visible), np.zeros(num_hidden))
+    rbm = (np.zeros((num_visible, num_hidden)), np.zeros(num_visible), np.zeros(num_hidden))
     for beta in (1.0, np.ones(chains)):
         for start in ({"visible": np.zeros((chains, num_visible))}, {"hidden": np.zeros((chains, num_hidden))}):
             results = native.run(
-                *machine,
+                *rbm,
                 **start,
                 beta=beta,
                 sweeps=3,
@@ -473,7 +473,7 @@ def test_nothing_of_something(instruction_set, seed, shape):
             assert [r.shape for r in results] == [(chains, num_visible), (chains, num_hidden)] * 2
             assert (results[0] == 1).all()
     visible, log_weight = native.anneal(
-        *machine,
+        *rbm,
         visible=np.zeros((chains, num_visible)),
         betas=[0, 0.5, 1],
         key=[seed],
@@ -483,7 +483,7 @@ def test_nothing_of_something(instruction_set, seed, shape):
 
 
 def test_errors(monkeypatch):
-    machine = w, a, b = np.zeros((3, 2)), np.zeros(3), np.zeros(2)
+    rbm = w, a, b = np.zeros((3, 2)), np.zeros(3), np.zeros(2)
     hidden = np.zeros((4, 2))
     for message, options in [
         ("exactly one", {}),
@@ -504,7 +504,7 @@ def test_errors(monkeypatch):
         ("instruction set", {"hidden": hidden, "instruction_set": "mmx"}),
     ]:
         with pytest.raises(InputError, match=message):
-            native.run(*machine, key=[1], **options)
+            native.run(*rbm, key=[1], **options)
     for message, arrays in [("visible_bias", (w, b, b)), ("hidden_bias", (w, a, a)), ("weight", (a, a, b))]:
         with pytest.raises(InputError, match=message):
             native.run(*arrays, hidden=hidden, key=[1])
@@ -516,12 +516,12 @@ def test_errors(monkeypatch):
         ("visible has shape", hidden, [0, 1]),
     ]:
         with pytest.raises(InputError, match=message):
-            native.anneal(*machine, visible=visible, betas=betas, key=[1])
+            native.anneal(*rbm, visible=visible, betas=betas, key=[1])
     with monkeypatch.context() as patch:
         patch.setattr(binding, "load", lambda: (None, "it is not built"))
         assert not native.available() and "not built" in repr(native.available())
         with pytest.raises(InputError, match="not built"):
-            native.run(*machine, hidden=hidden, key=[1])
+            native.run(*rbm, hidden=hidden, key=[1])
 
 
 @pytest.mark.parametrize(
@@ -638,8 +638,8 @@ def test_inputs_may_share_memory(seed, generator):
 
 
 def test_inputs_are_left_alone(seed, generator):
-    machine = ordered(reference.random_machine(6, 5, generator))
-    arrays = [np.asarray(array, np.float32) for array in (*machine, generator.integers(0, 2, (9, 6)))]
+    rbm = ordered(reference.random_rbm(6, 5, generator))
+    arrays = [np.asarray(array, np.float32) for array in (*rbm, generator.integers(0, 2, (9, 6)))]
     before = [array.copy() for array in arrays]
     native.run(*arrays[:3], visible=arrays[3], sweeps=2, key=[seed])
     native.anneal(*arrays[:3], visible=arrays[3], betas=[0, 0.5, 1], key=[seed])
@@ -667,13 +667,13 @@ def test_misaligned_arrays_never_reach_the_library(seed, generator, monkeypatch)
 
     point = native.point
     monkeypatch.setattr(native, "point", spy)
-    machine = ordered(tuple(array.astype(np.float32) for array in reference.random_machine(5, 3, generator)))
+    rbm = ordered(tuple(array.astype(np.float32) for array in reference.random_rbm(5, 3, generator)))
     visible, base = generator.integers(2, size=(6, 5)).astype(np.float32), np.zeros(5, np.float32)
     mask, values = np.array([1, 0, 0, 0, 1], np.float32), np.tile(np.float32(1), (6, 5))
     betas, log_weight = np.linspace(0, 1, 6), np.zeros(6)
     for change in (np.array, misaligned):
         pointed.clear()
-        arrays = [change(array) for array in machine]
+        arrays = [change(array) for array in rbm]
         clamp = change(np.tile(mask, (6, 1))), change(values)
         drawn = native.run(
             *arrays, visible=change(visible), base=change(base), beta=change(betas), clamp=clamp, key=[1]
@@ -693,12 +693,12 @@ def test_misaligned_arrays_never_reach_the_library(seed, generator, monkeypatch)
 
 def test_parameters_that_are_not_finite_do_no_harm(instruction_set, seed):
     for value in (np.nan, np.inf, -np.inf, 3e38, -3e38):
-        machine = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
+        rbm = (np.full((40, 35), value), np.full(40, value), np.full(35, value))
         for chains in (2, 80, 300):
             options = dict(visible=np.ones((chains, 40)), key=[seed], instruction_set=instruction_set)
-            results = native.run(*machine, sweeps=2, visible_units=[(5, 35), (36, 39)], **options)
+            results = native.run(*rbm, sweeps=2, visible_units=[(5, 35), (36, 39)], **options)
             assert np.isin(results[0], (0, 1)).all() and (results[0][:, 5:35].sum(axis=1) == 1).all()
-            native.anneal(*machine, betas=[0, 1, 2], **options)
+            native.anneal(*rbm, betas=[0, 1, 2], **options)
 
 
 COUNT = """

@@ -115,7 +115,7 @@ def test_the_processor_is_asked_aright() -> None:
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_other_machines_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+def test_other_rbms_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
     result = compile_source(NATIVE[name], tmp_path, *ELSEWHERE, "-c")
     errors = [line for line in result.stderr.splitlines() if "error:" in line]
     assert result.returncode != 0 and len(errors) == 1, result.stderr[:4000]

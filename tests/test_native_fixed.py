@@ -84,13 +84,13 @@ def test_a_word_may_be_as_full_as_can_be(instruction_set, seed):
 
 @pytest.mark.parametrize("sweeps", [1, 3])
 def test_the_exact_distribution_is_left_alone(instruction_set, seed, generator, sweeps):
-    a, b, w = reference.random_machine(4, 3, generator)
-    machine = a, b, rounded(w.astype(np.float32))
-    _, hidden = reference.draw_joint(*machine, DRAWS, generator)
+    a, b, w = reference.random_rbm(4, 3, generator)
+    rbm = a, b, rounded(w.astype(np.float32))
+    _, hidden = reference.draw_joint(*rbm, DRAWS, generator)
     chains = native.run(
         *ordered((a, b, w)), hidden=hidden, sweeps=sweeps, key=[seed], instruction_set=instruction_set, fixed_point=True
     )
-    assert_distribution(joint_index(*chains[:2]), reference.joint(*machine))
+    assert_distribution(joint_index(*chains[:2]), reference.joint(*rbm))
 
 
 @pytest.mark.parametrize("chains", [5, 80, 300])

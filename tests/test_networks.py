@@ -30,9 +30,9 @@ def bytes_of(generator, shape):
 
 def test_a_description_becomes_the_stack_it_says():
     network = made(json.loads(json.dumps(COLOUR)))
-    assert [machine.visible_shape for machine in network.rbms] == [(3, 8, 8), (4, 4, 4), (24,), (5,)]
-    assert [machine.hidden_shape for machine in network.rbms] == [(4, 4, 4), (6, 2, 2), (5,), (3,)]
-    assert {machine.visible_units.maximum for machine in network.rbms} == {255}
+    assert [rbm.visible_shape for rbm in network.rbms] == [(3, 8, 8), (4, 4, 4), (24,), (5,)]
+    assert [rbm.hidden_shape for rbm in network.rbms] == [(4, 4, 4), (6, 2, 2), (5,), (3,)]
+    assert {rbm.visible_units.maximum for rbm in network.rbms} == {255}
 
 
 @pytest.mark.parametrize("visible_units", units.VISIBLE_UNITS)
@@ -205,15 +205,15 @@ def test_weights_and_hidden_biases_start_where_the_description_says(seed):
     network = networks.build(description)
     mx.random.seed(seed)
     networks.initialize(network, description)
-    (machine,) = network.rbms
-    weight = machine.interaction_weight.data().asnumpy()
+    (rbm,) = network.rbms
+    weight = rbm.interaction_weight.data().asnumpy()
     # 5 standard errors of the deviation of so many normal numbers
     assert abs(weight.std() - 0.1) < 5 * 0.1 / np.sqrt(2 * weight.size)
-    assert (machine.hidden_layer_bias.data().asnumpy() == -5 * 255).all()
-    assert (machine.visible_layer_bias.data().asnumpy() == 0).all()
+    assert (rbm.hidden_layer_bias.data().asnumpy() == -5 * 255).all()
+    assert (rbm.visible_layer_bias.data().asnumpy() == 0).all()
     mx.random.seed(seed)
     networks.initialize(network, description)
-    np.testing.assert_array_equal(machine.interaction_weight.data().asnumpy(), weight)
+    np.testing.assert_array_equal(rbm.interaction_weight.data().asnumpy(), weight)
 
 
 def test_whole_values_are_the_nearest_ones():

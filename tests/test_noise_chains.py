@@ -17,11 +17,11 @@ from gluon_rbm.models.energy import Parameters
 COUNT = 20000
 
 
-def after_sweeps(machine, sweeps, possible):
+def after_sweeps(rbm, sweeps, possible):
     """p(v) of chains that start at a state drawn evenly from the possible ones, and never leave these."""
-    joint = reference.joint(*machine) * possible[:, None]
+    joint = reference.joint(*rbm) * possible[:, None]
     of_hidden = joint / joint.sum(axis=0)  # p(v | h) among the possible states
-    full = reference.joint(*machine)
+    full = reference.joint(*rbm)
     hidden_given_visible = full / full.sum(axis=1, keepdims=True)
     probability = possible / possible.sum()
     for _ in range(sweeps):
@@ -29,42 +29,42 @@ def after_sweeps(machine, sweeps, possible):
     return probability
 
 
-def advanced(rule, machine, data, ctx, seed, engine, sweeps=2):
-    shapes = learning.states(rule, COUNT, len(machine[0]), len(machine[1]))
+def advanced(rule, rbm, data, ctx, seed, engine, sweeps=2):
+    shapes = learning.states(rule, COUNT, len(rbm[0]), len(rbm[1]))
     aux_states = {name: from_host(np.full(shape, 0.5, np.float32), ctx) for name, shape in shapes.items()}
-    parameters = Parameters(*(from_host(np.float32(array), ctx) for array in machine))
+    parameters = Parameters(*(from_host(np.float32(array), ctx) for array in rbm))
     rows = from_host(np.float32(data), ctx)
     learning.advance_chains(rule, parameters, aux_states, rows, sweeps=sweeps, key=[seed], engine=engine)
     return aux_states[learning.SAMPLES[0]].asnumpy()
 
 
 def test_chains_are_k_sweeps_away_from_coins(engine, ctx, seed, generator):
-    machine = reference.random_machine(4, 3, generator, scale=2)
-    visible = advanced(LearningRule(chains="noise"), machine, np.zeros((5, 4)), ctx, seed, engine)
-    exact = after_sweeps(machine, 2, np.ones(16, bool))
-    assert np.abs(exact - reference.joint(*machine).sum(axis=1)).max() > 1e-3  # not at equilibrium
+    rbm = reference.random_rbm(4, 3, generator, scale=2)
+    visible = advanced(LearningRule(chains="noise"), rbm, np.zeros((5, 4)), ctx, seed, engine)
+    exact = after_sweeps(rbm, 2, np.ones(16, bool))
+    assert np.abs(exact - reference.joint(*rbm).sum(axis=1)).max() > 1e-3  # not at equilibrium
     reference.assert_drawn_from(reference.state_index(visible), exact)
 
 
 def test_labels_are_those_of_the_batch(engine, ctx, seed, generator):
-    machine = reference.random_machine(5, 3, generator, scale=2)
+    rbm = reference.random_rbm(5, 3, generator, scale=2)
     labels = np.eye(2)[[0, 1, 1]]
     data = np.hstack([np.zeros((3, 3)), labels])
-    visible = advanced(LearningRule(chains="noise", num_classes=2), machine, data, ctx, seed, engine)
+    visible = advanced(LearningRule(chains="noise", num_classes=2), rbm, data, ctx, seed, engine)
     np.testing.assert_array_equal(visible[:, 3:], labels[np.arange(COUNT) % 3])
     states = reference.states(5)
     for number in (0, 1):
         possible = (states[:, 3:] == np.eye(2)[number]).all(axis=1)
         rows = visible[visible[:, 3 + number] == 1]
-        reference.assert_drawn_from(reference.state_index(rows), after_sweeps(machine, 2, possible))
+        reference.assert_drawn_from(reference.state_index(rows), after_sweeps(rbm, 2, possible))
 
 
 def test_groups_start_at_one_of_their_units(engine, ctx, seed, generator):
-    machine = reference.random_machine(4, 3, generator, scale=2)
+    rbm = reference.random_rbm(4, 3, generator, scale=2)
     rule = LearningRule(chains="noise", softmax_groups=((1, 4),))
-    visible = advanced(rule, machine, np.zeros((5, 4)), ctx, seed, engine, sweeps=1)
+    visible = advanced(rule, rbm, np.zeros((5, 4)), ctx, seed, engine, sweeps=1)
     possible = reference.states(4)[:, 1:].sum(axis=1) == 1
-    reference.assert_drawn_from(reference.state_index(visible), after_sweeps(machine, 1, possible))
+    reference.assert_drawn_from(reference.state_index(visible), after_sweeps(rbm, 1, possible))
 
 
 @pytest.mark.parametrize("labels", [(), ("--labels",)])

@@ -20,21 +20,21 @@ SIZE = 3  # ratings of the scale
 QUICK = {"n_components": 8, "n_iter": 5, "batch_size": 50, "by": "users", "random_state": 0}
 
 
-def parameters(machine, dtype):
-    return Parameters(*(array.astype(dtype) for array in machine))
+def parameters(rbm, dtype):
+    return Parameters(*(array.astype(dtype) for array in rbm))
 
 
-def score(machine, on):
+def score(rbm, on):
     """-F of a row with these units on and no others."""
-    visible = np.zeros(len(machine[0]))
+    visible = np.zeros(len(rbm[0]))
     visible[list(on)] = 1
-    return -reference.free_energies(*machine, [visible])[0]
+    return -reference.free_energies(*rbm, [visible])[0]
 
 
-def log_conditional(machine, on, group):
+def log_conditional(rbm, on, group):
     """log p of a group's values given the other units that are on: (SIZE,)."""
     others = [unit for unit in on if unit // SIZE != group]
-    scores = np.array([score(machine, [*others, group * SIZE + value]) for value in range(SIZE)])
+    scores = np.array([score(rbm, [*others, group * SIZE + value]) for value in range(SIZE)])
     return scores - reference.log_sum_exp(scores)
 
 
@@ -49,54 +49,54 @@ ROWS = [[0, 4, 8], [2, 7], [5], [], [1, 3, 6]]  # of three groups and, from 9 on
 
 
 @pytest.fixture
-def machine(generator):
-    return reference.random_machine(11, 4, generator)
+def rbm(generator):
+    return reference.random_rbm(11, 4, generator)
 
 
 # --- Conditionals and gradients ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_scores_are_conditionals(machine, dtype):
+def test_scores_are_conditionals(rbm, dtype):
     units = matrix(ROWS, 11)
-    inputs = ratings.hidden_inputs(parameters(machine, dtype), units)
+    inputs = ratings.hidden_inputs(parameters(rbm, dtype), units)
     for row, on in enumerate(ROWS):
         for group in range(3):
             own = [unit for unit in on if unit // SIZE == group]
-            others = inputs[[row]] - machine[2][own].sum(axis=0)
+            others = inputs[[row]] - rbm[2][own].sum(axis=0)
             first = np.array([group * SIZE])
-            found = ratings.group_scores(parameters(machine, dtype), others.astype(dtype), first, SIZE)[0]
-            expected = log_conditional(machine, on, group)
+            found = ratings.group_scores(parameters(rbm, dtype), others.astype(dtype), first, SIZE)[0]
+            expected = log_conditional(rbm, on, group)
             np.testing.assert_allclose(found - reference.log_sum_exp(found), expected, atol=1e-4)
 
 
-def pseudo_likelihood(machine, rows, context):
+def pseudo_likelihood(rbm, rows, context):
     """-log pseudo-likelihood, by loops, a mean over rows."""
     total = 0
     for on, beside in zip(rows, context):
         for unit in on:
-            total -= log_conditional(machine, [*on, *beside], unit // SIZE)[unit % SIZE]
+            total -= log_conditional(rbm, [*on, *beside], unit // SIZE)[unit % SIZE]
     return total / len(rows)
 
 
 @pytest.mark.parametrize("context", [[[]] * 5, [[9], [], [9, 10], [10], []]])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_gradient_is_that_of_the_pseudo_likelihood(machine, context, dtype):
+def test_the_gradient_is_that_of_the_pseudo_likelihood(rbm, context, dtype):
     units = matrix([on + beside for on, beside in zip(ROWS, context)], 11)
-    given = parameters(machine, dtype)
+    given = parameters(rbm, dtype)
     entries = ratings.Entries.of(units, SIZE, 9)
     beside = matrix(context, 11)
     loss, gradients = ratings.pseudo_likelihood_gradients(given, entries, ratings.hidden_inputs(given, units), beside)
-    assert loss == pytest.approx(pseudo_likelihood(machine, ROWS, context), rel=1e-4)
+    assert loss == pytest.approx(pseudo_likelihood(rbm, ROWS, context), rel=1e-4)
     step = 1e-5
-    for array, gradient in zip(machine, gradients):
+    for array, gradient in zip(rbm, gradients):
         expected = np.zeros_like(array)
         for place in itertools.product(*map(range, array.shape)):
             kept = array[place]
             array[place] = kept + step
-            above = pseudo_likelihood(machine, ROWS, context)
+            above = pseudo_likelihood(rbm, ROWS, context)
             array[place] = kept - step
-            expected[place] = (above - pseudo_likelihood(machine, ROWS, context)) / (2 * step)
+            expected[place] = (above - pseudo_likelihood(rbm, ROWS, context)) / (2 * step)
             array[place] = kept
         np.testing.assert_allclose(gradient, expected, atol=1e-5 if dtype == np.float64 else 1e-4)
 

@@ -19,21 +19,21 @@ from gluon_rbm.data import datasets
 BARS = ("--dataset", "bars-and-stripes")
 
 
-def save(machine, path):
+def save(rbm, path):
     names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
-    mx.nd.save(str(path), {name: mx.nd.array(array) for name, array in zip(names, machine)})
+    mx.nd.save(str(path), {name: mx.nd.array(array) for name, array in zip(names, rbm)})
     return str(path)
 
 
 @pytest.fixture
-def machine(generator):
+def rbm(generator):
     """Of 4x4 pixels, known by enumeration."""
-    return reference.random_machine(16, 4, generator, scale=0.5)
+    return reference.random_rbm(16, 4, generator, scale=0.5)
 
 
 @pytest.fixture
-def model(machine, tmp_path):
-    return save(machine, tmp_path / "rbm.params")
+def model(rbm, tmp_path):
+    return save(rbm, tmp_path / "rbm.params")
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def likelihood(capsys):
     return run
 
 
-def log_likelihoods(machine, images=None):
+def log_likelihoods(rbm, images=None):
     images = datasets.load("bars-and-stripes").test_images.reshape((30, 16)) if images is None else images
-    return -reference.free_energies(*machine, images.astype(float)) - exact_log_z(*machine)
+    return -reference.free_energies(*rbm, images.astype(float)) - exact_log_z(*rbm)
 
 
 def exact_log_z(a, b, w):
@@ -60,14 +60,14 @@ def exact_log_z(a, b, w):
 AIS = ("--method", "ais", "--distributions", 300, "--chains", 50)
 
 
-def test_small_machines_are_enumerated(likelihood, model, machine, tmp_path):
+def test_small_rbms_are_enumerated(likelihood, model, rbm, tmp_path):
     file = tmp_path / "report.json"
     status, text, errors = likelihood(model, *BARS, "--json", file, "--pseudo-likelihood", "exact")
     assert (status, errors) == (0, "")
     whole = json.loads(file.read_text())
     assert whole["method"]["name"] == "enumeration" and whole["log_z"]["converged"]
-    assert whole["log_z"]["estimate"] == pytest.approx(exact_log_z(*machine), rel=1e-7)  # parameters are float32
-    exact = log_likelihoods(machine)
+    assert whole["log_z"]["estimate"] == pytest.approx(exact_log_z(*rbm), rel=1e-7)  # parameters are float32
+    exact = log_likelihoods(rbm)
     found = whole["log_likelihood"]
     assert found["kind"] == "log-likelihood"
     assert found["mean"] == found["pessimistic"] == pytest.approx(exact.mean(), rel=1e-5)
@@ -90,7 +90,7 @@ def test_a_file_of_another_kind_is_no_state_and_stays(likelihood, model, tmp_pat
 
 @pytest.mark.parametrize("start", ["exact", pytest.param("chains", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("schedule", ["linear", "adaptive"])
-def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, start, schedule):
+def test_the_bracket_in_text_and_json(likelihood, model, rbm, tmp_path, start, schedule):
     file, settings = tmp_path / "report.json", ("--schedule", schedule, "--reverse-start", start)
     status, text, errors = likelihood(model, *BARS, *AIS, *settings, "--json", file)
     assert (status, errors) == (0, "")
@@ -99,11 +99,11 @@ def test_the_bracket_in_text_and_json(likelihood, model, machine, tmp_path, star
     assert (method["schedule"], method["reverse_start"], method["base_rate"]) == (schedule, start, "data")
     for side in ("forward", "reverse"):
         # 50 chains of 300 distributions: the error of log Z is below 0.02 nats for such machines.
-        assert log_z[side]["estimate"] == pytest.approx(exact_log_z(*machine), abs=0.1)
+        assert log_z[side]["estimate"] == pytest.approx(exact_log_z(*rbm), abs=0.1)
         counts = log_z["mixture"] if start == "chains" else log_z[side]
         assert log_z["low"] <= counts["low"] < counts["high"] <= log_z["high"]
         assert 25 < log_z[side]["effective_sample_size"] <= 50
-    assert found["mean"] == pytest.approx(log_likelihoods(machine).mean(), abs=0.1)
+    assert found["mean"] == pytest.approx(log_likelihoods(rbm).mean(), abs=0.1)
     assert found["mean"] - found["pessimistic"] == pytest.approx(log_z["high"] - log_z["estimate"])
     basis = "importance sampling gives log Z within" if start == "chains" else "forward and reverse AIS agree within"
     assert log_z["converged"] and "converged: " + basis in text
@@ -168,12 +168,12 @@ def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tm
 
 def test_the_last_training_images_are_held_out(likelihood, monkeypatch, generator, tmp_path):
     monkeypatch.setattr(datasets, "_HELD_OUT", 30)
-    machine, file = reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "report.json"
+    rbm, file = reference.random_rbm(64, 3, generator, scale=0.1), tmp_path / "report.json"
     digits = ("--dataset", "digits", "--binarize", "threshold", "--part", "held-out")
-    assert likelihood(save(machine, tmp_path / "rbm.params"), *digits, "--json", file)[0] == 0
+    assert likelihood(save(rbm, tmp_path / "rbm.params"), *digits, "--json", file)[0] == 0
     images = datasets.load("digits").train_images[-30:].reshape((30, 64)) / 16 >= 0.5
     found = json.loads(file.read_text())["log_likelihood"]["mean"]
-    assert found == pytest.approx(log_likelihoods(machine, images).mean(), rel=1e-5)
+    assert found == pytest.approx(log_likelihoods(rbm, images).mean(), rel=1e-5)
 
 
 def test_the_documented_originals_setting_is_not_converged(likelihood, model):
@@ -196,7 +196,7 @@ def test_the_documented_originals_setting_is_not_converged(likelihood, model):
 
 
 def test_grey_pixels_are_a_score_and_drawn_ones_follow_their_seed(likelihood, generator, tmp_path):
-    model = save(reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
+    model = save(reference.random_rbm(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
     file = tmp_path / "report.json"
 
     def score(*arguments):
@@ -223,12 +223,12 @@ def write_binarization(kind, folder, images):
 
 
 @pytest.mark.parametrize("kind", ["npy", "amat"])
-def test_a_fixed_binarization(likelihood, model, machine, generator, tmp_path, kind):
+def test_a_fixed_binarization(likelihood, model, rbm, generator, tmp_path, kind):
     images = generator.integers(0, 2, (30, 4, 4))
     file, fixed = tmp_path / "report.json", write_binarization(kind, tmp_path, images)
     status, text, _ = likelihood(model, *BARS, "--binarize", fixed, "--json", file)
     assert status == 0 and "from the file %s" % fixed in text
-    expected = log_likelihoods(machine, images.reshape((30, 16))).mean()
+    expected = log_likelihoods(rbm, images.reshape((30, 16))).mean()
     assert json.loads(file.read_text())["log_likelihood"]["mean"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -283,14 +283,14 @@ def test_a_device_is_not_replaced(likelihood, model, tmp_path):
 
 
 def test_grey_images_cannot_start_reverse_ais(likelihood, generator, tmp_path):
-    model = save(reference.random_machine(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
+    model = save(reference.random_rbm(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
     status, _, errors = likelihood(model, "--dataset", "digits", *AIS, "--reverse-start", "data")
     assert status == 2 and "needs binary images" in errors
 
 
-def test_parameters_that_are_not_finite(likelihood, machine, tmp_path):
-    machine[2][3, 1] = np.nan
-    status, _, errors = likelihood(save(machine, tmp_path / "rbm.params"), *BARS)
+def test_parameters_that_are_not_finite(likelihood, rbm, tmp_path):
+    rbm[2][3, 1] = np.nan
+    status, _, errors = likelihood(save(rbm, tmp_path / "rbm.params"), *BARS)
     assert status == 2 and "interaction_weight holds values that are not finite" in errors
 
 

@@ -20,7 +20,7 @@ def folder(tmp_path, generator, monkeypatch):
     """A folder with a model of 64 pixels, and an empty current folder."""
     (tmp_path / "run").mkdir()
     (tmp_path / "here").mkdir()
-    arrays = zip(NAMES, reference.random_machine(64, 3, generator, scale=0.1))
+    arrays = zip(NAMES, reference.random_rbm(64, 3, generator, scale=0.1))
     mx.nd.save(str(tmp_path / "run" / "rbm.params"), {name: mx.nd.array(array) for name, array in arrays})
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "run"

@@ -24,8 +24,8 @@ HELD = {
 }
 
 
-def parameters(machine, ctx=None, dtype="float32"):
-    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+def parameters(rbm, ctx=None, dtype="float32"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in rbm))
 
 
 def joint_index(chains):
@@ -42,84 +42,84 @@ def settings(held):
 # --- Chains -----------------------------------------------------------------------------------------------------------
 
 
-def plain(machine, visible, key, **more):
-    return sample_chains(machine, visible, 50, key, **more)
+def plain(rbm, visible, key, **more):
+    return sample_chains(rbm, visible, 50, key, **more)
 
 
-def in_parts(machine, visible, key, **more):
-    *first, last = sample_chains(machine, visible, 50, key, every=15, **more)
+def in_parts(rbm, visible, key, **more):
+    *first, last = sample_chains(rbm, visible, 50, key, every=15, **more)
     assert len(first) == 3
     return last
 
 
-def annealed(machine, visible, key, **more):
-    return simulated_annealing(machine, visible, 220, key, **more)
+def annealed(rbm, visible, key, **more):
+    return simulated_annealing(rbm, visible, 220, key, **more)
 
 
-def tempered(machine, visible, key, **more):
-    return parallel_tempering(machine, visible, 52, key, num_temperatures=4, **more).chains
+def tempered(rbm, visible, key, **more):
+    return parallel_tempering(rbm, visible, 52, key, num_temperatures=4, **more).chains
 
 
 @pytest.mark.parametrize("held", HELD)
 @pytest.mark.parametrize("sampler", slow_but([plain, in_parts, annealed, tempered], plain, tempered))
 def test_samplers_are_exact(ctx, engine, seed, generator, sampler, held):
     """From zeros, to what is exact given what is held."""
-    machine = reference.random_machine(6, 3, generator, scale=0.7)
-    chains = sampler(parameters(machine, ctx), np.zeros((CHAINS, 6)), [seed], engine=engine, **settings(HELD[held]))
-    exact = reference.given(reference.joint(*machine), **HELD[held])
+    rbm = reference.random_rbm(6, 3, generator, scale=0.7)
+    chains = sampler(parameters(rbm, ctx), np.zeros((CHAINS, 6)), [seed], engine=engine, **settings(HELD[held]))
+    exact = reference.given(reference.joint(*rbm), **HELD[held])
     reference.assert_drawn_from(joint_index(chains), exact.ravel())
 
 
 @pytest.mark.parametrize("sampler", [annealed, tempered])
 def test_what_holds_may_differ_from_chain_to_chain(ctx, engine, seed, generator, sampler):
-    machine = reference.random_machine(6, 3, generator, scale=0.7)
+    rbm = reference.random_rbm(6, 3, generator, scale=0.7)
     masks, values = np.zeros((CHAINS, 6)), generator.integers(0, 2, (CHAINS, 6))
     masks[::2, 0], masks[1::2, [2, 5]] = 1, 1
     values[::2, 0], values[1::2, [2, 5]] = 1, (0, 1)
     index = joint_index(
-        sampler(parameters(machine, ctx), np.zeros((CHAINS, 6)), [seed], clamp=(masks, values), engine=engine)
+        sampler(parameters(rbm, ctx), np.zeros((CHAINS, 6)), [seed], clamp=(masks, values), engine=engine)
     )
     for half in (0, 1):
-        exact = reference.given(reference.joint(*machine), mask=masks[half], values=values[half])
+        exact = reference.given(reference.joint(*rbm), mask=masks[half], values=values[half])
         reference.assert_drawn_from(index[half::2], exact.ravel())
 
 
 def test_samples_at_other_temperatures(ctx, engine, seed, generator):
-    machine, base = reference.random_machine(5, 3, generator, scale=0.5), generator.normal(size=5)
-    trained, zeros = parameters(machine, ctx), np.zeros((CHAINS, 5))
+    rbm, base = reference.random_rbm(5, 3, generator, scale=0.5), generator.normal(size=5)
+    trained, zeros = parameters(rbm, ctx), np.zeros((CHAINS, 5))
     common = dict(base_visible_bias=base, engine=engine)
     each = sample_chains(trained, zeros, 30, [seed, 1], beta=np.repeat([0.0, 0.5], CHAINS // 2), **common)
     cold = simulated_annealing(trained, zeros, 300, [seed, 2], highest_beta=2.5, **common)
     index = joint_index(each)
     for half, beta in ((index[: CHAINS // 2], 0.0), (index[CHAINS // 2 :], 0.5), (joint_index(cold), 2.5)):
-        reference.assert_drawn_from(half, reference.joint(*machine, beta, base).ravel())
+        reference.assert_drawn_from(half, reference.joint(*rbm, beta, base).ravel())
 
 
 @pytest.mark.slow
 def test_tempering_and_annealing_cross_to_modes_that_plain_chains_do_not(ctx, engine, seed):
     exact = reference.joint(*TWO_MODES).sum(axis=1)
     assert exact[0] + exact[-1] > 0.8 and 0.2 < exact[-1] < 0.8
-    machine, zeros = parameters(TWO_MODES, ctx), np.zeros((1000, 6))
+    rbm, zeros = parameters(TWO_MODES, ctx), np.zeros((1000, 6))
 
     def all_on(chains):
         return chains.visible_sample.asnumpy().min(axis=1).mean()
 
     crossed = all_on(
-        parallel_tempering(machine, zeros, 400, [seed], num_temperatures=12, swap_every=1, engine=engine).chains
+        parallel_tempering(rbm, zeros, 400, [seed], num_temperatures=12, swap_every=1, engine=engine).chains
     )
     assert crossed == pytest.approx(exact[-1], abs=5 * 0.5 / np.sqrt(1000) + 0.02)
-    assert all_on(sample_chains(machine, zeros, 400, [seed], engine=engine)) < 0.5 * exact[-1]
-    assert all_on(simulated_annealing(machine, zeros, 400, [seed], engine=engine)) > 0.1
+    assert all_on(sample_chains(rbm, zeros, 400, [seed], engine=engine)) < 0.5 * exact[-1]
+    assert all_on(simulated_annealing(rbm, zeros, 400, [seed], engine=engine)) > 0.1
 
 
 def test_swap_rates_are_right(ctx, engine, seed, generator):
-    machine, base = reference.random_machine(4, 3, generator), generator.normal(size=4)
+    rbm, base = reference.random_rbm(4, 3, generator), generator.normal(size=4)
     betas = np.linspace(1, 0.25, 4)
-    exact = [reference.joint(*machine, beta, base).ravel() for beta in betas]
-    slopes = reference.uphill_slopes(*machine, base)
+    exact = [reference.joint(*rbm, beta, base).ravel() for beta in betas]
+    slopes = reference.uphill_slopes(*rbm, base)
     accepted = np.minimum(1, np.exp(0.25 * (slopes[:, None] - slopes[None, :])))
     rates = parallel_tempering(
-        parameters(machine, ctx),
+        parameters(rbm, ctx),
         np.zeros((CHAINS, 4)),
         200,
         [seed],
@@ -131,16 +131,16 @@ def test_swap_rates_are_right(ctx, engine, seed, generator):
     ).swap_rates
     for rate, left, right in zip(rates, exact, exact[1:]):
         assert rate == pytest.approx(left @ accepted @ right, abs=5 * 0.5 / np.sqrt(CHAINS))
-    never = parallel_tempering(parameters(machine, ctx), np.zeros((2, 4)), 5, [seed], num_temperatures=3, engine=engine)
+    never = parallel_tempering(parameters(rbm, ctx), np.zeros((2, 4)), 5, [seed], num_temperatures=3, engine=engine)
     assert np.isnan(never.swap_rates).all() and never.chains.visible_sample.shape == (2, 4)
 
 
 def test_arrays_of_either_kind_and_one_key_one_result(ctx, engine, seed, generator):
-    machine = parameters(reference.random_machine(20, 10, generator, scale=0.1), ctx)
+    rbm = parameters(reference.random_rbm(20, 10, generator, scale=0.1), ctx)
     images = generator.random((50, 20)).astype(np.float32)
 
     def run(key, images):
-        return sample_chains(machine, images, 3, [key], engine=engine).visible_sample.asnumpy()
+        return sample_chains(rbm, images, 3, [key], engine=engine).visible_sample.asnumpy()
 
     first = run(seed, images)
     np.testing.assert_array_equal(run(seed, mx.nd.array(images, ctx=ctx)), first)
@@ -151,10 +151,10 @@ def test_arrays_of_either_kind_and_one_key_one_result(ctx, engine, seed, generat
 
 
 def test_starts(ctx, seed, generator):
-    machine = parameters(reference.random_machine(4, 2, generator), ctx)
+    rbm = parameters(reference.random_rbm(4, 2, generator), ctx)
     images, base = generator.random((3, 4)).astype(np.float32), generator.normal(size=4)
     starts = {
-        kind: initial_visible(machine, kind, CHAINS, [seed], images=images, base_visible_bias=base).asnumpy()
+        kind: initial_visible(rbm, kind, CHAINS, [seed], images=images, base_visible_bias=base).asnumpy()
         for kind in STARTS
     }
     np.testing.assert_array_equal(starts["zeros"], np.zeros((CHAINS, 4)))
@@ -187,13 +187,13 @@ def test_masks(seed):
 @pytest.mark.parametrize("annealed", [False, True])
 def test_missing_pixels_are_filled_as_they_should_be(ctx, engine, seed, generator, annealed):
     """Two images with other pixels missing: the means against the exact conditional ones."""
-    machine, copies = reference.random_machine(5, 3, generator, scale=0.7), 4000
+    rbm, copies = reference.random_rbm(5, 3, generator, scale=0.7), 4000
     pair = np.array([[1, np.nan, 0, np.nan, np.nan], [np.nan, 0, np.nan, np.nan, 1]])
     images = np.tile(pair, (copies, 1))
-    filled = inpaint(parameters(machine, ctx), images, 100, [seed], annealed=annealed, engine=engine)
+    filled = inpaint(parameters(rbm, ctx), images, 100, [seed], annealed=annealed, engine=engine)
     for number, image in enumerate(pair):
         known = ~np.isnan(image)
-        joint = reference.given(reference.joint(*machine), mask=known, values=image)
+        joint = reference.given(reference.joint(*rbm), mask=known, values=image)
         exact = joint.sum(axis=1) @ reference.states(5)
         for part in filled[:3]:
             rows = part.asnumpy()[number::2].astype(float)
@@ -206,21 +206,21 @@ def test_missing_pixels_are_filled_as_they_should_be(ctx, engine, seed, generato
 
 
 def test_a_mask_says_the_same_as_nan(ctx, seed, generator):
-    machine = parameters(reference.random_machine(6, 3, generator), ctx)
+    rbm = parameters(reference.random_rbm(6, 3, generator), ctx)
     images = generator.integers(0, 2, (7, 6)).astype(float)
     mask = make_mask("left", (2, 3), 0.4)
-    by_mask = inpaint(machine, images, 9, [seed], mask=mask)
-    by_nan = inpaint(machine, np.where(mask, images, np.nan), 9, [seed])
+    by_mask = inpaint(rbm, images, 9, [seed], mask=mask)
+    by_nan = inpaint(rbm, np.where(mask, images, np.nan), 9, [seed])
     for left, right in zip(by_mask, by_nan):
         np.testing.assert_array_equal(left.asnumpy(), right.asnumpy())
 
 
 @pytest.mark.parametrize("sweeps", [1, 2, 41])
 def test_grey_pixels_that_are_known_stay_grey(ctx, seed, generator, sweeps):
-    machine = parameters(reference.random_machine(6, 3, generator), ctx)
+    rbm = parameters(reference.random_rbm(6, 3, generator), ctx)
     images = generator.random((7, 6)).astype(np.float32)
     images[:, 4] = np.nan
-    for part in inpaint(machine, images, sweeps, [seed], annealed=True, base_visible_bias=np.zeros(6))[:3]:
+    for part in inpaint(rbm, images, sweeps, [seed], annealed=True, base_visible_bias=np.zeros(6))[:3]:
         np.testing.assert_allclose(np.delete(part.asnumpy(), 4, axis=1), np.delete(images, 4, axis=1), rtol=1e-6)
         assert np.isfinite(part.asnumpy()).all()
 
@@ -229,37 +229,37 @@ def test_grey_pixels_that_are_known_stay_grey(ctx, seed, generator, sweeps):
 
 
 def test_errors():
-    machine, two = Parameters(mx.nd.zeros(6), mx.nd.zeros(3), mx.nd.zeros((6, 3))), np.zeros((2, 6))
+    rbm, two = Parameters(mx.nd.zeros(6), mx.nd.zeros(3), mx.nd.zeros((6, 3))), np.zeros((2, 6))
     in_numpy = Parameters(np.zeros(6), np.zeros(3), np.zeros((6, 3)))
     for message, call in [
-        ("do not start from 'ones'; choose one of zeros", lambda: initial_visible(machine, "ones", 3)),
-        ("chains is 0", lambda: initial_visible(machine, "zeros", 0)),
+        ("do not start from 'ones'; choose one of zeros", lambda: initial_visible(rbm, "ones", 3)),
+        ("chains is 0", lambda: initial_visible(rbm, "zeros", 0)),
         ("convert them by Parameters.from_arrays", lambda: initial_visible(in_numpy, "zeros", 3)),
         ("convert them by Parameters.from_arrays", lambda: parallel_tempering(in_numpy, two, 2, [1])),
         ("convert them by Parameters.from_arrays", lambda: draw_classes(in_numpy, [0], 2)),
-        ("'images' needs images", lambda: initial_visible(machine, "images", 3)),
-        ("'base' needs the base rate", lambda: initial_visible(machine, "base", 3)),
-        ("needs .images, 6.", lambda: initial_visible(machine, "images", 3, images=np.zeros((2, 5)))),
-        ("needs .images, 6.", lambda: sample_chains(machine, np.zeros(6), 1, [1])),
-        ("needs .images, 6.", lambda: sample_chains(machine, np.zeros((0, 6)), 1, [1])),
-        ("outside of .0, 1.", lambda: sample_chains(machine, two + 255, 1, [1])),
-        ("outside of .0, 1.", lambda: sample_chains(machine, two + np.nan, 1, [1])),
-        ("sweeps is 0", lambda: sample_chains(machine, two, 0, [1])),
-        ("sweeps is 0", lambda: sample_chains(machine, two, 0, [1], every=2)),
-        ("a part is 0", lambda: sample_chains(machine, two, 2, [1], every=0)),
-        ("mask have shape", lambda: sample_chains(machine, two, 1, [1], clamp=(np.zeros(5), np.zeros(6)))),
-        ("sweeps is 0", lambda: simulated_annealing(machine, two, 0, [1])),
-        ("lowest inverse temperature is -1", lambda: simulated_annealing(machine, two, 1, [1], lowest_beta=-1)),
-        ("highest inverse temperature is inf", lambda: simulated_annealing(machine, two, 1, [1], highest_beta=np.inf)),
-        ("with 1 temperatures", lambda: parallel_tempering(machine, two, 1, [1], num_temperatures=1)),
-        ("down to beta = 1", lambda: parallel_tempering(machine, two, 1, [1], lowest_beta=1)),
-        ("sweeps is 0", lambda: parallel_tempering(machine, two, 0, [1])),
-        ("a part is 0", lambda: parallel_tempering(machine, two, 1, [1], swap_every=0)),
+        ("'images' needs images", lambda: initial_visible(rbm, "images", 3)),
+        ("'base' needs the base rate", lambda: initial_visible(rbm, "base", 3)),
+        ("needs .images, 6.", lambda: initial_visible(rbm, "images", 3, images=np.zeros((2, 5)))),
+        ("needs .images, 6.", lambda: sample_chains(rbm, np.zeros(6), 1, [1])),
+        ("needs .images, 6.", lambda: sample_chains(rbm, np.zeros((0, 6)), 1, [1])),
+        ("outside of .0, 1.", lambda: sample_chains(rbm, two + 255, 1, [1])),
+        ("outside of .0, 1.", lambda: sample_chains(rbm, two + np.nan, 1, [1])),
+        ("sweeps is 0", lambda: sample_chains(rbm, two, 0, [1])),
+        ("sweeps is 0", lambda: sample_chains(rbm, two, 0, [1], every=2)),
+        ("a part is 0", lambda: sample_chains(rbm, two, 2, [1], every=0)),
+        ("mask have shape", lambda: sample_chains(rbm, two, 1, [1], clamp=(np.zeros(5), np.zeros(6)))),
+        ("sweeps is 0", lambda: simulated_annealing(rbm, two, 0, [1])),
+        ("lowest inverse temperature is -1", lambda: simulated_annealing(rbm, two, 1, [1], lowest_beta=-1)),
+        ("highest inverse temperature is inf", lambda: simulated_annealing(rbm, two, 1, [1], highest_beta=np.inf)),
+        ("with 1 temperatures", lambda: parallel_tempering(rbm, two, 1, [1], num_temperatures=1)),
+        ("down to beta = 1", lambda: parallel_tempering(rbm, two, 1, [1], lowest_beta=1)),
+        ("sweeps is 0", lambda: parallel_tempering(rbm, two, 0, [1])),
+        ("a part is 0", lambda: parallel_tempering(rbm, two, 1, [1], swap_every=0)),
         ("no mask 'middle'; choose one of top", lambda: make_mask("middle", (2, 3))),
         ("share to drop is 1.1", lambda: make_mask("top", (2, 3), 1.1)),
-        ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: inpaint(machine, two, 1, [1], mask=np.ones(5))),
-        ("other values than 0 and 1", lambda: inpaint(machine, two, 1, [1], mask=np.full(6, np.nan))),
-        ("sweeps is 0", lambda: inpaint(machine, two, 0, [1])),
+        ("mask has shape .5,.; it must be .6,. or .2, 6.", lambda: inpaint(rbm, two, 1, [1], mask=np.ones(5))),
+        ("other values than 0 and 1", lambda: inpaint(rbm, two, 1, [1], mask=np.full(6, np.nan))),
+        ("sweeps is 0", lambda: inpaint(rbm, two, 0, [1])),
     ]:
         with pytest.raises(InputError, match=message):
             call()

@@ -36,7 +36,7 @@ def run(capsys, tmp_path):
 
 
 @pytest.fixture
-def machines(tmp_path):
+def rbms(tmp_path):
     """Results by features and kernel, all of them, and the arrays."""
 
     def read():
@@ -49,10 +49,10 @@ def machines(tmp_path):
 
 
 @pytest.mark.slow
-def test_features_beside_pixels_and_an_untrained_network(run, machines, model):
+def test_features_beside_pixels_and_an_untrained_network(run, rbms, model):
     status, text, errors = run(model, *DIGITS)
     assert (status, errors) == (0, "")
-    found, whole, arrays = machines()
+    found, whole, arrays = rbms()
     assert list(found) == [(f, k) for f in ("pixels", "untrained", "trained") for k in ("linear", "rbf")]
     for names, row in found.items():
         wrong, pixels = arrays["wrong_%s_%s" % names], arrays["wrong_pixels_%s" % names[1]]
@@ -67,7 +67,7 @@ def test_features_beside_pixels_and_an_untrained_network(run, machines, model):
     assert whole["network"]["description"]["channels"] == [8] and whole["num_train_images"] == 1437
 
 
-def test_turned_images_and_square_roots(run, machines, monkeypatch):
+def test_turned_images_and_square_roots(run, rbms, monkeypatch):
     """Turned images are learned from, too, but for those of held-out images while settings are chosen."""
     given, digits = [], datasets.load("digits")
 
@@ -80,7 +80,7 @@ def test_turned_images_and_square_roots(run, machines, monkeypatch):
     arguments = (*DIGITS, "--train-images", 300, "--kernels", "linear")
     for flags in ((), ("--mirror", "--root")):
         assert run(*arguments, *flags)[0] == 0
-        _, whole, _ = machines()
+        _, whole, _ = rbms()
         assert (whole["root"], whole["mirror"], whole["num_train_images"]) == (bool(flags), bool(flags), 300)
     (plain, test, rows), (both, root_of_test, more_rows) = given
     turned = plain[0].reshape(-1, *digits.image_shape)[:, :, ::-1].reshape(300, -1)
@@ -91,19 +91,19 @@ def test_turned_images_and_square_roots(run, machines, monkeypatch):
     np.testing.assert_array_equal(more_rows[1], rows[1])
 
 
-def test_a_machine_for_each_class(run, machines, model):
+def test_a_rbm_for_each_class(run, rbms, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "rbf", "--no-baselines")
     errors = {}
     for flags in ((), ("--one-vs-rest",)):
         assert run(*arguments, *flags)[0] == 0
-        found, whole, _ = machines()
+        found, whole, _ = rbms()
         assert whole["one_vs_rest"] == bool(flags)
         errors[flags] = found["trained", "rbf"]["num_support_vectors"], found["trained", "rbf"]["class_error"]
         assert errors[flags][1] < 0.2
     assert errors[()] != errors["--one-vs-rest",]
 
 
-def test_what_is_of_a_network_only(run, machines, model):
+def test_what_is_of_a_network_only(run, rbms, model):
     """Squares that do not divide its layer are refused before pixels are learned from; more components than values."""
     status, text, error = run(model, *DIGITS, "--pool", 3)
     assert status == 2 and "choose a pool of 1, 2, 4" in error and error.count("\n") == 1 and "pixels" not in text
@@ -111,29 +111,29 @@ def test_what_is_of_a_network_only(run, machines, model):
         status, text, error = run(*DIGITS, *flags)
         assert status == 2 and error.count("\n") == 1 and "give its run folder as MODEL" in error
     assert run(model, *DIGITS, "--pool", 4, "--components", 20, "--train-images", 100, "--kernels", "linear")[0] == 0
-    found = machines()[0]
+    found = rbms()[0]
     assert [(row["num_features"], row["num_components"]) for row in found.values()] == [(64, 20), (8, 8), (8, 8)]
 
 
-def test_the_same_seed_gives_the_same_results(run, machines, model):
+def test_the_same_seed_gives_the_same_results(run, rbms, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "linear", "--seed", 3)
     assert run(*arguments)[0] == 0
-    first = machines()[2]
+    first = rbms()[2]
     mx.random.seed(5)  # what went on before does not matter
     assert run(*arguments, "--threads", 2, "--batch-size", 77)[0] == 0
-    for name, array in machines()[2].items():
+    for name, array in rbms()[2].items():
         np.testing.assert_array_equal(array, first[name])
 
 
-def test_pixels_alone_need_no_network(run, machines):
+def test_pixels_alone_need_no_network(run, rbms):
     assert run(*DIGITS, "--kernels", "rbf")[0] == 0
-    found, whole, _ = machines()
+    found, whole, _ = rbms()
     assert list(found) == [("pixels", "rbf")] and whole["network"] is None
 
 
-def test_without_baselines(run, machines, model):
+def test_without_baselines(run, rbms, model):
     assert run(model, *DIGITS, "--no-baselines", "--train-images", 400)[0] == 0
-    found, whole, _ = machines()
+    found, whole, _ = rbms()
     assert list(found) == [("trained", "linear"), ("trained", "rbf")] and whole["num_train_images"] == 400
     assert all(row["less_than_pixels"] is None for row in found.values())
 
@@ -160,11 +160,11 @@ def test_what_cannot_be_classified_is_one_line(run, model, tmp_path):
     assert not (tmp_path / "svm.json").exists()
 
 
-def test_images_of_other_sizes_are_brought_to_that_of_the_network(run, machines, model, tmp_path):
+def test_images_of_other_sizes_are_brought_to_that_of_the_network(run, rbms, model, tmp_path):
     images = folder(tmp_path / "large", ["a", "b"], size=16)
     Image.new("L", (11, 9)).save(tmp_path / "large" / "b" / "other.png")
     assert run(model, *images, "--no-cuda", "--image-size", 8, 8, "--kernels", "linear")[0] == 0
-    assert machines()[0]["pixels", "linear"]["num_features"] == 64
+    assert rbms()[0]["pixels", "linear"]["num_features"] == 64
 
 
 def test_another_model_is_refused(run, tmp_path):
@@ -174,10 +174,10 @@ def test_another_model_is_refused(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_means_over_squares_and_whitened_components(run, machines, model):
+def test_means_over_squares_and_whitened_components(run, rbms, model):
     status, _, errors = run(model, *DIGITS, "--pool", 2, "--components", 20, "--kernels", "rbf")
     assert (status, errors) == (0, "")
-    found, _, _ = machines()
+    found, _, _ = rbms()
     assert found["pixels", "rbf"]["num_features"] == 64 and found["trained", "rbf"]["num_features"] == 8 * 2 * 2
     for row in found.values():
         assert 0.5 < row["variance_kept"] < 1 and row["error"] < 0.2

@@ -7,10 +7,10 @@ from gluon_rbm.sampling import tempering
 
 
 def test_swaps_keep_every_replicas_distribution_and_their_rates_are_right(seed, generator):
-    machine, base = reference.random_machine(3, 2, generator, scale=1.5), generator.normal(size=3)
+    rbm, base = reference.random_rbm(3, 2, generator, scale=1.5), generator.normal(size=3)
     betas, count = np.array([1.0, 0.7, 0.4, 0.0]), 40000
-    slopes = reference.uphill_slopes(*machine, base)
-    probabilities, index = reference.draw_replicas(machine, betas, base, count, generator)
+    slopes = reference.uphill_slopes(*rbm, base)
+    probabilities, index = reference.draw_replicas(rbm, betas, base, count, generator)
     order, rates = tempering.swap(slopes[index], betas, generator.random)
     after = index.ravel()[order]
     assert sorted(order.ravel()) == list(range(order.size))

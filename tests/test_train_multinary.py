@@ -78,12 +78,12 @@ def test_what_a_run_leaves(tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments", [(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")])
 @pytest.mark.parametrize("colour", slow_but([False, True], True))
-def test_networks_of_dense_machines_only(tmp_path, generator, arguments, colour):
+def test_networks_of_dense_rbms_only(tmp_path, generator, arguments, colour):
     np.save(tmp_path / "images.npy", generator.integers(0, 256, (20, 4, 6, 3)[: 3 + colour], np.uint8))
     small = ["--dataset", tmp_path / "images.npy", "--no-cuda", "--dense", 5, 3, "--batch-size", 7, "--num-epoch", 1]
     assert run(tmp_path / "run", *arguments, small=map(str, small)) == 0
     network, description = networks.read(tmp_path / "run")
-    assert [machine.hidden_shape for machine in network.rbms] == [(5,), (3,)]
+    assert [rbm.hidden_shape for rbm in network.rbms] == [(5,), (3,)]
     assert description["image_shape"] == [3 if colour else 1, 4, 6]
     for name in ("filters.png", "showcase.png"):
         assert Image.open(tmp_path / "run" / name).size[0] > 100
@@ -142,7 +142,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, argum
     assert whole == parts
 
 
-def test_greedy_training_leaves_the_machines_below_alone(tmp_path, monkeypatch):
+def test_greedy_training_leaves_the_rbms_below_alone(tmp_path, monkeypatch):
     seen = []
     save = RunFolder.save_checkpoint
 
@@ -158,7 +158,7 @@ def test_greedy_training_leaves_the_machines_below_alone(tmp_path, monkeypatch):
     assert np.all(first["1.hidden_layer_bias"] == 0) and np.any(first["0.hidden_layer_bias"] != 0)
 
 
-def test_joint_and_greedy_training_of_the_first_machine_are_the_same(tmp_path):
+def test_joint_and_greedy_training_of_the_first_rbm_are_the_same(tmp_path):
     """Detached, a machine learns as if alone: so the joint run's first machine is the greedy one's."""
     assert run(tmp_path / "joint", "--num-epoch", 1) == 0
     assert run(tmp_path / "greedy", "--num-epoch", 1, "--training", "greedy") == 0

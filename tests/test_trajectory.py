@@ -22,13 +22,13 @@ COUNT = 20000
 
 def path(generator, num_visible=3, num_hidden=2):
     """Three RBMs on the way from independent units: arrays in float64."""
-    a, b, w = reference.random_machine(num_visible, num_hidden, generator, scale=1.5)
+    a, b, w = reference.random_rbm(num_visible, num_hidden, generator, scale=1.5)
     start, middle = generator.normal(size=num_visible), generator.normal(size=num_visible)
     return [(start, b, 0 * w), (middle, b / 2, w / 2), (a, b, w)]
 
 
-def marginals(machines):
-    return [reference.joint(*machine).sum(axis=1) for machine in machines]
+def marginals(rbms):
+    return [reference.joint(*values).sum(axis=1) for values in rbms]
 
 
 def drawn(probabilities, generator, num_visible=3):
@@ -41,17 +41,17 @@ def number_of(states):
     return (np.asarray(states, int) @ (1 << np.arange(states.shape[1])[::-1])).astype(int)
 
 
-def as_parameters(machine):
-    return Parameters(*(array.astype(np.float32) for array in machine))
+def as_parameters(values):
+    return Parameters(*(array.astype(np.float32) for array in values))
 
 
 def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed, generator):
-    machines = path(generator)
-    probabilities = marginals(machines)
+    rbms = path(generator)
+    probabilities = marginals(rbms)
     found = np.full(2, np.nan)
     for key in range(20):  # until the coin has said both
         before = drawn(probabilities, generator)
-        exchange = trajectory.swap_neighbours([as_parameters(m) for m in machines], before, key=[seed, key])
+        exchange = trajectory.swap_neighbours([as_parameters(m) for m in rbms], before, key=[seed, key])
         states, rates = exchange.states, exchange.rates()
         assert list(np.flatnonzero(~np.isnan(rates))) == exchange.pairs
         found = np.where(np.isnan(rates), found, rates)
@@ -64,7 +64,7 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
             reference.assert_drawn_from(both, np.outer(probabilities[left], probabilities[right]).ravel())
         if not np.isnan(found).any():
             break
-    energies = [reference.free_energies(*machine, reference.states(3)) for machine in machines]
+    energies = [reference.free_energies(*values, reference.states(3)) for values in rbms]
     for pair in range(2):
         difference = energies[pair] - energies[pair + 1]
         accepted = np.minimum(1, np.exp(difference[:, None] - difference[None, :]))
@@ -75,26 +75,26 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
 
 def test_chains_forget_where_they_began(engine, ctx, seed, generator):
     """From one state on, the chains of all snapshots reach their distributions; only exchanges move the last one's."""
-    machines = path(generator)
-    arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
-    visible = [from_host(np.ones((COUNT, 3), np.float32), ctx) for _ in machines]
+    rbms = path(generator)
+    arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(values))) for values in rbms]
+    visible = [from_host(np.ones((COUNT, 3), np.float32), ctx) for _ in rbms]
     how = {"turns": {0: 1, 1: 1}, "pairs": [0, 1], "engine": engine}
     for step in range(500):  # some RBMs exchange seldom
         visible = trajectory.advance(arrays, visible, key=[seed, step], **how).states
-    for state, probability in zip(visible, marginals(machines)):
+    for state, probability in zip(visible, marginals(rbms)):
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
 
 
 def test_softmax_groups_stay_whole(engine, ctx, seed, generator):
-    machines = path(generator)
+    rbms = path(generator)
     groups = ((1, 3),)
-    arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
-    visible = [from_host(np.tile(np.float32([0, 0, 1]), (COUNT, 1)), ctx) for _ in machines]
+    arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(values))) for values in rbms]
+    visible = [from_host(np.tile(np.float32([0, 0, 1]), (COUNT, 1)), ctx) for _ in rbms]
     how = {"visible_units": groups, "pairs": [0, 1], "engine": engine}
     for step in range(200):
         visible = trajectory.advance(arrays, visible, key=[seed, step], **how).states
-    for state, machine in zip(visible, machines):
-        probability = reference.given(reference.joint(*machine), groups=groups).sum(axis=1)
+    for state, values in zip(visible, rbms):
+        probability = reference.given(reference.joint(*values), groups=groups).sum(axis=1)
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
 
 
@@ -106,8 +106,8 @@ def started(rule, ctx, num_chains=200, num_visible=3, num_hidden=2):
     return {name: from_host(np.zeros(shape, np.float32), ctx) for name, shape in shapes.items()}
 
 
-def advanced(rule, aux_states, machine, ctx, key, engine):
-    parameters = Parameters(*(from_host(array, ctx) for array in as_parameters(machine)))
+def advanced(rule, aux_states, values, ctx, key, engine):
+    parameters = Parameters(*(from_host(array, ctx) for array in as_parameters(values)))
     data = from_host(np.zeros((5, 3), np.float32), ctx)
     learning.advance_chains(rule, parameters, aux_states, data, sweeps=1, key=key, engine=engine)
 
@@ -115,18 +115,18 @@ def advanced(rule, aux_states, machine, ctx, key, engine):
 def test_snapshots_are_taken_where_exchanges_get_rare(engine, ctx, seed, generator):
     rule = LearningRule(chains="trajectory", num_snapshots=4)
     aux_states = started(rule, ctx)
-    machine = reference.random_machine(3, 2, generator)
-    advanced(rule, aux_states, machine, ctx, [seed], engine)
+    values = reference.random_rbm(3, 2, generator)
+    advanced(rule, aux_states, values, ctx, [seed], engine)
     (first,), _ = snapshots.of_states(aux_states)
     np.testing.assert_array_equal(first.interaction_weight.asnumpy(), 0)
-    np.testing.assert_allclose(first.visible_layer_bias.asnumpy(), machine[0], rtol=1e-6)
+    np.testing.assert_allclose(first.visible_layer_bias.asnumpy(), values[0], rtol=1e-6)
     numbers = []
-    moved = machine[0] + np.outer(4 * np.sin(np.arange(400) / 20), [1, -1, 1])
+    moved = values[0] + np.outer(4 * np.sin(np.arange(400) / 20), [1, -1, 1])
     for step, bias in enumerate(moved):  # the RBM moves on
-        advanced(rule, aux_states, (bias, *machine[1:]), ctx, [seed, step], engine)
+        advanced(rule, aux_states, (bias, *values[1:]), ctx, [seed, step], engine)
         found, _ = snapshots.of_states(aux_states)
         numbers.append(len(found))
-        assert found[0].visible_layer_bias.asnumpy() == pytest.approx(machine[0], rel=1e-6)
+        assert found[0].visible_layer_bias.asnumpy() == pytest.approx(values[0], rel=1e-6)
     assert numbers == sorted(numbers) and numbers[-1] == 4
     biases = [found.visible_layer_bias.asnumpy() for found in snapshots.of_states(aux_states)[0]]
     times = [int(np.abs(moved - bias).sum(axis=1).argmin()) for bias in biases]
@@ -137,16 +137,16 @@ def test_training_is_at_equilibrium(engine, ctx, seed, generator):
     """Chains of an RBM of two modes, which plain chains do not leave, have both as often as enumeration says."""
     num_visible, num_hidden = 6, 4
     weight = np.full((num_visible, num_hidden), 3.0)
-    machine = -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
+    values = -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
     rule = LearningRule(chains="trajectory", num_snapshots=12)
     aux_states = started(rule, ctx, 1000, num_visible, num_hidden)
     scales = np.linspace(0, 1, 300)
     for step, scale in enumerate([*scales, *np.ones(200)]):
-        parameters = Parameters(*(from_host(np.float32(scale * array), ctx) for array in machine))
+        parameters = Parameters(*(from_host(np.float32(scale * array), ctx) for array in values))
         data = from_host(np.zeros((5, num_visible), np.float32), ctx)
         learning.advance_chains(rule, parameters, aux_states, data, sweeps=1, key=[seed, step], engine=engine)
     visible = aux_states[learning.SAMPLES[0]].asnumpy()
-    expected = reference.joint(*machine).sum(axis=1)
+    expected = reference.joint(*values).sum(axis=1)
     upper = reference.states(num_visible).sum(axis=1) > num_visible / 2
     share, found = expected[upper].sum(), (visible.sum(axis=1) > num_visible / 2).mean()
     assert 0.05 < share < 0.95
@@ -157,8 +157,8 @@ def test_training_is_at_equilibrium(engine, ctx, seed, generator):
 
 
 def test_tempered_samples_are_those_of_enumeration(engine, ctx, seed, generator):
-    machines = path(generator)
-    *earlier, last = [Parameters(*(from_host(array, ctx) for array in as_parameters(machine))) for machine in machines]
+    rbms = path(generator)
+    *earlier, last = [Parameters(*(from_host(array, ctx) for array in as_parameters(values))) for values in rbms]
     starts = [np.zeros((7, 3), np.float32) for _ in earlier]
     found = chains.path_tempering(
         last,
@@ -170,7 +170,7 @@ def test_tempered_samples_are_those_of_enumeration(engine, ctx, seed, generator)
         engine=engine,
     )
     (tempered,) = found
-    joint = reference.joint(*machines[-1])
+    joint = reference.joint(*rbms[-1])
     visible, hidden = (number_of(layer.asnumpy()) for layer in tempered.chains[:2])
     reference.assert_drawn_from(visible * joint.shape[1] + hidden, joint.ravel())
     assert ((tempered.swap_rates > 0) & (tempered.swap_rates <= 1)).all()
@@ -237,17 +237,17 @@ def test_the_path_heals(seed, generator):
     """Between two snapshots that never exchange comes their mean; what holds no longer gives way to the RBM."""
     rule = LearningRule(chains="trajectory", num_snapshots=6)
     aux_states = started(rule, None, num_visible=8, num_hidden=5)
-    machine = reference.random_machine(8, 5, generator, scale=0.1)
-    far = machine[0] + 6 * np.sign(generator.normal(size=8)), *machine[1:]
+    values = reference.random_rbm(8, 5, generator, scale=0.1)
+    far = values[0] + 6 * np.sign(generator.normal(size=8)), *values[1:]
 
-    def go(machine, number):
-        parameters = Parameters(*(from_host(array) for array in as_parameters(machine)))
+    def go(values, number):
+        parameters = Parameters(*(from_host(array) for array in as_parameters(values)))
         data = from_host(np.zeros((5, 8), np.float32))
         how = {"sweeps": 1, "key": [seed, number], "engine": "auto"}
         learning.advance_chains(rule, parameters, aux_states, data, **how)
 
     for step in range(30):  # each time the RBM is elsewhere: no snapshot of it is held
-        go((machine[0] + (6 + step) * (-1) ** np.arange(8), *machine[1:]), step)
+        go((values[0] + (6 + step) * (-1) ** np.arange(8), *values[1:]), step)
     held, _ = snapshots.of_states(aux_states)
     assert len(held) <= 6
     for step in range(400):  # it stays: a path leads there

@@ -33,12 +33,12 @@ def groups(request):
 
 
 @pytest.fixture
-def machine(generator):
-    return reference.random_machine(7, 3, generator)
+def rbm(generator):
+    return reference.random_rbm(7, 3, generator)
 
 
-def parameters(machine, ctx=None, dtype="float32"):
-    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in machine))
+def parameters(rbm, ctx=None, dtype="float32"):
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in rbm))
 
 
 def possible(groups):
@@ -46,17 +46,17 @@ def possible(groups):
     return np.all([np.ones(len(states)), *(states[:, start:stop].sum(axis=1) == 1 for start, stop in groups)], axis=0)
 
 
-def exact_log_z(machine, groups):
-    return reference.log_z(*machine) + np.log(reference.joint(*machine).sum(axis=1)[possible(groups)].sum())
+def exact_log_z(rbm, groups):
+    return reference.log_z(*rbm) + np.log(reference.joint(*rbm).sum(axis=1)[possible(groups)].sum())
 
 
 @pytest.mark.parametrize("beta", slow_but([0.6, 1.0], 0.6))
-def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, machine, groups, beta):
+def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, rbm, groups, beta):
     base = generator.normal(size=7)
-    joint = reference.given(reference.joint(*machine, beta, base), groups=groups)
+    joint = reference.given(reference.joint(*rbm, beta, base), groups=groups)
     hidden = reference.draw(joint, DRAWS, generator)[1]
     chains = gibbs.run_chains(
-        parameters(machine, ctx),
+        parameters(rbm, ctx),
         hidden=mx.nd.array(hidden, ctx=ctx),
         sweeps=2,
         beta=beta,
@@ -70,13 +70,13 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
         np.testing.assert_allclose(chains.visible_prob_1.asnumpy()[:, start:stop].sum(axis=1), 1, rtol=1e-5)
 
 
-def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generator, machine):
+def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generator, rbm):
     """The chain is that of the RBM without its units, in the rows that say so."""
     groups = GROUPS["between"]
     mask = np.zeros((DRAWS, 7))
     mask[: DRAWS // 2, 4:6] = 1
     chains = gibbs.run_chains(
-        parameters(machine, ctx),
+        parameters(rbm, ctx),
         hidden=mx.nd.array(generator.integers(0, 2, (DRAWS, 3)), ctx=ctx),
         sweeps=30,
         clamp=(mx.nd.array(mask, ctx=ctx), mx.nd.zeros((DRAWS, 7), ctx=ctx)),
@@ -87,18 +87,16 @@ def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generat
     index = joint_index(chains)
     held = {"mask": mask[0], "values": np.zeros(7)}
     for rows, more in ((slice(DRAWS // 2), held), (slice(DRAWS // 2, None), {})):
-        assert_distribution(index[rows], reference.given(reference.joint(*machine), groups=groups, **more))
+        assert_distribution(index[rows], reference.given(reference.joint(*rbm), groups=groups, **more))
 
 
 @pytest.mark.parametrize("shape", [(7, 3), (7, 9)])  # enumeration goes by the smaller layer
 def test_enumeration(generator, seed, groups, shape):
-    machine = reference.random_machine(*shape, generator)
-    wanted = exact_log_z(machine, groups)
-    assert enumeration.log_partition(parameters(machine, dtype="float64"), visible_units=groups) == pytest.approx(
-        wanted
-    )
-    samples = enumeration.draw_visible(parameters(machine, dtype="float64"), DRAWS, [seed], groups)
-    expected = reference.given(reference.joint(*machine), groups=groups).sum(axis=1)
+    rbm = reference.random_rbm(*shape, generator)
+    wanted = exact_log_z(rbm, groups)
+    assert enumeration.log_partition(parameters(rbm, dtype="float64"), visible_units=groups) == pytest.approx(wanted)
+    samples = enumeration.draw_visible(parameters(rbm, dtype="float64"), DRAWS, [seed], groups)
+    expected = reference.given(reference.joint(*rbm), groups=groups).sum(axis=1)
     assert_distribution(reference.state_index(samples), expected)
 
 
@@ -116,41 +114,39 @@ def test_draws_given_inputs(seed, generator, groups):
     assert_distribution(reference.state_index(drawn), weights / weights.sum())
 
 
-def test_annealing_both_ways(ctx, engine, seed, machine, groups):
+def test_annealing_both_ways(ctx, engine, seed, rbm, groups):
     """Forward and reverse AIS, from a base rate with groups, within their own intervals."""
-    given = [array.asnumpy() for array in parameters(machine)]
+    given = [array.asnumpy() for array in parameters(rbm)]
     settings = dict(num_chains=2000, num_distributions=50, visible_units=groups, key=[seed], engine=engine)
-    found, wanted = ais.bracket(*given, base_visible_bias=np.full(7, 0.3), **settings), exact_log_z(machine, groups)
+    found, wanted = ais.bracket(*given, base_visible_bias=np.full(7, 0.3), **settings), exact_log_z(rbm, groups)
     assert found.reverse_start == "exact"
     for estimate in (found.forward, found.reverse):  # their intervals are of three standard errors
         assert estimate.low - 0.01 < wanted < estimate.high + 0.01, (seed, estimate, wanted)
 
 
-def test_checks_of_annealing_know_of_groups(seed, machine, groups):
+def test_checks_of_annealing_know_of_groups(seed, rbm, groups):
     """Importance sampling and other base rates, where reverse AIS starts from chains."""
-    given = [array.asnumpy() for array in parameters(machine)]
+    given = [array.asnumpy() for array in parameters(rbm)]
     found = ais.bracket(*given, reverse_start="chains", num_distributions=100, visible_units=groups, key=[seed])
-    wanted = exact_log_z(machine, groups)
+    wanted = exact_log_z(rbm, groups)
     for estimate in (found.forward, found.reverse, found.mixture, *(check.estimate for check in found.bases)):
         assert abs(estimate.log_z - wanted) < 0.1, (seed, estimate, wanted)
 
 
-def test_pseudo_likelihood(generator, machine, groups):
+def test_pseudo_likelihood(generator, rbm, groups):
     states = reference.states(7)[possible(groups)]
-    log_p = np.log(reference.joint(*machine).sum(axis=1)[possible(groups)])
+    log_p = np.log(reference.joint(*rbm).sum(axis=1)[possible(groups)])
     variables = [*groups, *((i, i + 1) for i in range(7) if not any(start <= i < stop for start, stop in groups))]
     expected = np.zeros(len(states))
     for start, stop in variables:
         others = np.delete(states, np.s_[start:stop], axis=1)
         alike = (others[:, None] == others).all(axis=2)
         expected += log_p - np.log(alike @ np.exp(log_p))
-    exact = pseudo_log_likelihood(
-        parameters(machine, dtype="float64"), mx.nd.array(states, dtype="float64"), None, groups
-    )
+    exact = pseudo_log_likelihood(parameters(rbm, dtype="float64"), mx.nd.array(states, dtype="float64"), None, groups)
     np.testing.assert_allclose(exact.asnumpy(), expected, rtol=1e-6)
     terms = [
         pseudo_log_likelihood(
-            parameters(machine, dtype="float64"),
+            parameters(rbm, dtype="float64"),
             mx.nd.array(states, dtype="float64"),
             np.full(len(states), unit),
             groups,
@@ -166,36 +162,36 @@ def test_groups_that_are_none(wrong):
         softmax.checked_visible_units(wrong, 7)
 
 
-def test_reverse_annealing_starts_at_possible_states(machine, groups):
-    given = [array.asnumpy() for array in parameters(machine)]
+def test_reverse_annealing_starts_at_possible_states(rbm, groups):
+    given = [array.asnumpy() for array in parameters(rbm)]
     with pytest.raises(InputError, match="exactly one unit of each softmax group"):
         ais.bracket(*given, reverse_start=np.ones((10, 7)), num_chains=10, visible_units=[(0, 3)], key=[1])
 
 
 @pytest.mark.parametrize("engine", ["native", "mxnet"])
-def test_the_gradient_where_values_are_missing(seed, generator, machine, engine):
+def test_the_gradient_where_values_are_missing(seed, generator, rbm, engine):
     """CD with many sweeps: of each row that of the RBM without what it misses, against enumeration."""
     if engine == "native" and not native.available():
         pytest.skip(repr(native.available()))
     groups, rows = [(0, 3), (3, 6)], 20000
     missing = np.zeros((3, 7), bool)
     missing[1, 3:6] = missing[2, 6] = True
-    a, b, w = machine
+    a, b, w = rbm
     states = reference.states(7)
     images = states[generator.choice(np.flatnonzero(possible(groups)), 3)] * ~missing
     expected = np.zeros((7, 3))
     for image, without in zip(images, missing):
-        joint = reference.given(reference.joint(*machine), groups=groups, mask=without, values=np.zeros(7))
+        joint = reference.given(reference.joint(*rbm), groups=groups, mask=without, values=np.zeros(7))
         hidden = reference.sigmoid(b + states @ w)
         expected += (joint.sum(axis=1)[:, None] * states).T @ hidden / 3
         expected -= np.outer(image, reference.sigmoid(b + image @ w)) / 3
     data = images.repeat(rows, axis=0).astype(np.float32)
-    gradients = [np.empty_like(array, np.float32) for array in machine]
+    gradients = [np.empty_like(array, np.float32) for array in rbm]
     learning.store_step_gradients(
         LearningRule(chains="data", softmax_groups=groups),
         gradients,
         ("write",) * 3,
-        Parameters(*(array.astype(np.float32) for array in machine)),
+        Parameters(*(array.astype(np.float32) for array in rbm)),
         data=data,
         aux_states={name: np.zeros((3 * rows, size), np.float32) for name, size in zip(learning.SAMPLES, (7, 3))},
         sweeps=50,

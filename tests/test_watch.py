@@ -107,7 +107,7 @@ def test_what_a_run_shows(tmp_path, name):
     assert chains.shape == (3 * 5 - 1, 3 * 5 - 1) and chains.std() > 1  # 8 chains
 
 
-def test_filters_and_chains_are_those_of_the_machine(tmp_path):
+def test_filters_and_chains_are_those_of_the_rbm(tmp_path):
     assert run(tmp_path, "--num-epoch", "1", "--tensorboard") == 0
     arrays, values = learned(tmp_path), shown(tmp_path)
     probability = 1 / (
