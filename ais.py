@@ -64,7 +64,8 @@ def estimate_log_likelihood(
     ais_intermediate_steps: int,
     ais_burn_in_steps: int,
     data: Array | Iterable[Any],
-    ctx: Any = None,  # an mx.Context; the arguments up to here are those of MXNet's original example
+    # An mx.Context. MXNet's original example has the arguments up to this one.
+    ctx: Any = None,
     *,
     base_visible_bias: Array | None = None,
     key: Key | None = None,

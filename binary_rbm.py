@@ -42,7 +42,7 @@ __all__ = [
 
 _Arrays = List[NDArray]  # as MXNet passes them to an operator
 
-# --- Operator ---------------------------------------------------------------------------------------------------------
+# --- Operator -------------------------------------------------------------------------------------
 
 
 class BinaryRBMOperator(mx.operator.CustomOp):
@@ -356,7 +356,7 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         return BinaryRBMOperator(self.k, self.rule, self.engine, caller_number(), base_key)
 
 
-# --- Symbol -----------------------------------------------------------------------------------------------------------
+# --- Symbol ---------------------------------------------------------------------------------------
 
 
 def binary_rbm_symbol(
@@ -404,7 +404,7 @@ def binary_rbm_symbol(
     return mx.sym.Custom(data, *inputs, op_type="BinaryRBM", keyed=True, name=name, **settings, **rule._asdict())
 
 
-# --- Gluon ------------------------------------------------------------------------------------------------------------
+# --- Gluon ----------------------------------------------------------------------------------------
 
 
 class BinaryRBMBlock(mx.gluon.HybridBlock):
@@ -563,13 +563,16 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         ------
         InputError
             The data have another shape, or hold values that are NaN or outside [0, 1]. Or outside
-            training the batch of a block made for training is not of num_chains images.
+            training the batch of a block made for training is not of num_chains images. Or the
+            engine cannot be used on this device.
         """
         if isinstance(data, mx.nd.NDArray):
             self._fix_shapes(data)
             if self.for_training and not mx.autograd.is_training():
                 _check_start(data.shape[0], self.num_chains)
             data = in_dtype_of(self.interaction_weight, data)
+            if self.engine != "auto":  # MXNet would add a traceback to what an operator raises
+                gibbs.choose_engine(self.engine, data)
         return super().forward(data, *args)
 
     def _fix_shapes(self, data: NDArray) -> None:
@@ -661,14 +664,15 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         """
         casting.setdefault("cast_dtype", True)
         ignore_extra = ignore_extra or not self.for_training
-        corrected = correct_chain_names(read_arrays(filename))  # always, because MXNet trusts what it reads
+        # The file is always checked here, because MXNet trusts what it reads.
+        corrected = correct_chain_names(read_arrays(filename))
         try:
             if corrected is None:
                 super().load_parameters(filename, ctx, allow_missing, ignore_extra, **casting)
             else:
                 arrays = {self.prefix + name: array for name, array in corrected.items()}
                 self.collect_params().load_dict(arrays, ctx, allow_missing, ignore_extra, filename=filename, **casting)
-        except (AssertionError, ValueError) as error:  # Gluon's
+        except (AssertionError, ValueError) as error:  # Gluon raises these errors
             raise InputError("%s holds no parameters of this block: %s" % (filename, error)) from error
 
     @property

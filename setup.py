@@ -1,16 +1,17 @@
-"""Builds the distribution `mxnet-rbm`, which pyproject.toml describes; here stands what it cannot say."""
+"""Build the distribution `mxnet-rbm`: C extension and license. pyproject.toml has all else."""
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 
 class BuildNative(build_ext):
-    """Builds the native Gibbs engine where that is possible."""
+    """Build the native Gibbs engine if the computer can; otherwise print a notice and go on."""
 
     def build_extension(self, ext):
         try:
             super().build_extension(ext)
-        except Exception as error:  # no compiler, or not one of GNU C: whatever it is, MXNet's engine serves
+        except Exception as error:
+            # There may be no compiler, or no GNU C. Whatever the error is, MXNet's engine works.
             print(
                 "NOTICE: the native Gibbs engine was not built (%s); MXNet's will be used, which is slower."
                 % " ".join(str(error).split())
@@ -18,7 +19,8 @@ class BuildNative(build_ext):
 
 
 native = Extension(
-    # At the top level, not inside gluon_rbm: so a checkout on sys.path does not hide the library that is installed.
+    # At the top level, not in gluon_rbm, so that a checkout on sys.path does not hide the installed
+    # library.
     "_mxnet_rbm_native",
     ["gluon_rbm/backend/native/gibbs.c"],
     depends=[
@@ -41,11 +43,12 @@ native = Extension(
     extra_link_args=["-pthread"],
     libraries=["m"],
     optional=True,
-    py_limited_api=True,  # it uses none of Python's API at all: one library, and one wheel, serve every Python
+    # The library does not use Python's API, so one library and one wheel serve every Python.
+    py_limited_api=True,
 )
 
-# The license in pyproject.toml would have to be a table for setuptools < 77 (the newest of Python 3.8 is 75) and a
-# string for those to come.
+# The license is here, not in pyproject.toml. There setuptools < 77 wants a table (Python 3.8 has 75
+# at most), and future versions want a string.
 setup(
     license="Apache-2.0",
     ext_modules=[native],

@@ -1,12 +1,13 @@
-"""Write Caltech-101 as one file for training: 30 training images of each class, the rest for
-testing.
+"""Write Caltech-101 as one file: 30 training images of each class, all others for testing.
 
     python benchmarks/caltech101.py FOLDER caltech-0.npz --seed 0
     python -m gluon_rbm train-multinary --preset caltech-101 --dataset caltech-0.npz
 
-FOLDER holds a folder of images for each class; the background is not a class. Images are resized to
-cover --size pixels in each direction, and cropped around the middle. (This is the split of the
-usual protocol: Fei-Fei, Fergus & Perona, 2004; Grauman & Darrell, ICCV 2005.)
+The second command trains on the file. This program prepares data and measures nothing.
+
+FOLDER holds a folder of images for each class. The background is not a class. An image is resized
+until it covers --size pixels in each direction, and cropped around the middle. The split is the
+usual one (Fei-Fei, Fergus & Perona, 2004; Grauman & Darrell, ICCV 2005).
 """
 
 import argparse

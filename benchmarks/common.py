@@ -1,4 +1,8 @@
-"""Code that the benchmarks share: the clock, processes in turn, and an RBM with settled chains."""
+"""Code that the benchmarks share: timing, processes that take turns, and an RBM with chains.
+
+A side is one of the programs that a benchmark compares. It is a function that runs in a process of
+its own (see `sides.py`).
+"""
 
 import json
 import os
@@ -13,19 +17,20 @@ import numpy as np
 from gluon_rbm.data.batches import iterate_batches
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # functions import gluon_rbm when they need it: see `sides.py`
+sys.path.insert(0, str(ROOT))  # for functions that import gluon_rbm themselves (see `sides.py`)
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 _SETTLING_SWEEPS = 300
 
 
-# --- Clock ------------------------------------------------------------------------------------------------------------
+# --- Clock ----------------------------------------------------------------------------------------
 
 
 def seconds(function, repeats, clock="wall"):
-    """Time each call of a function in seconds, after one call that warms up.
+    """Return the seconds of each call of a function, after one call that warms up.
 
-    The clock "cpu" counts the time of the processors. It suits one thread on a busy computer.
+    The clock "wall" counts elapsed time. The clock "cpu" counts the processor time of this process,
+    which suits one thread on a busy computer.
     """
     now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
     function()
@@ -40,10 +45,9 @@ def seconds(function, repeats, clock="wall"):
 def in_turn(sides, rounds):
     """Run every side once in each round, so that other load of the computer affects all sides.
 
-    sides : label -> (name of a function of `sides.py`, its arguments)
+    sides : label -> (function of `sides.py` or MODULE.FUNCTION, its arguments)
 
-    Returns label -> a list with the measurements of each round: a dict, part -> seconds of each
-    call.
+    Returns label -> a list of one dict for each round: part of a call -> seconds of each call.
     """
     measured = {label: [] for label in sides}
     for _ in range(rounds):
@@ -55,26 +59,29 @@ def in_turn(sides, rounds):
 
 
 def median(measured, part=None):
-    """Return the median seconds over all rounds, of one part of a call or of all parts added up."""
+    """Return the median over all calls of all rounds: seconds of one part, or of the whole call."""
     return statistics.median(
         time for times in measured for time in (times[part] if part else map(sum, zip(*times.values())))
     )
 
 
 class Bystanders:
-    """Load of the processors by other programs; it shows how far a figure can be trusted."""
+    """Measure how busy other programs keep the processors. If they do, do not trust the figures."""
 
     def __init__(self):
         self._start = self._now()
 
     def share(self):
-        """Return the share of processor time since the start; NaN without /proc/stat."""
+        """Return the share of processor time that others used since the start.
+
+        It is NaN without /proc/stat.
+        """
         others, total = (now - start for now, start in zip(self._now(), self._start))
         return others / total
 
     @staticmethod
     def _now():
-        """Return the seconds that other programs have used, and all seconds, used or idle."""
+        """Return the processor seconds of other programs, and all seconds, used or idle."""
         try:
             ticks = Path("/proc/stat").read_text().split(None, 9)[1:9]
         except OSError:  # not Linux
@@ -85,13 +92,13 @@ class Bystanders:
 
 
 def conclude(bystanders, figures, path=None):
-    """Print the load by other programs, and write the figures as JSON if a path is given."""
-    print("\nOthers used %.0f %% of the processors." % (100 * bystanders.share()))
+    """Print the share that other programs used, and write the figures as JSON to a given path."""
+    print("\nOther programs used %.0f %% of the processors." % (100 * bystanders.share()))
     if path:
         Path(path).write_text(json.dumps(figures, indent=2))
 
 
-# --- RBM --------------------------------------------------------------------------------------------------------------
+# --- RBM ------------------------------------------------------------------------------------------
 
 
 def initial_parameters(num_visible, num_hidden):
@@ -113,7 +120,10 @@ def read_parameters(path):
 
 
 def read_images(count, num_visible, dataset=None, data_dir=None):
-    """Return the first training images, float32 (count, num_visible); uniform noise by default."""
+    """Return the first training images, float32 (count, num_visible).
+
+    Without a data set, return uniform noise.
+    """
     from gluon_rbm.data import datasets
 
     if dataset is None:
@@ -123,10 +133,10 @@ def read_images(count, num_visible, dataset=None, data_dir=None):
 
 
 def settle(parameters, images):
-    """Return all that a side needs: the parameters, `data`, and typical states `visible` and
-    `hidden`.
+    """Return all arrays that a side needs: the parameters, images, and typical states of chains.
 
-    The states are those of chains that started at the images and have long left them.
+    `data` has the images. The chains start at the images and run for 300 sweeps; `visible` and
+    `hidden` have their last states.
     """
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.models.energy import Parameters

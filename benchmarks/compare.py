@@ -1,19 +1,22 @@
-"""Compare this package with other software for the same work, and with its goals: a Markdown table.
+"""Compare the speed of this package with other software for the same work, and with its goals.
 
     python benchmarks/compare.py --reference DIR --weights FILE --pydeep DIR [--json FILE]
 
-DIR of --reference holds the original `binary_rbm.py` (apache/mxnet,
-example/restricted-boltzmann-machine). FILE is the `rbm.params` of a training run. DIR of --pydeep
-is a checkout of MelJan/PyDeep; without it, annealed importance sampling in plain NumPy takes its
-place. PyTorch is compared if it is installed. Missing comparisons are skipped, and a line names
-them.
+The other software is MXNet's original example, PyTorch, scikit-learn, PyDeep and plain NumPy. The
+benchmark takes twenty minutes on two cores, and prints a Markdown table.
 
-Every side runs in its own process. The sides of a comparison take turns, for several rounds. A
-ratio is that of the medians; the smallest and largest ratio of a single round stand in brackets.
-All sides compute in float32, after a warm-up, with their default number of threads. A figure with a
-limit instead of another side is a median, too. "Others used" is the share of the processors that
-other programs had meanwhile: above a few percent, do not trust the figures. The benchmark takes
-twenty minutes on two cores.
+--reference takes the folder of the original `binary_rbm.py` (apache/mxnet,
+example/restricted-boltzmann-machine). --weights takes the `rbm.params` of a training run. --pydeep
+takes a checkout of MelJan/PyDeep; without it, annealed importance sampling in plain NumPy takes its
+place. PyTorch is compared if it is installed. A comparison is skipped if something for it is
+missing, and a line says so.
+
+Every side of a comparison runs in its own process. The sides take turns, for several rounds. A
+ratio is the median of one side over the median of the other. The smallest and the largest ratio of
+a single round stand in brackets. All sides compute in float32, after a warm-up, with their default
+number of threads. Some figures have an upper limit and no other side; they are made of medians,
+too. The column "others used" is the share of the processors that other programs used meanwhile.
+Above a few percent, do not trust the figures.
 """
 
 import argparse
@@ -42,7 +45,7 @@ MNIST_FIT = ("mnist", 10000, 500, 80)
 
 
 class Row(NamedTuple):
-    """A ratio: seconds of `other` over seconds of `ours` (labels of sides), and its goal."""
+    """A ratio and its goal. The ratio is the seconds of side `other` over the seconds of `ours`."""
 
     what: str
     ours: str
@@ -68,7 +71,7 @@ class Row(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Path of the arrays that the sides start from, and their description."""
+    """An archive of the arrays that the sides start from: its path and a description."""
 
     path: str
     state: str
@@ -85,7 +88,7 @@ class Model(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """A figure that should be small: a function of the sides' measurements, in a unit."""
+    """A figure with an upper limit: a function of what `in_turn` returns, its unit and its goal."""
 
     what: str
     figure: Callable[[dict], float]
@@ -93,11 +96,11 @@ class Limit(NamedTuple):
     goal: float
 
 
-# --- Parts: each yields (sides, rows) ---------------------------------------------------------------------------------
+# --- Parts: each yields (sides, rows) -------------------------------------------------------------
 
 
 def steps(args, models, skip):
-    """Compare training steps with the original operator and the MXNet engine."""
+    """Compare training steps: scripts with the original operator, the block with MXNet's engine."""
     if not args.reference:
         skip("steps of the original operator: no --reference")
     for model in models:
@@ -125,7 +128,7 @@ def steps(args, models, skip):
 
 
 def spread(args, models, skip):
-    """Compare the same step in ten processes: the slowest median over the fastest."""
+    """Compare the same step in ten processes or more: the slowest median over the fastest."""
     common = {"model": models[-1].path, "k": K, "steps": args.steps}
 
     def ratio(measured):
@@ -205,7 +208,7 @@ def fits(args, models, skip):
 
 
 def exercise(args, models, skip):
-    """Measure epochs of a student's exercise."""
+    """Measure an epoch of a student's exercise (`--preset exercise`)."""
     if args.dataset is None:
         skip("epochs of a student's exercise: no data set")
         return
@@ -268,7 +271,7 @@ def annealing(args, models, skip):
 
 
 def kernel(args, models, skip):
-    """Compare the native kernel with the limit of the computer, and with two threads."""
+    """Compare the native kernel with the processor's limit, and two threads with one thread."""
     if not native.available():
         skip("the native kernel: " + native.available().reason)
         return
@@ -292,11 +295,11 @@ _PARTS = (steps, spread, sweeps, many, epoch, fits, exercise, annealing, kernel,
 PARTS = {part.__name__: part for part in _PARTS}
 
 
-# --- Report -----------------------------------------------------------------------------------------------------------
+# --- Report ---------------------------------------------------------------------------------------
 
 
 def versions():
-    """Return versions of software, the processor and the threads: name -> text or number."""
+    """Return versions of software, the processor and the number of threads, by name."""
     found = framework.versions()
     for name in ("scikit-learn", "torch"):
         try:
@@ -320,7 +323,7 @@ COLUMNS = ("what", "ms", "against", "its ms", "ratio", "goal", "verdict", "other
 
 
 def result(row, measured):
-    """Return the cells of a row, column -> text or number, and the number `measured_ratio`."""
+    """Return the cells of a row, column -> text or number, and with them `measured_ratio`."""
     if isinstance(row, Limit):
         figure = row.figure(measured)
         by_round = [row.figure(dict(zip(measured, ([one] for one in some)))) for some in zip(*measured.values())]
@@ -378,7 +381,7 @@ def main(argv=None):
 
 
 def prepare(args, folder, skip):
-    """Return the models to start from: with initial weights and, if given, with trained weights."""
+    """Return the models: with initial weights and, if --weights is given, with trained weights."""
     parameters = {"initial": initial_parameters(NUM_VISIBLE, NUM_HIDDEN)}
     if args.weights:
         parameters["trained"] = read_parameters(args.weights)
@@ -397,14 +400,14 @@ def parse(argv):
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", help="folder of the original binary_rbm.py")
-    parser.add_argument("--weights", help="rbm.params of a run on the data set, or .npz with the same names")
+    parser.add_argument("--weights", help="rbm.params of a run on the data set, or .npz with the same arrays")
     parser.add_argument("--pydeep", help="a checkout of MelJan/PyDeep")
     parser.add_argument("--dataset", default="mnist", help="as in binary_rbm_gluon.py; default %(default)s")
     parser.add_argument("--data-dir", help="folder of the data set")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all of them")
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=20, help="calls in each process; default %(default)s")
-    parser.add_argument("--json", help="write what was measured to this file, too")
+    parser.add_argument("--steps", type=int, default=20, help="timed calls in each process; default %(default)s")
+    parser.add_argument("--json", help="also write the figures to this file")
     return parser.parse_args(argv)
 
 

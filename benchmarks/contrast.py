@@ -1,16 +1,20 @@
-"""Write a data set with normalised local contrast as one file for training.
+"""Write a data set with normalised local contrast as one file.
 
     python benchmarks/contrast.py cifar10 cifar10-contrast.npz
     python -m gluon_rbm train-multinary --preset cifar10 --dataset cifar10-contrast.npz
 
-The local mean is subtracted from each pixel, the rest is divided by the local standard deviation,
-and the result is scaled to [0, 255] (Jarrett, Kavukcuoglu, Ranzato & LeCun, ICCV 2009, section 2):
+The second command trains on the file. This program prepares data and measures nothing.
+
+The local mean is subtracted from each pixel. The difference is divided by the local standard
+deviation, and the result is scaled to [0, 255] (Jarrett, Kavukcuoglu, Ranzato & LeCun, ICCV 2009,
+section 2):
 
     d = v - G_s * v
     u = d / sqrt(10^2 + mean over colours of G_2s * d^2)
     pixel = 128 + 64 u, clipped
 
-G_s is a normal distribution with a standard deviation of --sigma pixels. Labels are kept.
+`*` is a convolution. G_s is a normal distribution with a standard deviation of --sigma pixels.
+Labels are kept.
 """
 
 import argparse

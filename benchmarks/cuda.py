@@ -1,12 +1,12 @@
-"""Check and time the CUDA engine on a GPU, without MXNet.
+"""Check the CUDA engine against the C engine, and time it on a GPU, without MXNet.
 
     python benchmarks/cuda.py [--ptx FILE] [--json FILE]
     python benchmarks/cuda.py --compile FILE --architecture 90    # PTX for a computer without NVRTC
 
-The check is that the engine draws the same chains as the C engine. Chains are of an RBM of MNIST's
-size, 784 x 500, with units on about as often as in a trained RBM. Times are the GPU's own, medians.
-"of the cache's rate" is the time of reading the rows of weights at 5.5 TB/s, as a share of the
-median.
+The check passes if both engines draw the same chains. The RBM has MNIST's size, 784 x 500, and its
+units are on about as often as in a trained RBM. Times are medians by the GPU's own clock. The
+column "of the cache's rate" compares them with the second-level cache: the time to read the rows of
+weights at 5.5 TB/s, as a share of the median.
 """
 
 import argparse
@@ -39,7 +39,10 @@ def rbm(generator):
 
 
 def sweeps(device, arrays, chains, count):
-    """Return the seconds of each call of `count` sweeps, and of reading rows from the cache."""
+    """Return the seconds of each call of `count` sweeps, and the seconds to read its rows.
+
+    The second number assumes that the cache gives the rows of weights at its full rate.
+    """
     hidden = device.array(np.zeros((chains, HIDDEN)), np.float32)
     found = {}
 
@@ -72,10 +75,10 @@ def measure(device, report):
 def main(argv=None):
     """Check, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ptx", type=Path, metavar="FILE", help="kernels that were compiled elsewhere")
-    parser.add_argument("--compile", type=Path, metavar="FILE", help="write PTX, and end")
-    parser.add_argument("--architecture", default="80", help="of --compile; default %(default)s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to this file, too")
+    parser.add_argument("--ptx", type=Path, metavar="FILE", help="kernels that were compiled elsewhere, as PTX")
+    parser.add_argument("--compile", type=Path, metavar="FILE", help="write the kernels as PTX to this file, and stop")
+    parser.add_argument("--architecture", default="80", help="compute capability, for --compile; default %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     args = parser.parse_args(argv)
     if args.compile:
         ptx, _ = cuda_nvrtc.compiled(cuda_nvrtc.library(), launch.source(), "compute_" + args.architecture)
@@ -84,7 +87,7 @@ def main(argv=None):
     try:
         device = cuda_driver.DriverDevice(ptx=args.ptx.read_bytes() if args.ptx else None)
     except (OSError, cuda_driver.DriverError) as error:
-        print("no card: %s" % error)
+        print("no GPU: %s" % error)
         return 2
     difference = self_check.difference(device)
     report = {"card": device.name, "architecture": device.architecture, "difference": difference}

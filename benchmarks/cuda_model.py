@@ -1,11 +1,12 @@
-"""Estimate a training step on a GPU from data sheets: registers, occupancy, bytes, launches, time.
+"""Estimate the time of a training step on three GPUs from published figures, without a GPU.
 
     python benchmarks/cuda_model.py
 
-NVRTC (`pip install nvidia-cuda-nvrtc-cu11`) compiles the kernels and reports their registers. The
-rest is arithmetic with published figures of the GPUs; no GPU is needed. Reading weights takes the
-larger of two times: the time for their bytes from the second-level cache, and the time of waiting
-for them, eight rows at a time.
+The estimate counts registers, occupancy, bytes and launches of kernels. NVRTC (`pip install
+nvidia-cuda-nvrtc-cu11`) compiles the kernels and reports their registers. The rest is arithmetic
+with the published figures; nothing is measured. Reading weights takes the larger of two times: the
+time to read their bytes from the second-level cache, and the time to wait for them, eight rows at a
+time.
 """
 
 import re
@@ -21,14 +22,14 @@ from gluon_rbm.backend.cuda import PRODUCTS_FROM, launch  # noqa: E402
 
 
 class Card(NamedTuple):
-    """Figures of a GPU from its maker's white paper.
+    """Figures of a GPU. Most are from its maker's white paper.
 
-    The cache's rate and the latency were measured by others.
+    Others measured the cache's rate and the latency.
     """
 
     architecture: str
     processors: int
-    threads: int  #: number that a processor holds at once
+    threads: int  #: threads that a processor holds at once
     shared: int  #: bytes of shared memory of a processor
     cache_rate: float  #: bytes a second from the second-level cache
     latency: float  #: seconds until a row arrives
@@ -64,17 +65,17 @@ def occupancy(card, count, threads, memory):
 
 
 def sweep_seconds(card, chains, resident):
-    """Return the seconds of a sweep of chains that add rows: (by bytes, by waiting)."""
+    """Return two times of a sweep of chains that add rows: for the bytes, and for the waiting."""
     rows = {"hidden": ON["visible"], "visible": ON["hidden"]}
     units = {"hidden": launch.padded(HIDDEN), "visible": launch.padded(VISIBLE)}
     by_bytes = chains * sum(4 * rows[layer] * units[layer] for layer in rows) / card.cache_rate
-    waits = sum(-(-rows[layer] // 8) for layer in rows) + 8  # and for some barriers
+    waits = sum(-(-rows[layer] // 8) for layer in rows) + 8  # 8 for barriers
     rounds = -(-chains // (card.processors * resident))
     return by_bytes, rounds * waits * card.latency
 
 
 def main():
-    """Print both tables."""
+    """Print the table."""
     nvrtc = cuda_nvrtc.library()
     if nvrtc is None:
         print("there is no NVRTC: pip install nvidia-cuda-nvrtc-cu11")

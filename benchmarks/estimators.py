@@ -1,11 +1,13 @@
-"""Time an epoch of `fit` of `gluon_rbm.estimators.BinaryRBM` and of scikit-learn's BernoulliRBM.
+"""Time an epoch of `gluon_rbm.estimators.BinaryRBM.fit` against scikit-learn's BernoulliRBM.
 
     python benchmarks/estimators.py [--threads N] [--clock cpu] [--data-dir DIR] [--json FILE]
 
-Both use k = 1 and the same settings. Every side runs in its own process, in turn, for several
-rounds. A ratio is that of the medians; the smallest and largest ratio of a single round stand in
-brackets. Both learn the same: the last columns are the mean pseudo-likelihood of the images after
-the epochs of one round, in nats. The benchmark takes two minutes.
+The benchmark takes two minutes.
+
+Both estimators use k = 1 and the same settings. Each runs in its own process; they take turns, for
+several rounds. A ratio is the median of BernoulliRBM over the median of BinaryRBM. The smallest and
+the largest ratio of a single round stand in brackets. The last columns show how well both have
+learned: the mean pseudo-likelihood of the images after the three epochs of a round, in nats.
 """
 
 import argparse
@@ -35,7 +37,7 @@ _COLUMNS = ("data", "hidden", "batch", "X", "ours, s", "BernoulliRBM, s", "ratio
 
 
 def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, clock):
-    """Run a side: return the seconds of an epoch, and under "nats" the pseudo-likelihood."""
+    """Run one side: return the seconds of an epoch, and as "nats" the mean pseudo-likelihood."""
     from sklearn.neural_network import BernoulliRBM
 
     from gluon_rbm.estimators import BinaryRBM
@@ -57,14 +59,15 @@ def fit(estimator, dataset, data_dir, count, num_hidden, batch_size, dtype, cloc
 
 
 def epoch(**settings):
-    """Run a side of `compare.py`: return the seconds only."""
+    """Run one side of `compare.py`: return the seconds only."""
     return {"call": fit(**settings)["epoch"]}
 
 
 def main(argv=None):
     """Run the benchmark."""
     args = _parse(argv)
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)  # for the sides
+    # The processes of the sides read these.
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)
     bystanders, report = Bystanders(), []
     print("| %s |\n|%s" % (" | ".join(_COLUMNS), " --- |" * len(_COLUMNS)))
     for dataset, count, num_hidden, batch_size in _CASES:
@@ -82,7 +85,7 @@ def main(argv=None):
             print("| %s | %s | %s | %s | %.3f | %.3f | %s | %.1f | %.1f |" % (*row, *seconds, ratio, *nats), flush=True)
             report.append({"case": row, "seconds": seconds, "by_round": by_round, "nats": nats})
     print(
-        "\n%d threads, %s clock, %d rounds; others used %.0f %% of the processors."
+        "\n%d threads, %s clock, %d rounds; other programs used %.0f %% of the processors."
         % (args.threads, args.clock, args.rounds, 100 * bystanders.share())
     )
     if args.json:
@@ -94,12 +97,15 @@ def _parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="default %(default)s")
-    add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")
+    add("--threads", type=int, default=os.cpu_count(), help="threads of each side; default %(default)s")
     add(
-        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy computer"
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: processor time, for one thread on a busy computer",
     )
     add("--data-dir", help="folder of MNIST")
-    add("--json", help="write what was measured to this file, too")
+    add("--json", help="also write the figures to this file")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-r"""Faces: compare a model's drawn images with real images and with simple distributions.
+r"""Compare faces that a model draws with real images and with two simple distributions.
 
     python benchmarks/faces.py prepare FOLDER faces.npy --size 32 --crop 5.39 10.28 58.61 53.72
     python benchmarks/faces.py network faces.npy LABELS runs/face-network
@@ -6,24 +6,24 @@ r"""Faces: compare a model's drawn images with real images and with simple distr
     python benchmarks/faces.py compare faces.npy drawn.npz runs/face-baselines/*.npz \
         --network runs/face-network
 
-prepare: crop the pictures of a folder, sorted by name, to --crop (left, top, right, bottom), and
-write them as one array. Every tenth image is then a test image, as in all commands of the package.
+prepare: crop all pictures of a folder, sorted by name, to --crop (left, top, right, bottom), and
+write them as one array. Every tenth image is a test image, as in all commands of the package.
 
-network: train a convolutional network with 64 features that predicts attributes of the training
-images. It is written in the format that `frechet --network` reads. LABELS has a line for each
-picture: its name, and a digit 0 or 1 for each attribute, "000001.jpg;0101".
+network: train a convolutional network with 64 features that predicts attributes of the images. The
+file has the format that `frechet --network` reads. LABELS has a line for each picture: its name,
+and a digit 0 or 1 for each attribute, "000001.jpg;0101".
 
 baselines: draw images from a normal distribution fitted to the pixels ("eigenfaces": Turk &
 Pentland 1991), and from independent pixels with the same means and variances.
 
-compare: print for each file of drawn images, and for real test images,
+compare: print these figures for each file of drawn images, and for real test images:
     - the Frechet distance to real test images, with the network's features;
-    - the share of 500 images in which OpenCV's frontal face detector finds a face, after they are
-      enlarged to 128 pixels;
-    - the median distance between two of the 500 images, which is small if one face is drawn again
-      and again;
-    - the distance to the nearest training image, mirrored or not: its median and minimum, which are
-      small for copies.
+    - the share of 500 images in which OpenCV's frontal face detector finds a face, after the images
+      are enlarged to 128 pixels;
+    - the median distance between two of the 500 images; it is small if the model draws one face
+      again and again;
+    - the median and the minimum of the distance to the nearest training image, mirrored or not;
+      they are small for copies.
 
 The detector needs `pip install "opencv-python-headless<5"`.
 """
@@ -73,7 +73,7 @@ def _parse(argv):
     compare = commands.add_parser("compare")
     compare.add_argument("faces")
     compare.add_argument("drawn", nargs="*")
-    compare.add_argument("--array", default="samples", help="of files of several arrays")
+    compare.add_argument("--array", default="samples", help="name of the array in each file; default %(default)s")
     compare.add_argument("--network")
     for command in (network, baselines, compare):
         command.add_argument("--seed", type=int, default=0)
@@ -93,11 +93,11 @@ def prepare(args):
     print("%d images of %d x %d" % (len(images), args.size, args.size))
 
 
-# --- Network ----------------------------------------------------------------------------------------------------------
+# --- Network --------------------------------------------------------------------------------------
 
 
 def network(args):
-    """Train the network of attributes, and print how often it is right for the test images."""
+    """Train the network, and print how often it predicts attributes of test images correctly."""
     mx.random.seed(args.seed)
     images = np.load(args.faces, mmap_mode="r")
     lines = sorted(line.split(";") for line in args.labels.read_text().split())
@@ -132,7 +132,8 @@ def network(args):
         right = (told == labels[test]).mean(axis=0)
         most = np.maximum(labels[test].mean(axis=0), 1 - labels[test].mean(axis=0))
         print(
-            "epoch %d: right %s; the more frequent answer %s" % (epoch + 1, right.round(3), most.round(3)), flush=True
+            "epoch %d: right %s; always the more frequent answer: %s" % (epoch + 1, right.round(3), most.round(3)),
+            flush=True,
         )
     body.export(args.output)
 
@@ -151,11 +152,11 @@ def _planes(images):
     return np.moveaxis(images, 3, 1).astype(np.float32) / 255
 
 
-# --- Baselines and figures --------------------------------------------------------------------------------------------
+# --- Baselines and figures ------------------------------------------------------------------------
 
 
 def baselines(args):
-    """Draw from normal distributions with the training means and covariances, or variances."""
+    """Draw from two normal distributions: with the covariances of pixels, or variances only."""
     data = datasets.load(args.faces)
     shape, generator = data.image_shape, np.random.default_rng(args.seed)
     pixels = to_visible(data.train_images, data.maximum)

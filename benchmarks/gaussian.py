@@ -1,11 +1,14 @@
-"""Time a sweep of Gaussian visible units, beside binary units and beside single Langevin steps.
+"""Time a sweep of Gaussian visible units against binary units and against Langevin steps in NumPy.
 
-    python benchmarks/gaussian.py            # one thread, in milliseconds of the processor
+    python benchmarks/gaussian.py
 
-There are 500 chains of 300 visible and 2,000 hidden units, as with `--preset faces-32`. "steps one
-by one" is what other packages do: ten Langevin steps v <- v - s/2 (v - m) + sqrt(s) n in NumPy,
-after the product with W that gives the mean m. This package draws the result of the ten steps at
-once. All sides run in turn, so that other load of the computer affects all of them.
+Times are milliseconds of processor time, added up over threads. OMP_NUM_THREADS=1 gives one thread.
+
+There are 500 chains of 300 visible and 2,000 hidden units, as with `--preset faces-32`. This
+package draws the result of ten Langevin steps at once. Other packages make the steps one by one:
+v <- v - s/2 (v - m) + sqrt(s) n, after the product with W that gives the mean m. "Ten Langevin
+steps one by one" does this in NumPy. All sides take turns, so that other load of the computer
+affects all of them.
 """
 
 import argparse
@@ -73,10 +76,10 @@ def main():
         for name, side in sides.items():
             start = time.process_time()
             side()
-            if number:  # the first warms up
+            if number:  # the first round warms up
                 times[name].append((time.process_time() - start) / _SWEEPS * 1e3)
     reference = statistics.median(times["Gaussian, drawn, native"])
-    print("| a sweep of %d chains | ms | times a drawn one, native |" % args.chains)
+    print('| a sweep of %d chains | ms | ratio to "Gaussian, drawn, native" |' % args.chains)
     print("| --- | --- | --- |")
     for name, found in times.items():
         median = statistics.median(found)

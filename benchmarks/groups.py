@@ -2,8 +2,8 @@
 
     python benchmarks/groups.py [--repeats 15] [--hidden 100] [--chains 100]
 
-Units are on equally often in both: with probability 1 / (size of a group). Calls take turns; the
-ratio is that of their medians.
+A unit of either kind is on with probability 1 / (size of a group). Calls of both kinds take turns.
+The ratio is the median with groups over the median with binary units.
 """
 
 import argparse

@@ -1,12 +1,13 @@
-"""Count how often chains of an RBM jump between two digits: plain Gibbs sampling, and tempering.
+"""Count how often chains of an RBM jump between two digits: tempering against plain Gibbs sampling.
 
     python benchmarks/jumps.py --train runs/mnist-01      # learn MNIST's 0 and 1, then count
-    python benchmarks/jumps.py --model runs/mnist-01
+    python benchmarks/jumps.py --model runs/mnist-01      # count only
 
-The training uses chains along a trajectory. A chain has jumped when it shows the other digit. A
-logistic regression on real images decides this; it must be 90 % sure, and until then a chain keeps
-its digit. Jumps are given for 10,000 sweeps of a chain. A sweep along a path is a sweep of every
-RBM of the path, and an exchange of all neighbours.
+Training uses `--chains trajectory`. Tempered chains run along matched means, and along the
+trajectory if the run has one. A chain jumps when it shows the other digit. A logistic regression,
+learned from real images, says which digit a chain shows; while it is less than 90 % sure, the chain
+keeps its digit. Jumps are given per chain in 10,000 sweeps. A sweep along a path is one sweep of
+every RBM of the path and an exchange between all neighbours.
 """
 
 import argparse
@@ -41,8 +42,8 @@ _TRAINING = shlex.split(
 def _parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--train", metavar="RUN", help="a run folder to be made")
-    which.add_argument("--model", metavar="RUN", help="a run folder")
+    which.add_argument("--train", metavar="RUN", help="learn into this new run folder, then count")
+    which.add_argument("--model", metavar="RUN", help="count for this run folder")
     for name, default in (("chains", 100), ("sweeps", 10000), ("path-sweeps", 1000)):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
     return parser.parse_args(argv)
@@ -62,9 +63,10 @@ def _train(folder, images):
 
 
 def _count(chains, classifier, first, sweeps):
-    """Return the jumps of a chain in 10,000 sweeps, and the share of ones at the end.
+    """Return the jumps per chain in 10,000 sweeps, and the share of ones at the end.
 
-    chains yields the states after every sweep.
+    chains yields the states after each sweep; first has the digits that the chains show at the
+    start.
     """
     digit, jumps = first.copy(), 0
     for state in chains:

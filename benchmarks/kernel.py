@@ -1,12 +1,12 @@
-"""Compare the native Gibbs kernel with the additions a second that this computer can do.
+"""Measure the rate of additions of the native Gibbs kernel against the limit of this processor.
 
     python benchmarks/kernel.py [--repeats 15] [--instruction-sets avx2 avx512]
 
-The work is sweeps of a 784x500 RBM, with half of all units on (as at initial weights) and with 14 %
-/ 34 % on (as in a trained RBM), and annealing. "limit" is a loop, compiled here, that adds rows of
-a 16 KB array in the first-level cache to accumulators in registers, as a table lookup does. "adds"
-are the kernel's additions to and from tables. Their rate over a whole call, with noise and
-sigmoids, is given as a fraction of the limit.
+The work is sweeps of a 784x500 RBM, and annealing. Half of all units are on, as at initial weights,
+or 14 % of the visible and 34 % of the hidden units, as in a trained RBM. "limit" is a loop that is
+compiled here. It adds rows of a 16 KB array in the first-level cache to accumulators in registers,
+as a table lookup does. "adds" are the additions with which the kernel makes and reads its tables.
+Their rate counts the time of a whole call, with noise and sigmoids.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LIMIT_FLAGS = {"plain": ["-DLANES=4"], "avx2": ["-DLANES=8", "-mavx2"], "avx512"
 
 
 def limit(instruction_set: str, repeats: int) -> float:
-    """Return the additions a second in one thread; NaN without a compiler."""
+    """Return the limit of one thread, in additions a second; NaN without a compiler."""
     rounds = 20000
     with tempfile.TemporaryDirectory() as folder:
         library = os.path.join(folder, "limit.so")
@@ -79,11 +79,13 @@ def limit(instruction_set: str, repeats: int) -> float:
 def additions(chains: int) -> float:
     """Return the number of additions in one sweep.
 
-    Each unit of either layer (padded to 32) takes 2^g / g for its table and 1 / g for each chain.
+    Layers are padded to multiples of 32 units. A table serves a group of g units. It takes 2^g
+    additions for each column, and each chain takes one more. Groups have 4 units. With many chains,
+    32 units make two groups of 6 and four groups of 5.
     """
     pairs = -(-NUM_VISIBLE // 32) * 32 * (-(-NUM_HIDDEN // 32) * 32)
     if chains <= ROWS_UP_TO:
-        return np.nan  # it depends on the states
+        return np.nan  # the kernel adds rows; their number depends on the states
     per_pair = (16 / 4 + chains / 4) if chains < LARGE_TABLES_FROM else (256 + 6 * chains) / 32
     return 2 * pairs * per_pair
 

@@ -1,10 +1,10 @@
-"""Errors of estimates of log Z: AIS on an RBM that can be enumerated.
+"""Measure the errors of AIS estimates of log Z against the exact log Z of a small RBM.
 
     python benchmarks/likelihood.py
 
-The RBM has 4 hidden units, and is trained on 2x2 bars and stripes along the exact gradient. A run
-has 100 chains, with a base rate of the data's means, which are 1/2. Figures are root mean square
-errors over the runs, in nats, for each schedule.
+The RBM has 4 hidden units. It is trained on 2x2 bars and stripes along the exact gradient. A run
+has 100 chains. The base rate is the mean of the data, 1/2 for each pixel. Figures are root mean
+square errors over all runs, in nats, for each schedule and number of distributions.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def _parse(argv):
 
 
 def root_mean_square_errors(rbm, schedule, num_distributions, args):
-    """Return the errors of forward estimates, reverse ones (exact samples), and their middle."""
+    """Return the errors of forward AIS, of reverse AIS from exact samples, and of their middle."""
     count = args.runs * args.chains
     found = ais.bracket(
         *rbm,

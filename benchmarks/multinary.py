@@ -1,17 +1,17 @@
-"""Time training steps of multinary networks: forward, backward, Adam.
+"""Time training steps (forward, backward, Adam) of multinary networks against plain PyTorch.
 
     python benchmarks/multinary.py [--parts step full] [--presets mnist celeba-64 ...]
                                    [--threads N] [--json FILE]
 
 step: time the networks of the presets of `gluon_rbm.training.network_settings`, with N = 255 and
-reconstructions by means, on MNIST or noise. The other side is the same network and loss in plain
-PyTorch, with the same initial parameters. First, both sides must find the same loss and gradients.
-The sides run in their own processes, in turn, for several rounds, with the same number of threads.
-The ratio is that of the medians; the smallest and largest ratio of a single round stand in
-brackets.
+reconstructions by means, on MNIST or noise. PyTorch has the same network, loss and initial
+parameters. First, both sides must find the same loss and gradients. Then they take turns, each in
+its own process, for several rounds, with the same number of threads. The ratio is the median of
+PyTorch over the median of this package. The smallest and the largest ratio of a single round stand
+in brackets.
 
-full: time the networks for large images at full size, on noise: seconds of a step, memory, and the
-resulting time of an epoch.
+full: time the networks for large images at full size, on noise, without PyTorch. It prints seconds
+of a step, peak memory, and the time of an epoch that follows.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _MOST_APART = 1e-6
 
 
 def description(preset):
-    """Return the description of the network of a preset in `PRESETS`."""
+    """Return the description of a preset's network."""
     flags = network_settings.PRESETS[preset]
     size = flags.get("image_size") or {"mnist": (28, 28), "cifar10": (32, 32)}[preset]
     known = networks.describe((1, 1, 1))
@@ -44,7 +44,7 @@ def description(preset):
 
 
 def save_model(path, description, batch_size, images=None):
-    """Save the start of all sides: description, initial parameters, and images or noise."""
+    """Save what all sides start from: description, initial parameters, and images or noise."""
     mx.random.seed(1)
     network = networks.build(description)
     networks.initialize(network, description)
@@ -56,10 +56,10 @@ def save_model(path, description, batch_size, images=None):
 
 
 def apart(path, sides):
-    """Return the largest difference of both sides' first loss and gradients, in float64.
+    """Return how far the first loss and gradients of both sides differ, in float64.
 
-    It is a share of the largest value of each array. (In float32 the gradients are small
-    differences of the parts of v and v', and mostly rounding errors.)
+    This is the largest difference, as a share of the largest value of its array. (A gradient is a
+    small difference between a term of v and a term of v'. In float32 it is mostly rounding errors.)
     """
     in_turn({label: (name, {**common, "steps": 1, "dtype": "float64"}) for label, (name, common) in sides.items()}, 1)
     ours, theirs = (np.load("%s.%s.npz" % (path, side)) for side in ("ours", "torch"))
@@ -93,7 +93,7 @@ def _step_of(preset, args, report):
     same = difference < _MOST_APART
     print(
         "%s, batch %d, %d threads, %d steps, %s clock: ours %.1f ms, PyTorch %.1f ms, ratio %.2fx (%.2fx to %.2fx),"
-        " goal 1x: %s; others used %.0f %% of the processors"
+        " goal 1x: %s; other programs used %.0f %% of the processors"
         % (
             preset,
             args.batch_size,
@@ -110,7 +110,7 @@ def _step_of(preset, args, report):
         )
     )
     print(
-        "in float64, first loss and gradients differ by %.1e of the largest%s"
+        "in float64 the first loss and gradients differ by %.1e of the largest value%s"
         % (difference, "" if same else ": TOO MUCH")
     )
     report["step of " + preset] = {
@@ -157,15 +157,25 @@ def _parse(argv):
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=["step"], help="default: step")
     presets = tuple(network_settings.PRESETS)
-    add("--presets", nargs="+", choices=presets, default=["mnist"], metavar="NAME", help="of the steps; default: mnist")
+    add(
+        "--presets",
+        nargs="+",
+        choices=presets,
+        default=["mnist"],
+        metavar="NAME",
+        help="presets of the part step; default: mnist",
+    )
     for name, default in (("batch-size", 128), ("steps", 20), ("rounds", 3), ("full-steps", 2)):
         add("--" + name, type=int, default=default, help="default %(default)s")
-    add("--threads", type=int, default=os.cpu_count(), help="of each side; default %(default)s")
+    add("--threads", type=int, default=os.cpu_count(), help="threads of each side; default %(default)s")
     add(
-        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: of processors, for one thread on a busy computer"
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: processor time, for one thread on a busy computer",
     )
     add("--data-dir", help="folder of MNIST")
-    add("--json", help="write what was measured to this file, too")
+    add("--json", help="also write the figures to this file")
     return parser.parse_args(argv)
 
 

@@ -1,7 +1,7 @@
-"""The sides of `multinary.py`, each in its own process (see `sides.py`).
+"""Sides of `multinary.py`, each in its own process: time steps of this package and of PyTorch.
 
-`model` is the path of an archive with the arrays that `networks.arrays` names, and the values of
-the `images`.
+`sides.py` runs these functions. `model` is the path of an archive with the arrays that
+`networks.arrays` names, and with `images`.
 """
 
 import json
@@ -54,7 +54,7 @@ def ours(model, steps, clock, dtype="float32"):
 
 
 def pytorch(model, steps, clock, dtype="float32"):
-    """Time the same for convolutional RBMs below dense RBMs, written plainly in PyTorch."""
+    """Time the same steps in plain PyTorch, for convolutional RBMs below dense RBMs."""
     import torch
     from torch.nn import functional
 
@@ -130,11 +130,12 @@ def pytorch(model, steps, clock, dtype="float32"):
 
 
 def full(preset, batch_size, steps, clock):
-    """Time steps of a preset's network on noise; `memory` is the peak memory in bytes."""
+    """Time steps of a preset's network on noise, and return the peak memory in bytes, too."""
     import multinary as benchmark
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "model.npz")
         benchmark.save_model(path, benchmark.description(preset), batch_size)
         times = ours(path, steps, clock)
-    return {**times, "memory": [1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]}  # Linux gives KiB
+    # Linux gives KiB.
+    return {**times, "memory": [1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]}

@@ -1,13 +1,17 @@
-"""Compare `RBMOutlierDetector` with scikit-learn's detectors: ROC areas, seconds and false alarms.
+"""Measure ROC areas, false alarms and seconds of `RBMOutlierDetector` against scikit-learn.
 
     python benchmarks/outliers.py [--only TABLE ...] [--rows N] [--splits N] [--data-dir DIR]
                                   [--json FILE]
 
-A detector learns rows of one kind: digits of MNIST, or benign breast tumours. It then scores new
-rows of this kind among others. The others are clothes (Fashion-MNIST), letters (drawn here from a
-font, rotated and scaled), and malignant tumours. The area is the probability that an outlier has
-the lower score; 1 is best. It is a mean over splits. False alarms are the share of new rows of the
-learned kind that are called outliers. The benchmark takes seven minutes in all on two cores.
+scikit-learn's detectors are IsolationForest and LocalOutlierFactor. The benchmark takes seven
+minutes on two cores.
+
+A detector learns rows of one kind: digits of MNIST, or benign breast tumours. Then it scores new
+rows of this kind, and outliers: clothes (Fashion-MNIST) and letters (drawn here from a font,
+rotated and scaled) beside digits, malignant tumours beside benign ones. The area is the probability
+that an outlier has a lower score than a new row of the learned kind; 1 is best. False alarms are
+the share of these new rows that are called outliers. Areas, false alarms and seconds are means over
+splits.
 """
 
 import argparse
@@ -29,7 +33,7 @@ from sklearn.pipeline import make_pipeline
 from gluon_rbm.data import datasets
 from gluon_rbm.estimators import BinaryRBM, RBMOutlierDetector
 
-_ASKED = 0.1  # rate of false alarms that is asked for
+_ASKED = 0.1  # rate of false alarms that one of the detectors is asked for
 _TABLES = ("digits", "tumours")
 _DIGITS = BinaryRBM(n_components=200, n_iter=20, k=3, learning_rate=0.05, batch_size=50, centering=0.01, shuffle=True)
 
@@ -64,7 +68,7 @@ def rows_of(table, rows, split, data_dir):
         usual = generator.permutation(data[benign == 1])
         return usual[:250], usual[250:], {"malignant tumours": data[benign == 0]}
     digits = datasets.load("mnist", data_dir)
-    # MNIST's test images do not count as rows of this kind: other people wrote them.
+    # New rows are training images, too: other people wrote MNIST's test images.
     train, new = np.split(generator.permutation(len(digits.train_images))[: rows + 2000], [rows])
     clothes = datasets.load("fashion-mnist", data_dir).test_images
     clothes = clothes[generator.permutation(len(clothes))[:2000]].reshape(2000, -1) / 255
@@ -73,7 +77,7 @@ def rows_of(table, rows, split, data_dir):
 
 
 def detectors(table, split):
-    """Return name -> a detector that has not learned yet."""
+    """Return name -> a detector that has learned nothing yet."""
     if table == "tumours":
         rbm = {"random_state": split}
     else:
@@ -112,7 +116,7 @@ def main():
     parser.add_argument("--rows", type=int, default=5000, help="digits to learn (default %(default)s)")
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--data-dir")
-    parser.add_argument("--json", help="a file to write the figures to")
+    parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     bystanders, found = Bystanders(), {}
     print("| learned | detector | areas | false alarms | seconds to fit |\n| --- | --- | --- | --- | --- |")

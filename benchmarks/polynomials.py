@@ -1,17 +1,17 @@
-"""Derive the polynomials of the native Gibbs engine, and print their errors.
+"""Derive the polynomials of the native Gibbs engine, and measure their errors against exact values.
 
     python benchmarks/polynomials.py
 
 Each polynomial is the Chebyshev series of its function over an interval, cut off at a degree. It is
 close to the best polynomial of that degree (Trefethen, Approximation Theory and Approximation
-Practice, 2013). Its coefficients are rounded to float32. The table shows them beside those in
-gibbs_kernel.inc; the exit status is 1 if any differs. Below the table are the largest relative
-errors of the kernel's results, without rounding (float64) and with rounding (float32). The sine and
-the cosine are in gibbs_gaussian.inc.
+Practice, 2013). Its coefficients are rounded to float32. The first table shows them beside the
+coefficients in gibbs_kernel.inc and, for sine and cosine, gibbs_gaussian.inc. The exit status is 1
+if any differs. The second table has the largest relative errors of the kernel's results, without
+rounding (float64) and with rounding (float32).
 
-e^y = 2^n e^r, where r = y - n log 2, splits log 2 in two parts, as Cody & Waite do (Software Manual
-for the Elementary Functions, 1980): 355/512, with exact multiples for all n that occur, and the
-rest. The parts are those of Cephes.
+The exponential is e^y = 2^n e^r with r = y - n log 2. As Cody & Waite do (Software Manual for the
+Elementary Functions, 1980), log 2 is split into 355/512 and the rest. All multiples of 355/512 that
+occur are exact. Cephes splits log 2 in the same way.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def coefficients(fit: Fit) -> np.ndarray:
 
 
 def kernel_coefficients() -> list[np.ndarray]:
-    """Return the coefficients in both files, for each polynomial in the order of the files.
+    """Return the coefficients of each polynomial in both files, in the order of the files.
 
-    A polynomial has its two highest coefficients in `q = x * A + B;`, and one in each `q = q * x +
-    C;`.
+    The two highest coefficients of a polynomial are in `q = x * A + B;`. Each `q = q * x + C;` has
+    one more.
     """
     found: list[list[str]] = []
     for first, second, next_one in re.findall(
@@ -114,9 +114,9 @@ def horner(polynomial: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def errors(kind: type[np.floating]) -> list[float]:
-    """Return the largest relative errors of e^r - 1, atanh z, sin x and cos x in that type.
+    """Return the largest relative errors of e^r - 1, atanh z, sin x and cos x in a type.
 
-    They are computed as the kernel does, without FMA.
+    The values are computed as in the kernel, without FMA.
     """
     exponential, arctangent, sine, cosine = kernel_coefficients()
     half = np.linspace(0, math.log(2) / 2, 1000001)[1:]

@@ -1,18 +1,19 @@
-"""Test `RatingRBM` on MovieLens 100K: errors on the official splits u1 to u5, beside simple models.
+"""Measure the errors of `RatingRBM` on MovieLens 100K against means and biases.
 
     python benchmarks/ratings.py --ratings-dir FOLDER [--splits 1 2 3 4 5] [--choose] [--seed N]
                                  [--json FILE]
 
-FOLDER holds u1.base, u1.test and so on, from https://grouplens.org/datasets/movielens/100k. The
-simple models are means and biases. Errors are roots of mean squared errors of expected ratings.
-Precision at 10 counts, of the ten items with the highest expected rating that a user did not rate
-in training, those with four or five stars in the test ratings. It is a mean over users who have
-such ratings. A blend is the mean of the models in its name. One RBM is told which pairs the test
-asks for, which is not known in practice (transductive), so it is listed separately. Seconds are
-those of `fit`. The benchmark takes two minutes in all on two cores.
+The benchmark takes two minutes on two cores. FOLDER holds the official splits u1.base, u1.test and
+so on, from https://grouplens.org/datasets/movielens/100k.
+
+Errors are roots of mean squared errors of expected ratings. Precision at 10 looks at the ten items
+with the highest expected ratings among all that a user did not rate in training. It is the share of
+them with four or five stars in the test, as a mean over users with such test ratings. A blend is
+the mean of the models in its name. Seconds are those of `fit`. One RBM is told which pairs the test
+asks for. Nobody knows this in practice, so it has a row of its own ("told").
 
 With --choose, the test ratings are never read: a random tenth of the base is left out and tested.
-This is how settings are chosen.
+Settings are chosen in this way.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from common import Bystanders, conclude
 # isort: split
 from gluon_rbm.estimators import RatingRBM
 
-_DAMPING = 10.0  # number of mean ratings that are added for each user and item
+_DAMPING = 10.0  # number of mean ratings that each user and each item gets in addition
 _LIKED, _SHOWN = 4, 10
 _RBMS = {
     "RBM of users": {"by": "users", "batch_size": 50, "n_iter": 15},
@@ -46,7 +47,7 @@ def read(folder, name):
 
 
 class Biases:
-    """mean + b_item + b_user, each shrunk towards zero; or the item's mean alone."""
+    """Expect mean + b_item + b_user, with biases shrunk towards zero; or the mean of the item."""
 
     def __init__(self, with_users):
         self._with_users = with_users
@@ -124,9 +125,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings-dir", required=True)
     parser.add_argument("--splits", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--choose", action="store_true", help="test on a tenth of the base instead")
+    parser.add_argument("--choose", action="store_true", help="test on a tenth of the base, not on the test ratings")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", help="a file to write the figures to")
+    parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     bystanders = Bystanders()
     found = {}

@@ -1,11 +1,12 @@
-"""Time long chains against plain NumPy, and parallel tempering against single chains.
+"""Time long chains against plain NumPy, and parallel tempering against plain chains.
 
     python benchmarks/sampling.py [--weights PATH/rbm.params] [--clock cpu]
 
-The RBM is 784x500, with the given weights or initial ones. The sides run in turn, each in its own
-process; figures are medians over all rounds. NumPy runs a few sweeps, and the time is scaled. "Ten
-single chains" are ten runs of the same number of chains at beta = 1 for the same number of sweeps.
-On a busy computer, OMP_NUM_THREADS=1 and --clock cpu count the time that each side had a processor.
+The RBM is 784x500, with the given weights or with initial weights. The sides take turns, each in
+its own process. Figures are medians over all rounds. NumPy runs a few sweeps, and its time is
+scaled to all sweeps. Tempering has ten temperatures. "Ten times single" is ten times the time of as
+many chains at beta = 1 for as many sweeps. On a busy computer, use OMP_NUM_THREADS=1 and --clock
+cpu: then a time is the processor time of each side.
 """
 
 import argparse
@@ -21,7 +22,7 @@ TEMPERATURES = 10
 
 
 def save_model(folder, weights, chains):
-    """Save the RBM with typical chains: up to 1,000 settled chains, repeated as often as needed."""
+    """Save the RBM with states of up to 1,000 chains (`settle`), repeated for all chains."""
     parameters = read_parameters(weights) if weights else initial_parameters(NUM_VISIBLE, NUM_HIDDEN)
     arrays = settle(parameters, read_images(min(chains, 1000), len(parameters["visible_layer_bias"])))
     for layer in ("visible", "hidden"):
@@ -32,7 +33,11 @@ def save_model(folder, weights, chains):
 
 
 def report(what, ours, theirs, sides, scale, goal, at_most=False):
-    """Print a row of the table: medians of both sides (one scaled), and the ratio in each round."""
+    """Print a row of the table: the medians of both sides, and the smallest and largest ratio.
+
+    `scale` multiplies the times of the other side. `at_most` says that the ratio is our time over
+    the other time, and should be at most the goal; otherwise it is the other way round.
+    """
     times = median(sides[ours]), median(sides[theirs]) * scale
     rounds = [median([left]) / (median([right]) * scale) for left, right in zip(sides[ours], sides[theirs])]
     ratio, rounds = times[0] / times[1], sorted(rounds)
@@ -52,8 +57,10 @@ def main(argv=None):
     parser.add_argument("--weights", help="parameters of a trained run")
     parser.add_argument("--chains", type=int, default=10000, help="default %(default)s")
     parser.add_argument("--sweeps", type=int, default=1000, help="default %(default)s")
-    parser.add_argument("--numpy-sweeps", type=int, default=5, help="of NumPy; default %(default)s")
-    parser.add_argument("--tempered", type=int, nargs="*", default=[1, 100, 1000], help="chains; default 1 100 1000")
+    parser.add_argument("--numpy-sweeps", type=int, default=5, help="sweeps of NumPy; default %(default)s")
+    parser.add_argument(
+        "--tempered", type=int, nargs="*", default=[1, 100, 1000], help="numbers of tempered chains; default 1 100 1000"
+    )
     parser.add_argument("--tempered-sweeps", type=int, default=100, help="default %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="default %(default)s")
@@ -80,7 +87,7 @@ def main(argv=None):
             what = "%d temperatures of %d chains, %d sweeps" % (TEMPERATURES, chains, args.tempered_sweeps)
             measured = in_turn(sides, args.rounds)
             report(what, "tempered", "ten times single", measured, TEMPERATURES, 1.3, at_most=True)
-    print("\nothers used %.0f %% of the processors meanwhile" % (100 * bystanders.share()))
+    print("\nother programs used %.0f %% of the processors meanwhile" % (100 * bystanders.share()))
     return 0
 
 

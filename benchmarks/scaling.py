@@ -2,10 +2,12 @@
 
     python benchmarks/scaling.py [--parts batch hidden k]
 
-There are 784 visible units. One of batch 80, 500 hidden units and k = 30 is changed at a time. All
-sizes take turns, with initial weights, for several rounds. An exponent e says that the cost grows
-like size^e. It compares a line with the line before; in the last line it compares the first size
-with the last. The benchmark takes about a minute on two cores.
+Steps of this package are compared with each other. The benchmark takes about a minute on two cores.
+
+The usual step has 784 visible units, 500 hidden units, a batch of 80 images and k = 30. Each table
+changes one of the last three. All sizes take turns, with initial weights, for several rounds. An
+exponent e says that the cost grows like size^e from the line before. In the last line it is from
+the first size to the last.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=SIZES, default=list(SIZES), help="default: all of them")
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
-    parser.add_argument("--steps", type=int, default=10, help="in each round; default %(default)s")
+    parser.add_argument("--steps", type=int, default=10, help="steps in each round; default %(default)s")
     parser.add_argument("--engine", choices=gibbs.ENGINES, default="auto", help="default %(default)s")
     args = parser.parse_args(argv)
     for part in args.parts:

@@ -1,15 +1,18 @@
-"""Log-likelihoods of held-out sequences: independent places, this package's RBM, and
-jertubiana/PGM.
+"""Measure log-likelihoods of held-out protein sequences against independent places and PGM.
 
     python benchmarks/sequences.py FILE.fasta ... [--num-epoch N] [--pgm FOLDER --pgm-python FILE]
                                    [--json FILE]
 
+PGM is the RBM of jertubiana/PGM. To learn 8,000 sequences, PGM took 2 to 17 minutes, depending on
+the computer, and this package took 20 to 75 seconds.
+
 The sequences of a file are split by clusters (80 % identity) and weighted, in training and in the
-test; see `gluon_rbm.data.sequences`. The first model has a frequency of each letter at each place.
-The RBMs have 100 binary hidden units. Both get the same passes with ten sweeps a step. PGM has its
-authors' regularization. FOLDER holds its source, and FILE is a Python with numba. Annealed
-importance sampling brackets log Z of both RBMs from both ends. Figures are in nats per sequence;
-the error is over the test sequences.
+test (see `gluon_rbm.data.sequences`). The model of independent places has a frequency of each
+letter at each place. Both RBMs have 100 binary hidden units and make the same number of passes,
+with ten sweeps a step. PGM has its authors' regularization. FOLDER holds the source of PGM, and
+--pgm-python names a Python that has numba. Annealed importance sampling gives log Z of both RBMs
+from below and from above. Figures are in nats per sequence, with the standard error over the test
+sequences.
 """
 
 import argparse
@@ -58,7 +61,7 @@ np.savez(sys.argv[3], visible=model.vlayer.fields, hidden=model.hlayer.fields, w
 
 
 def independent(data):
-    """Return the log-likelihood of the test sequences for independent places."""
+    """Return the log-likelihood of the test sequences if places are independent."""
     units = data.test_images.reshape(len(data.test_images), -1)
     bias = base_visible_bias(data)  # log p of each letter in each place
     return LogLikelihood.of(units @ bias, True, data.test_weights)
@@ -92,7 +95,7 @@ def train_pgm(data, num_epoch, source, python):
 
 
 def measure(parameters, data):
-    """Return log Z from below and above, and the log-likelihood of the test sequences."""
+    """Return the bracket of log Z, and the log-likelihood of the test sequences."""
     bracket = ais.bracket(
         *map(mx.nd.array, parameters),
         num_chains=500,
@@ -113,7 +116,7 @@ def main():
     parser.add_argument("--num-epoch", type=int, default=50)
     parser.add_argument("--pgm", metavar="FOLDER")
     parser.add_argument("--pgm-python", default=sys.executable, metavar="FILE")
-    parser.add_argument("--json", help="a file to write the figures to")
+    parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     bystanders, figures = Bystanders(), {}
     print("| sequences | model | log-likelihood | log Z from below, from above | verdict | seconds to fit |")

@@ -1,9 +1,11 @@
-"""Run one side of a comparison in its own process (see `common.in_turn`).
+"""Run one side of a comparison in its own process, and print its times.
 
     python benchmarks/sides.py [MODULE.]FUNCTION ARGUMENTS
 
-ARGUMENTS is a JSON object. The last line of the output is a JSON object, too: part -> seconds of
-each call. `model` is the path of an archive of what `common.settle` returns.
+Other benchmarks start this program (`common.in_turn`); a side is one of the programs that they
+compare. ARGUMENTS is a JSON object with the arguments of the function. The last line of the output
+is a JSON object, too: part of a call -> seconds of each call. `model` is the path of an archive of
+the arrays that `common.settle` returns.
 
 Each function imports its libraries itself, so that threads and settings of one library do not
 affect another.
@@ -28,21 +30,22 @@ from gluon_rbm.data.batches import to_visible
 def main():
     """Call the function that the command line names, and print its result as JSON."""
     name, arguments = sys.argv[1:]
-    module, _, name = name.rpartition(".")  # MODULE lies beside this module
+    module, _, name = name.rpartition(".")  # MODULE is in the folder of this file
     functions = vars(importlib.import_module(module)) if module else globals()
     print("\n" + json.dumps(functions[name](**json.loads(arguments))))
 
 
-# --- Training step ----------------------------------------------------------------------------------------------------
+# --- Training step --------------------------------------------------------------------------------
 
 
 def step(model, k, steps, folder=str(ROOT), engine=None):
     """Time training steps with the `binary_rbm.py` in a folder: this package's or the original.
 
-    The original has no engines.
+    The original has no engines, so it takes no `engine`.
     """
     sys.path.insert(0, folder)
-    from gluon_rbm.backend.framework import mx  # first: the original needs the patched import of MXNet
+    # First: the original needs MXNet with this package's repairs.
+    from gluon_rbm.backend.framework import mx
 
     # isort: split
     from binary_rbm import BinaryRBMBlock
@@ -51,7 +54,10 @@ def step(model, k, steps, folder=str(ROOT), engine=None):
 
 
 def time_steps(mx, block, model, k, steps, **settings):
-    """Return the seconds of the parts of each step, from the model's parameters and chains on."""
+    """Return the seconds of the parts of each step, starting at the model's parameters and chains.
+
+    The parts are "forward", "backward" and "update".
+    """
     mx.random.seed(1)
     rbm = block(num_hidden=len(model["hidden_layer_bias"]), k=k, for_training=True, **settings)
     rbm.initialize()
@@ -86,7 +92,7 @@ def time_steps(mx, block, model, k, steps, **settings):
 
 
 def script_step(model, k, steps, **settings):
-    """Time steps of the scripts' own learner, from the model's parameters and chains on."""
+    """Time steps of the scripts' learner, starting at the model's parameters and chains."""
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.training.binary_settings import BinarySettings
     from gluon_rbm.training.learners import GluonLearner
@@ -106,7 +112,7 @@ def script_step(model, k, steps, **settings):
     return {"call": seconds(run, steps)}
 
 
-# --- Gibbs sweeps -----------------------------------------------------------------------------------------------------
+# --- Gibbs sweeps ---------------------------------------------------------------------------------
 
 
 def sweeps(model, number, repeats, fixed_point=False):
@@ -126,7 +132,7 @@ def sweeps(model, number, repeats, fixed_point=False):
 
 
 def sweeps_numpy(model, number, repeats, dtype, clock):
-    """Time the same sweeps, written plainly in NumPy."""
+    """Time the same sweeps in plain NumPy."""
     model = {name: array.astype(dtype) for name, array in np.load(model).items()}
     visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
     generator = np.random.default_rng(1)
@@ -161,9 +167,10 @@ def sampler(model, name, chains, number, repeats, clock, **settings):
 
 
 def sweeps_torch(model, number, repeats, bernoulli):
-    """Time the same sweeps, written plainly in PyTorch.
+    """Time the same sweeps in plain PyTorch.
 
-    bernoulli: use `torch.bernoulli`. Otherwise use `torch.rand_like(p) < p`, nearly twice as fast.
+    bernoulli: use `torch.bernoulli`. Otherwise use `torch.rand_like(p) < p`, which is nearly twice
+    as fast.
     """
     import torch
 
@@ -184,11 +191,11 @@ def sweeps_torch(model, number, repeats, bernoulli):
     return {"call": seconds(run, repeats)}
 
 
-# --- Commands -------------------------------------------------------------------------------------------------------
+# --- Commands -------------------------------------------------------------------------------------
 
 
 def command(argv, repeats):
-    """Time Python with these arguments, from the start of its process to its end."""
+    """Time a process of Python with these arguments, from its start to its end."""
 
     def run():
         subprocess.run([sys.executable, *argv], check=True, cwd=str(ROOT), stdout=subprocess.DEVNULL)
@@ -197,7 +204,7 @@ def command(argv, repeats):
 
 
 def peak_memory(argv):
-    """Return the peak memory of `binary_rbm_gluon.py` in MB."""
+    """Return the peak memory of `binary_rbm_gluon.py` in MB, under "call"."""
     import training
 
     with tempfile.TemporaryDirectory() as folder:
@@ -205,11 +212,11 @@ def peak_memory(argv):
     return {"call": [peak]}
 
 
-# --- Epoch ------------------------------------------------------------------------------------------------------------
+# --- Epoch ----------------------------------------------------------------------------------------
 
 
 def epoch(argv):
-    """Return the seconds of epochs that `binary_rbm_gluon.py` reports: without monitoring."""
+    """Return the seconds of each epoch, without monitoring, that `binary_rbm_gluon.py` reports."""
     import training
 
     with tempfile.TemporaryDirectory() as folder:
@@ -235,9 +242,9 @@ def epoch_sklearn(dataset, data_dir, batch_size, num_hidden):
     return {"call": [time.perf_counter() - start]}
 
 
-# --- Annealed importance sampling -------------------------------------------------------------------------------------
-# All start at the model's own visible bias. There is one sweep at each distribution between the
-# first and the last.
+# --- Annealed importance sampling -----------------------------------------------------------------
+# The base rate of all sides is the model's own visible bias. There is one sweep at each
+# distribution between the first and the last.
 
 
 def annealing(model, chains, distributions, repeats):
@@ -254,7 +261,7 @@ def annealing(model, chains, distributions, repeats):
 
 
 def annealing_pydeep(model, chains, distributions, folder):
-    """Time PyDeep, in the given folder, without centring (offsets 0)."""
+    """Time PyDeep, from its source in a folder, without centering (offsets 0)."""
     sys.path.insert(0, folder)
     warnings.simplefilter("ignore")  # PyDeep is from 2017 and compares strings with `is`
     from pydeep.rbm.estimator import annealed_importance_sampling
@@ -279,7 +286,7 @@ def annealing_pydeep(model, chains, distributions, folder):
 
 
 def annealing_numpy(model, chains, distributions):
-    """Time annealing in plain NumPy, with one product for the weights and the hidden sample."""
+    """Time annealing in plain NumPy. One product v W serves the log-weights and the hidden draw."""
     model, generator = np.load(model), np.random.default_rng(1)
     visible_bias, hidden_bias, weight = (model[name] for name in LEARNED)
 
@@ -303,7 +310,7 @@ def annealing_numpy(model, chains, distributions):
         return {"call": [time.perf_counter() - start]}
 
 
-# --- Kernel -----------------------------------------------------------------------------------------------------------
+# --- Kernel ---------------------------------------------------------------------------------------
 
 _KERNEL_CHAINS, _KERNEL_SWEEPS = 80, 30
 
@@ -324,7 +331,7 @@ def kernel(threads, repeats):
 
 
 def limit(repeats):
-    """Return the time of the kernel's additions in one thread at the limit of the computer."""
+    """Return the seconds of the kernel's additions in one thread at the processor's limit."""
     from kernel import additions
     from kernel import limit as additions_a_second
 

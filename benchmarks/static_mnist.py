@@ -1,10 +1,12 @@
-"""Write the static binarized MNIST of Larochelle & Murray (AISTATS 2011) as one file for training.
+"""Write the static binarized MNIST of Larochelle & Murray (AISTATS 2011) as one file.
 
     python benchmarks/static_mnist.py FOLDER static-mnist.npz
     python binary_rbm_gluon.py --no-cuda --dataset static-mnist.npz --held-out 10000 [...]
 
+The second command trains on the file. This program prepares data and measures nothing.
+
 FOLDER holds binarized_mnist_train, _valid and _test, as text (.amat: a line of 784 digits for each
-image) or as MATLAB's array X (.mat). The last 10,000 training images of the written file are the
+image) or as MATLAB's array X (.mat). In the file, the last 10,000 training images are the
 validation images.
 """
 

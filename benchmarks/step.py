@@ -2,9 +2,10 @@
 
     python benchmarks/step.py --reference DIR [--weights FILE] [--dataset mnist]
 
-DIR holds the original `binary_rbm.py` (apache/mxnet, example/restricted-boltzmann-machine). Each
-side runs in its own processes, in turn, for several rounds; the ratio is that of the medians.
-Without --reference only this package is timed. All sides start from the same parameters and chains.
+DIR holds the original `binary_rbm.py` (apache/mxnet, example/restricted-boltzmann-machine). Without
+--reference only this package is timed. The sides take turns, each in its own process, for several
+rounds. All start from the same parameters and chains. The ratio is the median of the original over
+the median of this package.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def _parse(argv):
     parser.add_argument(
         "--weights", help="rbm.params of a run, or .npz; default: initial weights, half of all units on"
     )
-    parser.add_argument("--dataset", help="where the images of the batch come from; default: uniform noise")
+    parser.add_argument("--dataset", help="data set of the batch; default: uniform noise")
     parser.add_argument("--data-dir", help="folder of the data set")
     for name, default in (
         ("num-visible", 784),
@@ -33,7 +34,9 @@ def _parse(argv):
         ("rounds", 3),
     ):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
-    parser.add_argument("--engine", action="append", help="auto, mxnet or native; may be given again; default auto")
+    parser.add_argument(
+        "--engine", action="append", help="auto, mxnet or native; may be given more than once; default auto"
+    )
     return parser.parse_args(argv)
 
 

@@ -1,13 +1,13 @@
-"""Time support vector machines that compute the kernel by a product of matrices.
+"""Time support vector machines with a kernel from matrix products against scikit-learn's `SVC`.
 
     python benchmarks/svm.py [--data-dir FOLDER] [--train-images 10000] [--components 400]
                              [--rounds 3]
 
-The data are whitened components of MNIST's pixels, with C = 10 and gamma = 1. The support vector
-machines are those that `svm` builds: scikit-learn's `SVC` computes rows of the kernel; the second
-side has the kernel of all rows at once; the third has the kernel of two classes at once, pair by
-pair. Each learns from the first training images, and classifies as many test images. All must
-classify alike; the exit status is 1 if they do not.
+The data are whitened principal components of MNIST's pixels; C = 10 and gamma = 1. There are three
+sides, and the command `svm` uses all of them. `SVC` computes the kernel row by row. The second side
+computes the kernel of all images at once. The third computes the kernel of two classes at once,
+pair by pair. Each learns from the first training images, and classifies as many test images. The
+exit status is 1 if they classify any test image differently.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main(argv=None):
     for side, seconds in medians.items():
         error = 100 * np.mean(found[side] != test_labels)
         print("%-26s %7.1f s  %5.2fx  error %.2f %%" % (side, seconds, medians[first] / seconds, error))
-    print("others used %.0f %% of the processors" % (100 * bystanders.share()))
+    print("other programs used %.0f %% of the processors" % (100 * bystanders.share()))
     return int(any((found[side] != found[first]).any() for side in _SIDES))
 
 

@@ -1,11 +1,15 @@
-"""Measure a whole training run: total and epoch seconds, the share of data loading, peak memory.
+"""Measure the time and the peak memory of one training run, without a comparison.
 
     python benchmarks/training.py gluon --dataset mnist --no-cuda --num-epoch 2
     python benchmarks/training.py module --no-cuda --output-dir run  # writes run/measured.json
 
+The figures are the time of the whole run, of an epoch and of monitoring, the share of data loading,
+and peak memory. The documented run (`gluon --no-cuda`, 130 epochs of MNIST) takes about 45 minutes
+on two cores.
+
 The first argument names the API. All others go to `binary_rbm_gluon.py` or `binary_rbm_module.py`,
 which runs in its own process. Loading is the time of one pass through the training batches without
-any other work.
+other work.
 """
 
 import csv
@@ -39,7 +43,7 @@ def _loading_seconds(args):
 
 
 def train(script, argv, folder):
-    """Run a training script in a folder; return its `metrics.csv`, seconds and peak MB."""
+    """Run a training script; return the rows of its `metrics.csv`, its seconds and its peak MB."""
     started = time.perf_counter()
     subprocess.run([sys.executable, str(ROOT / script), *argv, "--output-dir", str(folder)], check=True)
     whole = time.perf_counter() - started

@@ -1,13 +1,13 @@
-"""Time a training step with chains that exchange states with snapshots, against a step of PCD.
+"""Time a training step of `--chains trajectory` against a step of PCD.
 
     python benchmarks/trajectory.py                # MNIST, best model's weights, k = 30, 100 chains
     python benchmarks/trajectory.py --k 10
 
-The snapshots are RBMs on a path to the best model. About 40 % of the exchanges between neighbours
-happen (`gluon_rbm.sampling.matching`): the best case for a trajectory. The two kinds of step are
-timed in turn, five at a time. About every k steps a snapshot makes k sweeps and an exchange at
-once, so means of blocks are compared, not medians of steps. Run nothing else on the computer
-meanwhile.
+Chains along a trajectory exchange states with snapshots. Here the snapshots are RBMs on a path to
+the best model (`gluon_rbm.sampling.matching`), and neighbours make about 40 % of the exchanges that
+they try. This is the best case for a trajectory. The two kinds of step take turns, in blocks of
+five steps. About every k steps a snapshot makes k sweeps and an exchange at once, so the benchmark
+compares means over blocks, not medians over steps. Run nothing else on the computer meanwhile.
 """
 
 import argparse
@@ -40,13 +40,13 @@ def _parse(argv):
 
 
 def _thinned(path, number):
-    """Return the path through at most `number` of its RBMs, with the first one."""
+    """Return the path with at most `number` of its RBMs, and among these the first."""
     kept = np.unique(np.linspace(0, len(path.rbms) - 1, number).round().astype(int))
     return path._replace(rbms=[path.rbms[n] for n in kept], chains=[path.chains[n] for n in kept])
 
 
 def _aux_states(rule, path, num_chains, shape, generator):
-    """Return the arrays that the rule keeps, at states of the path's chains."""
+    """Return the arrays that the rule keeps between steps, with states of the path's chains."""
     arrays = {
         name: np.zeros(shape_of, np.float32) for name, shape_of in learning.states(rule, num_chains, *shape).items()
     }

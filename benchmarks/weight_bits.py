@@ -1,13 +1,15 @@
-"""Measure the effect of 16-bit weights in the chains on the likelihood after training.
+"""Measure the likelihood after training with 16-bit weights in the chains, against 32 bits.
 
     python benchmarks/weight_bits.py --record FILE [--recipe documented best] [--seeds 8]
                                      [--data-dir DIR]
 
-Each pair has two runs of `binary_rbm_gluon.py` that differ only in `--weight-bits`. The last line
-of a run's metrics.csv has the log-likelihood of the test images, by AIS with 1,000 distributions
-and 200 chains. As many runs as there are processors go on side by side, with one thread each,
-because results do not depend on threads. The mean difference and its 95 % interval (Student's t)
-are printed. FILE records finished runs, so that the command can be stopped and repeated.
+A pair of runs takes four minutes of one processor. By default there are 16 pairs.
+
+A pair is two runs of `binary_rbm_gluon.py` that differ only in `--weight-bits`. The last line of a
+run's metrics.csv has the log-likelihood of the test images, by AIS with 1,000 distributions and 200
+chains. There are as many runs at once as processors, with one thread each; results do not depend on
+the number of threads. The benchmark prints the mean difference and its 95 % interval (Student's t).
+FILE records finished runs, so the command can be stopped and repeated.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def main() -> None:
 
 
 def summary(recipe: str, found: Mapping[int, np.ndarray]) -> str:
-    """Return a line for the pairs of a recipe.
+    """Return a line of text on the pairs of a recipe.
 
     found : bits -> log-likelihoods, in the order of the seeds
     """

@@ -1,12 +1,12 @@
-"""Time a training step on several workers of this computer, and measure the bytes that it moves.
+"""Time a training step on several workers of this computer against one worker, and count bytes.
 
     python benchmarks/workers.py [--workers 1 2 4] [--batch-size 80]
 
-The batch and its chains are shared, as with `--kv-store dist_sync`. Each worker computes with one
-thread, and one server adds the gradients. A single worker is the plain learner, without a server.
-"CPU" is the processor time of a worker in a step. On a busy computer it says more than the elapsed
-time. Bytes are computed from the sizes of the gradients, and measured at the loopback interface,
-with whatever else the computer sends to itself.
+Workers share the batch and its chains, as with `--kv-store dist_sync`. Each worker computes with
+one thread, and one server adds the gradients. A single worker is the plain learner, without a
+server. "CPU" is the processor time of a worker in a step. On a busy computer it says more than the
+elapsed time. The bytes that a step moves are computed from the sizes of the gradients. They are
+also measured at the loopback interface, together with all else that the computer sends to itself.
 """
 
 import argparse
@@ -38,15 +38,16 @@ def _parse(argv):
         ("rounds", 3),
     ):
         parser.add_argument("--" + name, type=int, default=default, help="default %(default)s")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # this process is a worker
+    # Set in the processes that `measure` starts.
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
-# --- A worker ---------------------------------------------------------------------------------------------------------
+# --- A worker -------------------------------------------------------------------------------------
 
 
 def work(args):
-    """Print the seconds and bytes of a step as JSON, if this worker leads."""
+    """Run as one worker. The leader prints the seconds and bytes of a step as JSON."""
     from gluon_rbm.backend.framework import mx
     from gluon_rbm.cli import options
     from gluon_rbm.likelihood import learning, rules
@@ -92,7 +93,7 @@ def _bytes_on_loopback():
     return float("nan")
 
 
-# --- All workers ------------------------------------------------------------------------------------------------------
+# --- All workers ----------------------------------------------------------------------------------
 
 
 def measure(num_workers, arguments):
@@ -145,7 +146,7 @@ def main(argv=None):
             "| %d | %.1f | %.1f to %.1f | %.1f | %.2f | %.2f |"
             % (count, statistics.median(times), times[0], times[-1], computed, moved / 1e6, bytes_seen / 1e6)
         )
-    print("others used %.0f %% of the processors meanwhile" % (100 * others.share()))
+    print("other programs used %.0f %% of the processors meanwhile" % (100 * others.share()))
     return 0
 
 

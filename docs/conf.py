@@ -1,8 +1,14 @@
-"""The documentation site: `python -m sphinx -nW -c docs . build/site`, from the root of the repository.
+"""Build the documentation site with Sphinx.
 
-The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. What it needs besides is made
-here: the contents from the lists of links in docs/index.md, reStructuredText from docstrings, entries for all modules
-on the pages of their rooms, and links from the names of functions to their entries.
+    python -m sphinx -nW -c docs . build/site      # from the root of the repository
+
+The pages are the Markdown files that GitHub shows; nothing in them is written for Sphinx. This file
+makes all else that Sphinx needs:
+
+- the table of contents, from the lists of links in docs/index.md;
+- reStructuredText, from docstrings;
+- entries for all modules; each folder of gluon_rbm has one page;
+- links from the names of functions to their entries.
 """
 
 import importlib
@@ -18,15 +24,15 @@ from sphinx.util.logging import getLogger
 from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).resolve().parents[1]
-API = "docs/api/"  # a page for each room of gluon_rbm
-BESIDE = {  # modules that lie in no room, and the pages that have their entries
+API = "docs/api/"  # a page for each folder of gluon_rbm
+BESIDE = {  # page -> modules outside these folders that have their entries there
     "models": ["binary_rbm"],
     "likelihood": ["ais"],
     "training": ["binary_rbm_gluon", "binary_rbm_module"],
     "cli": ["gluon_rbm.__main__"],
     "backend": ["gluon_rbm.errors"],
 }
-TYPES = "gluon_rbm.backend.types."  # names of types that signatures show as they are written
+TYPES = "gluon_rbm.backend.types."  # signatures show the names of these types as they are written
 sys.path.insert(0, str(ROOT))
 
 import gluon_rbm  # noqa: E402
@@ -35,7 +41,8 @@ logger = getLogger(__name__)
 project, copyright, release = "mxnet-rbm", "the authors of mxnet-rbm; Apache 2.0", gluon_rbm.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_nb"]
 NUMPYDOC = napoleon.Config(napoleon_use_param=False, napoleon_use_rtype=False, napoleon_use_ivar=True)
-ENTRIES = ("Parameters", "Other Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes")  # sections of names
+# Sections of docstrings that list names.
+ENTRIES = ("Parameters", "Other Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes")
 root_doc = "docs/index"
 include_patterns = [
     "README.md",
@@ -48,19 +55,19 @@ include_patterns = [
 ]
 html_theme, html_title, html_copy_source = "furo", "mxnet-rbm", False
 html_static_path, html_css_files = ["static"], ["site.css"]
-highlight_language = "none"  # of what names no language: commands, formulas
+highlight_language = "none"  # for blocks that name no language: commands, formulas
 myst_heading_anchors = 3  # [text](page.md#heading), as on GitHub
-nb_execution_mode = "off"  # the notebook keeps its results: MNIST is not at hand everywhere
+nb_execution_mode = "off"  # notebooks keep their results, because MNIST may be missing
 default_role = "code"
 add_module_names = False  # each module has a heading
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_inherit_docstrings = False  # MXNet's own are written for its own site
+autodoc_inherit_docstrings = False  # docstrings of MXNet are written for its own site
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {name: TYPES + name for name in importlib.import_module(TYPES[:-1]).__all__}
-suppress_warnings = ["ref.python"]  # two entries for one class: `ais` shows again what users look for there
+suppress_warnings = ["ref.python"]  # some classes have two entries, because `ais` shows them again
 nitpick_ignore_regex = [
-    ("py:class", r"(numpy|os)\..*"),  # "alias of", in gluon_rbm.backend.types
+    ("py:class", r"(numpy|os)\..*"),  # in "alias of" texts of gluon_rbm.backend.types
     ("py:exc", "MXNetError"),
 ]
 
@@ -78,7 +85,7 @@ def setup(app):
 
 
 def add_contents(app, docname, source):
-    """The contents of the site: a part for each list of links in index.md, and whatever page is in none of them."""
+    """Add the table of contents: a part for each list of links in index.md, and all other pages."""
     if docname != root_doc:
         return
     parts, others = [], app.env.found_docs - {root_doc}
@@ -94,12 +101,12 @@ def add_contents(app, docname, source):
 
 
 def pages_with_news(app, env, added, changed, removed):
-    """Pages that are made anew each time: modules and pages may have come since."""
+    """Return the pages to build each time, because there may be new modules or pages."""
     return [root_doc, *(page for page in env.found_docs if page.startswith(API))]
 
 
 def add_modules(app, docname, source):
-    """Entries for the modules of a room, on its page."""
+    """Add the entries of the modules in a folder of gluon_rbm to the folder's page."""
     if not docname.startswith(API):
         return
     room = docname[len(API) :]
@@ -109,7 +116,7 @@ def add_modules(app, docname, source):
 
 
 def _modules(folder):
-    """Names of all modules in a folder; packages that define nothing have none."""
+    """Yield the names of all modules in a folder. Packages without `__all__` are left out."""
     for path in folder.rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         if path.name != "__init__.py":
@@ -119,19 +126,20 @@ def _modules(folder):
 
 
 def add_entrance(app, exception):
-    """index.html at the top, as the pages lie where their sources do."""
+    """Write index.html at the top, which leads to docs/index.html."""
     if exception is None and app.builder.format == "html":
         entrance = '<!DOCTYPE html><meta charset="utf-8"><title>%s</title>\n' % project
         entrance += '<meta http-equiv="refresh" content="0; url=%s.html">\n' % root_doc
         Path(app.outdir, "index.html").write_text(entrance, encoding="utf-8")
 
 
-# --- Docstrings -------------------------------------------------------------------------------------------------------
+# --- Docstrings -----------------------------------------------------------------------------------
 
 
 def to_restructured_text(app, what, name, obj, options, lines):
-    """Read the sections of numpydoc; keep formulas as they stand, and stars and bars as what they are."""
-    if lines and lines[0].startswith("Alias for field number"):  # a field of a named tuple without a word of its own
+    """Turn a numpydoc docstring into reStructuredText, with formulas, stars and bars as written."""
+    # This is Python's docstring for the field of a named tuple.
+    if lines and lines[0].startswith("Alias for field number"):
         lines.clear()
     result, section = [], None
     for block in re.split(r"\n\s*\n", "\n".join(lines)):
@@ -148,7 +156,8 @@ def to_restructured_text(app, what, name, obj, options, lines):
             result += ["::", "", *block.split("\n"), ""]
         else:
             result += [*_escaped(block).split("\n"), ""]
-    is_value = what in ("attribute", "data")  # Napoleon takes what stands before a colon for the type
+    # For a value, Napoleon would take the text before a colon for a type.
+    is_value = what in ("attribute", "data")
     lines[:] = result if is_value else NumpyDocstring(result, NUMPYDOC, app, what, name, obj, options).lines()
 
 
@@ -160,7 +169,10 @@ def _escaped(text):
 
 
 def shorten_types(app, what, name, obj, options, signature, returned):
-    """The names of types by themselves, as links; those in unions come as calls of a class of Sphinx's."""
+    """Show types in signatures by their names, without modules, as links.
+
+    Sphinx writes types in unions as TypeAliasForwardRef('name').
+    """
 
     def shortened(text):
         text = re.sub(r"TypeAliasForwardRef\('([\w.]+)'\)", r"\1", text or "")
@@ -170,7 +182,7 @@ def shorten_types(app, what, name, obj, options, signature, returned):
 
 
 def skip_foreign(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn adds to its estimators, and what a module of a room has from another one."""
+    """Skip methods that scikit-learn adds to estimators, and names imported from other modules."""
     module = sys.modules[app.env.temp_data["autodoc:module"]]
     source = getattr(obj, "__module__", None) or ""
     from_elsewhere = what == "module" and source.startswith("gluon_rbm.") and source != module.__name__
@@ -178,11 +190,11 @@ def skip_foreign(app, what, name, obj, skip, options):
     return skip or bool(re.match(r"set_\w+_request$", name)) or (from_elsewhere and is_shown_once) or None
 
 
-# --- Links ------------------------------------------------------------------------------------------------------------
+# --- Links ----------------------------------------------------------------------------------------
 
 
 def leave_type(app, env, node, text):
-    """A type in a signature that has no entry on the site, as those of NumPy and MXNet, is no fault."""
+    """Accept types in signatures that have no entry on the site, such as NumPy's and MXNet's."""
     parent = node.parent
     while parent is not None and not isinstance(parent, addnodes.desc_signature):
         parent = parent.parent
@@ -190,9 +202,10 @@ def leave_type(app, env, node, text):
 
 
 def link_names(app, doctree, docname):
-    """`ais.bracket` on any page, and in docstrings a name of the same class or module, leads to its entry.
+    """Link names to their entries.
 
-    A full name that has none is a fault of the page.
+    On any page these are full names, such as `ais.bracket`. In docstrings they are also names of
+    the same class or module. A full name without an entry gives a warning.
     """
     objects, last = app.env.get_domain("py").objects, ""
     for node in list(doctree.findall(nodes.literal)):
@@ -203,7 +216,8 @@ def link_names(app, doctree, docname):
             text = last.rpartition(".")[0] + text
         name = next((name for name in _meanings(text, _scope(node)) if name in objects), None)
         parent = objects.get(text.rpartition(".")[0])
-        if name is None and parent and parent.objtype == "class":  # of a method without an entry of its own
+        # A method without an entry leads to its class.
+        if name is None and parent and parent.objtype == "class":
             name = text.rpartition(".")[0]
         if name:
             last, entry = text, objects[name]
@@ -214,7 +228,7 @@ def link_names(app, doctree, docname):
 
 
 def _meanings(text, scope):
-    """Full names that a text may mean, from the narrowest."""
+    """Yield the full names that a text may mean, beginning with the narrowest scope."""
     while scope:
         yield scope + "." + text
         scope = scope.rpartition(".")[0]
@@ -222,7 +236,7 @@ def _meanings(text, scope):
 
 
 def _breakable(text):
-    """A name that in a narrow table may break at its dots."""
+    """Return a name that can break at its dots, for narrow tables."""
     shown = nodes.literal()
     for part in re.findall(r"[^.]*[^.]\.?|\.", text):
         shown += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
@@ -230,7 +244,7 @@ def _breakable(text):
 
 
 def _scope(node):
-    """The class, function or module whose docstring a node is in."""
+    """Return the name of the class, function or module that has the docstring of a node."""
     while node is not None:
         if isinstance(node, addnodes.desc):
             return ".".join(filter(None, (node[0].get("module"), node[0].get("fullname"))))

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check_command(parser, argv[0] if argv else "--help")
     try:
         modules = _import_commands(argv)
-    except ImportError as error:  # the message names what is missing, and how to install it
+    except ImportError as error:  # the message says what is missing, and how to install it
         parser.exit(2, "%s: error: %s\n" % (_PROG, error))
     parsers = _add_commands(parser, modules)
     args, others = parser.parse_known_args(argv)
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args, others = parser.parse_known_args(argv)
     args.others = others
     if others and not hasattr(module, "TAKES_OTHERS"):
-        parsers[command].error("unrecognized arguments: " + " ".join(others))
+        parsers[command].refuse(others)
     if command == "doctor":
         try:
             return module.run(args)

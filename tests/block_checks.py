@@ -1,4 +1,4 @@
-"""What the tests of all families of blocks share: names, modes of execution, gradients."""
+"""Names, modes of execution and gradients, for the tests of all kinds of blocks."""
 
 from gluon_rbm.backend.framework import mx
 

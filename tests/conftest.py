@@ -20,13 +20,13 @@ def _contexts():
 
 @pytest.fixture(params=_contexts(), ids=str)
 def ctx(request):
-    """Every device that MXNet can use here."""
+    """Each device that MXNet can use here."""
     return request.param
 
 
 @pytest.fixture(params=["mxnet", "native"] + ["cuda"] * (len(_contexts()) > 1))
 def engine(request, ctx):
-    """Every engine of `gluon_rbm.sampling.gibbs` that can serve on that device."""
+    """Each engine of `gluon_rbm.sampling.gibbs` that can serve on the device `ctx`."""
     if request.param == "cuda" and ctx == mx.cpu():
         pytest.skip("the CUDA engine serves a GPU")
     if request.param == "native":
@@ -39,7 +39,7 @@ def engine(request, ctx):
 
 @pytest.fixture
 def auto_engine(engine, monkeypatch):
-    """What "auto" means, for tests that do not choose: each engine in turn."""
+    """Make the engine "auto" mean each engine in turn, for tests that do not choose an engine."""
     if engine == "mxnet":
         monkeypatch.setattr(native, "available", lambda: native.Availability("it is switched off in this test"))
     return engine
@@ -47,7 +47,10 @@ def auto_engine(engine, monkeypatch):
 
 @pytest.fixture
 def seed():
-    """A new seed for every test, shown when it fails; MXNET_RBM_TEST_SEED repeats one. MXNet is seeded with it."""
+    """A new seed for each test, which also seeds MXNet.
+
+    If the test fails, its output shows the seed. MXNET_RBM_TEST_SEED repeats it.
+    """
     text = os.environ.get("MXNET_RBM_TEST_SEED")
     value = int(text) if text else int.from_bytes(os.urandom(4), "little") >> 1
     print("seed %d (repeat with MXNET_RBM_TEST_SEED=%d)" % (value, value))
@@ -62,7 +65,7 @@ def generator(seed):
 
 @pytest.fixture
 def short_showcase(monkeypatch):
-    """Pictures of chains after 10 sweeps instead of thousands."""
+    """Draw pictures of chains after 10 sweeps instead of thousands."""
     from gluon_rbm.training import binary_pictures
 
     monkeypatch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
@@ -72,7 +75,11 @@ if sys.version_info < (3, 10):
 
     @pytest.fixture(autouse=True)
     def settled():
-        """There `subprocess` forks without a word to Python, and so to `binary_rbm`, which would have MXNet settle."""
+        """Wait for MXNet's threads after each test.
+
+        In Python before 3.10, `subprocess` forks without calling the functions of
+        `os.register_at_fork`, so `gluon_rbm.backend.shutdown` cannot wait before a fork.
+        """
         yield
         mx.nd.waitall()
         time.sleep(0.02)

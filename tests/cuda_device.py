@@ -1,4 +1,7 @@
-"""A `Device` of the CUDA engine that is no GPU: kernels compiled by the C compiler, threads of a block as threads."""
+"""A `Device` of the CUDA engine that needs no GPU.
+
+A C compiler compiles the kernels. Each thread of a block is a thread of the CPU.
+"""
 
 import ctypes
 import os
@@ -14,12 +17,12 @@ HERE = Path(__file__).parent / "cuda"
 
 
 def compiler():
-    """The C compiler, or None."""
+    """Path of the C compiler, or None."""
     return shutil.which(os.environ.get("CC", "cc"))
 
 
 def build(folder, *flags, load=True):
-    """The library of emulated kernels, which is emulated.so in the folder."""
+    """Compile the emulated kernels to emulated.so in the folder. Return the library if `load`."""
     path = Path(folder) / "emulated.so"
     fused = [] if os.uname().machine == "aarch64" else ["-mfma"]
     command = [str(compiler()), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", *fused, *flags]
@@ -29,7 +32,11 @@ def build(folder, *flags, load=True):
 
 
 class EmulatedDevice:
-    """Arrays are NumPy's; as many threads a block as `threads` says, where it is given, since real threads are slow."""
+    """Device with NumPy arrays.
+
+    `threads`, if given, is the number of threads in a block. A small number saves time, because the
+    threads are real.
+    """
 
     def __init__(self, library, threads=None):
         self._library, self._threads = library, threads

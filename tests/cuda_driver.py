@@ -1,4 +1,7 @@
-"""A `Device` of the CUDA engine through NVIDIA's driver alone, by ctypes: without MXNet, so on newer cards, too."""
+"""A `Device` of the CUDA engine that calls NVIDIA's driver through ctypes.
+
+It does not use MXNet, so it works on newer cards, too.
+"""
 
 import ctypes
 
@@ -9,11 +12,11 @@ from gluon_rbm.backend.cuda import launch
 
 
 class DriverError(RuntimeError):
-    """What the driver refused."""
+    """The driver refused a call."""
 
 
 class DeviceArray:
-    """Memory of the card, freed with the object."""
+    """Array in the memory of the card, which is freed with this object."""
 
     def __init__(self, driver, shape, dtype):
         self._driver, self.shape, self.dtype, self.ndim = driver, tuple(shape), np.dtype(dtype), len(shape)
@@ -30,14 +33,14 @@ class DeviceArray:
 
 
 class DriverDevice:
-    """The kernels on a card.
+    """Device that runs the kernels on a card.
 
     Parameters
     ----------
     number : int
-        Of the card.
+        Number of the card.
     ptx : bytes, optional
-        The kernels, compiled elsewhere; by default NVRTC compiles them.
+        Compiled kernels. By default NVRTC compiles them.
     """
 
     def __init__(self, number=0, ptx=None):
@@ -112,7 +115,7 @@ class DriverDevice:
         self("cuCtxSynchronize")
 
     def seconds(self, function, repeats):
-        """Seconds of each call on the card, by its own clock, after one that warms up."""
+        """Time each call on the card's own clock, in seconds, after a first call that warms up."""
         function()
         events = [ctypes.c_void_p() for _ in range(repeats + 1)]
         for event in events:

@@ -1,6 +1,6 @@
-"""NVIDIA's run-time compiler, by ctypes: what MXNet hands the kernels to.
+"""NVRTC, NVIDIA's run-time compiler, through ctypes. MXNet compiles the kernels with it, too.
 
-It is taken from the package nvidia-cuda-nvrtc-cu11 (the extra `cuda-test`), or from the system.
+It comes from the package nvidia-cuda-nvrtc-cu11 (of the extra `test`), or from the system.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ _OPTIONS = ("--fmad=false",)
 
 
 def library():
-    """NVRTC, or None."""
+    """Load NVRTC; None if it is not installed."""
     for name in (*_packaged(), "libnvrtc.so.11.2", "libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so"):
         try:
             return ctypes.CDLL(name)
@@ -28,14 +28,18 @@ def _packaged():
 
 
 def version(nvrtc):
-    """(major, minor)."""
+    """Version of NVRTC, (major, minor)."""
     major, minor = ctypes.c_int(), ctypes.c_int()
     assert nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)) == 0
     return major.value, minor.value
 
 
 def compiled(nvrtc, source, architecture, kind="PTX", options=_OPTIONS):
-    """(machine code or PTX, what the compiler said) for "sm_80" or "compute_80"; RuntimeError where it refuses."""
+    """Compile for an architecture such as "sm_80" or "compute_80".
+
+    Returns (machine code or PTX, messages of the compiler). Raises RuntimeError if the compiler
+    refuses the source.
+    """
     program = ctypes.c_void_p()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"gibbs.cu", 0, None, None) == 0
     flags = [option.encode() for option in ("--gpu-architecture=" + architecture, *options)]

@@ -1,4 +1,7 @@
-"""Calls the native Gibbs engine with random arguments for some seconds: python fuzz_native.py SEED SECONDS."""
+"""Call the native engine with random arguments for some seconds.
+
+Usage: python fuzz_native.py SEED SECONDS
+"""
 
 import itertools
 import sys
@@ -103,7 +106,7 @@ def learn_once(generator, parameters, chains, options):
 
 def main(seed, seconds):
     assert native.available(), native.available()
-    warnings.simplefilter("ignore", RuntimeWarning)  # of weights that 16 bits do not hold
+    warnings.simplefilter("ignore", RuntimeWarning)  # some weights do not fit into 16 bits
     generator = np.random.default_rng(seed)
     end = time.monotonic() + seconds
     for count in itertools.count():

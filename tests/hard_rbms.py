@@ -1,12 +1,15 @@
-"""RBMs whose modes are hard to find, with their exact log Z: plain NumPy, importing nothing of the code under test.
+"""RBMs with modes that are hard to find, and their exact log Z.
 
-Up to 30 units a layer; the entries of W have a standard deviation of 3 to 20. Of six kinds:
+This is plain NumPy and does not import the code under test. A layer has up to 30 units. The entries
+of W have a standard deviation of 3 to 20. There are six kinds:
 
-gaussian    all of W and the biases drawn; some symmetric in both layers, so that modes come in pairs
+gaussian    W is normal, and so are the biases unless they are 0; without these biases, some RBMs
+            would be symmetric under a flip of all units, so modes come in pairs
 columns     one to five hidden units, each of which turns many visible units on, against their biases
-templates   two to ten hidden units, each of which knows one pattern among nearly free visible units
-patterns    one to five pairs of patterns of both layers, as in a Hopfield network, against fields
-copies      small strong RBMs side by side
+templates   two to ten hidden units; each one stores a pattern, and the visible biases are weak
+patterns    one to five patterns of visible units, each paired with a pattern of hidden units, as in
+            a Hopfield network, with random biases against them
+copies      small RBMs with large weights side by side
 mixed       columns beside a Gaussian RBM
 """
 
@@ -16,18 +19,18 @@ import numpy as np
 import reference
 
 MOST_UNITS = 30
-_ENUMERATED = 22  # of the smaller layer
+_ENUMERATED = 22  # units of the smaller layer, at most, so that its states can be enumerated
 
 
 class HardRBM(NamedTuple):
     kind: str
     parameters: tuple  # a, b, W in float32
     log_z: float  # exact
-    images: np.ndarray  # drawn from the visible biases alone: they know of one mode at most
+    images: np.ndarray  # drawn from the visible biases alone, so they show one mode at most
 
 
 def hard_rbm(*key):
-    """The RBM of a key: its kind is the last number modulo six."""
+    """RBM that follows from a key. The last number of the key modulo six gives the kind."""
     generator = np.random.default_rng(key)
     kind = list(_KINDS)[key[-1] % len(_KINDS)]
     while True:
@@ -67,7 +70,8 @@ def _columns(generator, most=22):
     count = generator.integers(1, min(6, num_hidden))
     for hidden, units in enumerate(np.array_split(generator.permutation(num_visible), count)):
         w[units, hidden] = strength
-        # log of the weight that the unit's being on has, against its being off
+        # The log-weight of all states with this unit on, minus that of all states with it off, is
+        # between -4 and 14.
         on, off = np.logaddexp(0, strength / 2), np.logaddexp(0, -strength / 2)
         b[hidden] = generator.uniform(-4, 14) - len(units) * (on - off)
     yield a, b, w
@@ -80,7 +84,8 @@ def _templates(generator):
     for hidden in range(min(generator.integers(2, 11), num_hidden)):
         pattern = generator.random(num_visible) < generator.uniform(0.2, 0.8)
         w[:, hidden] = strength * (2 * pattern - 1)
-        # what the pattern weighs, against all that the visible units do when they are left alone
+        # The log-weight of the pattern with this unit on, minus that of all visible states with
+        # these hidden units off, is between -3 and 12.
         b[hidden] = generator.uniform(-3, 12) + np.logaddexp(0, a).sum() - a @ pattern - strength * pattern.sum()
     yield a, b, w
 
@@ -144,7 +149,7 @@ def _side_by_side(blocks):
 
 
 def _log_z(a, b, w):
-    """By all states of the smaller layer, 2^14 at a time."""
+    """Log Z by enumeration of the smaller layer, 2^14 states at a time."""
     if len(a) < len(b):
         a, b, w = b, a, w.T
     first = min(len(b), 14)

@@ -1,4 +1,4 @@
-"""Learners on several devices or workers, and the exact likelihood of what they learn."""
+"""Learners on several devices or workers, and the exact log-likelihood of RBMs that they learn."""
 
 import numpy as np
 import reference
@@ -18,7 +18,7 @@ def parse(*arguments):
 
 
 def replicas(api, args, group=None):
-    """A learner on --num-devices devices, and its process group."""
+    """Make a learner on --num-devices devices; return it and its process group."""
     group = group or ProcessGroup(args.kv_store, cuda=False, num_devices=args.num_devices)
     arrays = initial_arrays(args, datasets.load(args.dataset), mx.cpu())
     make = lambda arrays, context: LEARNERS[api](args, arrays, context, group.num_shards)  # noqa: E731
@@ -26,7 +26,7 @@ def replicas(api, args, group=None):
 
 
 def exact_log_likelihood(arrays, visible):
-    """Mean over images, by enumeration of the hidden states."""
+    """Mean log p(v) over images, by enumeration of the hidden states."""
     a, b, w = (arrays[name].astype(float) for name in LEARNED)
     hidden = reference.states(len(b))
     log_z = reference.log_sum_exp(hidden @ b + np.logaddexp(0, a + hidden @ w.T).sum(axis=1))
@@ -34,7 +34,10 @@ def exact_log_likelihood(arrays, visible):
 
 
 def likelihoods(args, seeds, group=None):
-    """Exact log-likelihoods of four images after training on them with each seed; group : the workers."""
+    """Yield, for each seed, the exact log-likelihood of four images after training on them.
+
+    `group` is the process group of the workers.
+    """
     visible = to_visible(datasets.load("bars-and-stripes").train_images, 1)[1:5]
     for seed in map(int, seeds):
         generator = np.random.default_rng(seed)
@@ -46,7 +49,7 @@ def likelihoods(args, seeds, group=None):
 
 
 def assert_equally_good(one, other):
-    """The means of likelihoods are equal within 4.5 standard errors, and something was learned."""
+    """Both means are equal within 4.5 standard errors, and something was learned."""
     one, other = np.array(one), np.array(other)
     error = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / len(one))
     print("one %.3f, other %.3f, standard error %.3f" % (one.mean(), other.mean(), error))

@@ -1,4 +1,4 @@
-"""Files as they are published, or as somebody with bad intentions would make them, and a server that sends them."""
+"""Files of data as they are published, malicious files, and a server that sends them."""
 
 import contextlib
 import hashlib
@@ -36,7 +36,10 @@ def cifar10_archive(members):
 
 
 def cifar10_members():
-    """Two records each. Image r of file f: label 2 f + r; red f, green 100 + the row, blue 200 + the column."""
+    """Files of CIFAR-10 with two records each.
+
+    Image r of file f has label 2 f + r. Its pixels are red f, green 100 + row, blue 200 + column.
+    """
     rows, columns = np.mgrid[:32, :32].astype(np.uint8)
     members = {"readme.html": b"hello"}
     for f, name in enumerate(
@@ -48,13 +51,17 @@ def cifar10_members():
 
 
 class Server:
-    """Answers `/folder/name` from `folders`: {folder: {name: bytes}}; those of `cut` lose their second half."""
+    """Answers `/folder/name` from `folders`: {folder: {name: bytes}}.
+
+    Files of folders in `cut` lose their second half. Folders in `redirected` redirect to
+    themselves. Answers of folders in `endless` and `slow` do not end.
+    """
 
     def __init__(self):
         self.folders, self.cut, self.requests = {}, set(), []
         self.redirected, self.endless, self.slow = set(), set(), set()
-        self.locations = {}  # of a folder that redirects elsewhere
-        self.slow_answers = 0  # that have begun
+        self.locations = {}  # {folder: address that it redirects to}
+        self.slow_answers = 0  # slow answers that have begun
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -71,7 +78,7 @@ class Server:
                     self.send_response(200)
                     self.end_headers()
                     number = folder in server.slow
-                    with contextlib.suppress(OSError):  # until the client has enough
+                    with contextlib.suppress(OSError):  # the client ends the connection
                         while not server.closed:
                             self.wfile.write(bytes(1 << 16) if folder in server.endless else b"x")
                             server.slow_answers += number
@@ -81,7 +88,8 @@ class Server:
                 self.send_response(404 if content is None else 200)
                 content = content or b""
                 self.send_header("Content-Length", str(len(content)))
-                self.send_header("Content-Encoding", "gzip")  # as some servers say of archives; it must stay one
+                # Some servers send this with archives. The client must not unpack them.
+                self.send_header("Content-Encoding", "gzip")
                 self.end_headers()
                 self.wfile.write(content[: len(content) // 2] if folder in server.cut else content)
 
@@ -97,7 +105,7 @@ class Server:
 
 
 def bomb(side):
-    """A few bytes that say they are a grey PNG of side x side black pixels."""
+    """A small file that claims to be a grey PNG of side x side black pixels."""
     parts = {b"IHDR": side.to_bytes(4, "big") * 2 + b"\x08\0\0\0\0", b"IDAT": zlib.compress(bytes(10**6)), b"IEND": b""}
     chunks = [len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
               for name, data in parts.items()]  # fmt: skip

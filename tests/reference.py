@@ -1,4 +1,4 @@
-"""Brute force in plain float64 NumPy, importing nothing of the code under test."""
+"""Exact results by enumeration, in plain float64 NumPy, without the code under test."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def log_sum_exp(x):
 
 
 def energies(a, b, w, beta=1.0, base=None):
-    """E_beta(v, h) of every pair of states, by loops: (2^V, 2^H)."""
+    """E_beta(v, h) of each pair of states, by loops: (2^V, 2^H)."""
     base = np.zeros_like(a) if base is None else base
     visible, hidden = states(len(a)), states(len(b))
     energy = np.empty((len(visible), len(hidden)))
@@ -40,10 +40,10 @@ def joint(a, b, w, beta=1.0, base=None):
 
 
 def given(joint, **held):
-    """joint (2^V, 2^H) given what the visible states must satisfy.
+    """Condition joint (2^V, 2^H) on visible states that satisfy groups and a clamp.
 
-    groups : of (start, stop), exactly one of whose units is on, or none where all are held at 0
-    mask, values : (V,), units with mask != 0 are at these values
+    groups : softmax groups (start, stop); exactly one unit is on, or none if all are held at 0
+    mask, values : (V,); units with mask != 0 have these values
     """
     visible = states(int(np.log2(len(joint))))
     possible = np.ones(len(visible), bool)
@@ -59,14 +59,14 @@ def given(joint, **held):
 
 
 def draw(joint, count, generator):
-    """Exact samples (v, h) of a joint (2^V, 2^H)."""
+    """Exact samples (v, h) of a joint distribution (2^V, 2^H)."""
     index = generator.choice(joint.size, size=count, p=joint.ravel())
     num_visible, num_hidden = (int(np.log2(size)) for size in joint.shape)
     return states(num_visible)[index // joint.shape[1]], states(num_hidden)[index % joint.shape[1]]
 
 
 def free_energies(a, b, w, visible, beta=1.0, base=None):
-    """F_beta(v) of each row, by summing over the hidden states."""
+    """F_beta(v) of each row, by a sum over the hidden states."""
     base = np.zeros_like(a) if base is None else base
     result = []
     for v in visible:
@@ -104,12 +104,15 @@ def random_rbm(num_visible, num_hidden, generator, scale=1.0):
 
 
 def state_index(samples):
-    """Row of `states` that each sample is."""
+    """Index of each sample in `states`."""
     return (samples @ (2 ** np.arange(samples.shape[1])[::-1])).astype(int)
 
 
 def chi_square(counts, expected):
-    """Statistic and degrees of freedom; cells expected fewer than five times are joined with the next larger one."""
+    """Chi-square statistic and degrees of freedom.
+
+    Cells with fewer than five expected counts are joined with the cell of the next larger number.
+    """
     order = np.argsort(expected)
     observed_cells, expected_cells = [], []
     observed_sum = expected_sum = 0.0
@@ -124,14 +127,17 @@ def chi_square(counts, expected):
 
 
 def flip_visible(rbm, flipped):
-    """The machine whose visible unit i is on where unit i of this one was off, if flipped[i]; and log Z - its log Z."""
+    """Exchange on and off for each visible unit i with flipped[i] = 1.
+
+    Returns the new RBM, and log Z of the old RBM minus log Z of the new one.
+    """
     a, b, w = rbm
     sign, rows = 1 - 2 * flipped, flipped.astype(bool)
     return (sign * a, b + w[rows].sum(axis=0), sign[:, None] * w), a[rows].sum()
 
 
 def bars_and_stripes_rbm(generator):
-    """2x2 pixels, 4 hidden units, 3,000 steps along the exact gradient."""
+    """RBM with 2x2 pixels and 4 hidden units, after 3,000 steps along the exact gradient."""
     data = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], float)
     rbm = np.zeros(4), np.zeros(4), generator.normal(scale=0.5, size=(4, 4))
     visible = states(4)
@@ -149,16 +155,19 @@ def bars_and_stripes_rbm(generator):
 
 
 def uphill_slopes(a, b, w, base):
-    """U = dE_beta/dbeta of every pair of states, flat: E is linear in beta."""
+    """U = dE_beta/dbeta of each pair of states, as a flat array. E_beta is linear in beta."""
     return (energies(a, b, w, 1.0, base) - energies(a, b, w, 0.0, base)).ravel()
 
 
 def draw_replicas(rbm, betas, base, count, generator):
-    """Index of a pair of states, exactly drawn at each beta: (num_temperatures, count)."""
+    """Draw pairs of states exactly at each beta.
+
+    Returns the probabilities of all pairs, and indices of drawn pairs (num_temperatures, count).
+    """
     probabilities = [joint(*rbm, beta, base).ravel() for beta in betas]
     return probabilities, np.array([generator.choice(len(p), count, p=p) for p in probabilities])
 
 
 def assert_drawn_from(index, probability):
     statistic, freedom = chi_square(np.bincount(index, minlength=len(probability)), len(index) * probability)
-    assert statistic < freedom + 5 * np.sqrt(2 * freedom) + 10  # five standard deviations and more
+    assert statistic < freedom + 5 * np.sqrt(2 * freedom) + 10  # five standard deviations, and 10

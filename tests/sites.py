@@ -1,4 +1,4 @@
-"""Python in a world of its own, which sees nothing but the site folder made for it."""
+"""Python processes that see only the standard library and a site folder made for them."""
 
 import os
 import subprocess
@@ -11,7 +11,10 @@ import gluon_rbm
 
 
 def make_site(folder, packages=("numpy", "numpy.libs", "setuptools", "_distutils_hack"), wheels=(), mxnet=None):
-    """A site folder with the given installed packages, fake wheels of MXNet, and a fake one of source `mxnet`."""
+    """Fill a site folder with links to installed packages and with fake MXNet wheels.
+
+    `wheels` are names of distributions. `mxnet`, if given, is the source of a fake package mxnet.
+    """
     installed = Path(np.__file__).parents[1]
     (folder / "gluon_rbm").symlink_to(Path(gluon_rbm.__file__).parent)
     for name in packages:

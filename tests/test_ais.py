@@ -22,7 +22,7 @@ def arrays(rbm, ctx=None, dtype="float32"):
 
 
 def repeated(rbm, ctx, seed, **settings):
-    """log Z of repeated runs of 50 chains (which run side by side, being independent)."""
+    """Estimates of log Z from 30 independent runs of 50 chains. All chains run side by side."""
     whole = ais.log_partition(
         *arrays(rbm, ctx), num_chains=50 * REPEATS, chains_at_once=50 * REPEATS, key=[seed], **settings
     )
@@ -36,7 +36,10 @@ def repeated(rbm, ctx, seed, **settings):
 
 @pytest.mark.parametrize("base", ["model", "data", "given"])
 def test_the_estimate_of_z_is_unbiased_for_any_base_rate(ctx, seed, generator, base):
-    """Mean of Z / exact Z over repeated runs within five standard errors, measured over the runs."""
+    """The mean of Z / exact Z over repeated runs is 1 within five standard errors.
+
+    The standard error is measured over the runs.
+    """
     rbm = reference.random_rbm(6, 5, generator, scale=0.7)
     choice = {
         "model": {},
@@ -50,16 +53,20 @@ def test_the_estimate_of_z_is_unbiased_for_any_base_rate(ctx, seed, generator, b
 
 @pytest.mark.slow
 def test_the_error_shrinks_with_the_number_of_distributions(ctx, seed, generator):
-    """By sqrt(10) for ten times as many, within five standard errors; not to shrink at all is more than six away."""
+    """Ten times as many distributions divide the error by sqrt(10), within five standard errors.
+
+    An error that does not shrink is more than six standard errors away.
+    """
     rbm = reference.random_rbm(6, 5, np.random.default_rng(1), scale=1.5)
     exact, errors = reference.log_z(*rbm), []
     for num_distributions in (5, 50, 500):
         log_z = repeated(rbm, ctx, seed, num_distributions=num_distributions)
         standard_error = log_z.std(ddof=1) / np.sqrt(REPEATS)
-        # Jensen: the mean of log Z is low by half the variance of one run's relative error.
+        # By Jensen's inequality, the mean of log Z is too low by half the variance of log Z.
         assert abs(log_z.mean() + log_z.var() / 2 - exact) < 5 * standard_error
         errors.append(np.sqrt(np.mean((log_z - exact) ** 2)))
-    # Of R runs, the logarithm of a root mean square has a standard error of sqrt(1 / (2 R)): of a ratio, sqrt(1 / R).
+    # The logarithm of a root mean square over R runs has the standard error sqrt(1 / (2 R)).
+    # The logarithm of a ratio of two has sqrt(1 / R).
     assert (np.abs(-np.diff(np.log(errors)) - np.log(10) / 2) < 5 / np.sqrt(REPEATS)).all()
 
 
@@ -95,7 +102,7 @@ def test_no_overflow_at_any_scale_of_the_weights(ctx, seed, generator, scale):
     assert 0 < result.effective_sample_size <= 20 + 1e-9
 
 
-def test_the_key_and_mxnets_seed_rule_the_noise(ctx, seed, generator):
+def test_the_key_and_mxnets_seed_fix_the_noise(ctx, seed, generator):
     rbm = arrays(reference.random_rbm(6, 5, generator), ctx)
 
     def run(**key):
@@ -110,7 +117,7 @@ def test_the_key_and_mxnets_seed_rule_the_noise(ctx, seed, generator):
     np.testing.assert_array_equal(run(), first)
 
 
-def test_warnings():
+def test_warnings_of_an_estimate():
     spread = 0.1 * np.tile([-1.0, 1.0], 50)
     good = estimates.summarize_log_weights(spread, 1000)
     few = estimates.summarize_log_weights(spread, 10)
@@ -130,11 +137,11 @@ def test_smoothed_visible_bias():
     np.testing.assert_allclose(probability, [1 / 10, 3 / 10, 9 / 10])
 
 
-# --- Forward and reverse ----------------------------------------------------------------------------------------------
+# --- Forward and reverse --------------------------------------------------------------------------
 
 
 def random_rbms(count, generator):
-    """Machines of at most 20 units together, with base rates of their own."""
+    """Yield RBMs with 2 to 10 units in each layer, and visible biases of base distributions."""
     for _ in range(count):
         num_visible, num_hidden = generator.integers(2, 11, size=2)
         scale = generator.uniform(0.3, 1.2)
@@ -146,7 +153,10 @@ def exact_log_z(rbm):
 
 
 def repeated_bracket(rbm, ctx, seed, chains, repeats, **settings):
-    """Forward and reverse estimates of repeated runs from exact samples: lists of `LogPartition`."""
+    """Forward and reverse estimates of repeated runs, as two lists of `LogPartition`.
+
+    Reverse AIS starts at exact samples.
+    """
     count = chains * repeats
     whole = ais.bracket(
         *arrays(rbm, ctx), num_chains=count, chains_at_once=count, reverse_start="exact", key=[seed], **settings
@@ -160,10 +170,12 @@ def repeated_bracket(rbm, ctx, seed, chains, repeats, **settings):
 
 @pytest.mark.slow
 def test_forward_is_below_and_reverse_above_on_average(ctx, engine, seed, generator):
-    """Of log Z; Z and 1 / Z have no bias at all. Within five standard errors over 200 runs of 10 chains.
+    """The mean of log Z is too low in forward AIS and too high in reverse AIS.
 
-    The mean of weights is within standard errors of theirs only where no rare weight outweighs the others, which 2,000
-    of them may all have missed: so it is looked at where log-weights have a standard deviation of at most 1.
+    The means of Z (forward) and 1 / Z (reverse) have no bias. All hold within five standard errors
+    over 200 runs of 10 chains. A rare weight may be larger than all others together, and 2,000
+    chains may miss it. So the means of Z and 1 / Z are checked only if the log-weights have a
+    standard deviation of at most 1.
     """
     checked = 0
     for rbm, base in random_rbms(24 if engine == "native" else 8, generator):
@@ -186,9 +198,11 @@ def standard_error(values):
 
 @pytest.mark.slow
 def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
-    """In 95 % of 200 runs of 100 chains, wherever the effective sample size is at least half the chains.
+    """Intervals cover log Z in 95 % of 200 runs of 100 chains.
 
-    Near one half it is little more than that: so a machine may fall short by three standard errors of its 200 runs.
+    This holds if the effective sample size is at least half the number of chains. Near one half,
+    intervals cover little more than 95 %. So a single RBM may have less, by three standard errors
+    of its 200 runs.
     """
     shares = []
     for rbm, base in random_rbms(24 if engine == "native" else 6, generator):
@@ -202,7 +216,7 @@ def test_the_interval_covers_the_exact_value(ctx, engine, seed, generator):
 
 
 @pytest.mark.slow
-def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, seed, generator):
+def test_estimates_depend_neither_on_the_order_of_units_nor_on_which_state_is_on(ctx, seed, generator):
     a, b, w = rbm = reference.random_rbm(8, 6, generator, scale=0.7)
     exact = exact_log_z(rbm)
     rows, columns = generator.permutation(8), generator.permutation(6)
@@ -213,7 +227,8 @@ def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, se
                 *arrays(other, ctx), num_chains=200, num_distributions=60, reverse_start=start, key=[seed]
             )
             assert found.reverse_start == start
-            for side in found[:2]:  # within six standard errors
+            # An interval is six standard errors wide.
+            for side in found[:2]:
                 assert abs(side.log_z + shift - exact) < side.high - side.low
 
 
@@ -226,7 +241,10 @@ def test_estimates_do_not_know_which_unit_is_which_nor_which_state_is_on(ctx, se
     ],
 )
 def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distributions, tolerance):
-    """Root mean square error of 8 runs of 100 chains, from the data's means, which are 1/2."""
+    """The root mean square error of 8 runs of 100 chains is below a tolerance.
+
+    The base distribution has the means of the data, which are 1/2.
+    """
     if num_distributions > 100 and engine == "mxnet":
         pytest.skip("takes a minute")
     rbm = reference.bars_and_stripes_rbm(np.random.default_rng(1))
@@ -241,7 +259,11 @@ def test_bars_and_stripes_to_the_tolerance_of_pydeep(engine, seed, num_distribut
 
 @pytest.mark.slow
 def test_chains_start_reverse_ais_from_samples_of_the_rbm(ctx, seed, generator):
-    """Two far modes of unequal weight, which no chain at beta = 1 leaves: the forward run's weights put them right."""
+    """Reverse AIS finds log Z of an RBM with two distant modes of unequal probability.
+
+    No chain at beta = 1 leaves its mode. Resampling by the weights of forward AIS gives both modes
+    their right share.
+    """
     rbm = (np.full(4, -8.0), np.array([-32.7]), np.full((4, 1), 16.0))
     found = ais.bracket(
         *arrays(rbm, ctx),
@@ -292,7 +314,7 @@ def test_reverse_is_the_mirror_of_forward(generator):
 
 
 @pytest.mark.slow
-def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator, monkeypatch, tmp_path):
+def test_a_killed_bracket_resumes_with_the_same_result(seed, generator, monkeypatch, tmp_path):
     rbm, path = arrays(reference.random_rbm(6, 5, generator)), tmp_path / "state"
     settings = dict(num_chains=30, chains_at_once=20, num_distributions=50, schedule="adaptive", key=[seed])
     expected = ais.bracket(*rbm, reverse_start="chains", **settings)
@@ -300,9 +322,9 @@ def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator,
 
     def anneal(*args, **more):
         calls.append(1)
-        if (
-            len(calls) == 110
-        ):  # after the pilots' 2 x 50, and each annealing of a block has three: amid that from fair coins
+        # Two pilot runs make 50 calls each, and annealing of a block of chains makes three. So this
+        # call is in the middle of the forward run from fair coins.
+        if len(calls) == 110:
             raise KeyboardInterrupt
         return whole(*args, **more)
 
@@ -331,7 +353,7 @@ def test_a_bracket_that_was_killed_goes_on_with_the_same_result(seed, generator,
         ({"sweeps_at_the_top": 0}, "sweeps_at_the_top is 0"),
     ],
 )
-def test_brackets_that_cannot_be(generator, settings, message):
+def test_wrong_arguments_of_a_bracket_are_refused(generator, settings, message):
     rbm = arrays(reference.random_rbm(6, 5, generator))
     with pytest.raises(InputError, match=message):
         ais.bracket(*rbm, **{"num_chains": 10, "num_distributions": 5, "key": [0], **settings})
@@ -343,7 +365,7 @@ def test_exact_samples_of_a_large_rbm_are_refused_at_once(monkeypatch):
         ais.bracket(*arrays((np.zeros(30), np.zeros(30), np.zeros((30, 30)))), reverse_start="exact")
 
 
-def test_reverse_alone(ctx, seed, generator):
+def test_reverse_ais_alone(ctx, seed, generator):
     rbm = reference.random_rbm(6, 5, generator, scale=0.5)
     visible, _ = reference.draw_joint(*rbm, 100, generator)
     found = ais.reverse_log_partition(*arrays(rbm, ctx), visible, num_distributions=300, key=[seed])
@@ -351,11 +373,11 @@ def test_reverse_alone(ctx, seed, generator):
     assert found.low < found.log_z < found.high and len(found.log_weights) == 100
 
 
-# --- Likelihood of data -----------------------------------------------------------------------------------------------
+# --- Likelihood of data ---------------------------------------------------------------------------
 
 
 def sources(images, ctx):
-    """The same images as every kind of source, with batches that do not divide them."""
+    """The same images in each kind of source. The last batch is smaller than the others."""
     flat = images.reshape((len(images), -1))
     dataset = mx.gluon.data.ArrayDataset(mx.nd.array(images), np.zeros(len(images)))
     return {
@@ -388,16 +410,17 @@ def test_estimate_log_likelihood_is_close_to_the_exact_one(ctx, seed, generator)
     rbm = reference.random_rbm(6, 5, generator, scale=0.5)
     images = generator.integers(0, 2, (10, 6)).astype("float32")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", ais.LikelihoodWarning)  # nothing to warn of
+        warnings.simplefilter("error", ais.LikelihoodWarning)  # no warning is expected
         log_likelihood, log_z = ais.estimate_log_likelihood(*arrays(rbm, ctx), 50, 2, 300, 1, images, ctx, key=[seed])
     assert isinstance(log_likelihood, float) and isinstance(log_z, float)
     exact = reference.log_z(*rbm)
-    # 100 chains, 300 distributions: the standard deviation over runs is below 0.01 nats for such machines.
+    # With 100 chains and 300 distributions, log Z of RBMs of this kind has a standard deviation
+    # below 0.01 nats.
     assert log_z == pytest.approx(exact, abs=0.05)
     assert log_likelihood == pytest.approx((-reference.free_energies(*rbm, images)).mean() - log_z, abs=1e-4)
 
 
-def test_it_warns_of_few_distributions_and_of_grey_pixels(generator):
+def test_estimate_log_likelihood_warns_of_few_distributions_and_grey_pixels(generator):
     rbm = arrays(reference.random_rbm(6, 5, generator))
     with pytest.warns(ais.LikelihoodWarning, match="only 10 intermediate distributions.*optimistic"):
         ais.estimate_log_likelihood(*rbm, 10, 1, 10, 1, np.zeros((3, 6)))
@@ -415,24 +438,24 @@ def test_it_warns_of_few_distributions_and_of_grey_pixels(generator):
         (np.zeros((0, 6)), "no image"),
     ],
 )
-def test_images_that_cannot_be_scored(generator, images, message):
+def test_wrong_images_are_refused(generator, images, message):
     rbm = Parameters(*arrays(reference.random_rbm(6, 5, generator)))
     with pytest.raises(InputError, match=message):
         ais.mean_log_likelihood(rbm, images, 0.0)
 
 
 @pytest.mark.parametrize("size", ["num_chains", "num_distributions", "burn_in_sweeps", "chains_at_once"])
-def test_sizes_below_one(generator, size):
+def test_sizes_below_one_are_refused(generator, size):
     with pytest.raises(InputError, match=size + " is 0"):
         ais.log_partition(*arrays(reference.random_rbm(3, 2, generator)), **{size: 0})
 
 
-def test_more_distributions_than_memory(generator):
+def test_too_many_distributions_are_refused(generator):
     with pytest.raises(InputError, match="num_distributions is 2147483647; it may be 10000000 at most"):
         ais.log_partition(*arrays(reference.random_rbm(3, 2, generator)), num_distributions=2**31 - 1)
 
 
-def test_parameters_that_cannot_be_used(generator):
+def test_wrong_parameters_are_refused(generator):
     rbm = reference.random_rbm(3, 2, generator)
     with pytest.raises(InputError, match="not finite"):
         ais.log_partition(*arrays((rbm[0] * np.inf, *rbm[1:])))

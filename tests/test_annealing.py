@@ -15,7 +15,7 @@ def parameters(rbm, ctx=None):
     return Parameters(*(mx.nd.array(array, ctx=ctx) for array in rbm))
 
 
-# --- Schedules --------------------------------------------------------------------------------------------------------
+# --- Schedules ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("schedule", [schedules.linear, schedules.three_piece])
@@ -32,7 +32,10 @@ def test_the_three_pieces_of_salakhutdinov_and_murray():
 
 
 def losses(rbm, betas):
-    """Variance of each step's log-weight, over exact samples: what the effective sample size loses there."""
+    """Variance of each step's log-weight, over exact samples.
+
+    The larger it is, the more effective sample size the step loses.
+    """
     a, b, w = rbm
     visible, result = reference.states(len(a)), []
     scores = [beta * visible @ a + np.logaddexp(0, beta * (b + visible @ w)).sum(axis=1) for beta in betas]
@@ -43,7 +46,8 @@ def losses(rbm, betas):
 
 
 def test_the_adaptive_schedule_loses_as_much_at_every_step(engine, seed, generator):
-    rbm = (np.full(6, -1.0), np.full(4, -1.0), np.full((6, 4), 3.0))  # freezes in a narrow range of beta
+    # This RBM changes from disordered to ordered states in a narrow range of beta.
+    rbm = (np.full(6, -1.0), np.full(4, -1.0), np.full((6, 4), 3.0))
     visible = mx.nd.array(generator.integers(0, 2, (2000, 6)))
     betas = schedules.adaptive(40, parameters(rbm), visible, mx.nd.zeros(6), [seed], engine)
     assert betas[0] == 0 and betas[-1] == 1 and (np.diff(betas) > 0).all() and len(betas) == 41
@@ -53,13 +57,13 @@ def test_the_adaptive_schedule_loses_as_much_at_every_step(engine, seed, generat
     assert adapted.sum() < 0.7 * even.sum()
 
 
-def test_an_adaptive_schedule_where_nothing_varies(engine, seed):
+def test_the_adaptive_schedule_is_linear_if_nothing_varies(engine, seed):
     rbm = (np.zeros(3), np.zeros(2), np.zeros((3, 2)))
     betas = schedules.adaptive(10, parameters(rbm), mx.nd.zeros((5, 3)), mx.nd.zeros(3), [seed], engine)
     np.testing.assert_allclose(betas, np.linspace(0, 1, 11), atol=1e-12)
 
 
-# --- The way along them -----------------------------------------------------------------------------------------------
+# --- Annealing along a schedule -------------------------------------------------------------------
 
 
 class Killed(BaseException):
@@ -92,7 +96,7 @@ def anneal(engine, seed, generator):
 
 
 def kill_after(monkeypatch, calls):
-    """A function that lets gibbs.anneal_with_weights run so many times more."""
+    """Let gibbs.anneal_with_weights run `calls` times; the next call raises Killed."""
     whole, left = gibbs.anneal_with_weights, [calls]
 
     def counted(*args, **settings):
@@ -111,12 +115,12 @@ def test_an_annealing_gives_every_chain_a_weight(anneal, which):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("calls", [0, 1, 3, 6])
-def test_an_annealing_that_was_killed_goes_on_with_the_same_result(anneal, monkeypatch, tmp_path, calls):
+def test_a_killed_annealing_resumes_with_the_same_result(anneal, monkeypatch, tmp_path, calls):
     expected = [anneal("up"), anneal("down")]
     monkeypatch.setattr(state_file, "_SECONDS_BETWEEN_SAVES", 0)
     path = tmp_path / "state"
     with monkeypatch.context() as patch:
-        kill_after(patch, calls)  # five calls an annealing
+        kill_after(patch, calls)  # an annealing makes five calls
         with pytest.raises(Killed):
             for which in ("up", "down"):
                 anneal(which, StateFile(path))
@@ -145,7 +149,7 @@ def test_a_state_file_keeps_states_as_they_are(kind, generator, tmp_path):
     np.testing.assert_array_equal(found.log_weights, kept.log_weights)
 
 
-def test_a_state_is_not_written_all_the_time(anneal, monkeypatch, tmp_path):
+def test_the_state_file_is_written_at_intervals_and_at_the_end(anneal, monkeypatch, tmp_path):
     path = tmp_path / "state"
     with monkeypatch.context() as patch:
         kill_after(patch, 4)
@@ -156,7 +160,7 @@ def test_a_state_is_not_written_all_the_time(anneal, monkeypatch, tmp_path):
     assert path.exists()
 
 
-def test_a_state_of_another_run(anneal, tmp_path, seed):
+def test_a_state_file_of_another_run_is_refused(anneal, tmp_path, seed):
     path = tmp_path / "state"
     anneal("up", StateFile(path))
     for other in ({"key": seed + 1}, {"which": "down", "name": "up"}):
@@ -165,7 +169,7 @@ def test_a_state_of_another_run(anneal, tmp_path, seed):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_a_damaged_state(anneal, tmp_path, content):
+def test_a_damaged_state_file_is_refused(anneal, tmp_path, content):
     path = tmp_path / "state"
     anneal("up", StateFile(path))
     path.write_bytes(path.read_bytes()[:-200] if content is None else content)

@@ -1,4 +1,4 @@
-"""Files of arrays: MXNet reads what is written, what MXNet wrote is read, and nothing else is."""
+"""Files of arrays: MXNet and the package read each other's files, and broken files are refused."""
 
 import copy
 import io
@@ -35,7 +35,7 @@ def same(found, expected):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-def test_both_read_what_either_writes(arrays, tmp_path):
+def test_mxnet_and_the_package_read_each_others_files(arrays, tmp_path):
     array_files.save(tmp_path / "ours", arrays)
     mx.nd.save(str(tmp_path / "theirs"), {n: mx.nd.array(array, dtype=array.dtype) for n, array in arrays.items()})
     ours, theirs = ((tmp_path / name).read_bytes() for name in ("ours", "theirs"))
@@ -64,7 +64,7 @@ def test_any_changed_byte_of_a_sealed_file_is_seen(tmp_path):
     for length in range(len(content)):
         path.write_bytes(content[:length])
         if content[length:].startswith(b"\nsha256 "):
-            assert len(array_files.load(path)) == 2  # as MXNet writes it
+            assert len(array_files.load(path)) == 2  # without the hash, it is a file of MXNet
         else:
             with pytest.raises(array_files.BrokenFile):
                 array_files.load(path)
@@ -110,17 +110,17 @@ def file_of(*records, names=None, magic=0x112, reserved=0, count=None):
     ],
     ids=range(22),
 )
-def test_what_is_refused(tmp_path, content, said):
+def test_broken_files_are_refused(tmp_path, content, said):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(array_files.BrokenFile, match=said):
         array_files.load(tmp_path / "file")
 
 
-# --- .npz -------------------------------------------------------------------------------------------------------------
+# --- .npz -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_archives(arrays, tmp_path, save):
+def test_archives_are_read(arrays, tmp_path, save):
     save(tmp_path / "file.npz", **arrays)
     same(array_files.load_npz(tmp_path / "file.npz"), arrays)
     same(array_files.load_npz(tmp_path / "file.npz", only="flat"), {"flat": arrays["flat"]})
@@ -128,18 +128,18 @@ def test_archives(arrays, tmp_path, save):
         array_files.load_npz(tmp_path / "file.npz", only="none")
 
 
-def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
+def test_archives_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(array_files, "_UNPACKED", 10**6)
     np.savez_compressed(tmp_path / "bomb.npz", small=np.ones(3), large=np.zeros(10**6))
     same(array_files.load_npz(tmp_path / "bomb.npz", only="small"), {"small": np.ones(3)})
     with pytest.raises(array_files.BrokenFile, match="unpack to more than"):
         array_files.load_npz(tmp_path / "bomb.npz")
-    np.savez(tmp_path / "large.npz", large=np.zeros(10**6))  # as large as it is
+    np.savez(tmp_path / "large.npz", large=np.zeros(10**6))  # not compressed
     assert array_files.load_npz(tmp_path / "large.npz")["large"].shape == (10**6,)
 
 
-def test_archives_whose_arrays_overlap(tmp_path):
-    """1.5 MB that would be read as 1.2 GB: 800 members that are all the same place of the file."""
+def test_archives_with_overlapping_arrays_are_refused(tmp_path):
+    """800 members lie at the same place of a file, so 1.5 MB would be read as 1.2 GB."""
     path = tmp_path / "bomb.npz"
     content = io.BytesIO()
     np.save(content, np.zeros(3 * 2**16))
@@ -156,7 +156,7 @@ def test_archives_whose_arrays_overlap(tmp_path):
         array_files.load_npz(path)
 
 
-def test_archives_with_two_arrays_of_one_name(tmp_path):
+def test_archives_with_two_arrays_of_one_name_are_refused(tmp_path):
     content = io.BytesIO()
     np.save(content, np.zeros(3))
     with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
@@ -168,7 +168,7 @@ def test_archives_with_two_arrays_of_one_name(tmp_path):
 
 @pytest.mark.parametrize("load", [array_files.load, array_files.load_npy, array_files.load_npz])
 def test_files_larger_than_the_memory_are_not_read(tmp_path, load):
-    """A file with a hole takes no room on the disk, but would in the memory."""
+    """A file with a hole needs no room on the disk, but it would fill the memory."""
     path = tmp_path / "file"
     with open(path, "wb") as file:
         np.save(file, np.zeros(3))
@@ -198,7 +198,7 @@ def test_floats_of_another_size_become_float32_everywhere(tmp_path, generator, d
 
 
 @pytest.mark.parametrize("shape", ["(10000000000000,)", "(3000000000, 3000000000)", "(-1,)", "(2,)"])
-def test_archives_whose_headers_lie(tmp_path, shape):
+def test_archives_with_wrong_headers_are_refused(tmp_path, shape):
     text = "{'descr': '<f8', 'fortran_order': False, 'shape': %s}\n" % shape
     member = b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode() + bytes(8)
     with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
@@ -220,8 +220,8 @@ def test_no_pickle_is_read(tmp_path):
         array_files.load_npz(tmp_path / "file.npz")
 
 
-def test_pipes_are_not_waited_for(tmp_path):
-    """As masks and as networks: one line, at once."""
+def test_pipes_are_refused_at_once(tmp_path):
+    """A pipe as a mask, a network or a file of parameters is refused at once."""
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "pipe-symbol.json")
     with pytest.raises(InputError, match="cannot be read as an array"):

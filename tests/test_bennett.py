@@ -1,4 +1,4 @@
-"""log Z along paths of RBMs, against enumeration."""
+"""Log Z along paths of RBMs, compared with enumeration."""
 
 import json
 
@@ -30,7 +30,7 @@ def estimate(values, key, ctx=None, **settings):
     return bennett.log_partition([first, last], key=key, name="scaled", **settings)
 
 
-def test_independent_units_are_exact(seed, generator):
+def test_log_z_of_independent_units_is_exact(seed, generator):
     a, b, w = reference.random_rbm(4, 3, generator)
     values = a, b, 0 * w
     assert bennett.exact_log_z(as_parameters(values)) == pytest.approx(reference.log_z(*values), abs=1e-6)
@@ -45,9 +45,10 @@ def test_independent_units_are_exact(seed, generator):
 
 
 def test_the_ratio_solves_its_equation(seed, generator):
-    """Of two normal distributions of a difference of free energies that belong together."""
-    mean, deviation = 3.0, 1.5  # of x under s; under t it is shifted by the variance, and log Z_t - log Z_s is
-    expected = mean + deviation**2 / 2
+    """The difference x of free energies is normal under s and under t, so the ratio is known."""
+    # Under s, x has this mean. Under t, the mean is larger by the variance.
+    mean, deviation = 3.0, 1.5
+    expected = mean + deviation**2 / 2  # log Z_t - log Z_s
     lower = generator.normal(mean, deviation, 100000)
     upper = generator.normal(mean + deviation**2, deviation, 100000)
     assert bennett.log_ratio(lower, upper) == pytest.approx(expected, abs=0.03)
@@ -60,7 +61,7 @@ def test_the_ratio_solves_its_equation(seed, generator):
     assert jackknife[0] == pytest.approx(expected, abs=0.03)
 
 
-def test_log_z_is_that_of_enumeration(engine, ctx, seed, generator):
+def test_log_z_equals_enumeration(engine, ctx, seed, generator):
     values = reference.random_rbm(6, 4, generator, scale=2)
     found = estimate(values, [seed], ctx, sweeps=60, engine=engine)
     assert found.standard_error < 0.1 and not found.warning
@@ -80,7 +81,10 @@ def test_softmax_groups(engine, ctx, seed, generator):
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.5, 4])
 def test_three_sigma_intervals_cover_the_truth(seed, scale):
-    """190 of 200 RBMs at least; where an interval covers with a probability of 99.7 %, fewer are hardly ever found."""
+    """Intervals cover the exact log Z of at least 190 of 200 RBMs.
+
+    If an interval covers with a probability of 99.7 %, fewer than 190 hardly ever occur.
+    """
     covered, scores = 0, []
     for number in range(200):
         values = reference.random_rbm(6, 4, np.random.default_rng([seed, number]), scale=scale)
@@ -89,11 +93,14 @@ def test_three_sigma_intervals_cover_the_truth(seed, scale):
         covered += found.low <= exact <= found.high
         scores.append((found.log_z - exact) / found.standard_error)
     assert covered >= 190
-    assert 0.8 < np.std(scores) < 1.3  # which errors that are too small or too large would not give
+    assert 0.8 < np.std(scores) < 1.3  # standard errors are neither too small nor too large
 
 
-def test_given_chains_begin_there(seed, generator):
-    """Two modes far apart: chains that come along find one; those that are given know of both."""
+def test_given_chains_are_the_start(seed, generator):
+    """The RBM has two distant modes. Chains that move along the path find only one.
+
+    The given chains contain both.
+    """
     weight = np.full((8, 6), 4.0)
     values = -weight.sum(axis=1) / 2 + 0.05, -weight.sum(axis=0) / 2, weight
     rbms = [[scale * array for array in values] for scale in (0, 0.1, 0.2, 0.4, 1)]
@@ -105,7 +112,7 @@ def test_given_chains_begin_there(seed, generator):
     assert len(found.swap_rates) >= 4 and found.num_chains == 200 and found.sweeps == 50
 
 
-def test_the_path_has_neighbours_that_exchange(seed, generator):
+def test_neighbours_on_the_path_exchange_states(seed, generator):
     values = reference.random_rbm(12, 10, generator, scale=4)
     last = as_parameters(values)
     first = trajectory.independent_units(last, np.zeros(12))
@@ -118,7 +125,7 @@ def test_the_path_has_neighbours_that_exchange(seed, generator):
     assert estimate(values, [seed], sweeps=100).swap_rates.min() > 0.1
 
 
-def test_rbms_that_differ_too_much(seed, generator, monkeypatch):
+def test_rbms_that_differ_too_much_are_refused(seed, generator, monkeypatch):
     monkeypatch.setattr(trajectory, "_MOST_RBMS", 3)
     last = as_parameters(reference.random_rbm(12, 10, generator, scale=6))
     first = trajectory.independent_units(last, np.zeros(12))
@@ -126,7 +133,7 @@ def test_rbms_that_differ_too_much(seed, generator, monkeypatch):
         trajectory.fill([first, last], [np.float32(generator.random((50, 12)) < 0.5), None], key=[seed])
 
 
-# --- As a witness -----------------------------------------------------------------------------------------------------
+# --- Comparison with a bracket --------------------------------------------------------------------
 
 
 def partition(log_z, **changed):
@@ -139,7 +146,7 @@ def bracket(path):
     return Bracket(side, side, "chains", mixture=side._replace(log_z=5.0, low=4.0, high=6.0), path=path)
 
 
-def test_it_confirms_and_contradicts():
+def test_an_estimate_along_a_path_confirms_or_contradicts_a_bracket():
     log_z = bracket(None).log_z
     assert "no other estimate confirms" in bracket(None).warning
     assert bracket(partition(log_z + 0.3)).warning == ""
@@ -156,14 +163,14 @@ def test_it_confirms_and_contradicts():
         ({"high": np.inf, "low": -np.inf}, "nats wide"),
     ],
 )
-def test_what_it_does_not_confirm(changed, message):
+def test_an_estimate_with_a_warning_confirms_nothing(changed, message):
     path = partition(bracket(None).log_z, **changed)
     assert message in path.warning
     assert bracket(path).confirmations == {}
 
 
 @pytest.mark.slow
-def test_a_run_measures_along_its_trajectory(tmp_path, capsys):
+def test_a_run_estimates_log_z_along_its_trajectory(tmp_path, capsys):
     arguments = ["--chains", "trajectory", "--num-snapshots", "4", "--learning-rate", "5", "--num-epoch", "2"]
     assert train(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     assert ", along the trajectory " in capsys.readouterr().out

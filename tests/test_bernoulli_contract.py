@@ -1,4 +1,7 @@
-"""What programs written for `sklearn.neural_network.BernoulliRBM` rely on, tried with it and with `BinaryRBM`."""
+"""`BinaryRBM` does what programs for scikit-learn's `BernoulliRBM` rely on.
+
+Each test runs with both classes.
+"""
 
 import re
 import warnings
@@ -13,13 +16,13 @@ from sklearn.neural_network import BernoulliRBM
 from gluon_rbm.estimators import BinaryRBM, PixelRangeWarning
 
 BOTH = pytest.mark.parametrize("kind", [BinaryRBM, BernoulliRBM])
-# BernoulliRBM of scikit-learn < 1.7 takes no sparse array, and its tags speak of matrices.
+# In scikit-learn < 1.7, BernoulliRBM takes no sparse arrays, and its tags name only matrices.
 FORMATS = [sparse.csr_matrix, sparse.csc_matrix, sparse.coo_matrix, sparse.lil_matrix]
 
 
 @pytest.fixture
 def images():
-    """Digits in [0, 1]; and they are the same afterwards, whatever was done with them."""
+    """Digits in [0, 1]. A test that changes them fails."""
     pixels = load_digits().data / 16
     before = pixels.copy()
     yield pixels
@@ -31,7 +34,7 @@ def sigmoid(x):
 
 
 def learned(rbm, how, X):
-    """The RBM after `fit` or `partial_fit`; of the latter theirs returns nothing."""
+    """Return the RBM after `fit` or `partial_fit`. BernoulliRBM.partial_fit returns None."""
     getattr(rbm, how)(X)
     return rbm
 
@@ -43,8 +46,8 @@ def assert_alike(one, other, tolerance):
 
 @BOTH
 @pytest.mark.parametrize("partially", [False, True], ids=["fit", "partial_fit"])
-def test_digits_are_learned_as_well_by_either(kind, partially, images):
-    """Seven passes end at a pseudo-likelihood of -21 nats, where independent pixels have -27."""
+def test_both_classes_learn_digits_equally_well(kind, partially, images):
+    """After seven passes the log pseudo-likelihood is -21 nats. Independent pixels have -27."""
     rbm = kind(64, batch_size=10, n_iter=7, learning_rate=0.1, random_state=3)
     if partially:
         for _ in range(7):
@@ -68,8 +71,8 @@ def test_features_are_probabilities_given_the_image(kind, images):
 @BOTH
 @pytest.mark.parametrize("make", FORMATS)
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
-def test_sparse_images_are_learned_as_dense_ones_are(kind, make, how, images):
-    """Fewer images than a batch has, and more of them."""
+def test_sparse_images_give_the_same_rbm_as_dense_images(kind, make, how, images):
+    """There are fewer images than a batch has, or more."""
     for count in (4, 100):
         dense, thin = (
             learned(kind(16, batch_size=10, n_iter=3, random_state=9), how, X)
@@ -81,7 +84,7 @@ def test_sparse_images_are_learned_as_dense_ones_are(kind, make, how, images):
 
 
 @BOTH
-def test_one_step_of_gibbs_sampling_has_the_mean_of_its_formula(kind, seed):
+def test_the_mean_of_one_step_of_gibbs_sampling_is_exact(kind, seed):
     """E[v'] = sum_h p(h | v) p(v' = 1 | h), within five standard errors of 20,000 steps."""
     rbm = kind(1, n_iter=0, random_state=seed).fit(np.zeros((2, 3)))
     rbm.components_ = np.array([[2.0, -1.0, 0.5]])
@@ -95,7 +98,7 @@ def test_one_step_of_gibbs_sampling_has_the_mean_of_its_formula(kind, seed):
 
 
 @BOTH
-def test_gibbs_sampling_goes_on_from_call_to_call(kind, images):
+def test_each_call_of_gibbs_draws_new_samples(kind, images):
     rbm = kind(40, batch_size=40, n_iter=5, random_state=1).fit(images)
     first, second = rbm.gibbs(images), rbm.gibbs(images)
     assert first.shape == images.shape and np.isin(first, (0, 1)).all()
@@ -105,7 +108,7 @@ def test_gibbs_sampling_goes_on_from_call_to_call(kind, images):
 @BOTH
 @pytest.mark.parametrize("make", [np.asarray, *FORMATS])
 def test_one_pixel_is_learned_from_two_images(kind, make):
-    """A generator in place of a number, one pixel, and as many images as a batch has."""
+    """The seed is a generator, and all images are one batch."""
     X = make([[0.0], [1.0]])
     runs = [kind(2, batch_size=2, n_iter=30, random_state=np.random.RandomState(5)).fit(X) for _ in range(2)]
     assert_alike(*runs, 0)
@@ -114,10 +117,14 @@ def test_one_pixel_is_learned_from_two_images(kind, make):
 
 @BOTH
 def test_pseudo_likelihoods_are_not_cut_off(kind):
-    """Thousands of nats below 0 are said as they are, alike of sparse images, and large numbers end in no error."""
+    """Log pseudo-likelihoods far below 0 are returned as they are, for sparse images, too.
+
+    Pixels that are large numbers raise no error.
+    """
     X = np.repeat([[0.0], [1.0]], 1000, axis=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # two images, a thousand pixels that are one
+        # Hidden units may be on, or off, for both images.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         rbm = kind(10, batch_size=2, n_iter=10, random_state=7).fit(X)
     scores = rbm.score_samples(X)
     assert (scores < -300).all()
@@ -126,7 +133,8 @@ def test_pseudo_likelihoods_are_not_cut_off(kind):
         warnings.simplefilter("ignore", PixelRangeWarning)
         scores = rbm.score_samples([np.arange(1000.0) * 100])
     assert np.size(scores) == 1
-    if kind is BinaryRBM:  # scikit-learn 1.3, the newest for Python 3.8, gives a number for one image
+    # scikit-learn 1.3, the newest for Python 3.8, returns a number for one image.
+    if kind is BinaryRBM:
         assert scores.shape == (1,)
 
 

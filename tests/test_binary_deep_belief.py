@@ -1,4 +1,4 @@
-"""The classic deep belief network, as a class; trained by --below and by the command train-deep."""
+"""The classic deep belief network: its class, and training with --below and train-deep."""
 
 import json
 
@@ -31,27 +31,30 @@ def network(rbms, ctx=None, dtype="float32"):
 
 
 def assert_distribution(samples, probability):
-    """Samples in {0, 1} against the probability of each state, by chi-square."""
+    """Compare samples in {0, 1} with the probability of each state in a chi-square test."""
     counts = np.bincount(reference.state_index(samples.asnumpy()), minlength=len(probability))
     statistic, freedom = reference.chi_square(counts, probability * len(samples))
     assert stats.chi2.sf(statistic, freedom) > SIGNIFICANCE, (statistic, freedom)
 
 
 def given_hidden(rbm):
-    """p(v | h) of every pair of states, by enumeration: (2^H, 2^V)."""
+    """p(v | h) of each pair of states, by enumeration: (2^H, 2^V)."""
     joint = reference.joint(*rbm).T
     return joint / joint.sum(axis=1, keepdims=True)
 
 
 def visible_distribution(rbms):
-    """p(v) of every visible state: the visible layer of the enumerated top pair, carried down."""
+    """p(v) of each visible state of the lowest layer.
+
+    It follows from p(v) of the top RBM, by enumeration, and p(v | h) of each RBM below.
+    """
     probability = reference.joint(*rbms[-1]).sum(axis=1)
     for rbm in rbms[-2::-1]:
         probability = probability @ given_hidden(rbm)
     return probability
 
 
-# --- Drawing ----------------------------------------------------------------------------------------------------------
+# --- Drawing --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", [(4, 3), (4, 3, 3), (3, 4, 2, 3)])
@@ -61,22 +64,22 @@ def test_images_have_the_exact_distribution(ctx, engine, seed, generator, sizes)
     assert_distribution(drawn.visible_sample, visible_distribution(rbms))
 
 
-def test_the_top_pair_keeps_its_distribution_and_the_way_down_is_exact(ctx, engine, seed, generator):
-    """From exact samples of the top pair's visible layer, one sweep: nothing has to converge."""
+def test_the_top_rbm_keeps_its_distribution_and_layers_below_are_drawn_exactly(ctx, engine, seed, generator):
+    """One sweep starts at exact samples of the top RBM's visible layer. Nothing must converge."""
     bottom, top = reference.random_rbm(4, 3, generator, 2.0), reference.random_rbm(3, 3, generator, 2.0)
-    # A bottom layer of certain units copies images upwards, so that these start the top pair where they should.
+    # The bottom layer copies images upwards almost surely, so the top RBM starts at these images.
     copy = -20.0 * np.ones(3), -20.0 * np.ones(3), 40.0 * np.eye(3)
     start, _ = reference.draw(reference.joint(*top), DRAWS, generator)
     drawn = generate(network([copy, top], ctx), DRAWS, 1, [seed], images=start, engine=engine)
     assert_distribution(drawn.visible_sample, visible_distribution([top]))
-    # And the same state of the top pair's visible layer below every chain: p(v | h) is all that is drawn.
+    # The top RBM has the same visible state in each chain, so only p(v | h) of the bottom is drawn.
     state = reference.states(3)[int(generator.integers(8))]
     fixed = 40 * state - 20, np.zeros(2), np.zeros((3, 2))
     drawn = generate(network([bottom, fixed], ctx), DRAWS, 1, [seed], engine=engine)
     assert_distribution(drawn.visible_sample, given_hidden(bottom)[reference.state_index(state[None])[0]])
 
 
-def test_probabilities_are_those_of_the_samples(ctx, engine, seed, generator):
+def test_probabilities_belong_to_the_samples(ctx, engine, seed, generator):
     rbms = [reference.random_rbm(5, 3, generator), reference.random_rbm(3, 4, generator)]
     drawn = generate(network(rbms, ctx), DRAWS, 3, [seed], engine=engine)
     samples, probabilities = (array.asnumpy().astype(np.float64) for array in drawn)
@@ -93,7 +96,7 @@ def test_the_key_fixes_what_is_drawn(engine, seed, generator):
     assert (first != other).any()
 
 
-# --- Up and down ------------------------------------------------------------------------------------------------------
+# --- Up and down ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def rbms(generator):
     return [reference.random_rbm(*pair, generator, 0.5) for pair in [(6, 5), (5, 4), (4, 8)]]
 
 
-def test_transform_and_reconstruct_go_by_probabilities(ctx, rbms, generator):
+def test_transform_and_reconstruct_use_probabilities(ctx, rbms, generator):
     stack, images = network(rbms, ctx, "float64"), generator.random((7, 6))
     visible = mx.nd.array(images, ctx=ctx, dtype="float64")
     up = [images]
@@ -142,7 +145,7 @@ def test_hidden_data(rbms, generator):
         network(rbms[1:]).hidden_data(data)
 
 
-# --- Files, and what cannot be ----------------------------------------------------------------------------------------
+# --- Files and bad input --------------------------------------------------------------------------
 
 
 def test_save_and_load(rbms, tmp_path):
@@ -155,7 +158,7 @@ def test_save_and_load(rbms, tmp_path):
     assert len(two.layers) == 2 and read_parameters(tmp_path / "stack" / "layer-3").num_hidden == 8
 
 
-def test_what_is_no_network(rbms, tmp_path):
+def test_wrong_layers_are_refused(rbms, tmp_path):
     with pytest.raises(InputError, match="at least one layer"):
         network([])
     with pytest.raises(InputError, match="layer 2 has 4 visible units, but the layer below has 5 hidden units"):
@@ -168,7 +171,7 @@ def test_what_is_no_network(rbms, tmp_path):
         BinaryDeepBeliefNetwork.load([tmp_path])
 
 
-# --- Training ---------------------------------------------------------------------------------------------------------
+# --- Training -------------------------------------------------------------------------------------
 
 SMALL = ["--dataset", "digits", "--no-cuda", "--k", "1", "--batch-size", "200", "--learning-rate", "20"]
 SMALL += ["--monitor-every", "100", "--ais-batch-size", "20", "--ais-num-batch", "1", "--ais-burn-in-steps", "1"]
@@ -184,7 +187,7 @@ def train(folder, *arguments):
 
 
 def train_deep(folder, *arguments):
-    """The exit status of the command, whichever way it ends."""
+    """Run the command and return its exit status, also if it raises SystemExit."""
     arguments = ["--layers", 9, 6, "--output-dir", folder, "--sweeps", 5, *arguments]
     try:
         return __main__.main(["train-deep", *SMALL, *map(str, arguments)])
@@ -203,10 +206,10 @@ def assert_same(left, right):
 
 
 def test_a_layer_learns_the_hidden_probabilities_below(tmp_path, capsys):
-    """A run --below equals, bit for bit, a run on an array file of those probabilities."""
+    """A run with --below equals, bit for bit, a run on a file of the probabilities below."""
     assert train(tmp_path / "below", "--num-hidden", 6, "--num-epoch", 2) == 0
     data = BinaryDeepBeliefNetwork.load([tmp_path / "below"]).hidden_data(datasets.load("digits"))
-    # Array files have every tenth image for a test image.
+    # In array files each tenth image is a test image.
     rows = np.zeros((1437 + 160, 2, 3), np.float32)
     is_test = np.arange(len(rows)) % 10 == 0
     rows[~is_test], rows[is_test] = data.train_images, data.test_images[:160]
@@ -237,7 +240,7 @@ def test_a_layer_with_labels_at_the_top(tmp_path):
 
 @pytest.mark.slow
 def test_train_deep(tmp_path, capsys):
-    """What it writes; and that --resume trains what is missing, bit for bit, and nothing else."""
+    """train-deep writes its files, and --resume trains only what is missing, bit for bit."""
     whole = tmp_path / "whole"
     assert train_deep(whole, "--num-epoch", 2, "--count", 70) == 0
     report = json.loads((whole / "deep.json").read_text())
@@ -249,16 +252,16 @@ def test_train_deep(tmp_path, capsys):
         np.testing.assert_array_equal(archive["probabilities"], expected)
     for name in ("samples.png", "filters.png"):
         with Image.open(whole / name) as picture:
-            assert np.asarray(picture.convert("L")).std() > 10  # something is drawn
+            assert np.asarray(picture.convert("L")).std() > 10  # the picture is not blank
     seeds = [
         json.loads((whole / name / "arguments.json").read_text())["arguments"]["seed"]
         for name in ("layer-1", "layer-2")
     ]
-    assert len({0, *seeds}) == 3  # every layer has a key of its own
+    assert len({0, *seeds}) == 3  # each layer has its own seed
 
     parts = tmp_path / "parts"
     assert train(parts / "layer-1", "--num-hidden", 9, "--num-epoch", 1, "--seed", seeds[0]) == 0
-    assert train_deep(parts, "--num-epoch", 2) == 2  # not without --resume
+    assert train_deep(parts, "--num-epoch", 2) == 2  # refused without --resume
     assert "continue it with --resume" in capsys.readouterr().err
     assert train_deep(parts, "--num-epoch", 2, "--resume") == 0
     for name in ("layer-1", "layer-2"):
@@ -266,10 +269,12 @@ def test_train_deep(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_features_are_of_use(tmp_path):
-    """With labels of 100 images, a logistic regression does better on the features than on those of an untrained stack.
+def test_features_improve_a_classifier(tmp_path):
+    """Logistic regression makes fewer errors on learned features than on those of random weights.
 
-    The features are learned from all training images, without labels. Twelve choices of the 100; three standard errors.
+    The features are learned from all training images, without labels. The regression learns from
+    the labels of 100 images. The test makes twelve choices of these images, and the difference is
+    more than three standard errors.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -309,7 +314,7 @@ def test_features_are_of_use(tmp_path):
         (["--dataset", "bars-and-strips"], "unknown data set"),
     ],
 )
-def test_train_deep_refuses_what_it_cannot_use(tmp_path, capsys, arguments, message):
+def test_train_deep_refuses_wrong_arguments(tmp_path, capsys, arguments, message):
     status, errors = train_deep(tmp_path / "deep", *arguments), capsys.readouterr().err
     assert status == 2 and message in errors and errors.count("\n") == 1
     assert not (tmp_path / "deep").exists()

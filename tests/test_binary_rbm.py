@@ -9,6 +9,7 @@ import reference
 from binary_rbm import BinaryRBMBlock, binary_rbm_symbol, estimate_log_likelihood
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key
+from gluon_rbm.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("auto_engine")
 
@@ -28,7 +29,7 @@ def block(
     dtype="float32",
     **kwargs,
 ):
-    """A block with the given parameters and hidden chain states."""
+    """A block with the given parameters, and with the given hidden states of its chains."""
     num_hidden = num_hidden if arrays is None else len(arrays[1])
     rbm = BinaryRBMBlock(num_hidden, k, for_training, **kwargs)
     rbm.initialize(mx.init.Normal(sigma=0.01), ctx=ctx)
@@ -56,7 +57,7 @@ def gradients(rbm):
 
 
 def formula(data, chain_visible, a, b, w):
-    """The PCD gradient given the last visible samples, in loops over the rows."""
+    """The PCD gradient given the last visible samples, by loops over the rows."""
     result = [np.zeros_like(a), np.zeros_like(b), np.zeros_like(w)]
     for rows, sign in ((chain_visible, 1), (data, -1)):
         for v in rows:
@@ -66,11 +67,11 @@ def formula(data, chain_visible, a, b, w):
     return result
 
 
-# --- Right ------------------------------------------------------------------------------------------------------------
+# --- Gradients and outputs ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_gradient_is_the_formula_for_the_chains_it_leaves(ctx, generator, mode):
+def test_gradient_equals_the_formula_for_the_final_chains(ctx, generator, mode):
     arrays = reference.random_rbm(5, 4, generator)
     data = generator.random((7, 5))
     rbm = block(arrays, ctx, chains=generator.integers(0, 2, (9, 4)), mode=mode, dtype="float64")
@@ -81,7 +82,10 @@ def test_gradient_is_the_formula_for_the_chains_it_leaves(ctx, generator, mode):
 
 
 def test_gradient_equals_enumeration_within_the_monte_carlo_error(ctx, seed, generator):
-    """Chains that start as exact draws stay so; each entry of the gradient is then a mean over independent chains."""
+    """The gradient equals the exact gradient within 5.5 standard errors over independent chains.
+
+    Chains that start at exact samples remain exact samples.
+    """
     arrays = reference.random_rbm(4, 3, generator)
     num_chains = 100000
     _, hidden = reference.draw_joint(*arrays, num_chains, generator)
@@ -139,7 +143,7 @@ def test_outside_record_a_training_block_starts_at_the_data(ctx, generator):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_chains_persist(ctx, generator, mode):
-    """With weights that pin every hidden unit to a visible one, and those to it, a chain cannot leave its state."""
+    """Large weights tie each hidden unit to one visible unit, so a chain cannot leave its state."""
     pinned = (np.full(4, -20.0), np.full(4, -20.0), 40 * np.eye(4))
     chains = generator.integers(0, 2, (6, 4))
     rbm = block(pinned, ctx, k=3, chains=chains, mode=mode)
@@ -162,7 +166,8 @@ def test_gradient_with_respect_to_the_data_is_that_of_the_free_energy(ctx, gener
 
 @pytest.mark.slow
 def test_a_teacher_is_recovered(ctx, generator):
-    teacher = reference.random_rbm(5, 3, np.random.default_rng(1), scale=1.5)  # one that can be learned in seconds
+    # This RBM can be learned in seconds.
+    teacher = reference.random_rbm(5, 3, np.random.default_rng(1), scale=1.5)
     sample, _ = reference.draw_joint(*teacher, 20000, generator)
     target = reference.joint(*teacher).sum(axis=1)
     rbm = block(ctx=ctx, k=5, num_hidden=6, num_chains=500)
@@ -181,11 +186,12 @@ def test_a_teacher_is_recovered(ctx, generator):
         return float(target @ np.log(target / reference.joint(*arrays).sum(axis=1)))
 
     untrained = (np.zeros(5), np.zeros(1), np.zeros((5, 1)))
-    # 20,000 images leave (2^5 - 1) / (2 n) = 0.0008 nats open; PCD with a few hundred chains adds its noise.
+    # The best fit to n = 20,000 images has an expected divergence of (2^5 - 1) / (2 n) = 0.0008
+    # nats. The noise of PCD with 500 chains adds to it.
     assert divergence(learned) < 0.01 < 1 < divergence(untrained), (divergence(learned), divergence(untrained))
 
 
-# --- MXNet's conventions ----------------------------------------------------------------------------------------------
+# --- MXNet's conventions --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grad_req", ["write", "add", "null"])
@@ -220,7 +226,7 @@ def test_gradient_requests_of_the_operator(ctx, seed, generator, grad_req):
     executor = symbol.bind(ctx, arguments, args_grad=buffers, grad_req=requests, aux_states=states)
     executor.forward(is_train=True)
     executor.backward()
-    mx.nd.waitall()  # an executor lets others read the states of a CustomOp that still runs
+    mx.nd.waitall()  # the states of an executor can be read while its CustomOp still runs
     exact = formula(data, states["rbm_" + CHAINS[0]].asnumpy(), *arrays)
     for name, gradient in zip(LEARNED, exact):
         old = before[name].asnumpy()
@@ -279,7 +285,7 @@ def test_trainer_over_all_parameters_trains_only_the_learned_ones(ctx, seed, gen
         assert getattr(rbm, name).grad_req == "null"
 
 
-def test_everything_has_the_datas_dtype_and_device(ctx, generator):
+def test_outputs_and_parameters_have_the_dtype_and_device_of_the_data(ctx, generator):
     rbm = block(ctx=ctx, dtype="float64")
     with mx.autograd.record():
         outputs = rbm(mx.nd.array(generator.random((6, 5)), ctx=ctx, dtype="float64"))
@@ -298,11 +304,11 @@ def test_a_block_inside_a_hybridized_network(ctx, generator):
         assert network[1].aux_hidden_layer_sample.data().shape == (4, 3)
 
 
-# --- Chains and randomness --------------------------------------------------------------------------------------------
+# --- Chains and randomness ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_chains_start_binary_and_stored_ones_that_are_not_are_redrawn(ctx, generator, mode):
+def test_chains_start_binary_and_stored_states_that_are_not_binary_are_redrawn(ctx, generator, mode):
     rbm = block(ctx=ctx, mode=mode, num_hidden=50)
     data = mx.nd.array(generator.random((40, 30)), ctx=ctx)
     rbm(data)
@@ -327,7 +333,10 @@ def module(arrays, rows, ctx, num_chains=0, k=2):
 
 
 def test_the_same_seed_gives_the_same_numbers_in_every_api(ctx, seed, generator):
-    """Learned parameters after three steps with a short last batch: imperative, hybridized, static, Module."""
+    """Three steps give the same visible probabilities in each API. The last batch is short.
+
+    The APIs are imperative, hybridized and static blocks, and Module.
+    """
     arrays = reference.random_rbm(20, 10, generator, scale=0.1)
     chains = generator.integers(0, 2, (8, 10))
     batches = [mx.nd.array(generator.random((rows, 20)), ctx=ctx) for rows in (8, 8, 5)]
@@ -336,7 +345,7 @@ def test_the_same_seed_gives_the_same_numbers_in_every_api(ctx, seed, generator)
         rbm = block(arrays, ctx, chains=chains, mode=mode)
         rbm(batches[0])
         trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": 0.5, "momentum": 0.3})
-        for again in range(2):  # seeded anew, not created anew
+        for again in range(2):  # the second time, the same block is seeded again
             for name, array in zip(LEARNED + CHAINS[1:], (*arrays, chains)):
                 getattr(rbm, name).set_data(mx.nd.array(array))
             mx.random.seed(seed)
@@ -364,7 +373,7 @@ def test_the_same_seed_gives_the_same_numbers_in_every_api(ctx, seed, generator)
 
 
 def fresh_noise(rbm, data, calls):
-    """Visible probabilities of many calls that MXNet may run side by side: nothing is waited for in between."""
+    """Visible probabilities of many calls. MXNet may run them at the same time."""
     return [output.asnumpy() for output in [rbm(data)[0] for _ in range(calls)]]
 
 
@@ -383,7 +392,7 @@ def test_no_two_of_hundreds_of_concurrent_calls_share_noise(ctx, seed, generator
 
 @pytest.mark.slow
 def test_calls_in_different_threads_do_not_share_noise(ctx, seed, generator):
-    """MXNet's generators start alike in every thread, so the keys drawn there do too."""
+    """MXNet's generators start in the same state in each thread, but the noise differs."""
     rbm = block(reference.random_rbm(40, 30, generator, scale=0.5), ctx, k=1, for_training=False)
     data = mx.nd.array(generator.random((4, 40)), ctx=ctx)
     results = [fresh_noise(rbm, data, 30)]
@@ -405,8 +414,12 @@ os._exit(os.wait()[1])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["", FORK], ids=["ends", "forks"])
-def test_a_program_may_end_or_fork_while_calls_are_under_way(end):
-    """MXNet waits for an operator that waits for an interpreter that is no more, unless somebody waits before."""
+def test_a_program_may_end_or_fork_while_operators_run(end):
+    """A program ends, or forks, while operators in Python still run.
+
+    Without `gluon_rbm.backend.shutdown`, the operators would wait for the interpreter forever, and
+    MXNet would wait for the operators.
+    """
     program = """
 from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend.framework import mx
@@ -421,7 +434,7 @@ for _ in range(3):
 
 @pytest.mark.slow
 def test_the_operator_without_a_key_input(ctx, seed, generator):
-    """As in graphs of the original example: four inputs, the key drawn when the operator is created."""
+    """Graphs of the original example have four inputs. The operator draws a key when created."""
     arrays = reference.random_rbm(40, 30, generator, scale=0.5)
     arguments = [mx.nd.array(array, ctx=ctx) for array in (generator.random((4, 40)), *arrays)]
 
@@ -446,10 +459,10 @@ def test_the_operator_without_a_key_input(ctx, seed, generator):
         assert [output.tobytes() for output in first] == [output.tobytes() for output in second]
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
-# Names as the original's scripts save them (read from files that they wrote); its Module script has wrong ones for the
+# Names in files that the original's scripts wrote. Its Module script saves wrong names for the
 # samples of the visible and the hidden layer.
 BY_GLUON = (*LEARNED, *CHAINS)
 BY_MODULE = (*("arg:" + name for name in LEARNED), "aux:aux_hidden_layer_sample", "aux:aux_hidden_layer_prob_1")
@@ -501,8 +514,10 @@ def test_module_checkpoint_and_symbol_json(ctx, seed, generator, tmp_path):
     trained.init_optimizer(kvstore=None, optimizer_params={"learning_rate": 0.0})
     trained.forward(mx.io.DataBatch([data]), is_train=True)
     trained.backward()
-    trained.update()  # a module takes states that changed only after an update,
-    mx.nd.waitall()  # and does not wait for a CustomOp to have changed them
+    # A module takes over changed states only after an update. It does not wait for the CustomOp
+    # that changes them.
+    trained.update()
+    mx.nd.waitall()
     prefix = str(tmp_path / "rbm")
     trained.save_checkpoint(prefix, 1)
     loaded = mx.mod.Module.load(prefix, 1, data_names=["data"], label_names=None, context=ctx)
@@ -513,7 +528,7 @@ def test_module_checkpoint_and_symbol_json(ctx, seed, generator, tmp_path):
         each.forward(mx.io.DataBatch([data]), is_train=True)
         outputs.append(each.get_outputs()[0].asnumpy())
     np.testing.assert_array_equal(*outputs)
-    rbm = BinaryRBMBlock(4, 2, True)  # and Gluon reads what Module wrote
+    rbm = BinaryRBMBlock(4, 2, True)  # Gluon reads the file that Module wrote
     rbm.load_parameters(prefix + "-0001.params", ctx=ctx)
     for ours, expected in zip(rbm.rbm_parameters, arrays):
         np.testing.assert_array_equal(ours.asnumpy(), expected.astype("float32"))
@@ -541,24 +556,24 @@ def test_parameters_can_be_shared_as_in_the_original(ctx, generator):
     assert shared.interaction_weight is rbm.interaction_weight
 
 
-# --- Wrong input ------------------------------------------------------------------------------------------------------
+# --- Wrong input ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "arguments, message", [((0, 1), "num_hidden is 0"), ((3, 0), "k is 0"), ((-2, 1), "num_hidden is -2")]
 )
-def test_sizes_below_one(arguments, message):
+def test_sizes_below_one_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         BinaryRBMBlock(*arguments, for_training=True)
 
 
 @pytest.mark.parametrize("size", ["num_chains", "num_visible"])
-def test_negative_sizes(size):
+def test_negative_sizes_are_refused(size):
     with pytest.raises(ValueError, match=size + " is -3; it must be at least 0"):
         BinaryRBMBlock(3, 1, for_training=True, **{size: -3})
 
 
-def test_float16_on_a_cpu():
+def test_float16_on_a_cpu_is_refused():
     rbm = BinaryRBMBlock(3, 1, for_training=False)
     rbm.initialize()
     rbm.cast("float16")
@@ -566,12 +581,12 @@ def test_float16_on_a_cpu():
         rbm(mx.nd.zeros((2, 4), dtype="float16"))
 
 
-def test_images_that_are_not_flat(ctx):
+def test_images_that_are_not_flat_are_refused(ctx):
     with pytest.raises(ValueError, match="flatten it"):
         block(ctx=ctx)(mx.nd.zeros((6, 1, 2, 2), ctx=ctx))
 
 
-def test_data_of_another_width_than_the_model(ctx, generator):
+def test_data_of_another_width_than_the_model_are_refused(ctx, generator):
     rbm = block(reference.random_rbm(5, 4, generator), ctx)
     with pytest.raises(ValueError, match="6 visible units, but the model has 5"):
         rbm(mx.nd.zeros((6, 6), ctx=ctx))
@@ -579,7 +594,7 @@ def test_data_of_another_width_than_the_model(ctx, generator):
 
 @pytest.mark.parametrize("hybridized", [False, True])
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
-def test_data_of_another_dtype_are_taken_as_they_are(ctx, generator, dtype, hybridized):
+def test_data_of_another_dtype_are_not_scaled(ctx, generator, dtype, hybridized):
     arrays, pixels = reference.random_rbm(5, 4, generator), generator.integers(2, size=(6, 5))
     gradients = []
     for kind in ("float32", dtype):
@@ -596,12 +611,18 @@ def test_data_of_another_dtype_are_taken_as_they_are(ctx, generator, dtype, hybr
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.1, 255])
-def test_pixels_that_cannot_be(ctx, generator, value):
+def test_wrong_pixels_are_refused(ctx, generator, value):
     if ctx != mx.cpu():
         pytest.skip("checked on a CPU only: a GPU would have to wait for it")
     rbm = block(reference.random_rbm(5, 4, generator), ctx)
     with pytest.raises(ValueError, match="NaN or outside"):
         rbm(mx.nd.full((6, 5), value, ctx=ctx))
+
+
+def test_an_engine_that_cannot_be_used_is_named_in_one_line(generator):
+    rbm = block(reference.random_rbm(5, 4, generator), mx.cpu(), engine="cuda")
+    with pytest.raises(InputError, match="^the cuda engine cannot be used: it needs a GPU.*auto$"):
+        rbm(mx.nd.zeros((6, 5)))
 
 
 def test_no_gradient_without_training(ctx, generator):
@@ -611,13 +632,13 @@ def test_no_gradient_without_training(ctx, generator):
         rbm.interaction_weight.grad().asnumpy()
 
 
-def test_the_likelihood_stays_importable_from_here():
+def test_estimate_log_likelihood_is_importable_from_binary_rbm():
     import ais
 
     assert estimate_log_likelihood is ais.estimate_log_likelihood
 
 
-def test_the_key_is_one_of_many():
+def test_drawn_keys_differ():
     assert len({tuple(draw_key().asnumpy()) for _ in range(100)}) == 100
 
 

@@ -1,4 +1,4 @@
-"""The BLAS that NumPy has: what is said of it, and OPENBLAS_CORETYPE where it does not know the processor."""
+"""NumPy's BLAS: reports, warnings, and OPENBLAS_CORETYPE for processors that it does not know."""
 
 import os
 import subprocess
@@ -27,7 +27,10 @@ needs_avx2 = pytest.mark.skipif(
 
 
 def output_of(*arguments, **environment):
-    """What a process writes whose OpenBLAS is chosen by `environment` alone: standard output and error together."""
+    """Run Python and return its standard output and error together.
+
+    OPENBLAS_CORETYPE is set only if `environment` sets it.
+    """
     others = {name: text for name, text in os.environ.items() if name != "OPENBLAS_CORETYPE"}
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -46,11 +49,12 @@ def output_of(*arguments, **environment):
     [
         ("Prescott", AVX512, "SkylakeX"),
         ("Prescott", AVX2, "Haswell"),
-        ("Prescott", AVX2 | {"avx512f"}, "Haswell"),  # of a Xeon Phi, which has no more of AVX-512
+        # A Xeon Phi has only some of the AVX-512 instructions that the kernels for SkylakeX need.
+        ("Prescott", AVX2 | {"avx512f"}, "Haswell"),
         ("Sandybridge", AVX2, "Haswell"),
         ("Prescott", frozenset({"sse3"}), None),
         ("Sandybridge", frozenset({"avx"}), None),
-        ("Zen", AVX512, None),  # OpenBLAS knows the processor, and has chosen
+        ("Zen", AVX512, None),  # OpenBLAS knows the processor
         ("Haswell", AVX512, None),
         ("SkylakeX", AVX512, None),
         ("neoversen1", frozenset({"asimd"}), None),
@@ -58,12 +62,12 @@ def output_of(*arguments, **environment):
         (None, AVX512, None),
     ],
 )
-def test_what_would_be_better(architecture, flags, better):
+def test_better_kernels(architecture, flags, better):
     assert blas._better_kernels(architecture, flags) == better
 
 
 @needs_avx2
-def test_old_kernels_are_warned_of():
+def test_old_kernels_give_a_warning():
     code = "from gluon_rbm.backend import blas; print(blas.describe()); print(blas.warning())"
     described, warning = output_of("-c", code, OPENBLAS_CORETYPE="Nehalem").splitlines()
     assert " Nehalem " in described
@@ -74,7 +78,7 @@ def test_old_kernels_are_warned_of():
     assert " Haswell " in described and warning == "None"
 
 
-def test_the_blas_of_opencv_is_no_concern(monkeypatch):
+def test_the_blas_of_opencv_is_left_out(monkeypatch):
     loaded = [
         {"user_api": "blas", "architecture": "Barcelona", "filepath": "/lib/%s.libs/libopenblas.so" % package}
         for package in ("opencv_python_headless", "scipy")
@@ -107,11 +111,15 @@ def test_a_run_warns_of_old_kernels_and_records_what_it_used(tmp_path, monkeypat
     assert "OpenBLAS" not in capsys.readouterr().err
 
 
-# --- Before NumPy is imported -----------------------------------------------------------------------------------------
+# --- Before NumPy is imported ---------------------------------------------------------------------
 
 
 def choose(monkeypatch, architecture, flags, imported=False, variable=None):
-    """The environment variable after `choose_kernels` in such a process, and what `choice` says."""
+    """Call `choose_kernels`; return OPENBLAS_CORETYPE and the text of `choice`.
+
+    OpenBLAS takes the processor for `architecture`, and the processor has `flags`. `imported`:
+    NumPy was imported before. `variable`: OPENBLAS_CORETYPE before the call.
+    """
     monkeypatch.setattr(blas, "_libraries", lambda: ["one that is known", "another"])
     known = {"one that is known": "Haswell", "another": architecture}
     monkeypatch.setattr(blas, "_architecture_to_be", known.get)
@@ -125,31 +133,31 @@ def choose(monkeypatch, architecture, flags, imported=False, variable=None):
     return os.environ.get("OPENBLAS_CORETYPE"), blas.choice()
 
 
-def test_a_processor_that_openblas_does_not_know(monkeypatch):
+def test_the_variable_is_set_for_a_processor_that_openblas_does_not_know(monkeypatch):
     chosen, said = choose(monkeypatch, "Prescott", AVX512)
     assert chosen == "SkylakeX" and "set OPENBLAS_CORETYPE=SkylakeX" in said
 
 
 @pytest.mark.parametrize("architecture", ["Zen", "Haswell", "SkylakeX", "Cooperlake", None])
-def test_a_processor_that_it_knows_is_left_alone(monkeypatch, architecture):
+def test_nothing_is_set_for_a_processor_that_openblas_knows(monkeypatch, architecture):
     assert choose(monkeypatch, architecture, AVX512) == (None, None)
 
 
-def test_what_the_user_has_chosen_and_what_comes_too_late(monkeypatch):
+def test_nothing_is_set_after_the_user_set_it_or_numpy_was_imported(monkeypatch):
     assert choose(monkeypatch, "Prescott", AVX512, variable="Nehalem") == ("Nehalem", None)
     assert choose(monkeypatch, "Prescott", AVX512, imported=True) == (None, None)
 
 
 @needs_avx2
 @pytest.mark.parametrize("architecture", ["Haswell", "Nehalem"])
-def test_a_child_process_says_what_openblas_will_be(architecture):
+def test_a_child_process_finds_the_architecture_of_openblas(architecture):
     code = "from gluon_rbm.backend import blas; numpys, *_ = blas._libraries(); "
     code += "print(blas._architecture_to_be(numpys), blas.describe())"
     before, _, after = output_of("-c", code, OPENBLAS_CORETYPE=architecture).partition(" ")
     assert before == architecture and architecture in after
 
 
-def test_nothing_is_set_here_where_openblas_knows_the_processor():
+def test_nothing_is_set_on_this_computer_if_openblas_knows_the_processor():
     code = """
 import os, sys
 from gluon_rbm.backend import blas
@@ -163,10 +171,11 @@ print(blas.warning())
     code = (
         "from gluon_rbm.backend import blas; from gluon_rbm.backend.framework import mx; mx.nd; print(blas.warning())"
     )
-    known = output_of("-c", code) == "None\n"  # of NumPy's and MXNet's
+    # Whether NumPy's and MXNet's OpenBLAS both know the processor.
+    known = output_of("-c", code) == "None\n"
     assert imported.endswith(" None") == known
 
 
-def test_without_numpy_there_is_nothing_to_ask(monkeypatch):
+def test_without_numpy_no_library_is_found(monkeypatch):
     monkeypatch.setattr(blas.importlib.util, "find_spec", lambda name: None)
     assert blas._libraries() == []

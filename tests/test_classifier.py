@@ -26,18 +26,18 @@ def trained(digits):
 
 @pytest.fixture
 def features(generator):
-    """Of digits, in a new order: 600 images and labels to learn from, and the others."""
+    """Digits in random order: 600 images and labels to learn from, and all others."""
     images, labels = load_digits(return_X_y=True)
     order = generator.permutation(len(labels))
     images, labels = images[order], labels[order]
     return (images[:600], labels[:600]), (images[600:], labels[600:])
 
 
-# --- Of images --------------------------------------------------------------------------------------------------------
+# --- Classifiers of images ------------------------------------------------------------------------
 
 
-def test_it_knows_the_digits(trained, digits):
-    # Measured: 97 %; it draws nothing, so only another scikit-learn could change that.
+def test_the_classifier_of_images_knows_digits(trained, digits):
+    # Measured: 97 %. No random numbers are drawn, so only another scikit-learn could change this.
     assert trained.accuracy > 0.95 and trained.num_classes == 10
     assert (trained.num_training_images, trained.num_test_images) == (1437, 360)
     test = to_visible(digits.test_images, digits.maximum)
@@ -53,24 +53,24 @@ def test_fractions_count_classes(trained, digits):
     assert trained.fraction_as_asked(threes, np.full(len(threes), 4))[0] == fractions[4]
 
 
-def test_it_is_the_same_every_time(digits):
+def test_training_again_gives_the_same_classifier(digits):
     few, again = (classifier.train_independent_classifier(digits, 200) for _ in range(2))
     test = to_visible(digits.test_images, digits.maximum)
     assert few.num_training_images == 200
     np.testing.assert_array_equal(few.classes(test), again.classes(test))
 
 
-def test_images_without_labels(tmp_path):
+def test_images_without_labels_are_refused(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
     with pytest.raises(InputError, match="have no labels"):
         classifier.train_independent_classifier(datasets.load(str(tmp_path / "images.npy")))
 
 
-# --- Of features ------------------------------------------------------------------------------------------------------
+# --- Classifiers of features ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", slow_but(classifier.KINDS, "pca-svm", "linear-svm", "logistic"))
-def test_every_kind_classifies_and_repeats_itself(features, kind):
+def test_each_kind_classifies_digits_and_is_reproducible(features, kind):
     (train, labels), (test, test_labels) = features
     first, second = (classifier.train_classifier(train, labels, kind, seed=3).predict(test) for _ in range(2))
     assert (first == test_labels).mean() > 0.85
@@ -101,22 +101,23 @@ def test_the_common_scale(generator, total):
     np.testing.assert_allclose(variance / variance[0], rows.var(axis=0) / rows[:, 0].var(), rtol=1e-4)
 
 
-def test_features_that_do_not_vary_do_no_harm(features):
+def test_constant_features_are_accepted(features):
     (_, labels), _ = features
     same = np.ones((600, 3), np.float32)
     assert np.isfinite(CommonScale().fit_transform(same)).all()
     assert len(classifier.train_classifier(same, labels, "rbf-svm").predict(same)) == 600
 
 
-# --- Support vector machines ------------------------------------------------------------------------------------------
+# --- Support vector machines ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at_once", [15000, 200, 10], ids=["all-rows", "pairs", "no-rows"])
 @pytest.mark.parametrize("kernel, one_vs_rest", [("linear", False), ("rbf", False), ("rbf", True)])
 def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, kernel, one_vs_rest, at_once):
-    """And one machine with them learns from all: scikit-learn's own `SVC` on rows that are scaled by hand.
+    """C and gamma are chosen on held-out rows, then a support vector machine learns from all rows.
 
-    Whether the kernel of all rows, of those of two classes or of none is computed at once.
+    scikit-learn's `SVC` on rows scaled by hand gives the same results. With `at_once`, the kernel
+    of all rows, of the rows of two classes, or of no rows is computed at once.
     """
     monkeypatch.setattr(classifier, "_ROWS", at_once)
     train, test = features
@@ -127,11 +128,11 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
 
     def fitted(settings, images, labels):
         mean, scale = images.mean(axis=0), np.sqrt(images.var(axis=0).sum())
-        rbm = SVC(kernel=kernel, break_ties=not one_vs_rest, **settings)
-        rbm = OneVsRestClassifier(rbm) if one_vs_rest else rbm
-        rbm.fit((images - mean) / scale, labels)
-        counts.append(sum(len(each.support_) for each in (rbm.estimators_ if one_vs_rest else [rbm])))
-        return lambda others: rbm.predict((others - mean) / scale)
+        svm = SVC(kernel=kernel, break_ties=not one_vs_rest, **settings)
+        svm = OneVsRestClassifier(svm) if one_vs_rest else svm
+        svm.fit((images - mean) / scale, labels)
+        counts.append(sum(len(each.support_) for each in (svm.estimators_ if one_vs_rest else [svm])))
+        return lambda others: svm.predict((others - mean) / scale)
 
     fit, held_out = rows
     for settings, trial in zip(classifier.GRIDS[kernel], found.trials):
@@ -152,7 +153,10 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
 
 
 def test_settings_beyond_the_edges():
-    """By the factor between the outermost two; nothing where the best is inside."""
+    """The next value continues the ratio of the two outermost values.
+
+    If the best setting is inside the grid, there is no next value.
+    """
 
     def trials(best):
         grid = [{"C": cost, "gamma": gamma} for cost in (2.0, 10.0, 50.0) for gamma in (1.0, 2.0, 4.0)]
@@ -165,7 +169,7 @@ def test_settings_beyond_the_edges():
 
 
 def test_the_search_goes_on_beyond_an_edge(features, generator, monkeypatch):
-    """From one far too small gamma to one that serves."""
+    """The search starts with gammas that are far too small and finds a good one."""
     monkeypatch.setitem(classifier.GRIDS, "rbf", [{"C": 10.0, "gamma": gamma} for gamma in (1e-4, 1e-3)])
     train, test = features
     found = classifier.evaluate_svm("rbf", train, test, classifier.split_held_out(train[1], generator))
@@ -174,7 +178,7 @@ def test_the_search_goes_on_beyond_an_edge(features, generator, monkeypatch):
     assert found.settings["gamma"] > 1e-3 and found.error < 0.1
 
 
-def test_test_images_are_not_looked_at_to_choose(features, generator):
+def test_test_images_do_not_affect_the_settings(features, generator):
     train, test = features
     rows = classifier.split_held_out(train[1], generator)
     honest, other = (
@@ -198,8 +202,8 @@ def test_a_fifth_is_held_out_and_never_more_than_ten_thousand(generator):
         assert len(np.unique(np.concatenate([fit, held_out]))) == sum(expected)
 
 
-def test_standard_error_of_a_difference_is_the_paired_one(generator):
-    """That of McNemar's counts b and c: sqrt(b + c - (b - c)^2 / n) / n."""
+def test_the_standard_error_of_a_difference_is_paired(generator):
+    """With McNemar's counts b and c, the standard error is sqrt(b + c - (b - c)^2 / n) / n."""
     ours, theirs = generator.random((2, 1000)) < [[0.1], [0.2]]
     b, c = (ours & ~theirs).sum(), (theirs & ~ours).sum()
     difference, error = classifier.mean_and_error(ours.astype(int) - theirs)
@@ -208,8 +212,9 @@ def test_standard_error_of_a_difference_is_the_paired_one(generator):
 
 
 @pytest.mark.parametrize("count", [4, 6])
-def test_too_few_to_hold_some_out_are_refused(count, seed):
+def test_too_few_images_to_hold_some_out_are_refused(count, seed):
     labels = np.zeros(count, int)
-    labels[np.random.default_rng(seed).permutation(count)[0]] = 1  # of 6 images it is the one that is held out
+    # Of 6 images, the only one with label 1 is held out.
+    labels[np.random.default_rng(seed).permutation(count)[0]] = 1
     with pytest.raises(InputError, match="too few"):
         classifier.split_held_out(labels, np.random.default_rng(seed))

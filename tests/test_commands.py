@@ -1,4 +1,7 @@
-"""The commands of `python -m gluon_rbm` with pictures, as a user runs them. (likelihood: tests/test_report.py.)"""
+"""Commands of `python -m gluon_rbm` that draw pictures, as a user runs them.
+
+tests/test_report.py tests the command likelihood.
+"""
 
 import json
 import re
@@ -28,7 +31,7 @@ def save(rbm, path):
 
 @pytest.fixture
 def rbm(generator):
-    """Of 8x8 pixels and 5 hidden units, the last of which never changes."""
+    """RBM with 8x8 pixels and 5 hidden units. The last hidden unit is always off."""
     a, b, w = reference.random_rbm(64, 5, generator, scale=0.3)
     w[:, 4], b[4] = 0, -20
     return a, b, w
@@ -41,7 +44,7 @@ def model(rbm, tmp_path):
 
 @pytest.fixture
 def run(capsys, model, tmp_path):
-    """Run a command on the model: its exit status, what it printed, its errors."""
+    """Run a command on the model; return its exit status, its output and its errors."""
 
     def call(command, *arguments, model=model):
         arguments = [command, model, *DIGITS, "--output", tmp_path / command, "--overwrite", *arguments]
@@ -53,7 +56,7 @@ def run(capsys, model, tmp_path):
 
 @pytest.fixture
 def results(tmp_path):
-    """What a command wrote: the results of its JSON, and its arrays."""
+    """Read the files of a command: the results in its JSON file, and its arrays."""
 
     def read(command):
         whole = json.loads((tmp_path / (command + ".json")).read_text())
@@ -72,10 +75,10 @@ def assert_pictures(folder, *names):
     for name in names:
         with Image.open(folder / name) as picture:
             assert picture.width > 300 and picture.height > 150
-            assert np.asarray(picture.convert("L")).std() > 10  # something is drawn
+            assert np.asarray(picture.convert("L")).std() > 10  # the picture is not blank
 
 
-# --- sample -----------------------------------------------------------------------------------------------------------
+# --- sample ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("start", ["zeros", "random", "base", "images"])
@@ -99,7 +102,7 @@ def test_sample_from_every_start(run, results, tmp_path, start):
     ],
 )
 def test_samples_have_the_distribution_of_the_rbm(run, results, rbm, tmp_path, way):
-    """The mean of every pixel over 4,000 chains against enumeration of the hidden states."""
+    """Means of pixels over 4,000 chains equal exact means, by enumeration of the hidden states."""
     status, text, errors = run("sample", "--start", "random", "--sweeps", 60, "--count", 4000, *way)
     assert (status, errors) == (0, "")
     a, b, w = rbm
@@ -129,14 +132,14 @@ def test_sample_has_a_classifier(run, results):
     found = results("sample")[0]
     assert status == 0 and sum(found["class_shares"]) == pytest.approx(1) and found["judge"]["accuracy"] > 0.95
     assert "\nclasses %.3f" % found["class_shares"][0] in text
-    # What is classified, and by what.
+    # The output says what is classified, and by which classifier.
     assert found["classified"] == "probabilities" and found["judge"]["kind"] == "pca-svm"
     assert "pixel probabilities, by a support vector machine on 50 principal components, trained on 1437" in text
     assert "%.1f %% of 360 test images right" % (100 * found["judge"]["accuracy"]) in text
 
 
-def test_blank_images_say_why_and_what_to_do(run, results, figures, tmp_path):
-    """A model that gives the empty image nearly all probability, and one that draws."""
+def test_blank_images_are_reported_with_advice(run, results, figures, tmp_path):
+    """One RBM draws nearly only the empty image. Another one draws other images."""
     for bias, blank in ((-9.0, True), (0.0, False)):
         model = save((np.full(64, bias), np.zeros(2), np.zeros((64, 2))), tmp_path / "some.params")
         for command in (["sample"], ["resample"]):
@@ -150,7 +153,10 @@ def test_blank_images_say_why_and_what_to_do(run, results, figures, tmp_path):
 
 @pytest.fixture
 def joint_model(tmp_path):
-    """Of 64 pixels and 10 classes: class k turns the pixels of row k % 8 on, by a hidden unit of its own."""
+    """RBM with 64 pixels and 10 label units.
+
+    Each class has its own hidden unit. The unit of class k turns on the pixels of row k % 8.
+    """
     weight = np.zeros((74, 10))
     for k in range(10):
         weight[8 * (k % 8) : 8 * (k % 8) + 8, k], weight[64 + k, k] = 20, 30
@@ -170,21 +176,22 @@ def test_sample_of_a_chosen_class(run, joint_model, tmp_path):
             rows = archive["samples"].reshape((9, 8, 8)).mean(axis=2) > 0.5
         asked = [3, 5, 3, 5, 3, 5, 3, 5, 3]
         assert all(row[k] for row, k in zip(rows, asked))
-        if not more or more == ["--judge"]:  # hot chains find other rows, too, and keep them
+        # Chains at high temperature turn on other rows, too, and keep them.
+        if not more or more == ["--judge"]:
             assert (rows.sum(axis=1) == 1).all()
     assert 0 <= found["as_asked"]["share"] <= 1 and "have the requested class" in whole[1]
 
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that commands save, the last one last."""
+    """List of the figures that commands save, in order."""
     saved, save_figure = [], plots.save
     monkeypatch.setattr(plots, "save", lambda figure, path: (saved.append(figure), save_figure(figure, path)))
     return saved
 
 
 @pytest.mark.parametrize("count", [1, 10, 64, 305])
-def test_drawn_classes_have_a_labelled_row_each(run, joint_model, figures, tmp_path, count):
+def test_each_drawn_class_has_a_labelled_row(run, joint_model, figures, tmp_path, count):
     arguments = ["--class", *range(9, -1, -1), "--count", count, "--sweeps", 2]
     assert run("sample", *arguments, model=joint_model)[0] == 0
     figure = figures[-1]
@@ -203,11 +210,12 @@ def test_drawn_classes_have_a_labelled_row_each(run, joint_model, figures, tmp_p
         shown = np.asarray(figure.axes[0].images[0].get_array())
         for row, column in ((0, 0), (rows - 1, columns - 1)):
             tile = shown[9 * row : 9 * row + 8, 9 * column : 9 * column + 8]
-            np.testing.assert_array_equal(tile, samples[row + 10 * column])  # classes in turn
+            # Samples have the ten classes in turn.
+            np.testing.assert_array_equal(tile, samples[row + 10 * column])
 
 
-def test_classes_by_their_names(run, joint_model, figures, tmp_path, monkeypatch):
-    """As a run on a folder of images records them; drawing neither loads nor guesses anything."""
+def test_classes_are_chosen_by_name_or_number(run, joint_model, figures, tmp_path, monkeypatch):
+    """A run on a folder of images records the names of classes. Drawing loads no data."""
     names = ["airplane", "2", *"abcdefg", "truck $1"]
     record = {"labels": True, "class_names": names, "image_shape": [4, 16]}
     (tmp_path / "arguments.json").write_text(json.dumps({"arguments": record}))
@@ -218,18 +226,20 @@ def test_classes_by_their_names(run, joint_model, figures, tmp_path, monkeypatch
         assert run("sample", *by_name, model=model)[0] == 0
         figure = figures[-1]
         assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["airplane", "truck $1", "2"]
-        assert np.shape(figure.axes[0].images[0].get_array()) == (3 * 5 - 1, 2 * 17 - 1)  # 4x16, not 8x8
+        # Images have 4x16 pixels, not 8x8.
+        assert np.shape(figure.axes[0].images[0].get_array()) == (3 * 5 - 1, 2 * 17 - 1)
         with np.load(tmp_path / "sample.npz") as archive:
             samples = archive["samples"]
         assert run("sample", "--class", 0, 9, "2", *by_name[4:], model=model)[0] == 0
         with np.load(tmp_path / "sample.npz") as archive:
-            np.testing.assert_array_equal(archive["samples"], samples)  # 0, 9 by number, and 2 by its name
+            # 0 and 9 are numbers of classes, and "2" is a name.
+            np.testing.assert_array_equal(archive["samples"], samples)
     status, _, errors = run("sample", "--class", "airplan", model=tmp_path)
     assert status == 2 and "no class airplan; the model's classes are airplane, 2, a, " in errors
     assert "(or 0 to 9)" in errors
 
 
-def test_models_with_labels_elsewhere(run, joint_model, tmp_path):
+def test_models_with_labels_in_other_commands(run, joint_model, tmp_path):
     assert run("sample", "--sweeps", 2, model=joint_model)[0] == 0
     assert run("weights", model=joint_model)[0] == 0
     for command in ("reconstruct", "inpaint", "resample", "score"):
@@ -253,17 +263,18 @@ def test_classify_equals_the_posterior(run, joint_model, tmp_path):
     exact -= np.logaddexp.reduce(exact, axis=1, keepdims=True)
     np.testing.assert_allclose(log_posterior, exact, atol=1e-4)
     np.testing.assert_array_equal(labels, data.test_labels)
-    wrong = (log_posterior.argmax(axis=1) != labels).mean()  # classes may be tied
+    # Not from `exact`: rounding could decide otherwise if two classes are tied.
+    wrong = (log_posterior.argmax(axis=1) != labels).mean()
     assert found["error"] == pytest.approx(wrong) and ("error %.4f" % wrong) in text
     assert np.sum(found["confusion"]) == found["num_images"] == len(labels)
     assert np.trace(found["confusion"]) == round((1 - wrong) * len(labels))
 
 
-# --- inpaint ----------------------------------------------------------------------------------------------------------
+# --- inpaint --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", [[], ["--annealed"], ["--drop", "left", "--share", "0.25"], ["--drop", "random"]])
-def test_inpaint_keeps_what_is_known(run, results, tmp_path, way):
+def test_inpaint_keeps_known_pixels(run, results, tmp_path, way):
     status, text, errors = run("inpaint", "--sweeps", 10, *way)
     assert (status, errors) == (0, "")
     found, arrays = results("inpaint")
@@ -281,7 +292,7 @@ def test_inpaint_keeps_what_is_known(run, results, tmp_path, way):
     assert "%.4f" % error in text
 
 
-def test_inpaint_by_a_mask_of_ones_own(run, results, tmp_path):
+def test_inpaint_with_a_given_mask(run, results, tmp_path):
     mask = np.ones((8, 8))
     mask[2, 3:5] = 0
     np.save(tmp_path / "mask.npy", mask)
@@ -290,7 +301,7 @@ def test_inpaint_by_a_mask_of_ones_own(run, results, tmp_path):
     assert (missing == (mask.ravel() == 0)).all()
 
 
-def test_inpaint_of_images_of_ones_own(run, results, tmp_path, generator):
+def test_inpaint_of_given_images(run, results, tmp_path, generator):
     images = generator.integers(0, 2, (5, 8, 8)).astype(float)
     images[1, 4:] = images[3, :, 0] = np.nan
     np.save(tmp_path / "mine.npy", images)
@@ -302,7 +313,7 @@ def test_inpaint_of_images_of_ones_own(run, results, tmp_path, generator):
     assert np.isfinite(arrays["visible_prob_1"]).all()
 
 
-def test_inpaint_drops_by_a_mask_beside_nan(run, results, tmp_path):
+def test_inpaint_drops_nan_and_masked_pixels(run, results, tmp_path):
     images, mask = np.zeros((3, 64)), np.ones(64)
     images[:, 0], mask[5] = np.nan, 0
     np.save(tmp_path / "mine.npy", images)
@@ -312,7 +323,7 @@ def test_inpaint_drops_by_a_mask_beside_nan(run, results, tmp_path):
     assert (np.flatnonzero(np.isnan(results("inpaint")[1]["given"][0])) == [0, 5]).all()
 
 
-def test_the_old_name_writes_what_it_wrote(run, results, tmp_path, capsys, model, monkeypatch):
+def test_the_former_command_recall_gives_the_results_of_inpaint(run, results, tmp_path, capsys, model, monkeypatch):
     assert run("inpaint", "--sweeps", 2)[0] == 0
     monkeypatch.chdir(tmp_path)
     assert __main__.main(["recall", model, *DIGITS, "--sweeps", "2"]) == 0
@@ -325,7 +336,7 @@ def test_the_old_name_writes_what_it_wrote(run, results, tmp_path, capsys, model
     assert capsys.readouterr().err.startswith("python -m gluon_rbm recall: error: ")
 
 
-def test_the_old_flag_is_the_new_one(run, results):
+def test_the_former_flag_judge_means_classifier(run, results):
     assert run("sample", "--start", "images", "--sweeps", 1, "--judge")[0] == 0
     assert results("sample")[0]["judge"]["accuracy"] > 0.95
 
@@ -343,10 +354,10 @@ def test_help_lists_the_new_names(capsys):
     assert {"inpaint", "html-report"} < set(names) and not {"recall", "page"} & set(names)
 
 
-# --- resample ---------------------------------------------------------------------------------------------------------
+# --- resample -------------------------------------------------------------------------------------
 
 
-def test_resample_counts_classes_and_watches_the_chains(run, results, rbm, tmp_path):
+def test_resample_counts_classes_and_diagnoses_the_chains(run, results, rbm, tmp_path):
     status, text, errors = run("resample", "--sweeps", 2, 60, "--count", 100)
     assert (status, errors) == (0, "")
     found, arrays = results("resample")
@@ -361,27 +372,27 @@ def test_resample_counts_classes_and_watches_the_chains(run, results, rbm, tmp_p
     np.testing.assert_array_equal(arrays["pixels_on"][:, -1], arrays["samples"].sum(axis=1))
     for name, series in (("free_energy", arrays["free_energy"]), ("pixels_on", arrays["pixels_on"])):
         diagnosis = diagnostics.diagnose(series)._asdict()
-        diagnosis["doubt"] = diagnosis.pop("warning")  # JSON keeps its name
+        diagnosis["doubt"] = diagnosis.pop("warning")  # the name in JSON
         assert found["diagnostics"][name] == pytest.approx(diagnosis)
     assert arrays["classes"].shape == (100, 60)
     expected = diagnostics.autocorrelation_time_of_classes(arrays["classes"])
-    in_json = expected if np.isfinite(expected) else None  # of classes that hardly change
+    in_json = expected if np.isfinite(expected) else None  # None if classes hardly change
     assert found["class_autocorrelation_time"] == pytest.approx(in_json)
     in_words = "unknown" if in_json is None else "%.4g" % in_json
     assert f"autocorrelation time of the class: {in_words} sweeps" in text
 
 
-def test_chains_that_are_too_short_are_called_so(run, tmp_path):
-    """Two modes, all pixels off and all on, which no chain ever leaves."""
+def test_chains_that_are_too_short_are_reported(run, tmp_path):
+    """The RBM has two modes, all pixels off and all on, and no chain leaves its mode."""
     model = save((np.full(64, -20.0), np.array([-640.0]), np.full((64, 1), 40.0)), tmp_path / "modes.params")
     status, text, _ = run("resample", "--sweeps", 8, "--count", 4, model=model)
     assert status == 0 and "TOO SHORT TO TRUST" in text and "give more --sweeps" in text
 
 
-# --- reconstruct ------------------------------------------------------------------------------------------------------
+# --- reconstruct ----------------------------------------------------------------------------------
 
 
-def test_reconstruct_goes_up_and_down_once(run, results, rbm, tmp_path):
+def test_reconstruct_draws_each_layer_once(run, results, rbm, tmp_path):
     status, text, errors = run("reconstruct", "--count", 300)
     assert (status, errors) == (0, "")
     found, arrays = results("reconstruct")
@@ -394,7 +405,7 @@ def test_reconstruct_goes_up_and_down_once(run, results, rbm, tmp_path):
     cross_entropy = -(images * np.log(probabilities) + (1 - images) * np.log1p(-probabilities)).sum(axis=1).mean()
     assert found["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
     assert "%.2f nats per image" % found["cross_entropy"] in text
-    # Given p(h | v), the mean of p(v | h) over h is known by enumeration of the 2^5 hidden states.
+    # The mean of p(v | h) over p(h | v) is known by enumeration of the 2^5 hidden states.
     a, b, w = rbm
     hidden = reference.states(5)
     active = reference.sigmoid(b + images @ w)[:, None]
@@ -411,7 +422,7 @@ def test_the_same_seed_gives_the_same_result(run, results):
     assert run("reconstruct", "--seed", 1)[0] == 0
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
 def test_weights_and_dead_units(run, results, rbm, tmp_path):
@@ -426,7 +437,7 @@ def test_weights_and_dead_units(run, results, rbm, tmp_path):
     assert found["interaction_weight"]["highest"] == pytest.approx(rbm[2].max(), rel=1e-6)
 
 
-# --- score ------------------------------------------------------------------------------------------------------------
+# --- score ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -449,14 +460,15 @@ def test_score_compares_free_energies(run, results, rbm, tmp_path):
 
 
 def test_score_of_a_single_image(run, results, tmp_path):
-    np.save(tmp_path / "one.npy", np.zeros((3, 64), np.float32))  # two to train on, one to test
+    # Two training images and one test image.
+    np.save(tmp_path / "one.npy", np.zeros((3, 64), np.float32))
     assert run("score", "--dataset", tmp_path / "one.npy")[0] == 0
     name = "test minus training images, computed here"
     assert results("score")[0]["gap"] == {"name": name, "mean": 0, "standard_error": None}
 
 
 @pytest.mark.slow
-def test_score_of_pixels_that_are_drawn(run, results):
+def test_score_of_thresholded_pixels(run, results):
     assert run("score", "--binarize", "threshold", "--count", 50)[0] == 0
     found = results("score")[0]["free_energy"]["digits, test"]
     assert found["num_images"] == 50 and found["standard_error"] > 0
@@ -474,7 +486,7 @@ def test_the_gap_of_a_run_by_epoch(run, results, figures, rbm, tmp_path):
     for part in ("test", "train"):
         status, text, _ = run("score", "--part", part, model=tmp_path)
         assert status == 0
-        # The gap that is printed is the one that is plotted, and says what it is.
+        # The printed gap equals the plotted one, and has a name.
         name = "test minus training images, as the run monitored them, epoch 3 (metrics.csv)"
         assert results("score")[0]["gap"] == {"name": name, "mean": 2.5, "standard_error": 0.5}
         assert "free-energy gap, %s: 2.50 +- 0.50 nats per image" % name in text
@@ -496,12 +508,17 @@ def test_held_out_images_of_the_run_are_no_training_images(run, results, model, 
         train = datasets.load("digits").train_images[:1337].reshape((-1, 64)) / 16
         energies = np.sort(reference.free_energies(*rbm, train))  # images come in random order
         np.testing.assert_allclose(np.sort(arrays["set_4"]), energies, rtol=1e-5, atol=1e-5)
-    np.save(tmp_path / "other.npy", np.zeros((3, 64), np.float32))  # the run held nothing of it out
+    assert run("score", "--part", "held-out")[0] == 0
+    held_out = datasets.load("digits").train_images[1337:].reshape((-1, 64)) / 16
+    energies = np.sort(reference.free_energies(*rbm, held_out))
+    np.testing.assert_allclose(np.sort(results("score")[1]["set_0"]), energies, rtol=1e-5, atol=1e-5)
+    # The run held out no images of this data set.
+    np.save(tmp_path / "other.npy", np.zeros((3, 64), np.float32))
     assert run("score", "--dataset", tmp_path / "other.npy")[0] == 0
     assert results("score")[0]["free_energy"]["training images"]["num_images"] == 2
 
 
-# --- exercise ---------------------------------------------------------------------------------------------------------
+# --- exercise -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -521,7 +538,7 @@ def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
         assert_pictures(run, *(name + ".png" for name in COMMANDS), "weights.units.png", "resample.chains.png")
         assert report[str(num_hidden)]["seconds_an_epoch"] > 0 and report[str(num_hidden)]["last_epoch"]["epoch"] == 2
     text, before = capsys.readouterr().out, (run / "rbm.params").read_bytes()
-    # The rate is the homework's, on the mean gradient of a batch.
+    # The learning rate is the homework's, for the mean gradient of a batch.
     assert "3 hidden units: CD-1, batches of 64, learning rate 0.1 on the mean gradient of a batch" in text
     assert "native engine, learning rate 0.1 on the mean gradient of a batch (6.4 / 64)" in text or "mxnet" in text
     table = report["4"]["table"]
@@ -532,11 +549,11 @@ def test_the_exercise_makes_every_picture(tmp_path, monkeypatch, capsys):
     assert table["classes after 20 sweeps that are as at the start"] == "%.0f %%" % (100 * as_before)
     assert all("    %s: " % name in text for name in table)
     assert "4 hidden units: %.2f s per epoch" % report["4"]["seconds_an_epoch"] in text
-    assert __main__.main(arguments) == 0  # what is trained is not trained again
+    assert __main__.main(arguments) == 0  # trained RBMs are not trained again
     assert (run / "rbm.params").read_bytes() == before
 
 
-def test_an_exercise_that_cannot_be_done(tmp_path, capsys):
+def test_wrong_arguments_of_the_exercise_are_refused(tmp_path, capsys):
     np.save(tmp_path / "images.npy", np.zeros((20, 4, 4)))
     arguments = [
         "exercise",
@@ -548,12 +565,12 @@ def test_an_exercise_that_cannot_be_done(tmp_path, capsys):
     ]
     assert __main__.main(arguments) == 2
     assert "have no labels" in capsys.readouterr().err and not (tmp_path / "x").exists()
-    with pytest.raises(SystemExit) as caught:  # training itself says why
+    with pytest.raises(SystemExit) as caught:  # the training script prints the error
         __main__.main(["exercise", *DIGITS, "--output-dir", "/proc/nowhere"])
     assert caught.value.code == 2 and capsys.readouterr().err.count("\n") == 1
 
 
-# --- What cannot be used ----------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -571,7 +588,7 @@ def test_an_exercise_that_cannot_be_done(tmp_path, capsys):
         (["--part", "held-out"], "but digits has 1437"),
     ],
 )
-def test_what_no_command_can_use(run, tmp_path, command, arguments, message):
+def test_wrong_arguments_of_all_commands_are_refused(run, tmp_path, command, arguments, message):
     if command == "sample":
         arguments = [*arguments, "--start", "images"]
     (tmp_path / (command + ".png")).write_text("an earlier picture")
@@ -584,7 +601,7 @@ def test_what_no_command_can_use(run, tmp_path, command, arguments, message):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_model(run, command):
+def test_a_missing_model_is_refused(run, command):
     status, _, errors = run(command, model="/nowhere")
     assert status == 2 and "/nowhere cannot be read" in errors and errors.count("\n") == 1
 
@@ -611,7 +628,7 @@ def test_no_model(run, command):
         ("score", ["--against", "EMPTY"], "holds no images"),
     ],
 )
-def test_what_a_command_cannot_use(run, tmp_path, command, arguments, message):
+def test_wrong_arguments_of_one_command_are_refused(run, tmp_path, command, arguments, message):
     files = {"EMPTY": tmp_path / "empty", "MASK": tmp_path / "mask.npy", "GREY": tmp_path / "grey.npy"}
     files["EMPTY"].mkdir()
     np.save(files["MASK"], np.ones((4, 4)))
@@ -632,7 +649,7 @@ def test_what_a_command_cannot_use(run, tmp_path, command, arguments, message):
         ["resample", "--count", "1"],
     ],
 )
-def test_arguments_that_do_not_parse(run, arguments, capsys):
+def test_arguments_that_do_not_parse_are_refused(run, arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
     assert caught.value.code == 2 and capsys.readouterr().err.count("\n") == 1

@@ -49,7 +49,7 @@ def rbm_of(parameters, shape, kernel, stride, units=UNITS["N=1"], ctx=None, dtyp
 
 
 def taps(shape, num_filters, kernel, stride):
-    """(pixel, hidden unit, weight) of every weight that joins them, all as flat indices: loops over places."""
+    """Yield flat indices (pixel, hidden unit, weight) for each weight that joins the two units."""
     channels, height, width = shape
     pad = (kernel - stride) // 2
     hidden_shape = num_filters, height // stride, width // stride
@@ -65,7 +65,10 @@ def taps(shape, num_filters, kernel, stride):
 
 
 class Dense:
-    """The dense machine that a convolutional one is, and its derivatives by what the places share."""
+    """The dense RBM that equals a convolutional RBM.
+
+    `shared` turns gradients of the dense RBM into those of the parameters that places share.
+    """
 
     def __init__(self, parameters, shape, kernel, stride, units, ctx):
         a, b, w = parameters
@@ -96,11 +99,11 @@ def visible_values(units, shape, count, generator):
     return values.astype("float64")
 
 
-# --- Right ------------------------------------------------------------------------------------------------------------
+# --- Comparison with a dense RBM ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("units", UNITS.values(), ids=UNITS)
-def test_it_is_the_dense_rbm_of_its_filters(ctx, generator, window, units):
+def test_a_convolutional_rbm_equals_the_dense_rbm_of_its_filters(ctx, generator, window, units):
     kernel, stride, shape = window
     parameters = random_parameters(shape, 4, kernel, generator)
     rbm = rbm_of(parameters, shape, kernel, stride, units, ctx)
@@ -140,7 +143,10 @@ def test_down_is_the_transpose_of_up(ctx, generator, window):
 
 
 def test_chains_agree_with_the_dense_rbm(ctx, generator):
-    """Means over 4,000 chains of either, started alike, within five standard errors."""
+    """Means over 4,000 chains of each RBM agree within five standard errors.
+
+    Chains of both RBMs start at the same states.
+    """
     shape, units = (1, 2, 4), (Multinary(2, slope=1), Multinary(2, slope=1))
     parameters = random_parameters(shape, 2, 4, generator)
     rbm, dense = rbm_of(parameters, shape, 4, 2, units, ctx), Dense(parameters, shape, 4, 2, units, ctx)
@@ -156,9 +162,12 @@ def test_chains_agree_with_the_dense_rbm(ctx, generator):
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (16, 8, 8)])
 @pytest.mark.parametrize("mode", MODES)
-def test_training_and_looking_in_turn_change_nothing(ctx, generator, mode, shape):
-    """Outside training MXNet keeps the weights in memory as its convolution likes them; channels in 8s and 16s invite
-    that."""
+def test_training_and_prediction_in_turn_change_nothing(ctx, generator, mode, shape):
+    """Training steps and predictions in turn change neither results nor parameters.
+
+    Outside training, MXNet may reorder weights in memory for its convolution. It does so mainly
+    with multiples of 8 and 16 channels.
+    """
     parameters = random_parameters(shape, 16, 4, generator)
     fresh = [rbm_of(parameters, shape, 4, 2, ctx=ctx) for _ in range(2)]
     visible = array(generator.random((3, *shape)), ctx)
@@ -185,7 +194,7 @@ def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
     shape = (3, 8, 8)
     rbm = rbm_of(random_parameters(shape, 16, 4, generator), shape, 4, 2, ctx=ctx)
     visible = array(generator.random((2, *shape)), ctx)
-    features = rbm(visible).asnumpy()  # and the weights lie as the convolution likes them
+    features = rbm(visible).asnumpy()  # MXNet may now have reordered the weights in memory
     rbm.save_parameters(str(tmp_path / "rbm.params"))
     other = ConvolutionalRBMBlock(shape, 16, visible_units=Multinary(1), hidden_units=Multinary(1))
     other.load_parameters(str(tmp_path / "rbm.params"), ctx=ctx)
@@ -195,7 +204,7 @@ def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
     )
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -211,7 +220,7 @@ def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
         ((8, 8), 4, 4, 2, "channels, height, width"),
     ],
 )
-def test_what_does_not_fit_is_refused(shape, num_filters, kernel, stride, said):
+def test_sizes_that_do_not_fit_are_refused(shape, num_filters, kernel, stride, said):
     with pytest.raises(InputError, match=said):
         ConvolutionalRBMBlock(shape, num_filters, kernel, stride)
 

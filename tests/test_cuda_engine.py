@@ -1,4 +1,7 @@
-"""The CUDA engine without a GPU: its source, compiled by a C compiler, draws the chains of the C engine bit for bit."""
+"""The CUDA engine without a GPU.
+
+A C compiler compiles its source. The chains equal those of the C engine bit for bit.
+"""
 
 import functools
 import os
@@ -17,7 +20,7 @@ from gluon_rbm.backend import cuda, native
 from gluon_rbm.backend.cuda import launch, self_check
 from gluon_rbm.errors import InputError
 
-THREADS = 8  # of a block: real ones, so few
+THREADS = 8  # threads of a block; few, because they are threads of the CPU
 CHAINS, VISIBLE, HIDDEN = 5, 70, 45
 GROUPS = ((3, 7), (30, 40), (60, 70))
 HERE = Path(__file__).parent
@@ -37,7 +40,7 @@ def device(library):
 
 @pytest.fixture
 def contracting():
-    """An instruction set of the C engine that contracts products and sums, as the source says `fmaf`."""
+    """Instruction set that makes the C engine contract products and sums, as gibbs.cu does."""
     if not native.available():
         pytest.skip("the C engine is not built")
     sets = native.features()["instruction_sets"]
@@ -47,7 +50,7 @@ def contracting():
 
 
 def whole(generator, *shape):
-    """Multiples of 2^-10, whose sums are exact."""
+    """Multiples of 2^-10. Sums of them are exact."""
     return (generator.integers(-600, 601, shape) / 1024).astype(np.float32)
 
 
@@ -65,14 +68,14 @@ def bits(generator, *shape):
 
 
 def grouped(generator, rows):
-    """Visible states with one unit of each group on."""
+    """Turn on exactly one unit of each softmax group in each row."""
     for start, stop in GROUPS:
         rows[:, start:stop] = np.eye(stop - start, dtype=np.float32)[generator.integers(stop - start, size=len(rows))]
     return rows
 
 
 def clamp(generator, groups, per_chain):
-    """Some units are held; of groups the first is, whole."""
+    """Clamp that holds some units. With groups, it holds the whole first group and no other."""
     shape = (CHAINS, VISIBLE) if per_chain else (VISIBLE,)
     mask = generator.random(shape) < 0.3
     values = grouped(generator, bits(generator, CHAINS, VISIBLE)) if groups else bits(generator, CHAINS, VISIBLE)
@@ -85,7 +88,7 @@ def clamp(generator, groups, per_chain):
 @pytest.mark.parametrize("held", [None, False, True], ids=["free", "held", "held each"])
 @pytest.mark.parametrize("start", ["visible", "hidden", "grey"])
 @pytest.mark.parametrize("base, per_chain", [(False, True), (True, False)])
-def test_chains_of_the_c_engine(device, contracting, seed, generator, base, per_chain, start, held, groups):
+def test_chains_equal_those_of_the_c_engine(device, contracting, seed, generator, base, per_chain, start, held, groups):
     settings = {"key": [seed], "sweeps": int(generator.integers(1, 5)), "first_sweep": int(generator.integers(9))}
     settings["beta"] = generator.random(CHAINS) if per_chain else 0.7
     if start == "grey":
@@ -98,7 +101,7 @@ def test_chains_of_the_c_engine(device, contracting, seed, generator, base, per_
     expected = native.run(**arrays, **settings, visible_units=groups, instruction_set=contracting)
     for products in (False, True):
         if products and (groups or held is not None and start != "hidden"):
-            continue  # matrix products do not serve this
+            continue  # the engine does not use matrix products here
         found = cuda.run(device, **arrays, **settings, groups=groups, products=products)
         for name, ours, theirs in zip(("visible", "hidden", "visible probability", "hidden"), found, expected):
             np.testing.assert_array_equal(ours, theirs, err_msg=name)
@@ -107,7 +110,7 @@ def test_chains_of_the_c_engine(device, contracting, seed, generator, base, per_
 @pytest.mark.parametrize("groups", [(), GROUPS], ids=["alone", "groups"])
 @pytest.mark.parametrize("held", [None, True], ids=["free", "held each"])
 @pytest.mark.parametrize("base, finish, down", [(False, True, False), (True, False, False), (True, True, True)])
-def test_annealing_of_the_c_engine(device, contracting, seed, generator, base, finish, down, held, groups):
+def test_annealing_equals_that_of_the_c_engine(device, contracting, seed, generator, base, finish, down, held, groups):
     arrays, betas = rbm(generator, base), np.linspace(0, 1, 6)
     visible = grouped(generator, bits(generator, CHAINS, VISIBLE))
     settings = {"key": [seed], "sweeps": 2, "finish": finish, "betas": betas[::-1] if down else betas, "first_sweep": 3}
@@ -117,7 +120,8 @@ def test_annealing_of_the_c_engine(device, contracting, seed, generator, base, f
     found = cuda.anneal(device, **arrays, **settings, visible=visible, groups=groups)
     expected = native.anneal(**arrays, **settings, visible=visible, visible_units=groups, instruction_set=contracting)
     np.testing.assert_array_equal(found[0], expected[0])
-    # Float32 differences of softplus, a few units in the last place each, summed in float64 in another order.
+    # Differences of softplus in float32 differ by a few units in the last place. They are summed in
+    # float64, in another order.
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-5)
 
 
@@ -144,7 +148,7 @@ def test_sweeps_leave_the_exact_distribution_alone(device, seed, generator):
     assert_distribution(index, reference.joint(*values, 0.8, None))
 
 
-def test_coins_in_place_of_what_is_no_state(device, seed, generator):
+def test_values_other_than_0_and_1_become_fair_coins(device, seed, generator):
     values = generator.random((200, 100)).astype(np.float32)
     values[0], values[1], values[2] = 0, 1, np.nan
     found = cuda.redraw_non_binary(device, values, [seed])
@@ -154,7 +158,7 @@ def test_coins_in_place_of_what_is_no_state(device, seed, generator):
     assert not np.array_equal(found, cuda.redraw_non_binary(device, values, [seed + 1]))
 
 
-def test_a_chain_that_does_not_fit(device):
+def test_a_chain_too_large_for_shared_memory_is_refused(device):
     num_visible = 20000
     assert not cuda.fits(num_visible, 10) and cuda.fits(784, 2000)
     zeros = np.zeros((num_visible, 10), np.float32), np.zeros(num_visible, np.float32), np.zeros(10, np.float32)
@@ -167,10 +171,10 @@ def test_no_chains(device, generator):
     assert [array.shape for array in found] == [(0, VISIBLE), (0, HIDDEN)] * 2
 
 
-# --- The self-check ---------------------------------------------------------------------------------------------------
+# --- The self-check -------------------------------------------------------------------------------
 
 
-def test_the_self_check_knows_the_c_engine(device, contracting):
+def test_the_self_check_agrees_with_the_c_engine(device, contracting):
     run, anneal = self_check.example()
     chains = native.run(**run, visible_units=self_check.GROUPS, instruction_set=contracting)
     assert self_check.digest(chains) == self_check.DIGEST
@@ -204,7 +208,7 @@ def test_a_broken_kernel_is_found(tmp_path, right, wrong, said):
     assert said in self_check.difference(cuda_device.EmulatedDevice(broken, THREADS))
 
 
-# --- What compiles it -------------------------------------------------------------------------------------------------
+# --- Compilers ------------------------------------------------------------------------------------
 
 
 @functools.lru_cache
@@ -213,8 +217,8 @@ def nvrtc():
 
 
 @pytest.mark.parametrize("architecture", ["50", "60", "70", "75", "80", "86"])
-def test_it_compiles_for_every_card_of_mxnet(architecture):
-    """Machine code, and PTX, which a driver makes machine code of for newer cards."""
+def test_the_kernels_compile_for_every_card_of_mxnet(architecture):
+    """NVRTC makes machine code and PTX. For newer cards, the driver compiles the PTX."""
     if nvrtc() is None:
         pytest.skip("there is no NVRTC: pip install nvidia-cuda-nvrtc-cu11")
     for target, kind in (("sm_", "CUBIN"), ("compute_", "PTX")):
@@ -232,7 +236,7 @@ def test_it_compiles_for_every_card_of_mxnet(architecture):
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers, runtime", [("address,undefined", "libasan.so"), ("thread", "libtsan.so")])
 def test_under_sanitizers(tmp_path, sanitizers, runtime):
-    """Shared memory ends where it should, and no two threads touch a word between two barriers."""
+    """Kernels stay within shared memory, and threads do not race for a word between barriers."""
     script = (
         "import sys; sys.path.insert(0, %r); import ctypes, cuda_device\n"
         "from gluon_rbm.backend.cuda import self_check\n"

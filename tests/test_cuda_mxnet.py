@@ -1,4 +1,4 @@
-"""The CUDA engine behind MXNet, without a GPU: `mx.rtc` is replaced by the emulated kernels."""
+"""The CUDA engine with MXNet's arrays, without a GPU: emulated kernels replace `mx.rtc`."""
 
 import cuda_device
 import numpy as np
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.skipif(cuda_device.compiler() is None, reason="there is
 
 
 class FakeModule:
-    """What `mx.rtc.CudaModule` is, on the CPU: launches are recorded, and emulated."""
+    """Replaces `mx.rtc.CudaModule` on the CPU. It records launches and emulates them."""
 
     launches: list = []
-    contexts: list = []  # of the launches
+    contexts: list = []  # contexts of the launches
 
     def __init__(self, library, source, options):
         assert source == launch.source() and options == ("--fmad=false",)
@@ -54,7 +54,7 @@ class FakeKernel:
 
 @pytest.fixture
 def on_gpu(library, monkeypatch):
-    """The package believes that MXNet's arrays on the CPU are on a GPU."""
+    """Make the package take MXNet's arrays on the CPU for arrays on a GPU."""
     monkeypatch.setattr(FakeModule, "launches", [])
     monkeypatch.setattr(FakeModule, "contexts", [])
     monkeypatch.setattr(mx.rtc, "CudaModule", lambda source, options: FakeModule(library, source, options))
@@ -68,7 +68,7 @@ def on_gpu(library, monkeypatch):
 
 
 class OnCPU(mxnet_device.MXNetDevice):
-    """Of a GPU that is the CPU."""
+    """Device of the CUDA engine with arrays on the CPU."""
 
 
 def parameters_of(arrays):
@@ -90,7 +90,7 @@ def test_run_chains_through_mxnet(on_gpu, contracting, seed, generator):
 
 
 def test_several_cards(on_gpu, contracting, seed, generator):
-    """Each card is checked once, and chains run on the card of the RBM, wherever they start."""
+    """Each card is checked once. Chains run on the card of the RBM, wherever they start."""
     arrays, hidden = rbm(generator), bits(generator, CHAINS, HIDDEN)
     expected = native.run(**arrays, hidden=hidden, key=[seed], instruction_set=contracting)
     for card in (mx.cpu(0), mx.cpu(1), mx.cpu(0), mx.cpu(1)):
@@ -117,7 +117,7 @@ def test_annealing_through_mxnet(on_gpu, contracting, seed, generator):
     np.testing.assert_allclose(first + second, expected[1], rtol=0, atol=1e-5)
 
 
-def test_doctor_looks_longer(on_gpu, monkeypatch):
+def test_doctor_makes_the_longer_check(on_gpu, monkeypatch):
     monkeypatch.setattr(devices, "choose_context", lambda *args: (mx.context.Context("gpu", 0), None))
     monkeypatch.setattr(mxnet_device, "MXNetDevice", lambda context: OnCPU(mx.cpu()))
     (finding,) = doctor._cuda_engine()
@@ -130,7 +130,7 @@ def test_doctor_looks_longer(on_gpu, monkeypatch):
     )
 
 
-def test_what_the_engine_does_not_serve(on_gpu, generator):
+def test_gaussian_units_and_grey_clamps_are_left_to_mxnet(on_gpu, generator):
     parameters = parameters_of(rbm(generator))
     visible = mx.nd.array(bits(generator, CHAINS, VISIBLE))
     with pytest.raises(InputError, match="the CUDA engine serves binary units"):
@@ -141,17 +141,17 @@ def test_what_the_engine_does_not_serve(on_gpu, generator):
     on_gpu.launches.clear()
     for settings in ({"visible_units": "gaussian"}, {"clamp": (mx.nd.ones(VISIBLE), mx.nd.ones(VISIBLE) / 2)}):
         assert np.isfinite(gibbs.run_chains(parameters, visible=visible, **settings).visible_prob_1.asnumpy()).all()
-    assert not on_gpu.launches  # MXNet's operators took over
+    assert not on_gpu.launches  # the MXNet engine ran
 
 
-def test_states_are_mended_on_the_gpu(on_gpu, seed):
+def test_states_are_redrawn_on_the_gpu(on_gpu, seed):
     sample = mx.nd.array([[0, 1, 0.5, np.nan]])
     found = gibbs.redraw_non_binary(sample, gibbs.Noise([seed])).asnumpy()
     assert found[0, :2].tolist() == [0, 1] and set(found[0, 2:]) <= {0, 1}
     assert on_gpu.launches[-1][0] == "redraw"
 
 
-def test_a_difference_is_said_once_and_mxnet_takes_over(on_gpu, monkeypatch, caplog, generator):
+def test_a_difference_is_reported_once_and_mxnet_takes_over(on_gpu, monkeypatch, caplog, generator):
     monkeypatch.setattr(self_check, "DIGEST", "another")
     parameters, hidden = parameters_of(rbm(generator)), mx.nd.array(bits(generator, CHAINS, HIDDEN))
     for _ in range(2):
@@ -162,8 +162,8 @@ def test_a_difference_is_said_once_and_mxnet_takes_over(on_gpu, monkeypatch, cap
         gibbs.run_chains(parameters, hidden=hidden, engine="cuda")
 
 
-def test_a_launch_that_fails(on_gpu, monkeypatch, capsys, generator):
-    """One line says so, and arrays on the CPU are as they were."""
+def test_a_failed_launch_is_reported(on_gpu, monkeypatch, capsys, generator):
+    """The error is one line, and arrays on the CPU do not change."""
     arrays, hidden = rbm(generator), bits(generator, CHAINS, HIDDEN)
     parameters, start = parameters_of(arrays), hidden.copy()
 
@@ -185,7 +185,7 @@ def test_a_launch_that_fails(on_gpu, monkeypatch, capsys, generator):
     [(mx.rtc, "CudaModule", "compile_res == NVRTC_SUCCESS"), (FakeKernel, "launch", "unsupported toolchain")],
     ids=["no compiler", "old driver"],
 )
-def test_kernels_that_cannot_be_compiled_or_loaded(on_gpu, monkeypatch, caplog, place, name, reason):
+def test_mxnet_replaces_kernels_that_cannot_be_compiled_or_loaded(on_gpu, monkeypatch, caplog, place, name, reason):
     def fail(*arguments, **settings):
         raise mx.MXNetError("Traceback\nMXNetError: Check failed: " + reason)
 
@@ -194,15 +194,15 @@ def test_kernels_that_cannot_be_compiled_or_loaded(on_gpu, monkeypatch, caplog, 
     assert caplog.text.count("\n") == 1 and "do not run on cpu(0) (MXNetError: Check failed: " + reason in caplog.text
 
 
-def test_arrays_that_are_not_on_a_gpu():
+def test_arrays_that_are_not_on_a_gpu_are_refused():
     with pytest.raises(InputError, match="cuda engine cannot be used: it needs a GPU, and the RBM is on the CPU"):
         gibbs.choose_engine("cuda", mx.nd.ones((4, 3)))
     with pytest.raises(InputError, match="it needs a GPU, and the RBM is on the CPU"):
         gibbs.choose_engine("cuda", np.ones((4, 3)))
 
 
-def test_signatures_that_mxnet_reads():
-    """Its own pattern, and its own types."""
+def test_mxnet_knows_the_types_in_signatures():
+    """MXNet knows each type in the signatures of the kernels."""
     pattern_types = mx.rtc._DTYPE_CPP_TO_NP
     for kernel in launch.KERNELS:
         for text in mxnet_device._signature(kernel).split(", "):

@@ -1,4 +1,4 @@
-"""Data sets: what is read, what is refused and how, downloads from a server on this machine, batches."""
+"""Data sets: reading, bad files, downloads from a server on this computer, and batches."""
 
 import gzip
 import logging
@@ -26,14 +26,14 @@ IMAGES_NAME, LABELS_NAME = IDX_NAMES[:2]
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
-    """No test finds the data, the cache or the proxy of whoever runs it."""
+    """Hide the user's data, cache and proxy from the tests."""
     monkeypatch.delenv("MXNET_RBM_DATA", raising=False)
     monkeypatch.setenv("MXNET_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def fails(call, *parts):
-    """`call` raises InputError with a message of a single line that has all `parts`."""
+    """Check that `call` raises InputError with one line that contains all `parts`; return it."""
     with pytest.raises(InputError) as caught:
         call()
     message = str(caught.value)
@@ -43,11 +43,11 @@ def fails(call, *parts):
     return message
 
 
-# -- small published data sets -----------------------------------------------------------------------------------------
+# --- Small published data sets --------------------------------------------------------------------
 
 
 class Published:
-    """A data set like MNIST of 5 + 3 images of 4 x 3 pixels, and the table entry that describes it."""
+    """A data set like MNIST, of 5 + 3 images with 4 x 3 pixels, and its entry in the sources."""
 
     def __init__(self, monkeypatch, name="mnist", content_hashes=True):
         self.monkeypatch, self.name = monkeypatch, name
@@ -64,7 +64,7 @@ class Published:
         self.list_at()
 
     def list_at(self, *mirrors):
-        """Put the data set into the table, with these mirrors."""
+        """Put the data set, with these mirrors, into the sources."""
         files = [
             downloads.RemoteFile(
                 name, mirrors, sha256(self.archives[name]), sha256(self.contents[name]) if self.content_hashes else None
@@ -74,7 +74,7 @@ class Published:
         self.monkeypatch.setitem(downloads.SOURCES, self.name, files)
 
     def replace(self, name, content):
-        """Publish other content under a name."""
+        """Publish other content under a file name."""
         self.contents[name], self.archives[name] = content, gzip.compress(content)
         self.list_at()
 
@@ -193,7 +193,7 @@ def test_hash_table():
     assert [file.name for file in downloads.SOURCES["fashion-mnist"]] == IDX_NAMES
 
 
-# -- CIFAR-10 ----------------------------------------------------------------------------------------------------------
+# --- CIFAR-10 -------------------------------------------------------------------------------------
 
 
 def publish_cifar10(monkeypatch, folder, archive, sha=None):
@@ -208,7 +208,7 @@ def test_cifar10(monkeypatch, tmp_path):
     dataset = datasets.load("cifar10", tmp_path)
     assert (dataset.image_shape, dataset.num_visible, dataset.maximum) == ((32, 32, 3), 3072, 255)
     assert dataset.train_images.shape == (10, 32, 32, 3) and dataset.train_images.dtype == np.uint8
-    # By the number in the name, not by the place in the archive.
+    # Batches are in the order of the numbers in their names, not in the order of the archive.
     assert dataset.train_labels.tolist() == [2, 3, 0, 1, 4, 5, 6, 7, 8, 9] and dataset.train_labels.dtype == np.int32
     assert dataset.test_labels.tolist() == [10, 11]
     assert dataset.train_images[0, 7, 9].tolist() == [1, 107, 209]
@@ -237,7 +237,7 @@ def test_bad_cifar10(monkeypatch, tmp_path):
         fails(lambda: datasets.load("cifar10", tmp_path), path, "hash", "delete it to download it again")
 
 
-# -- downloads ---------------------------------------------------------------------------------------------------------
+# --- Downloads ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -257,7 +257,8 @@ def test_the_next_mirror_is_tried(published, server, tmp_path, bad):
     wrong = gzip.compress(idx_bytes(np.zeros((5, 4, 3), np.uint8)))
     server.folders["wrong"] = dict.fromkeys(IDX_NAMES, wrong)
     (tmp_path / "new").mkdir()
-    first = "http://127.0.0.1:9/" if bad == "refused" else server.mirror(bad)  # nothing listens on port 9
+    # Nothing listens on port 9.
+    first = "http://127.0.0.1:9/" if bad == "refused" else server.mirror(bad)
     published.list_at(first, server.mirror("good"))
     published.check(datasets.load("mnist", tmp_path / "new"))
     files = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
@@ -283,8 +284,8 @@ def test_only_missing_files_are_downloaded(published, server, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["redirected", "endless", "slow"])
-def test_mirrors_that_would_go_on_for_ever(published, server, tmp_path, monkeypatch, kind):
-    """The clock goes on by a hundred seconds with each answer that a slow mirror begins, and else as it does."""
+def test_endless_answers_of_mirrors_are_given_up(published, server, tmp_path, monkeypatch, kind):
+    """The clock jumps by 100 seconds at each answer that a slow mirror begins."""
     monkeypatch.setattr(downloads, "_LARGEST", 10**6)
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 100 * server.slow_answers)
     monkeypatch.setattr(downloads, "time", clock)
@@ -305,10 +306,11 @@ def test_mirrors_that_would_go_on_for_ever(published, server, tmp_path, monkeypa
     ["http://[::1", "http://:80:80/", "http://host:many/", "http://" + "a" * 300 + "/", "http://\u0130..x/", "file:///etc/passwd",
      "http://*/", "//", "http:///"],
 )  # fmt: skip
-def test_a_redirect_to_what_is_no_address(published, server, tmp_path, location):
-    """The next mirror is tried, as after any other failure."""
+def test_a_redirect_to_an_invalid_address(published, server, tmp_path, location):
+    """After such a redirect the next mirror is tried, as after any other failure."""
     server.folders["good"] = published.archives
-    server.locations["astray"] = location.encode("utf-8").decode("latin-1")  # as `send_header` encodes
+    # `send_header` encodes in latin-1, so the bytes that are sent are UTF-8.
+    server.locations["astray"] = location.encode("utf-8").decode("latin-1")
     (tmp_path / "new").mkdir()
     published.list_at(server.mirror("astray"), server.mirror("good"))
     published.check(datasets.load("mnist", tmp_path / "new"))
@@ -320,7 +322,7 @@ def test_all_mirrors_are_encrypted():
         assert all(mirror.startswith("https://") for file in files for mirror in file.mirrors)
 
 
-def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):
+def test_a_failed_download_leaves_no_file(published, server, tmp_path):
     (tmp_path / "data").mkdir()
     server.folders["cut"] = published.archives
     server.cut.add("cut")
@@ -329,7 +331,7 @@ def test_an_interrupted_download_leaves_nothing(published, server, tmp_path):
     assert os.listdir(tmp_path / "data") == []
 
 
-def test_any_interruption_leaves_nothing(published, server, tmp_path, monkeypatch):
+def test_an_interrupted_download_leaves_no_file(published, server, tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     server.folders["good"] = published.archives
     published.list_at(server.mirror("good"))
@@ -373,7 +375,7 @@ def test_folder_that_cannot_be_written(published, server, tmp_path):
     fails(lambda: datasets.load("mnist"), home / "mnist", IMAGES_NAME, "choose another --data-dir")
 
 
-# -- folders of images -------------------------------------------------------------------------------------------------
+# --- Folders of images ----------------------------------------------------------------------------
 
 
 def save_image(path, value, size=(3, 2), mode="L"):
@@ -392,7 +394,8 @@ def test_folder_of_classes(tmp_path):
     (tmp_path / "empty").mkdir()
     dataset = datasets.load("image-folder", tmp_path)
     assert (dataset.image_shape, dataset.num_visible, dataset.maximum) == ((2, 3), 6, 255)
-    assert dataset.test_images[:, 0, 0].tolist() == [12, 2]  # of ant 12..19, cat 0..11: the first and the eleventh
+    # The images are ant 12..19, then cat 0..11. The first and the eleventh are test images.
+    assert dataset.test_images[:, 0, 0].tolist() == [12, 2]
     assert dataset.test_labels.tolist() == [0, 1]
     assert dataset.train_images[:, 1, 2].tolist() == [*range(13, 20), 0, 1, *range(3, 12)]
     assert dataset.train_labels.tolist() == [0] * 7 + [1] * 11
@@ -420,7 +423,7 @@ def test_folder_without_classes(tmp_path):
     "mode, value, expected",
     [("1", 1, 255), ("L", 7, 7), ("LA", (7, 9), 7), ("I;16", 258 * 2, 2), ("RGB", (1, 2, 3), [1, 2, 3])],
 )
-def test_grey_or_colour_as_the_first_image(tmp_path, mode, value, expected):
+def test_the_first_image_decides_between_grey_and_colour(tmp_path, mode, value, expected):
     save_image(tmp_path / "0.png", value, mode=mode)
     save_image(tmp_path / "1.png", (9, 9, 9, 9), mode="RGBA")
     save_image(tmp_path / "2.png", value, mode=mode)
@@ -430,7 +433,7 @@ def test_grey_or_colour_as_the_first_image(tmp_path, mode, value, expected):
     assert np.all(dataset.train_images[0] == 9)
 
 
-def test_colour_that_is_lost_is_said(tmp_path, caplog):
+def test_lost_colour_is_reported(tmp_path, caplog):
     save_image(tmp_path / "0.png", 7)
     save_image(tmp_path / "1.png", (1, 2, 3), mode="RGB")
     with caplog.at_level("INFO"):
@@ -471,7 +474,7 @@ def test_train_with_classes_and_test_without(tmp_path):
     fails(lambda: datasets.load("image-folder", tmp_path), tmp_path / "test", "no images")
 
 
-# -- data sets without files, arrays -----------------------------------------------------------------------------------
+# --- Data sets without files, and arrays ----------------------------------------------------------
 
 
 def test_digits():
@@ -552,7 +555,7 @@ def test_files_that_hold_no_array(tmp_path):
     for content in (b"", b"text", whole[:-1], whole[:20]):
         path.write_bytes(content)
         fails(lambda: datasets.load(path), path, "numpy.save")
-    np.save(path, np.array([{}, None], object), allow_pickle=True)  # reading it would run what it says
+    np.save(path, np.array([{}, None], object), allow_pickle=True)  # to read a pickle can run code
     fails(lambda: datasets.load(path), path, "numpy.save")
     with open(path, "wb") as file:
         np.savez(file, a=np.ones(3))
@@ -626,13 +629,13 @@ def test_real_mnist(monkeypatch):
         pytest.skip(f"MXNET_RBM_DATA={REAL_DATA} does not hold MNIST")
     dataset = datasets.load("mnist")
     assert dataset.train_images.shape == (60000, 28, 28) and dataset.test_images.shape == (10000, 28, 28)
-    # The counts of digits and the mean published with the data set.
+    # The counts of digits and the mean are published with the data set.
     assert np.bincount(dataset.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(dataset.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert round(mean_image(dataset.train_images, dataset.maximum).mean(), 4) == 0.1307
 
 
-# -- arrays and batches ------------------------------------------------------------------------------------------------
+# --- Arrays and batches ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("maximum", [1, 16, 255])
@@ -654,7 +657,7 @@ def test_mean_image(seed):
 
 
 def numbered(count=23):
-    """Images of which each pixel is the number of the image."""
+    """Images in which each pixel is the number of the image."""
     return np.repeat(np.arange(count, dtype=np.uint8), 6).reshape(count, 2, 3)
 
 
@@ -681,13 +684,13 @@ def test_batches_follow_from_the_key_alone(seed, binarize):
         np.testing.assert_array_equal(batch, again)
         np.testing.assert_array_equal(batch, threaded)
     assert len(epoch(seed, 0, num_workers=4)) == 11
-    # Two orders of 43 images agree once in 43! keys.
+    # Two keys give the same order of 43 images with probability 1 / 43!.
     assert not np.array_equal(np.concatenate(epoch(seed, 0)), np.concatenate(epoch(seed, 1)))
 
 
 @pytest.mark.parametrize("num_workers", [0, 3])
 @pytest.mark.parametrize("key", [None, (1, 2)])
-def test_batches_that_are_passed_over_leave_the_others_alone(seed, key, num_workers):
+def test_skipped_batches_do_not_change_the_others(seed, key, num_workers):
     images = np.random.default_rng(seed).integers(0, 256, (23, 5, 5), np.uint8)
     settings = {"key": key, "binarize": "sample" if key else "none"}
     whole = list(iterate_batches(images, 255, 5, **settings))
@@ -702,7 +705,7 @@ def test_every_image_once_an_epoch(seed):
     for num_workers in (0, 3):
         found = list(iterate_batches(numbered(), 1, 5, key=(seed, 7), num_workers=num_workers))
         assert [len(batch) for batch in found] == [5, 5, 5, 5, 3]
-        assert numbers_of(found) != list(range(23))  # once in 23! keys
+        assert numbers_of(found) != list(range(23))  # equal with probability 1 / 23!
         assert sorted(numbers_of(found)) == list(range(23))
 
 
@@ -711,10 +714,12 @@ def test_sampled_pixels_have_the_grey_value_as_mean(seed):
     images = np.tile(grey, (5000, 1))
     found = np.concatenate(list(iterate_batches(images, 16, 100, key=(seed,), binarize="sample")))
     assert found.dtype == np.float32 and set(np.unique(found)) == {0, 1}
-    # Five standard errors of a mean of 5000 independent draws; exact where the pixel is black or white.
+    # The tolerance is five standard errors of a mean of 5000 independent draws. It is 0 for black
+    # and white pixels.
     standard_error = np.sqrt(grey / 16 * (1 - grey / 16) / 5000)
     assert np.all(np.abs(found.mean(axis=0) - grey / 16) <= 5 * standard_error)
-    # Drawn anew for each batch and each key: half of some 50,000 grey pixels would have to agree by chance.
+    # Each batch and each key draws anew: all 1,500 grey pixels of two batches would have to agree
+    # by chance.
     other = np.concatenate(list(iterate_batches(images, 16, 100, key=(seed, 1), binarize="sample")))
     assert not np.array_equal(found[:100], found[100:200])
     assert not np.array_equal(found, other)
@@ -735,7 +740,7 @@ def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
     threads = set(threading.enumerate())
     iterator = iterate_batches(numbered(100), 1, 1, num_workers=3)
     assert next(iterator)[0, 0] == 0 and next(iterator)[0, 0] == 1
-    time.sleep(0.1)  # for an unbounded window to show
+    time.sleep(0.1)  # an unbounded window would grow in this time
     assert 2 <= len(started) <= 2 * 3 + 1
     assert set(threading.enumerate()) - threads
     iterator.close()
@@ -743,7 +748,7 @@ def test_workers_keep_a_bounded_window_and_stop_early(monkeypatch):
     assert len(started) <= 2 * 3 + 1
 
 
-def test_batches_of_nothing():
+def test_no_images_give_no_batches():
     assert (
         list(iterate_batches(numbered()[:0], 1, 5))
         == list(iterate_batches(numbered()[:0], 1, 5, key=(1,), binarize="sample", num_workers=2))
@@ -768,14 +773,15 @@ def test_images_that_are_too_large():
         datasets.load("digits", image_size=(3000, 3000))
 
 
-def test_another_folder_than_the_named_one(published, server, tmp_path, monkeypatch):
+def test_data_from_another_folder_are_reported(published, server, tmp_path, monkeypatch):
     server.folders["good"] = published.archives
     published.list_at(server.mirror("good"))
     for folder in ("named", "found"):
         (tmp_path / folder).mkdir()
     datasets.load("mnist", tmp_path / "found", progress=False)
     monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "found"))
-    # Not caplog: on older versions of pytest it hears nothing after a command has configured the package's logger.
+    # Not caplog: with older versions of pytest it records nothing after a command has configured
+    # the package's logger.
     records = []
     handler = logging.Handler()
     handler.emit = records.append
@@ -785,3 +791,6 @@ def test_another_folder_than_the_named_one(published, server, tmp_path, monkeypa
     datasets.load("mnist", tmp_path / "named", progress=False)
     (record,) = records
     assert "is not in %s; reading it from %s" % (tmp_path / "named", tmp_path / "found") in record.getMessage()
+    monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "nowhere"))
+    datasets.load("mnist", tmp_path / "found", progress=False)
+    assert "MXNET_RBM_DATA names %s, which is not a folder" % (tmp_path / "nowhere") in records[-1].getMessage()

@@ -1,4 +1,4 @@
-"""A run whose hidden units say nothing of images is told so."""
+"""A run reports dead hidden units, which say nothing about the images."""
 
 import logging
 
@@ -8,7 +8,7 @@ from gluon_rbm.evaluation import dead_units
 
 
 @pytest.mark.parametrize("num_dead, told", [(0, False), (2, False), (3, True), (8, True)])
-def test_more_than_a_quarter_of_dead_units_is_told(caplog, generator, num_dead, told):
+def test_more_than_a_quarter_of_dead_units_is_reported(caplog, generator, num_dead, told):
     probability = generator.random((50, 8))
     probability[:, :num_dead] = 0.999
     with caplog.at_level(logging.INFO):

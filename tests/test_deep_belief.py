@@ -17,7 +17,7 @@ SHAPE = (3, 4, 4)
 
 
 def network_of(generator, ctx=None, dtype="float32", hybrid=None, scale=0.3):
-    """Two convolutional machines and a dense one, of units with values from 0 to 3."""
+    """Two convolutional RBMs and a dense RBM, with units from 0 to 3."""
     units = {"visible_units": Multinary(3), "hidden_units": Multinary(3)}
     network = DeepBeliefNetwork(
         [
@@ -36,7 +36,7 @@ def network_of(generator, ctx=None, dtype="float32", hybrid=None, scale=0.3):
 
 
 def dense_network(parameters, ctx, dtype="float64"):
-    """Binary machines with these (a, b, W), one on the other."""
+    """A stack of binary RBMs with these parameters (a, b, W)."""
     network = DeepBeliefNetwork(
         [MultinaryRBMBlock(*w.shape, visible_units=Multinary(1), hidden_units=Multinary(1)) for _, _, w in parameters]
     )
@@ -65,10 +65,10 @@ def assert_alike(ours, theirs, rtol=1e-4, atol=1e-4):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=rtol, atol=atol, err_msg=name)
 
 
-# --- Verbs ------------------------------------------------------------------------------------------------------------
+# --- Verbs ----------------------------------------------------------------------------------------
 
 
-def test_up_and_down_are_the_rbms_one_after_the_other(ctx, generator):
+def test_up_and_down_apply_the_rbms_in_turn(ctx, generator):
     network, data = network_of(generator, ctx), images(generator, ctx)
     first, second, top = network.rbms
     low = first.mean_hidden(data)
@@ -89,8 +89,10 @@ def test_up_and_down_are_the_rbms_one_after_the_other(ctx, generator):
 
 
 def test_up_by_samples(ctx, generator):
-    """Of a layer of N = 3, k = 1/3, each value is a third of a whole number, with the mean of the layer; the layer
-    above is drawn given it."""
+    """Values of a layer with N = 3, k = 1/3 are drawn in steps of 1/3, with the mean of the layer.
+
+    The layer above is drawn given them.
+    """
     network = network_of(generator, ctx)
     data = array(np.tile(images(generator, ctx, 1).asnumpy(), (4000, 1, 1, 1)), ctx)
     drawn = network.up(data, 1, sampled=True)
@@ -101,7 +103,7 @@ def test_up_by_samples(ctx, generator):
     assert network.up(data, sampled=True).shape == (4000, 4)
 
 
-def test_generation_is_of_the_top_rbm_and_one_pass_down(ctx, generator):
+def test_generate_runs_the_top_rbm_and_goes_down_once(ctx, generator):
     network = network_of(generator, ctx)
     start = array(generator.integers(0, 4, (5, 5)), ctx)
     for sampled in (False, True):
@@ -118,7 +120,7 @@ def test_generation_is_of_the_top_rbm_and_one_pass_down(ctx, generator):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_features_before_and_after_training_in_turn(ctx, generator, mode):
+def test_features_and_gradients_stay_the_same_in_each_round(ctx, generator, mode):
     network, data = network_of(generator, ctx), images(generator, ctx)
     features, restored = network.transform(data).asnumpy(), network.reconstruct(data).asnumpy()
     loss = JointContrastiveFreeEnergy(network)
@@ -134,23 +136,23 @@ def test_features_before_and_after_training_in_turn(ctx, generator, mode):
         assert_alike(now, slopes)
 
 
-def test_parameters_are_kept_in_files(ctx, generator, tmp_path):
+def test_parameters_are_saved_and_loaded(ctx, generator, tmp_path):
     network, other, data = network_of(generator, ctx), network_of(generator, ctx), images(generator, ctx)
     features = network(data).asnumpy()
     assert (other(data).asnumpy() != features).any()
     network.save_parameters(str(tmp_path / "network.params"))
     other.load_parameters(str(tmp_path / "network.params"), ctx=ctx)
     np.testing.assert_allclose(other(data).asnumpy(), features, rtol=1e-6)
-    # Joint losses hold the machines twice, and keep them once.
+    # A joint loss refers to each RBM twice, and lists its parameters once.
     assert JointContrastiveFreeEnergy(network).collect_params().keys() == network.collect_params().keys()
 
 
-# --- Losses -----------------------------------------------------------------------------------------------------------
+# --- Losses ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampled", [False, True], ids=["means", "sampled"])
 @pytest.mark.parametrize("mode", MODES)
-def test_detached_joint_derivatives_are_the_greedy_ones(ctx, generator, mode, sampled):
+def test_detached_joint_gradients_equal_greedy_gradients(ctx, generator, mode, sampled):
     network, data = network_of(generator, ctx), images(generator, ctx)
     loss = JointContrastiveFreeEnergy(network, sweeps=2, sampled=sampled)
     if MODES[mode] is not None:
@@ -178,7 +180,10 @@ def test_detached_joint_derivatives_are_the_greedy_ones(ctx, generator, mode, sa
 
 
 def total_loss(parameters, data, reconstructions):
-    """sum over layers of the mean of F(v) - F(v'), v' given, v the means of the layer below: plain NumPy."""
+    """Sum over layers of the mean of F(v) - F(v'), in plain NumPy.
+
+    v' is given; v holds the means of the layer below.
+    """
     total, visible = 0.0, data
     for (a, b, w), model in zip(parameters, reconstructions):
         for sign, v in ((1, visible), (-1, model)):
@@ -188,8 +193,8 @@ def total_loss(parameters, data, reconstructions):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_joint_derivatives_reach_the_layers_below_where_asked_for(ctx, generator, mode):
-    """Central differences of the total loss, v' of every layer held."""
+def test_joint_gradients_reach_the_layers_below_unless_detached(ctx, generator, mode):
+    """Compare with central differences of the total loss; v' of every layer is constant in it."""
     sizes = (5, 4, 3, 2)
     parameters = [
         [generator.normal(size=shape) for shape in (below, above, (below, above))]
@@ -229,7 +234,7 @@ def test_joint_derivatives_reach_the_layers_below_where_asked_for(ctx, generator
 
 @pytest.mark.parametrize("detach", [True, False], ids=["detached", "joined"])
 @pytest.mark.parametrize("mode", MODES)
-def test_joint_training_brings_reconstructions_nearer(ctx, generator, mode, detach):
+def test_joint_training_lowers_the_reconstruction_error(ctx, generator, mode, detach):
     network = network_of(generator, ctx, scale=0.05)
     data = array(np.repeat([np.zeros(SHAPE), np.full(SHAPE, 3.0)], 4, axis=0), ctx)
     loss = JointContrastiveFreeEnergy(network, detach=detach)
@@ -245,7 +250,7 @@ def test_joint_training_brings_reconstructions_nearer(ctx, generator, mode, deta
         with mx.autograd.record():
             value = loss(data)
         value.backward()
-        trainer.step(len(data))  # raises where the loss left a parameter out
+        trainer.step(len(data))  # raises if the loss leaves out a parameter
     assert np.isfinite(value.asnumpy()).all() and error() < 0.3 * before
 
 
@@ -265,8 +270,8 @@ def test_greedy_training_of_one_layer_leaves_the_others_alone(ctx, generator):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nothing_warns(ctx, generator, mode):
-    """Features leave out the visible biases, of which MXNet would warn once it is hybridized."""
+def test_there_is_no_warning(ctx, generator, mode):
+    """Features do not use the visible biases. MXNet would warn of that in a hybridized block."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         network = network_of(generator, ctx, hybrid=MODES[mode])
@@ -279,7 +284,7 @@ def test_nothing_warns(ctx, generator, mode):
         loss.collect_params()
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 def test_stacks_that_do_not_fit_are_refused():
@@ -309,6 +314,6 @@ def test_arrays_of_other_sizes_are_refused(ctx, generator):
         network.generate(mx.nd.zeros((2, 4), ctx=ctx), 1)
 
 
-def test_no_derivative_goes_through_samples(ctx, generator):
+def test_gradients_through_samples_are_refused(ctx, generator):
     with pytest.raises(InputError, match="sampled"):
         JointContrastiveFreeEnergy(network_of(generator, ctx), sampled=True, detach=False)

@@ -1,4 +1,4 @@
-"""A scheduler, a server and two workers on the loopback interface, as processes; and the watch over them."""
+"""Distributed runs of processes on the loopback interface, and the heartbeat that monitors them."""
 
 import contextlib
 import json
@@ -25,9 +25,9 @@ from gluon_rbm.training.process_group import ProcessGroup
 from gluon_rbm.training.run import open_folder
 
 ROOT = os.path.dirname(os.path.abspath(binary_rbm_gluon.__file__))
-PATIENCE = 120  # seconds for anything on a busy machine; a test that needs so many fails
+PATIENCE = 120  # seconds; a test that waits longer fails, even on a busy computer
 
-# A script that also says, after each epoch, what its worker holds.
+# A training script that also prints, after each epoch, a hash of what its worker has learned.
 SCRIPT = """
 import hashlib, sys
 from gluon_rbm.cli import train_binary
@@ -46,7 +46,7 @@ sys.exit(train_binary.main(sys.argv[1:], "binary_rbm_{api}.py", "{api}", [say]))
 
 
 def free_port():
-    """A free one with a free one after it."""
+    """A free port that is followed by another free port."""
     for _ in range(100):
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -66,7 +66,7 @@ def variables(role, port, num_workers=2, timeout=30):
 
 
 class Processes:
-    """Processes by name, with their output in files; whatever happens, all are gone at the end."""
+    """Processes by name, with their output in files. All of them are killed at the end."""
 
     def __init__(self, folder):
         self.folder, self.running, self.environment = Path(folder), {}, {}
@@ -108,7 +108,7 @@ class Processes:
 
 @contextlib.contextmanager
 def cluster(folder, api, *arguments):
-    """A run with two workers."""
+    """A run with a scheduler, a server and two workers."""
     port = free_port()
     command = [sys.executable, "-c", SCRIPT.format(api=api), *SMALL, "--kv-store", "dist_sync", *arguments]
     with Processes(folder) as processes:
@@ -125,7 +125,7 @@ def digests(processes):
 
 
 def leader(processes):
-    """The workers' names, the leader first; once it has said so."""
+    """Wait until a worker reports that it leads; return the names of the workers, leader first."""
     until = time.monotonic() + PATIENCE
     while True:
         for one, other in (("worker-a", "worker-b"), ("worker-b", "worker-a")):
@@ -135,19 +135,23 @@ def leader(processes):
         time.sleep(0.02)
 
 
-# --- Runs -------------------------------------------------------------------------------------------------------------
+# --- Runs -----------------------------------------------------------------------------------------
 
 LONG = ["--num-epoch", "20", "--monitor-every", "20", "--learning-rate", "1", "--num-devices", "2"]
 
 
 @pytest.mark.slow
-def test_a_killed_worker_ends_all_others_and_the_run_goes_on(tmp_path):
-    """Killed in one epoch, interrupted in another, it ends as a run that was never stopped, bit for bit."""
+def test_a_killed_worker_ends_all_others_and_the_run_resumes(tmp_path):
+    """A run that is killed in one epoch and interrupted in another ends as a run without a stop.
+
+    Both end with the same bits.
+    """
     with cluster(tmp_path / "0", "gluon", *LONG, "--output-dir", str(tmp_path / "whole")) as processes:
         assert set(processes.statuses().values()) == {0}
         first, second = digests(processes)
         assert first == second and len(first) == 20
-        assert sum("Epoch" in processes.said(name) for name in processes.running) == 1  # one of them leads
+        # Only the leader reports epochs.
+        assert sum("Epoch" in processes.said(name) for name in processes.running) == 1
     arguments = [*LONG, "--output-dir", str(tmp_path / "parts"), "--resume"]
     with cluster(tmp_path / "1", "gluon", *arguments) as processes:
         names = leader(processes)
@@ -183,7 +187,7 @@ with ProcessGroup("dist_sync", cuda=False) as workers:
 
 @pytest.mark.slow
 def test_two_workers_learn_as_well_as_one(generator, tmp_path, monkeypatch):
-    """With the batch of one: 8 images in each step, of which each worker has 4."""
+    """They share the batch of a single worker: 8 images in each step, 4 for each of the two."""
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)
     seeds = generator.integers(2**31, size=(2, 12))
     port = free_port()
@@ -212,7 +216,7 @@ def assert_all_end(processes, name, what):
 @pytest.mark.slow
 @pytest.mark.skipif("MXNET_RBM_FAULTS" not in os.environ, reason="set MXNET_RBM_FAULTS, as .ci/full does")
 @pytest.mark.parametrize("victim", ["server", "scheduler", "leader"])
-def test_whoever_is_killed_all_others_end(tmp_path, victim):
+def test_a_killed_process_ends_all_others(tmp_path, victim):
     arguments = [*LONG, "--num-epoch", "2000", "--output-dir", str(tmp_path / "run")]
     with cluster(tmp_path / "0", "gluon", *arguments) as processes:
         names = leader(processes)
@@ -220,7 +224,7 @@ def test_whoever_is_killed_all_others_end(tmp_path, victim):
         assert_all_end(processes, *((names[0], "worker") if victim == "leader" else (victim, victim)))
 
 
-# --- The watch, among processes that do nothing else ------------------------------------------------------------------
+# --- The heartbeat, in processes that do nothing else ---------------------------------------------
 
 ATTEND = "from gluon_rbm.backend import heartbeat; heartbeat.attend(); import time; time.sleep(100)"
 WORK = """
@@ -256,13 +260,14 @@ def watched(folder, timeout=30, names=("scheduler", "server", "worker-a", "worke
 
 @pytest.mark.parametrize("victim", ["scheduler", "server", "worker-b"])
 @pytest.mark.parametrize("number", slow_but([signal.SIGKILL, signal.SIGSTOP], signal.SIGKILL))
-def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
+def test_idle_processes_end_when_one_is_killed_or_stopped(tmp_path, victim, number):
     with watched(tmp_path, timeout=30 if number == signal.SIGKILL else 2) as processes:
         for name in ("worker-a", "worker-b"):
             processes.wait_until_said(name, "all are there")
         processes.running[victim].send_signal(number)
         others = [name for name in processes.running if name != victim]
-        if victim == "scheduler":  # which may end first when all is well: a server waits a little
+        # After a good run, too, the scheduler may end first. So a server waits a little.
+        if victim == "scheduler":
             others.remove("server")
         for name in others:
             assert processes.running[name].wait(PATIENCE) == heartbeat.ENDED
@@ -271,15 +276,15 @@ def test_all_end_when_one_is_killed_or_stands_still(tmp_path, victim, number):
 
 @pytest.mark.slow
 def test_no_false_alarm(tmp_path):
-    """Workers that say nothing for three times as long as one may be silent: their threads say that they are alive."""
+    """Workers may compute for three times the timeout: their threads report that they are alive."""
     with watched(tmp_path, timeout=2, working=6) as processes:
         statuses = {name: processes.running[name].wait(PATIENCE) for name in ("worker-a", "worker-b")}
         assert set(statuses.values()) == {0}
 
 
 @pytest.mark.parametrize("other", ["wait 100", pytest.param("compute 8", marks=pytest.mark.slow)])
-def test_the_run_ends_where_all_workers_wait(tmp_path, other):
-    """A worker waits as long as another one computes, and no longer."""
+def test_the_run_ends_if_all_workers_wait(tmp_path, other):
+    """A worker may wait as long as another worker computes, and no longer."""
     with watched(tmp_path, timeout=2, working={"worker-a": "wait 8", "worker-b": other}) as processes:
         statuses = {processes.running[name].wait(PATIENCE) for name in ("worker-a", "worker-b")}
         said = "all workers have waited for 2 seconds"
@@ -296,7 +301,7 @@ def test_the_run_ends_where_all_workers_wait(tmp_path, other):
         (("scheduler", "server", "worker-a", "worker-b", "worker-c"), "there are 2 already, as DMLC_NUM_WORKER says"),
     ],
 )
-def test_who_does_not_come_or_is_too_many(tmp_path, names, said):
+def test_missing_and_surplus_processes_are_reported(tmp_path, names, said):
     with watched(tmp_path, 1 if len(names) < 5 else 30, names) as processes:
         until = time.monotonic() + PATIENCE
         while not any(said in processes.said(name) for name in names):
@@ -305,15 +310,15 @@ def test_who_does_not_come_or_is_too_many(tmp_path, names, said):
 
 
 def connected(processes, content):
-    """A connection to the watch of a run, on which something was sent."""
+    """Connect to the heartbeat port of a run, send `content`, and return the connection."""
     connection = socket.create_connection(("127.0.0.1", int(processes.environment["DMLC_PS_ROOT_PORT"]) + 1), PATIENCE)
-    with contextlib.suppress(OSError):  # it is closed before all is sent
+    with contextlib.suppress(OSError):  # the other side may close it before all is sent
         connection.sendall(content)
     return connection
 
 
 def is_closed(connection):
-    """Waits for the other side to say no more."""
+    """Wait until the other side closes the connection."""
     with contextlib.suppress(ConnectionError):
         while connection.recv(4096):
             pass
@@ -336,8 +341,8 @@ STRANGE = {
 }
 
 
-def test_a_stranger_at_the_door_is_left_alone(tmp_path):
-    """Nothing that is sent without the secret is heard; and the watch goes on, as is seen when a worker is killed."""
+def test_messages_without_the_secret_are_ignored(tmp_path):
+    """Messages without the secret are ignored, and the heartbeat still notices a killed worker."""
     with watched(tmp_path) as processes:
         for name in ("worker-a", "worker-b"):
             processes.wait_until_said(name, "all are there")
@@ -345,7 +350,7 @@ def test_a_stranger_at_the_door_is_left_alone(tmp_path):
         for what, content in STRANGE.items():
             with connected(processes, content) as connection:
                 assert is_closed(connection), what
-        with contextlib.ExitStack() as stack:  # of those who say nothing some are left
+        with contextlib.ExitStack() as stack:  # some of the silent connections stay open
             connections = [stack.enter_context(connected(processes, DIGITS)) for _ in range(200)]
             assert all(map(is_closed, connections[: 200 - heartbeat._STRANGERS]))
             assert all(process.poll() is None for process in processes.running.values())
@@ -357,8 +362,8 @@ def test_a_stranger_at_the_door_is_left_alone(tmp_path):
                 assert "\x1b" not in processes.said(name)
 
 
-def test_another_secret(tmp_path):
-    """Whoever has it does not come in, and says so at once."""
+def test_a_worker_with_another_secret_is_refused(tmp_path):
+    """A worker with another secret is not admitted, and reports so at once."""
     port = free_port()
     with Processes(tmp_path) as processes:
         processes.start("scheduler", [sys.executable, "-c", ATTEND], variables("scheduler", port))
@@ -370,8 +375,8 @@ def test_another_secret(tmp_path):
         assert processes.running["scheduler"].poll() is None
 
 
-def test_a_reason_is_one_line_at_all_others(tmp_path):
-    """Whatever is in it, and however long it is."""
+def test_all_processes_report_a_failure_in_one_line(tmp_path):
+    """The reason may contain anything and may be long."""
     with watched(tmp_path, working="fail") as processes:
         for name in ("scheduler", "server"):
             assert processes.running[name].wait(PATIENCE) == heartbeat.ENDED
@@ -380,7 +385,7 @@ def test_a_reason_is_one_line_at_all_others(tmp_path):
 
 
 class Sides:
-    """The two ends of a connection, and what one of them writes, to be changed on its way."""
+    """The two ends of a connection. A test may change what one end sends to the other."""
 
     def __init__(self, monkeypatch, secrets=("0123456789abcdef",) * 2):
         pairs = [socket.socketpair() for _ in range(2)]
@@ -417,8 +422,8 @@ def test_messages_arrive(monkeypatch):
 @pytest.mark.parametrize(
     "kind", ["changed", "repeated", "left out", "sent back", "of another connection", "another secret"]
 )
-def test_lines_that_others_made(monkeypatch, kind):
-    """They are not heard, nor is anything after them."""
+def test_forged_lines_are_ignored(monkeypatch, kind):
+    """A forged line is ignored, and everything after it, too."""
     given = ("0123456789abcdef", "fedcba9876543210") if kind == "another secret" else ("0123456789abcdef",) * 2
     one = Sides(monkeypatch, given)
     one.sides[0].send(done=True)
@@ -440,7 +445,7 @@ def test_lines_that_others_made(monkeypatch, kind):
     assert one.give(1, attack) is None and one.sides[1].is_foreign
 
 
-# What reaches the controller of MXNet's server that MXNet itself unpickles: a program.
+# A worker that sends a pickled program to the server. MXNet's own controller would unpickle it.
 STRANGER = """
 import os, pickle, sys
 import numpy as np
@@ -457,8 +462,8 @@ with ProcessGroup("dist_sync", cuda=False) as worker:
 
 
 @pytest.mark.slow
-def test_the_server_runs_no_program_of_a_stranger(tmp_path):
-    """It refuses the message, and goes on adding."""
+def test_the_server_runs_no_pickled_program(tmp_path):
+    """The server refuses the message, and goes on adding."""
     port, command = free_port(), [sys.executable, "-c", STRANGER, str(tmp_path / "made by the program")]
     with Processes(tmp_path / "said") as processes:
         for name in ("scheduler", "server", "worker"):
@@ -469,7 +474,7 @@ def test_the_server_runs_no_program_of_a_stranger(tmp_path):
     assert not (tmp_path / "made by the program").exists()
 
 
-# --- What a user may get wrong ----------------------------------------------------------------------------------------
+# --- Mistakes of users ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -486,7 +491,7 @@ def test_the_server_runs_no_program_of_a_stranger(tmp_path):
         ({}, "no scheduler answers at 127.0.0.1"),
     ],
 )
-def test_variables_that_cannot_be(tmp_path, capsys, monkeypatch, changes, message):
+def test_bad_environment_variables_are_refused(tmp_path, capsys, monkeypatch, changes, message):
     for name, value in {**variables("worker", free_port(), timeout=1), **changes}.items():
         if value is None:
             monkeypatch.delenv(name, raising=False)
@@ -499,14 +504,14 @@ def test_variables_that_cannot_be(tmp_path, capsys, monkeypatch, changes, messag
 
 
 @pytest.mark.parametrize("role", ["boss", ""])
-def test_a_role_that_mxnet_would_wait_for(tmp_path, role):
+def test_an_unknown_role_is_refused_at_import(tmp_path, role):
     with Processes(tmp_path) as processes:
         processes.start("x", [sys.executable, "-c", "import ais"], {**variables("x", free_port()), "DMLC_ROLE": role})
         assert processes.statuses() == {"x": 2}
         assert "DMLC_ROLE" in processes.said("x") and processes.said("x").count("\n") == 1
 
 
-def test_workers_with_other_arguments():
+def test_workers_with_different_arguments_are_refused():
     class Theirs:
         is_chief, rank, chief = False, 1, 0
 
@@ -521,14 +526,14 @@ def test_workers_with_other_arguments():
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b"3", 10**5 * b"[", b"{}"])
-def test_arguments_that_a_stranger_pushed(content):
+def test_arguments_that_cannot_be_read_are_refused(content):
     theirs = SimpleNamespace(is_chief=False, rank=1, chief=0, broadcast=lambda _: content)
     with pytest.raises(InputError, match="worker 0"):
         open_folder(SimpleNamespace(resumable=list), "x", {"k": 3}, theirs, None)
 
 
 @pytest.mark.parametrize("size", [[np.nan, 0], [-1, 5], [1e9, 0], [np.inf, 0]])
-def test_sizes_that_a_stranger_pushed(monkeypatch, size):
+def test_impossible_sizes_of_a_message_are_refused(monkeypatch, size):
     one = ProcessGroup("device", cuda=False)
     monkeypatch.setattr(one, "num_workers", 2)
     monkeypatch.setattr(one, "all_gather", lambda name, row: np.array([size, size], np.float32))
@@ -536,7 +541,7 @@ def test_sizes_that_a_stranger_pushed(monkeypatch, size):
         one.broadcast(b"x")
 
 
-def test_workers_that_are_no_longer_equal(monkeypatch):
+def test_workers_with_different_parameters_are_refused(monkeypatch):
     one = ProcessGroup("device", cuda=False)
     one.check_equal({"w": np.ones(3)})
     monkeypatch.setattr(one, "num_workers", 2)
@@ -552,9 +557,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PAGE.exists(), reason="the tests stand alone, without docs/")
-def test_the_lines_of_the_page(tmp_path):
-    """As they are written there, but for the port, which may be taken here, and where Python is."""
-    lines = re.search(r"<!-- one machine -->\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
+def test_the_commands_of_the_page_run(tmp_path):
+    """They run as written, apart from the port, which may be in use, and the path of Python."""
+    lines = re.search(r"<!-- one computer -->\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL).group(1)
     assert lines.count("9091") == 1
     (tmp_path / "python").symlink_to(sys.executable)
     environment = {

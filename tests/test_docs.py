@@ -1,4 +1,4 @@
-"""What the pages show is what runs."""
+"""The code on the pages of the documentation runs."""
 
 import ast
 import re
@@ -15,11 +15,11 @@ DOCS = Path(__file__).parents[1] / "docs"
     "page",
     [pytest.param("estimators.md", marks=pytest.mark.slow), "how-to.md", "multinary.md", "reference-runs/README.md"],
 )
-def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "docs").symlink_to(DOCS)  # models that the pages read
+    (tmp_path / "docs").symlink_to(DOCS)  # the pages read models from there
     exec(compile("\n".join(blocks), page, "exec"), {})
 
 
@@ -27,7 +27,7 @@ PAGES = sorted("docs/" + path.relative_to(DOCS).as_posix() for path in DOCS.rglo
 
 
 @pytest.mark.parametrize("page", ["README.md", *PAGES])
-def test_what_a_page_imports_is_there(page):
+def test_the_imports_of_a_page_work(page):
     text = (DOCS.parent / page).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     for node in (node for block in blocks for node in ast.parse(block).body):

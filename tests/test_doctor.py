@@ -1,4 +1,4 @@
-"""The command `doctor`: in this environment, and in others that lack something."""
+"""The command `doctor`, in this environment and in environments that lack something."""
 
 import gzip
 
@@ -16,7 +16,7 @@ PACKAGES = ("numpy", "numpy.libs", "setuptools", "_distutils_hack")
 
 @pytest.fixture
 def doctor(capsys, tmp_path, monkeypatch):
-    """Run it in a world without data sets: (status, its lines)."""
+    """Run `doctor` where there are no data sets; return (status, lines of its output)."""
     (tmp_path / "nothing").mkdir()
     for name in ("MXNET_RBM_DATA", "MXNET_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
@@ -29,13 +29,13 @@ def doctor(capsys, tmp_path, monkeypatch):
 
 
 def elsewhere(site):
-    """It, in a Python that sees only that site folder: (status, its lines)."""
+    """Run `doctor` in a Python that sees only this site folder; return (status, lines)."""
     done = run_python(site, "import sys; from gluon_rbm import __main__; sys.exit(__main__.main(['doctor']))")
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout.splitlines()
 
 
-def test_here(doctor):
+def test_doctor_in_this_environment(doctor):
     status, lines = doctor()
     assert status == (0 if native.available() else 1)
     begins = {line[:16].strip() for line in lines}
@@ -45,7 +45,7 @@ def test_here(doctor):
     assert "not found" in mnist
 
 
-def test_what_it_says_of_data_sets(doctor, tmp_path):
+def test_missing_and_damaged_data_sets_are_reported(doctor, tmp_path):
     name = "train-images-idx3-ubyte.gz"
     (tmp_path / name).write_bytes(gzip.compress(b"no images"))
     _, lines = doctor("--data-dir", tmp_path)
@@ -63,8 +63,9 @@ def test_what_it_says_of_data_sets(doctor, tmp_path):
     assert "mnist" in lines[-1]
 
 
-def test_what_the_environment_says_wrongly(doctor, tmp_path, monkeypatch):
-    monkeypatch.setenv("DMLC_ROLE", "server")  # MXNet's import would wait for a run; here it is done, there it is not
+def test_missing_folders_are_reported(doctor, tmp_path, monkeypatch):
+    # With this role the import of MXNet would wait for a run. In this process MXNet is imported.
+    monkeypatch.setenv("DMLC_ROLE", "server")
     monkeypatch.setenv("MXNET_RBM_DATA", str(tmp_path / "nowhere"))
     status, lines = doctor("--data-dir", tmp_path / "mistyped")
     assert status == 1
@@ -73,7 +74,7 @@ def test_what_the_environment_says_wrongly(doctor, tmp_path, monkeypatch):
     assert any(line.startswith("DMLC_ROLE") and "server" in line for line in lines)
 
 
-def test_a_role_in_a_run_of_several_is_not_taken(tmp_path, monkeypatch):
+def test_doctor_imports_mxnet_without_a_role(tmp_path, monkeypatch):
     monkeypatch.setenv("DMLC_ROLE", "server")
     site = make_site(
         tmp_path, PACKAGES, mxnet="import os; assert 'DMLC_ROLE' not in os.environ; raise OSError('no: more')"
@@ -94,7 +95,7 @@ def test_a_role_in_a_run_of_several_is_not_taken(tmp_path, monkeypatch):
         ({"mxnet": "raise AttributeError('module numpy has no attribute bool')"}, "numpy has no attribute bool"),
     ],
 )
-def test_without_mxnet_the_rest_is_said(tmp_path, setting, said):
+def test_without_mxnet_the_rest_is_reported(tmp_path, setting, said):
     status, lines = elsewhere(make_site(tmp_path, PACKAGES, **setting))
     assert status == 1
     (at,) = (i for i, line in enumerate(lines) if line.startswith("MXNet "))
@@ -105,7 +106,7 @@ def test_without_mxnet_the_rest_is_said(tmp_path, setting, said):
     assert "MXNet" in lines[-1]
 
 
-def test_libraries_that_are_missing(tmp_path):
+def test_missing_libraries_are_reported(tmp_path):
     status, lines = elsewhere(make_site(tmp_path, PACKAGES))
     assert status == 1
     assert any(
@@ -114,8 +115,8 @@ def test_libraries_that_are_missing(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_plain_folder_of_mnist_is_as_it_should_be(doctor, tmp_path, monkeypatch, packed):
-    """The four files lie in the folder itself. Fashion-MNIST has the same names, and is not said to be there."""
+def test_a_plain_folder_of_mnist_is_verified(doctor, tmp_path, monkeypatch, packed):
+    """The folder itself holds the files. Fashion-MNIST has the same file names, but is not found."""
     images, labels = idx_bytes(np.zeros((3, 4, 4), np.uint8)), idx_bytes(np.zeros(3, np.uint8))
     contents = dict(zip(IDX_NAMES, (images, labels, images, labels)))
     files = []

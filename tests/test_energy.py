@@ -64,18 +64,19 @@ def test_hidden_probability_equals_enumeration(ctx, generator):
 def test_softplus_is_exact_over_the_whole_range_of_float32():
     x = np.array([-1e30, -200, -100, -20, -1, 0, 1e-8, 1, 20, 100, 1e5, 1e38], "float32")
     expected = np.logaddexp(0, x.astype("float64"))
-    # Below exp(-87) float32 has denormal numbers, which a CPU may flush: hence the absolute term.
+    # Below exp(-87) numbers are denormal in float32. A CPU may flush them to 0, so there is an
+    # absolute tolerance.
     np.testing.assert_allclose(energy.softplus(x), expected, rtol=2e-7, atol=1e-37)
 
 
 @pytest.mark.parametrize("shapes", [((4,), (3,), (3, 4)), ((5,), (3,), (4, 3)), ((4,), (3,), (12,))])
-def test_shapes_that_do_not_belong_together(shapes):
+def test_shapes_that_do_not_match_are_refused(shapes):
     with pytest.raises(InputError, match="must be .num_visible,."):
         energy.Parameters(*map(mx.nd.zeros, shapes)).checked()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_parameters_that_are_not_finite(value):
+def test_parameters_that_are_not_finite_are_refused(value):
     arrays = [mx.nd.zeros(4), mx.nd.zeros(3), mx.nd.zeros((4, 3))]
     arrays[1][2] = value
     with pytest.raises(InputError, match="hidden_layer_bias holds values that are not finite"):
@@ -94,7 +95,7 @@ def test_pseudo_log_likelihood_equals_the_conditionals(ctx, generator):
     exact = energy.pseudo_log_likelihood(ours, images)
     assert exact.dtype == np.float64 and exact.context == ctx
     np.testing.assert_allclose(exact.asnumpy(), expected, rtol=1e-11)
-    # One unit a row: their mean over all units is the exact value.
+    # With one unit per row, the mean over all units is the exact value.
     single = [energy.pseudo_log_likelihood(ours, images, np.full(32, unit)).asnumpy() for unit in range(5)]
     np.testing.assert_allclose(np.mean(single, axis=0), expected, rtol=1e-11)
     mixed = generator.integers(5, size=32)
@@ -116,8 +117,8 @@ OF_ONE_LAYER = {
 
 @pytest.mark.parametrize("name", OF_ONE_LAYER)
 @pytest.mark.parametrize("on_host", [True, False])
-def test_integers_and_booleans_count_as_the_numbers_they_are(generator, name, on_host):
-    """1 - 2 v of a uint8 would be 255."""
+def test_integers_and_booleans_give_the_results_of_floats(generator, name, on_host):
+    """In uint8, 1 - 2 v would be 255 for v = 1."""
     values = [array.astype("float32") for array in reference.random_rbm(5, 4, generator)]
     rbm = energy.Parameters(*values) if on_host else parameters(values, dtype="float32")
     visible = reference.states(5)
@@ -146,15 +147,15 @@ def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
 
 
 @pytest.mark.parametrize("sizes", [(5, 0), (0, 4), (0, 0)])
-def test_an_rbm_without_units_is_none(sizes):
+def test_an_rbm_without_units_is_refused(sizes):
     values = np.zeros(sizes[0]), np.zeros(sizes[1]), np.zeros(sizes)
     with pytest.raises(InputError, match="give 1 or more of each"):
         energy.Parameters(*values).checked()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="errno is found where glibc keeps it")
-def test_finite_parameters_are_finite_whatever_failed_before(generator):
-    """MXNet reads "inf" with `strtod` and looks at errno, which NumPy leaves at ERANGE after an underflow."""
+def test_finite_parameters_are_accepted_after_an_underflow(generator):
+    """MXNet reads "inf" with `strtod` and checks errno. NumPy sets it to ERANGE in an underflow."""
     location = ctypes.CDLL(None).__errno_location
     location.restype = ctypes.POINTER(ctypes.c_int)
     found = parameters(reference.random_rbm(3, 2, generator))
@@ -162,7 +163,7 @@ def test_finite_parameters_are_finite_whatever_failed_before(generator):
     assert found.checked() is found
 
 
-def test_a_parameter_of_gluon_is_no_array():
+def test_parameters_of_gluon_are_refused():
     block = gluon_rbm.BinaryRBMBlock(3, 1, for_training=False, num_visible=5)
     block.initialize()
     names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")

@@ -19,7 +19,7 @@ def parameters(rbm, dtype="float64"):
 
 @pytest.fixture(params=[2**16, 64, 1], ids="entries={}".format)
 def entries_at_once(request, monkeypatch):
-    """All states in one chunk, in some, and one by one."""
+    """All states in one chunk, in several chunks, and one by one."""
     monkeypatch.setattr(enumeration, "_ENTRIES_AT_ONCE", request.param)
 
 
@@ -32,8 +32,8 @@ def test_log_z_equals_the_sum_over_both_layers(generator, size):
 
 
 @pytest.mark.parametrize("size", slow_but([(20, 30), (784, 13), (17, 500)], (784, 13)))
-def test_a_rbm_whose_units_are_independent(generator, size):
-    """Without interactions log Z is a sum over units, for machines that no loop can go through."""
+def test_log_z_of_independent_units(generator, size):
+    """Without interactions log Z is a sum over units. So it is known for large RBMs, too."""
     a, b = generator.normal(size=size[0]), generator.normal(size=size[1])
     exact = np.logaddexp(0, a).sum() + np.logaddexp(0, b).sum()
     rbm = parameters((a, b, np.zeros(size)))
@@ -50,7 +50,7 @@ def test_what_can_be_enumerated_and_what_is_quick(size, can, quick):
     assert (enumeration.can_enumerate(rbm), enumeration.is_quick(rbm)) == (can, quick)
 
 
-def test_log_z_does_not_know_which_unit_is_which_nor_which_state_is_on(generator):
+def test_log_z_does_not_depend_on_the_order_of_units_or_the_coding(generator):
     a, b, w = rbm = reference.random_rbm(9, 8, generator)
     log_z = enumeration.log_partition(parameters(rbm))
     rows, columns = generator.permutation(9), generator.permutation(8)
@@ -80,7 +80,7 @@ def test_samples_have_the_exact_distribution(seed, generator, size):
     np.testing.assert_array_equal(visible[:9], enumeration.draw_visible(parameters(rbm), count, [seed])[:9])
 
 
-def test_rbms_that_are_too_large():
+def test_rbms_that_are_too_large_are_refused():
     rbm = parameters((np.zeros(26), np.zeros(27), np.zeros((26, 27))))
     assert not enumeration.can_enumerate(rbm)
     for function in (enumeration.log_partition, lambda m: enumeration.draw_visible(m, 1, [0])):

@@ -1,4 +1,4 @@
-"""The scikit-learn face: scikit-learn's own checks, and each method against brute force."""
+"""The scikit-learn estimators: scikit-learn's own checks, and each method against brute force."""
 
 import io
 import pickle
@@ -41,7 +41,7 @@ def digits():
 
 
 def fitted(arrays, kind=BinaryRBM, **settings):
-    """An estimator with the parameters of a reference machine, as after a fit."""
+    """An estimator with the parameters of a reference RBM, as after a fit."""
     a, b, w = arrays
     estimator = kind(len(b), n_iter=0, random_state=1, **settings).fit(np.zeros((2, len(a))))
     estimator.intercept_visible_, estimator.intercept_hidden_, estimator.components_ = a, b, np.asfortranarray(w.T)
@@ -64,13 +64,13 @@ def assert_same(one, other):
         np.testing.assert_array_equal(left, right)
 
 
-# --- scikit-learn's contract ------------------------------------------------------------------------------------------
+# --- scikit-learn's contract ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", slow_but(KINDS, BinaryRBM))
 def test_scikit_learn_finds_nothing_wrong(kind):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its data are no images
+        warnings.simplefilter("ignore")  # its data are not images
         check_estimator(kind())
 
 
@@ -89,15 +89,15 @@ def test_pixels_out_of_range_are_cut_off_with_a_warning(generator):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_what_is_no_number_is_an_error(bad):
+def test_nan_and_infinity_are_refused(bad):
     with pytest.raises(ValueError, match="NaN|infinity"):
         BinaryRBM(3).fit([[0, 1], [bad, 0]])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
-def test_missing_values_are_refused_with_a_way_on(kind, make):
-    """One line, which names what fills them in; and that does."""
+def test_missing_values_are_refused_with_a_remedy(kind, make):
+    """The error is one line and names a class that fills them in. That class works."""
     images = np.array([[0, 1.0], [np.nan, 0], [1, 1], [0, 1]])
     with pytest.raises(InputError, match="^X holds NaN: fill in .*SimpleImputer does, or leave their rows out(; or|$)"):
         kind(3).fit(make(images), [0, 1, 0, 1])
@@ -106,8 +106,8 @@ def test_missing_values_are_refused_with_a_way_on(kind, make):
 
 
 @pytest.mark.parametrize("code, spins", [(-1.0, True), (-9.0, False)])
-def test_one_negative_number_is_taken_for_a_code(code, spins, generator):
-    """It is not met with advice to scale, which would make a grey pixel of it."""
+def test_a_single_negative_number_is_taken_for_a_code(code, spins, generator):
+    """The warning does not advise to scale: scaling would turn the code into a grey pixel."""
     images = (generator.random((20, 5)) < 0.5).astype(float)
     images[3, 2] = images[5, 1] = code
     for make in (np.asarray, sparse.csr_matrix):
@@ -121,8 +121,8 @@ def test_one_negative_number_is_taken_for_a_code(code, spins, generator):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_entries_of_a_sparse_matrix_that_are_given_twice_are_added_first(kind):
-    """0.7 and 0.7 are 1.4, and cut off at 1; 1.5 and -1 are 0.5. What was given stays as it is."""
+def test_duplicate_entries_of_a_sparse_matrix_are_added_first(kind):
+    """0.7 + 0.7 = 1.4 is cut off at 1, and 1.5 - 1 = 0.5. The given matrix does not change."""
     columns, values = np.array([0, 0, 1, 1, 0, 1]), np.array([0.7, 0.7, 1.5, -1.0, 0.2, 0.3])
     doubled = sparse.csr_matrix((values.copy(), columns, [0, 2, 4, 6]), shape=(3, 2))
     dense = np.array([[1, 0], [0, 0.5], [0.2, 0.3]])
@@ -135,7 +135,7 @@ def test_entries_of_a_sparse_matrix_that_are_given_twice_are_added_first(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_goes_before_fit(kind):
+def test_methods_before_fit_are_refused(kind):
     for name in ("transform", "free_energy", "gibbs", "score_samples", "predict", "predict_proba", "sample"):
         if hasattr(kind, name):
             with pytest.raises(NotFittedError):
@@ -153,12 +153,12 @@ def test_nothing_goes_before_fit(kind):
         ({"momentum": -1.0}, "momentum"),
     ],
 )
-def test_settings_that_cannot_be(settings, message):
+def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         BinaryRBM(**settings).fit(np.zeros((4, 3)))
 
 
-def test_settings_of_multinary_rbms_that_cannot_be():
+def test_bad_settings_of_multinary_rbms_are_refused():
     for settings, message in (
         ({"optimizer": "none"}, "optimizer is 'none'"),
         ({"maximum": 0}, "a whole number of at least 1"),
@@ -170,12 +170,12 @@ def test_settings_of_multinary_rbms_that_cannot_be():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0, "many"])
-def test_no_number_of_any_setting_is_let_through(kind, value):
-    """Before anything is learned, and in one line that names the setting."""
+def test_bad_numbers_of_all_settings_are_refused(kind, value):
+    """The error comes before anything is learned, in one line that names the setting."""
     settings = [name for name, default in kind().get_params().items() if isinstance(default, (int, float))]
     for name in {*settings, *({"slope"} if kind is MultinaryRBM else ())} - {"verbose"}:
         if (name, value) == ("initial_hidden_bias", -1.0):
-            continue  # which may be below 0
+            continue  # this setting may be below 0
         estimator = kind(2).set_params(**{name: value})
         for learn in (estimator.fit, estimator.partial_fit):
             with pytest.raises((ValueError, TypeError), match=name) as caught:
@@ -185,14 +185,14 @@ def test_no_number_of_any_setting_is_let_through(kind, value):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_divergence_that_stays_finite_is_warned_of(kind, digits):
+def test_divergence_that_stays_finite_gives_a_warning(kind, digits):
     images, _, labels, _ = digits
     with pytest.warns(ConvergenceWarning, match="20 of 20 hidden units are on, or off, .* lower learning_rate"):
         kind(20, learning_rate=1e3, n_iter=1, random_state=0).fit(images, labels)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_learning_that_goes_well_is_not_warned_of(kind, digits):
+def test_good_learning_gives_no_warning(kind, digits):
     images, _, labels, _ = digits
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -200,8 +200,11 @@ def test_learning_that_goes_well_is_not_warned_of(kind, digits):
         kind(20, n_iter=0, random_state=0).fit(images, labels)
 
 
-def test_wide_sparse_input_that_saturates_units_is_met_with_centering():
-    """Thousands of pixels, one in a hundred on: all at once push a hidden unit the same way; their offsets do not."""
+def test_saturated_units_of_wide_sparse_input_need_centering():
+    """Of thousands of pixels, one in a hundred is on.
+
+    All of them together push a hidden unit the same way. With offsets they do not.
+    """
     wide = sparse.random(300, 20136, 0.01, "csr", random_state=0)
     wide.data[:] = 1
     with pytest.warns(ConvergenceWarning, match="centering=0.01"):
@@ -216,14 +219,14 @@ def test_a_batch_may_be_larger_than_all_images(kind, digits):
     images, _, labels, _ = digits
     rbm = kind(5, batch_size=10**9, n_iter=2, random_state=0).fit(images[:40], labels[:40])
     assert_same(rbm, kind(5, batch_size=40, n_iter=2, random_state=0).fit(images[:40], labels[:40]))
-    if kind is not MultinaryRBM:  # which has no chains
+    if kind is not MultinaryRBM:  # MultinaryRBM has no chains
         rest = {"classes": range(10)} if kind is LabelRBMClassifier else {}
         with pytest.raises(InputError, match="batch_size is 1000000000, and as many chains do not fit"):
             kind(5, batch_size=10**9).partial_fit(images[:40], labels[:40], **rest)
 
 
 def test_features_take_no_more_than_their_own_memory(generator):
-    """And what a chunk takes: joined at the end they took twice as much."""
+    """A chunk takes some memory, too. To join chunks at the end would take twice as much."""
     images = (generator.random((20000, 8)) < 0.5).astype(np.float32)
     rbm = BinaryRBM(256, n_iter=0, random_state=0).fit(images)
     tracemalloc.start()
@@ -235,7 +238,7 @@ def test_features_take_no_more_than_their_own_memory(generator):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number", [0, -1, 2.5, np.nan, "many", None])
-def test_numbers_of_sweeps_and_samples_that_are_none(kind, number, digits):
+def test_bad_numbers_of_sweeps_and_samples_are_refused(kind, number, digits):
     images, _, labels, _ = digits
     rbm = kind(3, n_iter=0, random_state=0).fit(images, labels)
     some = [labels[:2]] if kind is LabelRBMClassifier else [2]
@@ -250,7 +253,7 @@ def test_numbers_of_sweeps_and_samples_that_are_none(kind, number, digits):
 
 
 @pytest.mark.parametrize("kind", [BinaryRBM, LabelRBMClassifier])
-def test_an_rbm_of_parameters_that_cannot_be(kind):
+def test_bad_parameters_are_refused(kind):
     a, b, w = np.zeros(6), np.zeros(4), np.zeros((6, 4))
     rest = [["one", "other"]] if kind is LabelRBMClassifier else []
     for parameters, message in (
@@ -270,13 +273,13 @@ def test_an_rbm_of_parameters_that_cannot_be(kind):
 
 
 @pytest.mark.parametrize("classes", [[], ["a", "a"], list("abcdef"), [["a", "b"]], "a"])
-def test_classes_that_no_label_has(classes):
+def test_bad_classes_are_refused(classes):
     with pytest.raises(InputError, match="classes are .* all different"):
         LabelRBMClassifier.of(Parameters(np.zeros(6), np.zeros(4), np.zeros((6, 4))), classes)
 
 
 def test_images_of_8_bits_are_learned_from(generator):
-    """Of 0 and 1 as they are; of more they are out of range, and cut off with a warning."""
+    """Values 0 and 1 are used as they are. Larger values are cut off with a warning."""
     images = (generator.random((30, 6)) < 0.5).astype(np.uint8)
     for kind in KINDS:
         one, other = (kind(3, n_iter=2, random_state=0).fit(x, images[:, 0]) for x in (images, images.astype(float)))
@@ -294,7 +297,7 @@ def test_divergence_is_an_error():
 @pytest.mark.slow
 def test_a_grid_search_over_a_pipeline_in_two_processes(digits):
     images, _, labels, _ = digits
-    images = 16 * images  # the scaler's business
+    images = 16 * images  # the scaler undoes this
     pipeline = Pipeline(
         [
             ("scale", MinMaxScaler()),
@@ -304,14 +307,15 @@ def test_a_grid_search_over_a_pipeline_in_two_processes(digits):
     )
     search = GridSearchCV(pipeline, {"rbm__learning_rate": [1e-6, 0.3]}, cv=2, n_jobs=2, error_score="raise")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the regression's convergence; folds that outreach the scaler
+        # The regression may not converge, and a fold may have pixels beyond the scaler's range.
+        warnings.simplefilter("ignore")
         search.fit(images[:600], labels[:600])
     assert search.best_params_ == {"rbm__learning_rate": 0.3}
-    assert search.best_score_ > 0.6  # 300 images in each half
+    assert search.best_score_ > 0.6  # each half has 300 images
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_copy_on_disk_goes_on_as_the_original_does(kind, tmp_path, digits):
+def test_a_loaded_copy_learns_on_like_the_original(kind, tmp_path, digits):
     images, _, labels, _ = digits
     original = kind(10, momentum=0.5, random_state=3)
     rest = {"classes": np.arange(10)} if kind is LabelRBMClassifier else {}
@@ -340,7 +344,7 @@ def test_pandas_frames(digits):
     assert classifier.predict(frame).shape == (30,)
 
 
-def test_the_same_number_gives_the_same_rbm_and_touches_no_generator(digits):
+def test_a_seed_fixes_the_rbm_and_global_generators_do_not_advance(digits):
     images, _, labels, _ = digits
     mx.random.seed(11)
     expected = mx.nd.random.uniform(shape=3).asnumpy()
@@ -353,7 +357,7 @@ def test_the_same_number_gives_the_same_rbm_and_touches_no_generator(digits):
         argument = [labels[:4]] if kind is LabelRBMClassifier else [4, 10]
         drawn = one.sample(*argument)
         np.testing.assert_array_equal(drawn, other.sample(*argument))
-        assert (drawn != one.sample(*argument)).any()  # the next one is another
+        assert (drawn != one.sample(*argument)).any()  # the next call draws other samples
     assert pickle.dumps(np.random.get_state()) == numpy_state
     np.testing.assert_array_equal(mx.nd.random.uniform(shape=3).asnumpy(), expected)
 
@@ -376,10 +380,10 @@ def test_sparse_and_dense_and_both_precisions_learn_the_same(kind, digits):
             np.testing.assert_array_equal(dense, thin)
 
 
-# --- BinaryRBM in place of BernoulliRBM -------------------------------------------------------------------------------
+# --- BinaryRBM in place of BernoulliRBM -----------------------------------------------------------
 
 
-def test_it_starts_as_bernoulli_rbm_does(digits):
+def test_initial_parameters_equal_those_of_bernoulli_rbm(digits):
     ours, other = (
         kind(9, n_iter=0, random_state=4).fit(digits[0]) for kind in (BinaryRBM, neural_network.BernoulliRBM)
     )
@@ -390,17 +394,18 @@ def test_it_starts_as_bernoulli_rbm_does(digits):
     assert ours.get_params().items() >= other.get_params().items()
 
 
-def test_features_and_free_energies_are_theirs(generator):
+def test_features_equal_those_of_bernoulli_rbm_and_free_energies_enumeration(generator):
     arrays = reference.random_rbm(6, 4, generator)
     grey = generator.random((50, 6))
     np.testing.assert_allclose(fitted(arrays).transform(grey), theirs(arrays).transform(grey), rtol=1e-12)
     visible = reference.states(6)
     expected = reference.free_energies(*arrays, visible)
-    np.testing.assert_allclose(fitted(arrays).free_energy(visible), expected, rtol=1e-12, atol=1e-13)  # sums near 0
+    # Some free energies are sums near 0, so there is an absolute tolerance.
+    np.testing.assert_allclose(fitted(arrays).free_energy(visible), expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.slow
-def test_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generator):
+def test_mean_pseudo_likelihood_equals_bernoulli_rbm_and_enumeration(generator):
     arrays = reference.random_rbm(5, 3, generator)
     ours, other, visible = fitted(arrays), theirs(arrays), reference.states(5)
     terms = np.empty((32, 5))  # 5 log p(v_i | all other v)
@@ -417,7 +422,7 @@ def test_pseudo_likelihood_is_theirs_on_average_and_that_of_enumeration(generato
         error = rounds.std(axis=0) / np.sqrt(len(rounds))
         assert (np.abs(rounds.mean(axis=0) - terms.mean(axis=1)) < 6 * error + 1e-9).all()
         scores.append(rounds.mean())
-    shuffled = generator.permutation(32)  # a row's score does not depend on those beside it
+    shuffled = generator.permutation(32)  # the score of a row does not depend on the other rows
     np.testing.assert_array_equal(ours.score_samples(visible[shuffled]), ours.score_samples(visible)[shuffled])
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
 
@@ -436,7 +441,8 @@ def test_a_teacher_is_recovered(engine, seed, generator):
                 rbm.partial_fit(sample[start : start + 500])
     learned = reference.joint(*parameters(rbm)).sum(axis=1)
     divergence = np.sum(target * np.log(target / learned))
-    assert divergence < 0.03 < 0.4 < np.sum(target * np.log(target * 32)), divergence  # of independent units
+    # The last number is the divergence of an RBM with independent units.
+    assert divergence < 0.03 < 0.4 < np.sum(target * np.log(target * 32)), divergence
 
 
 @pytest.mark.parametrize(
@@ -451,7 +457,7 @@ def test_other_rules_learn_too(settings, engine, digits):
         rbm.set_params(centering=0.0 if rbm.centering else 0.1).partial_fit(images)
 
 
-def test_verbose_prints_what_theirs_does(capsys, digits):
+def test_verbose_prints_the_same_as_bernoulli_rbm(capsys, digits):
     for kind in (BinaryRBM, neural_network.BernoulliRBM):
         kind(4, n_iter=2, verbose=1, random_state=0).fit(digits[0][:40])
         lines = capsys.readouterr().out.splitlines()
@@ -459,7 +465,7 @@ def test_verbose_prints_what_theirs_does(capsys, digits):
         assert len(lines) == 2 and all(re.fullmatch(pattern, line) for line in lines)
 
 
-def test_samples_are_those_of_enumeration(engine, generator, seed):
+def test_samples_have_the_enumerated_distribution(engine, generator, seed):
     arrays = reference.random_rbm(4, 3, generator, scale=0.7)
     probability = reference.joint(*arrays).sum(axis=1)
     rbm = fitted(arrays, engine=engine).set_params(random_state=seed)
@@ -471,13 +477,14 @@ def test_samples_are_those_of_enumeration(engine, generator, seed):
     assert ((grey > 0) & (grey < 1)).all()
 
 
-def test_the_likelihood_is_that_of_enumeration(engine, generator, seed):
+def test_the_likelihood_equals_enumeration(engine, generator, seed):
     arrays = reference.random_rbm(6, 4, generator)
     rbm = fitted(arrays, engine=engine).set_params(random_state=seed)
     sample, _ = reference.draw_joint(*arrays, 300, generator)
     exact = -reference.free_energies(*arrays, sample) - reference.log_z(*arrays)
     partition = rbm.log_partition(sample, num_distributions=200)
-    assert partition.low - 0.02 < reference.log_z(*arrays) < partition.high + 0.02  # three of five standard errors
+    # `low` and `high` are three standard errors away, and 0.02 makes up for five.
+    assert partition.low - 0.02 < reference.log_z(*arrays) < partition.high + 0.02
     likelihood = rbm.log_likelihood(sample, partition)
     assert likelihood.mean == pytest.approx(exact.mean() + reference.log_z(*arrays) - partition.log_z, abs=1e-5)
     assert likelihood.standard_error == pytest.approx(exact.std(ddof=1) / np.sqrt(300), rel=1e-4)
@@ -488,10 +495,10 @@ def test_the_likelihood_is_that_of_enumeration(engine, generator, seed):
         assert not rbm.log_likelihood(sparse.csr_matrix(sample / 2), partition).binary
 
 
-# --- LabelRBMClassifier -----------------------------------------------------------------------------------------------
+# --- LabelRBMClassifier ---------------------------------------------------------------------------
 
 
-def test_class_probabilities_are_those_of_enumeration(generator):
+def test_class_probabilities_equal_enumeration(generator):
     arrays = a, b, w = reference.random_rbm(7, 4, generator)  # four pixels, three classes
     images = reference.states(4)
     joint = np.array(
@@ -507,10 +514,11 @@ def test_class_probabilities_are_those_of_enumeration(generator):
 
 
 @pytest.mark.slow
-def test_a_joint_rbm_is_the_enumerated_one_whose_label_is_on_once(generator, engine, seed):
+def test_a_joint_rbm_equals_enumeration_with_one_label_unit_on(generator, engine, seed):
     a, b, w = arrays = reference.random_rbm(6, 3, generator, scale=0.7)  # four pixels, two classes
     joint = reference.joint(*arrays)
-    probability = reference.given(joint, groups=[(4, 6)]).sum(axis=1).reshape(16, 4)[:, [2, 1]]  # of x and y
+    # p(x, y): a row for each state of the pixels, a column for each class.
+    probability = reference.given(joint, groups=[(4, 6)]).sum(axis=1).reshape(16, 4)[:, [2, 1]]
     log_z = reference.log_z(*arrays) + np.log(joint.reshape(16, 4, 8)[:, [2, 1]].sum())
     classifier = LabelRBMClassifier.of(Parameters(*arrays), ["first", "second"], random_state=seed, engine=engine)
     pixels, labels = reference.states(4), np.array(["first", "second"])
@@ -536,8 +544,8 @@ def test_a_joint_rbm_is_the_enumerated_one_whose_label_is_on_once(generator, eng
         reference.assert_drawn_from(reference.state_index(drawn[20000 * number :][:20000]), given)
 
 
-def test_momentum_and_weight_decay_are_those_of_their_formula(generator):
-    """The discriminative gradient is exact, so that steps can be followed: by differences of the loss."""
+def test_momentum_and_weight_decay_follow_their_formula(generator):
+    """The discriminative gradient is exact, so differences of the loss predict each step."""
     images, numbers = generator.random((6, 4)), np.array([0, 1, 2, 2, 1, 0])
     settings = {"objective": "discriminative", "momentum": 0.7, "weight_decay": 0.1, "learning_rate": 0.2}
     classifier = LabelRBMClassifier(3, random_state=0, **settings)
@@ -556,7 +564,7 @@ def test_momentum_and_weight_decay_are_those_of_their_formula(generator):
 
 
 def loss_gradients(arrays, images, numbers, step=1e-5):
-    """Of the mean of -log p(y | x), by central differences."""
+    """Gradients of the mean of -log p(y | x), by central differences."""
 
     def loss(arrays):
         scores = np.array(
@@ -587,7 +595,8 @@ def test_digits_are_classified_and_drawn(objective, digits):
         settings = dict(learning_rate=0.1, momentum=0.0, centering=0.01, batch_size=50, n_iter=30, k=5)
     classifier = LabelRBMClassifier(100, objective=objective, random_state=0, **settings)
     classifier.fit(train, names[train_labels])
-    # Over seeds: 0.96 to 0.98; generative 0.88, and 0.64 to 0.84 of what it draws is of the class asked for.
+    # Accuracies over seeds: 0.96 to 0.98; generative 0.88. Of the images that the generative RBM
+    # draws, 0.64 to 0.84 belong to the requested class.
     assert classifier.score(test, names[test_labels]) > (0.83 if objective == "generative" else 0.94)
     assert set(classifier.predict(test)) == set(names)
     drawn = classifier.sample(np.repeat(names, 5), sweeps=200)
@@ -596,7 +605,7 @@ def test_digits_are_classified_and_drawn(objective, digits):
         assert classifier.score(classifier.sample(np.repeat(names, 5), 200, prob=True), np.repeat(names, 5)) > 0.4
 
 
-def test_classes_that_are_not_there(digits):
+def test_unknown_classes_are_refused(digits):
     images, _, labels, _ = digits
     classifier = LabelRBMClassifier(5, n_iter=1, random_state=0)
     with pytest.raises(ValueError, match="classes must be passed"):
@@ -613,18 +622,18 @@ def test_classes_that_are_not_there(digits):
         LabelRBMClassifier(objective="discriminative", centering=0.1).fit(images, labels)
 
 
-# --- MultinaryRBM -----------------------------------------------------------------------------------------------------
+# --- MultinaryRBM ---------------------------------------------------------------------------------
 
 
-def test_one_and_zero_are_the_binary_rbm(generator):
+def test_with_maximum_1_it_equals_the_binary_rbm(generator):
     arrays = reference.random_rbm(5, 3, generator)
     binary, multinary, grey = fitted(arrays), fitted(arrays, MultinaryRBM, maximum=1), generator.random((20, 5))
     np.testing.assert_allclose(multinary.transform(grey), binary.transform(grey), rtol=1e-10)
     np.testing.assert_allclose(multinary.free_energy(grey), binary.free_energy(grey), rtol=1e-10, atol=1e-13)
 
 
-def test_many_values_are_those_of_the_enumerated_binary_rbm(generator, seed):
-    """Two visible and two hidden units with values 0, 1, 2 are four and four binary ones."""
+def test_units_of_several_values_equal_enumerated_copies_of_binary_units(generator, seed):
+    """Two visible and two hidden units with values 0, 1, 2 equal four and four binary units."""
     a, b, w = reference.random_rbm(2, 2, generator, scale=0.5)
     rbm = fitted((a, b, w), MultinaryRBM, maximum=2, slope=1.0).set_params(random_state=seed)
     copies = (np.repeat(a, 2), np.repeat(b, 2), np.repeat(np.repeat(w, 2, axis=0), 2, axis=1))
@@ -659,16 +668,16 @@ def test_digits_are_reconstructed(maximum, digits, capsys):
     assert features.shape == (len(digits[1]), 60) and 0 <= features.min() < features.max() <= 1
 
 
-# --- NumPy arrays all the way -----------------------------------------------------------------------------------------
+# --- Only NumPy arrays ----------------------------------------------------------------------------
 
 
 def test_the_native_engine_serves_where_it_is_built(digits):
-    """An engine of C and one of MXNet's operators draw different noise."""
+    """The native engine and MXNet's operators draw different noise."""
     first, second = (BinaryRBM(5, n_iter=1, random_state=0, engine=e).fit(digits[0]) for e in ("auto", "mxnet"))
     assert (first.components_ != second.components_).any() == bool(native.available())
 
 
-def test_a_pickle_is_of_numpy_arrays_alone(digits):
+def test_a_pickle_holds_only_numpy_arrays(digits):
     names = set()
 
     class Reader(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""Several devices of one process, for which mx.cpu(0), mx.cpu(1), ... stand in."""
+"""Several devices in one process. mx.cpu(0), mx.cpu(1), ... stand for the devices."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ def api(request):
     return request.param
 
 
-# --- The exchange -----------------------------------------------------------------------------------------------------
+# --- The exchange ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["local", "device"])
 def test_sums_of_devices(kind, generator):
     devices = process_group.ProcessGroup(kind, cuda=False, num_devices=3)
     assert devices.contexts == [mx.cpu(0), mx.cpu(1), mx.cpu(2)] and devices.num_shards == 3 and devices.is_chief
-    for _ in range(3):  # a store that added to what it holds would show
+    for _ in range(3):  # to notice a store that adds to its old values
         values = generator.integers(-100, 100, (3, 4, 5)).astype("float32")
         arrays = [mx.nd.array(value, ctx=context) for value, context in zip(values, devices.contexts)]
         devices.all_reduce("x", arrays)
@@ -53,16 +53,19 @@ def test_shares_of_a_batch(count, parts):
     assert {share.shape for share in shares} == {(-(-count // parts), 2)}
     joined = np.concatenate(shares)
     np.testing.assert_array_equal(joined[:count], batch)
-    times = (joined[:, np.newaxis] == batch).all(axis=-1).sum(axis=0)  # each image is there
+    times = (joined[:, np.newaxis] == batch).all(axis=-1).sum(axis=0)  # of each image in the shares
     assert times.min() >= 1 and times.sum() == len(joined) < count + parts * (1 + count)
 
 
-# --- A step -----------------------------------------------------------------------------------------------------------
+# --- A step ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("num_devices", [1, 2, 4])
 def test_a_step_follows_the_mean_over_all_parts(api, num_devices, generator):
-    """What is subtracted: the rate times (g_1 + ... + g_P) / (P batch), g_p a mean over the part's chains and data."""
+    """A step subtracts the rate times (g_1 + ... + g_P) / (P batch).
+
+    g_p is a mean over the chains and data of part p.
+    """
     args = parse("--num-devices", str(num_devices), "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5")
     learner, devices = replicas(api, args)
     before = {name: array.asnumpy() for name, array in learner.arrays().items()}
@@ -111,8 +114,8 @@ def test_offsets_follow_the_joint_batch(api, generator):
         )
 
 
-def test_shares_of_chains_and_back(generator):
-    """Of tempered chains, whose replicas lie one after the other, those of each chain stay together."""
+def test_chains_are_divided_among_devices_and_gathered(generator):
+    """Replicas of tempered chains lie one after the other. Those of one chain stay together."""
     args = parse("--num-devices", "2", "--chains", "tempered", "--num-temperatures", "3", "--num-chains", "4")
     learner, _ = replicas("gluon", args)
     whole = learner.gather()
@@ -127,7 +130,7 @@ def test_shares_of_chains_and_back(generator):
         np.testing.assert_array_equal(array, whole[name], err_msg=name)
 
 
-# --- Runs -------------------------------------------------------------------------------------------------------------
+# --- Runs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -147,7 +150,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
     arguments += ["--monitor-every", "9", "--num-epoch", "3"]
     assert run(SCRIPTS[api], tmp_path / "whole", *arguments) == 0
 
-    sixth = lambda state: (state.epoch, state.step) == (1, 1)  # noqa: E731  (of four in an epoch)
+    sixth = lambda state: (state.epoch, state.step) == (1, 1)  # noqa: E731  (an epoch has four)
     assert run_interrupted(api, tmp_path / "parts", *arguments, when=sixth) == 143
     assert run(SCRIPTS[api], tmp_path / "parts", *arguments, "--resume") == 0
     assert_same(tmp_path / "whole", tmp_path / "parts")
@@ -155,7 +158,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(api, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
-    """Its chains are divided anew."""
+    """The chains are divided anew among the devices."""
     for epochs, devices in ((1, 2), (2, 4), (3, 1)):
         arguments = ["--num-epoch", str(epochs), "--num-devices", str(devices), "--monitor-every", "9"]
         assert run(binary_rbm_gluon, tmp_path / "run", *arguments, "--resume") == 0
@@ -163,7 +166,7 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, flag", [([], "--batch-size 8"), (["--num-chains", "7"], "--num-chains 7")])
-def test_what_cannot_be_divided(tmp_path, capsys, arguments, flag):
+def test_uneven_shares_are_refused(tmp_path, capsys, arguments, flag):
     devices = "2" if arguments else "3"
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-devices", devices, *arguments) == 2
     assert flag + " cannot be divided evenly among the %s devices" % devices in one_line(capsys)

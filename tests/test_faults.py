@@ -1,4 +1,4 @@
-"""A few of each of the faults of docs/reliability.md. (All of them: tests/faults/run.py.)"""
+"""A few examples of each fault in docs/reliability.md. (tests/faults/run.py has all of them.)"""
 
 import os
 import subprocess
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-# Downloads that fail: tests/test_datasets.py; signals: tests/test_interruption.py. A memory limit takes too long.
+# tests/test_datasets.py has failed downloads, and tests/test_interruption.py has signals. The row of
+# the memory limit takes too long.
 ROWS = ["kill", "disk-full", "read-only", "two-runs", "flips", "truncated", "foreign", "no-code", "images"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forks")
 def test_faults(seed):
-    """In a process of its own, which has not run MXNet before it forks."""
+    """The script runs in a process of its own, because MXNet must not run before a fork."""
     script = Path(__file__).parent / "faults" / "run.py"
     rows = [word for row in ROWS for word in ("--row", row)]
     ended = subprocess.run(

@@ -9,7 +9,7 @@ from gluon_rbm.backend.files import check_writable, write_json, write_whole
 from gluon_rbm.errors import InputError
 
 
-def test_json_is_written_for_people_too(tmp_path):
+def test_json_is_written_with_indents(tmp_path):
     write_json(tmp_path / "a.json", {"b": [1, 0.5], "a": None})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": [\n    1,\n    0.5\n  ],\n  "a": null\n}\n'
     write_json(tmp_path / "a.json", {"b": {"d": 1, "c": "é"}, "a": None}, sort_keys=True)
@@ -18,14 +18,14 @@ def test_json_is_written_for_people_too(tmp_path):
 
 
 @pytest.mark.parametrize("content, error", [({"a": float("nan")}, ValueError), ({"a": object()}, TypeError)])
-def test_what_json_cannot_say_leaves_the_old_file(tmp_path, content, error):
+def test_content_that_json_cannot_hold_leaves_the_old_file(tmp_path, content, error):
     write_json(tmp_path / "a.json", [1])
     with pytest.raises(error):
         write_json(tmp_path / "a.json", content)
     assert (tmp_path / "a.json").read_text() == "[\n  1\n]\n" and os.listdir(tmp_path) == ["a.json"]
 
 
-def test_what_cannot_be_written_names_the_option(tmp_path):
+def test_an_error_of_writing_names_the_option(tmp_path):
     (tmp_path / "folder").mkdir()
     for path, said in ((tmp_path / "folder", "it is a folder"), (tmp_path / "none" / "a.json", "No such file")):
         with pytest.raises(InputError, match=r"cannot write .*%s.*; choose another --report" % said):

@@ -1,4 +1,4 @@
-"""The door to MXNet: what it needs is provided, what is missing is said in one line, the device is chosen aloud."""
+"""The import of MXNet with what it needs, one-line errors, and the choice of the device."""
 
 import platform
 import subprocess
@@ -16,15 +16,16 @@ from gluon_rbm.backend.devices import _probe_gpu, choose_context
 from gluon_rbm.backend.framework import mx, versions
 from gluon_rbm.errors import InputError
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Importing: each case in a Python of its own, which sees nothing but the site folder made for it.
+# --- Import ---------------------------------------------------------------------------------------
+
+# Each case runs in a Python of its own, which sees only the site folder made for it.
 
 
 FIRST_USE = "from gluon_rbm.backend.framework import mx; mx.__file__"
 
 
 def import_error(site):
-    """The one line of the ImportError that the first use of MXNet raises, with no other error behind it."""
+    """Return the line of the ImportError at the first use of MXNet. It is the only traceback."""
     done = run_python(site, FIRST_USE)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1, done.stderr
@@ -40,7 +41,7 @@ def test_mxnet_is_imported_at_its_first_use(tmp_path):
     assert done.stdout == "imported\nFalse 1 2 True\n", done.stderr
 
 
-def test_a_failed_import_is_said_again_at_the_next_use(tmp_path):
+def test_a_failed_import_is_reported_again_at_the_next_use(tmp_path):
     code = """
 from gluon_rbm.backend.framework import mx
 for _ in range(2):
@@ -104,7 +105,7 @@ def test_says_where_arms_libraries_come_from(tmp_path):
     assert "needs Arm's Performance Libraries on LD_LIBRARY_PATH, see docs/installing.md" in message
 
 
-def test_says_what_else_the_linker_says(tmp_path):
+def test_quotes_other_errors_of_the_linker(tmp_path):
     reason = "libmxnet.so: invalid ELF header\nsecond line"
     message = import_error(make_site(tmp_path, wheels=["mxnet"], mxnet=fails_to_load(reason)))
     assert "libmxnet.so: invalid ELF header" in message
@@ -129,7 +130,7 @@ def test_warns_of_two_wheels_in_one_folder(tmp_path):
     assert "pip uninstall -y mxnet mxnet-cu112" in line
 
 
-def test_makes_distutils_and_numpy_aliases_there_for_mxnet(tmp_path):
+def test_provides_distutils_and_numpy_aliases_for_mxnet(tmp_path):
     needs = "import distutils.version, numpy; numpy.bool, numpy.int; __version__ = 'fake'"
     done = run_python(
         make_site(tmp_path, mxnet=needs), "from gluon_rbm.backend.framework import mx; print(mx.__version__)"
@@ -155,13 +156,12 @@ def test_executors_do_not_announce_their_backend(capfd):
     assert "MKLDNN" not in "".join(capfd.readouterr())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# CUDA libraries
+# --- CUDA libraries -------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def loaded(monkeypatch):
-    """The names that `ctypes.CDLL` was asked for, in order; it loads nothing, and fails for libnvrtc."""
+    """The names given to `ctypes.CDLL`, in order. It loads nothing, and fails for libnvrtc."""
     names = []
 
     def load(path, mode):
@@ -209,12 +209,11 @@ def test_preloads_only_for_a_cuda_wheel(monkeypatch, wheel, preloads):
     assert bool(called) == preloads
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Choice of the device
+# --- Choice of the device -------------------------------------------------------------------------
 
 
 class FakeGpus:
-    """Stands for what MXNet says of its GPUs: how many there are, or an error; the error that a kernel raises."""
+    """What MXNet reports of its GPUs: their number or an error, and the error of a kernel."""
 
     def __init__(self, monkeypatch, cuda=True, count=1, kernel_error=None, driver=True):
         self.cuda, self.count, self.kernel_error = cuda, count, kernel_error
@@ -241,7 +240,7 @@ class FakeGpus:
 
 
 def mxnet_error(line):
-    """As MXNet 1.9.1 words it: a trace, then the line that says something."""
+    """An error as MXNet 1.9.1 words it: a trace, and then the line with the reason."""
     return mx.MXNetError(f'Traceback (most recent call last):\n  File "../src/x.cc", line 81\nMXNetError: {line}\nmore')
 
 
@@ -293,7 +292,7 @@ def test_explicit_gpu_must_be_usable(monkeypatch):
         choose_context(cuda=True, device_id=3)
 
 
-def test_explicit_cpu_asks_nothing(monkeypatch):
+def test_explicit_cpu_probes_no_gpu(monkeypatch):
     monkeypatch.setattr(devices, "_probe_gpu", lambda device_id: pytest.fail("probed"))
     assert choose_context(cuda=False) == (mx.cpu(), None)
 
@@ -304,14 +303,13 @@ def test_chosen_context_computes():
     assert (note is None) == (context.device_type == "gpu")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Arrays
+# --- Arrays ---------------------------------------------------------------------------------------
 
 
 def test_a_view_keeps_its_array_alive():
     views = [host_view(mx.nd.full((50, 20), number)) for number in range(20)]
     mx.nd.waitall()
-    later = [mx.nd.full((50, 20), -1) for _ in range(40)]  # takes the memory of whatever was freed
+    later = [mx.nd.full((50, 20), -1) for _ in range(40)]  # they reuse any memory that is free
     mx.nd.waitall()
     assert len(later) == 40
     for number, view in enumerate(views):
@@ -343,8 +341,7 @@ def test_a_product_is_stored_as_asked(how, expected):
     np.testing.assert_array_equal(target.asnumpy(), np.full((2, 2), expected))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Versions
+# --- Versions -------------------------------------------------------------------------------------
 
 
 def test_versions_name_what_is_installed():

@@ -1,4 +1,4 @@
-"""The Frechet distance, and the command of that name."""
+"""The Frechet distance, and the command `frechet`."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from gluon_rbm.evaluation import frechet
 
 
 def by_the_formula(first, second):
-    """With the matrix square root as it is written, of covariances of full rank."""
+    """The formula with its matrix square root, for covariances of full rank."""
     root = linalg.sqrtm(np.cov(first.T) @ np.cov(second.T))
     shift = first.mean(axis=0) - second.mean(axis=0)
     return shift @ shift + np.trace(np.cov(first.T) + np.cov(second.T) - 2 * root.real)
@@ -27,10 +27,10 @@ def rows(generator, count=200, width=7):
     return generator.normal(size=(count, width)) @ generator.normal(size=(width, width)) + generator.normal(size=width)
 
 
-# --- The distance -----------------------------------------------------------------------------------------------------
+# --- The distance ---------------------------------------------------------------------------------
 
 
-def test_equal_sets_have_none(generator):
+def test_equal_sets_have_distance_0(generator):
     first = rows(generator)
     scale = np.square(first).sum(axis=1).mean()
     assert 0 <= frechet.distance(first, first) < 1e-12 * scale
@@ -42,8 +42,8 @@ def test_a_shift_counts_as_its_square(generator):
     assert frechet.distance(first, first + shift) == pytest.approx(shift @ shift, rel=1e-9)
 
 
-def test_a_scale(generator):
-    """C_2 = s^2 C_1, the same mean: d^2 = (1 - s)^2 tr C_1."""
+def test_a_scaled_set(generator):
+    """If C_2 = s^2 C_1 and the means are equal, then d^2 = (1 - s)^2 tr C_1."""
     first = rows(generator)
     first -= first.mean(axis=0)
     expected = (1 - 3.0) ** 2 * np.trace(np.cov(first.T))
@@ -51,7 +51,7 @@ def test_a_scale(generator):
 
 
 def test_diagonal_normals(generator):
-    """d^2 = |m_1 - m_2|^2 + sum (s_1 - s_2)^2, of samples whose covariance is exactly diagonal."""
+    """If covariances are exactly diagonal, d^2 = |m_1 - m_2|^2 + sum (s_1 - s_2)^2."""
     white = rows(generator)
     white = np.linalg.qr(white - white.mean(axis=0))[0] * np.sqrt(len(white) - 1)
     (mean_1, mean_2), (deviation_1, deviation_2) = generator.normal(size=(2, 7)), generator.random((2, 7)) + 0.1
@@ -60,11 +60,11 @@ def test_diagonal_normals(generator):
     assert found == pytest.approx(expected, rel=1e-9)
 
 
-def test_it_is_the_formula(generator):
+def test_the_distance_equals_the_formula(generator):
     first, second = rows(generator), rows(generator, 150)
     assert frechet.distance(first, second) == pytest.approx(by_the_formula(first, second), rel=1e-7)
     assert frechet.distance(first, second) == pytest.approx(frechet.distance(second, first), rel=1e-10)
-    # float32 features are not added up in float32
+    # Features in float32 are not summed in float32.
     single = first.astype(np.float32), second.astype(np.float32)
     assert frechet.distance(*single) == frechet.distance(*(array.astype(np.float64) for array in single))
 
@@ -78,13 +78,17 @@ def test_rotations_change_nothing(generator):
 
 
 def test_covariances_without_full_rank(generator):
-    """Fewer images than features, or features that never change: the distance within the space that there is."""
+    """There may be fewer images than features, or constant features.
+
+    The distance is then that in the space that the features span.
+    """
     first, second = rows(generator, 5, 3), rows(generator, 4, 3)
-    place = np.linalg.qr(generator.normal(size=(50, 3)))[0].T  # into 50 dimensions, without a change of length
+    # `place` maps into 50 dimensions, and keeps lengths.
+    place = np.linalg.qr(generator.normal(size=(50, 3)))[0].T
     assert frechet.distance(first @ place, second @ place) == pytest.approx(frechet.distance(first, second), rel=1e-9)
     constant = np.ones((6, 4))
     assert frechet.distance(constant, 3 * constant) == pytest.approx(16)
-    # Covariances in orthogonal spaces: nothing overlaps.
+    # Covariances in orthogonal spaces do not overlap.
     one, other = np.zeros((10, 4)), np.zeros((10, 4))
     one[:, 0], other[:, 2] = generator.normal(size=(2, 10))
     expected = (
@@ -104,26 +108,30 @@ def test_covariances_without_full_rank(generator):
         (np.full((5, 3), np.inf), np.ones((5, 3)), "NaN or infinite"),
     ],
 )
-def test_what_cannot_be_compared(first, second, message):
+def test_bad_features_are_refused(first, second, message):
     with pytest.raises(InputError, match=message):
         frechet.distance(first, second)
 
 
 @pytest.mark.slow
-def test_the_standard_error_is_that_of_repetitions(generator):
-    """Over 300 pairs of samples: their scatter, against the root of the mean squared jackknife error."""
+def test_the_standard_error_equals_that_of_repetitions(generator):
+    """The scatter over 300 pairs of samples equals the root of the mean squared jackknife error."""
     deviations, estimates, errors = np.array([1.0, 2.0, 0.5]), [], []
     for _ in range(300):
         first, second = generator.normal(size=(200, 3)), 1 + deviations * generator.normal(size=(200, 3))
         estimates.append(frechet.distance(first, second))
         errors.append(frechet.standard_error(first, second))
-    # The scatter of 300 is known to 4 %, the errors' mean (20 groups each) to 2 %: five standard errors.
+    # The scatter of 300 estimates is known to 4 %, and the mean of the errors (20 groups each) to
+    # 2 %. The tolerance is five standard errors.
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(estimates), rel=5 * np.hypot(0.041, 0.02))
     assert frechet.standard_error(first[:3], second) is None
 
 
 def test_compare(generator):
-    """Drawn images as good as real ones are as far as the floor, which falls with the number of images."""
+    """Drawn images that are as good as real images have the distance of the floor.
+
+    The floor falls with the number of images.
+    """
     mixing = generator.normal(size=(6, 6))
     real, drawn = (generator.normal(size=(count, 6)) @ mixing for count in (4000, 3000))
     found = frechet.compare(real, drawn, [1])
@@ -135,7 +143,7 @@ def test_compare(generator):
     assert frechet.compare(real, drawn, [1]) == found != frechet.compare(real, drawn, [2])
 
 
-# --- Networks ---------------------------------------------------------------------------------------------------------
+# --- Networks -------------------------------------------------------------------------------------
 
 
 def test_features_of_any_network(generator, monkeypatch):
@@ -150,7 +158,7 @@ def test_features_of_any_network(generator, monkeypatch):
 
 @pytest.fixture
 def exported(tmp_path):
-    """A small convolutional network, written as users write theirs: it, and its path."""
+    """A small convolutional network, exported as users do, and its path."""
     network = mx.gluon.nn.HybridSequential()
     network.add(mx.gluon.nn.Conv2D(3, 3, activation="relu"), mx.gluon.nn.GlobalAvgPool2D())
     network.initialize(mx.init.Normal(1))
@@ -191,7 +199,7 @@ def test_a_network_needs_labels_of_two_classes():
 
 @pytest.mark.slow
 def test_the_default_network(digits, perceptron):
-    """It knows the digits; its features are those that its own last layer classifies by; a seed fixes it."""
+    """It recognises digits. Its last layer classifies by its features. A seed fixes it."""
     assert perceptron.accuracy > 0.85
     images = to_visible(digits.test_images, 16)
     found = frechet.features(perceptron, images, (8, 8))
@@ -208,7 +216,7 @@ def test_the_default_network(digits, perceptron):
 @pytest.mark.slow
 @pytest.mark.slow
 def test_worse_images_are_farther(digits, perceptron, generator):
-    """Real images, the same with noise, and noise alone; beyond the standard errors."""
+    """Real images, real images with noise, and noise alone differ by more than standard errors."""
     real, other = (to_visible(images, 16) for images in (digits.train_images[:720], digits.train_images[720:]))
     noise = generator.random(other.shape)
     drawn = [(1 - share) * other + share * noise for share in (0, 0.5, 1)]
@@ -218,7 +226,7 @@ def test_worse_images_are_farther(digits, perceptron, generator):
         assert nearer.distance + 3 * nearer.standard_error < farther.distance - 3 * farther.standard_error
 
 
-# --- The command ------------------------------------------------------------------------------------------------------
+# --- The command ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -246,7 +254,7 @@ def test_the_command(run, digits, generator, tmp_path):
     whole = json.loads((tmp_path / "found.json").read_text())
     found = whole["results"]
     assert found["num_images"] == 100 and found["num_features"] == 64 and whole["arguments"]["array"] == "probabilities"
-    assert 0 < found["floor"] < found["distance"]  # the test images are other people's
+    assert 0 < found["floor"] < found["distance"]  # other people wrote the test images
     status, text, _ = run(
         "--drawn", tmp_path / "drawn.npz", "--array", "samples", "--json", tmp_path / "negatives.json"
     )

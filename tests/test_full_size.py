@@ -1,4 +1,4 @@
-"""The networks for large images, at full size: one real training step of each, of two images."""
+"""The networks for large images at full size: each makes one real training step with two images."""
 
 import numpy as np
 import pytest
@@ -37,8 +37,11 @@ def test_one_step_at_full_size(preset, generator):
     assert features.shape == (2, size) and ((features >= 0) & (features <= 1)).all()
 
 
-def test_the_stacks_are_those_of_the_paper():
-    """Hwang, Hwang & Jo 2020: 256 channels of 4 x 4 below 4096-1000-500-200-100; the classifier ends with them."""
+def test_the_layers_equal_those_of_the_paper():
+    """Hwang, Hwang & Jo 2020: 256 channels of 4 x 4, and above them 4096-1000-500-200-100.
+
+    The network for classification, caltech-101, ends with the channels.
+    """
     for preset, flags in LARGE.items():
         network = networks.build(networks.describe((3, *flags["image_size"]), flags["channels"], flags["dense"]))
         shapes = [rbm.hidden_shape for rbm in network.rbms]

@@ -27,7 +27,7 @@ SEEDS = range(20)
 
 
 def log_density(arrays, data):
-    """log p(v) of each row, by the mixture."""
+    """log p(v) of each row, from the mixture."""
     *scaled, log_variance = arrays
     return Exact(*scaled).log_density(data * np.exp(-log_variance / 2)) - log_variance.sum() / 2
 
@@ -50,8 +50,8 @@ DATA = {"digits": lambda: load_digits().data, "iris": lambda: load_iris().data, 
 
 
 @pytest.mark.parametrize("centering", [0.0, 0.5])
-def test_the_gradient_is_that_of_the_exact_likelihood(auto_engine, seed, generator, centering):
-    """With chains that are exact draws; with centering, of the gradients that the centered ones stand for."""
+def test_the_gradient_equals_that_of_the_exact_likelihood(auto_engine, seed, generator, centering):
+    """The chains are exact draws. Centered gradients are first converted to plain gradients."""
     arrays = [*small(generator), generator.normal(size=5)]
     exact, data = Exact(*arrays[:3]), 1.5 * generator.normal(size=(40, 5))
     rule = LearningRule(visible_layer=GAUSSIAN, centering=centering)
@@ -78,18 +78,18 @@ def test_the_gradient_is_that_of_the_exact_likelihood(auto_engine, seed, generat
             assert target[index] == pytest.approx((losses[0] - losses[1]) / 2e-4, abs=error), (number, index)
 
 
-# --- The estimator ----------------------------------------------------------------------------------------------------
+# --- The estimator --------------------------------------------------------------------------------
 
 
 def test_scikit_learn_finds_nothing_wrong():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its data some features have one value
+        warnings.simplefilter("ignore")  # some features of its data are constant
         check_estimator(GaussianRBM())
 
 
 @pytest.mark.parametrize("name", slow_but(list(DATA), "iris"))
-def test_it_does_not_diverge(name):
-    """As it is by default, whatever the seed; and what it learned is better than independent features."""
+def test_learning_does_not_diverge(name):
+    """With default settings and any seed, parameters and samples stay in a sensible range."""
     data = DATA[name]()
     for seed in SEEDS:
         with warnings.catch_warnings():
@@ -103,11 +103,12 @@ def test_it_does_not_diverge(name):
 
 
 def test_it_learns_what_features_have_in_common(seed):
-    """Two clusters, in the units of the data; exactly, by enumeration."""
+    """Two clusters are learned. The exact likelihood, in the units of the data, shows it."""
     generator = np.random.default_rng(seed)
     sign = np.where(generator.random((2000, 1)) < 0.5, 1, -1)
     data = [100.0, -3.0] + [20.0, 0.5] * (sign + 0.3 * generator.normal(size=(2000, 2)))
-    settings = dict(n_iter=100, learning_rate=0.05, k=3, chains="tempered")  # others cross seldom
+    # Only tempered chains often cross from one cluster to the other.
+    settings = dict(n_iter=100, learning_rate=0.05, k=3, chains="tempered")
     rbm = GaussianRBM(4, random_state=seed, **settings).fit(data)
     independent = stats.norm.logpdf(data, data.mean(axis=0), data.std(axis=0)).sum(axis=1).mean()
     standardized = (data - rbm.mean_) / rbm.scale_
@@ -122,7 +123,7 @@ def test_it_learns_what_features_have_in_common(seed):
 
 
 def test_samples_have_the_exact_density(seed, generator):
-    """Along a direction, in the units of the data."""
+    """Samples are compared along one direction, in the units of the data."""
     rbm = GaussianRBM(3, n_iter=0, random_state=seed).fit(generator.normal(5, 2, (50, 4)))
     rbm.components_, rbm.log_variance_ = generator.normal(size=(3, 4)), np.float32(generator.normal(size=4))
     a, b, w, log_variance = arrays_of(rbm)
@@ -150,7 +151,7 @@ def test_the_same_seed_gives_the_same_rbm_of_any_kind_of_matrix():
     assert (GaussianRBM(5, random_state=4).fit(data).components_ != fits[0].components_).any()
 
 
-def test_it_survives_a_file(tmp_path):
+def test_an_estimator_is_saved_and_loaded(tmp_path):
     data = load_iris().data
     rbm = GaussianRBM(5, random_state=0).fit(data)
     joblib.dump(rbm, tmp_path / "rbm.joblib")
@@ -159,7 +160,7 @@ def test_it_survives_a_file(tmp_path):
     np.testing.assert_array_equal(loaded.partial_fit(data).components_, rbm.partial_fit(data).components_)
 
 
-def test_features_of_one_value_are_named(generator):
+def test_constant_features_are_reported(generator):
     data = generator.normal(size=(30, 4))
     data[:, 2] = 1e6 + 0.1
     with pytest.warns(ConstantFeatureWarning, match="1 features of one value .the first is feature 2."):
@@ -182,12 +183,12 @@ def test_values_of_any_scale(generator):
         ("leave langevin_steps out", {"chains": "tempered", "langevin_steps": 3}),
     ],
 )
-def test_settings_that_cannot_be(match, settings):
+def test_bad_settings_are_refused(match, settings):
     with pytest.raises(InputError, match=match):
         GaussianRBM(3, **settings).fit(load_iris().data)
 
 
-def test_what_is_no_number():
+def test_nan_and_infinity_are_refused():
     with pytest.raises(InputError, match="X holds NaN: fill in"):
         GaussianRBM(3).fit([[0, 1], [np.nan, 0]])
     with pytest.raises(ValueError, match="infinity"):
@@ -201,7 +202,7 @@ def test_a_variance_that_explodes_names_its_unit():
             check_variances(np.array([0.0, value]))
 
 
-def test_langevin_steps_learn_as_well():
+def test_langevin_steps_learn_equally_well():
     data = load_iris().data
     settings = dict(n_iter=100, learning_rate=0.05, k=5, random_state=0)
     scores = []

@@ -1,10 +1,11 @@
-"""Real-valued data: a machine of Gaussian visible and binary hidden units, against its exact likelihood.
+"""Real-valued data: RBMs with Gaussian visible and binary hidden units, and their exact likelihood.
 
-The hidden states are enumerated: with m(v) the standard normal density,
+The hidden states are enumerated. With m(v) the standard normal density,
 
     log p(v) = -F(v) + log m(v) - log Z        Z = sum_h exp(b.h + |a + W h|^2 / 2)
 
-and v is a mixture of normal distributions of variance 1 around a + W h, with p(h) = exp(b.h + |a + W h|^2 / 2) / Z.
+v is a mixture of normal distributions with means a + W h, variance 1 and weights
+p(h) = exp(b.h + |a + W h|^2 / 2) / Z.
 """
 
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from gluon_rbm.models.units import Gaussian, Multinary
 
 
 class Exact(NamedTuple):
-    """A Gaussian-binary machine, by enumeration; float64."""
+    """A Gaussian-Bernoulli RBM by enumeration, in float64."""
 
     a: Any
     b: Any
@@ -42,11 +43,11 @@ class Exact(NamedTuple):
 
     @property
     def weights(self):
-        """p(h)."""
+        """Probabilities p(h) of all hidden states."""
         return np.exp(self.scores - reference.log_sum_exp(self.scores))
 
     def log_probability(self, visible):
-        """By the mixture, which knows nothing of free energies."""
+        """log p(v) from the mixture, without free energies."""
         distances = np.square(visible[:, None] - self.centres).sum(axis=2)
         terms = np.log(self.weights) - distances / 2 - len(self.a) * np.log(2 * np.pi) / 2
         return np.array([reference.log_sum_exp(row) for row in terms])
@@ -78,7 +79,7 @@ def random_gaussian_rbm(num_visible, num_hidden, ctx=None, values=None, scale=0.
 
 
 def assert_moments(samples, mean, covariance, errors=5.5):
-    """Mean and covariance of independent samples, each entry within so many standard errors."""
+    """Check mean and covariance of independent samples, entry by entry, to `errors` standard errors."""
     count, shifted = len(samples), samples - mean
     deviation = samples.std(axis=0) / np.sqrt(count)
     assert (np.abs(shifted.mean(axis=0)) < errors * deviation).all()
@@ -88,11 +89,11 @@ def assert_moments(samples, mean, covariance, errors=5.5):
 
 @pytest.fixture
 def teacher(generator):
-    """Two visible units, four components, not so far apart that the few epochs here would be too few to learn them."""
+    """Two visible units and four components. They are close enough to be learned in few epochs."""
     return Exact(generator.uniform(-1, 1, 2), generator.uniform(-2, 0, 2), generator.uniform(-2, 2, (2, 2)))
 
 
-def test_the_density_is_that_of_the_mixture(ctx, generator):
+def test_the_density_equals_that_of_the_mixture(ctx, generator):
     values = reference.random_rbm(3, 4, generator, 0.7)
     rbm, exact = random_gaussian_rbm(3, 4, ctx, values), Exact(*values)
     visible = 2 * generator.normal(size=(50, 3))
@@ -102,7 +103,7 @@ def test_the_density_is_that_of_the_mixture(ctx, generator):
     np.testing.assert_allclose(found, exact.log_probability(visible), rtol=1e-4, atol=1e-4)
 
 
-def test_chains_leave_the_mixture_alone(ctx, generator, teacher):
+def test_chains_keep_the_moments_of_the_mixture(ctx, generator, teacher):
     rbm = random_gaussian_rbm(2, 2, ctx, teacher)
     start = mx.nd.array(teacher.draw(100000, generator), ctx=ctx)
     samples = alternate(rbm, start, sweeps=3).asnumpy().astype(np.float64)
@@ -110,7 +111,10 @@ def test_chains_leave_the_mixture_alone(ctx, generator, teacher):
 
 
 def learn(rbm, data, generator, epochs, batch_size, rate):
-    """By the contrastive free energy against chains that go on, two sweeps a step (PCD-2); the rate falls to zero."""
+    """Learn by PCD-2: the contrastive free energy with persistent chains, two sweeps per step.
+
+    The learning rate falls to zero.
+    """
     trainer = mx.gluon.Trainer(rbm.collect_params(), "sgd", {"learning_rate": rate})
     loss, chains = ContrastiveFreeEnergy(rbm), mx.nd.array(data[generator.choice(len(data), batch_size)])
     for epoch in range(epochs):
@@ -126,7 +130,10 @@ def learn(rbm, data, generator, epochs, batch_size, rate):
 
 @pytest.mark.slow
 def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
-    """PCD from the samples of a machine: the likelihood of others comes near that of the machine itself."""
+    """PCD learns from samples of a teacher RBM.
+
+    The likelihood of other samples comes near their likelihood under the teacher.
+    """
     data, others = teacher.draw(5000, generator), teacher.draw(5000, generator)
     rbm = random_gaussian_rbm(2, 4, scale=0.1)
     before = Exact.of(rbm).log_probability(others).mean()
@@ -135,7 +142,8 @@ def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
     gap = teacher.log_probability(others) - learned.log_probability(others)
     assert learned.log_probability(others).mean() > before
     assert gap.mean() < 0.05 + 5 * gap.std() / np.sqrt(len(gap))
-    # In units of standard deviations. Largest entry, over 60 seeds: 0.03 +- 0.01 and 0.07 +- 0.04; six of these more.
+    # Differences are in standard deviations of the data. Over 60 seeds, the largest is 0.03 +- 0.01
+    # in the mean and 0.07 +- 0.04 in the covariance. The limit is six such deviations higher.
     (mean, covariance), (true_mean, true_covariance) = learned.moments(), teacher.moments()
     deviation = np.sqrt(np.diag(true_covariance))
     off = (mean - true_mean) / deviation, (covariance - true_covariance) / np.outer(deviation, deviation)
@@ -148,7 +156,7 @@ def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
 
 @pytest.fixture(scope="module")
 def digits():
-    """Digits, standardised; pixels that never change left out."""
+    """Standardised digits, without pixels of a standard deviation of at most 1 (of 16)."""
     data = datasets.load("digits")
     train, test = (
         images.reshape(len(images), -1).astype(np.float64) for images in (data.train_images, data.test_images)
@@ -160,7 +168,7 @@ def digits():
 
 @pytest.mark.slow
 def test_it_learns_standardised_digits(digits, generator):
-    """The exact likelihood grows beyond that of unit variance around the mean; reconstructions beat the mean."""
+    """The exact likelihood exceeds that of independent pixels. Reconstructions beat the mean."""
     train, test = digits
     rbm = random_gaussian_rbm(train.shape[1], 10)
     visible = mx.nd.array(test)
@@ -176,7 +184,8 @@ def test_it_learns_standardised_digits(digits, generator):
     )
     assert gain.mean() > 5 * gain.std() / np.sqrt(len(gain))
     assert better.mean() > 5 * better.std() / np.sqrt(len(better))
-    # Samples have the moments of the machine, and the machine those of the data: the mean, and half of what correlates.
+    # Samples have the moments of the RBM. The RBM has the mean of the data, and explains at least
+    # half of the squared covariances.
     start = mx.nd.array(learned.draw(20000, generator))
     samples = alternate(rbm, start, sweeps=2).asnumpy().astype(np.float64)
     mean, covariance = learned.moments()

@@ -1,7 +1,8 @@
-"""Gaussian visible units: the primitive and the likelihood against the mixture of normal distributions that an RBM is.
+"""Gaussian visible units: sweeps and likelihood against the exact mixture of normal distributions.
 
-Given h, v is normal with mean a + W h and variance 1, and p(h) = exp(b.h + |a + W h|^2 / 2) / Z. At an inverse
-temperature beta, above a base rate a0, the parameters are (1 - beta) a0 + beta a, beta b and beta W.
+Given h, v is normal with mean a + W h and variance 1, and p(h) = exp(b.h + |a + W h|^2 / 2) / Z. At
+an inverse temperature beta with base rate a0, the parameters are (1 - beta) a0 + beta a, beta b and
+beta W.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ def parameters(rbm, ctx=None, dtype="float32"):
 
 
 class Exact:
-    """An RBM by enumeration of its hidden states; float64."""
+    """An RBM by enumeration of its hidden states, in float64."""
 
     def __init__(self, a, b, w, beta=1.0, base=None):
         base = np.zeros_like(a) if base is None else base
@@ -38,12 +39,12 @@ class Exact:
         self.weights = np.exp(scores - self.log_z)
 
     def draw(self, count, generator):
-        """v and h."""
+        """Draw v and h."""
         rows = generator.choice(len(self.weights), count, p=self.weights)
         return self.centres[rows] + generator.normal(size=(count, self.centres.shape[1])), self.states[rows]
 
     def log_density(self, visible):
-        """log p(v) by the mixture, which knows nothing of free energies."""
+        """log p(v) from the mixture, without free energies."""
         normal = stats.norm.logpdf(visible[:, None] - self.centres).sum(axis=2)
         return np.array([reference.log_sum_exp(row) for row in np.log(self.weights) + normal])
 
@@ -59,7 +60,7 @@ def assert_hidden(hidden, weights):
 
 
 def assert_normal(numbers, deviation=1.0):
-    """Columns are independent, and normal with mean 0 and that deviation."""
+    """Check that columns are independent, and normal with mean 0 and this standard deviation."""
     for column in numbers.T:
         assert stats.kstest(column / deviation, "norm").pvalue > SIGNIFICANCE
     correlations = np.corrcoef(numbers.T)[np.triu_indices(numbers.shape[1], 1)]
@@ -70,12 +71,12 @@ def host(chains):
     return [layer.asnumpy().astype(np.float64) for layer in chains]
 
 
-# --- The primitive ----------------------------------------------------------------------------------------------------
+# --- Sweeps ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.0, True)])
-def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, sweeps, beta, with_base):
+def test_sweeps_keep_the_exact_distribution(ctx, engine, seed, generator, sweeps, beta, with_base):
     rbm = small(generator)
     base = generator.normal(size=5) if with_base else None
     exact = Exact(*rbm, beta, base)
@@ -93,7 +94,7 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
     visible, hidden, mean, probability = host(chains)
     assert_hidden(hidden, exact.weights)
     assert_normal(visible - exact.centres[reference.state_index(hidden)])  # given h
-    assert_normal(visible - mean)  # given the hidden layer before
+    assert_normal(visible - mean)  # given the previous hidden layer
     a, b, w = rbm
     np.testing.assert_allclose(probability, reference.sigmoid(beta * (b + visible @ w)), atol=2e-5)
 
@@ -103,7 +104,8 @@ def test_clamped_units_stay_and_the_others_follow(ctx, engine, seed, generator, 
     a, b, w = small(generator)
     mask, values = np.array([1, 0, 0, 1, 0]), generator.normal(size=5)
     free = mask == 0
-    exact = Exact(a[free], b + values[~free] @ w[~free], w[free])  # what is known adds to the hidden units' biases
+    # Clamped units add to the hidden biases.
+    exact = Exact(a[free], b + values[~free] @ w[~free], w[free])
     _, hidden = exact.draw(DRAWS, generator)
     clamp = [np.tile(array, (DRAWS, 1)) if per_chain else array for array in (mask, values)]
     chains = gibbs.run_chains(
@@ -124,8 +126,8 @@ def test_clamped_units_stay_and_the_others_follow(ctx, engine, seed, generator, 
 
 
 @pytest.mark.parametrize("steps, step_size", [(10, 0.1), (1, 0.5), (3, 3.0)])
-def test_one_draw_is_that_of_all_langevin_steps(ctx, engine, seed, generator, steps, step_size):
-    """From one visible state, under hidden units that are certain."""
+def test_one_draw_equals_all_langevin_steps(ctx, engine, seed, generator, steps, step_size):
+    """All chains start at one visible state. The hidden units are certain."""
     a, start = generator.normal(size=(2, 6))
     w, b = generator.normal(size=(6, 2)), np.array([60.0, -60.0])
     mean = a + w[:, 0]
@@ -146,7 +148,7 @@ def test_one_draw_is_that_of_all_langevin_steps(ctx, engine, seed, generator, st
     assert_normal(visible - expected, np.sqrt(variance))
 
 
-def test_many_langevin_steps_have_the_variance_that_is_said(ctx, engine, seed):
+def test_many_langevin_steps_have_the_documented_variance(ctx, engine, seed):
     rbm = np.zeros(5), np.zeros(3), np.zeros((5, 3))
     chains = gibbs.run_chains(
         parameters(rbm, ctx),
@@ -161,7 +163,7 @@ def test_many_langevin_steps_have_the_variance_that_is_said(ctx, engine, seed):
 
 
 def test_normal_numbers_of_every_instruction_set(seed, engine):
-    """Of a whole block, in which pairs of numbers come from one radius, and far out."""
+    """Check the distribution of a whole block, pairs of numbers with one radius, and the tails."""
     if engine != "native":
         pytest.skip("of the native engine")
     found = []
@@ -177,7 +179,8 @@ def test_normal_numbers_of_every_instruction_set(seed, engine):
     for bound in (3, 4, 4.5):
         beyond, probability = (np.abs(found[0]) > bound).sum(), 2 * stats.norm.sf(bound)
         assert abs(beyond - count * probability) < 6 * np.sqrt(count * probability)
-    radii = np.square(found[0][:, :5]) + np.square(found[0][:, 16:21])  # both from one pair of words
+    # Both numbers come from one pair of random words.
+    radii = np.square(found[0][:, :5]) + np.square(found[0][:, 16:21])
     assert stats.kstest(radii.ravel() / 2, "expon").pvalue > SIGNIFICANCE
 
 
@@ -195,7 +198,7 @@ def test_both_engines_compute_the_same_means(seed, generator, engine, num_chains
             )
             np.testing.assert_allclose(probability, reference.sigmoid(b + samples @ w), atol=3e-5)
             first = hidden if name == "plain" and threads == 1 else first  # noqa: F821
-            assert (hidden != first).mean() < 1e-3  # rounding may turn a unit
+            assert (hidden != first).mean() < 1e-3  # rounding may flip a unit
     found = hidden_probability(parameters((a, b, w)), mx.nd.array(visible)).asnumpy()
     np.testing.assert_allclose(found, reference.sigmoid(b + visible @ w), atol=3e-5)
 
@@ -221,16 +224,16 @@ def test_a_fixed_key_fixes_the_chains(ctx, engine, seed, generator):
         ("must be at least 1", {"langevin": gibbs.Langevin(0), "visible_units": GAUSSIAN}),
     ],
 )
-def test_what_cannot_be(generator, match, given):
+def test_bad_arguments_are_refused(generator, match, given):
     start = {} if "hidden" in given else {"visible": np.zeros((2, 5))}
     with pytest.raises(InputError, match=match):
         gibbs.run_chains(Parameters(*small(generator)), **start, **given)
 
 
-# --- Likelihood -------------------------------------------------------------------------------------------------------
+# --- Likelihood -----------------------------------------------------------------------------------
 
 
-def test_the_density_is_that_of_the_mixture(ctx, auto_engine, seed, generator):
+def test_the_density_equals_that_of_the_mixture(ctx, auto_engine, seed, generator):
     rbm = small(generator)
     exact, given = Exact(*rbm), parameters(rbm, ctx, "float64")
     visible, _ = exact.draw(50, generator)
@@ -278,8 +281,8 @@ def test_annealed_importance_sampling_finds_the_partition_function(ctx, engine, 
         assert not bracket.warning
 
 
-def test_the_gradient_is_that_of_the_exact_likelihood(ctx, engine, seed, generator):
-    """With chains that are exact draws, each component is within 6 standard errors."""
+def test_the_gradient_equals_that_of_the_exact_likelihood(ctx, engine, seed, generator):
+    """The chains are exact draws, and each component is right within 6 standard errors."""
     rbm = small(generator)
     exact, data = Exact(*rbm), generator.normal(size=(40, 5))
     rule = LearningRule(visible_layer=GAUSSIAN)
@@ -307,8 +310,8 @@ def test_the_gradient_is_that_of_the_exact_likelihood(ctx, engine, seed, generat
 
 @pytest.mark.parametrize("chains", ["persistent", "data", "noise", "tempered", "trajectory"])
 @pytest.mark.parametrize("langevin_steps", [0, 10])
-def test_every_kind_of_chain_keeps_the_distribution_or_learns(engine, seed, generator, chains, langevin_steps):
-    """Learning raises the exact likelihood of data that are a mixture."""
+def test_every_kind_of_chain_learns(engine, seed, generator, chains, langevin_steps):
+    """Learning raises the exact likelihood of data from a mixture."""
     if chains == "tempered" and langevin_steps:
         with pytest.raises(InputError, match="leave langevin_steps out"):
             LearningRule.checked(visible_layer=GAUSSIAN, chains=chains, langevin_steps=langevin_steps)

@@ -15,7 +15,7 @@ from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import gibbs
 
 DRAWS = 1000000
-# A test of a true hypothesis fails once in a million runs.
+# A test of a correct sampler fails once in a million runs.
 SIGNIFICANCE = 1e-6
 
 
@@ -37,7 +37,7 @@ def assert_distribution(index, probability):
 
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
-def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator, sweeps, beta, with_base):
+def test_sweeps_keep_the_exact_distribution(ctx, engine, seed, generator, sweeps, beta, with_base):
     arrays = reference.random_rbm(4, 3, generator)
     base = generator.normal(size=4) if with_base else None
     _, hidden = reference.draw_joint(*arrays, DRAWS, generator, beta, base)
@@ -54,7 +54,7 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
 
 
 def test_one_sweep_has_the_exact_transition_probabilities(ctx, engine, seed, generator):
-    """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
+    """From one visible state v, they are the sum over h of p(h | v) p(v' | h) p(h' | v')."""
     arrays = reference.random_rbm(3, 3, generator)
     joint = reference.joint(*arrays)
     hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T
@@ -66,7 +66,7 @@ def test_one_sweep_has_the_exact_transition_probabilities(ctx, engine, seed, gen
 
 
 def test_successive_sweeps_and_calls_are_independent_given_the_state(ctx, engine, seed):
-    """Without interactions every draw is independent: two sweeps, two keys and two layers do not correlate."""
+    """Without interactions draws are independent: sweeps, keys and layers do not correlate."""
     arrays = (np.zeros(4), np.zeros(4), np.zeros((4, 4)))
     first = gibbs.run_chains(parameters(arrays, ctx), hidden=mx.nd.zeros((DRAWS, 4)), key=[seed, 0], engine=engine)
     second = gibbs.run_chains(
@@ -89,7 +89,7 @@ def test_beta_of_each_chain_equals_one_beta_for_all(ctx, seed, generator):
 
 
 @pytest.mark.parametrize("start", ["visible", "hidden"])
-def test_sweeps_given_to_the_native_engine_at_once_do_not_matter(ctx, engine, seed, generator, start, monkeypatch):
+def test_the_number_of_sweeps_in_one_native_call_does_not_matter(ctx, engine, seed, generator, start, monkeypatch):
     arrays = parameters(reference.random_rbm(6, 5, generator), ctx)
     layer = mx.nd.ones((4, 6 if start == "visible" else 5), ctx=ctx)
     clamp = mx.nd.array([1, 0, 0, 0, 0, 1], ctx=ctx), mx.nd.array([1, 0, 0, 0, 0, 0], ctx=ctx)
@@ -145,7 +145,8 @@ def test_the_key_alone_fixes_the_noise(ctx, engine, seed, generator):
     expected_next = mx.nd.random.uniform(shape=(3,)).asnumpy()
     mx.random.seed(seed)
     first = run(seed, 1)
-    np.testing.assert_array_equal(mx.nd.random.uniform(shape=(3,)).asnumpy(), expected_next)  # nothing global moved
+    # MXNet's global generator has not advanced.
+    np.testing.assert_array_equal(mx.nd.random.uniform(shape=(3,)).asnumpy(), expected_next)
     np.testing.assert_array_equal(run(seed, 1), first)
     assert not np.array_equal(run(seed, 2), first)
     assert not np.array_equal(run(seed + 1, 1), first)
@@ -157,12 +158,12 @@ def test_the_key_alone_fixes_the_noise(ctx, engine, seed, generator):
     np.testing.assert_array_equal(in_thread[0], first)
 
 
-def test_certain_units_are_certain(ctx, seed):
+def test_probabilities_0_and_1_are_certain(ctx, seed):
     sample = Noise([seed]).bernoulli(mx.nd.array([0.0, 1.0] * 50000, ctx=ctx))
     np.testing.assert_array_equal(sample.asnumpy(), [0.0, 1.0] * 50000)
 
 
-def test_keys_drawn_follow_mxnets_seed(seed):
+def test_drawn_keys_follow_mxnets_seed(seed):
     mx.random.seed(seed)
     first = [draw_key().asnumpy().tolist() for _ in range(2)]
     mx.random.seed(seed)
@@ -180,7 +181,7 @@ def test_only_entries_that_are_not_binary_are_redrawn(ctx, seed):
 
 @pytest.mark.parametrize("per_chain", [False, True])
 def test_clamped_chains_reach_the_exact_conditional_distribution(ctx, engine, seed, generator, per_chain):
-    """p(v, h | clamped units), by enumeration; the chains start there and must stay."""
+    """The chains start with p(v, h | clamped units), by enumeration, and must keep it."""
     arrays = reference.random_rbm(4, 3, generator)
     mask, values = np.array([1, 0, 0, 1]), np.array([1, 0, 0, 0])
     joint = reference.joint(*arrays) * (reference.states(4)[:, [0, 3]] == [1, 0]).all(axis=1)[:, None]
@@ -198,7 +199,7 @@ def test_clamped_chains_reach_the_exact_conditional_distribution(ctx, engine, se
 
 
 def test_a_visible_start_is_clamped_before_the_first_sweep(ctx, engine, seed):
-    """Units pinned to each other keep what the clamp put there, not what the start held."""
+    """Units that are pinned to each other keep the clamped values, not the values of the start."""
     pinned = (np.full(3, -30.0), np.full(3, -30.0), 60 * np.eye(3))
     clamp = [mx.nd.array(part, ctx=ctx) for part in ([1, 0, 0], [1, 0, 0])]
     chains = gibbs.run_chains(
@@ -216,8 +217,8 @@ def test_grey_clamps_are_held(ctx, seed, generator):
 
 
 @pytest.mark.skipif(not native.available(), reason="the native engine is %s" % native.available())
-def test_what_is_not_clamped_does_not_choose_the_engine(seed, generator):
-    """Values that nothing holds may be grey, or none: the native engine serves."""
+def test_values_that_are_not_clamped_do_not_choose_the_engine(seed, generator):
+    """Values that are not held may be grey or NaN; the native engine still serves."""
     arrays = parameters(reference.random_rbm(4, 3, generator))
     clamp = [mx.nd.array(part) for part in ([1, 0, 0, 0], [1, 0.5, np.nan, 0])]
     settings = dict(visible=mx.nd.zeros((50, 4)), sweeps=3, clamp=clamp, key=[seed])
@@ -226,14 +227,14 @@ def test_what_is_not_clamped_does_not_choose_the_engine(seed, generator):
 
 
 @pytest.mark.parametrize("beta", [np.nan, -0.5, np.inf, [1.0, 0.5], [1.0, np.nan, 0.5], [[1.0], [0.5], [0.0]]])
-def test_inverse_temperatures_that_cannot_be(engine, generator, beta):
+def test_bad_inverse_temperatures_are_refused(engine, generator, beta):
     arrays = parameters(reference.random_rbm(4, 3, generator))
     beta = mx.nd.array(beta) if isinstance(beta, list) else beta
     with pytest.raises(InputError, match="beta must be a finite number of at least 0"):
         gibbs.run_chains(arrays, visible=mx.nd.zeros((3, 4)), beta=beta, engine=engine)
 
 
-# --- Softmax groups ---------------------------------------------------------------------------------------------------
+# --- Softmax groups -------------------------------------------------------------------------------
 
 GROUP, GROUP_DRAWS = (1, 4), 200000
 CLAMPS = {
@@ -246,9 +247,9 @@ CLAMPS = {
 @pytest.mark.parametrize("betas", slow_but([(1.0,), (0.6,), (0.3, 1.0)], (0.6,)), ids=str)
 @pytest.mark.parametrize("clamped", CLAMPS)
 def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
-    """Two sweeps leave the distribution as it is, and one from a hidden state has the exact transition probabilities.
+    """Two sweeps keep the distribution. One sweep has the exact transition probabilities.
 
-    Two betas: chain by chain.
+    With two betas, each chain has its own.
     """
     arrays, base, clamp = reference.random_rbm(5, 3, generator), generator.normal(size=5), CLAMPS[clamped]
     mask, values = clamp or (None, None)
@@ -284,7 +285,8 @@ def test_a_softmax_group_is_exact(ctx, engine, seed, generator, clamped, betas):
 
 
 def test_some_chains_may_have_their_label_clamped(ctx, engine, seed, generator):
-    arrays = parameters(reference.random_rbm(5, 3, generator, scale=0.3), ctx)  # no unit is on in one of 1,000 only
+    # Parameters are small, so each unit of the group is on in some of 1,000 chains.
+    arrays = parameters(reference.random_rbm(5, 3, generator, scale=0.3), ctx)
     mask, values = np.zeros((2000, 5)), np.full((2000, 5), 0.0)
     mask[::2, slice(*GROUP)], values[::2, 3] = 1, 1
     visible = gibbs.run_chains(
@@ -296,8 +298,8 @@ def test_some_chains_may_have_their_label_clamped(ctx, engine, seed, generator):
     assert (visible[1::2, slice(*GROUP)].mean(axis=0) > 0).all()
 
 
-def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
-    """Also at the ends of the group, where rounding would put what is left."""
+def test_units_with_probability_0_stay_off(ctx, engine, seed):
+    """This includes the ends of the group, where rounding errors could add probability."""
     bias = np.array([-200.0, 0.3, 0.1, -200.0, -200.0])
     arrays = parameters((bias, np.zeros(2), np.zeros((5, 2))), ctx)
     visible = gibbs.run_chains(
@@ -309,7 +311,7 @@ def test_units_that_cannot_be_on_are_not(ctx, engine, seed):
 
 
 @pytest.mark.parametrize("group", [(-1, 2), (3, 3), (3, 6), (4, 2)])
-def test_groups_that_are_none(group):
+def test_bad_groups_are_refused(group):
     arrays = Parameters(mx.nd.zeros(5), mx.nd.zeros(3), mx.nd.zeros((5, 3)))
     with pytest.raises(InputError, match="of 5 visible units is"):
         gibbs.run_chains(arrays, hidden=mx.nd.zeros((1, 3)), visible_units=[group])
@@ -318,19 +320,19 @@ def test_groups_that_are_none(group):
 @pytest.mark.parametrize(
     "mask, values", [([0, 1, 0, 0, 0], [0, 1, 0, 0, 0]), ([0, 1, 1, 1, 0], [0, 0.5, 0.5, 0, 0]), ([1] * 5, [1] * 5)]
 )
-def test_a_group_is_clamped_as_a_whole(ctx, mask, values):
+def test_clamps_of_a_part_of_a_group_are_refused(ctx, mask, values):
     arrays = parameters((np.zeros(5), np.zeros(3), np.zeros((5, 3))), ctx)
     clamp = [mx.nd.array(part, ctx=ctx) for part in (mask, values)]
     with pytest.raises(InputError, match="one at 1 and the others at 0"):
         gibbs.run_chains(arrays, hidden=mx.nd.zeros((1, 3), ctx=ctx), clamp=clamp, visible_units=[GROUP])
 
 
-# --- Engines ----------------------------------------------------------------------------------------------------------
+# --- Engines --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("with_base, groups", [(True, []), (False, []), (True, [GROUP]), (True, [(0, 2), (2, 5)])])
 def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, generator, with_base, groups):
-    """Mean of w against exact Z / Z_0 within five standard errors."""
+    """The mean of the weights w is the exact Z / Z_0 within five standard errors."""
     arrays = reference.random_rbm(5, 4, generator, scale=0.7)
     base = generator.normal(size=5) if with_base else None
     betas = np.linspace(0, 1, 11) ** 2
@@ -373,7 +375,7 @@ def test_annealing_is_unbiased_and_may_be_done_in_parts(ctx, engine, seed, gener
 
 @pytest.mark.skipif(not native.available(), reason="the native engine is %s" % native.available())
 def test_both_engines_weigh_the_same_samples_the_same(seed, generator):
-    """One step from beta 0.3 to 1 has no noise in it."""
+    """One step from beta 0.3 to 1 draws no noise."""
     arrays = parameters(reference.random_rbm(50, 40, generator, scale=0.3))
     visible = mx.nd.array(generator.integers(0, 2, (30, 50)))
     base = mx.nd.array(generator.normal(size=50))
@@ -420,7 +422,7 @@ def test_numpy_arrays_in_numpy_arrays_out(auto_engine, seed, generator, dtype):
         },
         {"hidden": generator.integers(0, 2, (9, 5)).astype(dtype), "visible_units": [(1, 4)]},
         {"visible": visible, "clamp": (np.arange(6) < 2, visible)},
-        {"visible": visible, "clamp": (np.arange(6) < 2, visible / 2)},  # grey ones are for MXNet's engine
+        {"visible": visible, "clamp": (np.arange(6) < 2, visible / 2)},  # grey, for MXNet's engine
     ]
     for given in settings:
         found = gibbs.run_chains(arrays, key=[seed], **given)

@@ -1,4 +1,4 @@
-"""What a newcomer reads first: help texts, and the line that answers a wrong command."""
+"""Help texts, and the error line for a wrong command."""
 
 import pytest
 from training_runs import SCRIPTS, one_line
@@ -16,7 +16,7 @@ def text_of(main, *arguments, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_says_no_default_that_says_nothing(command, capsys):
+def test_help_shows_no_empty_defaults(command, capsys):
     text = " ".join(text_of(__main__.main, command, capsys=capsys).split())
     for nothing in ("None", "True", "False", "[]", "==SUPPRESS=="):
         assert "(default: %s)" % nothing not in text
@@ -36,9 +36,10 @@ def test_help_of_the_scripts(capsys):
         (["--foo"], "--foo stands where a command is needed"),
         (["sample", ""], "argument MODEL: must not be empty"),
         (["train-deep", "--nosuch"], "python -m gluon_rbm train-deep: error: unrecognized arguments: --nosuch"),
+        (["sample", "run", "--coutn=3"], "unrecognized arguments: --coutn=3; did you mean --count?"),
     ],
 )
-def test_what_is_no_command(arguments, said, capsys):
+def test_unknown_commands_are_refused(arguments, said, capsys):
     with pytest.raises(SystemExit) as stop:
         __main__.main(arguments)
     error = one_line(capsys)
@@ -70,7 +71,7 @@ def test_what_is_no_command(arguments, said, capsys):
     ],
 )
 def test_empty_paths_are_refused(arguments, flag, capsys):
-    """As an unset variable of a shell gives them."""
+    """An unset variable of a shell gives an empty path."""
     with pytest.raises(SystemExit) as stop:
         __main__.main(arguments if "" in arguments else [*arguments, ""])
     assert stop.value.code == 2 and "argument %s: must not be empty" % flag in one_line(capsys)

@@ -1,4 +1,4 @@
-"""The command `html-report`: what is in the page, what it makes of strange folders, and that a browser shows it."""
+"""The command `html-report`: contents of the page, bad folders, and display in a browser."""
 
 import html.parser
 import json
@@ -24,7 +24,7 @@ SMALL += ["--ais-burn-in-steps", "1"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a run with early stopping and a likelihood report beside it."""
+    """The folder of a run with early stopping and a likelihood report."""
     folder = tmp_path_factory.mktemp("runs") / "a <b> & c"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
@@ -37,7 +37,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    """A copy that a test may change."""
+    """A copy of the folder that a test may change."""
     return shutil.copytree(finished, tmp_path / "run")
 
 
@@ -48,7 +48,7 @@ def make(folder, *arguments):
 
 
 class Page(html.parser.HTMLParser):
-    """Tags and texts of a page; a tag that is not closed in its turn is an error."""
+    """Tags and text of a page. Tags that are not closed in order are an error."""
 
     def __init__(self, content):
         super().__init__()
@@ -86,7 +86,7 @@ def assert_self_contained(page):
     assert re.findall(r"url\((?!#)", page.content) == []
 
 
-# --- What is in it ----------------------------------------------------------------------------------------------------
+# --- Contents of the page -------------------------------------------------------------------------
 
 
 def test_a_finished_run(finished, tmp_path):
@@ -111,7 +111,7 @@ def test_a_finished_run(finished, tmp_path):
     record = json.loads((finished / "arguments.json").read_text())
     assert record["arguments"]["data_sha256"] in page.text and record["versions"]["mxnet"] in page.text
     assert "learning rate on the mean gradient of a batch0.00125 (0.1 / 80)" in page.text
-    # The table fits the page: a row for each quantity, a column for each of at most six epochs.
+    # To fit the page, the table has a row for each quantity and columns for at most six epochs.
     numbers = re.search(r'<table class="numbers">(.*?)</table>', page.content, re.DOTALL).group(1)
     assert re.findall(r'<th scope="col">(.*?)</th>', numbers) == ["epoch", "1", "2", "3"]
     assert re.findall(r'<th scope="row">(.*?)</th>', numbers) == [name.replace("_", " ") for name in names[1:]]
@@ -132,7 +132,7 @@ def test_a_long_run_has_a_table_of_its_last_epochs(run):
 
 
 def test_a_run_that_is_not_finished(run):
-    """As after its first epochs: the pictures of the end are not there."""
+    """After the first epochs, the pictures of the end do not exist yet."""
     for name in ("showcase.png", "filters.png", "learning-curve.png", "likelihood.json"):
         (run / name).unlink()
     with open(run / "metrics.csv") as file:
@@ -147,7 +147,7 @@ def test_a_run_that_is_not_finished(run):
     assert "0 of 3 epochs" in page.text and not page.having("img") and not page.having("svg")
 
 
-def test_the_old_name_serves(run):
+def test_the_old_name_of_the_command_works(run):
     assert __main__.main(["page", str(run)]) == 0
     old = (run / "page.html").read_bytes()
     assert make(run).content == old.decode()
@@ -159,7 +159,7 @@ def test_labels(tmp_path, monkeypatch, objective):
     arguments = ["--dataset", "digits", "--labels", "--objective", objective, "--num-epoch", "1"]
     assert binary_rbm_gluon.main([*SMALL, *arguments, "--output-dir", str(tmp_path)]) == 0
     for name in ("showcase.png", "filters.png"):
-        (tmp_path / name).unlink()  # drawn anew, without the label's units
+        (tmp_path / name).unlink()  # drawn anew, without the label units
     page = make(tmp_path)
     assert "6 hidden units and labels" in page.text and re.search(r"classified wrongly, test images: \d", page.text)
     assert len(page.having("img")) == 2 and "Optimistic" not in page.text
@@ -188,7 +188,7 @@ def test_a_deep_network(finished, tmp_path):
     assert len(page.having("img")) == 5 and page.text.count("3 of 3 epochs") == 2
 
 
-# --- What cannot be, and what is meant ill ----------------------------------------------------------------------------
+# --- Bad and hostile files ------------------------------------------------------------------------
 
 EVIL = "</td><script>alert(1)</script><img src=x onerror='alert(1)'>&\"'{{ 7 * 7 }}"
 
@@ -215,7 +215,7 @@ def refused(capsys, *arguments):
     return error
 
 
-def test_folders_that_cannot_be(capsys, tmp_path, run):
+def test_bad_folders_are_refused(capsys, tmp_path, run):
     assert "is not a run folder" in refused(capsys, tmp_path)
     assert "nothing cannot be read" in refused(capsys, tmp_path / "nothing")
     assert "cannot write" in refused(capsys, run, "--output", tmp_path / "nothing" / "page.html")
@@ -238,7 +238,7 @@ def test_folders_that_cannot_be(capsys, tmp_path, run):
         ("filters.png", "no picture"),
     ],
 )
-def test_files_that_cannot_be(capsys, run, name, content):
+def test_bad_files_are_refused(capsys, run, name, content):
     (run / name).write_text(content)
     capsys.readouterr()
     assert name in refused(capsys, run)
@@ -258,12 +258,12 @@ def test_files_that_never_end(capsys, run, name, content):
     if name == "arguments.json":
         assert "arguments.json" in refused(capsys, run)
     else:
-        make(run)  # what is no file is no report
+        make(run)  # only an ordinary file is a report
 
 
 def test_a_file_larger_than_any_table(capsys, run):
     with open(run / "metrics.csv", "r+b") as file:
-        file.truncate(60 << 30)  # with a hole: it takes no room on the disk
+        file.truncate(60 << 30)  # a sparse file takes no room on the disk
     assert "metrics.csv" in refused(capsys, run)
 
 
@@ -272,8 +272,8 @@ HOSTILE = ["1" + 400 * "0", "1e999", "NaN", "-1", "null", '"x"', "[]", "{}", "tr
 
 @pytest.mark.parametrize("value", slow_but(HOSTILE, HOSTILE[0], "NaN"))
 def test_fields_of_any_value(capsys, run, value, monkeypatch):
-    """One field after the other of both JSON files: the page is written, or refused in one line."""
-    for name in ("curves", "saved_pictures", "drawn_pictures"):  # which take their time
+    """Each field of both JSON files gets the value in turn. The page is written, or one error line."""
+    for name in ("curves", "saved_pictures", "drawn_pictures"):  # these are slow
         monkeypatch.setattr(run_pictures, name, lambda *arguments: [])
     for name in ("arguments.json", "likelihood.json"):
         text = (run / name).read_text()
@@ -292,7 +292,7 @@ def test_fields_of_any_value(capsys, run, value, monkeypatch):
 
 
 def paths_in(content):
-    """The keys that lead to each value."""
+    """Yield the keys that lead to each value."""
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in items:
         yield (key,)
@@ -306,8 +306,11 @@ def test_links_out_of_the_folder_are_not_followed(capsys, run, tmp_path, name):
     assert "%s is a link to another folder" % name in refused(capsys, run)
 
 
-def test_pictures_of_others_are_not_shown(capsys, run, tmp_path):
-    """Links out of the folder are passed over; what is no PNG is refused, as Pillow would run a program for EPS."""
+def test_linked_pictures_and_other_formats_are_not_shown(capsys, run, tmp_path):
+    """Links out of the folder are skipped. A file that is not a PNG is refused.
+
+    For an EPS file, Pillow would run a program.
+    """
     Image.new("L", (3, 3)).save(tmp_path / "secret.png")
     (tmp_path / "secret.json").write_text((run / "likelihood.json").read_text())
     for suffix in (".png", ".json"):
@@ -318,16 +321,17 @@ def test_pictures_of_others_are_not_shown(capsys, run, tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_that_are_none(capsys, run, tmp_path):
+def test_pictures_that_cannot_be_shown(capsys, run, tmp_path):
     (run / "a.png").mkdir()
     (run / "b.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(run / "c.png")
     assert not any(name in make(run).content for name in ("a.png", "b.png", "c.png"))
-    Image.new("1", (20000, 20000)).save(run / "bomb.png")  # 50 KB; more pixels than Pillow lets pass
+    # The file has 50 KB, but more pixels than Pillow allows.
+    Image.new("1", (20000, 20000)).save(run / "bomb.png")
     assert "bomb.png" in refused(capsys, run)
 
 
-def test_names_that_are_no_text(run, tmp_path):
+def test_names_that_are_not_valid_unicode(run, tmp_path):
     record = json.loads((run / "arguments.json").read_text())
     record["arguments"].update(dataset="\ud800", image_shape=[True, 64])
     (run / "arguments.json").write_text(json.dumps(record))
@@ -352,7 +356,7 @@ def test_numbers_that_no_run_writes(capsys, run, number):
     assert "metrics.csv" in refused(capsys, run)
 
 
-# --- In a browser -----------------------------------------------------------------------------------------------------
+# --- In a browser ---------------------------------------------------------------------------------
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -370,7 +374,7 @@ document.getElementById("seen").textContent = JSON.stringify({
 
 @pytest.fixture
 def browse(tmp_path):
-    """The DOM that a browser makes of a file, and what it says on its console."""
+    """A function that returns the DOM of a file in a browser, and the messages on its console."""
 
     def call(path, *flags):
         command = [BROWSER, *FLAGS, "--user-data-dir=%s" % (tmp_path / "profile"), "--virtual-time-budget=5000"]
@@ -387,10 +391,10 @@ def test_a_browser_shows_it_and_asks_for_nothing(finished, tmp_path, browse, dar
     output = tmp_path / "page.html"
     content = make(finished, "--output", output).content
     dom, console = browse(output)
-    assert console == []  # where anything was fetched or run, its policy would complain here
+    assert console == []  # the page's policy would report anything fetched or run
     for part in ("Epoch by epoch", "The last epochs", "Likelihood report", "Arguments", "Made with", "</footer>"):
         assert part in dom
-    # The same page with a script that looks at it.
+    # The same page with a script that inspects it.
     policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n', content).group()
     (tmp_path / "seen.html").write_text(content.replace(policy, "").replace("</body>", LOOK + "</body>"), "utf-8")
     flags = ["--window-size=500,800", *(["--blink-settings=preferredColorScheme=0"] if dark else [])]
@@ -400,6 +404,6 @@ def test_a_browser_shows_it_and_asks_for_nothing(finished, tmp_path, browse, dar
     assert len(seen["images"]) == 2 and all(complete and width > 0 and alt for complete, width, alt in seen["images"])
     assert len(seen["curves"]) >= 5 and min(seen["curves"]) > 100
     assert [name for name in seen["fetched"] if not name.startswith("data:")] == []
-    assert seen["width"] <= seen["window"]  # nothing hangs over the edge of a narrow window
+    assert seen["width"] <= seen["window"]  # the page fits into a narrow window
     light = np.mean(list(map(int, re.findall(r"\d+", seen["colour"])[:3]))) > 127
     assert seen["ink"] == seen["colour"] and light == dark

@@ -1,4 +1,4 @@
-"""A user's own images. (Folders of images as a data set: tests/test_datasets.py.)"""
+"""Images of users. (tests/test_datasets.py has folders of images as data sets.)"""
 
 import os
 import threading
@@ -51,7 +51,7 @@ def test_one_image_in_an_array(pixels, tmp_path):
         assert image_files.read_images(array(tmp_path / ("%d.npy" % index), one), (6, 4)).shape == (1, 24)
 
 
-def test_missing_pixels_where_they_may_be(tmp_path):
+def test_missing_pixels_are_read_where_they_are_allowed(tmp_path):
     values = np.full((2, 6, 4), 0.5)
     values[0, 1, 2] = np.nan
     path = array(tmp_path / "mine.npy", values)
@@ -96,7 +96,7 @@ def test_colour_for_a_model_in_colour(generator, tmp_path):
         ("none.npy", "not images"),
     ],
 )
-def test_what_cannot_be_used(tmp_path, name, message):
+def test_bad_images_are_refused(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
     for text in ("text.png", "text.npy"):
         (tmp_path / text).write_text("no image")
@@ -110,7 +110,7 @@ def test_what_cannot_be_used(tmp_path, name, message):
     assert "\n" not in str(caught.value)
 
 
-# --- Hostile folders --------------------------------------------------------------------------------------------------
+# --- Hostile folders ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -143,16 +143,16 @@ def test_links_out_of_the_folder_are_not_followed(pixels, folder, tmp_path, kind
     assert found(folder, skipped) == ["0.png", "1.png", "2.png"] and skipped == [link]
 
 
-def test_links_inside_the_folder_are(folder, tmp_path):
+def test_links_inside_the_folder_are_followed(folder, tmp_path):
     (folder / "a" / "3.png").symlink_to("2.png")
     (folder / "b").symlink_to("a")
-    (folder / "a" / "4.png").symlink_to("4.png")  # a circle
+    (folder / "a" / "4.png").symlink_to("4.png")  # a link to itself
     (tmp_path / "link").symlink_to(folder)
     skipped = []
     assert found(tmp_path / "link", skipped) == sorted(["0.png", "1.png", "2.png", "3.png"] * 2)
 
 
-def test_train_and_test_outside_the_folder(folder, tmp_path):
+def test_train_and_test_outside_the_folder_are_refused(folder, tmp_path):
     (tmp_path / "both").mkdir()
     for part in ("train", "test"):
         (tmp_path / "both" / part).symlink_to(folder)
@@ -175,7 +175,7 @@ def test_pipes_and_devices_are_no_images(folder):
 
 
 @pytest.mark.parametrize("side", [10_000, 20_000, 2**31 - 1])
-def test_bombs(folder, side):
+def test_decompression_bombs_are_refused(folder, side):
     path = folder / "a" / "0.png"
     path.write_bytes(bomb(side))
     assert "0.png cannot be read as an image" in refused(lambda: image_files.read_images(folder, (6, 4)))
@@ -188,8 +188,8 @@ def test_bombs(folder, side):
 @pytest.mark.parametrize(
     "content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 6\n(x) run\n", b"\x89PNG\r\n\x1a\n" + bytes(50)]
 )
-def test_what_is_called_an_image_and_is_none(folder, content):
-    """Pillow has the second one drawn by another program, where it is told to read all that it can."""
+def test_files_that_are_only_named_like_images_are_refused(folder, content):
+    """For the second content, Pillow would run another program, if all its formats were allowed."""
     (folder / "a" / "0.png").write_bytes(content)
     assert "0.png cannot be read as an image" in refused(lambda: image_files.read_images(folder, (6, 4)))
 
@@ -216,13 +216,16 @@ def test_folders_that_may_not_be_read(folder):
         (folder / "a").chmod(0o700)
 
 
-# --- Resizing ---------------------------------------------------------------------------------------------------------
+# --- Resizing -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(9, 11), (30, 30), (7, 40), (61, 20), (12, 12)])
 @pytest.mark.parametrize("colours", [(), (3,)])
 def test_images_cover_a_size_and_are_cropped_in_their_middle(size, colours):
-    """Of a ramp in each direction, the crop holds the middle; what is resized is nearly linear, but at the edges."""
+    """The crop holds the middle of a ramp in each direction.
+
+    A resized ramp is nearly linear, except at its ends.
+    """
     height, width = 40, 60
     ramps = np.meshgrid(np.linspace(30, 220, width), np.linspace(30, 220, height))
     scale = max(size[0] / height, size[1] / width)
@@ -231,7 +234,8 @@ def test_images_cover_a_size_and_are_cropped_in_their_middle(size, colours):
         found = transforms.resize_and_crop(image.round().astype(np.uint8), size)
         assert found.dtype == np.uint8 and found.shape == (*size, *colours)
         side, length = (size[1], width) if axis == 0 else (size[0], height)
-        places = (np.arange(side) + 0.5 - side / 2) / scale + length / 2 - 0.5  # of pixels' middles, in the image's own
+        # Centres of the new pixels, in pixels of the image.
+        places = (np.arange(side) + 0.5 - side / 2) / scale + length / 2 - 0.5
         inside = (places > 3 / min(scale, 1)) & (places < length - 1 - 3 / min(scale, 1))
         expected = (30 + 190 * places / (length - 1))[inside]
         assert inside.any()

@@ -1,4 +1,4 @@
-"""`import gluon_rbm` is quick, its names are there when they are used, and after it a plain `import mxnet` works."""
+"""`import gluon_rbm` is quick, loads names when they are used, and prepares `import mxnet`."""
 
 import ast
 import importlib
@@ -22,7 +22,7 @@ def output_of(code, *flags):
     return done.stdout
 
 
-# --- The package ------------------------------------------------------------------------------------------------------
+# --- The package ----------------------------------------------------------------------------------
 
 
 HEAVY = {"mxnet", "matplotlib", "sklearn", "scipy", "pandas", "PIL", "jinja2", "requests", "safetensors"}
@@ -37,7 +37,7 @@ def test_the_package_alone_imports_nothing_heavy():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--nothing-like-it"]])
 def test_help_and_wrong_arguments_need_nothing_heavy(arguments):
-    """Of every command: each in turn, in one process."""
+    """All commands are run in turn in one process."""
     code = """
 import contextlib, io, sys
 import binary_rbm_gluon, binary_rbm_module
@@ -61,7 +61,7 @@ for command, main in mains.items():
 
 
 def test_commands_take_public_names_of_each_other():
-    """A name of a module in gluon_rbm.cli that another module takes is in its __all__."""
+    """Modules of gluon_rbm.cli use only names of each other that are in `__all__`."""
     modules = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in ROOT.glob("gluon_rbm/cli/*.py")}
     public = {}
     for name, tree in modules.items():
@@ -71,7 +71,7 @@ def test_commands_take_public_names_of_each_other():
     assert len(public) > 30
     taken = set()
     for tree in modules.values():
-        near = {}  # name here -> module of gluon_rbm.cli
+        near = {}  # local name -> module of gluon_rbm.cli
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module == "gluon_rbm.cli":
                 near.update({alias.asname or alias.name: alias.name for alias in node.names})
@@ -128,7 +128,7 @@ def test_type_checkers_see_the_same_names():
     assert sorted(gluon_rbm.__all__) == sorted(seen)
 
 
-# --- The hook ---------------------------------------------------------------------------------------------------------
+# --- The hook -------------------------------------------------------------------------------------
 
 
 def test_a_plain_import_of_mxnet_works():
@@ -137,7 +137,7 @@ def test_a_plain_import_of_mxnet_works():
 
 
 @pytest.mark.slow
-def test_mxnet_is_imported_without_what_it_can_do_without():
+def test_mxnet_is_imported_without_packages_that_it_does_not_need():
     code = """
 import gluon_rbm, mxnet, sys
 print("sklearn" in sys.modules, "scipy.stats" in sys.modules, "pandas" in sys.modules)
@@ -148,7 +148,7 @@ import sklearn.base
 
 
 @pytest.mark.slow
-def test_mxnet_finds_what_is_imported_before_it():
+def test_mxnet_uses_packages_that_are_imported_before_it():
     code = """
 import sklearn.base, scipy.stats, gluon_rbm, mxnet
 print(issubclass(mxnet.model.FeedForward, sklearn.base.BaseEstimator), mxnet.contrib.quantization.stats is scipy.stats)
@@ -242,7 +242,7 @@ def test_the_warning_of_two_wheels_names_the_line_of_the_import(tmp_path):
     assert done.stderr.splitlines()[0].startswith(str(site / "program.py") + ":3: RuntimeWarning: 2 builds of MXNet")
 
 
-# A server's part of MXNet: it says what it is asked for, and is sent one message.
+# A fake of MXNet in a server: it prints its calls, and receives one message.
 FAKE_SERVER = """
 import os
 print("imported as", os.environ["DMLC_ROLE"])
@@ -271,7 +271,7 @@ print("never")
     assert done.returncode == 0
 
 
-# --- The end of a process ---------------------------------------------------------------------------------------------
+# --- The end of a process -------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -298,10 +298,10 @@ if not os.fork():
 os.wait()
 os.write(1, b"forked ")
 """
-    # (Python 3.12 warns of forks where there are threads.)
+    # Python 3.12 warns of forks in a process with threads.
     assert output_of(code, "-W", "ignore") == "waited forked waited "
 
 
 @pytest.mark.slow
-def test_the_device_is_chosen_by_the_name_of_the_package():
+def test_choose_context_is_a_name_of_the_package():
     assert gluon_rbm.choose_context is devices.choose_context

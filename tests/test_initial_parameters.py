@@ -1,4 +1,4 @@
-"""Runs that start at the parameters of another RBM."""
+"""Runs that start with the parameters of another RBM."""
 
 import shutil
 
@@ -13,11 +13,12 @@ from gluon_rbm.data import datasets
 from gluon_rbm.likelihood import learning
 from gluon_rbm.training.binary_start import initial_arrays
 
-SHORT = ("--num-epoch", "1", "--learning-rate", "1e-30", "--momentum", "0")  # what does not move shows where it began
+# Parameters that do not move show where the run started.
+SHORT = ("--num-epoch", "1", "--learning-rate", "1e-30", "--momentum", "0")
 
 
 def begun(folder, earlier, *arguments):
-    """The arrays of a run that starts there and does not move."""
+    """The arrays of a run that starts from the folder `earlier` and does not move."""
     assert run(binary_rbm_gluon, folder, "--initial-parameters", str(earlier), *SHORT, *arguments) == 0
     return learned(folder)
 
@@ -60,7 +61,7 @@ def test_label_units_are_added_at_weights_of_0(tmp_path, earlier):
     np.testing.assert_allclose(with_labels["interaction_weight"], found["interaction_weight"], atol=1e-30)
 
 
-def test_both_apis_do_the_same_and_a_resumed_run_needs_it_no_more(tmp_path, earlier):
+def test_both_apis_agree_and_a_resumed_run_does_not_read_the_folder(tmp_path, earlier):
     arguments = ["--initial-parameters", str(earlier), "--centering"]
     for api, script in SCRIPTS.items():
         assert run(script, tmp_path / api, *arguments, "--num-epoch", "2") == 0
@@ -89,7 +90,7 @@ def test_parameters_that_do_not_fit(tmp_path, earlier, capsys, arguments, messag
     assert not (tmp_path / "run").exists()
 
 
-def test_labels_that_this_run_has_not(tmp_path, earlier, capsys):
+def test_parameters_with_labels_need_a_run_with_labels(tmp_path, earlier, capsys):
     begun(tmp_path / "labels", earlier, "--labels")
     capsys.readouterr()
     assert run(binary_rbm_gluon, tmp_path / "run", "--initial-parameters", str(tmp_path / "labels")) == 2

@@ -1,4 +1,4 @@
-"""Round trips through every format, bit by bit; energies of foreign formulas by brute force; files that are none."""
+"""Conversion: exact round trips through all formats, PyDeep's energy by brute force, bad files."""
 
 import itertools
 import json
@@ -35,7 +35,7 @@ def assert_same(found, binary_rbm):
 
 
 @pytest.mark.parametrize("first, second", [*itertools.product(ON_DISK, ON_DISK)])
-def test_the_way_through_two_formats_and_back_changes_no_bit(first, second, binary_rbm, tmp_path, capsys):
+def test_conversion_through_two_formats_and_back_changes_no_bit(first, second, binary_rbm, tmp_path, capsys):
     interchange.write(tmp_path / "start", binary_rbm, form="params")
     way = [("start", "one", first), ("one", "two", second), ("two", "end.params", "params")]
     for source, target, form in way:
@@ -80,7 +80,7 @@ def test_bernoulli_rbm_there_and_back(binary_rbm, generator, tmp_path):
     expected = reference.sigmoid(binary_rbm[1] + visible @ binary_rbm[2])
     np.testing.assert_allclose(rbm.transform(visible), expected, rtol=1e-6)
     assert_same(interchange.from_bernoulli_rbm(rbm), binary_rbm)
-    rbm.partial_fit(visible)  # it goes on
+    rbm.partial_fit(visible)  # it can learn on
     fitted = BernoulliRBM(3, n_iter=2, random_state=0).fit(visible)  # float64
     found = interchange.from_bernoulli_rbm(fitted)
     np.testing.assert_allclose(found.interaction_weight.asnumpy(), fitted.components_.T, rtol=1e-7)
@@ -109,7 +109,7 @@ def test_estimators_there_and_back(binary_rbm):
 
 
 def test_the_offsets_of_pydeep_are_folded_in(generator):
-    """Its own energy, by loops, is ours up to a constant."""
+    """PyDeep's own energy, by loops, equals our energy up to a constant."""
     bv, bh, ov, oh = (generator.normal(size=(1, count)) for count in (5, 3, 5, 3))
     w = generator.normal(size=(5, 3))
     theirs = np.array(
@@ -147,7 +147,7 @@ BAD = {
 
 
 def one_line(capsys):
-    """What was said: one line."""
+    """Return the error, which must be one line."""
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith("python -m gluon_rbm convert: error: ")
     return error.strip()
@@ -163,7 +163,7 @@ def test_files_that_hold_something_else_are_refused_in_one_line(message, tmp_pat
     assert target.read_text() == "of old"
 
 
-def test_what_would_be_lost(binary_rbm, tmp_path, capsys):
+def test_files_that_would_be_lost_are_kept(binary_rbm, tmp_path, capsys):
     model = tmp_path / "rbm.params"
     interchange.write(model, binary_rbm, 0, "params")
     before = model.read_bytes()
@@ -189,7 +189,7 @@ def test_pickles_and_torn_and_missing_files_are_refused_and_never_run(tmp_path, 
 
     (tmp_path / "trap.joblib").write_bytes(pickle.dumps(Trap()))
     np.savez(tmp_path / "trap.npz", **{**good(), "hidden_layer_bias": np.array([Trap()])})
-    (tmp_path / "sprung").unlink(missing_ok=True)  # NumPy tried what it saved
+    (tmp_path / "sprung").unlink(missing_ok=True)  # in case NumPy loads what it saves
     np.savez(tmp_path / "whole.npz", **good())
     (tmp_path / "torn.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-60])
     for name, message in (
@@ -205,11 +205,11 @@ def test_pickles_and_torn_and_missing_files_are_refused_and_never_run(tmp_path, 
     assert "choose another TARGET" in one_line(capsys)
 
 
-# --- safetensors ------------------------------------------------------------------------------------------------------
+# --- safetensors ----------------------------------------------------------------------------------
 
 
-def test_safetensors_of_ours_are_what_the_library_reads(binary_rbm, tmp_path):
-    """Whatever the strides of the parameters are: the library itself takes memory in order."""
+def test_the_library_reads_our_safetensors(binary_rbm, tmp_path):
+    """This holds for any strides of the parameters. (The library itself writes memory in order.)"""
     turned = binary_rbm._replace(interaction_weight=np.asfortranarray(binary_rbm.interaction_weight))
     interchange.write(tmp_path / "a.safetensors", turned, 2, "safetensors")
     found = safetensors.numpy.load_file(tmp_path / "a.safetensors")
@@ -235,7 +235,7 @@ def test_float64_in_safetensors_is_rounded(binary_rbm, tmp_path):
 
 
 def tensors(header, content=bytes(44), length=None):
-    """A file of that header, JSON or text, and content: by default of a(3), b(2) and W(3, 2)."""
+    """A file with this header (JSON or text) and content; the default fits a(3), b(2), W(3, 2)."""
     text = (header if isinstance(header, str) else json.dumps(header)).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + content
 
@@ -322,7 +322,7 @@ def test_unknown_formats_are_refused(binary_rbm, tmp_path):
     assert not (tmp_path / "rbm").exists()
 
 
-def test_the_suffix_of_safetensors_says_the_format(tmp_path, capsys):
+def test_the_suffix_of_safetensors_sets_the_format(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **interchange.to_arrays(Parameters(np.ones(3), np.zeros(2), np.ones((3, 2)))))
     target = tmp_path / "b.safetensors"
     assert main(["convert", str(tmp_path / "a.npz"), str(target), "--format", "npz"]) == 2

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what they raise and when, and what they leave of a training, a script and a command."""
+"""Ctrl-C and SIGTERM: what they raise and when, and how training, scripts and commands end."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 @pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
 def number(request, monkeypatch):
-    """A signal that is not ignored, as Ctrl-C is in the background of a shell."""
+    """A signal that is not ignored. (In the background of a shell Ctrl-C is ignored.)"""
     before = signal.signal(request.param, signal.default_int_handler)
     yield request.param
     signal.signal(request.param, before)
@@ -36,7 +36,7 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-# --- When it raises ---------------------------------------------------------------------------------------------------
+# --- When signals raise ---------------------------------------------------------------------------
 
 
 def test_handlers_are_put_back(number):
@@ -50,7 +50,8 @@ def test_handlers_are_put_back(number):
 
 
 def test_the_second_signal_is_left_to_the_system(number):
-    ignored = [signal.getsignal(one) == signal.SIG_IGN for one in SIGNALS]  # as in the background of a shell
+    # In the background of a shell, signals may be ignored.
+    ignored = [signal.getsignal(one) == signal.SIG_IGN for one in SIGNALS]
     with interruption.handled(), pytest.raises(interruption.Interrupted):
         try:
             send(number)
@@ -59,7 +60,7 @@ def test_the_second_signal_is_left_to_the_system(number):
             assert [signal.getsignal(one) for one in SIGNALS] == expected
 
 
-def test_what_is_held_becomes_whole(number):
+def test_a_held_block_runs_to_its_end(number):
     done = []
     with interruption.handled(), pytest.raises(interruption.Interrupted), interruption.held():
         send(number)
@@ -67,7 +68,7 @@ def test_what_is_held_becomes_whole(number):
     assert done == [True]
 
 
-def test_what_is_allowed_may_be_left(number):
+def test_an_allowed_block_can_be_interrupted(number):
     done = []
     with interruption.handled(), pytest.raises(interruption.Interrupted), interruption.held():
         with pytest.raises(interruption.Interrupted), interruption.allowed():
@@ -77,7 +78,7 @@ def test_what_is_allowed_may_be_left(number):
     assert done == ["whole"]
 
 
-def test_a_signal_that_came_before_is_raised_where_that_is_allowed(number):
+def test_an_earlier_signal_is_raised_in_an_allowed_block(number):
     with interruption.handled(), pytest.raises(interruption.Interrupted), interruption.held():
         send(number)
         with interruption.allowed():
@@ -85,7 +86,7 @@ def test_a_signal_that_came_before_is_raised_where_that_is_allowed(number):
 
 
 def test_a_signal_that_python_swallowed_is_not_lost(number):
-    """As it does in a `__del__`."""
+    """Python ignores exceptions in a `__del__`, for example."""
     with interruption.handled(), pytest.raises(interruption.Interrupted), interruption.held():
         with interruption.allowed(), contextlib.suppress(interruption.Interrupted):
             send(number)
@@ -120,8 +121,8 @@ def test_commands_end_with_one_line(number, capsys):
     assert capsys.readouterr().err == "prog: interrupted\n"
 
 
-# --- Trainings --------------------------------------------------------------------------------------------------------
-# (With every optimizer: tests/test_optimization.py; of networks: tests/test_train_multinary.py.)
+# --- Training -------------------------------------------------------------------------------------
+# tests/test_optimization.py has all optimizers, tests/test_train_multinary.py has networks.
 
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
 SMALL += ["--num-epoch", "3", "--held-out", "2", "--early-stopping", "3", "--average", "0.7"]
@@ -149,7 +150,7 @@ def short_showcase(monkeypatch):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """What each script learns in a run that nothing happens to."""
+    """What each script learns in a run without interruption."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(binary_pictures, "SHOWCASE_SWEEPS", 10)
@@ -161,7 +162,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def interrupting(function, number, when):
-    """The function, called after a signal where when(*arguments) holds."""
+    """Return the function, which first sends a signal to the process if when(*arguments) holds."""
 
     def interrupt(*arguments, **settings):
         if when(*arguments):
@@ -219,7 +220,7 @@ def test_a_training_that_had_not_begun(tmp_path, monkeypatch, capsys, number):
     assert run("gluon", tmp_path / "run") == 0
 
 
-def test_what_diverged_is_not_saved(tmp_path, capsys):
+def test_diverged_parameters_are_not_saved(tmp_path, capsys):
     def interrupt(state, output):
         state.learner.arrays()["interaction_weight"][:] = np.nan
         send(signal.SIGTERM)
@@ -257,12 +258,12 @@ def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
         assert results(tmp_path / "parts" / layer) == results(tmp_path / "whole" / layer)
 
 
-# --- Processes --------------------------------------------------------------------------------------------------------
+# --- Processes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", [["binary_rbm_gluon.py"], ["binary_rbm_module.py"], ["-m", "gluon_rbm", "sample"]])
 def test_ctrl_c_while_a_script_is_imported(command):
-    """Held up at its first import of ours, it is killed silently."""
+    """After the import of NumPy, the signal ends the process without a traceback."""
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     script = ROOT / command[-1]
     if script.suffix == ".py" and not script.exists():
@@ -287,7 +288,7 @@ def test_ctrl_c_while_a_script_is_imported(command):
     assert "Traceback" not in rest and not output
 
 
-# --- A call that returns only when it is done -------------------------------------------------------------------------
+# --- A long call -------------------------------------------------------------------------
 
 LONG_CALL = """
 import signal
@@ -305,14 +306,14 @@ with interruption.handled(), interruption.held():  # as in a step of a training
 @pytest.mark.parametrize("first", SIGNALS)
 @pytest.mark.parametrize("second", SIGNALS)
 def test_the_second_signal_ends_a_call_that_does_not_return(first, second):
-    """Python acts on no signal within the call, which takes hours."""
+    """The call takes hours, and Python acts on no signal before it returns."""
     command = [sys.executable, "-c", LONG_CALL]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "it begins\n"
             process.send_signal(first)
-            for _ in range(600):  # two of one kind that come too soon after each other are one
+            for _ in range(600):  # two equal signals in quick succession count as one
                 process.send_signal(second)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.1)
@@ -322,8 +323,8 @@ def test_the_second_signal_ends_a_call_that_does_not_return(first, second):
         assert process.returncode in (128 + first, 128 + second, -first, -second)
 
 
-def test_a_child_process_does_not_count_for_its_parent(number):
-    """As with the workers of a data loader, whom Ctrl-C reaches, too."""
+def test_signals_of_a_child_process_do_not_count_for_its_parent(number):
+    """Ctrl-C also reaches the workers of a data loader, for example."""
     with interruption.handled(), interruption.held():
         child = os.fork()
         if child == 0:

@@ -1,4 +1,4 @@
-"""Spins of the Ising model, against all of their states and what is known of them."""
+"""Spins of the Ising model, against enumeration of their states and known formulas."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ DRAWS = 100000
 
 
 def exact(shape, beta):
-    """All configurations and their probabilities, by loops over bonds."""
+    """All configurations and their probabilities, from sums over pairs of neighbours."""
     spins = 2 * reference.states(int(np.prod(shape))).reshape(-1, *shape) - 1
     bonds = sum((spins * np.roll(spins, 1, axis)).reshape(len(spins), -1).sum(1) for axis in range(1, spins.ndim))
     logs = beta * bonds
@@ -46,14 +46,14 @@ def test_averages_of_a_square():
     np.testing.assert_allclose(ising.square_averages(3, 0.4), expected, rtol=1e-9)
 
 
-def test_averages_over_configurations_are_those_of_all_states(seed):
+def test_averages_of_draws_agree_with_enumeration(seed):
     drawn = ising.averages(ising.draw_spins((4, 4), 0.3, DRAWS, [seed]), 0.3)
     np.testing.assert_allclose(drawn, ising.square_averages(4, 0.3), atol=5 / np.sqrt(DRAWS), err_msg=str(seed))
 
 
 @pytest.mark.parametrize("beta", [0.2, 0.35])
-def test_clusters_leave_the_distribution_alone(seed, beta, monkeypatch):
-    """A 4 x 4 square by clusters as by all of its states."""
+def test_the_cluster_algorithm_gives_the_exact_energy(seed, beta, monkeypatch):
+    """The mean energy of a 4 x 4 square agrees with enumeration within 4 standard errors."""
     monkeypatch.setattr(ising, "_MOST_ENUMERATED", 4)
     states = ising.draw_spins((4, 4), beta, 4000, [seed])
     monkeypatch.undo()
@@ -63,7 +63,10 @@ def test_clusters_leave_the_distribution_alone(seed, beta, monkeypatch):
 
 
 def test_the_large_square_is_disordered_or_ordered(seed):
-    """Below the critical temperature Onsager's magnetisation, (1 - sinh(2 beta)^-4)^(1/8), above it none."""
+    """Below the critical temperature the magnetisation is Onsager's, (1 - sinh(2 beta)^-4)^(1/8).
+
+    Above the critical temperature it is small.
+    """
     cold = ising.averages(ising.draw_spins((24, 24), 0.6, 50, [seed]), 0.6)
     assert cold.magnetisation == pytest.approx((1 - np.sinh(1.2) ** -4) ** (1 / 8), abs=0.01)
     warm = ising.averages(ising.draw_spins((24, 24), 0.2, 50, [seed]), 0.2)
@@ -82,7 +85,7 @@ def test_the_large_square_is_disordered_or_ordered(seed):
         ("number of configurations is 0", ((4,), 1, 0)),
     ],
 )
-def test_what_is_no_model_is_an_error(message, arguments):
+def test_arguments_out_of_range_are_refused(message, arguments):
     with pytest.raises(InputError, match=message):
         ising.draw_spins(*arguments)
     with pytest.raises(InputError, match="25 spins have too many states"):

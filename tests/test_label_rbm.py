@@ -1,4 +1,4 @@
-"""The joint RBM of pixels and a label, against brute force over its states."""
+"""The joint RBM of pixels and a label, against enumeration of its states."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ VISIBLE = PIXELS + NUM_CLASSES
 
 STATES = reference.states(VISIBLE)
 POSSIBLE = STATES[:, PIXELS:].sum(axis=1) == 1
-STATES = STATES[POSSIBLE]  # every image with every label, the last class first
+STATES = STATES[POSSIBLE]  # each image with each label; the last class comes first
 
 
 def parameters(values, ctx=None, dtype="float64"):
@@ -42,7 +42,7 @@ def joint_probability(values):
 
 
 def log_posteriors(values, images):
-    """log p(y | x) by summing over the hidden states."""
+    """log p(y | x), by sums over the hidden states."""
     rows = [
         -reference.free_energies(*values, labelled(images, np.full(len(images), label))) for label in range(NUM_CLASSES)
     ]
@@ -50,7 +50,7 @@ def log_posteriors(values, images):
     return scores - np.array([[reference.log_sum_exp(row)] for row in scores])
 
 
-# --- Classes ----------------------------------------------------------------------------------------------------------
+# --- Classes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
@@ -67,7 +67,7 @@ def test_the_posterior_of_the_classes_is_exact(ctx, values, generator, dtype, to
 
 
 def test_the_posterior_agrees_with_the_joint_distribution(values):
-    """p(y | x) = p(x, y) / sum_y' p(x, y'), enumerated."""
+    """p(y | x) = p(x, y) / sum_y' p(x, y'), by enumeration."""
     joint = joint_probability(values).reshape(-1, NUM_CLASSES)[:, ::-1]
     images = mx.nd.array(reference.states(PIXELS), dtype="float64")
     found = np.exp(label_rbm.class_log_posterior(parameters(values), images, NUM_CLASSES).asnumpy())
@@ -106,14 +106,14 @@ def test_joint_visible(ctx):
 
 
 @pytest.mark.parametrize("wrong", [3, -1, 1.5, float("nan")])
-def test_classes_that_do_not_exist(values, wrong):
+def test_classes_that_do_not_exist_are_refused(values, wrong):
     with pytest.raises(InputError, match="there is no class %s; the model's classes are 0 to 2" % wrong):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, wrong], 3)
     with pytest.raises(InputError, match="there is no class"):
         draw_classes(parameters(values), [wrong], NUM_CLASSES)
 
 
-def test_what_does_not_fit(values):
+def test_images_and_labels_that_do_not_fit_are_refused(values):
     model = parameters(values)
     with pytest.raises(InputError, match="2 images but 3 labels"):
         label_rbm.joint_visible(mx.nd.zeros((2, 4)), [0, 1, 2], 3)
@@ -129,7 +129,7 @@ def test_what_does_not_fit(values):
             action()
 
 
-# --- Gradients --------------------------------------------------------------------------------------------------------
+# --- Gradients ------------------------------------------------------------------------------------
 
 
 def unflatten(flat):
@@ -149,7 +149,10 @@ def discriminative_loss(values, images, labels):
 
 
 def trained_block(values, ctx, rule, data, num_chains=0, k=2, dtype="float64", hidden=None):
-    """A block with these parameters after one step, gradients not yet applied; and what its chains were before."""
+    """A block with these parameters after a forward and a backward pass, and its earlier chains.
+
+    The gradients are not applied yet.
+    """
     rbm = BinaryRBMBlock(HIDDEN, k, True, num_visible=VISIBLE, num_chains=num_chains or len(data), rule=rule)
     rbm.initialize(mx.init.Normal(), ctx=ctx)
     rbm.cast(dtype)
@@ -180,12 +183,13 @@ def test_the_discriminative_gradient_is_the_derivative_of_the_loss(ctx, values, 
     for direct, operator, theirs in zip(found, gradients(rbm), expected):
         np.testing.assert_allclose(np.asarray(direct), theirs, rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(operator, theirs, rtol=1e-6, atol=1e-8)
-    for name, array in zip(learning.SAMPLES, before):  # nothing is learned from the chains: they stand still
+    # The discriminative objective uses no chains, so they do not move.
+    for name, array in zip(learning.SAMPLES, before):
         np.testing.assert_array_equal(getattr(rbm, name).data().asnumpy(), array)
 
 
-def test_arrays_of_a_gpu_are_served(values, generator, monkeypatch):
-    """There `operand`s are arrays of `mx.np`, which a CPU can hold, too."""
+def test_the_discriminative_gradient_works_on_mx_np_arrays(values, generator, monkeypatch):
+    """On a GPU, `as_operand` gives mx.np arrays. Here they are on the CPU."""
     data = mx.nd.array(labelled(generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)), dtype="float64")
     expected = label_rbm.discriminative_gradients(parameters(values), data, NUM_CLASSES)
     monkeypatch.setattr(label_rbm, "as_operand", lambda array: array.as_np_ndarray())
@@ -195,8 +199,8 @@ def test_arrays_of_a_gpu_are_served(values, generator, monkeypatch):
 
 
 @pytest.mark.parametrize("centering", [0.0, 1e-300])
-def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, values, generator, centering):
-    """Given the last samples of the chains; with centering the generative part alone is another direction."""
+def test_the_hybrid_gradient_is_the_derivative_of_the_loss(ctx, values, generator, centering):
+    """The last samples of the chains are taken as given. Centering changes the generative part."""
     images, labels = generator.random((7, PIXELS)), generator.integers(0, NUM_CLASSES, 7)
     data, alpha, target, cost, decay = labelled(images, labels), 0.3, 0.2, 0.7, 0.4
     costs = {"sparsity_target": target, "sparsity_cost": cost, "weight_decay_l1": decay, "centering": centering}
@@ -213,7 +217,9 @@ def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, value
         )
 
     generative = numerical_gradients(generative_loss, values)
-    if centering:  # g'_W = g_W - mu (x) g_b - g_a (x) lambda, offsets 1/2; of L1 decay, whose pull is W's alone, too
+    # Centering: g'_W = g_W - mu (x) g_b - g_a (x) lambda, with offsets 1/2. The gradient of L1 decay
+    # is centered, too, although this term depends on W only.
+    if centering:
         a, b, w = generative
         w = w - 0.5 * b - 0.5 * a[:, None]
         generative = a - w @ np.full(HIDDEN, 0.5), b - np.full(VISIBLE, 0.5) @ w, w
@@ -223,10 +229,11 @@ def test_the_hybrid_gradient_is_that_of_the_weighed_sum_and_the_costs(ctx, value
 
 
 @pytest.mark.parametrize("objective, alpha", [("generative", 0.01), ("hybrid", 0.3)])
-def test_the_joint_gradient_is_that_of_enumeration_within_its_error(
-    ctx, auto_engine, seed, values, generator, objective, alpha
-):
-    """Chains that start as exact draws of the joint distribution, with one label unit on in each state, stay so."""
+def test_the_joint_gradient_agrees_with_enumeration(ctx, auto_engine, seed, values, generator, objective, alpha):
+    """Chains start at exact draws of p(x, y), with one label unit on, and remain exact draws.
+
+    So the gradient agrees with enumeration within 5.5 standard errors.
+    """
     num_chains, (_, b, w) = 100000, values
     probability = joint_probability(values)
     start = STATES[generator.choice(len(STATES), num_chains, p=probability)]
@@ -267,7 +274,7 @@ def test_the_joint_gradient_is_that_of_enumeration_within_its_error(
         ({"num_classes": -1}, "num_classes is -1"),
     ],
 )
-def test_rules_that_make_no_sense(settings, message):
+def test_rules_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         LearningRule.checked(**settings)
 
@@ -285,11 +292,11 @@ def test_only_the_generative_objective_has_a_gradient_of_the_data(generator, cap
     assert "only the generative objective has a gradient with respect to the data" in capsys.readouterr().out
 
 
-# --- Drawing ----------------------------------------------------------------------------------------------------------
+# --- Drawing --------------------------------------------------------------------------------------
 
 
 def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, values):
-    """p(x | y) by enumeration; chains of this size forget their start within a few sweeps, and 60 are many."""
+    """p(x | y) by enumeration. The chains forget their start in a few sweeps, and make 60."""
     draws, wanted = 20000, 1
     chains = draw_classes(
         parameters(values, ctx, "float32"), np.full(draws, wanted), NUM_CLASSES, sweeps=60, key=[seed], engine=engine
@@ -302,7 +309,7 @@ def test_drawn_images_have_the_distribution_of_their_class(ctx, engine, seed, va
 
 
 def test_each_chain_draws_its_own_class(engine, seed):
-    """Hidden units that join each class to a pixel of its own."""
+    """A hidden unit connects each class with one pixel."""
     a, b = np.full(2 * NUM_CLASSES, -8.0), np.full(NUM_CLASSES, -16.0)
     w = 16 * np.concatenate([np.eye(NUM_CLASSES), np.eye(NUM_CLASSES)])
     classes = np.arange(50) % NUM_CLASSES
@@ -321,11 +328,11 @@ def test_drawing_follows_from_the_key(engine, seed, values):
         ).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
-    assert not np.array_equal(drawn(seed), drawn(seed, 1))  # once in many powers of two
+    assert not np.array_equal(drawn(seed), drawn(seed, 1))  # equality by chance is next to impossible
 
 
 def test_drawing_goes_on_from_the_start(engine, seed, generator):
-    """With weights that pin every hidden unit to a pixel, and it to that, a chain cannot leave its start."""
+    """Strong weights tie each hidden unit to one pixel, so a chain cannot leave its start."""
     pinned = np.concatenate([40 * np.eye(PIXELS), np.zeros((NUM_CLASSES, PIXELS))])
     model = parameters((np.repeat([-20.0, 0], [PIXELS, NUM_CLASSES]), np.full(PIXELS, -20.0), pinned), None, "float32")
     start = generator.integers(0, 2, (60, PIXELS))
@@ -333,10 +340,10 @@ def test_drawing_goes_on_from_the_start(engine, seed, generator):
     np.testing.assert_array_equal(chains.visible_sample.asnumpy(), start)
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
-def test_a_saved_model_tells_its_classes(tmp_path, values, generator):
+def test_a_saved_model_holds_its_classes(tmp_path, values, generator):
     data = labelled(generator.random((5, PIXELS)), generator.integers(0, NUM_CLASSES, 5))
     rbm, _ = trained_block(values, mx.cpu(), LearningRule(num_classes=NUM_CLASSES), data, dtype="float32")
     path = str(tmp_path / "rbm.params")
@@ -355,7 +362,7 @@ def test_a_saved_model_tells_its_classes(tmp_path, values, generator):
     assert CLASSES in symbol.list_auxiliary_states()
 
 
-def test_models_without_labels_and_with_too_many(tmp_path, values):
+def test_models_without_classes_and_with_too_many(tmp_path, values):
     path = str(tmp_path / "rbm.params")
     arrays = dict(zip(LEARNED, parameters(values, None, "float32")))
     mx.nd.save(path, arrays)

@@ -1,4 +1,4 @@
-"""Training with labels by the two scripts, as a user runs them."""
+"""Training with labels by both scripts, as a user runs them."""
 
 import csv
 import dataclasses
@@ -51,7 +51,8 @@ def test_both_apis_and_resumed_runs_give_the_same(tmp_path, objective):
         [{name: value for name, value in row.items() if "seconds" not in name} for row in metrics(tmp_path / name)]
         for name in ("gluon", "parts")
     ]
-    last = scores[1].pop()  # of the run in parts the first part's last epoch looked at the test images, too
+    # Only the last rows agree: the first part also measured the test images in its last epoch.
+    last = scores[1].pop()
     assert scores[0].pop() == last and len(scores[0]) == 2
     chains = learned(tmp_path / "gluon")[learning.SAMPLES[0]][:, 16:]
     assert objective == "discriminative" or (chains.sum(axis=1) == 1).all()
@@ -73,7 +74,7 @@ def test_tempered_chains_have_one_label_at_every_temperature(tmp_path):
     assert chains.shape == (24, 18) and (chains[:, 16:].sum(axis=1) == 1).all()
 
 
-def test_what_a_run_with_labels_leaves_and_prints(tmp_path, capsys):
+def test_files_and_messages_of_a_run_with_labels(tmp_path, capsys):
     assert run("gluon", tmp_path / "run", "--num-epoch", "2", "--initial-visible-bias", "data") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch ")]
     model, num_classes = read_model(tmp_path / "run")
@@ -85,7 +86,7 @@ def test_what_a_run_with_labels_leaves_and_prints(tmp_path, capsys):
     images = mx.nd.array(to_visible(data.test_images, data.maximum))
     error = 100 * (label_rbm.classify(model, images, 2).asnumpy() != data.test_labels).mean()
     rows = metrics(tmp_path / "run")
-    for name in ("test", "train"):  # which are the same images
+    for name in ("test", "train"):  # the same images
         assert float(rows[-1][name + "_error_percent"]) == pytest.approx(error)
         share = error / 100
         assert float(rows[-1][name + "_standard_error_percent"]) == pytest.approx(
@@ -102,7 +103,7 @@ def test_what_a_run_with_labels_leaves_and_prints(tmp_path, capsys):
     }
 
 
-def test_without_labels_nothing_is_different(tmp_path):
+def test_a_run_without_labels_has_no_classes(tmp_path):
     arguments = json.dumps(vars(options.parse([], "x")), sort_keys=True)
     assert '"num_classes": 0' in arguments and '"labels": false' in arguments and '"generative"' in arguments
     without = [part for part in SMALL if part != "--labels"]
@@ -116,7 +117,7 @@ def test_without_labels_nothing_is_different(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", label_rbm.OBJECTIVES)
 def test_digits_are_learned(tmp_path, objective):
-    """Chance gets 90 of 100 wrong; each objective at most 15, in a few epochs."""
+    """Guesses are wrong for 90 % of the images. Each objective is below 15 % after 15 epochs."""
     arguments = ["--dataset", "digits", "--num-hidden", "60", "--k", "1", "--batch-size", "10", "--num-epoch", "15"]
     arguments += ["--momentum", "0", "--monitor-every", "15", "--objective", objective]
     arguments += ["--learning-rate", "3", "--learning-rate-schedule", "linear"]
@@ -125,7 +126,10 @@ def test_digits_are_learned(tmp_path, objective):
 
 
 def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
-    """Held-out errors made up: the second is the best, and two that are no better end the run."""
+    """The held-out errors are made up, and the second one is the best.
+
+    Two epochs without a better error end the run.
+    """
     errors, parameters = iter([0.3, 0.1, 0.2, 0.1]), []
     measure = monitoring.ClassificationMonitor.score
 
@@ -137,14 +141,14 @@ def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(monitoring.ClassificationMonitor, "score", invent)
     arguments = ["--num-epoch", "9", "--held-out", "7", "--early-stopping", "2", "--learning-rate", "2"]
-    for again in ([], ["--resume"]):  # a run that has stopped stays so
+    for again in ([], ["--resume"]):  # resuming a stopped run learns no more
         assert run("gluon", tmp_path / "run", *arguments, *again) == 0
     assert len(parameters) == 4
     np.testing.assert_array_equal(learned(tmp_path / "run")["interaction_weight"], parameters[1])
     assert [bool(row["test_error_percent"]) for row in metrics(tmp_path / "run")] == [False, True, False, False]
 
 
-# --- The data ---------------------------------------------------------------------------------------------------------
+# --- The data -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("binarize", BINARIZE)
@@ -173,7 +177,7 @@ def test_number_of_classes(tmp_path):
 
 
 def test_label_biases_of_the_data():
-    """Without weights p(y) = softmax(d) is the share of each class, smoothed."""
+    """Without weights p(y) = softmax(d). It is the smoothed share of each class."""
     plain = datasets.load("bars-and-stripes")
     args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     args = dataclasses.replace(args, num_classes=plain.num_classes)
@@ -185,17 +189,17 @@ def test_label_biases_of_the_data():
     np.testing.assert_allclose(np.exp(bias[16:]).sum(), 1, rtol=1e-6)
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
-def test_data_without_labels(tmp_path, capsys):
+def test_data_without_labels_are_refused(tmp_path, capsys):
     np.save(tmp_path / "images.npy", np.zeros((9, 4)))
     assert run("gluon", tmp_path / "run", "--dataset", str(tmp_path / "images.npy")) == 2
     assert "has no labels; choose a data set with labels, or leave out --labels" in one_line(capsys)
     assert not (tmp_path / "run").exists()
 
 
-def test_settings_of_no_effect(tmp_path, capsys):
+def test_settings_without_effect_are_refused(tmp_path, capsys):
     assert run("gluon", tmp_path / "run", "--objective", "discriminative", "--centering") == 2
     assert "centering is of no effect where the objective is discriminative" in one_line(capsys)
     assert not (tmp_path / "run").exists()
@@ -209,13 +213,13 @@ def test_settings_of_no_effect(tmp_path, capsys):
         (["--labels", "--generative-weight", "0"], "--generative-weight"),
     ],
 )
-def test_flags_that_make_no_sense(capsys, arguments, message):
+def test_flags_that_make_no_sense_are_refused(capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
         binary_rbm_gluon.main(arguments)
     assert stop.value.code == 2 and message in one_line(capsys)
 
 
-def test_resume_of_a_run_without_labels_with_them(tmp_path, capsys):
+def test_a_run_without_labels_cannot_go_on_with_labels(tmp_path, capsys):
     without = [part for part in SMALL if part != "--labels"]
     small_ais = ["--ais-batch-size", "20", "--ais-num-batch", "2", "--ais-burn-in-steps", "1"]
     assert binary_rbm_gluon.main([*without, *small_ais, "--num-epoch", "1", "--output-dir", str(tmp_path / "run")]) == 0
@@ -224,8 +228,8 @@ def test_resume_of_a_run_without_labels_with_them(tmp_path, capsys):
     assert "resume it with the same" in one_line(capsys)
 
 
-def test_files_that_are_missing(tmp_path, capsys, monkeypatch):
-    """Those of the labels come with those of the images: looked for, then downloaded, here from nowhere."""
+def test_missing_files_are_an_error(tmp_path, capsys, monkeypatch):
+    """Files of labels are looked for and downloaded with the images. Here no server answers."""
     files = [file._replace(mirrors=("http://127.0.0.1:9/",)) for file in downloads.SOURCES["mnist"]]
     monkeypatch.setitem(downloads.SOURCES, "mnist", files)
     monkeypatch.setenv("MXNET_RBM_DATA", "")
@@ -235,7 +239,7 @@ def test_files_that_are_missing(tmp_path, capsys, monkeypatch):
     assert "127.0.0.1:9" in one_line(capsys)
 
 
-# --- The published models ---------------------------------------------------------------------------------------------
+# --- The published models -------------------------------------------------------------------------
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "reference-runs"
 
@@ -248,4 +252,4 @@ def test_the_published_models_make_the_published_errors(name, published):
     data = datasets.load("mnist")
     images = mx.nd.array(to_visible(data.test_images, data.maximum))
     wrong = (label_rbm.classify(parameters, images, num_classes).asnumpy() != data.test_labels).sum()
-    assert abs(wrong - published) <= 1  # another BLAS may round a tie to the other side
+    assert abs(wrong - published) <= 1  # another BLAS may decide a near tie differently

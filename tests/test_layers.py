@@ -1,4 +1,7 @@
-"""The rooms of docs/design.md: an import points down, and each foreign framework has one door."""
+"""Imports point down between the rooms (packages) of docs/design.md.
+
+Only the modules in DOORS import MXNet or Matplotlib.
+"""
 
 import ast
 import re
@@ -8,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# From the top down: packages, and the modules that stand alone. What shares a line does not import each other.
+# Packages, and modules that stand alone, from the top down. Those on one line do not import each
+# other.
 FLOORS = (
     ("binary_rbm_gluon", "binary_rbm_module", "gluon_rbm.__main__", "gluon_rbm"),
     ("gluon_rbm.cli",),
@@ -34,7 +38,7 @@ DOORS = {
     ),
 }
 
-# None where the tests stand alone, beside an installed wheel: then there is nothing to read.
+# Empty if the tests run beside an installed wheel, without the sources.
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", ""): path
     for path in [*ROOT.glob("*.py"), *ROOT.glob("gluon_rbm/**/*.py")]
@@ -44,7 +48,7 @@ DESIGN = ROOT / "docs" / "design.md"
 
 
 def statements(nodes):
-    """All statements and expressions but those that only a type checker reads."""
+    """All statements and expressions, except those under `if TYPE_CHECKING`."""
     for node in nodes:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             continue
@@ -53,7 +57,7 @@ def statements(nodes):
 
 
 def imported_names(path):
-    """Every name imported anywhere in the file, inside functions too: modules, and `module.name` for `from` imports."""
+    """Names that a file imports, also in functions: modules, and `module.name` of `from` imports."""
     for node in statements(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -69,7 +73,7 @@ def used_by(module):
 
 
 def floor(module):
-    """The floor of a module, counted from the top, and its room."""
+    """The number of a module's line in FLOORS, and its room."""
     room = module if module in ("gluon_rbm", "gluon_rbm.__main__") else ".".join(module.split(".")[:2])
     return next((number, room) for number, rooms in enumerate(FLOORS) if room in rooms)
 
@@ -81,13 +85,13 @@ def test_imports_point_down_between_rooms(module):
 
 
 @pytest.mark.parametrize("module", [module for module in SOURCES if module not in ALONE])
-def test_the_package_imports_no_script_and_ais_never(module):
-    """Only the learners import what stands beside the package."""
+def test_only_the_learners_import_a_module_beside_the_package(module):
+    """`gluon_rbm.training.learners` imports binary_rbm."""
     allowed = {"binary_rbm"} if module == "gluon_rbm.training.learners" else set()
     assert used_by(module) & {*ALONE} - allowed == set()
 
 
-def test_no_module_imports_itself_by_way_of_others():
+def test_imports_have_no_cycle():
     below = {module: used_by(module) for module in SOURCES}
     while below:
         free = [module for module, used in below.items() if not used & below.keys() - {module}]
@@ -96,13 +100,13 @@ def test_no_module_imports_itself_by_way_of_others():
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_foreign_frameworks_come_through_their_door(module):
+def test_only_a_few_modules_import_mxnet_or_matplotlib(module):
     used = {name.partition(".")[0] for name in imported_names(SOURCES[module])}
     assert [foreign for foreign, doors in DOORS.items() if foreign in used and module not in doors] == []
 
 
 @pytest.mark.skipif(not DESIGN.exists(), reason="the tests stand alone, without docs/")
-def test_the_picture_in_the_design_page_shows_these_floors():
+def test_the_design_page_shows_the_same_order():
     picture = re.search(r"## Rooms.*?```\n(.*?)```", DESIGN.read_text(encoding="utf-8"), re.DOTALL).group(1)
     rows = [re.split(r"\s{2,}", line)[0].split(", ") for line in picture.splitlines() if not line.startswith(" ")]
     assert tuple(tuple(row) for row in rows) == FLOORS

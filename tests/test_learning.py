@@ -1,4 +1,4 @@
-"""What bends the gradient, and the chains it comes from, against brute force."""
+"""Terms that change the gradient, and the chains that it comes from, against enumeration."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ VISIBLE, HIDDEN = learning.SAMPLES
 
 
 def trained_block(values, ctx, rule, data, k=2, num_chains=0, dtype="float64", **states):
-    """A block with these parameters and states after one step, gradients not yet applied."""
+    """A block with these parameters and states after one step; the gradients are not applied yet."""
     rbm = BinaryRBMBlock(len(values[1]), k, True, num_visible=len(values[0]), num_chains=num_chains, rule=rule)
     rbm.initialize(mx.init.Normal(), ctx=ctx)
     rbm.cast(dtype)
@@ -40,11 +40,14 @@ def gradients(rbm):
     return [getattr(rbm, name).grad().asnumpy() for name in LEARNED]
 
 
-# --- Centering --------------------------------------------------------------------------------------------------------
+# --- Centering ------------------------------------------------------------------------------------
 
 
 def centered_free_energies(a, b, w, mu, lam, visible):
-    """F(v) of E(v, h) = -(v - mu).a - b.(h - lambda) - (v - mu) W (h - lambda), by summing over the hidden states."""
+    """F(v) of each row, by a sum over the hidden states.
+
+    E(v, h) = -(v - mu).a - b.(h - lambda) - (v - mu) W (h - lambda)
+    """
     result = []
     for v in visible:
         terms = [(v - mu) @ a + b @ (h - lam) + (v - mu) @ w @ (h - lam) for h in reference.states(len(b))]
@@ -53,7 +56,10 @@ def centered_free_energies(a, b, w, mu, lam, visible):
 
 
 def test_the_centered_gradient_is_the_gradient_in_the_centered_parameters(ctx, generator):
-    """Its loss is differentiated numerically there, and the direction carried back to the normal parameters."""
+    """The loss is differentiated numerically with respect to the centered parameters a', b' and W.
+
+    The direction is then converted to a, b and W.
+    """
     a, b, w = reference.random_rbm(5, 4, generator)
     mu, lam = generator.random(5), generator.random(4)
     data = generator.random((7, 5))
@@ -69,12 +75,13 @@ def test_the_centered_gradient_is_the_gradient_in_the_centered_parameters(ctx, g
     step = 1e-5
     slope = np.array([(loss(centered + d) - loss(centered - d)) / (2 * step) for d in step * np.eye(len(centered))])
     slope_w = slope[9:].reshape(5, 4)
-    expected = slope[:5] - slope_w @ lam, slope[5:9] - mu @ slope_w, slope_w  # a = a' - W lambda, b = b' - mu W
+    # a = a' - W lambda, b = b' - mu W
+    expected = slope[:5] - slope_w @ lam, slope[5:9] - mu @ slope_w, slope_w
     for ours, theirs in zip(gradients(rbm), expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
-def test_the_offsets_follow_the_batches_and_are_what_the_gradient_uses(ctx, generator):
+def test_the_offsets_follow_the_batches_and_the_gradient_uses_them(ctx, generator):
     values = a, b, w = reference.random_rbm(5, 4, generator)
     data = generator.random((7, 5))
     rbm = trained_block(values, ctx, LearningRule(centering=0.25), data)
@@ -89,7 +96,7 @@ def test_the_offsets_follow_the_batches_and_are_what_the_gradient_uses(ctx, gene
     np.testing.assert_allclose(gradients(rbm)[2], expected, rtol=1e-10, atol=1e-13)
 
 
-def test_outside_record_the_offsets_stay(ctx, generator):
+def test_the_offsets_do_not_change_outside_record(ctx, generator):
     data = generator.random((7, 5))
     rbm = trained_block(reference.random_rbm(5, 4, generator), ctx, LearningRule(centering=0.25), data)
     before = [value(rbm, name) for name in learning.OFFSETS]
@@ -98,17 +105,17 @@ def test_outside_record_the_offsets_stay(ctx, generator):
         np.testing.assert_array_equal(value(rbm, name), array)
 
 
-def test_attributes_that_no_rule_has():
+def test_unknown_attributes_are_refused():
     with pytest.raises(ValueError, match="a learning rule has no centring; it has chains"):
         LearningRule.checked(centring=0.1)
 
 
-# --- Sparsity and weight decay ----------------------------------------------------------------------------------------
+# --- Sparsity and weight decay --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("centering", [0.0, 1e-300])
-def test_costs_bend_the_gradient_by_their_own(ctx, generator, centering):
-    """The whole loss, differentiated numerically: in the normal parameters, or in the centered ones."""
+def test_costs_add_their_gradients(ctx, generator, centering):
+    """The whole loss is differentiated numerically, in plain or in centered parameters."""
     a, b, w = reference.random_rbm(5, 4, generator)
     mu, lam = (generator.random(5), generator.random(4)) if centering else (np.zeros(5), np.zeros(4))
     data, target, cost, decay = generator.random((7, 5)), 0.2, 0.7, 0.3
@@ -132,7 +139,7 @@ def test_costs_bend_the_gradient_by_their_own(ctx, generator, centering):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
-def test_gradients_of_costs_are_added_where_that_is_asked_for(ctx, generator):
+def test_gradients_of_costs_are_added_with_grad_req_add(ctx, generator):
     values = reference.random_rbm(5, 4, generator)
     rule = LearningRule(centering=0.1, sparsity_cost=0.5, weight_decay_l1=0.3)
     data = generator.random((7, 5))
@@ -163,14 +170,14 @@ def test_a_sparsity_target_is_reached(ctx, generator):
     np.testing.assert_allclose(hidden_prob_1.asnumpy().mean(axis=0), 0.1, atol=0.02)
 
 
-# --- Chains -----------------------------------------------------------------------------------------------------------
+# --- Chains ---------------------------------------------------------------------------------------
 
 
 def test_chains_of_contrastive_divergence_start_at_the_data(ctx, generator):
-    """With weights that pin every hidden unit to a visible one, and those to it, a chain cannot leave its start."""
+    """Strong weights tie each hidden unit to one visible unit, so a chain cannot leave its start."""
     pinned = (np.full(4, -20.0), np.full(4, -20.0), 40 * np.eye(4))
     rbm = None
-    for rows in (5, 3, 9):  # chain i starts at image i modulo the batch
+    for rows in (5, 3, 9):  # chain i starts at image i modulo the batch size
         data = generator.integers(0, 2, (rows, 4)).astype(float)
         if rbm is None:
             rbm = trained_block(pinned, ctx, LearningRule(chains="data"), data, num_chains=7)
@@ -196,8 +203,8 @@ def test_contrastive_divergence_is_k_sweeps_from_the_data(ctx, seed, generator):
     np.testing.assert_allclose(gradients(rbm)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tempered_chains_stay_where_they_belong(ctx, seed, generator):
-    """Started as exact draws at each temperature, they are exact draws after steps of swaps and sweeps."""
+def test_tempered_chains_keep_their_distributions(ctx, seed, generator):
+    """Chains start at exact draws at each temperature. They stay exact after swaps and sweeps."""
     values, base = reference.random_rbm(4, 3, generator), generator.normal(size=4)
     rule, count = LearningRule(chains="tempered", num_temperatures=4), 20000
     betas = np.linspace(1, 0, 4)
@@ -209,15 +216,15 @@ def test_tempered_chains_stay_where_they_belong(ctx, seed, generator):
     for replica, probability in zip(after.reshape(4, count), probabilities):
         reference.assert_drawn_from(replica, probability)
     assert (after != index.ravel()).mean() > 0.3
-    expected = reference.gradients(*values, np.zeros((2, 4)))  # learned from beta = 1 alone
+    expected = reference.gradients(*values, np.zeros((2, 4)))  # the RBM learns from beta = 1 only
     for ours, exact in zip(gradients(rbm), expected):
         np.testing.assert_allclose(ours, exact, atol=5 * 0.5 / np.sqrt(count))
     assert rbm.num_chains == count
 
 
 @pytest.mark.slow
-def test_tempered_chains_cross_between_modes_that_others_do_not(ctx, seed, generator):
-    """Two modes far apart, all chains started in the one of less weight."""
+def test_tempered_chains_cross_between_modes_but_persistent_ones_do_not(ctx, seed, generator):
+    """Two modes are far apart. All chains start in the less probable one."""
     a, b, w = np.full(6, -8.9), np.full(6, -9.0), np.full((6, 6), 3.0)  # all off, or all on
     probability = reference.joint(a, b, w).sum(axis=1)
     assert probability[0] + probability[-1] > 0.8 and 0.2 < probability[-1] < 0.8
@@ -237,7 +244,7 @@ def test_tempered_chains_cross_between_modes_that_others_do_not(ctx, seed, gener
     assert on["tempered"] == pytest.approx(probability[-1], abs=0.05)
 
 
-def test_the_rate_of_swaps_is_followed(ctx, seed, generator):
+def test_the_swap_rate_is_a_running_mean(ctx, seed, generator):
     values, count = reference.random_rbm(3, 2, generator), 5000
     rule = LearningRule(chains="tempered", num_temperatures=3)
     betas, base = np.linspace(1, 0, 3), np.zeros(3)
@@ -254,8 +261,11 @@ def test_the_rate_of_swaps_is_followed(ctx, seed, generator):
 
 
 @pytest.mark.slow
-def test_bars_and_stripes_are_learned_nearly_as_well_as_can_be(seed):
-    """The exact mean log-likelihood, by enumeration over 2^12 hidden states; no model of 30 patterns has more."""
+def test_bars_and_stripes_are_learned_nearly_perfectly(seed):
+    """The exact mean log-likelihood comes from enumeration of 2^12 hidden states.
+
+    No distribution gives 30 patterns a larger mean than -log 30.
+    """
     patterns = to_visible(datasets.load("bars-and-stripes").train_images, 1)
     best, steps = -np.log(30), 1000
     rule = LearningRule(chains="tempered", num_temperatures=5, centering=0.01)
@@ -277,7 +287,7 @@ def test_bars_and_stripes_are_learned_nearly_as_well_as_can_be(seed):
     assert best - 0.4 < log_likelihood < best, log_likelihood - best
 
 
-# --- What is kept -----------------------------------------------------------------------------------------------------
+# --- Saved states ---------------------------------------------------------------------------------
 
 EVERYTHING = LearningRule("tempered", 3, 0.05, 0.1, 0.2, 0.01)
 
@@ -290,7 +300,7 @@ def one_step(rbm, data, seed):
     return [visible_prob_1.asnumpy(), *gradients(rbm)]
 
 
-def test_what_a_rule_needs_is_saved_and_goes_on_when_loaded(ctx, seed, generator, tmp_path):
+def test_states_of_a_rule_are_saved_and_loaded(ctx, seed, generator, tmp_path):
     data, path = mx.nd.array(generator.random((6, 5)), ctx=ctx), str(tmp_path / "rbm.params")
     first, second = (BinaryRBMBlock(4, 2, True, num_chains=7, rule=EVERYTHING) for _ in range(2))
     first.initialize(mx.init.Normal(sigma=0.01), ctx=ctx)
@@ -309,7 +319,7 @@ def test_what_a_rule_needs_is_saved_and_goes_on_when_loaded(ctx, seed, generator
     np.testing.assert_array_equal(value(without, LEARNED[2]), value(first, LEARNED[2]))
 
 
-def test_the_symbol_starts_what_a_rule_needs_as_the_block_does(ctx, generator):
+def test_the_symbol_and_the_block_start_with_the_same_states(ctx, generator):
     module = mx.mod.Module(
         binary_rbm_symbol(4, 2, True, num_chains=7, rule=EVERYTHING), ["data"], label_names=None, context=ctx
     )
@@ -343,6 +353,6 @@ def test_the_symbol_starts_what_a_rule_needs_as_the_block_does(ctx, generator):
         ("weight_decay_l1", -1.0, "finite and at least 0"),
     ],
 )
-def test_rules_that_cannot_be(attribute, bad, message):
+def test_attributes_out_of_range_are_refused(attribute, bad, message):
     with pytest.raises(ValueError, match="%s is %s; it must be %s" % (attribute, bad, message)):
         BinaryRBMBlock(3, 1, True, rule=LearningRule(**{attribute: bad}))

@@ -1,4 +1,4 @@
-"""The lines of the command lines, and the silence of the library."""
+"""Messages of the command lines. The package alone prints nothing."""
 
 import io
 import logging
@@ -19,17 +19,17 @@ LOGGER = logging.getLogger("gluon_rbm.test")
 
 @pytest.fixture(autouse=True)
 def restored():
-    """Leaves the package's logger as it was."""
+    """Restore the package's logger after a test."""
     logger = logging.getLogger("gluon_rbm")
     before = logger.level, logger.propagate, logger.handlers[:]
     yield
     logger.level, logger.propagate, logger.handlers[:] = before
-    logger.setLevel(before[0])  # clears what loggers below it remember
+    logger.setLevel(before[0])  # clears the cached levels of the loggers below it
 
 
 def test_messages_are_bare_lines_and_warnings_go_to_standard_error(capsys):
     logs.configure()
-    logs.configure()  # each line once
+    logs.configure()  # a second call does not repeat the lines
     LOGGER.debug("not said")
     LOGGER.info("%d images", 3)
     LOGGER.warning("a warning")
@@ -37,7 +37,7 @@ def test_messages_are_bare_lines_and_warnings_go_to_standard_error(capsys):
     assert capsys.readouterr() == ("3 images\n", "a warning\nan error\n")
 
 
-def test_the_stream_is_the_one_of_the_moment(monkeypatch):
+def test_messages_go_to_the_current_standard_output(monkeypatch):
     logs.configure()
     for _ in range(2):
         monkeypatch.setattr(sys, "stdout", io.StringIO())
@@ -66,7 +66,7 @@ def test_a_closed_pipe_is_an_error_as_with_print(monkeypatch):
         LOGGER.info("to nobody")
 
 
-def test_the_library_alone_says_nothing():
+def test_the_package_alone_prints_nothing():
     code = (
         "import logging, sys; from gluon_rbm.backend import logs; logging.getLogger('gluon_rbm.x').error('unheard');"
         "assert not {'mxnet', 'tqdm'} & set(sys.modules)"
@@ -75,7 +75,7 @@ def test_the_library_alone_says_nothing():
     assert (done.stdout, done.stderr) == ("", "")
 
 
-# --- A process whose streams are closed, full, read by nobody, or know few characters ---------------------------------
+# --- Streams that are closed, full, without a reader, or limited to ASCII -------------------------
 
 FULL = "/dev/full"
 RUN = [
@@ -87,7 +87,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def shell(tmp_path, command, redirection, **environment):
-    """(exit status, standard error) of a command with a redirection of the shell's."""
+    """Exit status and standard error of a command with a redirection by the shell."""
     path = os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])
     done = subprocess.run(
         ["bash", "-c", '"$@" %s; exit ${PIPESTATUS[0]}' % redirection, "bash", sys.executable, *map(str, command)],
@@ -128,7 +128,7 @@ CASES = [
 @pytest.mark.skipif(not os.path.exists(FULL), reason="there is no /dev/full")
 @pytest.mark.parametrize("case", slow_but(CASES, CASES[0], CASES[2]))
 @pytest.mark.parametrize("kind", ["run", "command"])
-def test_a_run_goes_on_without_its_lines_and_a_command_ends_with_one(tmp_path, kind, case):
+def test_a_run_goes_on_without_its_lines_but_a_command_ends(tmp_path, kind, case):
     redirection, of_run, of_command = case
     found = shell(tmp_path, ["-c", SAY, kind], redirection, PYTHONIOENCODING="ascii")
     assert found == (of_run if kind == "run" else of_command)
@@ -138,8 +138,8 @@ def test_a_run_goes_on_without_its_lines_and_a_command_ends_with_one(tmp_path, k
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists(FULL), reason="there is no /dev/full")
 @pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "> /dev/full", "| head -n 1"])
-def test_a_run_of_a_script(tmp_path, redirection):
-    """The file that is opened next does not take the place of standard output, with what MXNet prints."""
+def test_a_script_with_unusable_standard_output(tmp_path, redirection):
+    """No file takes the place of a closed standard output, so MXNet prints into no file."""
     folder = tmp_path / "r\xe9sum\xe9"
     command = [ROOT / RUN[0], *RUN[1:], "--output-dir", folder]
     status, errors = shell(tmp_path, command, redirection, PYTHONIOENCODING="ascii")
@@ -151,7 +151,7 @@ def test_a_run_of_a_script(tmp_path, redirection):
         assert status in expected and "Traceback" not in errors and errors.count("\n") == (status == 2)
 
 
-def test_a_closed_stream_takes_the_place_of_no_file(tmp_path):
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
     code = "from gluon_rbm.backend import streams; streams.prepare(); import os, sys; print('x'); sys.stdout.flush();" \
            "print(open('kept', 'w').fileno(), file=sys.stderr)"  # fmt: skip
     status, errors = shell(tmp_path, ["-c", code], ">&-")

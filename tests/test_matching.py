@@ -17,7 +17,7 @@ from gluon_rbm.sampling import chains, matching
 
 
 def means_of(values, possible=slice(None)):
-    """How often each visible and each hidden unit is on."""
+    """Exact means of the visible and of the hidden units, over the possible visible states."""
     joint = reference.joint(*values)[possible]
     joint = joint / joint.sum()
     visible, hidden = reference.states(len(values[0]))[possible], reference.states(len(values[1]))
@@ -29,7 +29,7 @@ def log_odds(means):
 
 
 def two_modes(num_visible=8, num_hidden=6, strength=4.0):
-    """All units off or all on, the second more often: chains hardly ever cross."""
+    """An RBM with nearly all units off or all on, the latter more often. Chains hardly ever cross."""
     weight = np.full((num_visible, num_hidden), strength)
     return -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
 
@@ -39,7 +39,7 @@ def as_parameters(values, ctx=None):
     return Parameters(*(array if ctx is None else from_host(array, ctx) for array in arrays))
 
 
-def test_units_are_on_as_often_along_the_path(engine, ctx, seed, generator):
+def test_means_are_the_same_along_the_path(engine, ctx, seed, generator):
     values = two_modes(6, 5, 3.0)
     visible_mean, hidden_mean = means_of(values)
     means = matching.Means(log_odds(visible_mean), hidden_mean)
@@ -48,12 +48,13 @@ def test_units_are_on_as_often_along_the_path(engine, ctx, seed, generator):
     for rbm in path.rbms:
         arrays = [to_numpy(array).astype(float) for array in rbm]
         for found, wanted in zip(means_of(arrays), (visible_mean, hidden_mean)):
-            assert np.abs(found - wanted).max() < 0.06  # of means of 2,000 chains, and between learned RBMs
+            # Means of 2,000 chains are noisy, and most RBMs lie between two learned ones.
+            assert np.abs(found - wanted).max() < 0.06
     scales = [np.linalg.norm(to_numpy(rbm.interaction_weight)) for rbm in path.rbms]
     assert scales == sorted(scales)
 
 
-def test_groups_keep_their_shares(seed, generator):
+def test_means_of_softmax_groups_are_the_same_along_the_path(seed, generator):
     values = reference.random_rbm(6, 5, generator, scale=1.5)
     groups = ((1, 4),)
     possible = reference.states(6)[:, 1:4].sum(axis=1) == 1
@@ -78,7 +79,7 @@ def test_means_of_data(generator):
 
 
 def test_chains_cross_between_modes(engine, ctx, seed, generator):
-    """From one of two modes that plain chains do not leave: both as often as enumeration says."""
+    """Plain chains would not leave their mode. Here the shares of both modes become exact."""
     values = two_modes()
     visible_mean, hidden_mean = means_of(values)
     means = matching.Means(log_odds(visible_mean), hidden_mean)
@@ -94,12 +95,12 @@ def test_chains_cross_between_modes(engine, ctx, seed, generator):
     upper = reference.states(8).sum(axis=1) > 4
     share = expected[upper].sum()
     assert 0.05 < share < 0.95
-    # Rows of the path's chains come twice, so that two of the RBM's may follow each other.
+    # The path repeats its 500 chains for the 1,000 chains, so two of these may depend on each other.
     error = np.sqrt(share * (1 - share) / (count / 2))
     assert abs((visible.sum(axis=1) > 4).mean() - share) < 5 * error
 
 
-def test_log_z_along_it(seed, generator):
+def test_log_z_along_the_path(seed, generator):
     values = two_modes()
     visible_mean, hidden_mean = means_of(values)
     parameters = as_parameters(values)
@@ -115,7 +116,7 @@ def test_log_z_along_it(seed, generator):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("labels", [False, True])
-def test_the_commands(tmp_path, capsys, labels):
+def test_commands_with_matched_means(tmp_path, capsys, labels):
     assert train(binary_rbm_gluon, tmp_path / "run", *(["--labels"] if labels else [])) == 0
     where = [str(tmp_path / "run"), "--no-cuda"]
     command = ["sample", *where, "--chains", "matched", "--sweeps", "5", "--count", "6"]

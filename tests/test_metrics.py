@@ -1,4 +1,7 @@
-"""MXNet's own loops: metrics, Module.fit with stock callbacks, gluon.Trainer; on one device and on two."""
+"""MXNet's own training loops, on one device and on two.
+
+These are metrics, Module.fit with MXNet's callbacks, and gluon.Trainer.
+"""
 
 import logging
 import os
@@ -32,7 +35,7 @@ def images():
     return to_visible(datasets.load("bars-and-stripes").train_images, 1)
 
 
-# --- Metrics ----------------------------------------------------------------------------------------------------------
+# --- Metrics --------------------------------------------------------------------------------------
 
 
 def test_the_free_energy(parameters, batch):
@@ -47,7 +50,7 @@ def test_the_free_energy(parameters, batch):
 
 
 def test_the_pseudo_log_likelihood_is_unbiased(parameters, batch):
-    """Means of 400 estimates of each image: within 5 standard errors of the exact value."""
+    """The mean of 400 estimates of each image is within 5 standard errors of the exact value."""
     exact = pseudo_log_likelihood(parameters, batch).asnumpy()
     drawn = np.array([metrics.scores(parameters, batch)[NAMES[1] + "_output"].asnumpy() for _ in range(400)])
     assert (np.abs(drawn.mean(axis=0) - exact) < 5 * drawn.std(axis=0, ddof=1) / np.sqrt(400) + 1e-5).all()
@@ -60,7 +63,7 @@ def test_images_that_are_not_binary_have_no_pseudo_log_likelihood(parameters, ba
     assert np.isnan(scores["pseudo_log_likelihood_output"]).tolist() == [row == 3 for row in range(10)]
 
 
-def test_metrics_as_mxnet_knows_them(parameters, batch):
+def test_metrics_work_as_mxnet_expects(parameters, batch):
     metric = mx.metric.create(NAMES)
     assert np.isnan(metric.get()[1]).all()
     metric.update_dict({}, metrics.scores(parameters, batch))
@@ -68,8 +71,9 @@ def test_metrics_as_mxnet_knows_them(parameters, batch):
     assert first[0] == NAMES
     again = mx.metric.create(metrics.FreeEnergy().get_config())
     assert type(again) is metrics.FreeEnergy and again.output_names == ["free_energy_output"]
+    # Speedometer resets the local values. The global values remain.
     metric.reset_local()
-    assert np.isnan(metric.get()[1]).all() and metric.get_global()[1] == first[1]  # as Speedometer asks for
+    assert np.isnan(metric.get()[1]).all() and metric.get_global()[1] == first[1]
 
 
 def test_scores_change_no_gradient(generator):
@@ -86,14 +90,15 @@ def test_scores_change_no_gradient(generator):
         mx.random.seed(5)
         data = mx.nd.array((np.arange(48).reshape((8, 6)) % 3) == 0)
         module.forward_backward(mx.io.DataBatch([data], [data]))
-        # The key is drawn in the graph; the order of draws is not promised, the data term is the same.
+        # Operators of a graph draw keys in no fixed order, so chains may differ between the graphs.
+        # The output for the data is the same.
         found.append(module.get_outputs()[1].asnumpy())
         gradient = module._exec_group.execs[0].grad_dict["interaction_weight"].asnumpy()
         assert np.isfinite(gradient).all() and np.abs(gradient).max() <= 1
     np.testing.assert_array_equal(*found)
 
 
-# --- Module.fit -------------------------------------------------------------------------------------------------------
+# --- Module.fit -----------------------------------------------------------------------------------
 
 
 def iterator(visible):
@@ -101,7 +106,11 @@ def iterator(visible):
 
 
 def fit(contexts, seed, num_epoch=1, rate=2.0, visible=None, **settings):
-    """A module that MXNet trained; the sum of the devices' gradients is divided by their number times the batch."""
+    """A module that Module.fit trained.
+
+    MXNet adds the devices' gradients. A step divides the sum by the number of devices times the
+    batch size.
+    """
     visible = images()[:24] if visible is None else visible
     mx.random.seed(seed)
     symbol = metrics.with_scores(binary_rbm_symbol(num_hidden=6, k=2, for_training=True))
@@ -141,7 +150,8 @@ def test_fit_with_stock_callbacks(tmp_path, seed, caplog, auto_engine, contexts)
         assert all((array == arrays[0]).all() for array in arrays)
         saved = mx.nd.load(str(tmp_path / "rbm-0003.params"))["arg:" + name].asnumpy()
         np.testing.assert_array_equal(saved, arrays[0])
-    # MXNet averages the chains of all devices between epochs; what is no longer binary is drawn anew in the next step.
+    # Between epochs MXNet sets the chains of all devices to their mean. The next step draws all units
+    # anew that are not binary then.
     data = [mx.nd.array(images()[:8])]
     module.forward_backward(mx.io.DataBatch(data, data))
     module.get_outputs()[0].wait_to_read()
@@ -153,7 +163,7 @@ def test_fit_with_stock_callbacks(tmp_path, seed, caplog, auto_engine, contexts)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Optimizer created manually")
 def test_two_devices_fit_as_well_as_one(generator):
-    """Exact log-likelihoods of four images after training, over 10 seeds each: equal within 4.5 standard errors."""
+    """Exact log-likelihoods of four images, means over 10 runs, agree within 4.5 standard errors."""
     visible = np.repeat(images()[1:5], 60, axis=0)
     likelihoods = []
     for contexts in ([mx.cpu()], [mx.cpu(0), mx.cpu(1)]):
@@ -174,12 +184,15 @@ def test_two_devices_fit_as_well_as_one(generator):
     assert min(one.mean(), two.mean()) > 16 * np.log(0.5) + 2
 
 
-# --- gluon.Trainer ----------------------------------------------------------------------------------------------------
+# --- gluon.Trainer --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("update_on_kvstore", [True, False])
 def test_a_trainer_on_two_devices(generator, auto_engine, update_on_kvstore):
-    """`split_and_load`, chains of each device, and `step` with the number of devices times the batch."""
+    """`split_and_load` divides a batch, and each device has its own chains.
+
+    `step` is given the number of devices times the batch size.
+    """
     contexts = [mx.cpu(0), mx.cpu(1)]
     rbm = BinaryRBMBlock(num_hidden=6, k=2, for_training=True, num_visible=16, num_chains=4)
     rbm.initialize(mx.init.Normal(0.01), ctx=contexts)
@@ -191,7 +204,7 @@ def test_a_trainer_on_two_devices(generator, auto_engine, update_on_kvstore):
     parameters = dict(zip(Parameters._fields, (rbm.visible_layer_bias, rbm.hidden_layer_bias, rbm.interaction_weight)))
     data = images()[:8]
     shares = mx.gluon.utils.split_and_load(mx.nd.array(data), contexts)
-    for _ in range(2):  # the first step of a trainer copies the first device's chains to all others
+    for _ in range(2):  # a trainer's first step copies the first device's chains to the others
         before = [parameter.data(contexts[0]).asnumpy() for parameter in parameters.values()]
         with mx.autograd.record():
             outputs = [rbm(share)[0] for share in shares]

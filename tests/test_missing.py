@@ -1,4 +1,4 @@
-"""Missing values in the estimators, omitted and integrated out, against enumeration of all states."""
+"""Missing values in the estimators, omitted or integrated out, against enumeration."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,10 @@ def rbm(generator):
 
 @pytest.fixture
 def rows(generator, groups):
-    """Possible states with gaps: NaN of units that are alone, of a group, of all, and of none."""
+    """Possible states with missing values (NaN).
+
+    Row 0 misses two single units, row 1 a group and a single unit, row 2 all units, row 3 none.
+    """
     rows = reference.states(7)[generator.choice(np.flatnonzero(possible(groups)), 4)]
     rows[0, [0, 6]] = rows[1, 1:3] = rows[1, 6] = rows[2] = np.nan
     return rows
@@ -40,40 +43,41 @@ def arrays(rbm, dtype=np.float32):
 
 
 def fitted(rbm, **settings):
-    """An estimator with the parameters of a reference machine, as after a fit."""
+    """An estimator with the parameters of an RBM, as after a fit."""
     return BinaryRBM.of(arrays(rbm), **{"random_state": 1, **settings})
 
 
 def given_known(rbm, groups, row):
-    """p(v, h | what is known of a row)."""
+    """p(v, h | known values of a row)."""
     mask = ~np.isnan(row)
     return reference.given(reference.joint(*rbm), groups=groups, mask=mask, values=np.nan_to_num(row))
 
 
 def exact_marginal(rbm, groups, row):
-    """-log of the sum of exp(-F) over what is missing."""
+    """-log of the sum of exp(-F) over the missing values."""
     states = reference.states(7)[possible(groups)]
     known = ~np.isnan(row)
     alike = (states[:, known] == row[known]).all(axis=1)
     return -reference.log_sum_exp(-reference.free_energies(*rbm, states[alike]))
 
 
-# --- Integrated out ---------------------------------------------------------------------------------------------------
+# --- Integrated out -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("engine", ["native", "mxnet"])
-def test_the_likelihood_of_what_is_known(seed, rbm, groups, rows, engine):
+def test_the_likelihood_of_known_values(seed, rbm, groups, rows, engine):
     if engine == "native" and not native.available():
         pytest.skip(repr(native.available()))
     found = marginal_free_energy(arrays(rbm), rows, num_chains=2000, softmax_groups=groups, key=[seed], engine=engine)
     expected = [exact_marginal(rbm, groups, row) for row in rows]
-    # The log-weights of these machines have a standard deviation of about 0.1: 0.02 is nine standard errors.
+    # The log-weights of these RBMs have a standard deviation of about 0.1. So 0.02 is nine standard
+    # errors.
     np.testing.assert_allclose(found, expected, atol=0.02, err_msg=str(seed))
     assert found[3] == pytest.approx(expected[3], abs=1e-5)  # nothing is missing
 
 
 def test_the_likelihood_of_grey_pixels_with_gaps(seed, rbm):
-    """As without gaps: -F at the grey values, summed over what is missing."""
+    """F at the grey values, with the missing values summed out."""
     row = np.array([[0.3, np.nan, 1, 0.5, np.nan, 0, 1]])
     filled = np.repeat(row, 4, axis=0)
     filled[:, [1, 4]] = reference.states(2)
@@ -81,7 +85,7 @@ def test_the_likelihood_of_grey_pixels_with_gaps(seed, rbm):
     assert marginal_free_energy(arrays(rbm), row, num_chains=2000, key=[seed])[0] == pytest.approx(expected, abs=0.02)
 
 
-def test_what_is_missing_is_drawn_given_what_is_known(seed, rbm, groups, rows):
+def test_missing_values_are_drawn_given_known_values(seed, rbm, groups, rows):
     data_of = Integrated(rows.repeat(ROWS, axis=0), rbm[0], 20, groups, [seed], "auto")
     for number in range(2):  # chains go on from call to call
         filled, held = data_of(arrays(rbm), slice(None), [seed, number])
@@ -101,7 +105,7 @@ def test_features_of_rows_with_gaps(seed, rbm, groups, rows):
     features = estimator.transform(rows.repeat(2000, axis=0)).reshape(4, 2000, 3).mean(axis=1)
     for row, found in zip(rows, features):
         expected = given_known(rbm, groups, row).sum(axis=0) @ reference.states(3)
-        # Means over 2,000 chains of probabilities: a standard error is below 0.5 / sqrt(2000).
+        # The mean of 2,000 probabilities has a standard error below 0.5 / sqrt(2000).
         np.testing.assert_allclose(found, expected, atol=5 * 0.5 / np.sqrt(2000))
     np.testing.assert_array_equal(estimator.transform(rows), estimator.transform(rows))
     np.testing.assert_array_equal(estimator.transform(sparse.csr_matrix(rows)), estimator.transform(rows))
@@ -117,8 +121,11 @@ def test_scores_of_rows_with_gaps(rbm, groups, rows):
 
 
 @pytest.mark.parametrize("missing", ["omit", "integrate"])
-def test_pseudo_likelihood_of_what_is_known(rbm, groups, missing):
-    """Its mean over the units of a row is the sum over those that are known, given the other known ones."""
+def test_the_pseudo_likelihood_of_known_values(rbm, groups, missing):
+    """The mean estimate is the sum of log p(unit | other known units) over the known units of a row.
+
+    A softmax group counts as one unit.
+    """
     rows = reference.states(7)[possible(groups)][:3]
     rows[:, [0, 6]] = np.nan
     estimator = fitted(rbm, softmax_groups=groups, missing=missing)
@@ -142,10 +149,11 @@ def test_pseudo_likelihood_of_what_is_known(rbm, groups, missing):
         assert abs(np.mean(found) - expected) < 5 * error + 0.05, (found, expected)
 
 
-def test_learning_from_rows_with_gaps_finds_what_they_come_from(generator, seed):
-    """Of 3 units, each missing in a third of the rows, two of them mostly alike: their marginal is learned.
+def test_the_marginal_is_learned_from_rows_with_gaps(generator, seed):
+    """The estimator learns that two units agree in 80 % of the rows.
 
-    About 1,800 rows know both, so that a share of 0.8 has a standard error of 0.01; steps add as much.
+    Each of the 3 units is missing in a third of the rows. About 1,800 rows have both units, so a
+    share of 0.8 has a standard error of 0.01. The steps of learning add as much.
     """
     alike = generator.random(4000) < 0.5
     rows = np.column_stack([alike, alike ^ (generator.random(4000) < 0.2), generator.random(4000) < 0.8]).astype(float)
@@ -158,10 +166,10 @@ def test_learning_from_rows_with_gaps_finds_what_they_come_from(generator, seed)
     assert abs(probability @ states[:, 2] - 0.8) < 0.06, seed
 
 
-# --- Omitted ----------------------------------------------------------------------------------------------------------
+# --- Omitted --------------------------------------------------------------------------------------
 
 
-def test_what_is_omitted_is_not_there(rbm, groups, rows):
+def test_omitted_values_act_as_absent_units(rbm, groups, rows):
     estimator = fitted(rbm, softmax_groups=groups, missing="omit", chains="data")
     for row in rows:
         there = ~np.isnan(row)
@@ -173,8 +181,8 @@ def test_what_is_omitted_is_not_there(rbm, groups, rows):
         estimator.log_likelihood(rows)
 
 
-def test_a_step_without_what_is_omitted(rbm, groups, rows, seed):
-    """The gradient of CD with many sweeps is that of each row's own RBM: weights move along it."""
+def test_a_step_with_omitted_values(rbm, groups, rows, seed):
+    """CD with many sweeps follows the exact gradient, in which each row has its own RBM."""
     settings = {"learning_rate": 1.0, "batch_size": 4 * ROWS, "k": 50, "chains": "data", "random_state": seed % 2**31}
     estimator = fitted(rbm, softmax_groups=groups, missing="omit", **settings)
     before = estimator.components_.copy()
@@ -190,10 +198,10 @@ def test_a_step_without_what_is_omitted(rbm, groups, rows, seed):
     assert np.abs((estimator.components_ - before).T - expected).max() < 6 / np.sqrt(4 * ROWS), seed
 
 
-# --- Input ------------------------------------------------------------------------------------------------------------
+# --- Input ----------------------------------------------------------------------------------------
 
 
-def test_known_values_come_back_as_they_are(rbm, groups, rows):
+def test_impute_keeps_known_values(rbm, groups, rows):
     estimator = fitted(rbm, softmax_groups=groups)
     for draws in (False, True):
         filled = estimator.impute(rows, draws=draws)
@@ -223,7 +231,7 @@ def test_the_same_seed_gives_the_same_rbm(rows, groups, missing, shuffle):
         ("a softmax group of .* is .3, 9.", {"missing": "integrate", "softmax_groups": [(3, 9)]}),
     ],
 )
-def test_what_cannot_be_learned_is_an_error(message, settings):
+def test_settings_that_do_not_suit_gaps_are_refused(message, settings):
     rows = np.array([[0, 1, np.nan, 1, 0], [1, np.nan, 0, 0, 1], [1, 0, 1, 1, 0]])
     with pytest.raises(InputError, match=message):
         BinaryRBM(3, **settings).fit(rows)
@@ -234,8 +242,11 @@ def test_a_feature_without_values_is_an_error():
         BinaryRBM(3, missing="integrate").fit([[0, np.nan], [1, np.nan]])
 
 
-def test_a_row_without_values_tells_nothing(generator, seed):
-    """Its features are those of the RBM's own samples; of an omitted one those of the biases."""
+def test_features_of_a_row_without_values(generator, seed):
+    """Integrated out, its features are the means of the RBM's hidden units.
+
+    Omitted, they are sigmoid(b).
+    """
     rbm = reference.random_rbm(5, 3, generator)
     row = np.full((1, 5), np.nan)
     omitted = fitted(rbm, missing="omit").transform(row)

@@ -1,4 +1,4 @@
-"""Importance sampling from a mixture of conditionals, and the verdicts that rest on it."""
+"""Importance sampling from a mixture of conditionals, and the verdicts that use it."""
 
 import json
 
@@ -24,12 +24,12 @@ def estimate(log_z, spread=0.01, num_distributions=1000):
     return estimates.summarize_log_weights(log_z + spread * np.tile([-1.0, 1.0], 50), num_distributions)
 
 
-# --- The estimate -----------------------------------------------------------------------------------------------------
+# --- The estimate ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("components", [1, 5, 200])
-def test_the_estimate_of_z_has_no_bias_whatever_the_components_are(seed, generator, components):
-    """Mean of Z / exact Z over 10,000 draws, within six standard errors."""
+def test_the_estimate_of_z_is_unbiased_for_any_components(seed, generator, components):
+    """The mean of estimated Z / exact Z over 10,000 draws is 1, within six standard errors."""
     rbm = reference.random_rbm(6, 5, generator, scale=0.5)
     hidden = generator.integers(0, 2, size=(components, 5)).astype(float)
     found = mixture_log_partition(of(rbm), hidden, [seed])
@@ -44,15 +44,15 @@ def test_one_component_without_interactions_is_exact(seed, generator):
     np.testing.assert_allclose(found.log_weights, np.logaddexp(0, a).sum() + np.logaddexp(0, b).sum(), rtol=1e-6)
 
 
-def test_more_states_than_components_are_chosen_from(seed, generator):
+def test_components_are_chosen_from_more_hidden_states(seed, generator):
     rbm = reference.random_rbm(14, 13, generator, scale=0.3)
     found = mixture_log_partition(of(rbm), reference.states(13), [seed])
     assert found.log_z == pytest.approx(enumeration.log_partition(of(rbm)), abs=0.05)
     assert found.low < found.high < found.low + 0.2
 
 
-def test_dispersed_chains_find_a_mode_that_no_coin_finds(ctx, engine, seed):
-    """One hidden unit turns 24 visible ones on, and is off unless nearly all of them are."""
+def test_dispersed_chains_find_both_modes(ctx, engine, seed):
+    """One hidden unit turns 24 visible units on. It tends to be off if fewer than 12 of them are on."""
     a, b, w = np.full(24, -8.0), np.array([-180.0]), np.full((24, 1), 16.0)
     parameters = of((a, b, w)).as_in_context(ctx)
     hidden = dispersed_hidden(parameters, np.zeros((2, 24), np.float32), [seed], engine)
@@ -61,7 +61,7 @@ def test_dispersed_chains_find_a_mode_that_no_coin_finds(ctx, engine, seed):
     np.testing.assert_array_equal(hidden, again)
 
 
-# --- Verdicts ---------------------------------------------------------------------------------------------------------
+# --- Verdicts -------------------------------------------------------------------------------------
 
 
 def test_the_largest_estimate_counts():
@@ -69,7 +69,8 @@ def test_the_largest_estimate_counts():
         checks = [estimates.Check("fair coins", base) for base in bases]
         return estimates.Bracket(estimate(forward), estimate(reverse), "chains", "here", checks, mixture).warning
 
-    vague = estimates.summarize_log_weights(np.r_[3.0, np.full(99, -50.0)], 0)  # carried by one draw
+    # One draw dominates this estimate.
+    vague = estimates.summarize_log_weights(np.r_[3.0, np.full(99, -50.0)], 0)
     assert warning(vague, estimate(5.2)) == ""
     assert warning(estimate(5.01)) == "" == warning(estimate(4.8), forward=4.6)
     assert warning(vague, estimate(7)) == "AIS from fair coins finds at least 1.89 nats more"
@@ -82,7 +83,7 @@ def test_the_largest_estimate_counts():
     )
 
 
-def test_what_nothing_confirms_has_all_intervals():
+def test_an_unconfirmed_estimate_spans_all_intervals():
     found = estimates.Bracket(estimate(4), estimate(9), "chains", "here", [], estimate(6))
     assert found.estimate is found.mixture and not found.confirmations
     assert (found.low, found.high) == (found.forward.low, found.reverse.high)
@@ -98,14 +99,17 @@ def test_an_estimate_that_knows_little_confirms_nothing(change):
     assert found.warning == "no other estimate confirms 6.00 (AIS from here %.2f)" % other.log_z
 
 
-def test_an_exact_run_is_not_upside_down():
-    """Both sides to 1e-7, with hardly any spread: what separates them is rounding."""
+def test_estimates_in_the_wrong_order_by_rounding_are_no_warning():
+    """Rounding puts the lower estimate 2e-7 above the upper one, with hardly any spread."""
     sides = estimate(5 + 1e-7, spread=2e-6), estimate(5 - 1e-7, spread=2e-6)
     assert estimates.Bracket(*sides, "exact").warning == ""
 
 
 def rbm_of_two_groups():
-    """24 visible units which are off, or all on with one of 22 hidden units: e^9.999 times as probable."""
+    """24 visible units are mostly off, or all on together with one of 22 hidden units.
+
+    The second mode is e^10 times as probable.
+    """
     w = np.zeros((24, 22))
     w[:, 0] = 10
     b = np.zeros(22)
@@ -132,7 +136,7 @@ def test_a_missed_mode_is_not_called_converged(seed, generator, base):
     assert found.warning == "" and found.base == "fair coins" and "AIS from fair coins" in found.confirmations
     assert found.bases[0].name == "the given base rate" and found.bases[0].estimate.log_z < exact - 5
     alone = ais.bracket(*of(rbm), num_chains=100, num_distributions=1000, reverse_start="chains", check=False)
-    assert abs(alone.log_z - exact) > 5  # what forward and reverse AIS agree on
+    assert abs(alone.log_z - exact) > 5  # forward and reverse AIS agree on a wrong value
 
 
 @pytest.mark.parametrize("number", slow_but(range(24), 1, 4))
@@ -150,11 +154,11 @@ def test_hard_rbms_have_the_log_z_that_enumeration_gives(generator):
             assert enumeration.log_partition(of(rbm.parameters)) == pytest.approx(rbm.log_z, rel=1e-6)
 
 
-# --- What cannot be ---------------------------------------------------------------------------------------------------
+# --- Impossible values ----------------------------------------------------------------------------
 
 
 def test_a_positive_log_likelihood_of_binary_data_is_impossible(seed):
-    """From the base rate of the visible bias, every chain misses the mode that the data are of."""
+    """AIS starts at the visible bias, so every chain misses the mode of the data."""
     rbm, data = of(rbm_of_two_groups()), np.ones((10, 24))
     with pytest.warns(ais.LikelihoodWarning, match="above zero is impossible: log Z is too low by"):
         value, log_z = ais.estimate_log_likelihood(*rbm, 100, 1, 1000, 1, data, key=[seed])
@@ -162,7 +166,7 @@ def test_a_positive_log_likelihood_of_binary_data_is_impossible(seed):
     assert ais.mean_log_likelihood(rbm, data, 24.72).warning == ""
 
 
-def test_the_report_does_not_believe_it_either(seed, tmp_path, capsys):
+def test_the_report_doubts_a_positive_log_likelihood(seed, tmp_path, capsys):
     file, images = str(tmp_path / "rbm.params"), str(tmp_path / "ones.npy")
     mx.nd.save(file, of(rbm_of_two_groups())._asdict())
     np.save(images, np.ones((20, 4, 6), np.uint8))

@@ -1,4 +1,4 @@
-"""Dense machines of a few units, each unit some binary copies, all states of which are enumerated."""
+"""Dense RBMs with units that are sums of binary copies, against enumeration of all states."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
 from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
-# Visible and hidden units, 2 of each.
+# Visible and hidden units; an RBM has 2 of each.
 MACHINES = {
     "N=1": (Multinary(1), Multinary(1)),
     "N=2": (Multinary(2, slope=1), Multinary(2, slope=1)),
@@ -40,11 +40,16 @@ def rbm_of(parameters, units, ctx=None, dtype="float32", mode="imperative"):
     return rbm
 
 
-# --- The oracle: sums over the states of all copies -------------------------------------------------------------------
+# --- Exact values: sums over the states of all copies ---------------------------------------------
 
 
 class Layer:
-    """All states of a layer of 2 units of the family: their values, one row a state, and sum_n o_n s_n of each row."""
+    """A layer of 2 units. Each is a sum of binary copies s_n with offsets o_n.
+
+    `states` holds the values of the units, a row for each state of all copies, and `cost` holds
+    sum_n o_n s_n of each row. `values` holds each pair of values once, and `log_measure` the log of
+    the sum of exp(-cost) over its rows.
+    """
 
     def __init__(self, units, num_units=2):
         offsets = getattr(units, "offsets", None) or [0.0] * round(units.maximum / units.slope)
@@ -57,7 +62,7 @@ class Layer:
 
 
 def joint_of(parameters, visible, hidden):
-    """p of every pair of (values, values): the copies of either layer summed."""
+    """p(v, h) of each pair of values, with the copies of both layers summed out."""
     a, b, w = parameters
     score = (visible.values @ a + visible.log_measure)[:, None] + hidden.values @ b + hidden.log_measure
     score = score + visible.values @ w @ hidden.values.T
@@ -65,13 +70,13 @@ def joint_of(parameters, visible, hidden):
 
 
 def free_energies(parameters, hidden, data):
-    """-log of the sum over all copies of the hidden units, one by one."""
+    """F(v) of each row, by a sum over all states of the copies of the hidden units."""
     a, b, w = parameters
     return -(data @ a) - special.logsumexp(hidden.states @ b - hidden.cost + data @ w @ hidden.states.T, axis=1)
 
 
 def differences(function, parameters, step=1e-5):
-    """Central differences of function(a, b, w) by each entry."""
+    """Central differences of function(a, b, w) with respect to each entry."""
     result = []
     for which, parameter in enumerate(parameters):
         slope = np.empty(parameter.shape)
@@ -91,10 +96,10 @@ def units(request):
     return MACHINES[request.param]
 
 
-# --- Right ------------------------------------------------------------------------------------------------------------
+# --- Values and gradients -------------------------------------------------------------------------
 
 
-def test_free_energy_and_base_measure_make_the_joints_marginal(ctx, generator, units):
+def test_free_energy_and_base_measure_give_the_marginal(ctx, generator, units):
     parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
     rbm = rbm_of(parameters, units, ctx)
@@ -138,7 +143,7 @@ def test_samples_of_either_layer(ctx, generator, units):
 
 
 def place(drawn, layer, units):
-    """Row of `layer.values` that each sample is."""
+    """Row of `layer.values` that equals each sample."""
     whole = drawn / units.slope
     assert (whole == whole.round()).all()
     base = round(layer.values.max() / units.slope) + 1
@@ -157,7 +162,7 @@ def test_derivative_of_the_mean_free_energy(ctx, generator, units):
 
 
 def test_the_likelihood_gradient_is_a_difference_of_free_energy_gradients(ctx, generator, units):
-    """d/dtheta of the mean of -log p is <dF>_data - <dF>_model."""
+    """The gradient of the mean of -log p is <dF>_data - <dF>_model."""
     parameters = reference.random_rbm(2, 2, generator, scale=0.7)
     visible, hidden = map(Layer, units)
     rows = generator.integers(len(visible.values), size=6)
@@ -174,7 +179,7 @@ def test_the_likelihood_gradient_is_a_difference_of_free_energy_gradients(ctx, g
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])
-def test_the_alternating_loop_leaves_exact_draws_as_they_are_distributed(ctx, generator, units, sweeps):
+def test_alternate_keeps_the_distribution_of_exact_draws(ctx, generator, units, sweeps):
     parameters = reference.random_rbm(2, 2, generator)
     visible, hidden = map(Layer, units)
     marginal = joint_of(parameters, visible, hidden).sum(axis=1)
@@ -185,7 +190,7 @@ def test_the_alternating_loop_leaves_exact_draws_as_they_are_distributed(ctx, ge
 
 
 def test_reconstruction_by_means(ctx, generator):
-    """E[v'] = f(a + f(b + v W) W^T), and once more."""
+    """E[v'] = f(a + f(b + v W) W^T), applied once and twice."""
     a, b, w = reference.random_rbm(4, 3, generator, scale=0.5)
     rbm = rbm_of((a, b, w), (Multinary(3), Multinary(2, slope=1)), ctx)
     data = generator.integers(0, 4, (5, 4)).astype("float64")
@@ -195,11 +200,14 @@ def test_reconstruction_by_means(ctx, generator):
         np.testing.assert_allclose(rbm.reconstruct(array(data, ctx), sweeps).asnumpy(), expected, rtol=1e-5)
 
 
-# --- Gaussian visible units -------------------------------------------------------------------------------------------
+# --- Gaussian visible units -----------------------------------------------------------------------
 
 
 def mixture(parameters):
-    """A machine of Gaussian visible and binary hidden units is a mixture: its weights, and its centers a + h W^T."""
+    """Weights and centers a + h W^T of the mixture that an RBM is.
+
+    Its visible units are Gaussian, and its hidden units are binary.
+    """
     a, b, w = parameters
     hidden = reference.states(len(b))
     centers = a + hidden @ w.T
@@ -220,7 +228,7 @@ def test_gaussian_visible_units_make_a_mixture_of_normal_densities(ctx, generato
     np.testing.assert_allclose(ours - log_z, np.log(density), rtol=1e-7, atol=1e-8)
 
 
-def test_gaussian_visible_units_stay_as_they_are_distributed(ctx, generator):
+def test_gaussian_visible_units_keep_their_distribution(ctx, generator):
     parameters = reference.random_rbm(1, 2, generator)
     weights, centers = mixture(parameters)
     start = centers[generator.choice(4, 20000, p=weights)] + generator.normal(size=(20000, 1))
@@ -229,13 +237,13 @@ def test_gaussian_visible_units_stay_as_they_are_distributed(ctx, generator):
     assert stats.kstest(carried, lambda v: stats.norm.cdf(v[:, None] - centers[:, 0]) @ weights).pvalue > 1e-6
 
 
-# --- The loss ---------------------------------------------------------------------------------------------------------
+# --- The loss -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("num_chains", [8, 5])
 @pytest.mark.parametrize("mode", MODES)
-def test_the_derivative_is_the_operators_given_the_same_chains(ctx, auto_engine, generator, mode, num_chains):
-    """`BinaryRBM` and the contrastive free energy both take p(h = 1 | v') in the negative phase."""
+def test_the_loss_and_the_operator_have_the_same_gradient(ctx, auto_engine, generator, mode, num_chains):
+    """The operator and the contrastive free energy both use p(h = 1 | v') in the negative phase."""
     parameters = reference.random_rbm(6, 4, generator)
     data = array(generator.random((8, 6)), ctx)
     operator = BinaryRBMBlock(4, k=2, for_training=True, num_chains=num_chains)
@@ -257,8 +265,8 @@ def test_the_derivative_is_the_operators_given_the_same_chains(ctx, auto_engine,
 
 @pytest.mark.parametrize("sampled", [False, True], ids=["means", "sampled"])
 @pytest.mark.parametrize("mode", MODES)
-def test_the_reconstruction_is_constant(ctx, generator, mode, sampled):
-    """The loss by itself, and with the v' that it takes handed in: the same value, the same derivative."""
+def test_the_gradient_treats_the_reconstruction_as_constant(ctx, generator, mode, sampled):
+    """The gradient of the loss is the gradient of F(v) - F(v') with a constant v'."""
     units = Multinary(3), Multinary(3, slope=1)
     parameters = reference.random_rbm(5, 4, generator, scale=0.3)
     rbm = rbm_of(parameters, units, ctx)
@@ -276,12 +284,12 @@ def test_the_reconstruction_is_constant(ctx, generator, mode, sampled):
     exact = gradients(rbm, lambda: rbm.free_energy(data) - rbm.free_energy(model))
     for one, other in zip(ours, exact):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-    # By the data: that of F(v) alone, -(a + E[h|v] W^T).
+    # With respect to the data it is the gradient of F(v) alone, -(a + E[h|v] W^T).
     a, _, w = parameters
     np.testing.assert_allclose(slope, -(a + rbm.mean_hidden(data).asnumpy() @ w.T), rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_handed_in_is_constant_however_it_was_made(ctx, generator):
+def test_the_gradient_treats_given_samples_as_constant(ctx, generator):
     rbm = rbm_of(reference.random_rbm(5, 4, generator), (Multinary(1), Multinary(1)), ctx)
     loss, data = ContrastiveFreeEnergy(rbm), array(generator.random((6, 5)), ctx)
     model = rbm.reconstruct(data)
@@ -292,7 +300,7 @@ def test_what_is_handed_in_is_constant_however_it_was_made(ctx, generator):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_loss_is_one_number_an_image(ctx, generator, mode):
+def test_the_loss_has_a_value_for_each_image(ctx, generator, mode):
     rbm = rbm_of(reference.random_rbm(5, 4, generator, scale=0.3), (Multinary(3), Multinary(3)), ctx)
     data, chains = (array(generator.integers(0, 4, (rows, 5)), ctx) for rows in (6, 9))
     energy, reconstructed = rbm.free_energy(data), rbm.free_energy(rbm.reconstruct(data))
@@ -304,7 +312,7 @@ def test_the_loss_is_one_number_an_image(ctx, generator, mode):
     assert expected.shape == (6,)
     np.testing.assert_allclose(loss(data).asnumpy(), expected, atol=1e-4)
     np.testing.assert_allclose(half(data).asnumpy(), expected / 2, atol=1e-4)
-    if mode == "imperative":  # a hybridized block takes what its first call gave it
+    if mode == "imperative":  # a hybridized block keeps the arguments of its first call
         expected = (energy - rbm.free_energy(chains).mean()).asnumpy()
         np.testing.assert_allclose(loss(data, chains).asnumpy(), expected, atol=1e-4)
 
@@ -320,7 +328,7 @@ def test_the_loss_is_one_number_an_image(ctx, generator, mode):
     ],
 )
 def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
-    """F of the data falls beside that of other images, and reconstructions come nearer."""
+    """F of the data falls below F of other images, and reconstructions get better."""
     rbm = MultinaryRBMBlock(12, 6, visible_units=units[0], hidden_units=units[1])
     rbm.initialize(ctx=ctx)
     rbm.cast(dtype)
@@ -346,8 +354,11 @@ def test_the_loss_falls_on_a_fixed_batch(ctx, generator, units, dtype):
 
 
 @pytest.mark.parametrize("maximum", [3, 255])
-def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
-    """With k = 1 / N and biases of N times the size: E[h] is N times as large, F N^2 times, dF/dW N^2 times."""
+def test_values_from_0_to_n_act_as_values_from_0_to_1(ctx, generator, maximum):
+    """The slope is k = 1 / N, and the biases are N times as large.
+
+    Then E[h] is N times as large, and F and dF/dW are N^2 times as large.
+    """
     a, b, w = reference.random_rbm(6, 4, generator)
     data = generator.integers(0, maximum + 1, (5, 6)).astype("float64")
     whole = rbm_of((maximum * a, maximum * b, w), (Multinary(maximum), Multinary(maximum)), ctx, "float64")
@@ -366,7 +377,8 @@ def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
         np.testing.assert_allclose(ours.asnumpy(), factor * theirs.asnumpy(), rtol=1e-7)
     for ours, theirs, factor in zip(*slopes, (maximum, maximum, maximum**2)):
         np.testing.assert_allclose(ours, factor * theirs, rtol=1e-7, atol=1e-9 * factor)
-    # The steps of Adam are of one size, so the biases of N times the size must take steps of N times the size.
+    # The size of Adam's steps does not depend on the size of the gradient. So biases that are N times
+    # as large must make steps that are N times as large.
     for rbm, x in ((whole, whole_data), (share, share_data)):
         trainer = mx.gluon.Trainer(rbm.collect_params(), "adam", {"learning_rate": 0.03, "epsilon": 1e-14})
         for _ in range(10):
@@ -377,11 +389,11 @@ def test_images_of_8_bits_mean_what_their_shares_do(ctx, generator, maximum):
         np.testing.assert_allclose(ours, factor * theirs, rtol=1e-4, atol=1e-6 * factor)
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 2)])
-def test_a_rbm_of_no_units_is_refused(sizes):
+def test_an_rbm_without_units_is_refused(sizes):
     with pytest.raises(InputError, match="1 or more"):
         MultinaryRBMBlock(*sizes)
 
@@ -396,8 +408,8 @@ def test_arrays_of_other_shapes_are_refused(ctx):
 
 
 @pytest.mark.parametrize("hybridized", [False, True])
-def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
-    """By the block, its methods and its loss; and arrays of another width are refused in graphs, too."""
+def test_images_may_have_any_dtype(ctx, generator, hybridized):
+    """The block, its methods and its loss take images of any dtype. They refuse another width."""
     rbm = MultinaryRBMBlock(4, 3)
     rbm.initialize(ctx=ctx)
     loss = ContrastiveFreeEnergy(rbm)
@@ -422,8 +434,8 @@ def test_images_of_8_bits_are_taken_as_they_are(ctx, generator, hybridized):
             call(mx.nd.zeros((6, 5), ctx=ctx))
 
 
-def test_free_energies_of_many_values_in_double(generator):
-    """At N = 255 float32 loses nats that float64 keeps."""
+def test_free_energies_in_float64(generator):
+    """With N = 255 float32 is wrong by more than a nat, and float64 is not."""
     rbm = MultinaryRBMBlock(300, 2000)
     rbm.initialize(mx.init.Normal(0.05))
     rbm.hidden_layer_bias.set_data(array(generator.normal(scale=500, size=2000), mx.cpu()))

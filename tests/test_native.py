@@ -1,4 +1,4 @@
-"""The native Gibbs engine, with every instruction set that this machine has."""
+"""The native Gibbs engine, with each instruction set of this processor."""
 
 import importlib.util
 import os
@@ -21,18 +21,19 @@ from gluon_rbm.errors import InputError
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
 
-DRAWS = int(os.environ.get("MXNET_RBM_TEST_DRAWS", "1000000"))  # fewer where an emulated processor draws them
+# An emulated processor is slow, so fewer draws can be set for it.
+DRAWS = int(os.environ.get("MXNET_RBM_TEST_DRAWS", "1000000"))
 # A test of a true hypothesis fails once in a million runs.
 SIGNIFICANCE = 1e-6
 HERE = Path(__file__).parent
-# Few chains add rows, some share small tables, many large ones, and the last come in two tiles.
+# Up to 12 chains add rows, 13 and 80 use small tables, and more use large ones; 1,030 make two tiles.
 CHAIN_COUNTS = [1, 12, 13, 80, 255, 256, 1030]
 
 
 _SETS = native.features()["instruction_sets"] if native.available() else [None]
 
 
-@pytest.fixture(params=slow_but(_SETS, _SETS[-1]))  # the last one is what is used
+@pytest.fixture(params=slow_but(_SETS, _SETS[-1]))  # the last one is the default
 def instruction_set(request):
     return request.param
 
@@ -44,7 +45,7 @@ def ordered(rbm):
 
 
 def dyadic_rbm(num_visible, num_hidden, generator):
-    """A machine whose sums are exact in float32 in whatever order."""
+    """An RBM with sums that are exact in float32 in any order."""
 
     def draw(*shape):
         return generator.integers(-64, 65, size=shape) / 256
@@ -64,14 +65,17 @@ def assert_distribution(index, probability):
 
 
 def in_batches(run, hidden, size):
-    """Samples of `run(rows, key)` over rows of `hidden`: the branches of the kernel depend on the number of chains."""
+    """Samples of `run(rows, start)` for `size` rows of `hidden` at a time.
+
+    The branches of the kernel depend on the number of chains.
+    """
     parts = [run(hidden[start : start + size], start) for start in range(0, len(hidden), size)]
     return tuple(np.concatenate(layer) for layer in list(zip(*parts))[:2])
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])
 @pytest.mark.parametrize("beta, with_base", [(1, False), (0.6, True), (0.4, False)])
-def test_sweeps_leave_the_exact_distribution_alone(instruction_set, seed, generator, sweeps, beta, with_base):
+def test_sweeps_keep_the_exact_distribution(instruction_set, seed, generator, sweeps, beta, with_base):
     rbm = reference.random_rbm(4, 3, generator)
     base = generator.normal(size=4) if with_base else None
     _, hidden = reference.draw_joint(*rbm, DRAWS, generator, beta, base)
@@ -88,7 +92,7 @@ def test_sweeps_leave_the_exact_distribution_alone(instruction_set, seed, genera
 
 
 @pytest.mark.parametrize("size", [10, 100])
-def test_a_few_chains_at_a_time_leave_it_alone_too(instruction_set, seed, generator, size):
+def test_a_few_chains_at_a_time_keep_the_exact_distribution(instruction_set, seed, generator, size):
     rbm = reference.random_rbm(5, 3, generator)
     _, hidden = reference.draw_joint(*rbm, 1000 * size, generator)
     samples = in_batches(
@@ -103,7 +107,7 @@ def test_a_few_chains_at_a_time_leave_it_alone_too(instruction_set, seed, genera
 
 @pytest.mark.parametrize("grey", [False, True])
 def test_one_sweep_has_the_exact_transition_probabilities(instruction_set, seed, generator, grey):
-    """From one visible state: sum over h of p(h | v) p(v' | h) p(h' | v')."""
+    """From one state v, it is the sum over h of p(h | v) p(v' | h) p(h' | v')."""
     a, b, w = rbm = reference.random_rbm(3, 3, generator)
     joint = reference.joint(*rbm)
     hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T
@@ -136,7 +140,7 @@ def test_different_betas_side_by_side(instruction_set, seed, generator):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start, per_chain", [("visible", False), ("hidden", True)])
-def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, generator, start, per_chain):
+def test_clamped_units_hold_and_the_others_have_their_distribution(instruction_set, seed, generator, start, per_chain):
     a, b, w = rbm = reference.random_rbm(4, 3, generator)
     mask = np.array([True, False, False, True])
     values = [np.array([1, 0.5, np.nan, 0]), np.array([0, 7, 0, 0])] if per_chain else [np.array([1, 0.5, np.nan, 0])]
@@ -155,7 +159,10 @@ def test_clamped_units_hold_and_the_others_are_right(instruction_set, seed, gene
 
 
 def test_successive_sweeps_and_calls_are_independent_given_the_state(instruction_set, seed):
-    """Without interactions every draw is independent: chains, units, sweeps, keys and layers do not correlate."""
+    """Without interactions all draws are independent.
+
+    Chains, units, sweeps, keys and layers do not correlate.
+    """
     chains = DRAWS // 5
     rbm = (np.zeros((40, 40)), np.zeros(40), np.zeros(40))
     first = native.run(*rbm, hidden=np.zeros((chains, 40)), key=[seed, 0], instruction_set=instruction_set)
@@ -263,18 +270,18 @@ def test_certain_units_are_certain(instruction_set, seed):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_numbers_that_are_too_small_for_full_speed_are_zero(instruction_set, seed, threads):
+def test_subnormal_probabilities_are_zero(instruction_set, seed, threads):
     smallest = np.float32(np.finfo(np.float32).tiny)
-    bias = -np.linspace(80, 95, 64)  # exp of most is below the smallest normal number
+    bias = -np.linspace(80, 95, 64)  # exp of half of them is below the smallest normal number
     _, _, probability, _ = native.run(
         np.zeros((64, 3)), bias, np.zeros(3), hidden=np.zeros((500, 3)), key=[seed], instruction_set=instruction_set,
         num_threads=threads,
     )  # fmt: skip
     assert ((probability == 0) | (probability >= smallest)).all() and (probability == 0).any() and probability.any()
-    assert smallest / 2 > 0  # and only there
+    assert smallest / 2 > 0  # Python still computes with subnormal numbers
 
 
-def test_rare_units_are_as_rare_as_they_should_be(instruction_set, seed):
+def test_rare_units_have_the_right_frequency(instruction_set, seed):
     p = np.array([1e-4, 1e-3, 0.01, 0.3, 0.9, 0.999, 0.9999])
     a = np.log(p / (1 - p))
     visible, _, _, _ = native.run(
@@ -285,8 +292,8 @@ def test_rare_units_are_as_rare_as_they_should_be(instruction_set, seed):
 
 @pytest.mark.parametrize("chains", [1, 12, 80, 1030])
 @pytest.mark.parametrize("group", [(0, 5), (28, 67), (66, 70)])
-def test_a_softmax_group_lies_anywhere(instruction_set, seed, generator, chains, group):
-    """Over the edges of words, too; whatever the number of threads; the same whatever else is clamped."""
+def test_a_softmax_group_may_have_any_place(instruction_set, seed, generator, chains, group):
+    """It may cross the edges of words. Threads and clamps of other units do not change the samples."""
     w, a, b = dyadic_rbm(70, 40, generator)
     base, beta, hidden = generator.normal(size=70), generator.random(chains), generator.integers(0, 2, (chains, 40))
 
@@ -324,13 +331,13 @@ def test_frequencies_in_a_softmax_group(instruction_set, seed, generator):
     )[0]  # fmt: skip
     softmax = np.exp(a[25:36]) / np.exp(a[25:36]).sum()
     assert_distribution(visible[:, 25:36].argmax(axis=1), softmax)
-    # Nor does the group correlate with the units beside it.
+    # The group does not correlate with the units beside it.
     correlations = np.corrcoef(visible[:, :25].T, visible[:, 25:36].T)[:25, 25:]
     assert np.abs(correlations).max() < 7 / np.sqrt(DRAWS)
 
 
 def philox(key, counter, rounds=10):
-    """Philox4x32 as Salmon et al. (2011) write it, in Python's integers."""
+    """Philox4x32 of Salmon et al. (2011), with Python's integers."""
     word = 2**32 - 1
     for round in range(rounds):
         product0, product1 = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
@@ -391,12 +398,12 @@ def test_log_weights_of_one_step(instruction_set, seed, generator, betas, chains
         (betas[1] - betas[0]) * (visible @ (a.astype(float) - base)),
         (np.logaddexp(0, betas[1] * x) - np.logaddexp(0, betas[0] * x)).sum(axis=1),
     )
-    # The input of a unit is a sum in float32, off by 1e-5 or so.
+    # The input of a unit is a sum in float32, with an error of about 1e-5.
     np.testing.assert_allclose(log_weight, start + sum(parts), rtol=1e-6, atol=abs(betas[1] - betas[0]) * 2e-4 + 1e-14)
 
 
 def test_many_small_steps_add_up(instruction_set, seed, generator):
-    """The visible layer cannot move, so the steps add up to the whole difference: no bias in 10,000 of them."""
+    """The visible layer cannot move, so 10,000 steps add up to the whole difference, without bias."""
     a, b, w = np.full(50, 1e4), generator.normal(size=40), generator.normal(size=(50, 40)) / 4
     visible, log_weight = native.anneal(
         w,
@@ -416,7 +423,7 @@ def test_many_small_steps_add_up(instruction_set, seed, generator):
 
 @pytest.mark.parametrize("sweeps", [1, 2])
 def test_annealing_estimates_log_z(instruction_set, seed, generator, sweeps):
-    """E[w] = Z / Z_0, for a schedule so short that it is the annealing that makes it so."""
+    """E[w] = Z / Z_0, even for a schedule of 6 inverse temperatures."""
     a, b, w = rbm = reference.random_rbm(5, 4, generator)
     base = generator.normal(size=5)
     visible = (generator.random((DRAWS, 5)) < reference.sigmoid(base)).astype(float)
@@ -456,7 +463,7 @@ def test_chains_that_are_annealed_without_steps_keep_the_distribution(instructio
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 2), (4, 0, 2), (4, 3, 0), (0, 0, 0), (300, 0, 0)])
-def test_nothing_of_something(instruction_set, seed, shape):
+def test_sizes_of_zero(instruction_set, seed, shape):
     chains, num_visible, num_hidden = shape
     rbm = (np.zeros((num_visible, num_hidden)), np.zeros(num_visible), np.zeros(num_hidden))
     for beta in (1.0, np.ones(chains)):
@@ -482,7 +489,7 @@ def test_nothing_of_something(instruction_set, seed, shape):
     assert visible.shape == (chains, num_visible) and (log_weight == 0).all() and log_weight.shape == (chains,)
 
 
-def test_errors(monkeypatch):
+def test_wrong_arguments_are_refused(monkeypatch):
     rbm = w, a, b = np.zeros((3, 2)), np.zeros(3), np.zeros(2)
     hidden = np.zeros((4, 2))
     for message, options in [
@@ -543,7 +550,7 @@ def test_errors(monkeypatch):
         {"num_groups": 1, "groups": (1, 1)},
     ],
 )
-def test_the_library_refuses_sizes_that_overflow_first(sizes):
+def test_the_library_refuses_sizes_out_of_range(sizes):
     given = dict(dict(chains=1, num_visible=1, num_hidden=1, sweeps=1, num_betas=2), **sizes)
     groups = np.array(given.pop("groups", (0, 1)), np.int64)
     call = binding.Gibbs(**given)
@@ -556,12 +563,12 @@ def test_the_library_refuses_sizes_that_overflow_first(sizes):
 
 
 def swapped(fields):
-    """Two fields of one type in each other's place."""
+    """Exchange two fields of one type."""
     fields[17:19] = fields[18], fields[17]
 
 
 def retyped(fields):
-    """As many bytes, but single numbers for double ones."""
+    """Make a pointer to float64 a pointer to float32, which has the same size."""
     fields[21] = (fields[21][0], binding._ConstFloat32s)
 
 
@@ -587,7 +594,7 @@ def lengthened(fields):
         (lengthened, "it has nothing where int64 more: bytes 264 to 272 is expected"),
     ],
 )
-def test_a_library_whose_argument_has_other_fields_is_refused(monkeypatch, change, difference):
+def test_a_library_with_other_fields_is_refused(monkeypatch, change, difference):
     fields = list(binding.Gibbs._fields_)
     change(fields)
     changed = type("_Gibbs", (binding.ctypes.Structure,), {"_fields_": fields})
@@ -612,8 +619,8 @@ def test_a_library_of_another_version_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"no library", None])
-def test_a_file_that_is_no_such_library_is_refused(monkeypatch, tmp_path, content):
-    """The second is a library, but another one."""
+def test_a_file_without_the_library_is_refused(monkeypatch, tmp_path, content):
+    """The second file is a library, but another one."""
     file = Path(importlib.util.find_spec("_ctypes").origin)
     if content:
         file = tmp_path / "_mxnet_rbm_native.so"
@@ -658,7 +665,10 @@ def misaligned(array):
 
 
 def test_misaligned_arrays_never_reach_the_library(seed, generator, monkeypatch):
-    """C may not read a number at an address that is no multiple of its size; some processors fault, most are lucky."""
+    """C must not read a number at an address that is not a multiple of its size.
+
+    This fails on some processors. Most of them tolerate it.
+    """
     pointed = {}
 
     def spy(call, **arrays):
@@ -745,7 +755,7 @@ assert all(busy)
 
 
 def run_script(script, *python, **environment):
-    """Run it in a Python of its own."""
+    """Run a script in a new Python process, and return its output."""
     path = os.pathsep.join(path for path in sys.path if path)
     command = [*(python or [sys.executable]), "-c", script]
     environment = dict(os.environ, PYTHONPATH=path, **environment)
@@ -756,7 +766,10 @@ def run_script(script, *python, **environment):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_forked_processes_start_threads_of_their_own():
-    """And children of theirs; the parent goes on. Other Python threads are in the engine when a process forks."""
+    """Children of children do so, too, and the parent goes on.
+
+    Other Python threads use the engine while a process forks.
+    """
     run_script(COUNT + FORK)
 
 
@@ -774,15 +787,15 @@ def test_numbers_of_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("number", ["0", "1000"])
-def test_any_number_of_threads_gives_the_same(number):
-    """In a process of its own, because its threads remain."""
+def test_any_number_of_threads_gives_the_same_samples(number):
+    """The engine runs in a new process, because its threads remain."""
     run_script(COUNT + "assert all((run(n) == expected).all() for n in (1000, None))", OMP_NUM_THREADS=number)
 
 
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed")
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is not x86-64")
 def test_a_processor_without_avx():
-    """The plain kernel serves, and the others are refused: by the library itself, too."""
+    """The plain kernel is used. Python and the library itself refuse the others."""
     script = (
         COUNT
         + """
@@ -807,7 +820,7 @@ print(run(2).sum())
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers, library", [("address,undefined", "libasan.so"), ("thread", "libtsan.so")])
 def test_fuzz_under_sanitizers(seed, tmp_path, sanitizers, library):
-    """Sizes, threads and clamps at random."""
+    """Random sizes, threads and clamps."""
     compiler = os.environ.get("CC", "gcc")
     try:
         runtime = subprocess.run(

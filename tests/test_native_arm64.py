@@ -1,6 +1,7 @@
-"""The native engine on arm64, emulated: the same samples as here, and the same numbers but for the last digits.
+"""The native engine on an emulated arm64 processor.
 
-`.ci/full arm` runs all tests of the engine there, in an emulated Python.
+It gives the same samples as on this processor, and the same sums apart from the last digits.
+`.ci/full arm` runs all tests of the engine on arm64, in an emulated Python.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ SAMPLES, SUMS = ("annealed", "visible", "hidden"), ("log_weight", "weight", "vis
 
 
 def random_case(chains: int, num_visible: int, num_hidden: int, rows: int) -> dict[str, np.ndarray]:
-    """The arrays of the program. Always the same: one sample in millions may depend on a last digit."""
+    """Arrays for the program.
+
+    The seed is fixed, because one sample in millions may depend on a last digit.
+    """
     generator = np.random.default_rng(1)
     shapes = {"weight": (num_visible, num_hidden), "visible_bias": num_visible, "hidden_bias": num_hidden}
     states = {"annealed": num_visible, "visible": num_visible, "hidden": num_hidden}
@@ -64,7 +68,7 @@ def random_case(chains: int, num_visible: int, num_hidden: int, rows: int) -> di
 
 
 def in_c(case: dict[str, np.ndarray], key: list[int], fixed_point: bool) -> str:
-    """The program with those arrays."""
+    """The C program with the arrays of a case."""
     call = binding.Gibbs()
     set_key(call, key)
     numbers = {"KEY_0": call.key_0, "KEY_1": call.key_1, "BETAS": len(case["beta"]), "ROWS": len(case["data"])}
@@ -106,7 +110,7 @@ def computed_here(case: dict[str, np.ndarray], key: list[int], fixed_point: bool
 @pytest.mark.parametrize("chains, fixed_point", [(5, False), (20, False), (20, True), (300, False), (300, True)])
 @pytest.mark.parametrize("name", ["gcc for arm64", "clang for arm64"])
 def test_arm64_computes_the_same(name: str, chains: int, fixed_point: bool, tmp_path: Path) -> None:
-    """Some sums have another order there, or are fused differently."""
+    """Sums differ in the last digits, because their order or their fused operations differ."""
     case, key = random_case(chains, 40, 70, 50), [7]
     (tmp_path / "program.c").write_text(in_c(case, key, fixed_point))
     options = ["-O3", "program.c", "-o", "program", "-lm", "-I", str(SOURCE.parent)]

@@ -1,4 +1,7 @@
-"""The native Gibbs engine as compilers see it: no warning, no difference, and a clean refusal of other machines."""
+"""Compilers build the native Gibbs engine without warnings, and the results agree.
+
+For other processors they refuse it in one line.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ WARNINGS = [
         *("missing-prototypes", "strict-prototypes"),
     ]
 ]
-ELSEWHERE = ["-U__x86_64__", "-U__aarch64__"]  # as on another machine
+ELSEWHERE = ["-U__x86_64__", "-U__aarch64__"]  # as on another processor
 PROBE = "#include <pthread.h>\n#include <math.h>\nint probe(void);\nint probe(void) { return 0; }\n"
 ZIG = [sys.executable, "-m", "ziglang", "cc"]
 NATIVE = {"gcc": ["gcc"], "clang": ["clang"], "zig": ZIG}
@@ -53,7 +56,7 @@ print(json.dumps([native.path(), features["instruction_sets"], digest.hexdigest(
 
 
 def compile_source(compiler: list[str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the compiler; skip the test where it is missing or cannot compile for its target at all."""
+    """Run the compiler. Skip the test if it is missing or cannot compile for its target."""
     if compiler[:3] == ZIG[:3] and not importlib.util.find_spec("ziglang"):
         pytest.skip("Zig's compiler is not installed (pip install ziglang)")
     if not shutil.which(compiler[0]):
@@ -67,7 +70,7 @@ def compile_source(compiler: list[str], folder: Path, *options: str) -> subproce
 
 
 def report(folder: Path) -> list:
-    """What the library that is found first from that folder is: file, instruction sets, digest of samples."""
+    """File, instruction sets and digest of samples of the library that is found from a folder."""
     result = subprocess.run(
         [sys.executable, "-c", REPORT],
         cwd=folder,
@@ -86,15 +89,15 @@ def installed() -> list:
 
 
 @pytest.mark.parametrize("name", CROSS)
-def test_it_compiles_without_warnings(name: str, tmp_path: Path) -> None:
+def test_cross_compilers_give_no_warning(name: str, tmp_path: Path) -> None:
     result = compile_source(CROSS[name], tmp_path, "-O1", *WARNINGS, "-c")
     assert result.returncode == 0 and not result.stderr, result.stderr[:4000]
 
 
 @pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
 @pytest.mark.parametrize("name", NATIVE)
-def test_compilers_warn_of_nothing_and_agree(name: str, installed: list, tmp_path: Path) -> None:
-    """On the instruction sets that there are here, and on what is drawn with each."""
+def test_compilers_give_no_warning_and_agree(name: str, installed: list, tmp_path: Path) -> None:
+    """They agree on the instruction sets of this processor, and on the samples of each."""
     library = tmp_path / "_mxnet_rbm_native.so"
     result = compile_source(NATIVE[name], tmp_path, "-O1", *WARNINGS, "-shared", "-o", str(library), "-lm")
     assert result.returncode == 0 and not result.stderr, result.stderr[:4000]
@@ -103,7 +106,7 @@ def test_compilers_warn_of_nothing_and_agree(name: str, installed: list, tmp_pat
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is not x86-64")
 @pytest.mark.skipif(not native.available(), reason="native Gibbs engine " + repr(native.available()))
-def test_the_processor_is_asked_aright() -> None:
+def test_the_instruction_sets_are_those_of_the_processor() -> None:
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -115,7 +118,7 @@ def test_the_processor_is_asked_aright() -> None:
 
 
 @pytest.mark.parametrize("name", NATIVE)
-def test_other_rbms_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+def test_other_processors_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
     result = compile_source(NATIVE[name], tmp_path, *ELSEWHERE, "-c")
     errors = [line for line in result.stderr.splitlines() if "error:" in line]
     assert result.returncode != 0 and len(errors) == 1, result.stderr[:4000]
@@ -123,7 +126,7 @@ def test_other_rbms_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="there is no checkout here")
-def test_where_it_is_refused_the_installation_goes_on(tmp_path: Path) -> None:
+def test_the_installation_goes_on_without_the_engine(tmp_path: Path) -> None:
     folders = ["--build-lib", str(tmp_path / "lib"), "--build-temp", str(tmp_path / "temp")]
     result = subprocess.run(
         [sys.executable, "setup.py", "build_ext", *folders],
@@ -139,7 +142,7 @@ def test_where_it_is_refused_the_installation_goes_on(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.so"))
 
 
-def test_the_polynomials_are_those_that_are_derived() -> None:
+def test_the_polynomials_agree_with_their_derivation() -> None:
     script = ROOT / "benchmarks" / "polynomials.py"
     result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stdout + result.stderr[-2000:]
@@ -147,7 +150,7 @@ def test_the_polynomials_are_those_that_are_derived() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="versions of symbols are glibc's")
 def test_the_library_serves_systems_of_2014():
-    """It asks for no symbol that is newer than glibc 2.17; else a wheel would be of manylinux_2_34, say."""
+    """It needs no symbol newer than glibc 2.17. Else a wheel might be limited to manylinux_2_34."""
     if not native.available():
         pytest.skip(repr(native.available()))
     minors = [int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", Path(native.path()).read_bytes())]

@@ -1,4 +1,4 @@
-"""Sums and means over the classes of a label in the native engine, with every instruction set that this machine has."""
+"""Sums and means over the classes of a label, with each instruction set of this processor."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def normal(generator, *shape):
 
 
 def of_threads(function, instruction_set):
-    """What the function gives with any number of threads, which is the same, bit by bit."""
+    """The result of a function, which is the same bit by bit for any number of threads."""
     first, *others = (function(num_threads=number, instruction_set=instruction_set) for number in (1, 2, 3))
     for other in others:
         np.testing.assert_array_equal(other, first)
@@ -37,7 +37,8 @@ def test_against_numpy(instruction_set, generator, rows, num_classes, num_hidden
     slope = normal(generator, rows, num_classes)
     o = inputs[:, None].astype(float) + weight
     sums = of_threads(lambda **how: classes.class_sums(inputs, weight, **how), instruction_set)
-    # A summand is softplus(o) - log 2 in float32: its error is one of log 2, however small softplus(o) is.
+    # A summand is softplus(o) - log 2 in float32. Its error is relative to log 2, even if softplus(o)
+    # is small.
     np.testing.assert_allclose(sums, np.logaddexp(0, o).sum(axis=2), rtol=1e-6, atol=2e-7 * num_hidden)
     parts = slope[:, :, None] / (1 + np.exp(-o))
     hidden = of_threads(lambda **how: classes.class_means(inputs, weight, slope, **how)[0], instruction_set)
@@ -48,7 +49,7 @@ def test_against_numpy(instruction_set, generator, rows, num_classes, num_hidden
 
 @pytest.mark.parametrize("num_hidden", [1, 100, 130])
 def test_rows_with_classes_of_their_own(instruction_set, generator, num_hidden):
-    """As of each group of rows alone, bit by bit; classes that no row has get nothing."""
+    """Results equal those of each group of rows alone, bit by bit. Classes without rows get 0."""
     first = np.repeat([0, 4, 7, 20], [3, 1, 0, 6])
     inputs, weight, slope = (
         normal(generator, 10, num_hidden),
@@ -70,7 +71,7 @@ def test_rows_with_classes_of_their_own(instruction_set, generator, num_hidden):
     np.testing.assert_array_equal(means[1], expected)
 
 
-def test_what_classes_of_rows_cannot_be():
+def test_wrong_classes_of_rows_are_refused():
     inputs, weight, slope = np.zeros((2, 3)), np.zeros((5, 3)), np.zeros((2, 4))
     for first in ([0, 2], [-1, 0]):
         with pytest.raises(InputError, match="first must be at least 0, and leave 4 classes"):
@@ -79,7 +80,7 @@ def test_what_classes_of_rows_cannot_be():
         classes.class_means(inputs, weight, slope, (np.array([1, 0]), 4))
 
 
-def test_the_input_is_that_of_the_hidden_units(instruction_set, generator):
+def test_the_hidden_input(instruction_set, generator):
     weight, visible_bias, hidden_bias = normal(generator, 70, 40), normal(generator, 70), normal(generator, 40)
     visible = generator.random((20, 70)).astype(np.float32)
     found = of_threads(
@@ -89,7 +90,7 @@ def test_the_input_is_that_of_the_hidden_units(instruction_set, generator):
 
 
 def test_extreme_inputs(instruction_set):
-    """A unit that is certain counts as such, and what is not a number stays so."""
+    """A unit that is certainly on counts as 1, a unit that is certainly off as 0. NaN stays NaN."""
     inputs, weight = np.array([[1e4, -1e4, 0], [np.nan, 0, 0]], np.float32), np.zeros((2, 3), np.float32)
     sums = classes.class_sums(inputs, weight, instruction_set=instruction_set)
     np.testing.assert_allclose(sums[0], 1e4 + np.log(2), rtol=1e-6)
@@ -107,6 +108,6 @@ def test_extreme_inputs(instruction_set):
         ("hidden_input", ((4,), (2, 4), (4, 2))),
     ],
 )
-def test_what_does_not_fit(name, shapes):
+def test_wrong_shapes_are_refused(name, shapes):
     with pytest.raises(InputError, match="^%s has shape" % name):
         classes.class_means(*(np.zeros(shape, np.float32) for shape in shapes))

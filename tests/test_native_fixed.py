@@ -1,4 +1,4 @@
-"""The native engine with weights of 16 bits, with every instruction set that this machine has."""
+"""The native engine with weights of 16 bits, with each instruction set of this processor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def instruction_set(request):
 
 
 def some_parameters(num_visible, num_hidden, generator):
-    """(W, a, b); weights are multiples of 2^-10, so that float32 adds them exactly, and a few are large."""
+    """W, a, b. Weights are multiples of 2^-10, so float32 adds them exactly. A few are large."""
     weight = generator.integers(-512, 513, size=(num_visible, num_hidden))
     weight[generator.random(weight.shape) < 0.01] *= 8
     biases = (generator.normal(size=size).astype(np.float32) for size in weight.shape)
@@ -33,7 +33,7 @@ def some_parameters(num_visible, num_hidden, generator):
 
 
 def scale_of(weight):
-    """The largest sum of magnitudes between a unit and a word of 32, over what 16 bits hold."""
+    """The largest sum of magnitudes between a unit and a word of 32 others, over 32750."""
     size, (rows, columns) = np.abs(weight.astype(np.float64)), weight.shape
     largest = max(
         max(size[i : i + WORD].sum(axis=0).max() for i in range(0, rows, WORD)),
@@ -43,7 +43,7 @@ def scale_of(weight):
 
 
 def rounded(weight):
-    """The weights that the chains follow, float64."""
+    """The rounded weights that the chains use, float64."""
     scale = scale_of(weight)
     return np.rint(weight / scale).astype(np.float64) * float(scale)
 
@@ -63,8 +63,8 @@ def test_the_weights_are_the_rounded_ones(instruction_set, seed, generator, shap
         np.testing.assert_allclose(means, reference.sigmoid(b + rows @ rounded(w)), rtol=1e-4, atol=1e-6)
 
 
-def test_a_word_may_be_as_full_as_can_be(instruction_set, seed):
-    """All weights of a word the same and on: the sum is the largest that 16 bits hold."""
+def test_the_largest_sum_of_a_word_fits_16_bits(instruction_set, seed):
+    """All weights are equal and all hidden units on, so a sum is the largest that 16 bits hold."""
     for sign in (1, -1):
         weight = np.full((64, 64), sign * 0.25, np.float32)
         hidden = np.ones((80, 64))
@@ -83,7 +83,7 @@ def test_a_word_may_be_as_full_as_can_be(instruction_set, seed):
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])
-def test_the_exact_distribution_is_left_alone(instruction_set, seed, generator, sweeps):
+def test_the_exact_distribution_is_kept(instruction_set, seed, generator, sweeps):
     a, b, w = reference.random_rbm(4, 3, generator)
     rbm = a, b, rounded(w.astype(np.float32))
     _, hidden = reference.draw_joint(*rbm, DRAWS, generator)
@@ -95,7 +95,7 @@ def test_the_exact_distribution_is_left_alone(instruction_set, seed, generator, 
 
 @pytest.mark.parametrize("chains", [5, 80, 300])
 def test_results_do_not_depend_on_threads_or_instruction_sets(seed, generator, chains):
-    """Probabilities differ between instruction sets in the last bits, as their sigmoids do; sums do not."""
+    """Sums do not depend on the instruction set. Sigmoids do, in the last bits."""
     w, a, b = some_parameters(300, 200, generator)
     start, how = generator.integers(0, 2, size=(chains, 200)), {"key": [seed], "fixed_point": True}
     expected = native.run(w, a, b, hidden=start, sweeps=5, num_threads=1, **how)
@@ -118,7 +118,7 @@ def test_weights_too_large_for_16_bits_have_32(instruction_set, seed, generator,
         np.testing.assert_array_equal(left, right)
 
 
-def test_no_weights_are_not_too_large(seed):
+def test_weights_of_zero_give_no_warning(seed):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         results = native.run(

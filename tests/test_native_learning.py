@@ -1,4 +1,4 @@
-"""Means, gradients and steps of the native engine, with every instruction set that this machine has."""
+"""Means, gradients and steps of the native engine, with each instruction set of this processor."""
 
 import threading
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not native.available(), reason="native Gibbs eng
 
 _SETS = native.features()["instruction_sets"] if native.available() else [None]
 THREADS = (1, 2, 3)
-# visible, hidden units; chains, images. Sums of 1,100 rows come in three lists.
+# Visible units, hidden units, chains, images. Sums over 1,100 rows come in three lists.
 SIZES = [(6, 5, 4, 3), (70, 130, 1100, 37), (100, 64, 20, 30), (33, 1, 1, 1)]
 
 
@@ -29,7 +29,7 @@ def sizes(request):
 
 
 def parameters_of(num_visible, num_hidden, generator, scale=0.3):
-    """W, a, b"""
+    """W, a, b."""
     shapes = (num_visible, num_hidden), num_visible, num_hidden
     return [generator.normal(0, scale, shape).astype(np.float32) for shape in shapes]
 
@@ -70,7 +70,7 @@ def test_means_and_free_energies(instruction_set, sizes, generator, grey):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_stays_so(instruction_set, generator, value):
+def test_a_weight_that_is_not_finite_shows_in_its_unit_only(instruction_set, generator, value):
     w, a, b = parameters_of(40, 40, generator)
     w[3, 35] = value
     data = np.ones((3, 40), np.float32)
@@ -124,7 +124,7 @@ def test_the_gradient(instruction_set, sizes, generator, centered, cost, how):
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_a_step_along_it(instruction_set, generator, momentum):
+def test_a_step_along_the_gradient(instruction_set, generator, momentum):
     x, g, velocity = (generator.normal(size=(300, 700)).astype(np.float32) for _ in range(3))
     expected = momentum * velocity.astype(float) - 0.1 * (0.25 * g + 0.01 * x)
     results = []
@@ -143,8 +143,11 @@ def test_a_step_along_it(instruction_set, generator, momentum):
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("fixed_point", [False, True])
 @pytest.mark.parametrize("from_data", [False, True])
-def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed_point, from_data):
-    """One call gives the same bits as a call for each thing, whatever the threads; the last batch is short."""
+def test_learn_agrees_with_its_steps(instruction_set, generator, momentum, grey, fixed_point, from_data):
+    """One call gives the same bits as a call for each operation, for any number of threads.
+
+    The last batch is short.
+    """
     rows, batch_size, num_chains, shape = 95, 30, 20, (100, 70)
     start, data = parameters_of(*shape, generator, 0.1), images(generator, grey, rows, shape[0])
     samples = [states(generator, num_chains, size) for size in shape]
@@ -196,7 +199,7 @@ def test_learning_is_its_steps(instruction_set, generator, momentum, grey, fixed
 
 
 @pytest.mark.parametrize("from_data", [False, True])
-def test_steps_with_keys_of_their_own_are_as_many_calls(generator, from_data):
+def test_steps_in_one_call_agree_with_several_calls(generator, from_data):
     start, data = parameters_of(100, 70, generator, 0.1), images(generator, True, 95, 100)
     samples, results = [states(generator, 20, size) for size in (100, 70)], []
     pace = {"batch_size": 30, "sweeps": 2, "from_data": from_data, "rate": 0.3}
@@ -212,7 +215,7 @@ def test_steps_with_keys_of_their_own_are_as_many_calls(generator, from_data):
         learning.learn(*start, data, samples, keys=[[1]] * 3, **pace)
 
 
-def test_what_does_not_fit(generator):
+def test_wrong_arrays_are_refused(generator):
     w, a, b = parameters_of(6, 5, generator)
     rows, samples = states(generator, 3, 6), [states(generator, 4, 6), states(generator, 4, 5)]
     how = {"batch_size": 3, "sweeps": 1, "key": [0], "rate": 0.1}
@@ -238,11 +241,12 @@ def test_what_does_not_fit(generator):
         learning.store_gradient([a, b, w], ("write",) * 3, (rows, samples[1]), (rows, samples[1][:3]), weight=w)
 
 
-def test_what_is_written_has_memory_of_its_own(generator):
-    """Threads would read what others have already written."""
+def test_written_arrays_must_not_share_memory(generator):
+    """Otherwise threads would read values that other threads have already written."""
     memory = generator.normal(size=200).astype(np.float32)
     before = memory.copy()
-    w, a, b = memory[:30].reshape(6, 5), memory[30:36], memory[36:41]  # one behind the other: that is well
+    # Arrays may lie side by side in memory.
+    w, a, b = memory[:30].reshape(6, 5), memory[30:36], memory[36:41]
     rows, samples = states(generator, 4, 6), [states(generator, 4, 6), states(generator, 4, 5)]
     moving = [memory[50:80].reshape(6, 5), memory[80:86], memory[86:91]]
     how = {"batch_size": 3, "sweeps": 1, "key": [0], "rate": 0.1, "momentum": 0.5}
@@ -268,14 +272,15 @@ def test_what_is_written_has_memory_of_its_own(generator):
         with pytest.raises(InputError, match="shares memory|has shape"):
             learning.descend(*arrays, rate=0.1)
     np.testing.assert_array_equal(memory, before)
-    learning.store_gradient(moving[1:] + moving[:1], ("write",) * 3, samples, samples, weight=w)  # which are only read
+    # The samples are only read, so they may be given twice.
+    learning.store_gradient(moving[1:] + moving[:1], ("write",) * 3, samples, samples, weight=w)
     learning.learn(w, a, b, rows, samples, moving, **how)
     learning.descend(w, moving[0], rate=0.1)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 def test_weights_that_overflow_leave_binary_samples(instruction_set, generator, value):
-    """What is learned then is not finite, which is for the caller to see."""
+    """The learned parameters are not finite then. The caller must notice that."""
     w, a, b = (array * np.float32(value) for array in parameters_of(40, 35, generator))
     samples, data = [states(generator, 20, size) for size in w.shape], images(generator, True, 30, 40)
     results = []
@@ -289,7 +294,7 @@ def test_weights_that_overflow_leave_binary_samples(instruction_set, generator, 
 
 
 def test_calls_side_by_side(generator):
-    """One of them has the pool of threads, the others compute alone: the results are the same."""
+    """One call gets the pool of threads, and the others compute alone. The results are the same."""
     w, a, b = parameters_of(200, 150, generator)
     hidden = states(generator, 90, 150)
     expected, found = native.run(w, a, b, key=[1], hidden=hidden, sweeps=20, num_threads=1), {}

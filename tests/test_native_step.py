@@ -1,4 +1,4 @@
-"""Steps of training without MXNet's graph around them: the same bits as with it."""
+"""Steps of training without MXNet's graph give the same bits as steps with it."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def batches(given, generator):
 
 @pytest.mark.parametrize("api", LEARNERS)
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_a_step_is_that_of_the_graph(seed, api, settings):
-    """Parameters, states, momentum and the numbers of updates; steps by either side may follow each other, and several
-    may be asked for at once.
+def test_a_step_agrees_with_the_graph(seed, api, settings):
+    """Parameters, states, momentum and the numbers of updates are the same.
+
+    Steps with and without the graph may alternate. One call may make several steps.
     """
     given = BinarySettings(**{"num_hidden": SIZES[1], "k": 2, "batch_size": BATCH, "cuda": False, **settings})
     results = []
@@ -87,13 +88,13 @@ def test_a_step_is_that_of_the_graph(seed, api, settings):
 
 
 @pytest.mark.parametrize("settings", [{"engine": "mxnet"}, {"optimizer": "adam"}, {"k": 100000}])
-def test_what_needs_mxnet_goes_through_it(generator, settings):
+def test_settings_that_need_the_graph_use_it(generator, settings):
     given = BinarySettings(**{"num_hidden": SIZES[1], "batch_size": BATCH, "cuda": False, "k": 2, **settings})
     assert learner("gluon", given, generator)._native_step is None
 
 
-def test_a_step_waits_for_who_still_reads(seed):
-    """What was asked of MXNet before a step sees the parameters of that time."""
+def test_a_step_waits_for_earlier_reads(seed):
+    """Operations that MXNet has queued before a step read the parameters from before the step."""
     given = BinarySettings(num_hidden=SIZES[1], k=1, batch_size=BATCH, cuda=False, learning_rate=100.0)
     generator = np.random.default_rng(seed)
     side = learner("gluon", given, generator)
@@ -109,8 +110,8 @@ def test_a_step_waits_for_who_still_reads(seed):
     assert (weight.asnumpy() != before).any()
 
 
-def test_a_run_is_the_same_however_many_steps_are_made_at_once(tmp_path, monkeypatch):
-    """Epochs of 23 steps, the last batch of each short."""
+def test_a_run_does_not_depend_on_the_number_of_steps_at_once(tmp_path, monkeypatch):
+    """Epochs have 23 steps. The last batch of each is short."""
     given = BinarySettings(
         dataset="digits",
         num_hidden=20,
@@ -138,17 +139,17 @@ def test_a_run_is_the_same_however_many_steps_are_made_at_once(tmp_path, monkeyp
     "settings, num_shards",
     [({"learning_rate_schedule": "linear"}, 1), ({"average": 0.5}, 1), ({"chains": "tempered"}, 1), ({}, 2)],
 )
-def test_steps_with_something_between_them_are_made_one_by_one(settings, num_shards):
+def test_steps_with_work_between_them_are_made_one_by_one(settings, num_shards):
     given = BinarySettings(**{"num_hidden": 20, "k": 1, "cuda": False, "engine": "native", **settings})
     assert binary.steps_at_once(given, 64, num_shards) == 1
 
 
-def test_weights_of_16_bits_that_no_chain_has_are_named(tmp_path, capsys):
-    """Twelve chains or fewer add weights up row by row."""
+def test_a_message_says_that_16_bits_have_no_effect(tmp_path, capsys):
+    """Up to twelve chains add weights row by row, always with 32 bits."""
     given = BinarySettings(
         dataset="digits", num_hidden=5, k=1, batch_size=10, num_epoch=1, cuda=False, weight_bits=16, monitor_every=2
     )
-    logs.configure()  # whether or not a command of an earlier test has
+    logs.configure()  # an earlier test may have done so or not
     for batch_size, says in ((10, True), (20, False)):
         binary.train(replace(given, batch_size=batch_size, output_dir=str(tmp_path / str(batch_size))), "gluon")
         assert ("--weight-bits 16 has no effect" in capsys.readouterr().out) == says

@@ -1,4 +1,4 @@
-"""Networks as descriptions and as files, and the images they are given."""
+"""Networks of RBMs: their descriptions, their files and their images."""
 
 import json
 
@@ -25,10 +25,10 @@ def bytes_of(generator, shape):
     return generator.integers(0, 256, shape, np.uint8)
 
 
-# --- Descriptions -----------------------------------------------------------------------------------------------------
+# --- Descriptions ---------------------------------------------------------------------------------
 
 
-def test_a_description_becomes_the_stack_it_says():
+def test_a_network_is_built_from_its_description():
     network = made(json.loads(json.dumps(COLOUR)))
     assert [rbm.visible_shape for rbm in network.rbms] == [(3, 8, 8), (4, 4, 4), (24,), (5,)]
     assert [rbm.hidden_shape for rbm in network.rbms] == [(4, 4, 4), (6, 2, 2), (5,), (3,)]
@@ -37,7 +37,7 @@ def test_a_description_becomes_the_stack_it_says():
 
 @pytest.mark.parametrize("visible_units", units.VISIBLE_UNITS)
 @pytest.mark.parametrize("hidden_units", units.HIDDEN_UNITS)
-def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
+def test_the_hidden_units_are_the_visible_units_of_the_next_rbm(visible_units, hidden_units):
     description = networks.describe((1, 4, 4), [2], [3], visible_units=visible_units, hidden_units=hidden_units)
     below, above = networks.build(description).rbms
     assert above.visible_units is below.hidden_units
@@ -64,7 +64,7 @@ def test_units_of_a_layer_are_those_below_the_next(visible_units, hidden_units):
         ({"hidden_units": "ternary"}, "unknown hidden units"),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_one_line(change, said):
+def test_impossible_descriptions_are_refused_in_one_line(change, said):
     with pytest.raises(InputError, match=said) as raised:
         networks.build({**COLOUR, **change})
     assert "\n" not in str(raised.value)
@@ -79,10 +79,10 @@ def test_presets_can_be_built(name):
         assert network.rbms[len(preset["channels"])].visible_shape == (4096,)
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
-def test_what_is_saved_is_read_back(tmp_path, ctx, generator):
+def test_a_saved_network_is_read_back(tmp_path, ctx, generator):
     network, images = made(COLOUR, ctx), bytes_of(generator, (5, 8, 8, 3))
     path = str(tmp_path / "rbm.params")
     networks.save(path, network, COLOUR)
@@ -96,7 +96,7 @@ def test_what_is_saved_is_read_back(tmp_path, ctx, generator):
 
 @pytest.mark.parametrize("quantized", [False, True])
 def test_descriptions_of_earlier_versions_are_read(quantized, tmp_path, generator):
-    """They say `whole` for `quantized`, or nothing."""
+    """They have `whole` in place of `quantized`, or neither."""
     today = {**COLOUR, "quantized": quantized}
     earlier = {name: value for name, value in today.items() if name != "quantized"}
     network, images = made(COLOUR), bytes_of(generator, (3, 8, 8, 3))
@@ -137,13 +137,13 @@ def test_files_that_hold_no_network_are_refused(tmp_path):
         read_model(str(whole))
 
 
-# --- Images -----------------------------------------------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8, 3), (4, 8, 8)])
 @pytest.mark.parametrize("visible_units", units.VISIBLE_UNITS)
 @pytest.mark.parametrize("maximum", [1, 15, 255])
-def test_images_become_values_and_values_images(shape, visible_units, maximum, generator):
+def test_images_become_values_and_back(shape, visible_units, maximum, generator):
     images = bytes_of(generator, shape)
     channels = 3 if len(shape) == 4 else 1
     own = {"mean": 0.4, "deviation": 0.3} if visible_units == "gaussian" else {}
@@ -160,7 +160,7 @@ def test_images_become_values_and_values_images(shape, visible_units, maximum, g
     )
 
 
-def test_bytes_of_8_bits_are_their_own_values(generator):
+def test_pixels_of_8_bits_are_values_from_0_to_255(generator):
     images = bytes_of(generator, (3, 8, 8, 3))
     np.testing.assert_array_equal(networks.to_values(images, COLOUR), images.transpose(0, 3, 1, 2))
 
@@ -197,7 +197,7 @@ def test_features_do_not_depend_on_batches(generator, monkeypatch):
     assert counts == [2, 2, 2, 1]
 
 
-# --- What training starts from, whole values, means over squares ------------------------------------------------------
+# --- Start of training, quantized values, pooled features -----------------------------------------
 
 
 def test_weights_and_hidden_biases_start_where_the_description_says(seed):
@@ -207,7 +207,7 @@ def test_weights_and_hidden_biases_start_where_the_description_says(seed):
     networks.initialize(network, description)
     (rbm,) = network.rbms
     weight = rbm.interaction_weight.data().asnumpy()
-    # 5 standard errors of the deviation of so many normal numbers
+    # 5 standard errors of the standard deviation of this many normal numbers
     assert abs(weight.std() - 0.1) < 5 * 0.1 / np.sqrt(2 * weight.size)
     assert (rbm.hidden_layer_bias.data().asnumpy() == -5 * 255).all()
     assert (rbm.visible_layer_bias.data().asnumpy() == 0).all()
@@ -216,7 +216,7 @@ def test_weights_and_hidden_biases_start_where_the_description_says(seed):
     np.testing.assert_array_equal(rbm.interaction_weight.data().asnumpy(), weight)
 
 
-def test_whole_values_are_the_nearest_ones():
+def test_quantized_values_are_the_nearest_whole_numbers():
     images = np.array([[[0, 127], [128, 255]]], np.uint8)
     values = [
         networks.to_values(images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, quantized=True)).ravel()
@@ -232,7 +232,7 @@ def test_pooled_features_are_means_over_squares(generator):
     hidden = network.rbms[0].mean_hidden(mx.nd.array(networks.to_values(images, description))).asnumpy() / 255
     expected = [
         hidden[:, :, top : top + 2, left : left + 2].mean(axis=(2, 3)) for top in (0, 2) for left in (0, 2)
-    ]  # places from the top left on, of every filter
+    ]  # the squares of each filter, from the top left on
     found = networks.features(network, description, images, pool=2)
     np.testing.assert_allclose(found.reshape(5, 3, 4), np.moveaxis(expected, 0, 2), rtol=1e-5)
     assert networks.features(network, description, images[:0], pool=2).shape == (0, 12)
@@ -242,7 +242,7 @@ def test_pooled_features_are_means_over_squares(generator):
     "layers, said",
     [({"channels": [3]}, "choose a pool of 1, 2, 4"), ({"channels": [3], "dense": [4]}, "the top layer is dense")],
 )
-def test_what_squares_do_not_divide_is_refused(layers, said):
+def test_a_pool_that_does_not_fit_is_refused(layers, said):
     description = networks.describe((1, 8, 8), **layers)
     with pytest.raises(InputError, match=said):
         networks.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)

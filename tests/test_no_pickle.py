@@ -1,4 +1,7 @@
-"""Nothing that is read can run code: no source of ours calls what unpickles, or lets MXNet read a file unchecked."""
+"""Files that are read cannot run code.
+
+No source of this project unpickles, or lets MXNet read a file that has not been checked.
+"""
 
 import ast
 import re
@@ -11,12 +14,12 @@ CALLS = {
     "eval", "exec", "load_parameters", "load_states", "load_optimizer_states", "load_frombuffer", "nd.load", "npx.load",
     "mx.load", "set_states", "read_pickle", "joblib.load", "imports", "Module.load", "model.load_checkpoint",
 }  # fmt: skip
-# These have MXNet read a file that `array_files.load` has looked through.
+# These calls let MXNet read a file that `array_files.load` has checked.
 CHECKED = {("binary_rbm", "super().load_parameters"), ("gluon_rbm.evaluation.frechet", "mx.gluon.SymbolBlock.imports")}
 
 
 def faults_in(module, tree):
-    """What must not stand in a source: "line: what" of each."""
+    """Yield "line: what" for each import and call that a source must not contain."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             room = node.module + "." if isinstance(node, ast.ImportFrom) else ""
@@ -67,11 +70,11 @@ def test_no_source_reads_pickles(module):
         "eval(text)",
     ],
 )
-def test_it_would_be_seen(text):
+def test_code_that_unpickles_is_found(text):
     assert list(faults_in("some.module", ast.parse(text)))
 
 
-def test_what_is_harmless_is_not_seen():
+def test_harmless_code_is_accepted():
     harmless = "np.load(path, allow_pickle=False)\njson.load(file)\narray_files.load(path)"
     tree = ast.parse(harmless + "\nsuper().load_parameters(path)")
     assert list(faults_in("binary_rbm", tree)) == []

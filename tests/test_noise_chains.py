@@ -1,4 +1,4 @@
-"""Chains that start from noise in each step and have exactly k sweeps, against enumeration of their distribution."""
+"""Chains that start from noise in each step and make exactly k sweeps, against enumeration."""
 
 import json
 
@@ -18,7 +18,10 @@ COUNT = 20000
 
 
 def after_sweeps(rbm, sweeps, possible):
-    """p(v) of chains that start at a state drawn evenly from the possible ones, and never leave these."""
+    """p(v) of chains that never leave the possible states.
+
+    At the start each of these states has the same probability.
+    """
     joint = reference.joint(*rbm) * possible[:, None]
     of_hidden = joint / joint.sum(axis=0)  # p(v | h) among the possible states
     full = reference.joint(*rbm)
@@ -38,15 +41,16 @@ def advanced(rule, rbm, data, ctx, seed, engine, sweeps=2):
     return aux_states[learning.SAMPLES[0]].asnumpy()
 
 
-def test_chains_are_k_sweeps_away_from_coins(engine, ctx, seed, generator):
-    rbm = reference.random_rbm(4, 3, generator, scale=2)
+def test_chains_are_k_sweeps_away_from_fair_coins(engine, ctx, seed, generator):
+    a, b, w = reference.random_rbm(4, 3, generator, scale=0.5)
+    rbm = a - 4.5, b - 4.5, w + 3  # two modes, all units off or all on: two sweeps hardly cross
     visible = advanced(LearningRule(chains="noise"), rbm, np.zeros((5, 4)), ctx, seed, engine)
     exact = after_sweeps(rbm, 2, np.ones(16, bool))
     assert np.abs(exact - reference.joint(*rbm).sum(axis=1)).max() > 1e-3  # not at equilibrium
     reference.assert_drawn_from(reference.state_index(visible), exact)
 
 
-def test_labels_are_those_of_the_batch(engine, ctx, seed, generator):
+def test_chains_hold_the_labels_of_the_batch(engine, ctx, seed, generator):
     rbm = reference.random_rbm(5, 3, generator, scale=2)
     labels = np.eye(2)[[0, 1, 1]]
     data = np.hstack([np.zeros((3, 3)), labels])
@@ -59,7 +63,7 @@ def test_labels_are_those_of_the_batch(engine, ctx, seed, generator):
         reference.assert_drawn_from(reference.state_index(rows), after_sweeps(rbm, 2, possible))
 
 
-def test_groups_start_at_one_of_their_units(engine, ctx, seed, generator):
+def test_groups_start_with_one_unit_on(engine, ctx, seed, generator):
     rbm = reference.random_rbm(4, 3, generator, scale=2)
     rule = LearningRule(chains="noise", softmax_groups=((1, 4),))
     visible = advanced(rule, rbm, np.zeros((5, 4)), ctx, seed, engine, sweeps=1)
@@ -68,7 +72,7 @@ def test_groups_start_at_one_of_their_units(engine, ctx, seed, generator):
 
 
 @pytest.mark.parametrize("labels", [(), ("--labels",)])
-def test_a_run_draws_as_it_learned(tmp_path, labels):
+def test_sample_makes_as_many_sweeps_as_training(tmp_path, labels):
     arguments = ["--chains", "noise", "--k", "3", *labels]
     assert train(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     command = ["sample", str(tmp_path / "run"), "--no-cuda", "--count", "7", "--output", str(tmp_path / "drawn")]

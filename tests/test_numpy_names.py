@@ -1,4 +1,7 @@
-"""MXNet finds every name of NumPy that its source uses, whatever NumPy is here; its C++ reads NumPy's numbers."""
+"""MXNet finds each name of NumPy that its source uses, in any version of NumPy.
+
+Its C++ code can read NumPy's numbers.
+"""
 
 import ast
 import functools
@@ -16,7 +19,7 @@ FOLDER = Path(mx.__file__).parent
 
 
 def aliases(tree):
-    """What the names of a module that come from NumPy stand for: name -> dotted name."""
+    """Yield (name, dotted name) for each name that a module imports from NumPy."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
@@ -28,7 +31,7 @@ def aliases(tree):
 
 
 def names_of_numpy(tree):
-    """Every dotted name of NumPy that is imported or used, in functions, too."""
+    """Yield each dotted name of NumPy that is imported or used, also in functions."""
     known = dict(aliases(tree))
     yield from known.values()
     for node in ast.walk(tree):
@@ -57,9 +60,9 @@ def is_there(dotted):
 def used_by_mxnet():
     from mxnet.numpy_dispatch_protocol import _NUMPY_ARRAY_FUNCTION_LIST
 
-    names = {"numpy." + name for name in _NUMPY_ARRAY_FUNCTION_LIST}  # looked up by these strings
+    names = {"numpy." + name for name in _NUMPY_ARRAY_FUNCTION_LIST}  # MXNet looks them up by name
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's, of MXNet's escapes
+        warnings.simplefilter("ignore")  # Python warns of escapes in MXNet's strings
         for path in FOLDER.rglob("*.py"):
             names.update(names_of_numpy(ast.parse(path.read_text(encoding="utf-8"))))
     return names
@@ -69,7 +72,7 @@ def test_every_name_that_mxnet_uses_is_there():
     names = used_by_mxnet()
     assert {"numpy.bool", "numpy.Inf", "numpy.compat.basestring", "numpy.trapz", "numpy.product"} <= names
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy's, of names that it will drop
+        warnings.simplefilter("ignore")  # NumPy warns of names that it will drop
         assert [name for name in sorted(names) if not is_there(name)] == []
 
 
@@ -78,7 +81,7 @@ def test_nothing_is_restored_that_mxnet_does_not_use():
     assert set(numpy_names._dropped()) <= used
 
 
-def test_what_numpy_has_stays(monkeypatch):
+def test_names_that_numpy_has_are_not_replaced(monkeypatch):
     monkeypatch.setattr(np, "trapz", "NumPy's own", raising=False)
     numpy_names.restore()
     assert vars(np)["trapz"] == "NumPy's own"
@@ -96,26 +99,26 @@ def test_what_numpy_has_stays(monkeypatch):
         ("trapz", ([1, 2, 3],), 4),
     ],
 )
-def test_functions_do_what_they_did(name, arguments, expected):
+def test_restored_functions_work_as_before(name, arguments, expected):
     function = numpy_names._dropped()[name]
     if name == "trapz" and not hasattr(np, "trapezoid"):
-        function = np.trapz  # NumPy 1's own
+        function = np.trapz  # NumPy 1 has it
     np.testing.assert_array_equal(function(*arguments), expected)
 
 
-def test_dropped_names_are_functions_of_their_own():
-    """By identity of NumPy's functions MXNet finds its own."""
+def test_restored_functions_are_not_those_of_numpy():
+    """MXNet finds its own functions by the identity of NumPy's functions."""
     restored = numpy_names._dropped()
     for name, current in {"alltrue": "all", "product": "prod", "round_": "round", "sometrue": "any"}.items():
         assert restored[name] is not getattr(np, current)
 
 
-def test_financial_functions_say_where_they_went():
+def test_financial_functions_name_their_new_package():
     with pytest.raises(RuntimeError, match="numpy-financial"):
         numpy_names._dropped()["npv"](0.1, [1, 2])
 
 
-# --- NumPy's numbers in parameters of operators -----------------------------------------------------------------------
+# --- NumPy's numbers in parameters of operators ---------------------------------------------------
 
 
 def test_shapes_may_have_numbers_of_numpy():
@@ -147,9 +150,9 @@ def test_how_numbers_are_written(value, written):
     assert numpy_names._Str(value) == written
 
 
-def test_the_type_of_strings_is_still_asked_for():
+def test_strings_are_instances_of_the_replaced_str():
     assert isinstance("MKLDNN", numpy_names._Str) and not isinstance(3, numpy_names._Str)
 
 
-def test_numbers_print_as_their_numpy_prints_them():
+def test_numbers_print_as_numpy_prints_them():
     assert repr(np.float32(0.5)) == ("0.5" if int(np.__version__.split(".")[0]) < 2 else "np.float32(0.5)")

@@ -1,4 +1,4 @@
-"""What happens to the parameters over a run, in both scripts: schedules, optimizers, averages, held-out images."""
+"""Training settings in both scripts: schedules, averages, optimizers, held-out images, presets."""
 
 import csv
 import re
@@ -32,7 +32,7 @@ def test_the_rate_holds_and_then_falls_linearly_to_zero():
     assert optimization.rate_factor("constant", 0.25, 0.9) == 1
 
 
-def test_an_average_goes_on_where_it_was(generator):
+def test_a_restored_average_continues(generator):
     steps = generator.random((7, 3)).astype("float32")
     average = optimization.ParameterAverage()
     for step in steps[:3]:
@@ -63,7 +63,7 @@ OPTIONS = {
 
 
 def whole(folder):
-    """Everything a checkpoint holds, but times."""
+    """Everything that a checkpoint holds, without the times."""
     folder = run_folder.RunFolder(str(folder), "", True)
     folder.close()
     checkpoint = folder.load_checkpoint()
@@ -81,7 +81,7 @@ def assert_same_runs(left, right):
 
 
 def interrupt_and_resume(api, then, folder, *arguments):
-    """A run that is interrupted in the middle of its third epoch, and then resumed."""
+    """Interrupt a run in the second step of its third epoch, and resume it with the API `then`."""
     second = lambda state: (state.epoch, state.step) == (2, 1)  # noqa: E731
     assert run_interrupted(api, folder, *arguments, when=second) == 143
     assert Checkpoint.load(folder / "checkpoint.npz").steps == 2
@@ -116,7 +116,7 @@ def test_options_that_are_off_change_nothing(tmp_path):
 
 
 def test_averaged_parameters_are_what_is_saved_and_monitored(tmp_path, monkeypatch):
-    """Half of 4 epochs of 4 steps: the mean over the last 8 steps."""
+    """With --average 0.5 the mean is over the last 8 of 16 steps (4 epochs of 4 steps)."""
     seen = []
     add = optimization.ParameterAverage.add
 
@@ -150,7 +150,9 @@ def test_held_out_images_are_not_learned_and_test_images_seen_once(tmp_path, mon
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "3", "--held-out", "7") == 0
     images = datasets.load("bars-and-stripes").train_images
     shown = [len(part) for part in trained]
-    assert shown == [23, 7, 23] * 2 + [23, 7, 23, 30]  # learned; held out and training images monitored
+    # In each epoch 23 images are learned. Then the 7 held-out and the 23 training images are
+    # monitored, and at the end the 30 test images.
+    assert shown == [23, 7, 23] * 2 + [23, 7, 23, 30]
     np.testing.assert_array_equal(trained[0], images[:-7])
     np.testing.assert_array_equal(trained[1], images[-7:])
     with open(tmp_path / "run" / "metrics.csv") as file:
@@ -159,7 +161,7 @@ def test_held_out_images_are_not_learned_and_test_images_seen_once(tmp_path, mon
     assert [bool(row["test_log_likelihood"]) for row in rows] == [False, False, True]
 
 
-def test_holding_everything_out(tmp_path, capsys):
+def test_holding_out_all_images_is_refused(tmp_path, capsys):
     assert run(binary_rbm_gluon, tmp_path / "run", "--held-out", "30") == 2
     assert "hold out fewer" in one_line(capsys)
 
@@ -174,7 +176,7 @@ def test_a_schedule_fixes_the_length_of_a_run(tmp_path, capsys):
 
 @pytest.mark.parametrize("flag", ["--centering", "--hold", "--average"])
 @pytest.mark.parametrize("text", ["1", "-0.1", "nan", "half"])
-def test_shares_that_cannot_be(capsys, flag, text):
+def test_invalid_shares_are_refused(capsys, flag, text):
     with pytest.raises(SystemExit) as stop:
         binary_rbm_gluon.main([flag, text])
     assert stop.value.code == 2
@@ -215,7 +217,7 @@ def test_momentum_in_the_first_epochs(tmp_path, monkeypatch):
     assert seen == [0.5] * 8 + [0.9] * 4
 
 
-def test_early_stopping_waits_for_its_patience_and_goes_on_where_it_was():
+def test_early_stopping_waits_for_its_patience_and_can_be_restored():
     def feed(stopping, scores):
         for score in scores:
             assert not stopping.over
@@ -236,7 +238,7 @@ def test_early_stopping_waits_for_its_patience_and_goes_on_where_it_was():
 
 
 def test_early_stopping_keeps_the_best_parameters(tmp_path, monkeypatch, capsys):
-    """Held-out scores made up: the second is the best, and two worse ones end the run."""
+    """The held-out scores are invented: the second is the best, and two worse ones end the run."""
     scores, parameters = iter([-9.0, -7.0, -8.0, -7.5]), []
     measure = monitoring.LikelihoodMonitor.score
 
@@ -248,7 +250,7 @@ def test_early_stopping_keeps_the_best_parameters(tmp_path, monkeypatch, capsys)
 
     monkeypatch.setattr(monitoring.LikelihoodMonitor, "score", invent)
     arguments = ["--num-epoch", "9", "--held-out", "7", "--early-stopping", "2", "--learning-rate", "2"]
-    for again in ([], ["--resume"]):  # a run that has stopped stays so
+    for again in ([], ["--resume"]):  # a stopped run does not continue
         assert run(binary_rbm_gluon, tmp_path / "run", *arguments, *again) == 0
     printed = capsys.readouterr().out
     assert (
@@ -314,7 +316,7 @@ def options_of(settings):
         (["--weight-decay-l1", "inf"], "--weight-decay-l1"),
     ],
 )
-def test_arguments_that_cannot_be(capsys, arguments, message):
+def test_invalid_arguments_are_refused(capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
         binary_rbm_gluon.main(arguments)
     assert stop.value.code == 2

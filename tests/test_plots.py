@@ -1,4 +1,4 @@
-"""Pictures by their content: panels, shapes, ranges, titles."""
+"""What plots show: panels, shapes, ranges, titles."""
 
 import io
 
@@ -24,7 +24,7 @@ def test_a_grid_shows_each_image_in_its_place(generator):
     for index, image in enumerate(images):
         top, left = index // 2 * 4, index % 2 * 5
         np.testing.assert_array_equal(shown[top : top + 3, left : left + 4], image.reshape(SHAPE))
-    assert (shown[8:, 5:] == 0.5).all()  # the sixth is missing
+    assert (shown[8:, 5:] == 0.5).all()  # there is no sixth image
     assert figure.axes[0].get_title() == "five" and figure.axes[0].images[0].get_clim() == (0, 1)
 
 
@@ -60,7 +60,7 @@ def test_a_showcase_of_blank_images_says_so(generator):
     assert title == "6 of 9 are blank: the chains are in the empty image"
 
 
-def test_a_strip_has_a_row_a_chain_and_a_column_a_moment(generator):
+def test_a_strip_has_one_row_per_chain_and_one_column_per_moment(generator):
     moments = generator.random((6, 2, 12))
     axes = plots.strip(moments, SHAPE, ["0", "1", "2", "5", "10", "20"], "chains").axes[0]
     assert pixels(axes).shape == (2 * 4 - 1, 6 * 5 - 1)
@@ -68,7 +68,7 @@ def test_a_strip_has_a_row_a_chain_and_a_column_a_moment(generator):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "5", "10", "20"]
 
 
-def test_an_animation_is_a_gif_with_a_frame_a_moment(generator, tmp_path):
+def test_an_animation_is_a_gif_with_one_frame_per_moment(generator, tmp_path):
     moments = np.round(generator.random((5, 4, 12)))
     moving = plots.animation(moments, SHAPE, range(5), "chains", columns=2)
     plots.save(moving, tmp_path / "moving.part")
@@ -81,7 +81,7 @@ def test_filters_share_a_scale_and_the_strongest_come_first():
     weight[0] = 1, -4, 2
     axes = plots.filters(weight, SHAPE, side=2).axes[0]
     limit = np.percentile(np.abs(weight), 99)
-    expected = [0, 0.5 + 2 / (2 * limit), 0.5 + 1 / (2 * limit)]  # -4 is beyond the scale
+    expected = [0, 0.5 + 2 / (2 * limit), 0.5 + 1 / (2 * limit)]  # -4 is clipped
     assert [pixels(axes)[top, left] for top, left in ((0, 0), (0, 5), (4, 0))] == pytest.approx(expected)
     assert pixels(axes)[0, 1] == 0.5
     title = axes.get_title()
@@ -90,7 +90,7 @@ def test_filters_share_a_scale_and_the_strongest_come_first():
 
 
 def test_one_large_weight_does_not_hide_the_filters(generator):
-    """Filters of ordinary weights keep their contrast beside one that is a hundred times as large."""
+    """Other filters keep their contrast beside one weight of 500 standard deviations."""
     weight = generator.normal(size=(784, 100))
     contrast = pixels(plots.filters(weight, (28, 28)).axes[0]).std()
     weight[400, 3] = 500
@@ -105,12 +105,13 @@ def test_weights_that_are_nearly_all_zero():
 
 
 def test_rows_have_labels(generator):
-    """Each label stands in the middle of its row, whatever it is made of."""
+    """Each label stands in the middle of its row. A dollar sign in it does not start a formula."""
     images = generator.random((6, 12))
     figure = plots.grids({"a": images, "b": images}, SHAPE, 2, title="all $", row_labels=["cat", "$dog", "x_$y$"])
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "$dog", "x_$y$"]
-        np.testing.assert_array_equal(axes.get_yticks(), [1, 5, 9])  # rows of 3 pixels, 1 between them
+        # Rows of 3 pixels, with 1 pixel between them.
+        np.testing.assert_array_equal(axes.get_yticks(), [1, 5, 9])
     assert figure._suptitle.get_text() == "all $"
     plots.save(figure, io.BytesIO())
 
@@ -137,7 +138,7 @@ def test_dead_units_are_marked():
     assert marked.get_label() == "dead: 1 of 3"
 
 
-def test_roc_curves_say_their_area():
+def test_roc_curves_state_their_area():
     axes = plots.roc_curves({"noise": ([0, 0, 1], [0, 1, 1], 1.0), "letters": ([0, 1], [0, 1], 0.5)}).axes[0]
     assert [line.get_label() for line in axes.lines[:2]] == ["noise: AUC 1.0000", "letters: AUC 0.5000"]
     assert axes.get_xlabel() == "false positive rate" and len(axes.lines) == 3
@@ -150,14 +151,14 @@ def test_class_fractions_stand_side_by_side():
     assert edges[0, 1] <= edges[2, 0] + 1e-12 and edges[2, 1] <= edges[1, 0]
 
 
-def test_traces_and_the_gap(generator):
+def test_traces_and_the_free_energy_gap(generator):
     axes = plots.traces(generator.normal(size=(3, 7)), "chains", "F").axes[0]
     assert [line.get_xdata().tolist() for line in axes.lines] == [list(range(1, 8))] * 3
     axes = plots.free_energy_gap([1, 2], [0.5, -0.5], [0.1, 0.2]).axes[0]
     assert axes.lines[0].get_ydata().tolist() == [0.5, -0.5] and "nats" in axes.get_ylabel()
 
 
-def test_a_plot_is_drawn_where_it_is_told(generator):
+def test_a_plot_is_drawn_in_the_given_axes(generator):
     figure, axes = plots.panels(2, 2)
     assert len(axes) == 4
     assert plots.histograms({"weights": generator.normal(size=9)}, "t", "x", axes=axes[2]) is figure
@@ -165,7 +166,7 @@ def test_a_plot_is_drawn_where_it_is_told(generator):
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (8, 8), (28, 28, 3)])
-def test_letters_are_centered_as_digits_are(shape):
+def test_letters_are_centered_like_digits(shape):
     images = plots.letters(shape).reshape((312, *shape))
     if len(shape) == 3:
         assert (images[..., 0] == images[..., 2]).all()
@@ -181,12 +182,12 @@ def test_confusion_counts_every_pair():
     figure = plots.confusion(np.array([[5, 0], [1, 4]]), "title", ["cat", "dog"])
     (axes,) = figure.axes
     assert axes.images[0].get_array().shape == (2, 2)
-    assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]  # nothing where nothing is
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]  # a count of 0 is blank
     assert axes.get_title() == "title" and axes.get_xlabel() == "class by the model"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
 
 
-def test_a_learning_curve_has_the_interval_of_log_z_and_hollow_points_that_are_not_usable():
+def test_a_learning_curve_shows_the_interval_of_log_z_and_marks_unusable_points():
     log_z = {"log_z": 100.0, "log_z_low": 99.0, "log_z_high": 103.0}
     rows = [
         {"epoch": 1, "train_log_likelihood": -80.0, **log_z, "log_z_usable": 1},
@@ -205,7 +206,7 @@ def test_a_learning_curve_has_the_interval_of_log_z_and_hollow_points_that_are_n
     assert errors.get_title() == "learning curve" and not errors.collections
 
 
-def test_no_images_are_no_tiles():
+def test_tiles_of_no_images_are_refused():
     assert tiles.tiles(np.zeros((3, 4)), (2, 2)).shape == (5, 5)
     with pytest.raises(InputError, match="no images to draw"):
         tiles.tiles(np.zeros((0, 4)), (2, 2))

@@ -1,4 +1,4 @@
-"""Ratings: exact conditionals and gradients against enumeration, and the estimator's manners."""
+"""Ratings: conditionals and gradients against enumeration, and the estimator RatingRBM."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from gluon_rbm.estimators import RatingRBM
 from gluon_rbm.likelihood import ratings
 from gluon_rbm.models.energy import Parameters
 
-SIZE = 3  # ratings of the scale
+SIZE = 3  # number of ratings on the scale
 QUICK = {"n_components": 8, "n_iter": 5, "batch_size": 50, "by": "users", "random_state": 0}
 
 
@@ -25,14 +25,14 @@ def parameters(rbm, dtype):
 
 
 def score(rbm, on):
-    """-F of a row with these units on and no others."""
+    """Minus the free energy of a row in which exactly these units are on."""
     visible = np.zeros(len(rbm[0]))
     visible[list(on)] = 1
     return -reference.free_energies(*rbm, [visible])[0]
 
 
 def log_conditional(rbm, on, group):
-    """log p of a group's values given the other units that are on: (SIZE,)."""
+    """log p of each value of a group, given the units in `on` outside the group: (SIZE,)."""
     others = [unit for unit in on if unit // SIZE != group]
     scores = np.array([score(rbm, [*others, group * SIZE + value]) for value in range(SIZE)])
     return scores - reference.log_sum_exp(scores)
@@ -45,7 +45,8 @@ def matrix(rows, num_visible):
     return sparse.csr_matrix(dense)
 
 
-ROWS = [[0, 4, 8], [2, 7], [5], [], [1, 3, 6]]  # of three groups and, from 9 on, two units of context
+# The units that are on in each row. Units 0 to 8 are three groups; units 9 and 10 are context.
+ROWS = [[0, 4, 8], [2, 7], [5], [], [1, 3, 6]]
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_scores_are_conditionals(rbm, dtype):
 
 
 def pseudo_likelihood(rbm, rows, context):
-    """-log pseudo-likelihood, by loops, a mean over rows."""
+    """Minus the log pseudo-likelihood, computed by loops; the mean over rows."""
     total = 0
     for on, beside in zip(rows, context):
         for unit in on:
@@ -81,7 +82,7 @@ def pseudo_likelihood(rbm, rows, context):
 
 @pytest.mark.parametrize("context", [[[]] * 5, [[9], [], [9, 10], [10], []]])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_gradient_is_that_of_the_pseudo_likelihood(rbm, context, dtype):
+def test_the_gradient_of_the_pseudo_likelihood(rbm, context, dtype):
     units = matrix([on + beside for on, beside in zip(ROWS, context)], 11)
     given = parameters(rbm, dtype)
     entries = ratings.Entries.of(units, SIZE, 9)
@@ -106,7 +107,7 @@ def test_the_gradient_is_that_of_the_pseudo_likelihood(rbm, context, dtype):
 
 @pytest.fixture
 def taste(generator):
-    """Ratings of 30 items by 200 users of two tastes, each of a third of the items: triples, and what was not seen."""
+    """Ratings of 30 items by 200 users with two tastes, as triples: a random third, and the rest."""
     users, items = np.meshgrid(np.arange(200), np.arange(30), indexing="ij")
     liked = (users % 2) == (items % 2)
     given = np.where(liked, 4, 2) + generator.integers(-1, 2, liked.shape)
@@ -131,7 +132,7 @@ def error(model, triples):
     ids=str,
 )
 def test_tastes_are_found(taste, settings):
-    """The noise of a rating has a standard deviation of 0.82; to know the mean alone, one of 1.29."""
+    """The noise of a rating has a standard deviation of 0.82. Predicting the mean errs by 1.29."""
     train, test = taste
     settings = {**QUICK, "n_iter": 40, "learning_rate": 0.02, **settings}
     model = RatingRBM(**settings).fit(train)
@@ -145,8 +146,8 @@ def test_tastes_are_found(taste, settings):
     np.testing.assert_allclose(proba @ model.scale_, model.predict(test[:50]))
 
 
-def test_fit_begins_anew(taste):
-    """What was predicted in between leaves nothing behind."""
+def test_fit_starts_from_the_beginning(taste):
+    """A second fit depends neither on the first one nor on predictions in between."""
     train, test = taste
     again = RatingRBM(**QUICK).fit(test)
     again.predict(test)
@@ -154,7 +155,7 @@ def test_fit_begins_anew(taste):
 
 
 def test_a_prediction_is_the_exact_conditional(taste):
-    """Of a pair that was learned, too: its own rating is left out."""
+    """This holds for learned pairs, too: the pair's own rating is left out."""
     train, test = taste
     model = RatingRBM(**QUICK).fit(train)
     a, b, w = (np.asarray(array, float) for array in model.parameters_)
@@ -168,7 +169,7 @@ def test_a_prediction_is_the_exact_conditional(taste):
         np.testing.assert_allclose(model.predict_proba([[user, item]])[0], expected, rtol=1e-4)
 
 
-def test_forms_of_ratings_that_mean_the_same(taste):
+def test_all_forms_of_ratings_give_the_same_predictions(taste):
     pandas = pytest.importorskip("pandas")
     train, test = taste
     model = RatingRBM(**QUICK).fit(train)
@@ -185,7 +186,7 @@ def test_forms_of_ratings_that_mean_the_same(taste):
     assert named.recommend("user 1001", 2)[0][0].startswith("item ")
 
 
-def test_who_is_not_known_is_predicted_from_nothing(taste):
+def test_unknown_users_and_items_get_default_predictions(taste):
     train, _ = taste
     model = RatingRBM(**QUICK).fit(train)
     overall = np.bincount(train[:, 2], minlength=6)[1:] / len(train)
@@ -194,7 +195,7 @@ def test_who_is_not_known_is_predicted_from_nothing(taste):
     assert of_nobody[0] == of_nobody[1] and len(model.recommend(5, 100)) == 30
 
 
-def test_what_was_shown_counts_where_it_is_asked_for(taste):
+def test_a_conditional_rbm_uses_the_shown_pairs(taste):
     train, test = taste
     model = RatingRBM(**QUICK, conditional=True).fit(train, shown=test[:, :2])
     assert not np.array_equal(model.predict(test), RatingRBM(**QUICK, conditional=True).fit(train).predict(test))
@@ -223,21 +224,21 @@ def test_what_was_shown_counts_where_it_is_asked_for(taste):
         ("give rows of .user, item.", lambda: RatingRBM(n_iter=1).fit([[1, 2, 3]]).predict([1, 2])),
     ],
 )
-def test_what_cannot_be_is_an_error_of_one_line(message, fit):
+def test_invalid_input_is_an_error_of_one_line(message, fit):
     with pytest.raises(InputError, match=message) as caught:
         fit()
     assert "\n" not in str(caught.value)
 
 
-def test_few_users_are_learned_as_well(generator):
-    """What a user gets without a setting: two tastes of 60 users, 20 items, a third of the ratings."""
+def test_few_users_are_enough(generator):
+    """With default settings: 60 users with two tastes, 20 items, a third of the ratings."""
     user, item = np.meshgrid(np.arange(60), np.arange(20), indexing="ij")
     triples = np.column_stack([user.ravel(), item.ravel(), np.where(user % 2 == item % 2, 5, 2).ravel()])
     seen = generator.random(len(triples)) < 1 / 3
     assert RatingRBM(random_state=0).fit(triples[seen]).score(triples[~seen]) > 0.9
 
 
-def test_a_rate_that_is_too_large_is_told(taste):
+def test_a_learning_rate_that_is_too_large_gives_a_warning(taste):
     with pytest.warns(ConvergenceWarning, match="went astray.*lower learning_rate"):
         RatingRBM(**{**QUICK, "learning_rate": 1e10}).fit(taste[0])
 
@@ -257,8 +258,8 @@ def test_minus_one_may_be_a_rating():
         estimator_checks.check_estimators_unfitted,
     ],
 )
-def test_scikit_learns_checks_that_ask_for_no_matrix(check):
-    """The others fit tables of numbers, which are no ratings."""
+def test_scikit_learn_checks_without_a_matrix(check):
+    """The other checks fit tables of numbers, which are not triples of ratings."""
     check("RatingRBM", RatingRBM())
 
 

@@ -1,4 +1,4 @@
-"""Commands take the images that a run learned from the run."""
+"""Commands find out from a run's own record which images it learned."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def no_downloads(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
-    """A run on digits with drawn pixels."""
+    """A run on digits with --binarize sample."""
     folder = tmp_path_factory.mktemp("digits") / "run"
     sweeps, binary_pictures.SHOWCASE_SWEEPS = binary_pictures.SHOWCASE_SWEEPS, 5
     flags = [*FLAGS, "--dataset", "digits", "--binarize", "sample", "--output-dir", str(folder)]
@@ -55,7 +55,7 @@ def test_commands_know_the_data_set(run, command, name, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_binarization_is_the_runs(run, capsys):
+def test_the_binarization_comes_from_the_run(run, capsys):
     command = ["likelihood", str(run), "--no-cuda"]
     assert __main__.main([*command, "--json", "own.json"]) == 0
     assert __main__.main([*command, "--json", "other.json", "--binarize", "threshold"]) == 0
@@ -64,11 +64,12 @@ def test_binarization_is_the_runs(run, capsys):
     assert [(one["data_set"], one["binarize"]) for one in found] == [("digits", "sample"), ("digits", "threshold")]
 
 
-def test_other_images_are_told(run, capsys, generator):
+def test_other_images_give_a_warning_or_an_error(run, capsys, generator):
     np.save("other.npy", generator.random((700, 8, 8), dtype=np.float32))
     assert __main__.main(["reconstruct", str(run), "--no-cuda", "--dataset", "other.npy"]) == 0
     assert "was trained on images of digits, but other images are used here: other.npy" in one_line(capsys)
-    assert __main__.main(["reconstruct", str(run), "--dataset", "mnist"]) == 2  # and nothing is downloaded for it
+    # The sizes differ, which is noticed without a download.
+    assert __main__.main(["reconstruct", str(run), "--dataset", "mnist"]) == 2
     assert "images of mnist have 784 pixels, but the model has 64 visible units" in one_line(capsys)
 
 
@@ -86,8 +87,8 @@ def write_pictures(folder, generator, sizes):
         Image.fromarray(generator.integers(0, 256, size).astype(np.uint8)).save(folder / ("%d.png" % number))
 
 
-def test_the_folder_and_the_size_are_the_runs(tmp_path, generator, capsys):
-    """Images of several sizes, brought to one; then the folder moves."""
+def test_the_folder_and_the_image_size_come_from_the_run(tmp_path, generator, capsys):
+    """The images have several sizes and are resized to one. Later the folder moves."""
     write_pictures(tmp_path / "images", generator, [(8, 8), (6, 9), (12, 5), (7, 7), (20, 20)])
     flags = ["--dataset", "image-folder", "--data-dir", "images", "--image-size", "4", "6", "--batch-size", "2"]
     assert SCRIPTS["gluon"].main([*FLAGS, *flags, "--output-dir", "run"]) == 0
@@ -102,7 +103,7 @@ def test_the_folder_and_the_size_are_the_runs(tmp_path, generator, capsys):
 
 
 def test_a_published_data_set_whose_folder_has_moved(run, capsys, monkeypatch):
-    """It is found elsewhere, or fetched if one names it; else a line says so."""
+    """It is found elsewhere, or downloaded if --dataset names it. Otherwise one line says so."""
     record = json.loads((run / "arguments.json").read_text())
     record["arguments"].update(dataset="mnist", data_dir="/nosuch")
     (run / "arguments.json").write_text(json.dumps(record))
@@ -131,7 +132,7 @@ def test_labels_and_layers(tmp_path, capsys):
     assert "was trained on the hidden probabilities of the layer below" in one_line(capsys)
 
 
-def test_of_networks_and_drawn_images(tmp_path, capsys):
+def test_svm_reads_the_record_of_a_network(tmp_path, capsys):
     network = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--kernel", "2", "--num-epoch", "1"]
     assert __main__.main(["train-multinary", *network, "--image-size", "6", "6", "--output-dir", "net"]) == 0
     capsys.readouterr()
@@ -143,7 +144,7 @@ def test_of_networks_and_drawn_images(tmp_path, capsys):
 @pytest.mark.parametrize(
     "mistyped, meant", [("minst", "mnist"), ("digit", "digits"), ("FashionMNIST", "fashion-mnist")]
 )
-def test_a_mistyped_name(mistyped, meant, capsys):
+def test_a_mistyped_data_set_gets_a_suggestion(mistyped, meant, capsys):
     assert SCRIPTS["gluon"].main([*FLAGS, "--dataset", mistyped]) == 2
     assert "unknown data set %r (did you mean %s?)" % (mistyped, meant) in one_line(capsys)
 
@@ -161,7 +162,7 @@ def test_a_mistyped_name(mistyped, meant, capsys):
         (["--dataset", "image-folder", "--data-dir", "/nosuch"], "/nosuch is not a folder; give the folder of images"),
     ],
 )
-def test_what_means_nothing(flags, said, capsys, tmp_path):
+def test_invalid_flags_are_refused(flags, said, capsys, tmp_path):
     try:
         status = SCRIPTS["gluon"].main([*FLAGS, "--dataset", "digits", *flags])
     except SystemExit as stop:
@@ -169,7 +170,7 @@ def test_what_means_nothing(flags, said, capsys, tmp_path):
     assert status == 2 and said in one_line(capsys) and not (tmp_path / "runs").exists()
 
 
-def test_frechet_looks_at_what_is_given_first(run, capsys, monkeypatch):
+def test_frechet_checks_its_arguments_first(run, capsys, monkeypatch):
     assert __main__.main(["sample", str(run), "--sweeps", "2", "--output", str(run / "drawn")]) == 0
     assert __main__.main(["frechet", "--drawn", str(run / "drawn.npz")]) == 0
     assert "trained on digits" in capsys.readouterr().out
@@ -180,13 +181,13 @@ def test_frechet_looks_at_what_is_given_first(run, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("broken", ["{", '{"arguments": 3}', '{"arguments": {"dataset": 5}}'])
-def test_what_no_run_recorded(run, broken, capsys):
+def test_an_invalid_record_is_refused(run, broken, capsys):
     (run / "arguments.json").write_text(broken)
     assert __main__.main(["reconstruct", str(run)]) == 2
     one_line(capsys)
 
 
-def test_parts_of_a_batch_on_a_cpu_are_said(capsys):
+def test_num_devices_on_a_cpu_is_explained(capsys):
     flags = ["--dataset", "bars-and-stripes", "--batch-size", "8", "--num-devices", "2"]
     assert SCRIPTS["gluon"].main([*FLAGS, *flags]) == 0
     assert "--num-devices 2 on a CPU: each batch is computed in that many parts" in capsys.readouterr().out

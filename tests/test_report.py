@@ -27,7 +27,7 @@ def save(rbm, path):
 
 @pytest.fixture
 def rbm(generator):
-    """Of 4x4 pixels, known by enumeration."""
+    """An RBM of 4x4 pixels, small enough for enumeration."""
     return reference.random_rbm(16, 4, generator, scale=0.5)
 
 
@@ -38,7 +38,7 @@ def model(rbm, tmp_path):
 
 @pytest.fixture
 def likelihood(capsys):
-    """Run the command: its exit status, what it printed, and its errors."""
+    """A function that runs the command. It returns the exit status, the output and the errors."""
 
     def run(*arguments):
         status = __main__.main(["likelihood", *map(str, arguments)])
@@ -66,7 +66,8 @@ def test_small_rbms_are_enumerated(likelihood, model, rbm, tmp_path):
     assert (status, errors) == (0, "")
     whole = json.loads(file.read_text())
     assert whole["method"]["name"] == "enumeration" and whole["log_z"]["converged"]
-    assert whole["log_z"]["estimate"] == pytest.approx(exact_log_z(*rbm), rel=1e-7)  # parameters are float32
+    # The tolerance is that of parameters in float32.
+    assert whole["log_z"]["estimate"] == pytest.approx(exact_log_z(*rbm), rel=1e-7)
     exact = log_likelihoods(rbm)
     found = whole["log_likelihood"]
     assert found["kind"] == "log-likelihood"
@@ -79,7 +80,7 @@ def test_small_rbms_are_enumerated(likelihood, model, rbm, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["enumeration", "ais"])
-def test_a_file_of_another_kind_is_no_state_and_stays(likelihood, model, tmp_path, method):
+def test_a_file_of_another_kind_is_refused_as_state_and_kept(likelihood, model, tmp_path, method):
     file = tmp_path / "checkpoint.npz"
     np.savez(file, weights=np.ones(3))
     before = file.read_bytes()
@@ -98,7 +99,7 @@ def test_the_bracket_in_text_and_json(likelihood, model, rbm, tmp_path, start, s
     method, log_z, found = whole["method"], whole["log_z"], whole["log_likelihood"]
     assert (method["schedule"], method["reverse_start"], method["base_rate"]) == (schedule, start, "data")
     for side in ("forward", "reverse"):
-        # 50 chains of 300 distributions: the error of log Z is below 0.02 nats for such machines.
+        # With 50 chains of 300 distributions, log Z errs by less than 0.02 nats for such RBMs.
         assert log_z[side]["estimate"] == pytest.approx(exact_log_z(*rbm), abs=0.1)
         counts = log_z["mixture"] if start == "chains" else log_z[side]
         assert log_z["low"] <= counts["low"] < counts["high"] <= log_z["high"]
@@ -130,7 +131,8 @@ def test_too_few_chains_for_an_interval(likelihood, model):
     assert "NOT CONVERGED: forward: only 1 chains, too few for an interval" in text
 
 
-# The command, which stands still once its state is on disk: when forward AIS is done, a third of the way.
+# This program runs the command and waits once its state is on disk. The state is written when
+# forward AIS is done, after a third of the work.
 STANDS_STILL = """
 import os, sys, time
 from gluon_rbm import __main__
@@ -149,7 +151,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tmp_path):
+def test_a_killed_run_continues_to_the_same_result(likelihood, model, tmp_path):
     arguments = [model, *BARS, *AIS, "--reverse-start", "chains", "--distributions", 600, "--chains", 10]
     state, reports = tmp_path / "state", [tmp_path / "one.json", tmp_path / "other.json"]
     command = [sys.executable, "-c", STANDS_STILL, "likelihood", *map(str, arguments), "--state", str(state)]
@@ -161,7 +163,8 @@ def test_a_run_that_is_killed_goes_on_with_the_same_result(likelihood, model, tm
             process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL and state.exists()
     assert likelihood(*arguments, "--state", state, "--json", reports[0])[0] == 0
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.json", "rbm.params"]  # the state is of no more use
+    # The state is no longer needed, so its file is removed.
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.json", "rbm.params"]
     assert likelihood(*arguments, "--json", reports[1])[0] == 0
     assert reports[0].read_text() == reports[1].read_text()
 
@@ -176,7 +179,7 @@ def test_the_last_training_images_are_held_out(likelihood, monkeypatch, generato
     assert found == pytest.approx(log_likelihoods(rbm, images).mean(), rel=1e-5)
 
 
-def test_the_documented_originals_setting_is_not_converged(likelihood, model):
+def test_the_setting_of_the_original_example_is_not_converged(likelihood, model):
     original = (
         "--method",
         "ais",
@@ -195,7 +198,7 @@ def test_the_documented_originals_setting_is_not_converged(likelihood, model):
     assert "NOT CONVERGED: only 10 intermediate distributions" in text and "own visible bias" in text
 
 
-def test_grey_pixels_are_a_score_and_drawn_ones_follow_their_seed(likelihood, generator, tmp_path):
+def test_grey_pixels_give_a_score_and_drawn_pixels_follow_their_seed(likelihood, generator, tmp_path):
     model = save(reference.random_rbm(64, 3, generator, scale=0.1), tmp_path / "rbm.params")
     file = tmp_path / "report.json"
 
@@ -243,7 +246,7 @@ def test_a_fixed_binarization(likelihood, model, rbm, generator, tmp_path, kind)
         (np.ones((30, 16), complex), "values other than 0 and 1"),
     ],
 )
-def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, images, message):
+def test_a_fixed_binarization_that_does_not_fit_is_refused(likelihood, model, tmp_path, images, message):
     status, _, errors = likelihood(model, *BARS, "--binarize", write_binarization("npy", tmp_path, images))
     assert status == 2 and re.search(message, errors) and errors.count("\n") == 1
 
@@ -268,7 +271,7 @@ def test_a_fixed_binarization_of_something_else(likelihood, model, tmp_path, ima
         (["MODEL", *BARS, *AIS, "--json", "same", "--state", "same"], "is also MODEL or --state"),
     ],
 )
-def test_what_cannot_be_used(likelihood, model, arguments, message):
+def test_unusable_arguments_are_refused(likelihood, model, arguments, message):
     status, text, errors = likelihood(*(model if argument == "MODEL" else argument for argument in arguments))
     assert status == 2 and "log Z" not in text
     assert errors.startswith("python -m gluon_rbm likelihood: error: ") and errors.count("\n") == 1
@@ -276,7 +279,7 @@ def test_what_cannot_be_used(likelihood, model, arguments, message):
 
 
 def test_a_device_is_not_replaced(likelihood, model, tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # anybody may make one
+    os.mkfifo(tmp_path / "pipe")  # it stands for a device, which only root can make
     status, _, errors = likelihood(model, *BARS, "--json", tmp_path / "pipe")
     assert status == 2 and "it is no ordinary file; choose another --json" in errors.replace(")", "")
     assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
@@ -301,7 +304,7 @@ def test_parameters_that_are_too_large_to_add_up(likelihood, tmp_path, arguments
     assert status == 2 and not text and "a score is not finite" in errors and errors.count("\n") == 1
 
 
-def test_parameters_that_are_no_floats(likelihood, tmp_path):
+def test_parameters_that_are_not_floats(likelihood, tmp_path):
     names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
     arrays = [mx.nd.ones(shape, dtype="int32") for shape in ((16,), (4,), (16, 4))]
     mx.nd.save(str(tmp_path / "rbm.params"), dict(zip(names, arrays)))

@@ -1,4 +1,4 @@
-"""Where the results of commands go: beside the model or where one says, and never over others."""
+"""Results of commands go beside the model or into a given file, and never replace other results."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_results_lie_beside_the_model_under_a_new_name(folder, command):
     assert {command + ".json", command + ".npz", command + ".png"} < set(first)
     assert __main__.main([command, str(folder / "rbm.params"), *given, "--seed", "3"]) == 0
     second = files(folder)
-    assert {name: second[name] for name in first} == first  # nothing is lost
+    assert {name: second[name] for name in first} == first  # the first results are still there
     assert {name.replace(command, command + "-2") for name in first} - {"rbm.params"} < set(second)
     assert json.loads(second[command + "-2.json"])["arguments"]["seed"] == 3
     assert os.listdir(os.curdir) == []
@@ -48,7 +48,7 @@ def test_results_lie_beside_the_model_under_a_new_name(folder, command):
 
 
 def test_a_copy_of_a_run_is_left_alone(folder):
-    """What has arguments.json and no checkpoint is not a run that goes on: results go into the current folder."""
+    """A folder with arguments.json and no checkpoint: results go into the current folder."""
     (folder / "arguments.json").write_text('{"arguments": {"dataset": "digits"}}')
     before = files(folder)
     assert __main__.main(["reconstruct", str(folder), "--no-cuda"]) == 0
@@ -60,7 +60,7 @@ def test_a_copy_of_a_run_is_left_alone(folder):
 
 
 def chosen(folder, target):
-    """Commands that write into a file one names, as (arguments, file)."""
+    """The arguments of each command that can write into the file `target`, by its name."""
     np.savez(folder / "drawn.npz", probabilities=np.random.default_rng(0).random((20, 64)))
     shutil.copy(folder / "rbm.params", folder / "other.params")
     model, of_digits = str(folder), ["--dataset", "digits", "--no-cuda"]
@@ -75,7 +75,7 @@ def chosen(folder, target):
 
 
 @pytest.mark.parametrize("command", ["weights", "likelihood", "frechet", "html-report", "convert"])
-def test_what_is_there_is_overwritten_only_if_asked(folder, tmp_path, command, capsys):
+def test_an_existing_file_is_overwritten_only_if_asked(folder, tmp_path, command, capsys):
     target = tmp_path / "here" / "kept.json"
     target.write_text("of old")
     arguments = chosen(folder, str(target))[command]
@@ -87,7 +87,7 @@ def test_what_is_there_is_overwritten_only_if_asked(folder, tmp_path, command, c
     assert target.read_bytes() != b"of old"
 
 
-def test_the_page_of_a_run_is_made_anew(folder):
+def test_the_page_of_a_run_is_replaced(folder):
     (folder / "metrics.csv").write_text("epoch,seconds\n1,2.0\n")
     for _ in range(2):
         assert __main__.main(["html-report", str(folder)]) == 0

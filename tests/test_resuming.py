@@ -1,4 +1,4 @@
-"""`--resume` without other flags: a run has its settings from what it recorded."""
+"""`--resume` without other flags: a run takes its settings from its own record."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def short_showcase(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("api", SCRIPTS)
-def test_a_run_needs_no_flag_to_go_on(api, tmp_path):
+def test_a_run_needs_no_other_flag_to_resume(api, tmp_path):
     main = SCRIPTS[api].main
     given = [*SMALL, "--centering", "--seed", "3", "--preset", "exercise", "--optimizer", "adam", "--no-cuda"]
     assert main([*given, "--num-epoch", "3", "--output-dir", "whole"]) == 0
@@ -42,18 +42,18 @@ def test_a_run_needs_no_flag_to_go_on(api, tmp_path):
     assert {**whole, **of_each_call} == {**parts, **of_each_call}
 
 
-def test_a_network_needs_no_flag_to_go_on(tmp_path):
+def test_a_network_needs_no_other_flag_to_resume(tmp_path):
     assert __main__.main([*NETWORK, "--num-epoch", "2", "--output-dir", "whole"]) == 0
     assert __main__.main([*NETWORK, "--num-epoch", "1", "--output-dir", "parts"]) == 0
     assert __main__.main(["train-multinary", "--output-dir", "parts", "--resume", "--num-epoch", "2"]) == 0
     assert_same_arrays(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_deep_network_needs_no_flag_to_go_on(tmp_path, capsys):
+def test_a_deep_network_needs_no_other_flag_to_resume(tmp_path, capsys):
     assert __main__.main([*DEEP, "--num-epoch", "1", "--classify"]) == 0
     record = json.loads((tmp_path / "deep" / "deep.json").read_text())
     before = (tmp_path / "deep" / "samples.npz").read_bytes()
-    os.remove(tmp_path / "deep" / "samples.npz")  # as if it had been stopped there
+    os.remove(tmp_path / "deep" / "samples.npz")  # as if the run had stopped here
     for path in (tmp_path / "deep" / "layer-2").iterdir():
         if path.name != "arguments.json":
             path.unlink()
@@ -78,7 +78,8 @@ def test_the_newest_run_is_resumed(tmp_path, capsys):
     assert "resuming runs/gluon-digits-1 after epoch 1" in capsys.readouterr().out
     assert main(["--resume", "--dataset", "bars-and-stripes", "--num-epoch", "2"]) == 0
     assert "resuming runs/gluon-bars-and-stripes-2 after epoch 1" in capsys.readouterr().out
-    assert newest_run("gluon") == os.path.join("runs", "gluon-bars-and-stripes-2")  # it has the newest checkpoint
+    # The run with the newest checkpoint.
+    assert newest_run("gluon") == os.path.join("runs", "gluon-bars-and-stripes-2")
     assert newest_run("module") is None and newest_run("gluon", "mnist") is None
 
 
@@ -96,10 +97,12 @@ def test_a_folder_that_holds_no_run(tmp_path, capsys):
     assert main(["--output-dir", "nope", "--resume"]) == 2
     assert "nope has no run to resume; give another --output-dir" in one_line(capsys)
     assert not (tmp_path / "nope").exists()
-    assert main([*SMALL, "--num-epoch", "1", "--output-dir", "new", "--resume"]) == 0  # as a queue may start it
+    # A queue may give --resume from the first start on.
+    assert main([*SMALL, "--num-epoch", "1", "--output-dir", "new", "--resume"]) == 0
 
+    # A run that is killed in its first epoch leaves arguments.json alone.
     for file in (tmp_path / "new").iterdir():
-        if file.name != "arguments.json":  # all that a run leaves which is killed in its first epoch
+        if file.name != "arguments.json":
             file.unlink()
     capsys.readouterr()
     assert main(["--output-dir", "new", "--resume"]) == 0
@@ -135,7 +138,7 @@ def test_a_run_of_another_kind(tmp_path, capsys):
     assert "is a run of binary_rbm_gluon.py or binary_rbm_module.py; resume it" in one_line(capsys)
 
 
-def test_pictures_of_somebody_else_stay(tmp_path, capsys):
+def test_foreign_pictures_are_not_overwritten(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "filters.png").write_text("mine")
     assert SCRIPTS["gluon"].main([*SMALL, "--num-epoch", "1", "--output-dir", "mine"]) == 2
@@ -166,7 +169,7 @@ def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
         in one_line(capsys)
     )
     assert main(["--output-dir", "one", "--resume", "--data-dir", "moved"]) == 0
-    assert main(["--output-dir", "one", "--resume"]) == 0  # it knows
+    assert main(["--output-dir", "one", "--resume"]) == 0  # it recorded the new place
 
     np.save("images.npy", generator.random((20, 4)).astype("float32"))
     assert main([*own, "--dataset", "images.npy", "--output-dir", "two"]) == 0
@@ -178,7 +181,7 @@ def test_a_data_set_that_has_moved(tmp_path, capsys, generator):
 
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"arguments": 3}', '{"arguments": {"k": "many"}}'])
-def test_what_no_run_recorded(tmp_path, capsys, broken):
+def test_an_invalid_record_is_refused(tmp_path, capsys, broken):
     assert SCRIPTS["gluon"].main([*SMALL, "--num-epoch", "1", "--output-dir", "run"]) == 0
     (tmp_path / "run" / "arguments.json").write_text(broken)
     capsys.readouterr()
@@ -190,7 +193,7 @@ def test_what_no_run_recorded(tmp_path, capsys, broken):
 
 
 def test_flags_mean_what_was_recorded():
-    """Flags of a record give the record again: of the defaults and of every preset."""
+    """The flags made from a record give the same record, for the defaults and for every preset."""
     for name in (None, *PRESETS):
         given = options.parse(["--preset", name] if name else [], "x")
         record = {**json.loads(json.dumps(settings.record(given))), "device": "gpu"}

@@ -1,4 +1,4 @@
-"""Samplers against enumeration, over both engines."""
+"""Samplers against enumeration, with every engine."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from gluon_rbm.sampling.inpainting import inpaint, make_mask
 
 CHAINS = 10000
 GROUP = (1, 4)
-# Two modes far apart: nearly always all units are off, or all on. Plain chains stay in the one that they start in.
+# Two modes far apart: nearly always all units are off, or all units are on. Plain chains stay in the
+# mode in which they start.
 TWO_MODES = np.full(6, -8.9), np.full(6, -9.0), np.full((6, 6), 3.0)
 HELD = {
     "nothing": {},
@@ -34,7 +35,7 @@ def joint_index(chains):
 
 
 def settings(held):
-    """`held`, as `reference.given` takes it, as the samplers do."""
+    """The arguments of the samplers that hold what `reference.given(joint, **held)` holds."""
     clamp = (held["mask"], held["values"]) if "mask" in held else None
     return dict(clamp=clamp, visible_units=held.get("groups", ()))
 
@@ -63,7 +64,7 @@ def tempered(rbm, visible, key, **more):
 @pytest.mark.parametrize("held", HELD)
 @pytest.mark.parametrize("sampler", slow_but([plain, in_parts, annealed, tempered], plain, tempered))
 def test_samplers_are_exact(ctx, engine, seed, generator, sampler, held):
-    """From zeros, to what is exact given what is held."""
+    """Chains from zeros reach the exact distribution given the held units."""
     rbm = reference.random_rbm(6, 3, generator, scale=0.7)
     chains = sampler(parameters(rbm, ctx), np.zeros((CHAINS, 6)), [seed], engine=engine, **settings(HELD[held]))
     exact = reference.given(reference.joint(*rbm), **HELD[held])
@@ -71,7 +72,7 @@ def test_samplers_are_exact(ctx, engine, seed, generator, sampler, held):
 
 
 @pytest.mark.parametrize("sampler", [annealed, tempered])
-def test_what_holds_may_differ_from_chain_to_chain(ctx, engine, seed, generator, sampler):
+def test_clamps_may_differ_between_chains(ctx, engine, seed, generator, sampler):
     rbm = reference.random_rbm(6, 3, generator, scale=0.7)
     masks, values = np.zeros((CHAINS, 6)), generator.integers(0, 2, (CHAINS, 6))
     masks[::2, 0], masks[1::2, [2, 5]] = 1, 1
@@ -96,7 +97,7 @@ def test_samples_at_other_temperatures(ctx, engine, seed, generator):
 
 
 @pytest.mark.slow
-def test_tempering_and_annealing_cross_to_modes_that_plain_chains_do_not(ctx, engine, seed):
+def test_tempering_and_annealing_reach_modes_that_plain_chains_miss(ctx, engine, seed):
     exact = reference.joint(*TWO_MODES).sum(axis=1)
     assert exact[0] + exact[-1] > 0.8 and 0.2 < exact[-1] < 0.8
     rbm, zeros = parameters(TWO_MODES, ctx), np.zeros((1000, 6))
@@ -135,7 +136,7 @@ def test_swap_rates_are_right(ctx, engine, seed, generator):
     assert np.isnan(never.swap_rates).all() and never.chains.visible_sample.shape == (2, 4)
 
 
-def test_arrays_of_either_kind_and_one_key_one_result(ctx, engine, seed, generator):
+def test_the_key_fixes_the_samples_for_both_kinds_of_arrays(ctx, engine, seed, generator):
     rbm = parameters(reference.random_rbm(20, 10, generator, scale=0.1), ctx)
     images = generator.random((50, 20)).astype(np.float32)
 
@@ -185,8 +186,8 @@ def test_masks(seed):
 
 
 @pytest.mark.parametrize("annealed", [False, True])
-def test_missing_pixels_are_filled_as_they_should_be(ctx, engine, seed, generator, annealed):
-    """Two images with other pixels missing: the means against the exact conditional ones."""
+def test_missing_pixels_follow_their_conditional_distribution(ctx, engine, seed, generator, annealed):
+    """Two images miss different pixels. The means over chains are the exact conditional means."""
     rbm, copies = reference.random_rbm(5, 3, generator, scale=0.7), 4000
     pair = np.array([[1, np.nan, 0, np.nan, np.nan], [np.nan, 0, np.nan, np.nan, 1]])
     images = np.tile(pair, (copies, 1))
@@ -205,7 +206,7 @@ def test_missing_pixels_are_filled_as_they_should_be(ctx, engine, seed, generato
         assert (spread[2] < spread[1]).all() and (spread[1] < spread[0]).all()
 
 
-def test_a_mask_says_the_same_as_nan(ctx, seed, generator):
+def test_a_mask_means_the_same_as_nan(ctx, seed, generator):
     rbm = parameters(reference.random_rbm(6, 3, generator), ctx)
     images = generator.integers(0, 2, (7, 6)).astype(float)
     mask = make_mask("left", (2, 3), 0.4)
@@ -216,7 +217,7 @@ def test_a_mask_says_the_same_as_nan(ctx, seed, generator):
 
 
 @pytest.mark.parametrize("sweeps", [1, 2, 41])
-def test_grey_pixels_that_are_known_stay_grey(ctx, seed, generator, sweeps):
+def test_known_grey_pixels_stay_grey(ctx, seed, generator, sweeps):
     rbm = parameters(reference.random_rbm(6, 3, generator), ctx)
     images = generator.random((7, 6)).astype(np.float32)
     images[:, 4] = np.nan

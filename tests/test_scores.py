@@ -26,7 +26,7 @@ def test_the_stochastic_pseudo_likelihood_is_the_exact_one_on_average(seed, gene
     assert scores.mean_pseudo_log_likelihood(rbm, many, key=[seed, 1]) != drawn
 
 
-def test_scores_do_not_know_which_unit_is_which_nor_which_state_is_on(generator):
+def test_scores_do_not_change_if_units_are_permuted_or_flipped(generator):
     a, b, w = rbm = reference.random_rbm(6, 5, generator)
     images = generator.integers(0, 2, (20, 6)).astype(float)
     rows, columns, flipped = generator.permutation(6), generator.permutation(5), generator.integers(0, 2, 6)

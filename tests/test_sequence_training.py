@@ -1,4 +1,4 @@
-"""Training on aligned sequences by the two scripts, and the commands that go on from it, as a user runs them."""
+"""Training on aligned sequences with both scripts, and commands on such a run, as a user runs them."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ GROUPS = sequences.groups_of(12, 5)
 
 @pytest.fixture
 def fasta(tmp_path, generator):
-    """400 sequences of 12 nucleotides, of which those of the second half repeat those of the first."""
+    """400 sequences of 12 nucleotides. The second half of each sequence repeats the first half."""
     half = generator.choice(4, (400, 6), p=[0.4, 0.3, 0.2, 0.1]) + 1
     half[generator.random(half.shape) < 0.05] = 0
     path = tmp_path / "pairs.fasta"
@@ -52,7 +52,7 @@ def test_a_data_set_of_sequences(fasta):
     assert_sequences(train_images.reshape(len(train_images), -1))
     train, test = (images.argmax(axis=2) for images in (train_images, test_images))
     identity = (test[:, None] == train).mean(axis=2)
-    assert identity.max() < 0.8  # no test sequence has a relative among those that are learned
+    assert identity.max() < 0.8  # no test sequence is similar to a training sequence
     for images, weights in ((train, data.train_weights), (test, data.test_weights)):
         np.testing.assert_allclose(weights, 1 / ((images[:, None] == images).mean(axis=2) >= 0.8 - 1e-9).sum(axis=1))
     share = data.test_weights.sum() / (data.test_weights.sum() + data.train_weights.sum())
@@ -84,8 +84,8 @@ def test_both_apis_and_resumed_runs_learn_the_same(fasta, tmp_path):
     assert arguments["alphabet"] == NUCLEOTIDES and arguments["image_shape"] == [12, 5]
 
 
-def test_commands_go_on_from_a_run(fasta, tmp_path, capsys):
-    """What repeats is learned: most samples have most places in common; and the report is that of the sequences."""
+def test_commands_use_a_run(fasta, tmp_path, capsys):
+    """The RBM learns that the halves repeat. The likelihood is the one that the run estimated."""
     run = tmp_path / "run"
     assert train("gluon", fasta, run, "--num-epoch", "60", "--monitor-every", "60") == 0
     with open(run / "metrics.csv") as file:
@@ -109,7 +109,7 @@ def test_commands_go_on_from_a_run(fasta, tmp_path, capsys):
     assert command("score", run, "--no-cuda") == 0
     auc = json.loads((run / "score.json").read_text())["results"]["auc"]
     assert set(auc) == {"letters at random", "shuffled places"}
-    assert min(auc.values()) > 0.7  # 0.95 less four standard errors of 19 sequences against as many
+    assert min(auc.values()) > 0.7  # 0.95 minus four standard errors (19 sequences against 19)
     assert command("html-report", run) == 0
 
 
@@ -130,7 +130,7 @@ def test_the_gauge_changes_no_probability(generator):
         ("too similar, or too few", ">a\nACGT\n>b\nACGT\n"),
     ],
 )
-def test_files_that_cannot_be_learned_end_in_one_line(tmp_path, capsys, message, text):
+def test_unusable_files_give_one_line(tmp_path, capsys, message, text):
     path = tmp_path / "bad.fasta"
     path.write_text(text)
     assert train("gluon", path, tmp_path / "run") == 2

@@ -1,4 +1,4 @@
-"""Aligned sequences."""
+"""Aligned sequences: files, units, weights and clusters."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_insertions_are_left_out(tmp_path):
     assert sequences.to_text(alignment.sequences, PROTEINS) == ["ACDF", "ACW-"]
 
 
-def test_what_is_written_is_read(tmp_path, generator):
+def test_a_written_file_is_read_back(tmp_path, generator):
     drawn = generator.integers(0, 21, (7, 30)).astype(np.uint8)
     path = tmp_path / "out.fasta"
     sequences.dump_fasta(path, sequences.to_text(drawn, PROTEINS))
@@ -49,8 +49,8 @@ def test_units_of_sequences(generator):
     assert sequences.groups_of(3, 5) == ((0, 5), (5, 10), (10, 15))
 
 
-def test_sequences_that_are_alike(generator, monkeypatch):
-    """Weights and clusters against loops, over more than one block."""
+def test_weights_and_clusters_of_similar_sequences(generator, monkeypatch):
+    """Weights and clusters against a comparison of all pairs, in more than one block of rows."""
     monkeypatch.setattr(sequences, "_ROWS_AT_ONCE", 13)
     parents = generator.integers(0, 21, (8, 20))
     drawn = parents[generator.integers(0, 8, 60)]
@@ -77,7 +77,7 @@ def test_sequences_that_occur_twice_count_once():
         ("sequence a is empty", ">a\n>b\nACD\n"),
     ],
 )
-def test_what_is_no_alignment_is_an_error_of_one_line(tmp_path, message, text):
+def test_a_file_that_is_no_alignment_is_an_error_of_one_line(tmp_path, message, text):
     with pytest.raises(InputError, match=message) as caught:
         sequences.read_fasta(written(tmp_path, text))
     assert "\n" not in str(caught.value)
@@ -96,7 +96,7 @@ def test_letters_for_several_nucleotides_make_no_protein(tmp_path, rare):
     assert alignment.alphabet == sequences.NUCLEOTIDES and alignment.sequences[9, 5] == 0
 
 
-def test_sequences_have_no_other_size(tmp_path, generator):
+def test_sequences_cannot_be_resized(tmp_path, generator):
     path = tmp_path / "dna.fasta"
     letters = generator.choice(list("ACGT"), (60, 8))
     path.write_text("".join(">%d\n%s\n" % (number, "".join(row)) for number, row in enumerate(letters)))

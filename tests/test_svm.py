@@ -17,7 +17,7 @@ DIGITS = ("--dataset", "digits", "--no-cuda")
 
 @pytest.fixture
 def model(seed, tmp_path):
-    """A network for digits, not trained."""
+    """An untrained network for digits."""
     description = networks.describe((1, 8, 8), channels=[8], maximum=4)
     network = networks.build(description)
     network.initialize()
@@ -37,7 +37,7 @@ def run(capsys, tmp_path):
 
 @pytest.fixture
 def rbms(tmp_path):
-    """Results by features and kernel, all of them, and the arrays."""
+    """A function that reads the results by features and kernel, the whole report, and the arrays."""
 
     def read():
         whole = json.loads((tmp_path / "svm.json").read_text())["results"]
@@ -67,8 +67,8 @@ def test_features_beside_pixels_and_an_untrained_network(run, rbms, model):
     assert whole["network"]["description"]["channels"] == [8] and whole["num_train_images"] == 1437
 
 
-def test_turned_images_and_square_roots(run, rbms, monkeypatch):
-    """Turned images are learned from, too, but for those of held-out images while settings are chosen."""
+def test_mirrored_images_and_square_roots(run, rbms, monkeypatch):
+    """Mirrored images are learned, too. Held-out images, which choose settings, are not mirrored."""
     given, digits = [], datasets.load("digits")
 
     def evaluate(kernel, train, test, rows, *others):
@@ -91,7 +91,7 @@ def test_turned_images_and_square_roots(run, rbms, monkeypatch):
     np.testing.assert_array_equal(more_rows[1], rows[1])
 
 
-def test_a_rbm_for_each_class(run, rbms, model):
+def test_a_support_vector_machine_for_each_class(run, rbms, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "rbf", "--no-baselines")
     errors = {}
     for flags in ((), ("--one-vs-rest",)):
@@ -103,8 +103,11 @@ def test_a_rbm_for_each_class(run, rbms, model):
     assert errors[()] != errors["--one-vs-rest",]
 
 
-def test_what_is_of_a_network_only(run, rbms, model):
-    """Squares that do not divide its layer are refused before pixels are learned from; more components than values."""
+def test_flags_that_need_a_network(run, rbms, model):
+    """A pool that does not divide the layer is refused before anything is learned.
+
+    More components than features are reduced to the number of features.
+    """
     status, text, error = run(model, *DIGITS, "--pool", 3)
     assert status == 2 and "choose a pool of 1, 2, 4" in error and error.count("\n") == 1 and "pixels" not in text
     for flags in (("--pool", 2), ("--sampled",), ("--no-baselines",)):
@@ -119,7 +122,7 @@ def test_the_same_seed_gives_the_same_results(run, rbms, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "linear", "--seed", 3)
     assert run(*arguments)[0] == 0
     first = rbms()[2]
-    mx.random.seed(5)  # what went on before does not matter
+    mx.random.seed(5)  # the state of MXNet's generator does not matter
     assert run(*arguments, "--threads", 2, "--batch-size", 77)[0] == 0
     for name, array in rbms()[2].items():
         np.testing.assert_array_equal(array, first[name])
@@ -146,7 +149,7 @@ def folder(root, classes, size=8):
     return "--dataset", "image-folder", "--data-dir", root
 
 
-def test_what_cannot_be_classified_is_one_line(run, model, tmp_path):
+def test_unusable_data_is_refused_in_one_line(run, model, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((20, 8, 8), np.uint8))
     for arguments, expected in [
         (folder(tmp_path / "one", ["only"]), "one class"),
@@ -160,7 +163,7 @@ def test_what_cannot_be_classified_is_one_line(run, model, tmp_path):
     assert not (tmp_path / "svm.json").exists()
 
 
-def test_images_of_other_sizes_are_brought_to_that_of_the_network(run, rbms, model, tmp_path):
+def test_images_are_resized_to_the_size_of_the_network(run, rbms, model, tmp_path):
     images = folder(tmp_path / "large", ["a", "b"], size=16)
     Image.new("L", (11, 9)).save(tmp_path / "large" / "b" / "other.png")
     assert run(model, *images, "--no-cuda", "--image-size", 8, 8, "--kernels", "linear")[0] == 0

@@ -1,4 +1,4 @@
-"""The commands `impute`, `outliers` and `recommend`, as a user runs them."""
+"""The commands `impute`, `outliers` and `recommend` as a user runs them."""
 
 import csv
 import json
@@ -19,7 +19,10 @@ def run(*arguments):
 
 @pytest.fixture
 def table(tmp_path, generator):
-    """200 rows: a sky, how wet it is, and a number that says the same; every tenth value is missing."""
+    """200 rows with the sky, millimetres of rain, and whether it is wet; one more row follows.
+
+    A random tenth of the values is missing.
+    """
     rain = generator.random(200) < 0.4
     columns = [np.where(rain, "rain", "sun"), np.where(rain, 9, 2) + generator.random(200).round(2), rain.astype(int)]
     path = tmp_path / "weather.csv"
@@ -59,13 +62,13 @@ def test_a_table_without_gaps_is_not_learned(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("num_rows, passes", [(4, 2000), (50, 2000), (2000, 60), (1437, 70)])
 def test_passes_of_a_small_table(num_rows, passes):
-    """A pass over few rows is a step, too."""
+    """At least 60 passes and 2000 steps. A pass over fewer rows than a batch is one step."""
     from gluon_rbm.estimators.table_rbm import rbm_of_table
 
     assert rbm_of_table(num_rows, 2000).n_iter == passes
 
 
-def test_imputations_are_several_tables(table, tmp_path):
+def test_several_imputations_give_several_tables(table, tmp_path):
     assert run("impute", table, "--output", tmp_path / "out.csv", "--imputations", "3", "--bins", "4", *QUICK) == 0
     assert len({(tmp_path / ("out-%d.csv" % number)).read_text() for number in (1, 2, 3)}) == 3
 
@@ -80,7 +83,7 @@ def test_outliers(table, tmp_path):
     assert found[1][:4] == ["rain", "2.1", "0", "203"] and found[1][5] == "1" and found[-1][5] == "0"
     scores = [float(row[4]) for row in found[1:]]
     assert np.all(np.diff(scores) >= 0)
-    rank = 0.05 * (len(scores) - 1)  # of the quantile, from 0 on; many scores are equal
+    rank = 0.05 * (len(scores) - 1)  # of the quantile, counted from 0; many scores are equal
     assert sum(score < 0 for score in scores) <= rank + 1 and rank <= sum(score <= 0 for score in scores)
     assert (
         run("outliers", table, "--new", table, "--false-alarm-rate", "0.1", "--output", tmp_path / "x.csv", *QUICK) == 0
@@ -89,7 +92,7 @@ def test_outliers(table, tmp_path):
 
 @pytest.fixture
 def ratings(tmp_path, generator):
-    """Without names: users like even or odd items."""
+    """Ratings without a header line. Even users like even items, odd users like odd items."""
     path = tmp_path / "ratings.tsv"
     with open(path, "w") as file:
         for user in range(60):
@@ -139,7 +142,7 @@ def test_recommend(ratings, tmp_path, capsys):
         ("is an input file", "1,2,3\n", ["recommend", "TABLE", "--user", "1", "--json", "TABLE", "--overwrite"]),
     ],
 )
-def test_what_cannot_be_ends_in_one_line(tmp_path, capsys, message, text, arguments):
+def test_invalid_input_ends_in_one_line(tmp_path, capsys, message, text, arguments):
     path = tmp_path / "table.csv"
     if text is not None:
         path.write_text(text)
@@ -158,13 +161,13 @@ def test_learning_rates_are_above_zero(table, name, capsys):
     )
 
 
-def test_nothing_is_lost(table, tmp_path, capsys):
+def test_an_existing_file_is_kept(table, tmp_path, capsys):
     (tmp_path / "weather-imputed.csv").write_text("mine")
     assert run("impute", table, *QUICK) == 2 and "already exists" in one_line(capsys)
     assert (tmp_path / "weather-imputed.csv").read_text() == "mine"
 
 
-def test_tables_as_text(tmp_path):
+def test_a_table_is_read(tmp_path):
     path = tmp_path / "some.csv"
     path.write_text('\ufeffname,n,code\n"Smith, J",1.5,007\n?, ,8\n', encoding="utf-8")
     table = read_table(str(path), ["3"])
@@ -185,7 +188,7 @@ def test_delimiters_in_quotes_do_not_count(tmp_path):
     assert table.names == ["a,b,c", "d"] and table.values.tolist() == [[1, "None"]]
 
 
-def test_kinds_of_columns_are_told(tmp_path, capsys):
+def test_the_kinds_of_columns_are_printed(tmp_path, capsys):
     path = tmp_path / "some.csv"
     path.write_text("a;b;c\n" + "1;2;x\n" * 30 + "1;3,5;y\n")
     assert run("impute", path, "--num-epoch", "1") == 0
@@ -194,8 +197,8 @@ def test_kinds_of_columns_are_told(tmp_path, capsys):
     assert "column b holds numbers and '3,5' (line 32), so it is read as categories" in err and err.count("\n") == 1
 
 
-def test_new_rows_are_read_as_those_that_were_learned(tmp_path, capsys):
-    """A column of numbers and text is one of categories in both files; what was not learned is odd."""
+def test_new_rows_are_read_like_the_learned_rows(tmp_path, capsys):
+    """A column of numbers and text has categories in both files. An unknown category is an outlier."""
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     first.write_text("a,b\n" + "1,2\nx,3\n" * 20)
     second.write_text("a,b\n1,2\ny,3\n")
@@ -232,7 +235,7 @@ def test_large_numbers_keep_their_size(tmp_path):
     assert 1712345000 <= filled <= 1712345100
 
 
-def test_ratings_that_are_foretold_are_on_the_scale(ratings, tmp_path, capsys):
+def test_ratings_to_predict_must_be_on_the_scale(ratings, tmp_path, capsys):
     test = tmp_path / "test.csv"
     test.write_text("0,1,7\n")
     assert run("recommend", ratings, "--test", test) == 2
@@ -242,7 +245,7 @@ def test_ratings_that_are_foretold_are_on_the_scale(ratings, tmp_path, capsys):
     assert "1 of them are of users or items that" in capsys.readouterr().out
 
 
-def test_a_rate_that_is_too_large_is_told(ratings, capsys):
+def test_a_learning_rate_that_is_too_large_gives_a_warning(ratings, capsys):
     assert run("recommend", ratings, "--user", "7", "--learning-rate", "1e10") == 0
     assert capsys.readouterr().err == (
         "warning: training went astray: ratings are less probable than by how often each user has them; lower "
@@ -250,8 +253,8 @@ def test_a_rate_that_is_too_large_is_told(ratings, capsys):
     )
 
 
-def test_underscores_make_a_text(tmp_path, capsys):
-    """Python reads 1_000 as a number; other programs read it as a text."""
+def test_numbers_with_underscores_are_text(tmp_path, capsys):
+    """Python reads 1_000 as a number. Other programs read it as text."""
     path = tmp_path / "some.csv"
     path.write_text("a,b\n1_000,1e3\n2,-.5\n")
     assert read_table(str(path)).values.tolist() == [["1_000", 1000], ["2", -0.5]]
@@ -261,7 +264,7 @@ def test_underscores_make_a_text(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("rating", ["nan", "inf", "1e39"])
-def test_scales_are_finite(ratings, rating, capsys):
+def test_scales_must_be_finite(ratings, rating, capsys):
     with pytest.raises(SystemExit) as stop:
         run("recommend", ratings, "--user", "7", "--scale", "1", rating)
     assert stop.value.code == 2 and "argument --scale: it must be a number between" in one_line(capsys)

@@ -1,4 +1,4 @@
-"""Estimators of tables: categories, imputation, outliers."""
+"""Estimators for tables: categories, imputation, outliers."""
 
 import warnings
 
@@ -29,7 +29,7 @@ QUICK = BinaryRBM(20, n_iter=5, chains="data", **HOW)
 
 @pytest.fixture
 def weather(generator):
-    """Sky, wind and umbrella: umbrellas when it rains, nine times of ten."""
+    """Sky, wind and umbrella. In nine of ten rows there is an umbrella exactly if it rains."""
     sky = generator.choice(["clear", "clouds", "rain"], 600, p=[0.5, 0.2, 0.3])
     wind = generator.choice(["calm", "strong"], 600)
     umbrella = np.where((sky == "rain") ^ (generator.random(600) < 0.1), "yes", "no")
@@ -53,14 +53,14 @@ CHECKED = {
 
 
 @pytest.mark.parametrize("name", slow_but(list(CHECKED), "imputer"))
-def test_scikit_learn_finds_nothing_wrong(name):
+def test_scikit_learn_checks(name):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it learns next to nothing in so few passes
+        warnings.simplefilter("ignore")  # it learns almost nothing in so few passes
         check_estimator(CHECKED[name])
 
 
 @pytest.mark.parametrize("kind", [CategoricalRBM, RBMImputer, RBMOutlierDetector])
-def test_nothing_goes_before_fit(kind):
+def test_methods_need_fit(kind):
     method = "predict" if kind is RBMOutlierDetector else "transform"
     with pytest.raises(NotFittedError):
         getattr(kind(), method)([[0, 1]])
@@ -80,7 +80,7 @@ def test_columns_and_their_units():
     assert decoded.tolist() == [["b", 1.5, 7.0]]
 
 
-def test_bins_are_quantiles_and_their_values_means(generator):
+def test_bins_are_quantiles_and_are_decoded_to_means(generator):
     numbers = generator.normal(size=(1000, 1))
     encoder = TableEncoder(numbers, [False], ["x"], num_bins=4)
     units = encoder.encode(numbers)
@@ -91,7 +91,7 @@ def test_bins_are_quantiles_and_their_values_means(generator):
     assert alike.decode(alike.encode(np.array([[1.0], [2.0]])))[:, 0].tolist() == [1, 2]
 
 
-def test_pandas_values_that_are_missing():
+def test_missing_values_of_pandas():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(
         {"sky": pandas.array(["rain", pandas.NA, "clear"], "string"), "mm": pandas.array([3, 1, pandas.NA], "Int64")}
@@ -119,7 +119,7 @@ def test_categories_are_learned(weather):
     assert rbm.impute(asked)[:, 2].tolist() == ["yes", "no", "yes"] and rbm.impute(asked)[2, 0] == "rain"
     drawn = rbm.sample(2000, sweeps=100)
     assert abs(((drawn[:, 0] == "rain") == (drawn[:, 2] == "yes")).mean() - 0.9) < 0.06
-    # All 12 rows have probabilities that sum to 1, and that of an umbrella in rain is the larger one.
+    # The probabilities of all 12 rows sum to 1. In rain, an umbrella is more probable than none.
     rows = np.array([[s, w, u] for s in rbm.categories_[0] for w in rbm.categories_[1] for u in rbm.categories_[2]])
     log_z = rbm.log_partition(weather).log_z
     probability = np.exp(rbm.score_samples(rows.astype(object)) - log_z)
@@ -128,7 +128,7 @@ def test_categories_are_learned(weather):
     assert probability[rows[:, 0] == "rain"][1::2].sum() > probability[rows[:, 0] == "rain"][::2].sum()
 
 
-def test_categories_that_were_not_there(weather):
+def test_unknown_categories(weather):
     rbm = learned(weather[:50])
     snow = np.array([["snow", "calm", "no"]], object)
     with pytest.raises(InputError, match="column 0 holds 'snow', which is none of its categories"):
@@ -139,7 +139,7 @@ def test_categories_that_were_not_there(weather):
     np.testing.assert_array_equal(ignoring.transform(snow), ignoring.transform(unknown))
 
 
-def test_an_outlier_is_what_has_a_category_that_was_not_there(weather):
+def test_a_row_with_an_unknown_category_is_an_outlier(weather):
     detector = RBMOutlierDetector(random_state=0).fit(weather)
     snow, clear = np.array([["snow", "calm", "no"], ["clear", "calm", "no"]], object)
     assert detector.predict([snow, clear]).tolist() == [-1, 1]
@@ -153,7 +153,10 @@ def test_an_outlier_is_what_has_a_category_that_was_not_there(weather):
 
 
 def test_more_components_have_a_better_score(weather):
-    """Of two, the RBM that knows what an umbrella is for: log p(column | others) from its free energies."""
+    """An RBM that relates the columns scores better than one that does not.
+
+    The score is the sum of log p(column | others), from free energies, as a mean over rows.
+    """
     independent, full = CategoricalRBM(1, n_iter=0, random_state=0).fit(weather), learned(weather)
     assert full.score(weather) > independent.score(weather) + 0.2
     rows, expected = weather[:200], 0.0
@@ -214,11 +217,11 @@ def test_one_far_value_does_not_hide_others(generator):
         assert scores[300] < np.quantile(scores[:300], 0.02)
 
 
-def test_few_rows_are_learned_as_well(generator):
-    """Three skies that follow from how warm it is, of 400 rows: what a user gets without a setting.
+def test_few_rows_are_enough(generator):
+    """Default settings are enough for 400 rows. The temperature tells which of three skies it is.
 
-    Over 60 seeds 0.930 of the skies are right, with a deviation of 0.031; chance has a third. The
-    bound is four of these below.
+    Over 60 seeds 0.930 of the skies are right, with a standard deviation of 0.031. By chance a third
+    would be right. The bound is four standard deviations lower.
     """
     sky = generator.integers(3, size=400)
     warm = np.array([25, 15, 8])[sky] + generator.normal(size=400)
@@ -238,7 +241,7 @@ def test_frames_say_which_columns_are_categories():
     assert set(filled[:, 0]) <= {7, 9} and set(filled[:, 1]) <= {True, False}
 
 
-def test_categories_in_an_order_of_ones_own(weather):
+def test_categories_in_a_given_order(weather):
     given = [["rain", "clouds", "clear", "snow"], ["calm", "strong"], ["yes", "no"]]
     rbm = CategoricalRBM(3, n_iter=1, categories=given).fit(weather)
     assert [list(values) for values in rbm.categories_] == given and rbm.components_.shape == (3, 8)
@@ -275,13 +278,13 @@ def test_categories_in_an_order_of_ones_own(weather):
         ("needs 99 held-out rows or more", lambda: RBMOutlierDetector(false_alarm_rate=0.01).fit(np.eye(20))),
     ],
 )
-def test_what_cannot_be_is_an_error_of_one_line(message, make):
+def test_invalid_input_is_an_error_of_one_line(message, make):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
 
 
-def test_a_column_of_one_value_is_no_obstacle(weather):
+def test_a_column_of_one_value_is_allowed(weather):
     table = np.column_stack([weather, np.full(len(weather), "same")]).astype(object)
     rbm = CategoricalRBM(5, n_iter=1, random_state=0).fit(table)
     assert (rbm.sample(5)[:, 3] == "same").all()
@@ -322,7 +325,7 @@ def test_several_imputations_are_draws(weather):
     assert drawn.shape == (20, 600, 3) and (drawn[:, 200:] == weather[200:]).all()
     rain = weather[:200, 0] == "rain"
     assert 0.75 < (drawn[:, :200][:, rain, 2] == "yes").mean() < 0.99
-    imputer.set_params(sweeps=400)  # with 100, chance says "no" to about one of 2,000 such rows
+    imputer.set_params(sweeps=400)  # with 100, about one of 2,000 such rows gets "no" by chance
     assert (imputer.transform(gaps)[:200][rain, 2] == "yes").all()
     np.testing.assert_array_equal(imputer.transform(gaps), imputer.transform(gaps))
 
@@ -337,10 +340,11 @@ def test_an_imputer_in_a_pipeline(generator):
 # --- Outliers ---------------------------------------------------------------------------------------------------------
 
 
-def test_numbers_of_one_column_tell_those_of_another(generator):
-    """The second column is the first and noise of standard deviation 1; to know the mean alone leaves 10.
+def test_missing_numbers_follow_from_other_columns(generator):
+    """The second column is the first plus noise of standard deviation 1. The mean would err by 10.
 
-    Values have no tails, which would be in the outer bins: over 81 seeds the error is 2.4, its deviation 0.3.
+    The values have no tails, which would fall into the outer bins. Over 81 seeds the error is 2.4,
+    with a standard deviation of 0.3.
     """
     first = generator.uniform(50 - 300**0.5, 50 + 300**0.5, 500)  # of standard deviation 10
     table = np.column_stack([first, first + generator.normal(size=500), 2 * first])
@@ -353,7 +357,7 @@ def test_numbers_of_one_column_tell_those_of_another(generator):
     assert len(np.unique(draws)) > 5 and abs(draws.std() - 10) < 3
 
 
-def test_what_is_beyond_all_that_was_learned_is_an_outlier(generator):
+def test_a_row_far_beyond_the_learned_rows_is_an_outlier(generator):
     detector = RBMOutlierDetector(random_state=0).fit(generator.normal(size=(300, 3)))
     assert detector.predict([[1e6, 1e6, 1e6], [-1e6, -1e6, -1e6], [0, 0, 0]]).tolist() == [-1, -1, 1]
 
@@ -377,8 +381,8 @@ def test_as_many_outliers_as_the_contamination_says(generator):
     assert (detector.predict(data) == -1).sum() == 35
 
 
-def test_false_alarms_are_as_many_as_asked_for(generator, seed):
-    """Over splits the rate is exact on average: rank / (n + 1)."""
+def test_the_false_alarm_rate_is_the_given_one(generator, seed):
+    """The rate is rank / (n + 1) exactly, on average over splits."""
     probability = reference.sigmoid(generator.normal(size=10))
     rates = []
     for number in range(20):

@@ -6,7 +6,7 @@ import reference
 from gluon_rbm.sampling import tempering
 
 
-def test_swaps_keep_every_replicas_distribution_and_their_rates_are_right(seed, generator):
+def test_swaps_keep_all_distributions_and_have_the_right_rates(seed, generator):
     rbm, base = reference.random_rbm(3, 2, generator, scale=1.5), generator.normal(size=3)
     betas, count = np.array([1.0, 0.7, 0.4, 0.0]), 40000
     slopes = reference.uphill_slopes(*rbm, base)
@@ -22,6 +22,6 @@ def test_swaps_keep_every_replicas_distribution_and_their_rates_are_right(seed, 
         assert abs(rates[pair] - mean) < 5 * np.sqrt((left @ accepted**2 @ right - mean**2) / count)
     for replica, probability in zip(after, probabilities):
         reference.assert_drawn_from(replica, probability)
-    for left, right in ((0, 1), (1, 2), (2, 3)):  # and they stay independent of each other
+    for left, right in ((0, 1), (1, 2), (2, 3)):  # the replicas stay independent of each other
         both = after[left] * len(slopes) + after[right]
         reference.assert_drawn_from(both, np.outer(probabilities[left], probabilities[right]).ravel())

@@ -1,4 +1,4 @@
-"""train-gaussian: standardization and whitening, a run and its files, resuming, and what sample makes of it."""
+"""The command `train-gaussian`: standardization, whitening, runs and their files, and commands on a run."""
 
 import csv
 import json
@@ -68,7 +68,7 @@ def test_whitened_directions(digits):
 
 
 def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
-    """That of probabilistic principal components."""
+    """It is the distribution of probabilistic principal component analysis."""
     pixels = digits.reshape(-1, 64) / 16
     found = Standardization.of(digits, 16, 20)
     covariance = (found.basis * (np.square(found.scale) - found.residual)) @ found.basis.T
@@ -78,11 +78,11 @@ def test_standard_normal_features_are_a_normal_distribution_of_pixels(digits):
     np.testing.assert_allclose(features + found.log_density(pixels[:50]), expected, rtol=1e-5)
 
 
-def test_a_pixel_that_hardly_varies_costs_no_more_than_its_noise():
-    """Its scale is that of the noise between two values, which the density is taken with."""
+def test_a_pixel_that_hardly_varies_is_scaled_by_the_noise():
+    """Its scale is the standard deviation of the uniform noise that is added for the density."""
     images = np.random.default_rng(0).integers(0, 17, (1000, 1, 3)).astype(np.uint8)
     images[:, 0, 1] = 0
-    images[7, 0, 1] = 1  # one of a thousand
+    images[7, 0, 1] = 1  # in one image of a thousand
     found = Standardization.of(images, 16)
     assert found.scale[1] == pytest.approx(1 / 16 / math.sqrt(12))
     np.testing.assert_allclose(found.scale[[0, 2]], images[:, 0, [0, 2]].std(axis=0) / 16)
@@ -105,7 +105,7 @@ def test_a_pixel_that_hardly_varies_costs_no_more_than_its_noise():
         ("vary in only 1 directions", np.arange(20, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 3), np.uint8), 4),
     ],
 )
-def test_images_that_cannot_be(match, images, directions):
+def test_unusable_images_are_refused(match, images, directions):
     with pytest.raises(InputError, match=match):
         Standardization.of(images, 255, directions)
 
@@ -122,12 +122,13 @@ def test_a_run_and_its_files(tmp_path, whiten):
     rows = metrics(run)
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     parameters, (standardization, _) = read_gaussian(run)
-    # The bits of a pixel with 17 levels, with log Z by enumeration.
+    # The bits per pixel of 17 grey levels, with log Z by enumeration.
     log_z = enumeration.log_partition(parameters.scaled, visible_units=GAUSSIAN)
     assert float(rows[-1]["log_z"]) == pytest.approx(log_z, abs=0.1)
     arguments = json.loads((run / "arguments.json").read_text())["arguments"]
     assert arguments["image_shape"] == [8, 8] and arguments["whiten"] == int(whiten)
-    generator = make_generator([0, gaussian._DEQUANTIZE])  # as the run spreads values: some pixels hardly vary
+    # The same noise as in the run. It matters because some pixels hardly vary.
+    generator = make_generator([0, gaussian._DEQUANTIZE])
     images = load_dataset("digits").train_images.reshape(-1, 64)
     pixels = (images + generator.random(images.shape) - 0.5) / 16
     density = score(parameters, standardization.features(pixels)) - log_z + standardization.log_density(pixels)
@@ -144,7 +145,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
         np.testing.assert_array_equal(whole.asnumpy(), parts.asnumpy())
 
 
-def test_variances_may_stay(tmp_path):
+def test_variances_may_be_fixed(tmp_path):
     train(tmp_path / "run", "--num-epoch", "1", "--no-learn-variances")
     assert (read_gaussian(tmp_path / "run")[0].visible_log_variance.asnumpy() == 0).all()
 
@@ -157,7 +158,7 @@ def test_training_lowers_the_bits(tmp_path):
     assert float(last["test_bits_per_dimension"]) < float(first["test_bits_per_dimension"]) - 0.2
 
 
-def test_sample_draws_of_it(tmp_path):
+def test_sample_draws_from_a_run(tmp_path):
     train(tmp_path / "run", "--num-epoch", "1")
     target = tmp_path / "drawn"
     command = ["sample", str(tmp_path / "run"), "--count", "20", "--sweeps", "10", "--output", str(target)]
@@ -169,8 +170,8 @@ def test_sample_draws_of_it(tmp_path):
     assert json.loads((tmp_path / "drawn.json").read_text())["results"]["num_images"] == 20
 
 
-def test_the_likelihood_of_it(tmp_path, capsys):
-    """By enumeration and by AIS; the run's own bits are of other noise, and of the first images."""
+def test_the_likelihood_of_a_run(tmp_path, capsys):
+    """Enumeration and AIS agree. The run itself used other noise, and the first images only."""
     train(tmp_path / "run", "--num-epoch", "3", "--learning-rate", "0.1", "--whiten", "20")
     found = {}
     for method in ("enumeration", "ais"):
@@ -188,7 +189,7 @@ def test_the_likelihood_of_it(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flags", [["--path", "matched"], ["--binarize", "sample"], ["--reverse-start", "data"]])
-def test_reports_of_binary_models(tmp_path, capsys, flags):
+def test_likelihood_refuses_flags_for_binary_models(tmp_path, capsys, flags):
     train(tmp_path / "run", "--num-epoch", "1")
     assert main(["likelihood", str(tmp_path / "run"), *flags]) == 2
     assert "is for binary models" in capsys.readouterr().err
@@ -207,7 +208,7 @@ def network(tmp_path):
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_an_rbm_on_a_network(tmp_path, network, digits, depth, capsys):
-    """It draws what the network makes of a code."""
+    """The RBM learns codes of the network. Its samples are images that the network makes of codes."""
     run = tmp_path / "run"
     train(run, "--num-epoch", "2", "--network", str(network), "--depth", str(depth), "--whiten", "2", "--mirror")
     assert "completed with log density: " in capsys.readouterr().out
@@ -224,7 +225,7 @@ def test_an_rbm_on_a_network(tmp_path, network, digits, depth, capsys):
     assert "a density of codes but not of images" in capsys.readouterr().err
 
 
-def test_networks_that_cannot_be(tmp_path, network, capsys):
+def test_unusable_networks_are_refused(tmp_path, network, capsys):
     for flags, line in (
         (["--depth", "2"], "--depth has no effect without --network; give both"),
         (["--network", str(network), "--depth", "3"], "the network has 2 RBMs; choose 1 to 2 of them"),
@@ -244,7 +245,7 @@ def test_networks_that_cannot_be(tmp_path, network, capsys):
 
 
 def test_weights_that_point_to_images(digits):
-    """They are as long as normal ones; visible biases keep the mean at 0."""
+    """They are as long as normally distributed weights. The visible biases keep the mean at 0."""
     features = Standardization.of(digits, 16, 20).features(digits.reshape(-1, 64) / 16)
     settings = GaussianSettings(
         num_hidden=30, initial_weights="images", initial_deviation=0.3, initial_hidden_bias=-2.0, initial_variance=0.25
@@ -272,13 +273,13 @@ def test_weights_that_point_to_images(digits):
         (["--start", "zeros"], "--start is for binary models"),
     ],
 )
-def test_flags_of_binary_models(tmp_path, capsys, flags, line):
+def test_sample_refuses_flags_for_binary_models(tmp_path, capsys, flags, line):
     train(tmp_path / "run", "--num-epoch", "1")
     assert main(["sample", str(tmp_path / "run"), *flags]) == 2
     assert line in capsys.readouterr().err
 
 
-def test_commands_of_binary_models_say_so(tmp_path, capsys):
+def test_commands_for_binary_models_refuse_a_gaussian_rbm(tmp_path, capsys):
     train(tmp_path / "run", "--num-epoch", "1")
     for command in ("reconstruct", "score", "weights"):
         assert main([command, str(tmp_path / "run")]) == 2
@@ -299,7 +300,7 @@ def test_commands_of_binary_models_say_so(tmp_path, capsys):
         (["--whiten", "64"], "--whiten is 64; it must be below the number of training images"),
     ],
 )
-def test_settings_that_cannot_be(tmp_path, capsys, flags, line):
+def test_invalid_settings_are_refused(tmp_path, capsys, flags, line):
     assert main(["train-gaussian", *SMALL, "--output-dir", str(tmp_path / "run"), *flags]) == 2
     error = capsys.readouterr().err
     assert line in error and error.count("\n") == 1
@@ -314,5 +315,5 @@ def test_settings_check_their_learning_rule():
 def test_too_large_steps_diverge_in_one_line(tmp_path, capsys):
     flags = ["--num-epoch", "20", "--learning-rate", "100", "--output-dir", str(tmp_path / "run")]
     assert main(["train-gaussian", *SMALL, *flags]) == 3
-    (line,) = capsys.readouterr().err.splitlines()  # no warning of NumPy beside it
+    (line,) = capsys.readouterr().err.splitlines()  # and no warning from NumPy
     assert re.search(r"training diverged in epoch 1: visible_\w+\[\d+\] is (nan|-?inf|-?\d)", line)

@@ -23,7 +23,8 @@ from gluon_rbm.training.network_pictures import normal_like
 from gluon_rbm.training.run_folder import RunFolder, read_metrics
 
 SMALL = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--learning-rate", "0.01"]
-SMALL += ["--held-out", "1000", "--sample-sweeps", "2", "--batch-size", "100"]  # the last batch holds 37
+# 437 images are learned; the last batch holds 37 of them.
+SMALL += ["--held-out", "1000", "--sample-sweeps", "2", "--batch-size", "100"]
 
 
 def run(folder, *arguments, small=SMALL):
@@ -89,7 +90,7 @@ def test_networks_of_dense_rbms_only(tmp_path, generator, arguments, colour):
         assert Image.open(tmp_path / "run" / name).size[0] > 100
 
 
-def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
+def test_the_reconstruction_error_is_a_mean_over_pixels(tmp_path):
     assert run(tmp_path / "run", "--num-epoch", 1) == 0
     network, description = networks.read(tmp_path / "run")
     images = datasets.load("digits").test_images
@@ -115,8 +116,10 @@ def test_the_reconstruction_error_is_that_of_a_pixel(tmp_path):
     ids=lambda arguments: " ".join(map(str, arguments)),
 )
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, arguments):
-    """Stopped in its second epoch, and with greedy training in the second machine's first, too; other workers, same
-    result."""
+    """The run stops in its second epoch; greedy training also in the first epoch of the second RBM.
+
+    The number of workers changes, too. The result is the same.
+    """
     assert run(tmp_path / "whole", "--num-epoch", 2, *arguments) == 0
 
     def stop_in(number):
@@ -159,7 +162,7 @@ def test_greedy_training_leaves_the_rbms_below_alone(tmp_path, monkeypatch):
 
 
 def test_joint_and_greedy_training_of_the_first_rbm_are_the_same(tmp_path):
-    """Detached, a machine learns as if alone: so the joint run's first machine is the greedy one's."""
+    """With --detach an RBM learns as if it were alone, so both runs learn the same first RBM."""
     assert run(tmp_path / "joint", "--num-epoch", 1) == 0
     assert run(tmp_path / "greedy", "--num-epoch", 1, "--training", "greedy") == 0
     joint, greedy = learned(tmp_path / "joint"), learned(tmp_path / "greedy")
@@ -172,8 +175,8 @@ def descent(**settings):
     return Namespace(**{**defaults, "weight_decay": 0.0, **settings})
 
 
-def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
-    """The binary dense machine by hand: CD-1 by means, decay on the weights only."""
+def test_one_step_is_gradient_descent_on_the_mean_loss(ctx, generator):
+    """A binary dense RBM, computed by hand: CD-1 with means, and decay of the weights only."""
     rate, decay = 0.1, 0.2
     images = generator.random((6, 2, 2)).astype("float32")
     description = networks.describe((1, 2, 2), dense=[3], maximum=1)
@@ -201,8 +204,8 @@ def test_one_step_of_gradient_descent_is_that_of_the_mean_loss(ctx, generator):
         np.testing.assert_allclose(learner.arrays()["0." + name].asnumpy(), value, rtol=1e-4, atol=1e-6)
 
 
-def test_persistent_chains_go_on_and_are_what_the_loss_looks_at(ctx, generator, seed):
-    """Of a short batch's gradient so many chains are a part as it has images."""
+def test_persistent_chains_continue_and_are_used_by_the_loss(ctx, generator, seed):
+    """The gradient of a short batch uses as many chains as the batch has images."""
     images = generator.integers(0, 2, (6, 4, 4)).astype("float32")
     description = networks.describe((1, 4, 4), channels=[2], dense=[3], maximum=1)
     built = networks.build(description)
@@ -244,7 +247,7 @@ def test_a_folder_of_colour_images_of_different_sizes(tmp_path, generator, capsy
     write_images(tmp_path / "large", generator, 5, (12, 20, 3))
     for index, path in enumerate(sorted((tmp_path / "large").iterdir())):
         path.rename(tmp_path / "images" / ("large%d.png" % index))
-    (tmp_path / "images" / "00.png").write_bytes(b"no image")  # the first one: of the test images
+    (tmp_path / "images" / "00.png").write_bytes(b"no image")  # the first image, a test image
     (tmp_path / "images" / "03.png").write_bytes((tmp_path / "images" / "02.png").read_bytes()[:60])
     arguments = ["--data-dir", tmp_path / "images", "--num-epoch", 1, "--random-crop", 2, "--mirror"]
     size = ["--image-size", 8, 12]
@@ -256,12 +259,13 @@ def test_a_folder_of_colour_images_of_different_sizes(tmp_path, generator, capsy
     assert_refused(capsys, tmp_path / "sizes", arguments, "20 x 12 pixels, but the first image has 8 x 8", FOLDER)
 
 
-def test_images_are_brought_to_a_size_around_their_middle():
+def test_images_are_resized_and_cropped_around_their_middle():
     image = np.zeros((20, 60, 3), np.uint8)
-    image[:, 20:40] = 200  # what a square of the height shows, alone
+    image[:, 20:40] = 200  # the middle square of full height
     whole = transforms.resize_and_crop(image, (10, 30))
     assert np.all(whole[:, [*range(7), *range(23, 30)]] == 0) and np.all(whole[:, 13:17] == 200)
-    np.testing.assert_array_equal(transforms.resize(image, (10, 30)), whole)  # in proportion there is nothing to crop
+    # The proportions stay the same, so nothing is cropped.
+    np.testing.assert_array_equal(transforms.resize(image, (10, 30)), whole)
     np.testing.assert_array_equal(transforms.resize_and_crop(image, (10, 10)), whole[:, 10:20])
     assert transforms.resize_and_crop(image[..., 0], (40, 30)).shape == (40, 30)
     assert transforms.resize_and_crop(image, (20, 60)) is image
@@ -284,17 +288,18 @@ def test_crops_and_mirrors_are_drawn_by_the_generator_alone(shape, seed):
     places = [(padded[:, top : top + 7, left : left + 9] == cropped) for top in range(3) for left in range(3)]
     places = np.array([place.reshape(200, -1).all(axis=1) for place in places])
     assert places.any(axis=0).all()
-    assert places.sum(axis=1).min() > 0  # 200 draws of 9 places leave none out, but for 5e-10
+    # 200 draws miss one of the 9 places with probability 5e-10.
+    assert places.sum(axis=1).min() > 0
 
 
-def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, capsys):
+def test_only_images_of_bytes_can_be_resized(tmp_path, generator, capsys):
     np.save(tmp_path / "bytes.npy", generator.integers(0, 256, (20, 6, 6, 3), np.uint8))
     np.save(tmp_path / "floats.npy", generator.random((20, 6, 6)))
     size = ["--image-size", 8, 8, "--num-epoch", 1]
     assert run(tmp_path / "run", "--dataset", tmp_path / "bytes.npy", *size, small=FOLDER) == 0
     assert networks.read(tmp_path / "run")[1]["image_shape"] == [3, 8, 8]
     assert_refused(capsys, tmp_path / "f", ["--dataset", tmp_path / "floats.npy", *size], "are not bytes", FOLDER)
-    for name in ("digits", "bars-and-stripes"):  # whose largest values are not those of bytes
+    for name in ("digits", "bars-and-stripes"):  # their largest values are not 255
         data = datasets.load(name, image_size=(11, 13))
         for images in (data.train_images, data.test_images):
             assert images.shape[1:] == (11, 13) and images.max() == data.maximum and images.dtype == np.uint8
@@ -320,7 +325,7 @@ def test_images_of_bytes_can_be_resized_and_others_not(tmp_path, generator, caps
         (["--channels", "--dense"], "give --channels, --dense or both"),
     ],
 )
-def test_arguments_that_cannot_be(tmp_path, capsys, arguments, said):
+def test_invalid_arguments_are_refused(tmp_path, capsys, arguments, said):
     assert_refused(capsys, tmp_path / "run", arguments, said)
     assert not (tmp_path / "run").exists()
 
@@ -334,7 +339,7 @@ def test_arguments_that_cannot_be(tmp_path, capsys, arguments, said):
         (["--channels", -1], "at least 1"),
     ],
 )
-def test_arguments_that_are_none(tmp_path, capsys, arguments, said):
+def test_arguments_that_do_not_parse(tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path / "run", *arguments)
     error = capsys.readouterr().err.strip()
@@ -354,7 +359,7 @@ def test_folders_without_a_readable_image(tmp_path, capsys, generator):
 
 
 def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
-    """It calls `whole` what is `quantized` now."""
+    """Its record calls `quantized` by an earlier name, `whole`."""
     assert run(tmp_path / "run", "--num-epoch", 1) == 0
     record = json.loads((tmp_path / "run" / "arguments.json").read_text())
     for names in (record["arguments"], record["arguments"]["network"]):
@@ -378,19 +383,19 @@ def test_resuming_with_other_images_or_another_network(tmp_path, capsys, generat
 
 
 @pytest.mark.parametrize("units", ["multinary", "gaussian"])
-def test_images_that_are_all_alike_teach_nothing(units, tmp_path, capsys):
+def test_equal_images_are_refused(units, tmp_path, capsys):
     np.save(tmp_path / "grey.npy", np.full((20, 4, 4), 0.5))
     arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", units]
     assert_refused(capsys, tmp_path / "run", arguments, "are the same", FOLDER)
 
 
-def test_images_of_nearly_one_grey_teach_gaussian_units_nothing(tmp_path, capsys, generator):
+def test_nearly_equal_images_are_refused_for_gaussian_units(tmp_path, capsys, generator):
     np.save(tmp_path / "grey.npy", 0.5 + 1e-6 * generator.random((20, 4, 4)))
     arguments = ["--dataset", tmp_path / "grey.npy", "--visible-units", "gaussian"]
     assert_refused(capsys, tmp_path / "run", arguments, "have the same value", FOLDER)
 
 
-def test_divergence_keeps_what_was_there(tmp_path, capsys):
+def test_a_run_that_diverges_writes_no_parameters(tmp_path, capsys):
     arguments = ["--optimizer", "sgd", "--momentum", 0]
     assert run(tmp_path / "run", "--num-epoch", 1, *arguments, "--learning-rate", 1e-9) == 0
     assert run(tmp_path / "wild", "--num-epoch", 1, *arguments, "--learning-rate", 1e30) == 3
@@ -411,11 +416,11 @@ def test_samples_start_with_the_mean_and_covariance_of_images(generator):
     drawn = normal_like(values, 20000, units.Gaussian(), generator)
     rows = values.asnumpy()
     covariance = np.cov(rows.T, bias=True)
-    # 6 standard errors of a mean, and of products of normal numbers, of 20,000
+    # The bounds are 6 standard errors of means and of covariances of 20,000 normal numbers.
     deviations = np.sqrt(np.diag(covariance))
     assert (np.abs(drawn.mean(axis=0) - rows.mean(axis=0)) < 6 * deviations / np.sqrt(20000)).all()
     assert (np.abs(np.cov(drawn.T) - covariance) < 6 * np.outer(deviations, deviations) * np.sqrt(2 / 20000)).all()
     wide = mx.nd.array(3 + 3 * generator.standard_normal((500, 3)))
     cut = normal_like(wide, 1000, units.Multinary(6), generator)
     assert cut.min() == 0 and cut.max() == 6
-    assert drawn.dtype == cut.dtype == np.float32  # by any rules of promotion of NumPy
+    assert drawn.dtype == cut.dtype == np.float32  # whatever NumPy's promotion rules

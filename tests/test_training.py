@@ -63,7 +63,7 @@ FLAGS = {
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_documented_flags_defaults_and_help(flag, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")  # no text is broken
+    monkeypatch.setenv("COLUMNS", "300")  # no line is wrapped
     default, help_text = FLAGS[flag]
     value = getattr(options.parse([], "binary_rbm_gluon.py"), flag[2:].replace("-", "_"))
     assert value == default and type(value) is type(default)
@@ -107,7 +107,7 @@ def test_what_a_run_prints(script, tmp_path, capsys):
     assert lines[1].startswith("Namespace(") and "seed=0" in lines[1]
     epochs = [line for line in lines if line.startswith("Epoch ")]
     number = r"-?\d+\.\d+"
-    assert len(epochs) == 2  # the first has no news
+    assert len(epochs) == 2  # the first epoch is not monitored
     for index, line in ((1, epochs[0]), (2, epochs[1])):  # the last epoch is always monitored
         pattern = "Epoch %d completed with test log-likelihood %s and train log-likelihood %s;" % (
             index + 1,
@@ -159,7 +159,7 @@ def test_the_whole_showcase(tmp_path, monkeypatch):
     monkeypatch.setattr(binary_pictures.plots, "showcase", remember)
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "1") == 0
     assert pictures["sweeps"] == 3000 and pictures["side"] == 15
-    assert pictures["originals"].shape == pictures["samples"].shape == (30, 16)  # no image twice
+    assert pictures["originals"].shape == pictures["samples"].shape == (30, 16)  # no image occurs twice
     possible = {row.tobytes() for row in datasets.load("bars-and-stripes").train_images.reshape((-1, 16)).astype("f4")}
     assert {row.tobytes() for row in pictures["originals"]} == possible
     assert (pictures["samples"] > 0).all() and (pictures["samples"] < 1).all()
@@ -174,7 +174,7 @@ def test_the_whole_showcase(tmp_path, monkeypatch):
     "threads, flags", [("2", []), ("3", ["--centering", "--momentum", "0.5", "--sparsity-cost", "0.1"])]
 )
 def test_the_parameters_do_not_depend_on_the_number_of_threads(tmp_path, threads, flags):
-    """784 visible and 300 hidden units, which share two threads where there are two."""
+    """784 visible and 300 hidden units, enough work for two threads."""
     root = Path(__file__).parents[1]
     command = [sys.executable, str(root / "binary_rbm_gluon.py"), "--dataset", "digits", "--image-size", "28", "28"]
     command += [
@@ -264,7 +264,7 @@ def test_default_folders_are_numbered_and_the_last_one_is_resumed(tmp_path, monk
 
 
 def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
-    """rate / batch size times (mean gradient + lambda W): the documented 0.1 is an effective 0.1 / 80."""
+    """A step is rate / batch size * (mean gradient + lambda W), so the default 0.1 acts as 0.1 / 80."""
     args = options.parse([*SMALL, "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5"], "x")
     data = datasets.load("bars-and-stripes")
     arrays = initial_arrays(args, data, mx.cpu())
@@ -294,7 +294,7 @@ def test_a_uniform_start():
     for name in ("interaction_weight", "visible_layer_bias"):
         values = arrays[name].ravel()
         assert np.abs(values).max() <= 0.01
-        # Of a uniform distribution within 0.01: the mean of |x| is 0.005, with a standard deviation of 0.01 / sqrt(12).
+        # If x is uniform within +-0.01, |x| has mean 0.005 and standard deviation 0.01 / sqrt(12).
         assert abs(np.abs(values).mean() - 0.005) < 5 * 0.01 / np.sqrt(12 * values.size)
         assert abs(values.mean()) < 5 * 0.02 / np.sqrt(12 * values.size)
 
@@ -309,7 +309,7 @@ def test_initial_visible_bias_of_the_data():
 
 @pytest.mark.slow
 def test_a_run_learns(tmp_path):
-    """Bars and stripes: the exact mean log-likelihood after training, by enumeration over 2^6 hidden states."""
+    """The exact mean log-likelihood of bars and stripes, by enumeration of 2^6 hidden states."""
     arguments = ["--num-epoch", "300", "--learning-rate", "2", "--monitor-every", "300", "--k", "5"]
     assert run(binary_rbm_gluon, tmp_path / "run", *arguments) == 0
     arrays = learned(tmp_path / "run")
@@ -328,7 +328,7 @@ def test_real_mnist(script, tmp_path):
     assert script.main([*arguments, "--output-dir", str(tmp_path / "run")]) == 0
     with open(tmp_path / "run" / "metrics.csv") as file:
         row = next(csv.DictReader(file))
-    # Zero weights score -543.
+    # An RBM of zeros scores 784 log(1/2) = -543.
     assert -450 < float(row["test_log_likelihood"]) < -100 and row["binary_pixels"] == "0"
     assert learned(tmp_path / "run")["interaction_weight"].shape == (784, 20)
 
@@ -357,9 +357,10 @@ def test_real_mnist(script, tmp_path):
         (["--weight-decay", "-0.1"], "--weight-decay"),
         (["--binarize", "always"], "invalid choice: 'always'"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--num-hiden", "5"], "unrecognized arguments: --num-hiden 5; did you mean --num-hidden?"),
     ],
 )
-def test_arguments_that_cannot_be(script, capsys, arguments, message):
+def test_invalid_arguments_are_refused(script, capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:
         script.main(arguments)
     assert stop.value.code == 2
@@ -376,14 +377,14 @@ def test_arguments_that_cannot_be(script, capsys, arguments, message):
         (["--held-out", "25"], "--batch-size 8 is larger than the number of training images, 5"),
     ],
 )
-def test_data_sets_that_cannot_be(script, tmp_path, capsys, arguments, message):
+def test_unusable_data_sets_are_refused(script, tmp_path, capsys, arguments, message):
     assert run(script, tmp_path / "run", *arguments) == 2
     assert message in one_line(capsys)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("value", [np.nan, 1.5])
-def test_pixels_that_cannot_be(script, tmp_path, capsys, value):
+def test_invalid_pixels_are_refused(script, tmp_path, capsys, value):
     images = np.zeros((20, 4), "float32")
     images[3, 2] = value
     np.save(tmp_path / "images.npy", images)
@@ -392,7 +393,7 @@ def test_pixels_that_cannot_be(script, tmp_path, capsys, value):
 
 
 @pytest.mark.skipif(mx.runtime.Features().is_enabled("CUDA"), reason="this MXNet has CUDA")
-def test_a_gpu_that_is_asked_for_and_cannot_be_had(script, tmp_path, capsys):
+def test_asking_for_an_unavailable_gpu_is_refused(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--cuda") == 2
     assert "cannot use the GPU: " in one_line(capsys)
 
@@ -538,11 +539,12 @@ def test_sizes_beyond_mxnet(script, tmp_path, capsys, arguments, message):
     assert message in one_line(capsys)
 
 
-def test_an_engine_that_cannot_be_had(script, tmp_path, capsys, monkeypatch):
+def test_an_unavailable_engine_is_refused(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(native, "available", lambda: native.Availability("it is not built"))
     assert run(script, tmp_path / "run", "--engine", "native") == 2
     assert "it is not built; choose --engine mxnet or auto" in one_line(capsys)
-    assert run(script, tmp_path / "run", "--engine", "auto", "--num-epoch", "1") == 0  # MXNet's engine
+    # "auto" takes MXNet's engine instead.
+    assert run(script, tmp_path / "run", "--engine", "auto", "--num-epoch", "1") == 0
 
 
 def torn(content):
@@ -589,7 +591,7 @@ def test_a_checkpoint_with_another_optimizers_state(script, tmp_path, capsys):
     assert "does not match this run" in one_line(capsys)
 
 
-def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
+def test_divergence_keeps_the_saved_parameters(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "1") == 0
     kept = (tmp_path / "run" / "rbm.params").read_bytes()
     checkpoint = Checkpoint.load(tmp_path / "run" / "checkpoint.npz")
@@ -602,7 +604,7 @@ def test_divergence_keeps_what_was_there(script, tmp_path, capsys):
     assert (tmp_path / "run" / "rbm.params").read_bytes() == kept
 
 
-def test_divergence_from_a_setting(script, tmp_path, capsys):
+def test_a_large_weight_decay_diverges(script, tmp_path, capsys):
     assert run(script, tmp_path / "run", "--num-epoch", "20", "--weight-decay", "1e3") == 3
     assert "diverged in epoch" in one_line(capsys)
 

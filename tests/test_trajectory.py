@@ -1,4 +1,4 @@
-"""Chains of RBMs along a training that exchange their states, against enumeration."""
+"""Exchanges of states between RBMs along a training (snapshots), against enumeration."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ COUNT = 20000
 
 
 def path(generator, num_visible=3, num_hidden=2):
-    """Three RBMs on the way from independent units: arrays in float64."""
+    """Three RBMs, from independent units to a random RBM: arrays in float64."""
     a, b, w = reference.random_rbm(num_visible, num_hidden, generator, scale=1.5)
     start, middle = generator.normal(size=num_visible), generator.normal(size=num_visible)
     return [(start, b, 0 * w), (middle, b / 2, w / 2), (a, b, w)]
@@ -32,7 +32,7 @@ def marginals(rbms):
 
 
 def drawn(probabilities, generator, num_visible=3):
-    """Exact samples: rows of 0 and 1, and their numbers."""
+    """COUNT exact samples of each distribution: rows of 0 and 1."""
     numbers = [generator.choice(len(p), size=COUNT, p=p) for p in probabilities]
     return [reference.states(num_visible)[number].astype(np.float32) for number in numbers]
 
@@ -45,11 +45,11 @@ def as_parameters(values):
     return Parameters(*(array.astype(np.float32) for array in values))
 
 
-def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed, generator):
+def test_swaps_keep_all_distributions_and_have_the_right_rates(seed, generator):
     rbms = path(generator)
     probabilities = marginals(rbms)
     found = np.full(2, np.nan)
-    for key in range(20):  # until the coin has said both
+    for key in range(20):  # until the coin has chosen both pairs
         before = drawn(probabilities, generator)
         exchange = trajectory.swap_neighbours([as_parameters(m) for m in rbms], before, key=[seed, key])
         states, rates = exchange.states, exchange.rates()
@@ -59,7 +59,7 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
         assert any((one != number_of(other)).any() for one, other in zip(after, before))
         for number, probability in zip(after, probabilities):
             reference.assert_drawn_from(number, probability)
-        for left, right in ((0, 1), (1, 2), (0, 2)):  # and they stay independent of each other
+        for left, right in ((0, 1), (1, 2), (0, 2)):  # the snapshots stay independent of each other
             both = after[left] * len(probabilities[0]) + after[right]
             reference.assert_drawn_from(both, np.outer(probabilities[left], probabilities[right]).ravel())
         if not np.isnan(found).any():
@@ -73,13 +73,16 @@ def test_swaps_keep_every_snapshots_distribution_and_their_rates_are_right(seed,
         assert abs(found[pair] - mean) < 5 * np.sqrt((left @ accepted**2 @ right - mean**2) / COUNT)
 
 
-def test_chains_forget_where_they_began(engine, ctx, seed, generator):
-    """From one state on, the chains of all snapshots reach their distributions; only exchanges move the last one's."""
+def test_chains_forget_their_start(engine, ctx, seed, generator):
+    """All chains start in one state and reach the distributions of their snapshots.
+
+    Only exchanges move the chains of the last snapshot.
+    """
     rbms = path(generator)
     arrays = [Parameters(*(from_host(array, ctx) for array in as_parameters(values))) for values in rbms]
     visible = [from_host(np.ones((COUNT, 3), np.float32), ctx) for _ in rbms]
     how = {"turns": {0: 1, 1: 1}, "pairs": [0, 1], "engine": engine}
-    for step in range(500):  # some RBMs exchange seldom
+    for step in range(500):  # some RBMs rarely exchange states
         visible = trajectory.advance(arrays, visible, key=[seed, step], **how).states
     for state, probability in zip(visible, marginals(rbms)):
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
@@ -112,7 +115,7 @@ def advanced(rule, aux_states, values, ctx, key, engine):
     learning.advance_chains(rule, parameters, aux_states, data, sweeps=1, key=key, engine=engine)
 
 
-def test_snapshots_are_taken_where_exchanges_get_rare(engine, ctx, seed, generator):
+def test_snapshots_are_taken_where_exchanges_become_rare(engine, ctx, seed, generator):
     rule = LearningRule(chains="trajectory", num_snapshots=4)
     aux_states = started(rule, ctx)
     values = reference.random_rbm(3, 2, generator)
@@ -122,7 +125,7 @@ def test_snapshots_are_taken_where_exchanges_get_rare(engine, ctx, seed, generat
     np.testing.assert_allclose(first.visible_layer_bias.asnumpy(), values[0], rtol=1e-6)
     numbers = []
     moved = values[0] + np.outer(4 * np.sin(np.arange(400) / 20), [1, -1, 1])
-    for step, bias in enumerate(moved):  # the RBM moves on
+    for step, bias in enumerate(moved):  # the RBM changes in each step
         advanced(rule, aux_states, (bias, *values[1:]), ctx, [seed, step], engine)
         found, _ = snapshots.of_states(aux_states)
         numbers.append(len(found))
@@ -130,11 +133,14 @@ def test_snapshots_are_taken_where_exchanges_get_rare(engine, ctx, seed, generat
     assert numbers == sorted(numbers) and numbers[-1] == 4
     biases = [found.visible_layer_bias.asnumpy() for found in snapshots.of_states(aux_states)[0]]
     times = [int(np.abs(moved - bias).sum(axis=1).argmin()) for bias in biases]
-    assert times == sorted(times) and len(set(times)) == 4  # the order of the training
+    assert times == sorted(times) and len(set(times)) == 4  # in the order of the training
 
 
 def test_training_is_at_equilibrium(engine, ctx, seed, generator):
-    """Chains of an RBM of two modes, which plain chains do not leave, have both as often as enumeration says."""
+    """The RBM has two modes, and plain chains do not leave a mode.
+
+    These chains are in each mode as often as enumeration says.
+    """
     num_visible, num_hidden = 6, 4
     weight = np.full((num_visible, num_hidden), 3.0)
     values = -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
@@ -156,7 +162,7 @@ def test_training_is_at_equilibrium(engine, ctx, seed, generator):
 # --- After training ---------------------------------------------------------------------------------------------------
 
 
-def test_tempered_samples_are_those_of_enumeration(engine, ctx, seed, generator):
+def test_tempered_samples_are_exact(engine, ctx, seed, generator):
     rbms = path(generator)
     *earlier, last = [Parameters(*(from_host(array, ctx) for array in as_parameters(values))) for values in rbms]
     starts = [np.zeros((7, 3), np.float32) for _ in earlier]
@@ -192,8 +198,8 @@ def test_a_run_is_sampled_by_its_trajectory(run, tmp_path, capsys):
     assert "--animate, --chains trajectory cannot be combined" in one_line(capsys)
 
 
-def test_a_path_that_hardly_a_state_passes(run, tmp_path, capsys):
-    """Its last snapshots are of another RBM."""
+def test_a_low_swap_rate_gives_a_warning(run, tmp_path, capsys):
+    """All weights are 40 times as large as those that the chains come from."""
     path = run / "rbm.params"
     arrays = mx.nd.load(str(path))
     for name in arrays:
@@ -205,12 +211,12 @@ def test_a_path_that_hardly_a_state_passes(run, tmp_path, capsys):
     assert "warning: a swap rate is below" in "".join(capsys.readouterr())
 
 
-def test_a_path_is_a_check_of_the_bracket(run, capsys):
+def test_a_path_needs_reverse_annealing(run, capsys):
     assert __main__.main(["likelihood", str(run), "--path", "trajectory", "--no-reverse", "--no-cuda"]) == 2
     assert "--path trajectory checks the bracket, which --no-reverse leaves out" in one_line(capsys)
 
 
-def test_snapshots_that_are_none(run, tmp_path):
+def test_invalid_snapshots_are_refused(run, tmp_path):
     arrays = {name: array.asnumpy() for name, array in mx.nd.load(str(run / "rbm.params")).items()}
     (name,) = [name for name in arrays if name.endswith(snapshots.NUMBER)]
     (weight,) = [name for name in arrays if name.endswith(snapshots.PARAMETERS[2])]
@@ -228,13 +234,16 @@ def test_snapshots_that_are_none(run, tmp_path):
             snapshots.read(path)
 
 
-def test_a_trajectory_has_one_device(tmp_path, capsys):
+def test_a_trajectory_runs_on_one_device_only(tmp_path, capsys):
     assert train(binary_rbm_gluon, tmp_path / "run", "--chains", "trajectory", "--num-devices", "2") == 2
     assert "--chains trajectory runs on one device only" in capsys.readouterr().err
 
 
-def test_the_path_heals(seed, generator):
-    """Between two snapshots that never exchange comes their mean; what holds no longer gives way to the RBM."""
+def test_the_path_is_repaired(seed, generator):
+    """Between snapshots that rarely exchange states, their mean becomes a snapshot.
+
+    The RBM replaces the last snapshot if the two have never exchanged states often.
+    """
     rule = LearningRule(chains="trajectory", num_snapshots=6)
     aux_states = started(rule, None, num_visible=8, num_hidden=5)
     values = reference.random_rbm(8, 5, generator, scale=0.1)
@@ -246,11 +255,11 @@ def test_the_path_heals(seed, generator):
         how = {"sweeps": 1, "key": [seed, number], "engine": "auto"}
         learning.advance_chains(rule, parameters, aux_states, data, **how)
 
-    for step in range(30):  # each time the RBM is elsewhere: no snapshot of it is held
+    for step in range(30):  # the RBM jumps in each step, so no snapshot exchanges often with it
         go((values[0] + (6 + step) * (-1) ** np.arange(8), *values[1:]), step)
     held, _ = snapshots.of_states(aux_states)
     assert len(held) <= 6
-    for step in range(400):  # it stays: a path leads there
+    for step in range(400):  # the RBM stays, and a path to it forms
         go(far, 100 + step)
     rbms, states = snapshots.of_states(aux_states)
     rates = aux_states[snapshots.RATES].asnumpy()[: len(rbms)]
@@ -260,7 +269,7 @@ def test_the_path_heals(seed, generator):
     assert all(set(np.unique(rows.asnumpy())) <= {0, 1} for rows in states)
 
 
-def test_a_path_to_another_rbm():
+def test_a_path_to_an_rbm_of_another_size_is_refused():
     path = trajectory.Path("the trajectory", [rbm(5, 3)], [np.zeros((2, 5), np.float32)])
     for sizes in ((4, 3), (5, 4)):
         with pytest.raises(InputError, match="^the trajectory leads to an RBM of size 5 x 3, .* %d x %d" % sizes):
@@ -270,6 +279,6 @@ def test_a_path_to_another_rbm():
 
 
 def rbm(num_visible, num_hidden):
-    """One without weights or biases."""
+    """An RBM whose weights and biases are 0."""
     shapes = (num_visible,), (num_hidden,), (num_visible, num_hidden)
     return Parameters(*(np.zeros(shape, np.float32) for shape in shapes))

@@ -1,4 +1,4 @@
-"""Notebooks run from top to bottom without a download; the tutorial keeps the pictures of MNIST."""
+"""Notebooks run from top to bottom without a download. The stored tutorial shows MNIST."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
-SHORTER = {  # notebook: what to compute less of, and what is printed all the same
+SHORTER = {  # notebook: replacements that shorten it, and a text that it still prints
     "ising": ({"20000": "1000", "n_iter=30": "n_iter=1", "sweeps=300": "sweeps=10"}, "beta of the RBM's samples"),
     "ratings": ({"n_iter=60": "n_iter=2"}, "correlation with the true places"),
 }
@@ -29,11 +29,12 @@ def pictures(cell):
 
 
 @pytest.mark.slow
-def test_it_runs_on_the_digits(notebook, monkeypatch):
+def test_the_tutorial_runs_on_digits(notebook, monkeypatch):
     monkeypatch.setenv("TUTORIAL_DATASET", "digits")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
     stored = [len(pictures(cell)) for cell in notebook.cells]
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()  # raises what a cell raises
+    # An error of a cell is raised here.
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     assert [len(pictures(cell)) for cell in notebook.cells] == stored
     text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     assert "(1437, 64) (360, 64)" in text and "carry the class asked for" in text
@@ -53,7 +54,7 @@ def test_other_notebooks_run(name, monkeypatch):
 
 
 def code_of(notebook):
-    """The cells that were run, in order, and whose outputs are stored."""
+    """The code cells, all of which were run in order."""
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -65,7 +66,7 @@ def test_other_notebooks_are_stored_with_their_outputs(name):
     assert sum(len(pictures(cell)) for cell in code_of(nbformat.read(NOTEBOOK.with_name(name + ".ipynb"), 4))) == 2
 
 
-def test_what_is_stored_is_of_mnist(notebook):
+def test_the_stored_tutorial_shows_mnist(notebook):
     code = code_of(notebook)
     assert sum(len(pictures(cell)) for cell in code) >= 10
     text = "".join(output.get("text", "") for cell in code for output in cell.outputs)

@@ -1,4 +1,4 @@
-"""Every signature of the package and of the modules beside it is typed; run as a script, it counts them."""
+"""Every signature of the package and the modules beside it is typed. As a script: counts them."""
 
 import ast
 
@@ -15,7 +15,7 @@ def functions(module):
 
 
 def is_typed(function):
-    """Whether all arguments but `self` and `cls`, and what is returned, have a type."""
+    """Whether the return value and all arguments except `self` and `cls` have a type."""
     arguments = function.args
     named = [*arguments.posonlyargs, *arguments.args]
     first = named[:1] if named and named[0].arg in ("self", "cls") else []

@@ -10,7 +10,7 @@ from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoid
 
 GRID = np.array([-50, -12.3, -5, -1, -0.2, -1e-3, 0, 1e-3, 0.2, 1, 5, 12.3, 50])
 OFFSETS = [0.5, 1.5, -2.0]
-# A family, and its mean as an oracle in float64.
+# Each family, and its mean in float64.
 FAMILIES = {
     "binary": (Multinary(1), lambda x: special.expit(x)),
     "binomial": (Multinary(3, slope=1), lambda x: 3 / (1 + np.exp(-x))),
@@ -24,7 +24,7 @@ FAMILIES = {
     "Gaussian": (Gaussian(), lambda x: x),
 }
 DISCRETE = ("binary", "binomial", "half", "steep", "offsets")
-# In float32 `softrelu` is off by 4e-6 for each copy, in float64 by 2e-9.
+# `softrelu` errs by 4e-6 for each copy in float32, and by 2e-9 in float64.
 TOLERANCE = {"float32": 1e-5, "float64": 5e-9}
 
 
@@ -34,13 +34,16 @@ def family(request):
 
 
 def inputs(units, dtype, ctx):
-    """x where k x is GRID, as NDArray and in float64."""
+    """Inputs x for which slope * x is GRID: an NDArray, and the same in NumPy in float64."""
     x = mx.nd.array(GRID / units.slope, dtype=dtype, ctx=ctx)
     return x, x.asnumpy().astype("float64")
 
 
 def integral_of(mean, x, slope):
-    """The integral of the mean from (as good as) -infinity to x by quadrature, piece by piece; of x itself from 0."""
+    """The integral of the mean up to x, by quadrature of pieces.
+
+    It begins at a point that is as good as -infinity, but at 0 for Gaussian units.
+    """
     if mean is FAMILIES["Gaussian"][1]:
         return integrate.quad(mean, 0, x)[0]
     knots = [*np.arange(-110, x * slope, 5) / slope, x]
@@ -70,7 +73,7 @@ def test_mean_variance_and_integral(ctx, family, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_the_derivative_of_the_integral_is_the_mean(ctx, family, dtype):
-    """At 0 too, where |x| has none, and far from it."""
+    """Also at 0, where |x| has no derivative, and far from 0."""
     units, mean = family
     x, points = inputs(units, dtype, ctx)
     x.attach_grad()
@@ -106,7 +109,7 @@ def values_of(units):
 
 
 def probabilities(units, x):
-    """p(h | x) of the discrete families: all states of the copies, one by one."""
+    """p(h | x) of the discrete families, by enumeration of all states of the copies."""
     offsets = OFFSETS if isinstance(units, OffsetSigmoids) else [0] * round(units.copies)
     copies = reference.states(len(offsets))
     weight = np.exp((units.slope * x * copies - np.array(offsets) * copies).sum(axis=1))
@@ -116,7 +119,7 @@ def probabilities(units, x):
 @pytest.mark.parametrize("name", DISCRETE)
 @pytest.mark.parametrize("x", [-1.5, 0.0, 2.0])
 def test_base_measure(ctx, name, x):
-    """sum_h m(h) exp(x h) = exp(A(x)), and m(h) exp(x h - A(x)) is the probability that the copies make."""
+    """sum_h m(h) exp(x h) = exp(A(x)), and m(h) exp(x h - A(x)) = p(h | x) of the sum of copies."""
     units, _ = FAMILIES[name]
     terms = units.log_base_measure(values_of(units)) + x * values_of(units)
     integral = units.integral(mx.nd, mx.nd.array([x], ctx=ctx, dtype="float64")).asscalar()
@@ -131,7 +134,7 @@ def test_base_measure_of_gaussian_units(x):
 
 
 @pytest.mark.parametrize("maximum", [1, 2, 3, 30])
-def test_only_with_a_slope_of_one_one_sigmoid_is_a_sum_of_copies(ctx, maximum):
+def test_one_sigmoid_is_a_sum_of_copies_only_if_the_slope_is_one(ctx, maximum):
     x = mx.nd.array(GRID, ctx=ctx, dtype="float64")
     copies = OffsetSigmoids([0] * maximum)
     for name in ("mean", "variance", "integral"):
@@ -140,7 +143,8 @@ def test_only_with_a_slope_of_one_one_sigmoid_is_a_sum_of_copies(ctx, maximum):
             getattr(copies, name)(mx.nd, x).asnumpy(),
             rtol=1e-12,
         )
-    # Far below 0 every sum of copies grows by e for every step of x, whatever their offsets; N sigma(k x) by e^k.
+    # Far below 0 a sum of copies grows by the factor e if x grows by 1, for all offsets.
+    # N sigma(k x) grows by e^k.
     tail = mx.nd.array([-61.0, -60.0], ctx=ctx, dtype="float64")
     for units, growth in (
         (copies, 1),
@@ -179,7 +183,7 @@ def test_samples_of_few_copies_are_exact(ctx, seed, name, dtype, F):
 @pytest.mark.parametrize("how", ["arrays", "symbols", "keyed"])
 @pytest.mark.parametrize("copies", [33, 34, 64, 255, 1000, 4096])
 def test_samples_of_many_copies_are_binomial(ctx, seed, copies, how):
-    """Near 0 and near N, too, where a normal number that is cut off has another mean."""
+    """Also near 0 and near N, where a clipped normal number has another mean."""
     F = {"arrays": mx.nd, "symbols": mx.sym, "keyed": KeyedOperators([seed])}[how]
     units = Multinary(copies, slope=1)
     for prob_1 in (0.001, 1.5 / copies, 0.3, 0.97, 1 - 1 / copies):
@@ -192,7 +196,10 @@ def test_samples_of_many_copies_are_binomial(ctx, seed, copies, how):
 
 
 def test_the_mean_of_255_copies_near_zero(ctx, seed):
-    """0.255 at p = 0.001, within five standard errors of 10^6 samples (0.0025); a normal sample, cut off, has 0.354."""
+    """It is 0.255 at p = 0.001, within five standard errors of 10^6 samples (0.0025).
+
+    Clipped normal numbers would have the mean 0.354.
+    """
     sample = draw(Multinary(255, slope=1), special.logit(0.001), 10**6, ctx)
     assert abs(sample.mean() - 0.255) < 5 * np.sqrt(0.255 * 0.999 / 10**6)
 
@@ -207,8 +214,12 @@ def test_copies_that_are_certain(ctx, seed, copies):
 @pytest.mark.parametrize("x", [-4.0, -0.5, 0.0, 0.7, 4.0])
 @pytest.mark.parametrize("name", ["8 bits", "not whole", "noisy ReLU", "Gaussian"])
 def test_samples_that_are_normal(ctx, generator, name, x):
-    """More copies than 4,096, or no whole number of them: normal with mean f and variance f', cut off at 0 and N. Noisy
-    rectified units: normal around x with variance sigma(x), cut off at 0. Gaussian ones are what they are called."""
+    """Samples of some families are normal, and clipped at 0 and at the maximum N.
+
+    - More than 4,096 copies, or a number of copies that is not whole: mean f, variance f'.
+    - Noisy rectified units: mean x, variance sigma(x), clipped at 0 only.
+    - Gaussian units: mean x, variance 1, not clipped.
+    """
     units, mean = FAMILIES[name]
     x, count = x / units.slope, 20000
     variance = {"noisy ReLU": special.expit(x), "Gaussian": 1.0}.get(name)
@@ -219,17 +230,17 @@ def test_samples_that_are_normal(ctx, generator, name, x):
     sample = draw(units, x, count, ctx)
     assert sample.min() >= low and sample.max() <= high
     normal = stats.norm(center, np.sqrt(variance))
-    # What lies on an end is drawn anew from beyond it; then all must be normal.
+    # Clipped values are drawn anew from the tail beyond the end. Then all values must be normal.
     uniform = generator.random(count)
     uncut = np.where(sample == low, normal.ppf(uniform * normal.cdf(low)), sample)
     uncut = np.where(sample == high, normal.isf(uniform * normal.sf(high)), uncut)
     assert stats.kstest(uncut, normal.cdf).pvalue > 1e-6
-    if low + 6 * np.sqrt(variance) < center < high - 6 * np.sqrt(variance):  # nothing is cut off
+    if low + 6 * np.sqrt(variance) < center < high - 6 * np.sqrt(variance):  # nothing is clipped
         assert abs(sample.mean() - mean(x)) < 5 * np.sqrt(variance / count) + 1e-6 * center
         assert abs(sample.var() - variance) < 5 * variance * np.sqrt(2 / count)
 
 
-def test_samples_of_noisy_rectified_units_have_nearly_the_mean():
+def test_samples_of_noisy_rectified_units_have_almost_the_mean():
     """E[max(0, x + s z)] = x Phi(x/s) + s phi(x/s), s^2 = sigma(x), is at most 0.42 below log(1 + exp(x))."""
     x = np.linspace(-10, 10, 2001)
     deviation = np.sqrt(special.expit(x))

@@ -1,4 +1,4 @@
-"""Any number of softmax groups among the visible units: everything against enumeration of all states."""
+"""Softmax groups of visible units: all results against enumeration of all states."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,8 @@ from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
 from gluon_rbm.sampling import gibbs
 
 DRAWS = 100000
-# Of 7 visible units: nothing but groups, groups of one size and of several, units alone before, between and behind.
+# Groups of 7 visible units: groups only, groups of one size and of several sizes, and single units
+# before, between and after the groups.
 GROUPS: dict[str, SoftmaxGroups] = {
     "all": [(0, 2), (2, 7)],
     "between": [(1, 3), (4, 6)],
@@ -70,8 +71,8 @@ def test_sweeps_leave_the_exact_distribution_alone(ctx, engine, seed, generator,
         np.testing.assert_allclose(chains.visible_prob_1.asnumpy()[:, start:stop].sum(axis=1), 1, rtol=1e-5)
 
 
-def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generator, rbm):
-    """The chain is that of the RBM without its units, in the rows that say so."""
+def test_a_group_that_is_held_at_zeros_is_missing(ctx, engine, seed, generator, rbm):
+    """In rows that hold a group at zeros, the chain is one of the RBM without the group's units."""
     groups = GROUPS["between"]
     mask = np.zeros((DRAWS, 7))
     mask[: DRAWS // 2, 4:6] = 1
@@ -90,7 +91,7 @@ def test_a_group_that_is_held_at_nothing_is_not_there(ctx, engine, seed, generat
         assert_distribution(index[rows], reference.given(reference.joint(*rbm), groups=groups, **more))
 
 
-@pytest.mark.parametrize("shape", [(7, 3), (7, 9)])  # enumeration goes by the smaller layer
+@pytest.mark.parametrize("shape", [(7, 3), (7, 9)])  # enumeration runs over the smaller layer
 def test_enumeration(generator, seed, groups, shape):
     rbm = reference.random_rbm(*shape, generator)
     wanted = exact_log_z(rbm, groups)
@@ -100,7 +101,7 @@ def test_enumeration(generator, seed, groups, shape):
     assert_distribution(reference.state_index(samples), expected)
 
 
-def test_what_the_visible_layer_sums_to(generator, groups):
+def test_the_log_normalizer_of_the_visible_layer(generator, groups):
     inputs = generator.normal(0, 3, (5, 7))
     states = reference.states(7)[possible(groups)]
     np.testing.assert_allclose(softmax.log_normalizer(inputs, groups), np.log(np.exp(inputs @ states.T).sum(axis=1)))
@@ -115,17 +116,17 @@ def test_draws_given_inputs(seed, generator, groups):
 
 
 def test_annealing_both_ways(ctx, engine, seed, rbm, groups):
-    """Forward and reverse AIS, from a base rate with groups, within their own intervals."""
+    """The intervals of forward and reverse AIS, from a base rate with groups, contain log Z."""
     given = [array.asnumpy() for array in parameters(rbm)]
     settings = dict(num_chains=2000, num_distributions=50, visible_units=groups, key=[seed], engine=engine)
     found, wanted = ais.bracket(*given, base_visible_bias=np.full(7, 0.3), **settings), exact_log_z(rbm, groups)
     assert found.reverse_start == "exact"
-    for estimate in (found.forward, found.reverse):  # their intervals are of three standard errors
+    for estimate in (found.forward, found.reverse):  # intervals of three standard errors
         assert estimate.low - 0.01 < wanted < estimate.high + 0.01, (seed, estimate, wanted)
 
 
-def test_checks_of_annealing_know_of_groups(seed, rbm, groups):
-    """Importance sampling and other base rates, where reverse AIS starts from chains."""
+def test_checks_of_annealing_with_groups(seed, rbm, groups):
+    """If reverse AIS starts from chains, importance sampling and other base rates check it."""
     given = [array.asnumpy() for array in parameters(rbm)]
     found = ais.bracket(*given, reverse_start="chains", num_distributions=100, visible_units=groups, key=[seed])
     wanted = exact_log_z(rbm, groups)
@@ -157,12 +158,12 @@ def test_pseudo_likelihood(generator, rbm, groups):
 
 
 @pytest.mark.parametrize("wrong", [[(0, 2), (1, 3)], [(3, 5), (0, 2)], [(2, 2)], [(5, 8)], [(-1, 1)]])
-def test_groups_that_are_none(wrong):
+def test_invalid_groups_are_refused(wrong):
     with pytest.raises(InputError, match="a softmax group of "):
         softmax.checked_visible_units(wrong, 7)
 
 
-def test_reverse_annealing_starts_at_possible_states(rbm, groups):
+def test_reverse_annealing_refuses_impossible_starts(rbm, groups):
     given = [array.asnumpy() for array in parameters(rbm)]
     with pytest.raises(InputError, match="exactly one unit of each softmax group"):
         ais.bracket(*given, reverse_start=np.ones((10, 7)), num_chains=10, visible_units=[(0, 3)], key=[1])
@@ -170,7 +171,7 @@ def test_reverse_annealing_starts_at_possible_states(rbm, groups):
 
 @pytest.mark.parametrize("engine", ["native", "mxnet"])
 def test_the_gradient_where_values_are_missing(seed, generator, rbm, engine):
-    """CD with many sweeps: of each row that of the RBM without what it misses, against enumeration."""
+    """CD with many sweeps against enumeration. For each row, the RBM lacks the row's missing units."""
     if engine == "native" and not native.available():
         pytest.skip(repr(native.available()))
     groups, rows = [(0, 3), (3, 6)], 20000
@@ -202,8 +203,8 @@ def test_the_gradient_where_values_are_missing(seed, generator, rbm, engine):
     assert np.abs(gradients[2] - expected).max() < 6 / np.sqrt(3 * rows), seed
 
 
-def test_many_steps_in_one_call_are_the_same_steps(seed, generator):
-    """`native.learning.learn` with groups: what `store_step_gradients` and a step along them give."""
+def test_many_steps_in_one_call_keep_groups_whole(seed, generator):
+    """`native.learning.learn` with groups: samples have one unit on per group, parameters change."""
     if not native.available():
         pytest.skip(repr(native.available()))
     groups = [(0, 5), (30, 35), (40, 70)]
@@ -220,7 +221,7 @@ def test_many_steps_in_one_call_are_the_same_steps(seed, generator):
 
 
 @pytest.mark.parametrize("text", ["[(0, 2), (3, 5)]", ((0, 2), (3, 5)), [[0, 2], [3, 5]]])
-def test_a_rule_has_groups(text):
+def test_a_learning_rule_with_groups(text):
     rule = LearningRule.checked(softmax_groups=text, num_classes=2)
     assert rule.softmax_groups == ((0, 2), (3, 5))
     assert tuple(rule.visible_units(10)) == ((0, 2), (3, 5), (8, 10))

@@ -1,4 +1,4 @@
-"""`--tensorboard`: what a run shows, read back from the files, and that watching changes nothing."""
+"""`--tensorboard`: its files, read back, show the run, and watching does not change the run."""
 
 import errno
 import io
@@ -36,7 +36,7 @@ def train_network(folder, *arguments):
 
 
 def records(path):
-    """The serialized events of a file: length, checksum, content, checksum."""
+    """The serialized events of a file. A record is a length, a checksum, an event, a checksum."""
     content = path.read_bytes()
     while content:
         (length,) = struct.unpack("<Q", content[:8])
@@ -45,7 +45,10 @@ def records(path):
 
 
 def shown(folder):
-    """What TensorBoard makes of a run folder: tag -> list of (step, value); a session begins by forgetting."""
+    """What TensorBoard shows of a run folder: tag -> list of (step, value).
+
+    A new session removes earlier points from its first step on.
+    """
     values = {}
     for path in sorted((folder / tensorboard.FOLDER).iterdir()):
         for record in records(path):
@@ -58,7 +61,7 @@ def shown(folder):
 
 
 def numbers(folder):
-    """Every number shown, but for those of the clock: (tag, step) -> value; no point twice."""
+    """All points except times: (tag, step) -> value. No point occurs twice."""
     points = [
         ((tag, step), value.simple_value if tag.startswith("metrics/") else value.SerializeToString())
         for tag, values in shown(folder).items()
@@ -101,8 +104,9 @@ def test_what_a_run_shows(tmp_path, name):
         updates = [histogram.histo.sum for _, histogram in values["updates/" + array]]
         differences = np.diff([histograms[epoch].histo.sum for epoch in (1, 2, 3)])
         np.testing.assert_allclose(updates[1:], differences, atol=1e-5)
-    assert [step for step, _ in values["pictures/filters"]] == [2, 3]  # where it is monitored
-    assert picture(values, "pictures/filters", 3).shape == (2 * 5 - 1, 3 * 5 - 1)  # 6 filters of 4 x 4
+    assert [step for step, _ in values["pictures/filters"]] == [2, 3]  # the monitored epochs
+    # 6 filters of 4 x 4 pixels.
+    assert picture(values, "pictures/filters", 3).shape == (2 * 5 - 1, 3 * 5 - 1)
     chains = picture(values, "pictures/chains", 3)
     assert chains.shape == (3 * 5 - 1, 3 * 5 - 1) and chains.std() > 1  # 8 chains
 
@@ -121,7 +125,8 @@ def test_filters_and_chains_are_those_of_the_rbm(tmp_path):
     weight = arrays["interaction_weight"]
     strongest = weight[:, np.argmax(np.linalg.norm(weight, axis=0))]
     found = picture(values, "pictures/filters", 1)[:4, :4].ravel() / 255
-    expected = np.clip(0.5 + strongest / (2 * np.percentile(np.abs(weight), 99)), 0, 1)  # the filters' common scale
+    # All filters share one scale.
+    expected = np.clip(0.5 + strongest / (2 * np.percentile(np.abs(weight), 99)), 0, 1)
     np.testing.assert_allclose(found, expected, atol=0.51 / 255)
 
 
@@ -131,13 +136,14 @@ def test_a_run_with_labels(tmp_path):
     assert run(tmp_path / "generative", *labels) == 0
     values = shown(tmp_path / "generative")
     assert len(values["metrics/test_error_percent"]) == 1
-    assert picture(values, "pictures/chains", 2).shape == (3 * 9 - 1, 3 * 9 - 1)  # pixels, and no label
+    # The pixels, without the label.
+    assert picture(values, "pictures/chains", 2).shape == (3 * 9 - 1, 3 * 9 - 1)
     assert run(tmp_path / "discriminative", *labels, "--objective", "discriminative") == 0
-    assert "pictures/chains" not in shown(tmp_path / "discriminative")  # nothing draws them
+    assert "pictures/chains" not in shown(tmp_path / "discriminative")  # it has no chains
 
 
 @pytest.mark.slow
-def test_the_score_of_the_test_images_that_comes_last(tmp_path):
+def test_the_test_score_that_is_measured_at_the_end(tmp_path):
     arguments = ["--dataset", "digits", "--held-out", "200", "--early-stopping", "1", "--num-epoch", "20"]
     assert run(tmp_path, *arguments, "--learning-rate", "30", "--tensorboard") == 0
     rows = [row for row in read_metrics(tmp_path) if "test_log_likelihood" in row]
@@ -148,7 +154,7 @@ def test_the_score_of_the_test_images_that_comes_last(tmp_path):
 @pytest.mark.parametrize(
     "arguments", slow_but([(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")], ())
 )
-def test_a_network(tmp_path, arguments):
+def test_what_a_network_shows(tmp_path, arguments):
     greedy = "greedy" in arguments
     assert train_network(tmp_path / "watched", "--num-epoch", "2", "--tensorboard", *arguments) == 0
     assert train_network(tmp_path / "not", "--num-epoch", "2", *arguments) == 0
@@ -175,7 +181,7 @@ def test_colour(tmp_path, generator):
         assert (tiles[..., 0] != tiles[..., 2]).any()
 
 
-# --- It changes nothing, and goes on ----------------------------------------------------------------------------------
+# --- Watching does not change a run, and continues ------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -188,8 +194,11 @@ def test_watching_changes_nothing(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
-    """Killed when an epoch was shown and not yet in the checkpoint, and then when it was."""
+def test_a_resumed_run_shows_the_same_as_an_uninterrupted_one(tmp_path):
+    """As if it was killed when epoch 3 was shown, but was not yet in the checkpoint.
+
+    Resuming a finished run adds nothing.
+    """
     assert run(tmp_path / "whole", "--num-epoch", "4", "--tensorboard") == 0
     parts, older = tmp_path / "parts", tmp_path / "older"
     assert run(parts, "--num-epoch", "2", "--tensorboard") == 0
@@ -203,8 +212,8 @@ def test_a_resumed_run_shows_what_an_uninterrupted_one_does(tmp_path):
     assert numbers(parts) == numbers(tmp_path / "whole")
 
 
-def test_a_run_that_was_interrupted_within_an_epoch(tmp_path):
-    """Nothing is missing but what that epoch changed in all."""
+def test_a_run_that_is_interrupted_within_an_epoch(tmp_path):
+    """Only the updates of that epoch are missing."""
     assert run(tmp_path / "whole", "--num-epoch", "3", "--tensorboard") == 0
     second = lambda state: (state.epoch, state.step) == (1, 1)  # noqa: E731
     arguments = ["--num-epoch", "3", "--tensorboard"]
@@ -215,7 +224,7 @@ def test_a_run_that_was_interrupted_within_an_epoch(tmp_path):
     assert numbers(tmp_path / "parts") == whole
 
 
-def test_a_run_may_be_watched_from_the_middle_on(tmp_path):
+def test_watching_may_start_in_the_middle_of_a_run(tmp_path):
     assert run(tmp_path, "--num-epoch", "2") == 0
     assert run(tmp_path, "--num-epoch", "3", "--tensorboard", "--resume") == 0
     values = shown(tmp_path)
@@ -223,11 +232,11 @@ def test_a_run_may_be_watched_from_the_middle_on(tmp_path):
     assert [step for step, _ in values["parameters/interaction_weight"]] == [3]
 
 
-# --- What cannot be ---------------------------------------------------------------------------------------------------
+# --- Errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("train", [run, train_network])
-def test_without_tensorboardx_nothing_is_made(tmp_path, capsys, monkeypatch, train):
+def test_without_tensorboardx_nothing_is_written(tmp_path, capsys, monkeypatch, train):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     assert train(tmp_path / "run", "--tensorboard") == 2
     error = capsys.readouterr().err.strip()
@@ -251,11 +260,11 @@ def test_a_full_disk(tmp_path, capsys, monkeypatch):
     assert run(tmp_path, "--num-epoch", "2", "--tensorboard", "--resume") == 2
     error = capsys.readouterr().err.strip()
     assert "No space left on device" in error and len(error.splitlines()) == 1
-    assert len(read_metrics(tmp_path)) == 1  # the last whole epoch is what is there
+    assert len(read_metrics(tmp_path)) == 1  # only the whole epoch before is there
 
 
 class FullDisk:
-    """As a file that notices when what it has buffered is to be written."""
+    """A file on a full disk: writing only fills a buffer, and flushing the buffer fails."""
 
     def __init__(self, path):
         self._buffered = 0

@@ -1,4 +1,4 @@
-"""What objects and documentation say of themselves: representations, examples, and the division by the batch size."""
+"""Representations of objects, examples in docstrings, and what the pages say of the batch size."""
 
 import doctest
 import importlib
@@ -12,7 +12,8 @@ import binary_rbm
 import gluon_rbm
 from gluon_rbm.backend.framework import mx
 
-ROOT, PAGES = Path(gluon_rbm.__file__).parents[1], Path(__file__).parents[1]  # of an installed package two places
+# Two different folders if the package is installed.
+ROOT, PAGES = Path(gluon_rbm.__file__).parents[1], Path(__file__).parents[1]
 DOCUMENTED = [PAGES / "README.md", *PAGES.glob("docs/*.md"), ROOT / "binary_rbm.py", *ROOT.glob("gluon_rbm/**/*.py")]
 WITHOUT_EXAMPLE = {"DivergenceError", "InputError"}
 
@@ -65,7 +66,7 @@ def parameters(num_visible=6, num_hidden=4):
         ),
     ],
 )
-def test_what_is_printed_says_what_it_is(make, expected):
+def test_representations_describe_objects(make, expected):
     assert repr(make()) == expected
 
 
@@ -76,7 +77,7 @@ def test_examples_of_docstrings_run(module):
 
 
 @pytest.mark.parametrize("name", sorted(set(gluon_rbm.__all__) - WITHOUT_EXAMPLE))
-def test_what_users_call_has_an_example(name):
+def test_every_public_name_has_an_example(name):
     assert ">>> " in getattr(gluon_rbm, name).__doc__
 
 
@@ -92,8 +93,8 @@ def test_help_of_the_package_lists_every_name():
 
 
 @pytest.mark.parametrize("rate, divisor, acts_as", [(0.4, 1, 0.4), (0.4, 80, 0.005)])
-def test_the_rate_that_acts(ctx, rate, divisor, acts_as):
-    """The gradient is a mean over the batch; a step divides by what it is given."""
+def test_the_effective_learning_rate(ctx, rate, divisor, acts_as):
+    """The gradient is a mean over the batch. `trainer.step(n)` divides it by n."""
     rbm = binary_rbm.BinaryRBMBlock(3, 1, True, num_visible=5)
     rbm.initialize(mx.init.Normal(sigma=0.01), ctx=ctx)
     batch = mx.nd.ones((80, 5), ctx=ctx)
@@ -105,7 +106,7 @@ def test_the_rate_that_acts(ctx, rate, divisor, acts_as):
     before = rbm.visible_layer_bias.data().asnumpy()
     gradient = rbm.visible_layer_bias.grad().asnumpy()
     chains = rbm.aux_visible_layer_sample.data().asnumpy()
-    np.testing.assert_allclose(gradient, chains.mean(axis=0) - 1, atol=1e-6)  # a mean of 80
+    np.testing.assert_allclose(gradient, chains.mean(axis=0) - 1, atol=1e-6)  # a mean over 80 images
     trainer.step(divisor)
     np.testing.assert_allclose(before - rbm.visible_layer_bias.data().asnumpy(), acts_as * gradient, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Small runs of both scripts, as a user starts them, and what they leave."""
+"""Small runs of both scripts, as a user starts them, and the files that they write."""
 
 import signal
 
@@ -16,12 +16,12 @@ LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 
 
 def run(script, folder, *arguments):
-    """The exit status of a run with the flags of SMALL."""
+    """Run a script with the flags of SMALL and return its exit status."""
     return script.main([*SMALL, "--output-dir", str(folder), *arguments])
 
 
 def run_interrupted(api, folder, *arguments, when, number=signal.SIGTERM):
-    """The exit status of a run that gets a signal in each step for whose state `when` holds."""
+    """Run a script with a signal in each step where `when(state)` is true; return its status."""
 
     def send(state, output):
         if when(state):
@@ -32,12 +32,12 @@ def run_interrupted(api, folder, *arguments, when, number=signal.SIGTERM):
 
 
 def learned(folder):
-    """The arrays of the parameter file of a run, by name."""
+    """Arrays in the parameter file of a run, by name."""
     return {name: array.asnumpy() for name, array in mx.nd.load(str(folder / "rbm.params")).items()}
 
 
 def assert_same_arrays(left, right):
-    """Both runs learned the same arrays, bit for bit."""
+    """Both runs have the same arrays in their parameter files, bit for bit."""
     left, right = learned(left), learned(right)
     assert sorted(left) == sorted(right)
     for name in left:
@@ -45,13 +45,16 @@ def assert_same_arrays(left, right):
 
 
 def assert_same(left, right):
-    """Both runs of a binary RBM have the same three parameters and two states of the chains, bit for bit."""
+    """Both runs of a binary RBM have the same parameters and chains, bit for bit.
+
+    That is three arrays of parameters and two arrays of states of the chains.
+    """
     assert_same_arrays(left, right)
     assert len(learned(left)) == 5
 
 
 def one_line(capsys):
-    """What was written to stderr: a single line."""
+    """Return what was written to stderr, which must be a single line."""
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1, error
     return error

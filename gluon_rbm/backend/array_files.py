@@ -42,11 +42,11 @@ __all__ = [
     "total_memory",
 ]
 
-_MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # last: MXNet's NumPy interface
+_MAGIC, _ARRAY, _ARRAY_OF_NUMPY = 0x112, 0xF993FAC9, 0xF993FACA  # the last one is mx.np's
 # In the order of their numbers in MXNet.
 _DTYPES = [np.dtype(name) for name in ("f4", "f8", "f2", "u1", "i4", "i1", "i8")]
 _SEAL = b"\nsha256 %s\n"
-_UNPACKED = 1 << 31  # bytes that the compressed arrays of a .npz may unpack to
+_UNPACKED = 1 << 31  # most bytes that the arrays of a .npz may unpack to
 LARGEST_TEXT = 1 << 26  #: the most bytes of a file of text, such as metrics.csv
 
 
@@ -75,7 +75,7 @@ def check_ordinary(path: Path, largest: int | None = None) -> None:
         The path is a pipe or a device, or the file has more than `largest` bytes.
     """
     if not os.path.exists(path) or os.path.isdir(path):
-        return  # opening it says why it cannot be read
+        return  # the caller opens it: the error says why it cannot be read
     if not os.path.isfile(path):
         raise OSError(errno.EINVAL, "it is no ordinary file", path)
     if largest is None:
@@ -122,7 +122,7 @@ class _Reader:
         if magic not in (_ARRAY, _ARRAY_OF_NUMPY) or kind or not (magic == _ARRAY) <= dimensions <= 32:
             raise BrokenFile("it holds what is no dense array")
         shape = self.numbers("%dq" % dimensions)
-        _, _, number = self.numbers("iii")  # the device does not matter
+        _, _, number = self.numbers("iii")  # the first two give the device, which does not matter
         if not 0 <= number < len(_DTYPES) or any(length < 1 for length in shape):
             raise BrokenFile("it holds an array of no known type or shape")
         dtype = _DTYPES[number]
@@ -310,5 +310,6 @@ def sha256(arrays: Iterable[HostArray]) -> str:
     """
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))  # pyright: ignore[reportArgumentType] (NumPy 1 has no such stub)
+        # The stubs of NumPy 1 do not say that an array is a buffer.
+        digest.update(np.ascontiguousarray(array))  # pyright: ignore[reportArgumentType]
     return digest.hexdigest()

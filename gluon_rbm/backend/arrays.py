@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-# --- Views and copies -------------------------------------------------------------------------------------------------
+# --- Views and copies -----------------------------------------------------------------------------
 
 
 def host_view(array: Array) -> HostArray:
@@ -64,7 +64,7 @@ def host_view(array: Array) -> HostArray:
     context, dtype, shape = array.context, array.dtype, array.shape  # each access asks MXNet again
     if not context.device_type.startswith("cpu"):
         raise InputError("an array is on %s where one on a CPU is needed; move all arrays to one device" % context)
-    if array.stype != "default":  # the memory of a sparse array has another shape
+    if array.stype != "default":  # the memory of a sparse array has another layout
         raise InputError("an array is %s where a dense one is needed; call tostype('default')" % array.stype)
     if dtype == np.float16:
         raise InputError("float16 needs a GPU; cast to float32")
@@ -75,7 +75,7 @@ def host_view(array: Array) -> HostArray:
     address = ctypes.c_void_p()
     mx.base.check_call(mx.base._LIB.MXNDArrayGetData(array.handle, ctypes.byref(address)))
     memory: Any = (np.ctypeslib.as_ctypes_type(dtype) * size).from_address(address.value)
-    memory.owner = array  # the NDArray lives as long as the view
+    memory.owner = array  # keeps the NDArray alive as long as the view
     return np.frombuffer(memory, dtype).reshape(shape)
 
 
@@ -204,7 +204,7 @@ def asarray_like(values: Any, array: Array) -> Array:
     return values if isinstance(array, np.ndarray) else from_host(values, array.context)
 
 
-# --- Arithmetic that serves both kinds --------------------------------------------------------------------------------
+# --- Arithmetic that serves both kinds ------------------------------------------------------------
 
 
 def on_cpu(array: Array) -> bool:

@@ -69,7 +69,7 @@ def _better_kernels(architecture: str | None, flags: frozenset[str]) -> str | No
     return "SkylakeX" if flags >= _SKYLAKE_X else "Haswell"
 
 
-# --- The library that is loaded ---------------------------------------------------------------------------------------
+# --- The library that is loaded -------------------------------------------------------------------
 
 
 def pools() -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def warning() -> str | None:
     return None
 
 
-# --- Before it is loaded ----------------------------------------------------------------------------------------------
+# --- Before it is loaded --------------------------------------------------------------------------
 
 
 class _Choice:

@@ -46,7 +46,8 @@ def _try_kernel(device_id: int) -> str | None:
     try:
         mx.nd.ones((1,), ctx=mx.gpu(device_id)).asnumpy()
     except mx.MXNetError as error:
-        # The wheels hold machine code for sm_50 to sm_86 and no PTX that the driver could translate for a newer one.
+        # The wheels have code for sm_50 to sm_86 only. They have no PTX code, which the driver
+        # could translate for newer GPUs.
         if "no kernel image" in str(error):
             return (
                 f"this MXNet has no code for GPU {device_id}; it knows compute capability 5.0 to 8.9 "

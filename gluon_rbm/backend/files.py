@@ -48,7 +48,7 @@ def write_whole(path: Path, option: str = "--output-dir") -> Iterator[str]:
         reason = error.strerror or error
         raise InputError("cannot write %s (%s); see to it, or choose another %s" % (path, reason, option)) from error
     finally:
-        with contextlib.suppress(OSError):  # it was renamed, or is no longer ours
+        with contextlib.suppress(OSError):  # it was renamed, or another program removed it
             os.remove(temporary)
 
 

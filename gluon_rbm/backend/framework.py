@@ -47,13 +47,14 @@ def load() -> Any:
         MXNet is missing or cannot be loaded. The message is one line that says what to do.
     """
     global mx
-    mx = _import_mxnet()  # who imports the name from now on gets MXNet itself
+    mx = _import_mxnet()  # whoever imports this name from now on gets MXNet itself
     shutdown.register(mx)
     return mx
 
 
 def _import_mxnet() -> Any:
-    if "mxnet" in sys.modules:  # it may have been imported before this package, and so without the hook
+    # If MXNet was imported before this package, the import hook has not prepared it.
+    if "mxnet" in sys.modules:
         import_hook.prepare()
         numpy_names.write_scalars_plainly()
     try:

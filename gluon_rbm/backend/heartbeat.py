@@ -33,8 +33,8 @@ from gluon_rbm.errors import InputError, one_line
 __all__ = ["ENDED", "Address", "Heartbeat", "address", "attend", "finish", "seconds_to_wait"]
 
 ENDED = 4  #: exit status: another process of the run has ended
-_GRACE = 10  # seconds
-_STRANGERS = 64  # the most connections that have not shown yet that they know the secret
+_GRACE = 10  # seconds in which a process may end by itself
+_STRANGERS = 64  # most connections that have not yet shown that they know the secret
 _SCHEDULER, _OTHER = b"scheduler", b"other"  # the sides of a connection
 _ROLES = ("scheduler", "server", "worker")
 _VARIABLES = ("DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_SERVER", "DMLC_NUM_WORKER")
@@ -124,7 +124,8 @@ def attend() -> None:
 
 def _exit(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # it is closed, or nobody reads it
+        # The stream may be closed, or nobody may read it.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit(status)
 
@@ -137,7 +138,7 @@ def _end_process(line: str) -> NoReturn:
         _exit(ENDED)
 
 
-# --- In the scheduler -------------------------------------------------------------------------------------------------
+# --- In the scheduler -----------------------------------------------------------------------------
 
 
 class _Peer(Connection):
@@ -170,15 +171,15 @@ class _Monitor(threading.Thread):
         super().__init__(daemon=True)
         self._expected = {"server": where.num_servers, "worker": where.num_workers}
         self._patience = seconds_to_wait()
-        self._peers: list[_Peer] = []  # processes that have said their role
-        self._strangers: list[_Peer] = []  # not trusted yet, in the order in which they came
+        self._peers: list[_Peer] = []  # trusted processes that have told their role
+        self._strangers: list[_Peer] = []  # connections that are not trusted yet, oldest first
         self._first_came: float | None = None  # when the first worker came
         self._selector = selectors.DefaultSelector()
         try:
             listener = socket.create_server((where.host, where.port + 1))
         except OSError as error:
             raise InputError(
-                "cannot listen at %s:%d (%s); the scheduler runs on the machine of DMLC_PS_ROOT_URI, and needs "
+                "cannot listen at %s:%d (%s); the scheduler runs on the computer of DMLC_PS_ROOT_URI, and needs "
                 "DMLC_PS_ROOT_PORT and the port after it: choose another" % (where.host, where.port + 1, error.strerror)
             ) from error
         self._selector.register(listener, selectors.EVENT_READ)
@@ -186,7 +187,7 @@ class _Monitor(threading.Thread):
     def run(self) -> None:
         try:
             self._listen_to_all()
-        except BaseException as error:  # nobody may be left waiting
+        except BaseException as error:  # no process may be left waiting
             _end_process("the watch itself has failed (%s: %s)" % (type(error).__name__, error))
 
     def _listen_to_all(self) -> None:
@@ -213,7 +214,7 @@ class _Monitor(threading.Thread):
     def _accept(self, listener: Any) -> None:
         try:
             peer = _Peer(listener.accept()[0])
-        except OSError:  # it was closed meanwhile
+        except OSError:  # the other side has closed it
             return
         self._selector.register(peer.connection, selectors.EVENT_READ, peer)
         self._strangers.append(peer)
@@ -237,7 +238,7 @@ class _Monitor(threading.Thread):
                 self._end("%s has ended" % peer.name)
             return
         if peer.is_greeted and not was_greeted:
-            peer.send()  # the code shows the other side that this is its scheduler
+            peer.send()  # its code proves to the other side that this is its scheduler
         if peer.is_trusted and peer in self._strangers:
             self._strangers.remove(peer)
         for message in messages:
@@ -286,7 +287,7 @@ class _Monitor(threading.Thread):
                 "all workers have waited for %d seconds, and nobody answers: what they sent is lost; start all anew "
                 "with --resume" % self._patience
             )
-        # Time counts from the first worker on. Before, nothing is known: others may not be ours.
+        # Time counts from when the first worker came. Before that, the run may not have begun.
         waited = time.monotonic() - (self._first_came or time.monotonic())
         if waited > self._patience and self._missing():
             self._end("only %s have come in %d seconds" % (self._missing(), self._patience))
@@ -298,7 +299,8 @@ class _Monitor(threading.Thread):
     def _end(self, reason: str) -> NoReturn:
         self._tell(ended=reason)
         until = time.monotonic() + 1
-        # Read until they have it: closing a connection with unread content takes the message back.
+        # Read until the others have the message. Closing a connection with unread data would
+        # discard the message.
         for peer in self._peers:
             with contextlib.suppress(OSError):  # it is closed
                 peer.connection.settimeout(0.1)
@@ -307,7 +309,7 @@ class _Monitor(threading.Thread):
         _end_process(reason)
 
 
-# --- In the others ----------------------------------------------------------------------------------------------------
+# --- In the others --------------------------------------------------------------------------------
 
 
 class Heartbeat:
@@ -392,8 +394,8 @@ class Heartbeat:
             else:
                 reason = next((message["ended"] for message in messages if "ended" in message), None)
             if reason:
-                # The scheduler may end before a server if all is well. A process that failed has an
-                # exit status of its own. Both get some time to end by themselves.
+                # Even if all is well, the scheduler may end before a server. A process that failed
+                # has its own exit status. Both get some time to end by themselves.
                 time.sleep(_GRACE if messages is None and self._where.role == "server" or self.failed else 0)
                 if not self._left:
                     _end_process(reason)

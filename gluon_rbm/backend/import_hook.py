@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["install", "prepare"]
 
 
-# --- Finding and loading ----------------------------------------------------------------------------------------------
+# --- Finding and loading --------------------------------------------------------------------------
 
 
 def install() -> None:
@@ -58,7 +58,7 @@ class _Finder:
             if not isinstance(finder, _Finder) and hasattr(finder, "find_spec"):
                 spec: Any = finder.find_spec(fullname, path, target)
                 if spec is not None:
-                    if hasattr(spec.loader, "exec_module"):  # not for a folder without code
+                    if hasattr(spec.loader, "exec_module"):  # not in a folder without code
                         spec.loader = _Loader(spec.loader)
                     return spec
         return None
@@ -133,7 +133,7 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-# --- What MXNet needs -------------------------------------------------------------------------------------------------
+# --- What MXNet needs -----------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=None)
@@ -153,12 +153,13 @@ def prepare() -> None:
         heartbeat,
         numpy_names,
         wheels,
-    )  # here, because they would slow `import gluon_rbm` down
+    )  # here, because they would slow down `import gluon_rbm`
 
     _check_address_space()
     numpy_names.restore()
     _provide_distutils()
-    # The first executor reads it. Without it, each prints "Subgraph backend MKLDNN is activated".
+    # Without it, each executor prints "Subgraph backend MKLDNN is activated". The first executor
+    # reads it.
     os.environ.setdefault("MXNET_SUBGRAPH_VERBOSE", "0")
     installed = wheels.installed_wheels()
     _warn_of_two_wheels(installed)
@@ -206,11 +207,11 @@ def _warn_of_two_wheels(wheels: list[str]) -> None:
             f"{len(wheels)} builds of MXNet are installed into one folder ({names}): "
             f"run `pip uninstall -y {names}` and install one of them",
             RuntimeWarning,
-            stacklevel=4,  # the line that imports MXNet
+            stacklevel=4,  # the warning shows the line that imports MXNet
         )
 
 
-# --- In the scheduler and the servers of a distributed run ------------------------------------------------------------
+# --- In the scheduler and the servers of a distributed run ----------------------------------------
 
 
 @contextlib.contextmanager

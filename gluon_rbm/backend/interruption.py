@@ -47,7 +47,7 @@ class Interrupted(KeyboardInterrupt):
 class _State:
     received: int | None = None
     held = False
-    is_counted = False  # the process is in a block of `_counted`
+    is_counted = False  # whether the process is in a block of `_counted`
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def handled() -> Iterator[None]:
             yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # None: not set by Python, which cannot put it back
+            if handler is not None:  # None: Python did not set it, and cannot restore it
                 signal.signal(number, handler)
         _State.received = None
 

@@ -37,7 +37,7 @@ class ConsoleHandler(logging.Handler):
     Where tqdm draws progress bars, they are cleared while a message is written.
     """
 
-    may_be_unheard = False  # True: it is no error if a line cannot be written
+    may_be_unheard = False  # whether lines may be lost without an error
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message.
@@ -58,7 +58,7 @@ class ConsoleHandler(logging.Handler):
         try:
             _write_line(stream, self.format(record))
         except OSError as error:
-            streams.silence(stream)  # else the rest of the line fails once more at exit
+            streams.silence(stream)  # else the rest of the line fails again at exit
             error.filename = "standard output" if is_output else "standard error"
             if is_output and not self.may_be_unheard:
                 raise
@@ -105,7 +105,7 @@ def report_system_error(prog: str, error: OSError) -> int:
         Exit status: 141 for a BrokenPipeError, else 2.
     """
     if isinstance(error, BrokenPipeError):
-        return 141  # what shells report of a process that ended in this way
+        return 141  # the exit status that shells report after SIGPIPE
     logging.getLogger(__name__).error("%s: error: %s", prog, _described(error))
     return 2
 

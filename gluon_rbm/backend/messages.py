@@ -31,8 +31,9 @@ from gluon_rbm.errors import InputError
 __all__ = ["SECRET", "Connection", "shared_secret"]
 
 SECRET = "MXNET_RBM_SECRET"  #: the environment variable that holds the secret
-_SHORTEST = 16  # characters of a secret: someone may record a code and try secrets on it
-_LONGEST = 8192  # bytes without the end of a line
+# Fewest characters of a secret. Anyone who records a code can test guesses of the secret on it.
+_SHORTEST = 16
+_LONGEST = 8192  # most bytes that may come without the end of a line
 _DIGITS = re.compile(rb"[0-9a-f]{32}")
 
 
@@ -85,10 +86,10 @@ class Connection:
         self.connection, self.is_trusted, self.is_foreign = connection, False, False
         self._secret, self._side, self._other_side = shared_secret(), side, other_side
         self._digits, self._other_digits = secrets.token_hex(16).encode(), b""
-        self._sent = self._received = 0  # lines
+        self._sent = self._received = 0  # numbers of lines
         self._rest, self._heard, self._lock = b"", time.monotonic(), threading.Lock()
         connection.settimeout(5)
-        with contextlib.suppress(OSError):  # it is no TCP connection
+        with contextlib.suppress(OSError):  # this socket does not use TCP
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(OSError):  # the next `receive` notices it
             connection.sendall(self._digits + b"\n")

@@ -24,8 +24,8 @@ __all__ = ["restore", "write_scalars_plainly"]
 
 def _dropped() -> dict[str, Any]:
     """Return every name that MXNet uses and some NumPy lacks, with its meaning."""
-    # MXNet registers its own functions for NumPy's, by identity. If product were np.prod itself,
-    # MXNet's function for product would take the place of its function for prod.
+    # MXNet finds its own function for each function of NumPy by identity. If product were np.prod
+    # itself, MXNet's function for product would replace its function for prod.
     functions: dict[str, Callable[..., Any]] = {
         "alltrue": lambda *args, **kwargs: np.all(*args, **kwargs),
         "in1d": lambda first, second, **kwargs: np.isin(np.ravel(first), second, **kwargs),
@@ -33,7 +33,8 @@ def _dropped() -> dict[str, Any]:
         "product": lambda *args, **kwargs: np.prod(*args, **kwargs),
         "round_": lambda *args, **kwargs: np.round(*args, **kwargs),
         "sometrue": lambda *args, **kwargs: np.any(*args, **kwargs),
-        "trapz": lambda *args, **kwargs: getattr(np, "trapezoid")(*args, **kwargs),  # noqa: B009 (not in NumPy 1)
+        # NumPy 1 has no trapezoid.
+        "trapz": lambda *args, **kwargs: getattr(np, "trapezoid")(*args, **kwargs),  # noqa: B009
         **{name: _without_financial(name) for name in ("mirr", "npv", "pmt", "ppmt", "pv", "rate")},
     }
     constants = {
@@ -83,7 +84,7 @@ class _StrType(type):
     def __call__(cls, value: Any) -> str:
         return str(_plain(value))
 
-    def __instancecheck__(cls, instance: Any) -> bool:  # MXNet once asks isinstance(backend, str)
+    def __instancecheck__(cls, instance: Any) -> bool:  # MXNet calls isinstance(backend, str)
         return isinstance(instance, str)
 
 

@@ -101,7 +101,7 @@ class Noise:
         self.key = key
 
     @functools.cached_property
-    def _generator(self) -> np.random.Generator:  # only made if needed: it takes 15 us
+    def _generator(self) -> np.random.Generator:  # made only if needed, because it takes 15 us
         return make_generator(self.key)
 
     def bernoulli(self, prob_1: NDArray) -> NDArray:
@@ -152,8 +152,8 @@ class Noise:
 
     @staticmethod
     def _drawn_like(array: NDArray, draw: Callable[..., HostArray]) -> NDArray:
-        # float16 noise might be rounded up to 1, and a unit with probability 1 might then be off.
-        # float32 noise is compared exactly with probabilities in float16.
+        # float16 noise could be rounded up to 1, so a unit with probability 1 could be off. float32
+        # noise is compared exactly with probabilities in float16.
         dtype = np.float64 if array.dtype == np.float64 else np.float32
         drawn = mx.nd.empty(array.shape, dtype=dtype)
         draw(dtype=dtype, out=host_view(drawn))
@@ -173,8 +173,8 @@ class Noise:
             Rows in {0, 1} with a single 1 each, in the shape and dtype and on the device of
             `prob_1`.
         """
-        # Sums are in float64, and the uniform number is scaled by the actual sum. Rounding might
-        # otherwise choose a unit of probability 0.
+        # Sums are in float64, and the uniform number is scaled by the actual sum. Otherwise
+        # rounding could choose a unit of probability 0.
         cumulative = mx.nd.cumsum(prob_1.astype("float64"), axis=1)
         uniform = from_host(self._generator.random((len(prob_1), 1)), prob_1.context)
         total = cumulative.slice_axis(axis=1, begin=-1, end=None)
@@ -222,11 +222,11 @@ class KeyedOperators:
         return getattr(mx.nd, name)
 
 
-# MXNet runs a CustomOp on threads of its own. Their generators ignore mx.random.seed. So the noise
-# of a call follows from a key: four words that the graph draws (input `key`). For a graph without
-# that input, it is words that are drawn when the operator is created, and a count of its calls. In
-# both cases the number of the calling thread is part of the key, because the generators of any two
-# threads start in the same state.
+# MXNet runs a CustomOp in its own threads, and the generators of these threads ignore
+# mx.random.seed. So the noise of a call follows from a key. The graph draws the key: four words
+# (input `key`). In a graph without this input, the key has words that are drawn when the operator
+# is created, and the number of the call. Both keys include the number of the calling thread,
+# because the generators of all threads start in the same state.
 
 _caller = threading.local()
 _caller_numbers = itertools.count(1)

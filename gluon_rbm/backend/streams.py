@@ -25,7 +25,7 @@ def prepare() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # the new file gets the lowest free number
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
         if stream is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["Array", "Arrays", "Clamp", "HostArray", "Key", "NDArray", "Path", "SoftmaxGroups", "VisibleUnits"]
 
-# MXNet declares no types, so what comes from it is Any to a type checker.
+# MXNet declares no types, so a type checker sees its objects as Any.
 NDArray = Any  #: an mx.nd.NDArray
 HostArray = np.ndarray  #: a NumPy array
 #: An mx.nd.NDArray or a NumPy array. A function takes arrays of one kind, and returns that kind.

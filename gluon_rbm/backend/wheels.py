@@ -30,7 +30,7 @@ _CPU_WHEEL = "mxnet"
 _CUDA_WHEELS = ("mxnet-cu112", "mxnet-cu117")
 
 # Libraries that libmxnet.so of the CUDA wheels links to, and the pip packages that contain them.
-# A library stands after the libraries that it needs itself. (The parts of cuDNN are not listed:
+# Each library stands after the libraries that it needs. (The parts of cuDNN are not listed:
 # libcudnn.so.8 finds them in its own folder.)
 _CUDA_LIBRARIES = {
     "libcudart.so.11.0": "nvidia-cuda-runtime-cu11",
@@ -46,7 +46,8 @@ _CUDA_LIBRARIES = {
     "libnccl.so.2": "nvidia-nccl-cu11",
 }
 
-# Arm's Performance Libraries. libmxnet.so of the arm64 wheel links to them. No registry has them.
+# Arm's Performance Libraries. libmxnet.so of the arm64 wheel links to them. No package index has
+# them.
 _ARM_LIBRARIES = ("libarmpl_lp64_mp.so", "libamath.so", "libastring.so")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, NoReturn
+import difflib
+from typing import Any, Callable, NoReturn, Sequence
 
 from gluon_rbm.errors import one_line
 
@@ -23,7 +24,7 @@ _FLOAT32_MAX = 3.4e38  # the largest number that MXNet's optimizers take
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser that reports an error in one line."""
+    """A parser that reports an error in one line, with the flag that a wrong flag resembles."""
 
     def error(self, message: str) -> NoReturn:
         """Print an error in one line, and exit with status 2.
@@ -34,6 +35,39 @@ class OneLineParser(argparse.ArgumentParser):
             What is wrong.
         """
         self.exit(2, one_line("%s: error: %s (see --help)" % (self.prog, message)) + "\n")
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Print which arguments are unknown and which flag was perhaps meant; exit with status 2.
+
+        Parameters
+        ----------
+        unknown
+            The arguments, of which there is at least one.
+        """
+        flags = list(self._option_string_actions)
+        meant = [difflib.get_close_matches(flag.partition("=")[0], flags, 1) for flag in unknown if flag[:1] == "-"]
+        hint = next(("; did you mean %s?" % found[0] for found in meant if found), "")
+        self.error("unrecognized arguments: %s%s" % (" ".join(unknown), hint))
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments as argparse does, and `refuse` those that are unknown.
+
+        Parameters
+        ----------
+        args
+            The arguments; by default those of the process.
+        namespace
+            The object that receives them; by default a new one.
+
+        Returns
+        -------
+        Namespace
+            The values.
+        """
+        namespace, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.refuse(unknown)
+        return namespace
 
 
 class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -64,7 +64,7 @@ def exit_status(prog: str, action: Callable[[], object]) -> int:
         return InputError.exit_status
     except OSError as error:
         return logs.report_system_error(prog, error)
-    except (MemoryError, RuntimeError) as error:  # MXNet's errors are among them
+    except (MemoryError, RuntimeError) as error:  # MXNet's errors are RuntimeErrors
         reason = _what_is_lacking(error)
         if reason is None:
             raise
@@ -97,8 +97,10 @@ def _what_is_lacking(error: Exception) -> str | None:
     last = text.splitlines()[-1] if text else ""
     if isinstance(error, MemoryError) or any(words in text for words in ("bad_alloc", "allocate", "out of memory")):
         return "not enough memory; choose smaller sizes"
-    if isinstance(error, mx.MXNetError) and "CUDA" in text:  # the GPU stays lost for this process
+    # After such an error, this process cannot use the GPU any more.
+    if isinstance(error, mx.MXNetError) and "CUDA" in text:
         return "the GPU failed (%s); run the command again (a training with --resume); `doctor` tests the GPU" % last
-    if isinstance(error, mx.MXNetError):  # the operator's own error is printed, and not in the text
+    # MXNet prints the error of the operator. The exception does not have it.
+    if isinstance(error, mx.MXNetError):
         return "MXNet failed (%s); see its message above" % last
     return "cannot start more threads; choose fewer workers" if "can't start new thread" in text else None

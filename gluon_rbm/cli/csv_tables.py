@@ -48,7 +48,7 @@ class Table(NamedTuple):
     names: list[str]  #: the names of the columns
     values: HostArray  #: array of objects (rows, columns): float, text, or None for a missing value
     texts: list[list[str]]  #: the fields of each row, as they were read
-    lines: list[int]  #: the line of the file that each row ends in
+    lines: list[int]  #: number of the line where each row ends
     delimiter: str
 
     @classmethod

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "check MXNet, engines, processor, GPU and data sets; exit status 1 if something is wrong"
 
-_NEWEST_TRIED = (3, 13)  # the newest Python that was tried; pyproject.toml allows newer ones
+_NEWEST_TRIED = (3, 13)  # the newest tested Python; pyproject.toml allows newer ones
 _LIBRARIES = ("jinja2", "matplotlib", "pillow", "requests", "scikit-learn", "threadpoolctl", "tqdm")
 # Instruction sets that the native engine has code for.
 _INSTRUCTIONS = ("avx2", "fma", "bmi2", "avx512f", "avx512dq", "avx512bw", "avx512vl")
@@ -43,8 +43,8 @@ class Finding(NamedTuple):
 
     about: str
     found: str
-    wrong: str | None = None  # a fault, and what to do
-    note: str | None = None  # something that is not a fault, and what to do
+    wrong: str | None = None  # a fault, and how to correct it
+    note: str | None = None  # a remark that is not a fault, and what to do about it
 
 
 def add_arguments(add: Callable[..., Any]) -> None:
@@ -79,7 +79,8 @@ def run(args: Namespace) -> int:
     logs.configure()
     wrong = []
     with ThreadPoolExecutor(1) as beside:
-        data_sets = beside.submit(lambda: list(_data_sets(args.data_dir)))  # read while MXNet is imported
+        # The data sets are read while MXNet is imported.
+        data_sets = beside.submit(lambda: list(_data_sets(args.data_dir)))
         for check in (_python, _libraries, _processor, _mxnet, _native, _gpu, _cuda_engine, _steps, data_sets.result):
             for finding in check():
                 logger.info("%-16s %s", finding.about, finding.found)
@@ -140,7 +141,8 @@ def _processor() -> Iterator[Finding]:
 
 
 def _mxnet() -> Iterator[Finding]:
-    role = os.environ.pop("DMLC_ROLE", None)  # with it, MXNet's import may wait for other processes
+    # With this variable, importing MXNet may wait for other processes.
+    role = os.environ.pop("DMLC_ROLE", None)
     if role is not None:
         yield Finding("DMLC_ROLE", "%s: this process is part of a distributed run (docs/distributed.md)" % role)
     with warnings.catch_warnings(record=True) as caught:
@@ -149,7 +151,7 @@ def _mxnet() -> Iterator[Finding]:
             from gluon_rbm.backend import framework
 
             mx = framework.load()
-        except Exception as error:  # MXNet's own import may fail with anything
+        except Exception as error:  # importing MXNet may raise any error
             yield Finding("MXNet", "cannot be used", " ".join(str(error).split()))
             return
     features = mx.runtime.Features()
@@ -292,8 +294,8 @@ def _data_sets(data_dir: str | None) -> Iterator[Finding]:
                 train_images = downloads.read_published(name, data_dir, progress=False)[0]
                 yield Finding(name, "%d training images in %s, verified" % (len(train_images), ", ".join(folders)))
             except downloads.OtherDataSet as error:
-                # MNIST and Fashion-MNIST have files of the same names. To find one of them for the
-                # other is no fault, unless the folder has the name of the other.
+                # The files of MNIST and Fashion-MNIST have the same names. A folder with the other
+                # data set is a fault only if it has the name of this one.
                 is_misplaced = any(Path(folder).name == name for folder in folders)
                 found = "not found: %s has another data set in files of the same names" % ", ".join(folders)
                 yield Finding(name, found, str(error) if is_misplaced else None)

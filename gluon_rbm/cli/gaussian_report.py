@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["gaussian_report"]
 
-_NOISE = 0  # the purpose of the random key (seed, purpose) of the pixels' noise
+_NOISE = 0  # purpose of the random key (seed, purpose) for the noise of pixels
 
 
 def gaussian_report(args: Namespace) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def gaussian_report(args: Namespace) -> dict[str, Any]:
     score = LogLikelihood.of(
         densities.unnormalized_log_densities(parameters, features.standardization, pixels), binary=False
     )
-    base_bias = np.zeros(parameters.scaled.num_visible) if args.base_rate == "data" else None  # features have mean 0
+    # Features have mean 0.
+    base_bias = np.zeros(parameters.scaled.num_visible) if args.base_rate == "data" else None
     method, log_z = log_z_of(args, parameters.scaled, GAUSSIAN, base_bias=base_bias)
     mean = score.mean - log_z["estimate"]
     return {

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "show a run folder as one HTML page: curves, filters, samples, likelihood reports, arguments"
 
-_EPOCHS = 6  # columns of the table of metrics, so that it fits on the page
+_EPOCHS = 6  # columns of the table of metrics: more do not fit on the page
 
 
 def add_arguments(add: AddArgument) -> None:
@@ -86,7 +86,8 @@ def run(args: Namespace) -> None:
         sections=[_section(part) for part in [folder, *layers]],
     )
     with write_whole(output, "--output") as temporary, open(temporary, "wb") as file:
-        file.write(page.encode(errors="backslashreplace"))  # names of files may be invalid as text
+        # The name of a file may not be valid Unicode.
+        file.write(page.encode(errors="backslashreplace"))
     logger.info("written: %s", one_line(output))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from typing import TYPE_CHECKING, Any, Callable, Mapping
@@ -51,13 +52,13 @@ logger = logging.getLogger(__name__)
 
 PATHS = ("trajectory", "matched")  #: kinds of paths to an RBM
 
-_ROWS_OF_MEANS = 10000  # the means come from at most so many training images
-_CHAINS_OF_PATH = 200  # for each RBM of a path of matched means
+_ROWS_OF_MEANS = 10000  # most training images to compute the means from
+_CHAINS_OF_PATH = 200  # chains of each RBM on a path of matched means
 
 AddArgument = Callable[..., Any]  #: the method add_argument of a parser
 
 
-# --- Arguments --------------------------------------------------------------------------------------------------------
+# --- Arguments ------------------------------------------------------------------------------------
 
 
 def add_common(add: AddArgument, output: str) -> None:
@@ -101,7 +102,8 @@ def add_data(add: AddArgument) -> None:
         "--part",
         choices=datasets.SPLITS,
         default="test",
-        help="part of the data set; held-out: the last 10,000 training images, for choosing settings",
+        help="part of the data set; held-out: the training images that the run held out (--held-out), or else the "
+        "last 10,000",
     )
 
 
@@ -130,7 +132,7 @@ def add_noise(add: AddArgument) -> None:
     add("--engine", choices=gibbs.ENGINES, default="auto", help="engine that runs the Gibbs chains")
 
 
-# --- What the arguments name ------------------------------------------------------------------------------------------
+# --- What the arguments name ----------------------------------------------------------------------
 
 
 def joint_model_from(args: Namespace) -> tuple[Parameters, int]:
@@ -290,7 +292,7 @@ def data_from(args: Namespace, num_pixels: int) -> datasets.DataSet:
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     _check_pixels(args, data.num_visible, num_pixels, True)
     learned.warn_of_others(data)
-    return data
+    return dataclasses.replace(data, num_held_out=learned.held_out_of(args.dataset))
 
 
 def _check_pixels(args: Namespace, found: int, num_pixels: int, is_known: bool) -> None:

@@ -22,7 +22,8 @@ from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
 
 __all__ = ["NUMBERS", "add_dataset_of_run", "add_fields", "add_settings", "parse", "settings_of"]
 
-#: Converters of the texts of flags, by the `number` of `gluon_rbm.training.settings.setting`.
+#: Functions that convert the text of a flag, by the argument `number` of
+#: `gluon_rbm.training.settings.setting`.
 NUMBERS: Mapping[str, Callable[[str], Any]] = {
     "count": at_least(1, int),
     "at least 2": at_least(2, int),
@@ -159,7 +160,7 @@ def add_dataset_of_run(add: Callable[..., Any]) -> None:
     )
 
 
-# --- The two scripts --------------------------------------------------------------------------------------------------
+# --- The two scripts ------------------------------------------------------------------------------
 
 
 def parse(argv: Sequence[str] | None, prog: str) -> BinarySettings:

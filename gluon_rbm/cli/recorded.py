@@ -22,7 +22,7 @@ __all__ = ["DEEP", "Learned", "check_flags", "existing_data_dir", "flags_of", "r
 
 logger = logging.getLogger(__name__)
 
-DEEP = "deep.json"  # the arguments of a deep belief network, as arguments.json has those of a run
+DEEP = "deep.json"  # arguments of a deep belief network, like arguments.json of a run
 _OF_EACH_CALL = ("output_dir", "resume")
 # Kind of run -> an argument that only this kind has, and the program that trains it.
 _PROGRAMS = {
@@ -33,7 +33,7 @@ _PROGRAMS = {
 _UNRECORDED = {"dataset": "mnist", "binarize": "none"}
 
 
-# --- What a model learned ---------------------------------------------------------------------------------------------
+# --- What a model learned -------------------------------------------------------------------------
 
 
 class Learned(NamedTuple):
@@ -60,6 +60,22 @@ class Learned(NamedTuple):
             return cls("", {})
         folder = folder_of(path)
         return cls(folder, read_arguments(folder) or read_arguments(folder, DEEP))
+
+    def held_out_of(self, dataset: str) -> int:
+        """Return how many training images of a data set the run held out.
+
+        Parameters
+        ----------
+        dataset
+            The name of the data set.
+
+        Returns
+        -------
+        int
+            The number; 0 if the run learned another data set, or no run is known.
+        """
+        count = self.arguments.get("held_out") if self.arguments.get("dataset") == dataset else 0
+        return count if isinstance(count, int) else 0
 
     def warn_of_others(self, data: DataSet) -> None:
         """Log a note if the model is known to have learned other images.
@@ -158,7 +174,7 @@ def existing_data_dir(run: str, recorded: Mapping[str, Any], is_named: bool = Fa
     )
 
 
-# --- Resuming ---------------------------------------------------------------------------------------------------------
+# --- Resuming -------------------------------------------------------------------------------------
 
 
 def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[str]:
@@ -197,13 +213,15 @@ def resumed(argv: Sequence[str], prog: str, kind: str, settings: type) -> list[s
         return list(argv)
     folder = args.output_dir or newest_run(kind, given.get("dataset"))
     if folder is None:
-        if getattr(args, "kv_store", "") == "dist_sync":  # the folder may lie on the chief's computer
+        # The folder may be on the computer of the chief.
+        if getattr(args, "kv_store", "") == "dist_sync":
             return list(argv)
         raise InputError("runs/ has no %s run to resume; give its folder with --output-dir" % kind)
     recorded = read_arguments(folder)
     _check_kind(folder, recorded, kind)
     if not recorded:
-        if given.keys() == {"resume", "output_dir"} and not has_checkpoint(folder):  # likely a typing error
+        # The path is probably a typing error.
+        if given.keys() == {"resume", "output_dir"} and not has_checkpoint(folder):
             raise InputError("%s has no run to resume; give another --output-dir" % folder)
         return [*argv, "--output-dir", folder]
     check_flags(os.path.join(folder, ARGUMENTS), flags_of(settings, recorded), settings)
@@ -261,7 +279,7 @@ def flags_of(settings: type, recorded: Mapping[str, Any]) -> list[str]:
     list of str
         The flags and their values.
     """
-    # The recorded device is the one that the run used. --cuda may not have been granted.
+    # The recorded device is the device that the run used: perhaps a CPU although --cuda was given.
     recorded = {**recorded, "cuda": {"cpu": False, "gpu": True}.get(recorded.get("device", "unknown"))}
     flags = []
     for field in dataclasses.fields(settings):

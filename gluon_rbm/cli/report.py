@@ -18,6 +18,7 @@ from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, enumeration
 from gluon_rbm.likelihood.estimates import GIVEN_BASE
+from gluon_rbm.likelihood.scores import LogLikelihood, score_kind
 from gluon_rbm.sampling import gibbs
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray, VisibleUnits
     from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.likelihood.estimates import Bracket, LogPartition, PathPartition
-    from gluon_rbm.likelihood.scores import LogLikelihood
     from gluon_rbm.models.energy import Parameters
     from gluon_rbm.sampling import trajectory
 
@@ -54,7 +54,8 @@ _MEANING_OF_REVERSE: dict[str | None, str] = {
     "data": "from the images: a diagnostic, neither estimate nor bound",
 }
 
-Batches = Callable[[], Iterator[Any]]  # gives the same batches each time: float32 NumPy (n, num_visible)
+# A function that gives the same batches each time: float32 NumPy (n, num_visible).
+Batches = Callable[[], Iterator[Any]]
 
 _PIXELS, _ONE_PIXEL = range(2)  # purposes of random keys (seed, purpose)
 
@@ -81,7 +82,8 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
     data = inputs.data_from(args, parameters.num_visible)
     images, pixels = _images(args, data)
     weights = {"test": data.test_weights, "train": data.train_weights}.get(args.part)
-    score = ais.mean_log_likelihood(parameters, pixels(), 0.0, weights)  # the mean of -F(v), without log Z
+    # The mean of -F(v), without log Z.
+    score = ais.mean_log_likelihood(parameters, pixels(), 0.0, weights)
     method, log_z = _log_z(args, parameters, data, pixels)
     _doubt_what_cannot_be(log_z, score)
     pseudo = None
@@ -102,7 +104,7 @@ def likelihood_report(args: Namespace) -> dict[str, Any]:
         "method": method,
         "log_z": log_z,
         "log_likelihood": {
-            "kind": "log-likelihood" if score.binary else "grey-pixel score",
+            "kind": score_kind(score.binary),
             "mean": finite(score.mean - log_z["estimate"]),
             "standard_error": finite(score.standard_error),
             "pessimistic": None if log_z["high"] is None else finite(score.mean - log_z["high"]),
@@ -125,7 +127,7 @@ def _doubt_what_cannot_be(log_z: dict[str, Any], score: LogLikelihood) -> None:
         log_z.update(doubt="; ".join(filter(None, [log_z["doubt"], likelihood.warning])), converged=False)
 
 
-# --- The data ---------------------------------------------------------------------------------------------------------
+# --- The data -------------------------------------------------------------------------------------
 
 
 def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
@@ -133,13 +135,13 @@ def _images(args: Namespace, data: DataSet) -> tuple[HostArray, Batches]:
     (images, _), maximum, binarize = datasets.split_of(data, args.part), data.maximum, args.binarize
     if binarize not in BINARIZE:
         images, maximum, binarize = datasets.load_binarized(binarize, len(images), data.num_visible), 1, "none"
-    if data.train_weights is not None:  # no key: the order fits the weights, and no pixel is drawn
+    if data.train_weights is not None:  # a key would shuffle the images, and draw pixels
         return images, lambda: iterate_batches(images, maximum, 1000)
     key = [args.binarize_seed, _PIXELS]
     return images, lambda: iterate_batches(images, maximum, 1000, key=key, binarize=binarize)
 
 
-# --- log Z ------------------------------------------------------------------------------------------------------------
+# --- log Z ----------------------------------------------------------------------------------------
 
 
 def _log_z(
@@ -318,7 +320,7 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-# --- For people -------------------------------------------------------------------------------------------------------
+# --- For people -----------------------------------------------------------------------------------
 
 
 def as_text(report: Mapping[str, Any]) -> str:

@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 ABOUT = "run long chains from images: classes before and after, autocorrelation, convergence"
 
 _SHOWN = 64
-_TRACED = 6  # chains whose traces are plotted
-_FEWEST = 4  # the least number of sweeps, and of records, for a diagnosis
+_TRACED = 6  # number of chains to plot
+_FEWEST = 4  # fewest sweeps, and fewest records, for a diagnosis
 _RECORDS = 1000  # states of each chain to record, at least, if there are as many sweeps
 _CLASSIFIED = 250  # recorded states of each chain to classify, at most
 

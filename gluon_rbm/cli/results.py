@@ -151,7 +151,8 @@ class Results:
             A mapping name -> array, for PATH.npz.
         """
         if not self._is_chosen:
-            self._args.output = self._free_path()  # again: another command may have taken the name
+            # The name is chosen anew, because another command may have taken it.
+            self._args.output = self._free_path()
         paths = self._paths()
         arguments = {name: value for name, value in vars(self._args).items() if name != "command"}
         report = {
@@ -160,7 +161,7 @@ class Results:
             "results": figures,
             "versions": framework.versions(),
         }
-        with contextlib.ExitStack() as stack:  # no file gets its name before all are complete
+        with contextlib.ExitStack() as stack:  # files get their names only when all are complete
             for ending, path in paths.items():
                 temporary = stack.enter_context(write_whole(path, "--output"))
                 if ending == "json":

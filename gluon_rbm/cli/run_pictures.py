@@ -130,10 +130,12 @@ def _picture(name: str, content: bytes, path: str) -> dict[str, Any]:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # some formats start programs
+        # PNG only: Pillow starts programs to read some other formats.
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             width, height = image.size
             image.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises all of these
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow raises all of these errors.
         raise InputError("%s is damaged; move it away" % path) from error
     return {
         "source": "data:image/png;base64," + base64.b64encode(content).decode(),

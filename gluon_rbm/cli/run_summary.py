@@ -36,7 +36,7 @@ Metrics = Sequence[Mapping[str, Any]]  #: the rows of metrics.csv
 Rows = Sequence["tuple[str, str]"]
 
 
-# --- Arguments --------------------------------------------------------------------------------------------------------
+# --- Arguments ------------------------------------------------------------------------------------
 
 
 def _read_json(path: str) -> Any:
@@ -175,7 +175,7 @@ def describe(arguments: Mapping[str, Any], metrics: Metrics) -> str:
     return "%s, on %s: %d of %s epochs." % (model, _text(arguments.get("dataset")), len(metrics), _text(asked))
 
 
-# --- Numbers ----------------------------------------------------------------------------------------------------------
+# --- Numbers --------------------------------------------------------------------------------------
 
 
 def number_text(value: float | None) -> str:
@@ -285,7 +285,7 @@ def remarks(arguments: Mapping[str, Any], metrics: Metrics) -> Iterator[str]:
         )
 
 
-# --- Likelihood reports -----------------------------------------------------------------------------------------------
+# --- Likelihood reports ---------------------------------------------------------------------------
 
 
 def files_with_suffix(folder: str, suffix: str) -> list[str]:

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 ABOUT = "draw images from zeros, noise or images; by annealing or tempering; of a chosen class; as an animation"
 
 _SHOWN, _COLUMNS = 64, 8
-_IN_A_ROW = 10  # images of one class in a row of the picture, where several classes are drawn
+_IN_A_ROW = 10  # if several classes are drawn: most images of each, in a row
 _FRAMES = 60  # of an animation
 _LEAST_SWAP_RATE = 0.01  # below it, temperatures or a path do not help
 _START, _SWEEPS = range(1, 3)  # purposes of keys
@@ -152,7 +152,7 @@ def run(args: Namespace) -> None:
         figures.update(_classified(trained, arrays["probabilities"], classes))
     shape = data.image_shape if data else image_shape_of(arguments, num_pixels)
     layout = _Layout.of(args.count, classes, names)
-    title = "after %d sweeps from %s" % (args.sweeps, args.start)
+    title = "after %d sweeps from %s" % (args.sweeps, args.start if args.anneal is None else "beta %g" % args.anneal)
     pictures: dict[str, Any] = {"png": layout.grids(arrays, shape, title)}
     if args.animate:
         pictures["gif"] = layout.animation(moments, shape, "from %s" % args.start)

@@ -11,7 +11,6 @@ from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least, path
-from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
 from gluon_rbm.data import datasets, image_files
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
@@ -132,11 +131,9 @@ def _others(args: Namespace, name: str, image_shape: tuple[int, ...]) -> HostArr
 
 def _training_images(args: Namespace, data: DataSet) -> HostArray:
     """Return the training images without those that the run, or --part held-out, holds out."""
-    learned = Learned.of(args.model).arguments
-    recorded = learned.get("held_out") if learned.get("dataset") == args.dataset else 0
-    held_out = recorded if isinstance(recorded, int) else 0
+    held_out = data.num_held_out
     if args.part == "held-out":
-        held_out = max(held_out, len(datasets.split_of(data, args.part)[0]))
+        held_out = len(datasets.split_of(data, args.part)[0])
     data, _ = datasets.hold_out(data, held_out)
     return to_visible(data.train_images, data.maximum)
 

@@ -188,7 +188,8 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
     if args.model:
         context, _ = choose_context(args.cuda, args.device_id)
         trained, description = networks.read(args.model, context)
-        networks.to_values(data.test_images[:1], description, data.maximum)  # InputError if the images do not fit
+        # Raises an InputError if the images do not fit the network.
+        networks.to_values(data.test_images[:1], description, data.maximum)
         networks.check_pool(trained, args.pool)
 
         def by(network: Any) -> Features:

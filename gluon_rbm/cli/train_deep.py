@@ -39,7 +39,8 @@ TAKES_OTHERS = True  # unknown flags go into args.others
 
 _PROG = "python -m gluon_rbm train-deep"
 _SHOWN = 64
-# The arguments of the trainer that differ between layers, or mean nothing here.
+# Arguments that differ between layers, or mean nothing for the whole network: deep.json does not
+# record them.
 _LAYERS_OWN = ("num_hidden", "below", "labels", "num_classes", "cuda_asked", "command", "others")
 _LAYER_SEED, _SAMPLES, _UNTRAINED = range(1, 4)  # purposes of keys
 

@@ -72,7 +72,8 @@ def _read_arrays(path: str, load: Callable[[str], Any]) -> Any:
         raise InputError(f"there is no file {path}; give the path of a .npy or a .npz file") from None
     except array_files.BrokenFile as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    except Exception as error:  # NumPy raises many kinds of errors for a damaged file, or one without an array
+    except Exception as error:
+        # NumPy raises errors of many kinds if a file is damaged or has no array.
         raise InputError(f"{path} cannot be read as arrays of numbers; write it with numpy.save or savez") from error
 
 

@@ -180,7 +180,8 @@ def _ahead(function: Callable[..., _Batch], jobs: Iterator[_Job], num_workers: i
     A thread takes `at_once` jobs at a time, because the hand-over takes as long as a small batch.
     """
     window: deque[Future[list[_Batch]]] = deque()
-    with ThreadPoolExecutor(num_workers) as pool:  # threads also end if the caller closes the generator early
+    # The threads also end if the caller closes the generator early.
+    with ThreadPoolExecutor(num_workers) as pool:
         for some in iter(lambda: list(itertools.islice(jobs, at_once)), []):
             window.append(pool.submit(lambda some: [function(*job) for job in some], some))
             if len(window) == 2 * num_workers:

@@ -48,7 +48,7 @@ _CLASS_NAMES = {
 
 FILES = (*array_sets.SUFFIXES, *sequences.SUFFIXES)
 _HELD_OUT = 10000
-_TEST_SHARE = 0.1  # of the effective number of sequences, at most
+_TEST_SHARE = 0.1  # largest share of the effective number of sequences
 # Shapes of images that are known before the images are loaded.
 _SHAPES = {
     "mnist": (28, 28),
@@ -64,15 +64,21 @@ class DataSet:
     """Images of one size, split into training and test images."""
 
     name: str
-    train_images: HostArray  #: uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
+    #: uint8 or float32, (num_images, height, width) or (num_images, height, width, 3)
+    train_images: HostArray
     train_labels: HostArray | None  #: int32 (num_images,); None if the images have no labels
     test_images: HostArray  #: as `train_images`
     test_labels: HostArray | None  #: as `train_labels`
     maximum: int  #: the pixel value that means 1.0
-    class_names: tuple[str, ...] | None = None  #: names of the labels 0, 1, ...; None if they are numbers or unknown
-    alphabet: str = ""  #: letters of sequences: their images are one-hot, (length, letters). Empty for other images
-    train_weights: HostArray | None = None  #: float64 (num_images,), the weight of each image; None if all are equal
+    #: names of the labels 0, 1, ...; None if they are numbers or unknown
+    class_names: tuple[str, ...] | None = None
+    #: letters of sequences, with one-hot images (length, letters); empty for other images
+    alphabet: str = ""
+    #: float64 (num_images,), the weight of each image; None if all are equal
+    train_weights: HostArray | None = None
     test_weights: HostArray | None = None  #: as `train_weights`
+    #: how many of the last training images the run at hand held out; 0: not known
+    num_held_out: int = 0
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -234,7 +240,7 @@ def _resized(data: DataSet, size: Sequence[int]) -> DataSet:
     count = len(data.train_images) + len(data.test_images)
     check_memory(count, (*size, *data.image_shape[2:]))
     train, test = (
-        # Beside an edge, interpolation can exceed the largest value. (Bytes never exceed 255.)
+        # Near an edge, interpolation can exceed the largest value. (Bytes never exceed 255.)
         np.stack([resize_and_crop(image, size) for image in images]).clip(max=data.maximum)
         for images in (data.train_images, data.test_images)
     )
@@ -273,7 +279,8 @@ def load_binarized(path: str, num_images: int, num_visible: int) -> HostArray:
             array_files.check_ordinary(os.path.expanduser(path))
             lines = Path(os.path.expanduser(path)).read_bytes().split(b"\n")
             values = np.stack([np.frombuffer(b"".join(line.split()), np.uint8) for line in lines if line.strip()]) - 48
-    except Exception as error:  # NumPy raises many kinds of errors, also for lines of different lengths
+    except Exception as error:
+        # NumPy raises errors of many kinds, also for lines of different lengths.
         choice = ", ".join(BINARIZE)
         raise InputError(f"{path} is not a file of binary images; give one, or binarize by {choice}") from error
     if values.ndim < 2 or values.shape[0] != num_images or math.prod(values.shape[1:]) != num_visible:
@@ -325,7 +332,8 @@ def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
     data
         The data set.
     name
-        One of `SPLITS`. The held-out images are the last 10,000 training images.
+        One of `SPLITS`. The held-out images are the last training images: `DataSet.num_held_out`
+        of them, or 10,000 if that is not known.
 
     Returns
     -------
@@ -337,8 +345,8 @@ def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
     Raises
     ------
     InputError
-        There is no such split, or held-out images are asked for and there are fewer than 20,000
-        training images.
+        There is no such split. Or held-out images are asked for, their number is not known, and
+        there are fewer than 20,000 training images.
     """
     if name == "test":
         return data.test_images, data.test_labels
@@ -346,13 +354,14 @@ def split_of(data: DataSet, name: str) -> tuple[HostArray, HostArray | None]:
         return data.train_images, data.train_labels
     if name not in SPLITS:
         raise InputError(f"unknown split {name!r}; choose {', '.join(SPLITS)}")
-    if len(data.train_images) < 2 * _HELD_OUT:
+    if not data.num_held_out and len(data.train_images) < 2 * _HELD_OUT:
         raise InputError(
-            f"held-out images are the last {_HELD_OUT} of at least {2 * _HELD_OUT} training images, but {data.name}"
-            f" has {len(data.train_images)}; choose --part test or train"
+            f"the run held no images out; --part held-out then takes the last {_HELD_OUT} of at least {2 * _HELD_OUT}"
+            f" training images, but {data.name} has {len(data.train_images)}; choose --part test or train"
         )
-    _, images = hold_out(data, _HELD_OUT)
-    return images, None if data.train_labels is None else data.train_labels[-_HELD_OUT:]
+    count = data.num_held_out or _HELD_OUT
+    _, images = hold_out(data, count)
+    return images, None if data.train_labels is None else data.train_labels[-count:]
 
 
 def with_label_units(data: DataSet) -> DataSet:
@@ -390,11 +399,12 @@ def with_label_units(data: DataSet) -> DataSet:
     )
 
 
-# -- Data sets that are not downloaded ---------------------------------------------------------------------------------
+# -- Data sets that are not downloaded -------------------------------------------------------------
 
 
 def _digits() -> DataSet:
-    from sklearn.datasets import load_digits  # scikit-learn brings the data; slow to import, so only here
+    # scikit-learn contains the images. It is slow to import, so it is imported only here.
+    from sklearn.datasets import load_digits
 
     digits: Any = load_digits()  # a Bunch: its contents have no types
     images, labels = digits.images.astype(np.uint8), digits.target.astype(np.int32)
@@ -444,7 +454,7 @@ def _alignment(path: str) -> DataSet:
     )
 
 
-# -- Folders of images -------------------------------------------------------------------------------------------------
+# -- Folders of images -----------------------------------------------------------------------------
 
 
 def _image_folder(

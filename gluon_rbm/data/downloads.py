@@ -26,8 +26,9 @@ __all__ = ["SOURCES", "OtherDataSet", "RemoteFile", "located", "read_published",
 logger = logging.getLogger(__name__)
 
 _CONNECT_AND_READ_SECONDS = (10, 60)
-_SLOWEST, _GRACE_SECONDS = 10000, 30  # least mean rate in bytes per second, and how long it is not required at first
-_LARGEST = 1 << 28  # bytes; all of these files are smaller, packed or unpacked
+# Least mean rate in bytes per second, and the time at the start when it is not required.
+_SLOWEST, _GRACE_SECONDS = 10000, 30
+_LARGEST = 1 << 28  # bytes; all files are smaller than this, packed or unpacked
 
 
 class OtherDataSet(InputError):
@@ -68,8 +69,8 @@ def _idx_files(
     return [RemoteFile(name, mirrors, *hashes) for name, *hashes in zip(_IDX_NAMES, archives, contents)]
 
 
-# In order: training images, training labels, test images, test labels. For Fashion-MNIST and
-# CIFAR-10, only archives have published hashes: unpacked or repacked copies cannot be verified.
+# The order is: training images, training labels, test images, test labels. For Fashion-MNIST and
+# CIFAR-10 only the archives have published hashes. Unpacked or repacked copies cannot be verified.
 SOURCES: dict[str, list[RemoteFile]] = {
     "mnist": _idx_files(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
@@ -158,7 +159,7 @@ def search_folders(name: str, data_dir: str | os.PathLike[str] | None = None) ->
     list of Path
         `data_dir` and its subfolder `name`, the same two for MXNET_RBM_DATA, and the cache.
     """
-    if os.name == "nt":  # MXNet's own choice
+    if os.name == "nt":  # the folders that MXNet itself chooses
         default_home = os.path.join(os.environ.get("APPDATA", ""), "mxnet")
     else:
         default_home = os.path.join("~", ".mxnet")
@@ -190,7 +191,7 @@ def _path(folder: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(os.fspath(folder)))
 
 
-# -- Finding and downloading -------------------------------------------------------------------------------------------
+# -- Finding and downloading -----------------------------------------------------------------------
 
 
 def _obtain(
@@ -199,6 +200,9 @@ def _obtain(
     """Find or download every file, and return what `read` makes of each. `read` also verifies."""
     files, folders = SOURCES[name], search_folders(name, data_dir)
     paths = [_find(file, folders) for file in files]
+    named = os.environ.get("MXNET_RBM_DATA")
+    if named and not os.path.isdir(_path(named)):
+        logger.warning("note: MXNET_RBM_DATA names %s, which is not a folder; it is not searched", named)
     missing = [file.name for file, path in zip(files, paths) if path is None]
     target = folders[0] if data_dir else folders[-1]
     if data_dir and not os.path.isdir(target):  # probably a typing error, so the folder is not made
@@ -229,7 +233,7 @@ def _download(
     missing: Sequence[str],
 ) -> Any:
     """Download a file from the first mirror that works. Only a verified file is kept."""
-    import requests  # imported here, so that it is not loaded where all files are present
+    import requests  # imported here, because it is not needed if all files are present
     import urllib3
 
     failures = []
@@ -250,7 +254,8 @@ def _download(
         except OSError as error:  # an error of the disk: errors of the network are caught above
             reason = error.strerror or error
             raise InputError(f"cannot write {file.name} into {folder} ({reason}); choose another --data-dir") from error
-        except ValueError as error:  # Python's own parser: a mirror redirects to something that is not an address
+        # Python's parser raises it if a mirror redirects to something that is not an address.
+        except ValueError as error:
             failures.append(f"{mirror} failed with {type(error).__name__}")
         finally:
             with contextlib.suppress(OSError):
@@ -292,7 +297,8 @@ def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
     with requests.get(url, stream=True, timeout=_CONNECT_AND_READ_SECONDS) as response, open(path, "xb") as target:
         response.raise_for_status()
         shown = {"desc": url.rsplit("/", 1)[-1], "unit": "B", "unit_scale": True, "disable": None if progress else True}
-        with tqdm(total=response.raw.length_remaining, **shown) as bar:  # disable=None: on a terminal only
+        # With disable=None, the bar appears on a terminal only.
+        with tqdm(total=response.raw.length_remaining, **shown) as bar:
             # iter_content would decompress an archive that the server declares as gzip-encoded.
             for chunk in response.raw.stream(1 << 16, decode_content=False):
                 target.write(chunk)
@@ -302,7 +308,7 @@ def _fetch(url: str, path: Path, progress: bool, done: list[int]) -> None:
                     break
 
 
-# -- Reading and verifying ---------------------------------------------------------------------------------------------
+# -- Reading and verifying -------------------------------------------------------------------------
 
 
 def _damaged(path: Path, what: str) -> InputError:
@@ -352,7 +358,7 @@ def _unpacked(path: Path, archive: bytes) -> bytes:
 def _read_idx(path: Path, file: RemoteFile) -> HostArray:
     """Read and verify an idx file, gzip or not: uint8, images (n, height, width) or labels (n,)."""
     archive = content = _read_bytes(path)
-    if archive[:2] == b"\x1f\x8b":  # the bytes decide, not the name
+    if archive[:2] == b"\x1f\x8b":  # the content decides, not the name
         content = _unpacked(path, archive)
     dimensions = 3 if "idx3" in file.name else 1
     start = 4 + 4 * dimensions
@@ -373,7 +379,8 @@ def _read_idx(path: Path, file: RemoteFile) -> HostArray:
 def _read_cifar10(path: Path, file: RemoteFile) -> tuple[HostArray, ...]:
     """Verify and read the archive: all four arrays. Nothing is extracted to disk."""
     archive, members = _read_bytes(path), {}
-    _verify(path, file, archive, archive)  # first, so that the contents of the archive can be trusted
+    # The archive is verified first, so its contents can be trusted.
+    _verify(path, file, archive, archive)
     try:
         with tarfile.open(fileobj=io.BytesIO(_unpacked(path, archive)), mode="r:") as tar:
             for member in tar:

@@ -21,7 +21,7 @@ __all__ = ["UnreadableImage", "check_exists", "first_shape", "labelled_files", "
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"}
-# The content of a file tells its format. Pillow starts programs to read some other formats.
+# The content of a file decides its format. Pillow starts programs to read some other formats.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 
@@ -87,7 +87,7 @@ def _entries(folder: Path, tree: str, skipped: list[Path] | None) -> list[Path]:
                     f"{path} is a link to a place outside {tree}; replace it by its target, or remove it"
                 )
             skipped.append(path)
-        elif path.name[0] != ".":  # hidden files are the system's, not images
+        elif path.name[0] != ".":  # hidden files belong to the system
             paths.append(path)
     return paths
 
@@ -260,7 +260,7 @@ def check_exists(path: str | os.PathLike[str]) -> None:
         There is neither a file nor a folder.
     """
     place = Path(os.path.expanduser(os.fspath(path)))
-    if not (place.is_file() or place.is_dir()):  # a pipe might never end
+    if not (place.is_file() or place.is_dir()):  # reading a pipe might never end
         raise InputError(f"there is no {path}; give an image, a folder of images, or a .npy or .npz file")
 
 
@@ -298,7 +298,8 @@ def _load_array(path: Path, name: str | None) -> HostArray:
         array = load_npz(path, only=name)[name] if name is not None and path.suffix == ".npz" else load_npy(path)
     except BrokenFile as error:
         raise InputError(f"{path} cannot be read: {error}; give another file or array") from error
-    except Exception as error:  # NumPy raises many kinds of errors for a damaged file, or one without an array
+    except Exception as error:
+        # NumPy raises errors of many kinds if a file is damaged or has no array.
         raise InputError(f"{path} cannot be read as an array of numbers; write it with numpy.save") from error
     shape = getattr(array, "shape", ())  # a .npz archive that is named .npy has no shape
     if not shape or 0 in shape or not (np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.bool_)):
@@ -351,14 +352,15 @@ def _pixels(path: Path, grey: bool | None = None) -> HostArray:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # 90 million pixels or more
+            # An image of about 90 million pixels or more is an error.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(path, formats=_FORMATS)
         with image:
             if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
                 image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
             grey = image.mode in ("1", "L", "LA") if grey is None else grey
             return np.asarray(_converted(image, grey))
-    except Exception as error:  # Pillow's decoders raise errors of many kinds
+    except Exception as error:  # Pillow raises errors of many kinds
         raise UnreadableImage(f"{path} cannot be read as an image; repair or remove it") from error
 
 

@@ -21,8 +21,8 @@ __all__ = ["CRITICAL_BETA", "Averages", "averages", "chain_averages", "draw_spin
 CRITICAL_BETA = float(np.log1p(np.sqrt(2)) / 2)  # for the infinite square lattice (Onsager 1944)
 
 _MOST_ENUMERATED = 16  # spins
-# Sweeps of the cluster algorithm. They are tens of times the sweeps in which a square of 100 x 100
-# spins forgets its start.
+# Sweeps of the cluster algorithm. A square of 100 x 100 spins forgets its start in a few sweeps:
+# this is tens of times as many.
 _SWEEPS = 100
 _SPINS_AT_ONCE = 1 << 18
 
@@ -100,7 +100,7 @@ def chain_averages(length: int, beta: float) -> tuple[float, float]:
     tanh = np.tanh(beta)
     power = tanh ** (length - 2)
     energy = -(tanh + power * tanh) / (1 + power * tanh**2)
-    # The derivative of -energy with respect to beta. The derivative of tanh is 1 - tanh^2.
+    # Derivative of -energy with respect to beta. The derivative of tanh is 1 - tanh^2.
     numerator, denominator = tanh + power * tanh, 1 + power * tanh**2
     slopes = 1 + (length - 1) * power, length * power * tanh
     derivative = (slopes[0] * denominator - numerator * slopes[1]) / denominator**2 * (1 - tanh**2)

@@ -34,7 +34,8 @@ __all__ = [
 SUFFIXES = (".fasta", ".fas", ".fa", ".afa")
 
 PROTEINS, NUCLEOTIDES = "-ACDEFGHIKLMNPQRSTVWY", "-ACGT"
-_AS_GAPS = {PROTEINS: "BJOUXZ*", NUCLEOTIDES: "BDHKMNRSVWY"}  # they stand for several letters, or for rare ones
+# Each of these letters stands for one of several letters, or for a rare one.
+_AS_GAPS = {PROTEINS: "BJOUXZ*", NUCLEOTIDES: "BDHKMNRSVWY"}
 _LEFT_OUT = frozenset(string.ascii_lowercase + ". \t")
 _ROWS_AT_ONCE = 1000
 
@@ -43,7 +44,7 @@ class Alignment(NamedTuple):
     """Sequences of one length."""
 
     alphabet: str  #: the letters, the gap first
-    sequences: HostArray  #: uint8 (num_sequences, length): each letter as its index in the alphabet
+    sequences: HostArray  #: uint8 (num_sequences, length): the index of each letter in the alphabet
     names: tuple[str, ...]  #: names of the sequences
 
 
@@ -193,7 +194,7 @@ def groups_of(length: int, num_letters: int) -> SoftmaxGroups:
     return tuple((start, start + num_letters) for start in range(0, length * num_letters, num_letters))
 
 
-# --- Similarity of sequences ------------------------------------------------------------------------------------------
+# --- Similarity of sequences ----------------------------------------------------------------------
 
 
 def _alike(sequences: HostArray, identity: float) -> Iterator[tuple[int, HostArray]]:

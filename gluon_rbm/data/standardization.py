@@ -27,7 +27,7 @@ __all__ = ["Standardization", "num_levels"]
 
 _ROWS_AT_ONCE = 1000
 _LEAST_DEVIATION = 1e-3  # standard deviation, for pixels in [0, 1]
-_LEAST_RESIDUAL = 1e-9  # variance; less is rounding of float32
+_LEAST_RESIDUAL = 1e-9  # variance; a smaller one comes from rounding in float32
 _POWERS = 7  # power iterations of the randomized search for directions
 
 

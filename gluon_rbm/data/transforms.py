@@ -58,7 +58,8 @@ def resize(image: HostArray, size: Sequence[int]) -> HostArray:
     if image.ndim == 3 and image.dtype != np.uint8:  # Pillow has no colour images of floats
         return np.stack([resize(image[..., colour], size) for colour in range(image.shape[2])], axis=2)
     height, width = size
-    lanczos = Image.LANCZOS  # pyright: ignore[reportAttributeAccessIssue]  # Pillow defines the name at import
+    # Pillow defines the name when it is imported, so pyright does not know it.
+    lanczos = Image.LANCZOS  # pyright: ignore[reportAttributeAccessIssue]
     return np.asarray(Image.fromarray(image).resize((width, height), lanczos))
 
 

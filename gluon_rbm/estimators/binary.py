@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["BinaryRBM"]
 
 _STARTS = ("zeros", "data")
-_SWEEPS_OF_GAPS = 100  # of chains that hold the known values of a row
+_SWEEPS_OF_GAPS = 100  # sweeps of chains that hold the known values of a row
 
 
 class BinaryRBM(Transformer, PersistentLearning):
@@ -317,7 +317,7 @@ class BinaryRBM(Transformer, PersistentLearning):
             X, base_rate(X, self.softmax_groups), self.k, self.softmax_groups, key_from(generator), self.engine
         )
 
-    # --- What a fitted RBM does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -------------------------------------------------------------------
 
     def _features(self, X: Matrix) -> HostArray:
         parameters = self._parameters(X.dtype)
@@ -447,7 +447,7 @@ class BinaryRBM(Transformer, PersistentLearning):
             known = ~np.isnan(rows)
             count = np.maximum(known.sum(axis=1), 1)
             places = np.frombuffer(b"".join(words), np.uint64) % count.astype(np.uint64)
-            # The unit with that place among the known ones.
+            # The unit at this place among the known units.
             units = (known.cumsum(axis=1) > places[:, None].astype(np.intp)).argmax(axis=1)
             filled = np.nan_to_num(rows)
             scores = energy.pseudo_log_likelihood(parameters, filled, units, self.softmax_groups)

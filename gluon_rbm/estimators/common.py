@@ -205,7 +205,7 @@ def _range_advice(values: HostArray) -> str:
     """Text of the warning for values of which some lie outside [0, 1]."""
     outside = values[(values < 0) | (values > 1)]
     lowest = outside.min()
-    if lowest < 0 and (outside == lowest).all():  # all the same: probably a code
+    if lowest < 0 and (outside == lowest).all():  # all are the same: probably a code
         return (
             "X holds %g, which is cut off to 0; if it stands for missing values, fill them in first, as "
             "sklearn.impute.SimpleImputer(missing_values=%g) does, or leave their rows out" % (lowest, lowest)
@@ -263,7 +263,7 @@ class Estimator(BaseEstimator):
             ) from error
         X, rest = (checked[0], checked[1:]) if y else (checked, ())
         if sparse.issparse(X) and not X.has_canonical_format:
-            X = X.copy()  # the caller's X stays as it is
+            X = X.copy()  # so that the caller's X does not change
             X.sum_duplicates()
         values = X.data if sparse.issparse(X) else X
         if (
@@ -288,7 +288,8 @@ class Estimator(BaseEstimator):
         result: Any = None
         for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE):
             chunk = function(dense(X[rows]))
-            if result is None:  # made once: joining all chunks at the end would take twice the memory
+            # One array for all chunks: joining them at the end would take twice the memory.
+            if result is None:
                 result = np.empty((X.shape[0], *chunk.shape[1:]), chunk.dtype)
             result[rows] = chunk
         return result
@@ -322,7 +323,8 @@ class Estimator(BaseEstimator):
             if self.verbose:
                 end = time.time()
                 figures = (type(self).__name__, iteration, score(), end - begin)
-                print("[%s] Iteration %d, %s, time = %.2fs" % figures)  # as scikit-learn does, whatever the logging
+                # As in scikit-learn: printed, not logged.
+                print("[%s] Iteration %d, %s, time = %.2fs" % figures)
                 begin = end
 
     def _batches(self, num_rows: int, order: HostArray | None) -> Iterable[Rows]:

@@ -35,11 +35,12 @@ __all__ = ["MISSING", "DataOf", "Integrated", "check_missing", "check_one_on", "
 
 MISSING = ("error", "omit", "integrate")
 
-#: (parameters, rows, key) -> data of a step, float32 (rows, num_visible), and which units are held (bool), or None
+#: A function (parameters, rows, key) -> data of a step, float32 (rows, num_visible), and which
+#: units are held (bool), or None.
 DataOf = Callable[[Parameters, Rows, Key], Tuple[HostArray, Optional[HostArray]]]
 
 _ROWS_AT_ONCE = 1000
-_START, _BINARY, _CHAINS = range(10, 13)  # ends of keys; the step itself uses others
+_START, _BINARY, _CHAINS = range(10, 13)  # last words of keys; the step itself uses other words
 
 
 def check_missing(missing: str, X: Matrix, softmax_groups: SoftmaxGroups, chains: str) -> bool:
@@ -94,7 +95,8 @@ def check_one_on(X: Matrix, softmax_groups: SoftmaxGroups) -> None:
     for rows in gen_batches(X.shape[0], _ROWS_AT_ONCE) if softmax_groups else ():
         values = dense(X[rows])
         for start, stop in softmax_groups:
-            wrong = np.flatnonzero(np.abs(values[:, start:stop].sum(axis=1) - 1) > 1e-3)  # false for NaN
+            # The comparison is false for NaN.
+            wrong = np.flatnonzero(np.abs(values[:, start:stop].sum(axis=1) - 1) > 1e-3)
             if len(wrong):
                 raise InputError(
                     "row %d of X has %s in features %d to %d, a softmax group: give 1 for one of them, and 0 for others"

@@ -163,7 +163,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         if not 0 < self.least_variance < 1:
             raise InputError("least_variance is %s; it must be above 0 and below 1" % self.least_variance)
 
-    # --- Learning -------------------------------------------------------------------------------------------------
+    # --- Learning ---------------------------------------------------------------------------------
 
     def fit(self, X: Matrix, y: Any = None) -> GaussianRBM:
         """Learn X from the beginning, in `n_iter` passes.
@@ -281,7 +281,7 @@ class GaussianRBM(Transformer, PersistentLearning):
     def _standardized(self, rows: Matrix) -> HostArray:
         return ((dense(rows) - self.mean_) / self.scale_).astype(np.float32)
 
-    # --- What a fitted RBM does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -------------------------------------------------------------------
 
     @property
     def gaussian_parameters_(self) -> GaussianParameters:

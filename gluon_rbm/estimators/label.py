@@ -103,7 +103,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
     (3, 64)
     """
 
-    _initial_deviation = 0.1  # with 0.01 the first hundred steps only make the weights larger
+    _initial_deviation = 0.1  # with 0.01, the first hundred steps would only enlarge the weights
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
             raise InputError("there is no class %r; the classes are %s" % (unknown[0], classes.tolist()))
         return np.array([places[label] for label in labels], int)
 
-    # --- What a fitted RBM does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -------------------------------------------------------------------
 
     def _log_posterior(self, X: Matrix) -> HostArray:
         parameters, num_classes = self._parameters(X.dtype), len(self.classes_)
@@ -511,7 +511,8 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.poor_score = True  # on data around 0 with variance 1, clipped to [0, 1]
+        # Scores are poor on scikit-learn's test data: mean 0, variance 1, then clipped to [0, 1].
+        tags.classifier_tags.poor_score = True
         return tags
 
     def _more_tags(self) -> dict[str, Any]:  # scikit-learn < 1.6

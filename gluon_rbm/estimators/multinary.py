@@ -198,7 +198,7 @@ class MultinaryRBM(Transformer):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        Multinary(self.maximum, self.slope)  # checks both
+        Multinary(self.maximum, self.slope)  # raises an error if one of them is wrong
         if self.optimizer not in optimization.OPTIMIZERS:
             raise InputError("optimizer is %r; choose one of %s" % (self.optimizer, ", ".join(optimization.OPTIMIZERS)))
 
@@ -238,7 +238,7 @@ class MultinaryRBM(Transformer):
         self.intercept_hidden_ = hidden_bias.astype(dtype, copy=False)
         self._optimizer_state, self._updates = optimization.optimizer_state(cast(Any, learner)), learner.updates
 
-    # --- What a fitted RBM does -----------------------------------------------------------------------------------
+    # --- What a fitted RBM does -------------------------------------------------------------------
 
     def _of(self, X: Matrix, function: Callable[[MultinaryRBMBlock, NDArray], NDArray], dtype: Any = None) -> HostArray:
         """function(block, N x) of all rows x of X, as a NumPy array."""

@@ -143,7 +143,8 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
                 "a false alarm rate of %g needs %d held-out rows or more; %d of %d are (a fraction of %g): ask for a "
                 "larger rate, or give more rows" % (rate, math.ceil(1 / rate) - 1, count, len(table), fraction)
             )
-        # Bins and categories come from the learned rows only: else held-out rows would be known better than new ones.
+        # Bins and categories come from the learned rows only. Otherwise held-out rows would fit
+        # them better than new rows do.
         self._learn(self._describe(table[order[count:]], dtypes, "uniform"))
         held_out = np.sort(self._scores(self._encoder.encode(table[order[:count]])))
         self.offset_ = float(held_out[rank - 1])

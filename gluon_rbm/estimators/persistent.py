@@ -165,7 +165,8 @@ class PersistentLearning(Estimator):
         visible, hidden, weight = self._velocity if self.momentum else [None] * 3
         chains = [self._aux_states[name] for name in learning.SAMPLES]
         products = math.prod(parameters.interaction_weight.shape) * self.batch_size * (self.k + 1)
-        size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)  # Ctrl-C is seen between calls
+        # Python notices Ctrl-C only between calls.
+        size = self.batch_size * max(1, _PRODUCTS_AT_ONCE // products)
         for number, rows in enumerate(gen_batches(X.shape[0], size)):
             native_learning.learn(
                 **energy.native_parameters(parameters),

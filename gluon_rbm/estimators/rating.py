@@ -30,11 +30,13 @@ __all__ = ["RatingRBM"]
 
 _OBJECTIVES, _ROWS = ("pseudo-likelihood", "contrastive"), ("users", "items")
 _WRITE = ("write",) * 3
-_PSEUDO_COUNT = 5.0  # ratings like the mean over all items, added to those of each item
+_PSEUDO_COUNT = 5.0  # number of ratings, distributed like all ratings, added to each item
 _ROWS_AT_ONCE, _PAIRS_AT_ONCE = 1000, 10000
-_FEWEST_STEPS = 16  # in a pass
-_ASTRAY = 1.2  # times the nats of independent ratings: after a few passes there may be no gain yet
-_HOLD = 0.5  # fraction of the steps before the learning rate falls
+_FEWEST_STEPS = 16  # fewest steps in a pass over the data
+# Training failed if the loss is more than this times the nats of independent ratings. It is not 1,
+# because after a few passes there may be no gain yet.
+_ASTRAY = 1.2
+_HOLD = 0.5  # fraction of all steps before the learning rate falls
 
 
 class RatingRBM(RegressorMixin, BaseEstimator):
@@ -161,7 +163,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         self.verbose = verbose
         self.engine = engine
 
-    # --- Learning ---------------------------------------------------------------------------------------------------
+    # --- Learning ---------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None, shown: Any = None) -> RatingRBM:
         """Learn ratings from the beginning.
@@ -378,7 +380,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
             held = np.concatenate([held, np.ones(rated.shape, bool)], axis=1)
         return self._units(rows).toarray(), held
 
-    # --- Predicting -------------------------------------------------------------------------------------------------
+    # --- Predicting -------------------------------------------------------------------------------
 
     def predict(self, X: Any) -> HostArray:
         """Return the expected rating of each pair of user and item.
@@ -420,9 +422,10 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         for first in range(0, len(known), _ROWS_AT_ONCE):
             some = known[first : first + _ROWS_AT_ONCE]
             inputs[some] = ratings.hidden_inputs(self.parameters_, self._units(some))
-        inputs[-1] = self.parameters_.hidden_layer_bias  # for unknown rows
+        inputs[-1] = self.parameters_.hidden_layer_bias  # the last row serves all unknown rows
         in_order = np.flatnonzero(columns >= 0)
-        in_order = in_order[np.argsort(columns[in_order], kind="stable")]  # weights of a column stay in the cache
+        # Sorted by column, so that the weights of a column stay in the cache.
+        in_order = in_order[np.argsort(columns[in_order], kind="stable")]
         for start in range(0, len(in_order), _PAIRS_AT_ONCE):
             pairs = in_order[start : start + _PAIRS_AT_ONCE]
             probability[pairs] = self._of_pairs(rows[pairs], columns[pairs], inputs)
@@ -481,7 +484,8 @@ class RatingRBM(RegressorMixin, BaseEstimator):
         others, first = inputs[rows], columns * size
         own = np.asarray(self._rated[rows, columns]).ravel() * (rows >= 0)
         rated = np.flatnonzero(own)
-        others[rated] -= self.parameters_.interaction_weight[first[rated] + own[rated] - 1]  # without its own rating
+        # A prediction does not use the rating that it predicts.
+        others[rated] -= self.parameters_.interaction_weight[first[rated] + own[rated] - 1]
         scores = ratings.group_scores(self.parameters_, others, first, size)
         return np.exp(scores - log_sum_exp(scores)[:, None])
 

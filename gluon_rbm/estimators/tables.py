@@ -17,7 +17,7 @@ from gluon_rbm.errors import InputError
 __all__ = ["TableEncoder", "are_missing", "as_objects", "check_unknown", "column_names"]
 
 _FAR_OUT = 3  # interquartile ranges beyond the quartiles
-_LARGEST = 1e100  # largest number allowed: its square is finite
+_LARGEST = 1e100  # largest number allowed, so that its square is finite
 
 
 def are_missing(values: HostArray) -> HostArray:
@@ -370,7 +370,8 @@ class Bins(NamedTuple):
             Means of the bins, weighted by the units.
         """
         units = units.astype(np.float64)
-        return units @ self.means / units.sum(axis=1)  # probabilities in float32 add up to 1 within 1e-7
+        # Probabilities in float32 add up to 1 only within 1e-7.
+        return units @ self.means / units.sum(axis=1)
 
 
 class TableEncoder:

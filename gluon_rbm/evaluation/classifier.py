@@ -55,14 +55,17 @@ _DESCRIPTIONS = {
 
 _COMPONENTS = 50  # principal components of "pca-svm"
 _UNITS = (128, 64)  # hidden units of "perceptron"
-_UPDATES, _BATCH = 4000, 100  # its updates, at most, and images in a batch; it stops when the loss no longer falls
-_HELD_OUT = 10000  # held-out images, at most, and other images to learn from while settings are chosen, at most
-_ROUNDS_BEYOND = 6  # rounds of trials beyond the grid, at most
-_ROWS = 15000  # for at most this many rows, the whole kernel is computed at once; it then takes 1.8 GB
-_CACHE = 1000  # MB for rows of a larger kernel
+# "perceptron": most updates, and images in a batch. Training stops when the loss no longer falls.
+_UPDATES, _BATCH = 4000, 100
+# While settings are chosen: most held-out images, and most other images to learn from.
+_HELD_OUT = 10000
+_ROUNDS_BEYOND = 6  # most rounds of trials beyond the grid
+# Most rows for which the whole kernel is computed at once. It then takes 1.8 GB.
+_ROWS = 15000
+_CACHE = 1000  # MB for the rows of a larger kernel
 
 
-# --- Training ---------------------------------------------------------------------------------------------------------
+# --- Training -------------------------------------------------------------------------------------
 
 
 def train_classifier(
@@ -111,7 +114,7 @@ def train_classifier(
     with warnings.catch_warnings():
         from sklearn.exceptions import ConvergenceWarning
 
-        warnings.simplefilter("ignore", ConvergenceWarning)  # this number of updates is enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # this many updates are enough
         return makers[kind](features.shape, seed).fit(features, labels)
 
 
@@ -141,18 +144,21 @@ def _perceptron(shape: tuple[int, ...], seed: int) -> Any:
     return MLPClassifier(_UNITS, **settings)
 
 
-# --- Support vector machines ------------------------------------------------------------------------------------------
+# --- Support vector machines ----------------------------------------------------------------------
 
 
 class Evaluation(NamedTuple):
     """Test error of a support vector machine with settings chosen on held-out rows."""
 
     settings: dict[str, float]  #: C, and gamma for the kernel "rbf"
-    trials: list[dict[str, float]]  #: all settings that were tried, with the `error` on held-out rows
-    num_support_vectors: int  #: each row counts once; for one against the rest, once for each class that needs it
+    #: all settings that were tried, with the `error` on held-out rows
+    trials: list[dict[str, float]]
+    #: Each row counts once. For one against the rest, it counts once for each class that needs it.
+    num_support_vectors: int
     error: float  #: fraction of the test rows that are classified wrongly
     standard_error: float  #: of `error`
-    class_error: float  #: mean of the errors of the classes, each with equal weight whatever its number of rows
+    #: mean of the errors of the classes, with equal weights: the numbers of rows do not matter
+    class_error: float
     wrong: HostArray  #: bool (n,), True for test rows that are classified wrongly
 
 
@@ -235,7 +241,7 @@ def _search_svm(
         return float(np.mean(found != held_out[1]))
 
     def tried(grid: list[dict[str, float]]) -> list[dict[str, float]]:
-        # Threads run in parallel, as libsvm computes without Python's lock.
+        # Threads run in parallel, because libsvm computes without Python's lock.
         errors: Any = Parallel(num_threads, backend="threading")(delayed(error_of)(settings) for settings in grid)
         return [{**settings, "error": error} for settings, error in zip(grid, errors)]
 
@@ -360,7 +366,7 @@ def evaluate_svm(
     )
 
 
-# --- Classifiers of images --------------------------------------------------------------------------------------------
+# --- Classifiers of images ------------------------------------------------------------------------
 
 
 class IndependentClassifier(NamedTuple):
@@ -410,7 +416,8 @@ class IndependentClassifier(NamedTuple):
             Its only key is "judge". The value is a dict of all fields but `classifier`.
         """
         names = ("kind", "data_set", "accuracy", "num_training_images", "num_test_images")
-        return {"judge": {name: getattr(self, name) for name in names}}  # the key used in published results
+        # Published results use the key "judge".
+        return {"judge": {name: getattr(self, name) for name in names}}
 
     def classes(self, images: HostArray) -> HostArray:
         """Classify images.

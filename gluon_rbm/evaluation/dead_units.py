@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_DEVIATION = 0.01  #: below this standard deviation of p(h = 1 | v) over images, a unit is dead
 
-_TOLD = 1 / 4  # share of dead units from which on they are reported
+_TOLD = 1 / 4  # a larger share of dead units is reported
 
 
 def tell(hidden_probability: HostArray) -> None:

@@ -45,15 +45,15 @@ __all__ = [
     "train_network",
 ]
 
-# A network takes an NDArray (batch, channels, height, width) in [0, 1], and returns an NDArray or a
-# NumPy array (batch, ...). For example, a block of convolutions of Gluon.
+# A network, such as a Gluon block of convolutions, takes an NDArray in [0, 1] of shape
+# (batch, channels, height, width). It returns an NDArray or a NumPy array (batch, ...).
 Network = Callable[[Any], Any]
 
 _ROWS_AT_ONCE = 200
-_GROUPS = 20  # of the jackknife, at most
+_GROUPS = 20  # most groups of the jackknife
 
 
-# --- The distance -----------------------------------------------------------------------------------------------------
+# --- The distance ---------------------------------------------------------------------------------
 
 
 def distance(features_1: HostArray, features_2: HostArray) -> float:
@@ -147,7 +147,8 @@ class Comparison(NamedTuple):
 
     distance: float  #: from drawn images to real images
     standard_error: float | None  #: of `distance`; None for fewer than 4 images
-    floor: float  #: from other real images to the same real images: perfect drawn images would have it
+    #: from other real images to the same real images; perfect drawn images would have this distance
+    floor: float
     floor_standard_error: float | None  #: of `floor`; None for fewer than 4 images
     num_images: int  #: number of images in each set
 
@@ -185,7 +186,7 @@ def compare(real: HostArray, drawn: HostArray, key: Key) -> Comparison:
     )
 
 
-# --- Networks ---------------------------------------------------------------------------------------------------------
+# --- Networks -------------------------------------------------------------------------------------
 
 
 def features(network: Network, images: HostArray, image_shape: tuple[int, ...], context: Any = None) -> HostArray:
@@ -251,7 +252,7 @@ def load_network(path: str, context: Any = None) -> Network:
         array_files.check_ordinary(symbol, array_files.LARGEST_TEXT)
         with open(symbol, encoding="utf-8") as file:
             json.load(file)
-        array_files.load(parameters)  # a check: MXNet itself makes none
+        array_files.load(parameters)  # checks the file, because MXNet itself does not
         return mx.gluon.SymbolBlock.imports(symbol, ["data"], parameters, ctx=context or mx.cpu())
     except Exception as error:  # MXNet raises many kinds of errors
         reason = getattr(error, "strerror", None) or next(iter(str(error).split("\n")), "") or type(error).__name__
@@ -301,7 +302,8 @@ def train_network(data: DataSet, seed: int, num_images: int = 20000) -> Perceptr
     if data.train_labels is None:
         raise InputError("images of %s have no labels to train a network on; give one by --network" % data.name)
     total = len(data.train_images)
-    rows = np.linspace(0, total - 1, min(num_images, total)).astype(int)  # images of a folder are sorted by class
+    # The images of a folder are sorted by class, so rows from the whole range are taken.
+    rows = np.linspace(0, total - 1, min(num_images, total)).astype(int)
     labels = data.train_labels[rows]
     if len(np.unique(labels)) < 2:
         raise InputError("images of %s to learn from are all of one class; give a network by --network" % data.name)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sequence_logo", "weight_logos"]
 
-_LEAST_SHARE = 0.02  # of the highest column; lower letters are unreadable, and not drawn
+_LEAST_SHARE = 0.02  # share of the highest column; lower letters are unreadable, so not drawn
 _COLOURS = {  # amino acids by the properties of their side chains; nucleotides in the usual colours
     PROTEINS: {
         "DE": "tab:red", "KRH": "tab:blue", "AVLIMFWP": "black", "STNQCYG": "tab:green", "-": "grey",
@@ -57,7 +57,7 @@ def sequence_logo(heights: HostArray, alphabet: str, axes: Axes, title: str = ""
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 
-    font = FontProperties(family="DejaVu Sans Mono", weight="bold")  # in this font, I has serifs
+    font = FontProperties(family="DejaVu Sans Mono", weight="bold")  # I has serifs in this font
     outlines = {letter: TextPath((0, 0), letter, size=1, prop=font) for letter in alphabet}
     colours = {letter: colour for group, colour in _COLOURS[alphabet].items() for letter in group}
     top, bottom = np.clip(heights, 0, None).sum(axis=1).max(), np.clip(heights, None, 0).sum(axis=1).min()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["canvas", "strongest_filters", "tiles"]
 
-_WHITE = 99  # percentile of the absolute weights that is drawn white
+_WHITE = 99  # this percentile of the absolute weights is drawn white
 
 
 def canvas(images: Any, image_shape: Sequence[int], rows: int, columns: int) -> HostArray:
@@ -95,5 +95,6 @@ def strongest_filters(interaction_weight: HostArray, count: int) -> tuple[HostAr
     order = np.argsort(-np.linalg.norm(interaction_weight, axis=0), kind="stable")[:count]
     weight = interaction_weight[:, order].T
     size = np.abs(weight)
-    limit = float(np.percentile(size, _WHITE)) or float(size.max()) or 1.0  # if nearly all are zero
+    # If nearly all weights are zero, the percentile is 0.
+    limit = float(np.percentile(size, _WHITE)) or float(size.max()) or 1.0
     return np.clip(0.5 + weight / (2 * limit), 0, 1), limit

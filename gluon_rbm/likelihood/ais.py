@@ -42,7 +42,8 @@ __all__ = [
 ]
 
 
-_DISPERSED, _MIXTURE, _PATH = 100, 101, 102  # purposes of keys, apart from those of `gluon_rbm.likelihood.annealing`
+# Purposes of keys. They differ from the purposes in `gluon_rbm.likelihood.annealing`.
+_DISPERSED, _MIXTURE, _PATH = 100, 101, 102
 
 
 class LikelihoodWarning(UserWarning):
@@ -186,7 +187,7 @@ def bracket(
     if path is not None:
         path.checked(run.parameters)
     kind = _kind_of_start(run, reverse_start)
-    # The start is made before the forward run, so that an impossible one is refused at once.
+    # The start is made before the forward run, so that an impossible start is refused at once.
     start = None
     if kind == "exact":
         start = annealing.exact_samples(run)
@@ -213,7 +214,7 @@ class _Forward(NamedTuple):
     run: annealing.Run
     betas: HostArray
     estimate: LogPartition
-    visible: HostArray  # states of its chains at the end
+    visible: HostArray  # last states of the chains
 
     @classmethod
     def of(cls, name: str, run: annealing.Run) -> _Forward:
@@ -277,7 +278,7 @@ def _kind_of_start(run: annealing.Run, reverse_start: str | Array) -> str:
     return reverse_start
 
 
-# --- Warnings ---------------------------------------------------------------------------------------------------------
+# --- Warnings -------------------------------------------------------------------------------------
 
 
 def warn_of(partition: LogPartition | Bracket, likelihood: LogLikelihood, stacklevel: int = 3) -> None:

@@ -43,9 +43,9 @@ __all__ = [
 ]
 
 _MOST_DISTRIBUTIONS = 10**7
-_STEPS_AT_ONCE = 20  # steps of a section, between two updates of the progress bar
+_STEPS_AT_ONCE = 20  # number of steps between two updates of the progress bar
 
-# Each random part of a run has its own key: (key, first chain of the block, purpose).
+# Each random part of a run has its own key (key, first chain of the block, purpose).
 _START, _FORWARD, _ADVANCE, _REVERSE, _PILOT, _RESAMPLE, _EXACT, _BASE = range(8)
 
 
@@ -133,7 +133,7 @@ class Run(NamedTuple):
     key: list[int]
     engine: str
     state: StateFile | None
-    label: str = ""  #: tells the run's chains from those of other runs in the state file
+    label: str = ""  #: ends the names of chains: it differs between runs with one state file
 
 
 def prepare(parameters: Parameters, num_chains: int, settings: AnnealingSettings) -> Run:
@@ -269,7 +269,7 @@ def _log_z_0(run: Run) -> float:
     return float(log_normalizer(base, run.settings.visible_units)) + run.parameters.num_hidden * np.log(2)
 
 
-# --- Forward and reverse ----------------------------------------------------------------------------------------------
+# --- Forward and reverse --------------------------------------------------------------------------
 
 
 def forward(run: Run, betas: HostArray) -> tuple[LogPartition, HostArray]:
@@ -413,7 +413,7 @@ def advance(run: Run, visible: HostArray, sweeps: int | None) -> HostArray:
     """
     if sweeps is None:
         sweeps = run.settings.num_distributions * run.settings.burn_in_sweeps
-    # A schedule that stays at beta = 1. Each step but the last makes one sweep.
+    # The schedule stays at beta = 1. Each step but the last makes one sweep.
     return _anneal_all(run, "chains at beta 1", _ADVANCE, _rows_of(run, visible), np.ones(sweeps + 2), 1)[0]
 
 
@@ -423,7 +423,7 @@ def _rows_of(run: Run, visible: HostArray) -> Callable[[int, int], NDArray]:
     return lambda first, count: mx.nd.array(visible[first : first + count], ctx=weight.context, dtype=weight.dtype)
 
 
-# --- The way along a schedule -----------------------------------------------------------------------------------------
+# --- The way along a schedule ---------------------------------------------------------------------
 
 
 def _anneal_all(
@@ -493,7 +493,7 @@ def anneal_chains(
     log_weights : float64 NumPy array (chains,)
         Log-weights in nats.
     """
-    schedule = [float(beta) for beta in betas]  # MXNet takes no NumPy scalar from the left
+    schedule = [float(beta) for beta in betas]  # MXNet accepts no NumPy scalar as the left operand
     last, meaning = len(schedule) - 1, ""
     progress = Progress(0, visible, np.zeros(visible.shape[0]))
     if state is not None:

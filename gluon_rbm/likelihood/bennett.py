@@ -31,12 +31,13 @@ __all__ = ["along_path", "exact_log_z", "log_partition", "log_ratio"]
 
 _START, _FILL, _SETTLE, _MEASURE = range(4)  # purposes of keys
 
-_LEAST_OF_ROUND = 0.15  # rate of exchanges; below it, an RBM is put between two neighbours
+# Least rate of exchanges. Below it, an RBM is inserted between two neighbours.
+_LEAST_OF_ROUND = 0.15
 _ROUNDS = 3
 
 
 def exact_log_z(parameters: Parameters, visible_units: VisibleUnits = ()) -> float:
-    """Log Z of an RBM without weights: that of the visible layer plus sum_j softplus(b_j).
+    """Log Z of an RBM without weights: log Z of the visible layer plus sum_j softplus(b_j).
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def log_partition(
     start = trajectory.draw_independent(rbms[0], num_chains, [*key, _START], groups)
     starts = [start, *(chains[1:] or [None] * len(rbms[1:]))]
     path, states = trajectory.fill(rbms, starts, key=[*key, _FILL], **settings)
-    for attempt in range(_ROUNDS):  # neighbours that seemed close at first may be far apart
+    for attempt in range(_ROUNDS):  # later sweeps may show that neighbours are far apart
         found = []
         for exchange in _exchanges(path, states, max(sweeps // 2, 2), [*key, _SETTLE, attempt], settings):
             found.append(exchange.rates())
@@ -164,8 +165,8 @@ def along_path(
         states = exchange.states
         for pair, difference in zip(exchange.pairs, exchange.differences):
             series[pair].append(difference)
-    measured = [np.stack(differences) for differences in series]  # of each pair (times, 2, chains)
-    without = np.full(num_chains, log_z)  # log Z without each ladder
+    measured = [np.stack(differences) for differences in series]  # each pair: (times, 2, chains)
+    without = np.full(num_chains, log_z)  # log Z without one chain of every RBM, for the jackknife
     for differences in measured:
         ratio, leaving = _ratio_and_jackknife(differences)
         log_z += ratio

@@ -24,8 +24,8 @@ from gluon_rbm.models.visible_units import draw_visible as draw_visible_layer
 __all__ = ["MAX_UNITS", "can_enumerate", "draw_visible", "is_quick", "log_partition"]
 
 MAX_UNITS = 25
-_QUICK_ENTRIES = 2**20 * 800  # inputs of the larger layer in total: they take about ten seconds
-_ENTRIES_AT_ONCE = 2**16  # inputs of the larger layer at a time: 512 KiB, which fits into a cache
+_QUICK_ENTRIES = 2**20 * 800  # most inputs of the larger layer: about ten seconds
+_ENTRIES_AT_ONCE = 2**16  # inputs of the larger layer at a time: 512 KiB fit into a cache
 
 
 def can_enumerate(parameters: Parameters, visible_units: VisibleUnits = ()) -> bool:
@@ -121,7 +121,8 @@ def draw_visible(parameters: Parameters, count: int, key: Key, visible_units: Vi
     layers = _Layers.of(parameters, visible_units)
     chunks = _choose(_chunk_sums(layers), count, generator)
     small = np.empty((count, len(layers.small_bias)))
-    for chunk in np.unique(chunks):  # each state is drawn within its chunk, so no list of all states is needed
+    # Each state is drawn within its chunk, so no list of all states is needed.
+    for chunk in np.unique(chunks):
         rows = np.flatnonzero(chunks == chunk)
         small[rows] = layers.states(chunk)[_choose(layers.log_weights(chunk), len(rows), generator)]
     if layers.visible_is_small:

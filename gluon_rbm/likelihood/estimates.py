@@ -24,14 +24,14 @@ __all__ = [
 ]
 
 _TRUSTED_DISTRIBUTIONS = 100
-# A few chains dominate the estimate if the effective sample size is below this fraction of the
-# chains or below this number.
+# A few chains dominate the estimate if the effective sample size is below this fraction of all
+# chains, or below this number.
 _TRUSTED_FRACTION, _TRUSTED_CHAINS = 0.1, 10
-_TRUSTED_WIDTH = 1.0  # nats, width of a bracket
+_TRUSTED_WIDTH = 1.0  # nats, largest width of a bracket that is trusted
 AGREEMENT = 0.5  # nats: estimates that differ by at most this confirm each other
-_CONTRADICTION = 0.1  # nats: a larger gap between two 3-sigma intervals is no chance
+_CONTRADICTION = 0.1  # nats: a larger gap between two 3-sigma intervals does not come from chance
 _ROUNDING = 0.01  # nats: a smaller difference between estimates may come from float32
-_TRUSTED_RATE = 0.05  # lowest rate of exchanges between neighbours on a path
+_TRUSTED_RATE = 0.05  # lowest rate of exchanges between neighbours on a path that is trusted
 _NO_SPREAD = 1e-6  # nats, standard deviation of log-weights
 
 GIVEN_BASE, MIXTURE = "the given base rate", "importance sampling"  # names of estimates
@@ -85,10 +85,14 @@ def is_usable(num_chains: int, effective_sample_size: float) -> bool:
 class LogPartition(NamedTuple):
     """Estimate of log Z with its uncertainty, in nats."""
 
-    log_z: float  #: log of the mean weight; for reverse AIS minus the log of the mean inverse weight
-    low: float  #: log_z with the mean weight three standard errors lower; -inf if that is not above 0
-    high: float  #: log_z with the mean weight three standard errors higher; for reverse AIS it may be inf
-    effective_sample_size: float  #: (sum w)^2 / sum w^2 of the averaged weights, at most the number of chains
+    #: log of the mean weight; for reverse AIS, minus the log of the mean inverse weight
+    log_z: float
+    #: log_z with the mean weight three standard errors lower; -inf if this weight is not above 0
+    low: float
+    #: log_z with the mean weight three standard errors higher; for reverse AIS it may be inf
+    high: float
+    #: (sum w)^2 / sum w^2 of the averaged weights, at most the number of chains
+    effective_sample_size: float
     log_weights: HostArray  #: float64 (num_chains,): log Z_0 + log w of each chain
     num_distributions: int  #: number of intermediate distributions; 0 for importance sampling
 
@@ -162,7 +166,8 @@ class PathPartition(NamedTuple):
     """Estimate of log Z along a path of RBMs (`gluon_rbm.likelihood.bennett`), in nats."""
 
     log_z: float
-    low: float  #: lower end of the 3-sigma interval, by Student's t with num_chains - 1 degrees of freedom
+    #: lower end of the 3-sigma interval, by Student's t with num_chains - 1 degrees of freedom
+    low: float
     high: float  #: upper end of this interval
     standard_error: float  #: of log_z, by a jackknife over chains
     swap_rates: HostArray  #: rates of exchanges between neighbours, float64 (RBMs - 1,)
@@ -209,7 +214,8 @@ class Bracket(NamedTuple):
     forward: LogPartition
     reverse: LogPartition
     reverse_start: str  #: "exact", "chains" or "given"
-    base: str = GIVEN_BASE  #: base distribution of forward and reverse AIS; another one only if it finds more
+    #: base distribution of forward and reverse AIS: the given one, unless another finds more
+    base: str = GIVEN_BASE
     bases: Sequence[Check] = ()  #: forward AIS from the other base distributions
     mixture: LogPartition | None = None  #: importance sampling
     path: PathPartition | None = None  #: Bennett's acceptance ratio, if a path was given

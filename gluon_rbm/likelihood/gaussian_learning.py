@@ -26,7 +26,8 @@ from gluon_rbm.models.gaussian_rbm import GaussianParameters
 __all__ = ["store_step_gradients"]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # training checks the parameters and says which ones diverged
+# Training checks the parameters, and says which of them diverged.
+@np.errstate(over="ignore", invalid="ignore")
 def store_step_gradients(
     rule: LearningRule,
     targets: Sequence[Array],

@@ -72,8 +72,8 @@ __all__ = [
 ]
 
 
-# Arrays that an RBM in training keeps beside its parameters: the last samples of its chains, and
-# what its rule needs.
+# Arrays that an RBM keeps beside its parameters in training: the last samples of its chains, and
+# what its learning rule needs.
 SAMPLES = ("aux_visible_layer_sample", "aux_hidden_layer_sample")
 OFFSETS = ("aux_visible_offset", "aux_hidden_offset")
 BASE, SWAP_RATE = "aux_base_visible_bias", "aux_swap_rate"
@@ -115,7 +115,7 @@ def states(rule: LearningRule, num_chains: int, num_visible: int, num_hidden: in
     return shapes
 
 
-# --- Chains -----------------------------------------------------------------------------------------------------------
+# --- Chains ---------------------------------------------------------------------------------------
 
 
 def advance_chains(
@@ -253,7 +253,7 @@ def data_probability(rule: LearningRule, parameters: Parameters, aux_states: Arr
     return hidden_probability(parameters, data, fixed_point=rule.has_fixed_point(num_chains))
 
 
-# --- Gradient ---------------------------------------------------------------------------------------------------------
+# --- Gradient -------------------------------------------------------------------------------------
 
 
 def store_objective_gradients(
@@ -438,8 +438,9 @@ def _without(offsets: Sequence[Array], visible: Array, hidden: Array) -> tuple[A
 
 
 def _mean(rows: Array) -> Array:
-    # In float64: a running float32 sum of 100,000 equal numbers has a relative error of 5e-4.
-    return (rows.sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)  # `mean` takes twice as long
+    # The sum is in float64, because a running float32 sum of 100,000 equal numbers has a relative
+    # error of 5e-4. The method `mean` takes twice as long.
+    return (rows.sum(axis=0, dtype="float64") / len(rows)).astype(rows.dtype)
 
 
 def update_offsets(rule: LearningRule, aux_states: Arrays, visible: Array, hidden_prob_1: Array) -> None:

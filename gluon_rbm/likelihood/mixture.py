@@ -27,7 +27,7 @@ from gluon_rbm.sampling import gibbs
 
 __all__ = ["dispersed_hidden", "mixture_log_partition"]
 
-_STARTS = 250  # starts of each kind
+_STARTS = 250  # number of starts of each kind
 _SWEEPS = 100
 _MAX_COMPONENTS = 2000
 _DRAWS = 10000

@@ -22,7 +22,7 @@ CHAINS = ("persistent", "data", "noise", "tempered", "trajectory")
 WEIGHT_BITS = (16, 32)
 VISIBLE_LAYERS = ("binary", GAUSSIAN)
 
-_FIXED_FROM = 13  # chains: fewer chains add weights row by row, and 16 bits gain nothing
+_FIXED_FROM = 13  # fewest chains; fewer add weights row by row, so 16 bits gain nothing
 
 
 class LearningRule(NamedTuple):
@@ -131,7 +131,8 @@ class LearningRule(NamedTuple):
             ("chains", rule.chains in CHAINS, "one of " + ", ".join(CHAINS)),
             ("num_temperatures", rule.num_temperatures >= 2, "at least 2"),
             ("num_snapshots", rule.num_snapshots >= 2, "at least 2"),
-            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),  # NaN fails this test and those below
+            # NaN fails this test and the tests below.
+            ("centering", 0 <= rule.centering <= 1, "a rate in [0, 1]"),
             ("sparsity_target", 0 <= rule.sparsity_target <= 1, "a probability in [0, 1]"),
             ("sparsity_cost", 0 <= rule.sparsity_cost < np.inf, "finite and at least 0"),
             ("weight_decay_l1", 0 <= rule.weight_decay_l1 < np.inf, "finite and at least 0"),

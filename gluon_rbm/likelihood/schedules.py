@@ -97,7 +97,7 @@ def adaptive(
     for step in range(len(betas) - 1):
         visible, increments = gibbs.anneal_with_weights(parameters, visible, betas, step, step + 1, **settings)
         deviations.append(increments.std())
-    # A constant is added, so that no step is too long where the pilot's chains happened to agree.
+    # The constant keeps steps from becoming too long where the pilot's chains happen to agree.
     lengths = np.array(deviations) + max(np.mean(deviations), 1e-12) / 10
     length = np.concatenate([[0], np.cumsum(lengths)])
     schedule = np.interp(linear(num_distributions) * length[-1], length, betas)

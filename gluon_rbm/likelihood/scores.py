@@ -13,9 +13,25 @@ from gluon_rbm.backend.types import Array, HostArray, Key, NDArray, SoftmaxGroup
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.energy import Parameters, are_pixels, free_energy, pseudo_log_likelihood
 
-__all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood"]
+__all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood", "score_kind"]
 
 _ROWS_AT_ONCE = 1000
+
+
+def score_kind(binary: bool) -> str:
+    """Return what -F(v) - log Z is called.
+
+    Parameters
+    ----------
+    binary
+        Whether every pixel is 0 or 1, or the model is one of real values.
+
+    Returns
+    -------
+    str
+        "log-likelihood" if `binary`, else "grey-pixel score".
+    """
+    return "log-likelihood" if binary else "grey-pixel score"
 
 
 class LogLikelihood(NamedTuple):

@@ -26,7 +26,8 @@ __all__ = ["NAMES", "NUMBER", "RATES", "TRAJECTORY", "follow", "of_states", "rea
 
 PARAMETERS = tuple("aux_snapshot_" + name for name in Parameters._fields)
 CHAINS, RATES, NUMBER = "aux_snapshot_visible_layer_sample", "aux_snapshot_swap_rate", "aux_num_snapshots"
-NAMES = (*PARAMETERS, CHAINS, RATES, NUMBER)  # names of the arrays, which are 0 before the first step
+# Names of all arrays of the snapshots. The arrays are 0 before the first step.
+NAMES = (*PARAMETERS, CHAINS, RATES, NUMBER)
 
 TRAJECTORY = "the trajectory"  # name of the path of the snapshots
 
@@ -179,18 +180,19 @@ def follow(
 def _adapt(aux_states: Arrays, rates: HostArray, exchange: trajectory.Exchange, parameters: Parameters) -> None:
     """Update the rates by those found, then the snapshots by the rates. A rate of 0 is unknown."""
     found, last = exchange.rates(), len(exchange.states) - 2
-    is_held = rates[last] >= _LEAST_RATE  # whether the last snapshot has exchanged often with the RBM
+    # Whether the last snapshot has exchanged often with the RBM.
+    is_held = rates[last] >= _LEAST_RATE
     for pair in exchange.pairs:
         follows = is_held if pair == last else rates[pair] > 0
         rates[pair] += (_RATE_DECAY if follows else 1) * (found[pair] - rates[pair])
     poor = [pair for pair in exchange.pairs if pair < last and rates[pair] < _POOR_RATE]
-    if found[last] < _LEAST_RATE:  # false if this pair was not tried (NaN)
+    if found[last] < _LEAST_RATE:  # false for NaN: this pair was not tried
         latest = [as_operand(array) for array in (*parameters, exchange.states[-1])]
         if is_held or not last:
             _append(aux_states, rates, latest)
         else:
             _write(aux_states, last, latest)
-    elif poor:  # only one change a step, because indices move
+    elif poor:  # only one change in a step, because it shifts the indices
         _insert_mean(aux_states, rates, min(poor, key=rates.__getitem__))
 
 

@@ -20,13 +20,13 @@ from gluon_rbm.errors import InputError
 __all__ = ["Progress", "StateFile", "fingerprint"]
 
 _SECONDS_BETWEEN_SAVES = 30
-_ENTRIES = ("meaning", "step", "visible", "log_weights")  # what a state file has for each name
+_ENTRIES = ("meaning", "step", "visible", "log_weights")  # entries of a state file for each name
 
 
 class Progress(NamedTuple):
     """Progress of chains along their schedule."""
 
-    step: int  #: index in the schedule of the beta that the chains have reached
+    step: int  #: index of the beta in the schedule that the chains have reached
     visible: NDArray  #: (chains, num_visible) in {0, 1}
     log_weights: HostArray  #: float64 (chains,): log-weights up to this step
 
@@ -55,7 +55,7 @@ class StateFile:
         if os.path.exists(path):
             try:
                 self._arrays = array_files.load_npz(path)
-            except Exception as error:  # a torn archive can raise nearly anything
+            except Exception as error:  # a damaged archive can raise almost any error
                 raise InputError("%s is not a whole state file; choose another --state" % path) from error
             if any(name.rpartition("/")[2] not in _ENTRIES for name in self._arrays):
                 raise InputError("%s is another kind of file; choose another --state" % path)

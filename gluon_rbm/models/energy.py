@@ -179,8 +179,8 @@ class Parameters(NamedTuple):
 def _all_finite(array: Array) -> bool:
     if isinstance(array, np.ndarray):
         return bool(np.isfinite(array).all())
-    # MXNet's isfinite fails at random: it rejects "inf" as out of range if errno is still ERANGE,
-    # which NumPy leaves behind after an underflow.
+    # MXNet's isfinite fails at random. It rejects "inf" as out of range if errno is still ERANGE,
+    # and NumPy leaves this value there after an underflow.
     return bool((array * 0 == 0).min().asscalar())
 
 
@@ -468,7 +468,8 @@ def pseudo_log_likelihood(
 
     def term(rows: Any, unit: Any) -> Any:
         flip = 1 - 2 * v[rows, unit]
-        grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)  # subtract before the sum
+        # Subtract before the sum, which is more exact.
+        grown = softplus(x + flip.reshape((-1, 1)) * weight[unit]) - softplus(x)
         return -softplus(flip * bias[unit] + grown.sum(axis=1, dtype="float64"))
 
     def group_term(rows: Any, start: int, stop: int) -> Any:
@@ -529,7 +530,8 @@ def log_sum_exp(x: HostArray) -> HostArray:
     array
         The sums, in the shape of `x` without its last axis.
     """
-    largest = np.maximum(x.max(axis=-1, keepdims=True), np.finfo(x.dtype).min)  # finite even if all are -inf
+    # The maximum is finite even if all are -inf.
+    largest = np.maximum(x.max(axis=-1, keepdims=True), np.finfo(x.dtype).min)
     with np.errstate(divide="ignore"):
         return largest[..., 0] + np.log(np.exp(x - largest).sum(axis=-1))
 

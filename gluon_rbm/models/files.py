@@ -30,7 +30,7 @@ PARAMETERS = "rbm.params"
 DESCRIPTION = "description"  # name of the array that describes a network: bytes of JSON
 CLASSES = "aux_label_classes"  # name of the array that marks the last visible units as a label
 
-# Names that the original's Module script gives to the chains' samples -> the right names.
+# Samples of the chains: their names in files of the original's Module script -> the right names.
 _MISNAMED = {
     "aux_hidden_layer_sample": "aux_visible_layer_sample",
     "aux_hidden_layer_prob_1": "aux_hidden_layer_sample",
@@ -197,7 +197,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
 
 
 def _as_single(array: HostArray) -> HostArray:
-    with np.errstate(over="ignore"):  # values too large for float32 are found where they are used
+    # Values that are too large become inf. They are noticed where they are used.
+    with np.errstate(over="ignore"):
         return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 

@@ -29,7 +29,7 @@ __all__ = ["LOG_VARIANCE", "GaussianParameters", "check_variances", "score"]
 
 LOG_VARIANCE = "visible_log_variance"
 
-_WIDEST = 1e6  # standardized data have variance 1: so large a variance means divergence
+_WIDEST = 1e6  # standardized data have variance 1, so a larger variance means divergence
 
 
 class GaussianParameters(NamedTuple):
@@ -154,11 +154,11 @@ def check_variances(log_variance: Array) -> None:
     Raises
     ------
     DivergenceError
-        A variance is NaN, or 10^6 or more. The message names the visible unit.
+        A variance is NaN, 0, or 10^6 or more. The message names the visible unit.
     """
     values = to_numpy(log_variance)
     with np.errstate(over="ignore", invalid="ignore"):
-        lost = np.flatnonzero(~(values < np.log(_WIDEST)))
+        lost = np.flatnonzero(~((values > -np.inf) & (values < np.log(_WIDEST))))
     if len(lost):
         raise DivergenceError(
             "training diverged: the variance of visible unit %d is %g; lower the learning rate"

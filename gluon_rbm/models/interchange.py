@@ -49,7 +49,7 @@ _PYDEEP, _OFFSETS = ("bv", "bh", "w"), ("ov", "oh")
 _NAMES = {"npz": Parameters._fields, "sklearn": _SKLEARN, "pydeep": _PYDEEP}
 
 
-# --- In memory --------------------------------------------------------------------------------------------------------
+# --- In memory ------------------------------------------------------------------------------------
 
 
 def to_arrays(parameters: Parameters, num_classes: int = 0, form: str = "npz") -> dict[str, HostArray]:
@@ -218,7 +218,7 @@ def from_bernoulli_rbm(rbm: BernoulliRBM) -> Parameters:
     return from_arrays({name: getattr(rbm, name) for name in _SKLEARN if hasattr(rbm, name)}, "the BernoulliRBM")[0]
 
 
-# --- On disk ----------------------------------------------------------------------------------------------------------
+# --- On disk --------------------------------------------------------------------------------------
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
@@ -262,14 +262,14 @@ def _first_bytes(path: str | os.PathLike[str]) -> bytes:
         array_files.check_ordinary(path)
         with open(path, "rb") as file:
             return file.read(9)
-    except OSError:  # the reader of the file raises it again
+    except OSError:  # the function that reads the file raises it again
         return b""
 
 
 def _read_npz(path: str | os.PathLike[str]) -> dict[str, HostArray]:
     try:
         return array_files.load_npz(path)
-    except Exception as error:  # a torn archive raises almost any error
+    except Exception as error:  # a damaged archive can raise almost any error
         if "allow_pickle" in str(error):
             raise InputError("%s holds pickled objects, which can run any program; save plain arrays" % path) from error
         raise InputError("%s cannot be read (it is not a complete .npz archive); save it again" % path) from error
@@ -284,7 +284,8 @@ def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, HostArray]:
             return load(file.read())
     except OSError as error:
         raise InputError("%s cannot be read (%s); give another file" % (path, error.strerror or error)) from error
-    except Exception as error:  # the library's for a torn file; KeyError for dtypes unknown to NumPy
+    except Exception as error:
+        # The library's own error for a damaged file; KeyError for dtypes that NumPy does not know.
         raise InputError(
             "%s cannot be read (it is not a complete .safetensors file with number types of NumPy); save it again"
             % path
@@ -335,12 +336,13 @@ def _as_half(array: HostArray) -> HostArray:
 def _safetensors_bytes(arrays: Mapping[str, HostArray]) -> bytes:
     from safetensors.numpy import save
 
-    # The library writes the memory of an array as it is, whatever its strides are.
+    # The library writes the memory of an array as it is, and ignores its strides.
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _npz_bytes(arrays: Arrays) -> bytes:
-    # In memory: on a full disk a half-written archive would fail a second time when it is closed.
+    # The archive is made in memory. On a full disk, a half-written archive would fail a second time
+    # when it is closed.
     archive = io.BytesIO()
     np.savez(archive, **arrays)
     return archive.getvalue()

@@ -162,7 +162,7 @@ def checked_classes(classes: int | Sequence[int] | Array, num_classes: int) -> H
     return values.astype(np.int32)
 
 
-# --- The posterior of the classes -------------------------------------------------------------------------------------
+# --- The posterior of the classes -----------------------------------------------------------------
 
 
 def class_log_posterior(parameters: Parameters, images: Array, num_classes: int) -> Array:
@@ -376,7 +376,7 @@ def evaluate(parameters: Parameters, batches: Iterable[HostArray], num_classes: 
     return Classification.of(np.concatenate(log_posteriors), np.concatenate(labels))
 
 
-# --- Gradient ---------------------------------------------------------------------------------------------------------
+# --- Gradient -------------------------------------------------------------------------------------
 
 
 def discriminative_gradients(parameters: Parameters, visible: Array, num_classes: int) -> tuple[Any, Any, Any]:
@@ -404,7 +404,8 @@ def discriminative_gradients(parameters: Parameters, visible: Array, num_classes
     pixels, label = rows[:, :-num_classes], rows[:, -num_classes:]
     hidden_input = _hidden_input(parameters, pixels, num_classes)
     posterior = np.exp(_log_softmax(_class_scores(parameters, hidden_input, num_classes)))
-    slope = ((posterior - label) / len(rows)).astype(rows.dtype)  # d loss / d score of each class
+    # Derivative of the loss with respect to the score of each class.
+    slope = ((posterior - label) / len(rows)).astype(rows.dtype)
     hidden_slope, label_weight = _class_means(parameters, hidden_input, slope)
     visible_bias = np.concatenate([np.zeros_like(rows[0, :-num_classes]), slope.sum(axis=0)])
     weight = np.concatenate([_product(parameters, pixels, hidden_slope), label_weight])

@@ -46,11 +46,11 @@ __all__ = [
 
 Description = Dict[str, Any]
 
-# Limits of a batch of `features`: values of its largest layer, and images.
+# Limits of a batch of `features`: values in its largest layer, and images.
 _LAYER_VALUES, _MOST_IMAGES = 2**22, 500
 
 
-# --- Descriptions -----------------------------------------------------------------------------------------------------
+# --- Descriptions ---------------------------------------------------------------------------------
 
 
 def describe(
@@ -215,7 +215,7 @@ def initialize(network: DeepBeliefNetwork, description: Description, context: An
         rbm.hidden_layer_bias.set_data(mx.nd.full(rbm.hidden_layer_bias.shape, start))
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
 def arrays(network: DeepBeliefNetwork, description: Description) -> dict[str, NDArray]:
@@ -384,7 +384,7 @@ def lower_part(
     return DeepBeliefNetwork(network.rbms[:depth]), {**description, "channels": channels, "dense": dense}
 
 
-# --- Images -----------------------------------------------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------------------------
 
 
 def to_values(images: HostArray, description: Description, maximum: float | None = None) -> HostArray:

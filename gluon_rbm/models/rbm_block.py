@@ -113,8 +113,8 @@ class RBMBlock(FeatureBlock):
         weight_shape: Sequence[int],
         initializer: Any,
     ) -> None:
-        # In x = b + v W the weights are multiplied by values up to N. For the same effect a bias
-        # must be as large as these values, so it learns faster, by 1 / slope.
+        # In x = b + v W the weights are multiplied by values up to N. For the same effect, a bias
+        # must be as large as these values. So it learns faster, by the factor 1 / slope.
         def bias(name: str, shape: Sequence[int], units: UnitFamily) -> Any:
             return self.params.get(name, shape=shape, init="zeros", wd_mult=0.0, lr_mult=1 / units.slope)
 

@@ -41,10 +41,12 @@ __all__ = [
     "times",
 ]
 
-VISIBLE_UNITS, HIDDEN_UNITS = ("multinary", "gaussian"), ("multinary", "relu")  # the families of a network, by name
+# Names of the families of units in a network.
+VISIBLE_UNITS, HIDDEN_UNITS = ("multinary", "gaussian"), ("multinary", "relu")
 
 _ONE_BY_ONE = 32  # up to this many copies are drawn one by one; more are halved first
-_MOST_COPIES = 4096  # above, sums are drawn as normal: their mean is off by at most N / 37,000
+# For more copies, sums are drawn as normal. Their mean is then off by at most N / 37,000.
+_MOST_COPIES = 4096
 
 
 def _sigmoid(F: Any, x: Any) -> Any:
@@ -76,7 +78,7 @@ def _binomial(F: Any, count: int, prob_1: Any) -> Any:
         radius = F.sqrt(-F.expm1(F.log1p(-F.random.uniform_like(prob_1)) * (2 / (2 * half - 1))))
         offset = radius * F.cos(2 * math.pi * F.random.uniform_like(prob_1))
         median, above = (1 + offset) / 2, (1 - offset) / 2
-        is_below = F.broadcast_lesser(median, prob_1)  # and so are the half - 1 smaller numbers
+        is_below = F.broadcast_lesser(median, prob_1)  # then the half - 1 smaller numbers are, too
         ones = ones + half * is_below
         prob_1 = F.where(is_below, 1 - (1 - prob_1) / above, prob_1 / median)
         count = half - 1
@@ -224,7 +226,7 @@ class UnitFamily(abc.ABC):
 
 
 def _total(F: Any, values: Any) -> Any:
-    # A product with ones, because F.sum takes as long as a convolution on a CPU.
+    # A product with ones is faster: on a CPU, F.sum takes as long as a convolution.
     values = F.reshape(values, (0, -1))
     return F.dot(values, F.ones_like(F.reshape(F.slice_axis(values, axis=0, begin=0, end=1), -1)))
 
@@ -433,8 +435,8 @@ class NoisyReLU(UnitFamily):
 
     def integral(self, F: Any, x: Any) -> Any:
         """Return A(x) = -Li2(-exp(x))."""
-        # In s = log(1 + exp(-|x|)) <= log 2, -Li2(-exp(-|x|)) is a rapidly converging series (with
-        # Bernoulli numbers). For x > 0 the inversion formula turns its sign and adds
+        # With s = log(1 + exp(-|x|)) <= log 2, a series in s (with Bernoulli numbers) converges
+        # fast to -Li2(-exp(-|x|)). For x > 0, the inversion formula changes its sign and adds
         # pi^2 / 6 + x^2 / 2.
         s = _softplus(F, -F.abs(x))
         square = s * s
@@ -442,8 +444,8 @@ class NoisyReLU(UnitFamily):
         series = s + square / 4 + s * square * odd
         inverted = math.pi**2 / 6 + x * x / 2 - series
         value = F.where(x > 0, inverted, series)
-        # The derivative is f by definition. Derivatives of the two pieces would be wrong where they
-        # meet.
+        # The derivative is f by definition. MXNet's derivatives of the two pieces would be wrong
+        # where the pieces meet.
         return F.BlockGrad(value) + (x - F.BlockGrad(x)) * F.BlockGrad(self.mean(F, x))
 
     def variance(self, F: Any, x: Any) -> Any:

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 STARTS = ("zeros", "random", "base", "images")
-_ANNEALING_STEPS = 100  # at most, as each step is a call that packs the weights anew
+_ANNEALING_STEPS = 100  # most steps of annealing: each is a call that packs the weights anew
 
 
 class ChainSettings(NamedTuple):
@@ -78,7 +78,7 @@ class ChainSettings(NamedTuple):
         return self._replace(clamp=clamp, base_visible_bias=None if base is None else asarray_like(base, weight))
 
 
-# --- Starts -----------------------------------------------------------------------------------------------------------
+# --- Starts ---------------------------------------------------------------------------------------
 
 
 def initial_visible(
@@ -167,7 +167,7 @@ def checked_images(parameters: Parameters, images: Array, missing: bool = False)
     return asarray_like(array, parameters.interaction_weight)
 
 
-# --- Chains -----------------------------------------------------------------------------------------------------------
+# --- Chains ---------------------------------------------------------------------------------------
 
 
 @overload
@@ -414,7 +414,7 @@ def parallel_tempering(
     visible = checked_images(parameters, visible)
     num_chains, betas = len(visible), np.linspace(1, lowest_beta, num_temperatures)
     prepared = ChainSettings(**settings).beside(parameters)
-    if prepared.clamp is not None:  # a clamp for each chain holds for all its replicas
+    if prepared.clamp is not None:  # the clamp of a chain holds for all its replicas
         mask, values = (
             mx.nd.tile(array, (num_temperatures, 1)) if array.ndim == 2 else array for array in prepared.clamp
         )

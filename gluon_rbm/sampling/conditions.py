@@ -32,7 +32,7 @@ class Langevin(NamedTuple):
     """
 
     steps: int = 10
-    step_size: float = 0.5  #: s; above 0 and below 4, where the steps diverge
+    step_size: float = 0.5  #: s, above 0 and below 4; from 4 on the steps diverge
 
     @property
     def retain(self) -> float:

@@ -11,7 +11,7 @@ from gluon_rbm.sampling.chains import initial_visible, sample_chains
 
 __all__ = ["Drawn", "generate"]
 
-_START, _TOP, _DOWN = range(1, 4)  # words of keys, by purpose
+_START, _TOP, _DOWN = range(1, 4)  # purposes of keys
 
 
 class Drawn(NamedTuple):
@@ -63,6 +63,6 @@ def generate(
     visible = initial_visible(top, kind, count, [*key, _START], images=images)
     chains = sample_chains(top, visible, sweeps, [*key, _TOP], engine=engine)
     for depth, layer in enumerate(network.layers[-2::-1]):
-        # A sweep starts with the visible layer given the hidden layer: one step down.
+        # A sweep draws the visible layer given the hidden layer first: this is one step down.
         chains = gibbs.run_chains(layer, hidden=chains.visible_sample, key=[*key, _DOWN, depth], engine=engine)
     return Drawn(chains.visible_sample, chains.visible_prob_1)

@@ -36,7 +36,7 @@ __all__ = [
     "split_r_hat",
 ]
 
-_LONG_ENOUGH = 50  # autocorrelation times (the rule of thumb of emcee)
+_LONG_ENOUGH = 50  # autocorrelation times (a rule of thumb from emcee)
 _SMALL_R_HAT = 1.01  # for rank-normalised, folded R-hat (Vehtari et al., section 4)
 _LEAST_STEPS = 4
 
@@ -270,5 +270,6 @@ def _variances(values: HostArray) -> tuple[float, float]:
 def _autocovariance(values: HostArray) -> HostArray:
     """Return s_t, the mean over chains, for all lags t: (steps,)."""
     steps = values.shape[1]
-    spectrum = np.fft.rfft(values - values.mean(axis=1, keepdims=True), 2 * steps)  # padded: no lag wraps around
+    # The padding keeps lags from wrapping around.
+    spectrum = np.fft.rfft(values - values.mean(axis=1, keepdims=True), 2 * steps)
     return np.fft.irfft((np.abs(spectrum) ** 2).mean(axis=0), 2 * steps)[:steps] / steps

@@ -116,7 +116,7 @@ def is_binary(values: HostArray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-# --- Chains -----------------------------------------------------------------------------------------------------------
+# --- Chains ---------------------------------------------------------------------------------------
 
 
 def checked_engine(engine: str) -> str:
@@ -327,7 +327,8 @@ def _is_grey(clamp: Clamp | None) -> bool:
 
 def _check_beta(beta: Any, num_chains: int) -> None:
     values = to_numpy(beta)
-    if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():  # False for NaN
+    # The comparisons are false for NaN.
+    if values.shape not in ((), (num_chains,)) or not ((values >= 0) & (values < np.inf)).all():
         raise InputError(
             "beta must be a finite number of at least 0, or an array of one for each of the %d chains" % num_chains
         )
@@ -416,7 +417,7 @@ def anneal_with_weights(
     return visible, log_weights
 
 
-# --- Native -----------------------------------------------------------------------------------------------------------
+# --- Native ---------------------------------------------------------------------------------------
 
 
 def _run_native(

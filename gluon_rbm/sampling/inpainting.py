@@ -26,8 +26,10 @@ class Inpainted(NamedTuple):
 
     visible_sample: Array  #: samples of the last sweep: images as the RBM draws them
     visible_prob_1: Array  # probabilities of these samples: the images without noise
-    visible_mean: Array  #: mean of such probabilities over the second half of the sweeps, with the least squared error
-    hidden_mean: Array  #: mean of p(h = 1 | v) over the same sweeps, E[h | known pixels]: (images, num_hidden)
+    #: mean of such probabilities over the second half of the sweeps; it has the least squared error
+    visible_mean: Array
+    #: mean of p(h = 1 | v) over the same sweeps, E[h | known pixels]: (images, num_hidden)
+    hidden_mean: Array
 
 
 def make_mask(kind: str, image_shape: Sequence[int], fraction: float = 0.5, key: Key = ()) -> HostArray:

@@ -27,18 +27,19 @@ from gluon_rbm.sampling import trajectory
 
 __all__ = ["Means", "matched_path"]
 
-_START, _MATCH, _FILL = range(3)  # words of keys, by purpose
+_START, _MATCH, _FILL = range(3)  # purposes of keys
 
-_RBMS = 10  # steps of beta, of equal size, to the RBM itself
-_STEPS, _RATE = 100, 0.05  # number of steps and rate when biases are learned
-_LEAST_VARIANCE = 0.01  # added to the variance of a unit, which its step is divided by
+_RBMS = 10  # number of equal steps of beta to the RBM itself
+_STEPS, _RATE = 100, 0.05  # number of steps and learning rate, to learn biases
+_LEAST_VARIANCE = 0.01  # added to the variance of a unit; its step is divided by the sum
 _MEAN_BOUND = 1e-4  # least distance of the mean of a hidden unit from 0 and 1
 
 
 class Means(NamedTuple):
     """How often units are on in the data."""
 
-    visible_bias: HostArray  #: float64 (num_visible,): bias of independent units with the means of the data
+    #: float64 (num_visible,): biases of independent units with the means of the data
+    visible_bias: HostArray
     hidden: HostArray  #: float64 (num_hidden,): mean of p(h = 1 | v) over the data
 
     @classmethod
@@ -102,7 +103,7 @@ def matched_path(
     rbms = [_beside(parameters, *biases, 0 * weight)]
     states = [trajectory.draw_independent(rbms[0], num_chains, [*key, _START], visible_units)]
     for number in range(1, _RBMS):
-        # Start: biases that keep the input of every unit if all other units are at their means.
+        # Start at biases that keep the input of each unit if all other units are at their means.
         biases = biases[0] - weight @ targets[1] / _RBMS, biases[1] - targets[0] @ weight / _RBMS
         rbms.append(_beside(parameters, *biases, number / _RBMS * weight))
         states.append(states[-1])

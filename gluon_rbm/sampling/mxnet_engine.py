@@ -14,8 +14,8 @@ from gluon_rbm.sampling.conditions import Chains, Conditions
 
 __all__ = ["run", "run_on_host"]
 
-# MXNet runs operators asynchronously. Waiting after this many sweeps limits the memory for noise
-# that Python draws ahead.
+# MXNet runs operators asynchronously. Python waits for it after this many sweeps. This limits the
+# memory for noise that is drawn ahead.
 _SWEEPS_AHEAD = 8
 
 
@@ -123,8 +123,8 @@ def _conditionals(parameters: Parameters, conditions: Conditions) -> tuple[_Cond
     weight = parameters.interaction_weight
     visible_bias = visible_bias_at(parameters, beta, conditions.base_visible_bias)
     hidden_bias = beta * parameters.hidden_layer_bias
-    # FullyConnected is MXNet's fastest product on a CPU. It takes weights (outputs, inputs),
-    # hence one transpose.
+    # FullyConnected is MXNet's fastest product on a CPU. It takes weights (outputs, inputs), so one
+    # of the two matrices is transposed.
     return (
         _Conditional(weight, visible_bias, beta, conditions.visible_units),
         _Conditional(weight.T, hidden_bias, beta),

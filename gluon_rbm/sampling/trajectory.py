@@ -25,7 +25,9 @@ __all__ = ["Exchange", "Path", "advance", "between", "draw_independent", "fill",
 
 _SWEEPS, _SWAPS = range(2)
 
-_LONGEST = 1.1  # nats, standard deviation of a difference of free energies: about 40 % of exchanges happen
+# Longest step in nats: standard deviation of a difference of free energies. About 40 % of the
+# exchanges then happen.
+_LONGEST = 1.1
 _BISECTIONS = 8
 _SETTLING = 50  # sweeps of the chains at a new RBM of a path
 _MOST_RBMS = 500  # most RBMs of a path
@@ -88,7 +90,8 @@ class Exchange(NamedTuple):
 
     states: list[Array]  #: of all RBMs, after the exchanges
     pairs: list[int]  #: first RBM of each pair that was tried
-    differences: list[HostArray]  #: for each pair, F_s - F_t of the states of s and of t: float64 (2, chains)
+    #: for each pair, F_s - F_t of the states of s and of the states of t: float64 (2, chains)
+    differences: list[HostArray]
 
     def rates(self) -> HostArray:
         """Mean probability of an exchange of each pair of neighbours.
@@ -193,7 +196,7 @@ def swap_neighbours(
     return exchange
 
 
-# --- Paths ------------------------------------------------------------------------------------------------------------
+# --- Paths ----------------------------------------------------------------------------------------
 
 
 def independent_units(parameters: Parameters, visible_layer_bias: Array) -> Parameters:

@@ -42,7 +42,8 @@ __all__ = ["make_step", "steps_at_once", "train"]
 logger = logging.getLogger(__name__)
 
 _MOST_STEPS_AT_ONCE = 64
-_PRODUCTS_AT_ONCE = 4 * 10**9  # products of a weight and a unit: a tenth of a second or less
+# Products of a weight and a unit in one call. They take at most a tenth of a second.
+_PRODUCTS_AT_ONCE = 4 * 10**9
 
 
 @logs.unheard_lines_allowed()
@@ -67,7 +68,7 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
     Interrupted
         A signal arrives.
     """
-    asked_for = given  # what is said of the settings, before they are completed
+    asked_for = given  # the settings as the user gave them, for the messages
     asked = given.kv_store, given.cuda_asked, given.device_id, given.num_devices
     with ProcessGroup(*asked) as group, contextlib.ExitStack() as stack:
         group.choose_chief(given.resume and has_checkpoint(given.output_dir))
@@ -76,8 +77,8 @@ def train(given: BinarySettings, api: str, on_step: Sequence[OnStep] = ()) -> No
         given = replace(given, num_classes=num_classes, softmax_groups=images.data.softmax_groups)
         check_sizes(given, images.data, group.num_shards)
         arrays = initial_arrays(given, images.data, group.contexts[0])
-        # The engine is recorded, because the noise depends on it. It is chosen before there is a
-        # folder, because it may not be available.
+        # The engine is recorded, because the noise depends on it. It is chosen before the folder is
+        # made, because it may not be available.
         given = replace(given, engine=gibbs.choose_engine(given.engine, arrays["interaction_weight"]))
         if given.weight_bits == 16 and not (
             given.engine == "native" and given.rule.has_fixed_point(given.chains_in_all)
@@ -156,8 +157,8 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
     monitor, pictures = _make_monitor(given, images), BinaryPictures(given, images, group.contexts[0])
 
     def begin_epoch(state: TrainState) -> Iterable[Sequence[Any]]:
-        # The noise of an epoch depends only on the seed and the epoch's number. Each step draws a
-        # key on each device, so we draw the keys of the steps that are already done.
+        # The noise of an epoch depends only on the seed and on the number of the epoch. Each step
+        # draws a key on each device. So the keys of the steps that are already done are drawn here.
         seed_mxnet(given.seed, PURPOSES.SWEEPS, state.epoch + 1, *group.seed_words)
         for context in state.step * group.contexts:
             draw_key(context)
@@ -185,7 +186,7 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
         results=results,
         draw=lambda state, save: pictures.draw_all(state, monitor, save),
         updates=lambda checkpoint: checkpoint.epoch * state.lengths.steps + checkpoint.steps,
-        # Inputs of this size make no sense for any unit, and training would soon overflow float32.
+        # No unit can use inputs of this size, and training would soon overflow float32.
         limit=1e6,
         remedy="lower --learning-rate, --momentum or --weight-decay",
         remark=", %s engine%s" % (given.engine, optimization.rate_remark(given)),
@@ -221,14 +222,14 @@ def make_step(given: BinarySettings, average: bool = True) -> Step:
     return step
 
 
-# --- Metrics ----------------------------------------------------------------------------------------------------------
+# --- Metrics --------------------------------------------------------------------------------------
 
 
 def _observe(given: BinarySettings, end: EpochEnd) -> dict[str, Any]:
     """Return the columns that every epoch has: fractions of units that are on, and swap rates."""
     row: dict[str, Any] = {}
     arrays = end.checkpoint.arrays
-    if given.rule.generative_factor:  # the time for sampling may depend on the units that are on
+    if given.rule.generative_factor:  # the time for sampling may depend on how many units are on
         for name in learning.SAMPLES:
             chains = arrays[name][: given.chains_in_all]
             row[name.split("_")[1] + "_units_on"] = round(chains.mean(dtype="float64"), 5)

@@ -15,7 +15,7 @@ from gluon_rbm.training.settings import setting
 
 __all__ = ["DOCUMENTED", "PRESETS", "BinarySettings"]
 
-# Common part of the presets with centered PCD.
+# Settings that all presets with centered PCD share.
 _CENTERED_PCD = {
     "num_hidden": 500,
     "binarize": "sample",
@@ -44,7 +44,7 @@ PRESETS = {
         "ais_intermediate_steps": 10000,
         "ais_burn_in_steps": 1,
     },
-    # Learns pixels and labels together. The RBM draws images of a chosen class, and classifies.
+    # The RBM learns pixels and labels together. It draws images of a chosen class, and classifies.
     "labels": {
         **_CENTERED_PCD,
         "labels": True,
@@ -66,8 +66,8 @@ PRESETS = {
         "num_epoch": 12,
         "monitor_every": 12,
     },
-    # A student's exercise with a learning rate of 0.1 on the mean over 64 images. The rate here is
-    # 64 times as large, because the optimizer divides by 64 once more.
+    # An exercise for students, with a learning rate of 0.1 for the mean over 64 images. The rate
+    # here is 64 times as large, because the optimizer divides by 64 once more.
     "exercise": {
         "binarize": "sample",
         "batch_size": 64,
@@ -323,7 +323,8 @@ class BinarySettings:
     # True for --cuda, False for --no-cuda, None without either. With an explicit --cuda, there is
     # no fallback to the CPU.
     cuda_asked: bool | None = setting(None, None, recorded=False)
-    num_classes: int = setting(0, None)  # classes of the labels, from the data set; 0 without labels
+    # number of classes, from the labels of the data set; 0 without labels
+    num_classes: int = setting(0, None)
     softmax_groups: SoftmaxGroups = setting((), None, recorded=False)  # from the data set
 
     @property
@@ -335,7 +336,8 @@ class BinarySettings:
         LearningRule
             The rule that these settings describe.
         """
-        names = vars(self).keys() & set(rules.LearningRule._fields)  # not visible_layer: it is binary
+        # Settings have no visible_layer: it is always binary.
+        names = vars(self).keys() & set(rules.LearningRule._fields)
         return rules.LearningRule.checked(**{name: getattr(self, name) for name in names})
 
     @property

@@ -33,7 +33,8 @@ class PURPOSES:
     WEIGHTS, CHAINS, SHUFFLE, SWEEPS, AIS, PIXELS, SHOWCASE, WATCHED = range(8)
 
 
-_COPIES = 3  # copies of the snapshots: in training, in a checkpoint, and while it is written
+# Copies of the snapshots: in training, in a checkpoint, and while it is written.
+_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
     if settings.labels:
         num_classes, data = data.num_classes, datasets.with_label_units(data)
     below = BinaryDeepBeliefNetwork.load(settings.below, context) if settings.below else None
-    # Not of the hidden probabilities: their rounding depends on the number of threads.
+    # The digest does not cover hidden probabilities, because their rounding depends on the number
+    # of threads.
     digest = sha256([data.train_images, *(below.arrays() if below else [])])
     if below:
         image_shape, data = below.hidden_shape, below.hidden_data(data, num_classes)

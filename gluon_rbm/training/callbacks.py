@@ -23,8 +23,10 @@ __all__ = ["Measure", "Monitor", "Pictures", "Progress", "RunFiles", "TensorBoar
 
 logger = logging.getLogger(__name__)
 
-Measure = Callable[[TrainState, EpochEnd], Tuple[Dict[str, Any], str]]  #: returns columns of metrics, and a line
-Pictures = Callable[[TrainState, Checkpoint], Dict[str, Tuple[np.ndarray, Tuple[int, ...]]]]  #: name -> images, shape
+#: returns columns of metrics, and a line to print
+Measure = Callable[[TrainState, EpochEnd], Tuple[Dict[str, Any], str]]
+#: returns images and their shape by name
+Pictures = Callable[[TrainState, Checkpoint], Dict[str, Tuple[np.ndarray, Tuple[int, ...]]]]
 
 
 class Progress:

@@ -74,9 +74,10 @@ class Checkpoint:
         """
         sections = zip(_SECTIONS, (self.arrays, self.optimizer_state, self.average, self.best, self.partial))
         content = {section + "/" + name: array for section, arrays in sections for name, array in arrays.items()}
-        # ZIP has no checksum for its directory, so we record the expected names.
+        # ZIP has no checksum for its directory, so the names of all arrays are recorded.
         progress = json.dumps({"epoch": self.epoch, "metrics": self.metrics, "arrays": list(content)})
-        # First to memory: on a full disk, a half-written archive fails again when it is closed.
+        # The archive is made in memory. On a full disk, a half-written archive would fail a second
+        # time when it is closed.
         archive = io.BytesIO()
         np.savez(archive, progress=np.array(progress), **content)  # pyright: ignore[reportArgumentType]
         return archive.getvalue()
@@ -125,7 +126,7 @@ class Checkpoint:
             if not all("epoch" in row for row in checkpoint.metrics):
                 raise ValueError("a row of its metrics has no epoch")
             return checkpoint
-        except Exception as error:  # a damaged archive can raise almost any exception
+        except Exception as error:  # a damaged archive can raise almost any error
             raise InputError(
                 "%s is not a complete checkpoint (%s: %s), so this run cannot be resumed; start a new run with another "
                 "--output-dir" % (path, type(error).__name__, str(error).replace("\n", " "))
@@ -141,7 +142,7 @@ class Checkpoint:
         for name, array in content.items():
             section, _, rest = name.partition("/")
             sections[section][rest] = array
-            # The scores of early stopping may hold NaN: classifiers have no estimate of log Z.
+            # The scores of early stopping may be NaN: classifiers have no estimate of log Z.
             if name != "best/scores" and not np.isfinite(array).all():
                 raise ValueError("%s is not finite" % name)
         arrays, optimizer_state, average, best, partial = sections.values()

@@ -44,7 +44,7 @@ _SIDE = 10  # rows and columns of images in the showcase
 _WATCHED = 64  # filters and samples for TensorBoard
 _CHAINS, _DISTRIBUTIONS = 100, 1000  # for the estimates of log Z
 _IMAGES = 2000  # images for the mean density
-_LOOKED_AT = 5000  # the initial parameters depend on this many images at least
+_LOOKED_AT = 5000  # fewest images that the initial parameters depend on
 
 # Purposes of random numbers. Each use has its own key (seed, purpose, ...).
 _WEIGHTS, _SHUFFLE, _SWEEPS, _SHOWCASE, _AIS, _DEQUANTIZE = range(6)
@@ -163,7 +163,7 @@ class _Training:
             remark=", %s engine, %d features" % (self.given.engine, self._standardization.num_features),
         )
 
-    # --- Steps --------------------------------------------------------------------------------------------------------
+    # --- Steps ------------------------------------------------------------------------------------
 
     def _begin_epoch(self, state: TrainState) -> Iterable[Sequence[tuple[NDArray, list[int]]]]:
         given, epoch = self.given, state.epoch + 1
@@ -194,7 +194,7 @@ class _Training:
         """Return the parameters that are monitored."""
         return GaussianParameters(**{LOG_VARIANCE: state.learner.arrays()[LOG_VARIANCE], **state.current()})
 
-    # --- Metrics ------------------------------------------------------------------------------------------------------
+    # --- Metrics ----------------------------------------------------------------------------------
 
     def _observe(self, end: EpochEnd) -> dict[str, Any]:
         log_variance = end.checkpoint.arrays[LOG_VARIANCE]
@@ -242,7 +242,7 @@ class _Training:
         found = densities.unnormalized_log_densities(parameters, self._standardization, values).mean() - log_z
         return float(found if is_code else densities.bits_per_dimension(found, values.shape[1], maximum))
 
-    # --- Pictures -----------------------------------------------------------------------------------------------------
+    # --- Pictures ---------------------------------------------------------------------------------
 
     def _samples(self, state: TrainState, count: int) -> dict[str, HostArray]:
         """Draw images with chains that start at coin flips: samples and means, pixels in [0, 1]."""

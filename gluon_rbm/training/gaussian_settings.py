@@ -12,9 +12,10 @@ from gluon_rbm.training.settings import setting
 
 __all__ = ["PRESETS", "GaussianSettings"]
 
-# Whitened faces. The hidden units are sparse. Their weights start as vectors to training images.
-# There must be so few units that they cannot all be on at once. With weights of length w, H hidden
-# units, V visible units and hidden bias b, H w^2 / V must stay well below 6 |b|, or chains diverge.
+# Whitened faces. The hidden units are sparse. At first, their weights are vectors from the mean
+# image to training images. So many units that all of them can be on at once make chains diverge:
+# with weights of length w, H hidden units, V visible units and hidden bias b, H w^2 / V must stay
+# well below 6 |b|.
 # Experiments: docs/colour.md.
 _FACES: dict[str, object] = {
     "dataset": "image-folder",
@@ -164,7 +165,7 @@ class GaussianSettings:
             raise InputError("--langevin-step-size has no effect without --langevin-steps; give both")
         if not self.learn_variances and self.least_variance != type(self).least_variance:
             raise InputError("--least-variance applies to learned variances only; leave out --no-learn-variances")
-        _ = self.rule  # it checks its own settings
+        _ = self.rule  # the rule checks its own settings
         if self.least_variance >= 1:
             raise InputError("--least-variance is %s; it must be below 1" % self.least_variance)
         if self.depth and not self.network:

@@ -134,7 +134,8 @@ class GluonLearner:
             self._parameters[name].set_data(array)
         self._rbm.hybridize()
         self._trainer = mx.gluon.Trainer(self._parameters, optimizers.make_optimizer(settings), kvstore=None)
-        self.updater = self._trainer._updaters[0]  # the only public way to a trainer's state is pickle
+        # The only public way to the state of a trainer is pickle.
+        self.updater = self._trainer._updaters[0]
         self.parameter_names = {
             index: parameter.name
             for index, parameter in self.updater.optimizer.param_dict.items()
@@ -213,9 +214,11 @@ class ModuleLearner:
             sym=symbol,
             param_idx2name=self.parameter_names,
         )
-        self._module.init_optimizer(kvstore=None, optimizer=optimizer)  # warns about any other rescale_grad
+        # With any other rescale_grad, this call would warn.
+        self._module.init_optimizer(kvstore=None, optimizer=optimizer)
         optimizer.rescale_grad = 1 / (num_shards * settings.batch_size)
-        self.updater = self._module._updater  # the only public way to a module's state is pickle
+        # The only public way to the state of a module is pickle.
+        self.updater = self._module._updater
         self._native_step = native_step(settings, self, context, num_shards)
 
     def backward(self, batch: NDArray) -> NDArray:
@@ -259,7 +262,8 @@ class ModuleLearner:
 
     @property
     def _executor(self) -> Any:
-        return self._module._exec_group.execs[0]  # holds live arrays, while get_params returns copies
+        # The executor holds the live arrays. (get_params returns copies.)
+        return self._module._exec_group.execs[0]
 
 
 LEARNERS: Mapping[str, Callable[..., DeviceLearner]] = {"gluon": GluonLearner, "module": ModuleLearner}
@@ -347,7 +351,8 @@ class DataParallelLearner:
         """Average offsets and swap rates over all shards, and return their names."""
         names = [name for name in (*learning.OFFSETS, learning.SWAP_RATE) if name in self._first.arrays()]
         if names:
-            mx.nd.waitall()  # operations outside an executor do not wait until it has written its states
+            # Operations outside an executor do not wait for the states that it writes.
+            mx.nd.waitall()
         for name in names:
             arrays = [learner.arrays()[name] for learner in self.learners]
             self._group.all_reduce(name, arrays)

@@ -36,11 +36,12 @@ class EpochEnd:
     monitored: bool = False  #: whether the run was measured after this epoch
 
 
-Step = Callable[[TrainState, Sequence[Any]], Tuple[TrainState, NDArray]]  #: makes a step with each batch
-#: Prepares the noise of an epoch, and returns its batches from the state's step on. The batches
-#: come in lists: one call of `Step` takes one list.
+Step = Callable[[TrainState, Sequence[Any]], Tuple[TrainState, NDArray]]  #: a step with each batch
+#: Prepares the noise of an epoch, and returns its batches, starting at the step of the state. The
+#: batches come in lists: one call of `Step` takes one list.
 BeginEpoch = Callable[[TrainState], Iterable[Sequence[Any]]]
-OnStep = Callable[[TrainState, NDArray], None]  #: called with the output of each `Step`, which may still run
+#: called with the output of each `Step`, which may still run
+OnStep = Callable[[TrainState, NDArray], None]
 OnEpoch = Callable[[TrainState, EpochEnd], None]  #: called after each epoch
 Save = Callable[[Checkpoint], None]  #: writes a checkpoint
 
@@ -68,7 +69,7 @@ class Bounds:
         """
         chains_last = sorted(checkpoint.arrays.items(), key=lambda item: item[0].startswith("aux_"))
         for name, array in chains_last:
-            lost = np.flatnonzero(~(np.abs(array) < self.limit))  # includes NaN
+            lost = np.flatnonzero(~(np.abs(array) < self.limit))  # also true for NaN
             if len(lost):
                 place = np.unravel_index(lost[0], array.shape)
                 saved = "the last checkpoint is in %s" % self.folder if checkpoint.epoch else "nothing was saved yet"
@@ -140,7 +141,7 @@ def fit(
             raise
         state.stopped = group.chief_says(state.is_over)
     if group.is_agreed:
-        group.end_together()  # now that the chief has saved
+        group.end_together()  # the chief has saved by now
     return state
 
 
@@ -152,7 +153,7 @@ def _train_epoch(
     for batches in chunks:
         state, output = step(state, batches)
         state.steps_at_once = len(batches)
-        # Waiting for the previous step keeps MXNet busy, but not more than one batch ahead.
+        # Waiting for the previous step keeps MXNet busy, but at most one batch ahead.
         if before is not None:
             before.wait_to_read()
         before = output

@@ -15,7 +15,7 @@ from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, bennett, learning, snapshots
 from gluon_rbm.likelihood.estimates import PathPartition, is_usable
-from gluon_rbm.likelihood.scores import LogLikelihood
+from gluon_rbm.likelihood.scores import LogLikelihood, score_kind
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.visible_units import log_normalizer
@@ -27,14 +27,15 @@ __all__ = ["TEST", "ClassificationMonitor", "ImageMonitor", "LikelihoodMonitor",
 
 logger = logging.getLogger(__name__)
 
-TEST = 3  # section number of test images that are scored only at the end
+TEST = 3  # number, in keys, of test images that are scored only at the end
 
-_PATH_CHAINS, _PATH_SWEEPS = 100, 100  # for each RBM of a path, to estimate log Z along it
-_FEW_EXCHANGES = 0.05  # swap rate
+# For each RBM of a path, when log Z is estimated along the path.
+_PATH_CHAINS, _PATH_SWEEPS = 100, 100
+_FEW_EXCHANGES = 0.05  # a lower swap rate is reported
 _NO_STATES: Mapping[str, Any] = MappingProxyType({})
 
 _ROWS_AT_ONCE = 1000
-_ROWS_CLASSIFIED_AT_ONCE = 200  # so that an array (rows, num_hidden) stays in a cache
+_ROWS_CLASSIFIED_AT_ONCE = 200  # an array (rows, num_hidden) then stays in a cache
 
 Scores = Mapping[str, Any]  #: name of the images -> what `ImageMonitor.score` returned
 Row = Dict[str, Any]  #: columns of metrics.csv
@@ -196,8 +197,10 @@ class LikelihoodMonitor:
         self._ais_key, self._pixels_key, self._weights = ais_key, pixels_key, weights
         self._partition: Any = None
         self._path: PathPartition | None = None  # estimate along the trajectory
-        self._steps_are_large = False  # too large for chains to move along the trajectory
-        self._fair_coins = -math.inf  # log-likelihood of an image if all units are fair coins
+        # Whether steps are too large for chains to move along the trajectory.
+        self._steps_are_large = False
+        # Log-likelihood of an image if all visible units are fair coins.
+        self._fair_coins = -math.inf
 
     def begin(
         self, number: int, parameters: Mapping[str, NDArray], aux_states: Mapping[str, NDArray] = _NO_STATES
@@ -248,11 +251,11 @@ class LikelihoodMonitor:
 
     def score(self, section: int, images: np.ndarray, parameters: Mapping[str, NDArray], log_z: float) -> LogLikelihood:
         """Compute the mean log-likelihood of images."""
-        # The pixels are drawn alike in every epoch, so the score changes only with the RBM.
+        # Every epoch draws the same pixels, so the score changes only with the RBM.
         key, binarize = [*self._pixels_key, section], self._settings.binarize
         weights = self._weights.get(section)
-        # A key would shuffle the images, but weights belong to images in the given order. Weighted
-        # images have no grey pixels to draw.
+        # A key would shuffle the images, but the weights are in the given order. Weighted images
+        # have no grey pixels to draw.
         how = {"key": key, "binarize": binarize} if weights is None else {}
         pixels = iterate_batches(images, self._maximum, _ROWS_AT_ONCE, **how)
         return ais.mean_log_likelihood(Parameters(**parameters), pixels, log_z, weights)
@@ -289,7 +292,7 @@ class LikelihoodMonitor:
         return row
 
     def message(self, scores: Scores) -> str:
-        """Return log-likelihoods, log Z and warnings in one line."""
+        """Return log-likelihoods or grey-pixel scores, log Z and warnings in one line."""
         likelihoods = [self.brief(*score) for score in scores.items()]
         remarks, are_binary = ["log Z %.2f" % self._partition.log_z], all(score.binary for score in scores.values())
         if self._path is not None:
@@ -299,7 +302,6 @@ class LikelihoodMonitor:
                 remarks.append("which is not usable: " + self._path.warning)
         if self._steps_are_large:
             remarks.append("few exchanges with snapshots: lower --learning-rate or give more --num-chains")
-        remarks += [] if are_binary else ["grey-pixel score"]
         if self._partition.warning:
             remarks.append("%s: %s" % ("optimistic" if self._usable else "not usable", self._partition.warning))
         remarks += _impossible(scores)
@@ -318,8 +320,8 @@ class LikelihoodMonitor:
         return _columns(name, log_likelihood=score.mean, standard_error=score.standard_error)
 
     def brief(self, name: str, score: LogLikelihood) -> str:
-        """Return the log-likelihood in words."""
-        return "%s log-likelihood %.2f" % (name, score.mean)
+        """Return the log-likelihood, or the grey-pixel score, in words."""
+        return "%s %s %.2f" % (name, score_kind(score.binary), score.mean)
 
     @staticmethod
     def curve(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -338,8 +340,7 @@ class LikelihoodMonitor:
             Log-likelihood, or grey-pixel score unless the pixels of all rows are binary.
         """
         binary = [row["binary_pixels"] for row in metrics if "binary_pixels" in row]
-        kind = "log-likelihood" if binary and all(binary) else "grey-pixel score"
-        return "log_likelihood", kind + " (nats per image)"
+        return "log_likelihood", score_kind(bool(binary) and all(binary)) + " (nats per image)"
 
 
 class ClassificationMonitor:

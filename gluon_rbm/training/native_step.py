@@ -81,7 +81,8 @@ class _NativeStep:
 
     def __call__(self, batches: Sequence[NDArray]) -> NDArray:
         drawn = [draw_key(self._context) for _ in batches]
-        # MXNet may still read or write the arrays. Waiting for each of them takes ten times as long.
+        # MXNet may still read or write the arrays. Waiting for each of them would take ten times as
+        # long.
         mx.nd.waitall()
         keys = [[caller_number(), *host_view(words).tolist()] for words in drawn]
         views = {name: self._view(array) for name, array in self._learner.arrays().items()}
@@ -126,7 +127,7 @@ class _NativeStep:
         """Make the same steps in one call of the native engine."""
         chains = [aux_states[name] for name in learning.SAMPLES]
         visible, hidden, weight = (self._velocity(name) for name in Parameters._fields)
-        for _ in data:  # the optimizer counts the updates of each parameter
+        for _ in data:  # the optimizer must count the updates of each parameter
             pace = [self._pace(name) for name in Parameters._fields]
         native_learning.learn(
             **native_parameters(parameters),

@@ -38,7 +38,7 @@ __all__ = ["describe", "train"]
 
 _MONITOR_BATCH = 500  # images
 
-# Purposes of random numbers. Each use has its own key (seed, purpose, ...). The pictures have 4.
+# Purposes of random numbers. Each use has its own key (seed, purpose, ...). Pictures use purpose 4.
 _WEIGHTS, _SHUFFLE, _SWEEPS = 0, 2, 3
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class _Training:
         self.description = describe(given, data)
         self._network = networks.build(self.description)
         _check_sizes(self._network, max(given.batch_size, _MONITOR_BATCH))
-        self._values(data.train_images[:1])  # refuses wrong pixels before there is a folder
+        self._values(data.train_images[:1])  # refuses wrong pixels before a folder is made
 
     def init(self) -> TrainState:
         """Return the state before the first step."""
@@ -195,8 +195,7 @@ class _Training:
             results=self._results,
             draw=lambda state, save: pictures.draw_all(state, depth_of(state), save),
             updates=self._updates(state.lengths.steps),
-            # Inputs of this size make no sense for any unit, and training would soon overflow
-            # float32.
+            # No unit can use inputs of this size, and training would soon overflow float32.
             limit=1e6 * max(1 / units.slope for rbm in rbms for units in (rbm.visible_units, rbm.hidden_units)),
             remedy="lower --learning-rate or --weight-decay",
             adapt=self._adapt,
@@ -204,7 +203,8 @@ class _Training:
 
     @property
     def _watched_images(self) -> np.ndarray:
-        # With held-out images, choices depend on them, and the test images are used only at the end.
+        # If there are held-out images, choices depend on them. Test images are then used only at
+        # the end.
         return self._held_out if self._given.held_out else self._data.test_images
 
     def _host_values(self, images: np.ndarray) -> NDArray:
@@ -213,7 +213,7 @@ class _Training:
     def _values(self, images: np.ndarray) -> np.ndarray:
         return networks.to_values(images, self.description, self._data.maximum)
 
-    # --- Steps --------------------------------------------------------------------------------------------------------
+    # --- Steps ------------------------------------------------------------------------------------
 
     def _trained(self, epoch: int) -> int | None:
         """Return the number of the RBM that learns in an epoch, from 0; None: all RBMs learn."""
@@ -244,13 +244,14 @@ class _Training:
     def _step(self, state: TrainState, batches: Sequence[NDArray]) -> tuple[TrainState, NDArray]:
         given = self._given
         optimization.set_pace(state.optimizer, given, state.epoch, state.progress)
-        if given.sampled:  # a resumed epoch cannot repeat earlier draws, so each step has a seed
+        # Each step has a seed, because a resumed epoch does not repeat earlier draws.
+        if given.sampled:
             seed_mxnet(given.seed, _SWEEPS, state.epoch + 1, state.step)
         loss = state.learner.steps(batches)
         state.losses.append(loss.sum())
         return state, loss
 
-    # --- Resuming -----------------------------------------------------------------------------------------------------
+    # --- Resuming ---------------------------------------------------------------------------------
 
     @staticmethod
     def _epoch_of(checkpoint: Checkpoint) -> int:
@@ -267,7 +268,7 @@ class _Training:
 
         return updates
 
-    # --- Metrics ------------------------------------------------------------------------------------------------------
+    # --- Metrics ----------------------------------------------------------------------------------
 
     def _mean_loss(self, end: EpochEnd) -> float:
         """Return the mean loss of the training images, each with the parameters at its step."""

@@ -50,7 +50,8 @@ class NetworkLearner:
             optimizers.make_optimizer(settings, wd=settings.weight_decay),
             kvstore=None,
         )
-        self.updater = self._trainer._updaters[0]  # the only public way to a trainer's state is pickle
+        # The only public way to the state of a trainer is pickle.
+        self.updater = self._trainer._updaters[0]
         self.parameter_names = dict(enumerate(names))
         self._chains: dict[str, NDArray] = {}
         if settings.chains == "persistent":
@@ -89,7 +90,8 @@ class NetworkLearner:
         visible = self._network.up(batch, self._depth, self._sampled).reshape((-1, *self._rbms[0].visible_shape))
         for name, rbm in zip(self._chains, self._rbms):
             self._chains[name] = alternate(rbm, self._chains[name], self._sweeps)
-        # All chains advance. With a short last batch, the loss uses only as many chains as images.
+        # All chains advance. If the last batch is short, the loss uses only as many chains as there
+        # are images.
         model_visible = [chains[: len(batch)] for chains in self._chains.values()]
         with mx.autograd.record():
             loss = self._loss(visible, *model_visible)

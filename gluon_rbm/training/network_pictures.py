@@ -23,7 +23,7 @@ __all__ = ["NetworkPictures", "normal_like"]
 _SIDE = 8  # rows and columns of images in a picture
 _START_IMAGES = 2000  # images for the covariance that the samples start with
 
-_SHOWCASE = 4  # purpose, in the key of the samples
+_SHOWCASE = 4  # purpose of the key of the samples
 
 
 class NetworkPictures:

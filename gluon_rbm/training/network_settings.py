@@ -13,8 +13,8 @@ __all__ = ["PRESETS", "NetworkSettings"]
 
 _CHANNELS = [64, 128]
 
-# Generators of Hwang, Hwang & Jo (2020). The last convolutional RBM has 256 channels of 4 x 4 units
-# for every image size.
+# Generators of Hwang, Hwang & Jo (2020). For every size of images, the last convolutional RBM has
+# 256 channels of 4 x 4 units.
 _GENERATOR = {"dataset": "image-folder", "dense": [1000, 500, 200, 100], "learning_rate": 0.003}
 
 # Features for a classifier: one layer of wide filters with sparse units. Experiments:
@@ -195,7 +195,7 @@ class NetworkSettings:
             Names, with num_epoch if the result does not depend on it; also "network", an entry of
             arguments.json.
         """
-        # The other arguments and the data determine the network. Its recorded description may
+        # The other arguments and the data determine the network. Its recorded description may still
         # differ, because earlier versions use other words.
         names = [*settings.resumable(self), "network"]
         return names if self.greedy or self.learning_rate_schedule != "constant" else [*names, "num_epoch"]

@@ -33,7 +33,7 @@ SCHEDULES = ("constant", "linear")
 
 # All optimizers that MXNet 1.9.1 registers, except:
 #   nadam: it keeps a number outside its state, so no checkpoint holds it;
-#   sgld: its noise differs between the two APIs;
+#   sgld: its noise differs between MXNet's two APIs;
 #   adamax: it divides by zero where a gradient is zero;
 #   dcasgd and lars: they fail with a momentum and with arrays one by one;
 #   groupadagrad: it is for embeddings;
@@ -66,7 +66,7 @@ class Optimized(Protocol):
         ...
 
 
-# --- Optimizer --------------------------------------------------------------------------------------------------------
+# --- Optimizer ------------------------------------------------------------------------------------
 
 
 def has_momentum(name: str) -> bool:
@@ -167,8 +167,8 @@ def restore_optimizer(learner: Optimized, state: Mapping[str, np.ndarray], updat
     optimizer, updater, arrays = learner.updater.optimizer, learner.updater, learner.arrays()
     optimizer.begin_num_update = optimizer.num_update = updates
     momentum = getattr(optimizer, "momentum", None)
-    # With a schedule of the momentum, there may be a state although the momentum is 0 now. MXNet
-    # makes room for a state only if the momentum is not 0.
+    # If the momentum has a schedule, there may be a state although the momentum is 0 now. MXNet
+    # creates a state only if the momentum is not 0.
     if momentum == 0:
         optimizer.momentum = 1.0
     for index, name in learner.parameter_names.items():
@@ -181,7 +181,7 @@ def restore_optimizer(learner: Optimized, state: Mapping[str, np.ndarray], updat
         leaf[:] = mx.nd.array(state[name], ctx=leaf.context, dtype=leaf.dtype)
 
 
-# --- Schedules --------------------------------------------------------------------------------------------------------
+# --- Schedules ------------------------------------------------------------------------------------
 
 
 def set_pace(optimizer: Any, args: Any, epoch: int, progress: float) -> None:
@@ -246,7 +246,7 @@ def momentum_at(args: Any, epoch: int) -> float:
     return args.initial_momentum if epoch < args.initial_momentum_epochs else args.momentum
 
 
-# --- Results ----------------------------------------------------------------------------------------------------------
+# --- Results --------------------------------------------------------------------------------------
 
 
 def _on_device(state: Mapping[str, np.ndarray], context: Any) -> dict[str, NDArray]:

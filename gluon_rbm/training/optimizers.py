@@ -44,7 +44,7 @@ class NativeSGD(mx.optimizer.SGD):
             rescale=self.rescale_grad,
         )
 
-    update_multi_precision = update  # for float32 the two are the same
+    update_multi_precision = update  # the two are the same for float32
 
 
 def make_optimizer(args: Any, **settings: Any) -> Any:
@@ -71,5 +71,6 @@ def make_optimizer(args: Any, **settings: Any) -> Any:
         settings["momentum"] = args.momentum
     settings = {"learning_rate": args.learning_rate, "wd": args.weight_decay / args.batch_size, **settings}
     optimizer = kind(**settings)
-    optimizer.aggregate_num = 0  # one operator for three arrays takes twice as long as three operators
+    # One operator for three arrays takes twice as long as three operators.
+    optimizer.aggregate_num = 0
     return optimizer

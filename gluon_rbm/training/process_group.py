@@ -79,7 +79,7 @@ class ProcessGroup:
         self._kv: Any = None
         self._sums: dict[str, NDArray] = {}
         self._all_end = False
-        self._signals: NDArray | None = None  # signals before the previous step
+        self._signals: NDArray | None = None  # signals of all workers before the previous step
         self.is_agreed = False
         self.rank, self.num_workers, self.chief = 0, 1, 0
         if kind == "dist_sync":
@@ -155,7 +155,7 @@ class ProcessGroup:
         with self.waiting():
             self._kv._barrier()
 
-    # --- Sums ---------------------------------------------------------------------------------------------------------
+    # --- Sums -------------------------------------------------------------------------------------
 
     def all_reduce(self, name: str, values: Sequence[NDArray]) -> None:
         """Add NDArrays of all devices of all workers.
@@ -175,7 +175,7 @@ class ProcessGroup:
             with self.waiting():
                 self._kv.init(name, zeros)
             if self._heartbeat:
-                self._barrier()  # no worker pulls the array before it exists
+                self._barrier()  # so that no worker pulls the array before it exists
         elif self._sums[name] is not values[0]:
             # MXNet keeps pushes of one array in order, but not pushes of different arrays under one
             # name. It would take two pushes of one worker for pushes of two workers.
@@ -210,7 +210,8 @@ class ProcessGroup:
         rows[self.rank] = array
         gathered = from_host(rows)
         if self.num_workers > 1:
-            self.all_reduce(name, [gathered])  # exact: each sum has one term that is not zero
+            # The sums are exact: only one term of each is not zero.
+            self.all_reduce(name, [gathered])
         return gathered
 
     def broadcast(self, content: bytes) -> bytes:
@@ -233,7 +234,8 @@ class ProcessGroup:
         """
         if self.num_workers == 1:
             return content
-        size = self.all_gather("size", np.array(divmod(len(content), 2**16)))[self.chief]  # float32: exact up to 2^24
+        # The length is sent as two numbers, because float32 is exact only up to 2^24.
+        size = self.all_gather("size", np.array(divmod(len(content), 2**16)))[self.chief]
         if not (0 <= size).all() or not (size <= 2**16).all():  # NaN fails, too
             raise InputError("a message of worker %d cannot be read; restart all workers" % self.chief)
         length = int(size[0]) * 2**16 + int(size[1])
@@ -268,7 +270,7 @@ class ProcessGroup:
         shards = (batch[(start + np.arange(size)) % len(batch)] for start in starts)
         return [from_host(np.asarray(shard, np.float32), context) for shard, context in zip(shards, self.contexts)]
 
-    # --- Agreement between workers ------------------------------------------------------------------------------------
+    # --- Agreement between workers ----------------------------------------------------------------
 
     def choose_chief(self, is_candidate: bool) -> None:
         """Make the first candidate the chief, or the first worker if there is no candidate.

@@ -44,15 +44,19 @@ class Plan:
     step: Step  #: makes the steps
     begin_epoch: BeginEpoch  #: returns the batches of an epoch
     measure: Measure  #: called after every --monitor-every epochs, and after the last
-    observe: Callable[[EpochEnd], dict[str, Any]]  #: returns cheap columns of the metrics, after every epoch
+    #: returns columns of the metrics that take little time, after every epoch
+    observe: Callable[[EpochEnd], dict[str, Any]]
     watched: Pictures  #: returns the pictures of a monitored epoch, for TensorBoard
-    results: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]  #: returns the content of rbm.params
-    draw: Callable[[TrainState, Callable[[str, Any], None]], None]  #: draws the final pictures; hands each to `save`
+    #: returns the content of rbm.params
+    results: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+    #: draws the final pictures, and passes each to its second argument (name, picture)
+    draw: Callable[[TrainState, Callable[[str, Any], None]], None]
     updates: Callable[[Checkpoint], int]  #: returns the number of updates before a checkpoint
     limit: float  #: absolute values of all arrays must stay below it
     remedy: str  #: advice for the message about larger values
     remark: str = ""  #: end of the log line that names a new run folder
-    adapt: Callable[[TrainState, Checkpoint], None] = lambda state, checkpoint: None  #: called before restoring
+    #: called before a checkpoint is restored
+    adapt: Callable[[TrainState, Checkpoint], None] = lambda state, checkpoint: None
 
 
 def check_batch_size(batch_size: int, num_images: int) -> None:
@@ -118,7 +122,7 @@ def open_folder(
         slow = blas.warning()
         if slow:
             logger.warning("note: %s", slow)
-    try:  # the message comes over the network, perhaps from a stranger
+    try:  # the message comes over the network, perhaps from another program
         theirs = dict(json.loads(group.broadcast(json.dumps(arguments).encode()).decode()))
     except (RecursionError, TypeError, ValueError) as error:
         raise InputError("the arguments of worker %d cannot be read; restart all workers" % group.chief) from error
@@ -228,7 +232,7 @@ def _fit_as_chief(
         )
 
 
-# --- Resuming ---------------------------------------------------------------------------------------------------------
+# --- Resuming -------------------------------------------------------------------------------------
 
 
 def _resume(

@@ -244,7 +244,7 @@ class RunFolder:
 
     def __init__(self, path: str | None, default_name: str, resume: bool) -> None:
         self.path = self._create(path, default_name)
-        self._check_free(resume)  # before there is a lock file: a refused folder stays as it is
+        self._check_free(resume)  # before a lock file is made: a refused folder does not change
         self._lock = self._hold()
         try:
             self._check_free(resume)
@@ -322,7 +322,7 @@ class RunFolder:
         """Remove files that a killed run was writing."""
         for name in os.listdir(self.path):
             if re.fullmatch(r"\.(%s)\..*\.part" % "|".join(map(re.escape, _FILES)), name):
-                with contextlib.suppress(OSError):  # a folder of that name does not come from a run
+                with contextlib.suppress(OSError):  # if it is a folder, no run has made it
                     os.remove(self.file(name))
 
     def write_arguments(

@@ -130,7 +130,7 @@ def resumable(settings: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(settings) if field.metadata["resumable"]]
 
 
-# --- Settings of every kind of run ------------------------------------------------------------------------------------
+# --- Settings of every kind of run ----------------------------------------------------------------
 
 
 def dataset(group: str | None = None) -> Any:

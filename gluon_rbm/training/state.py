@@ -96,7 +96,8 @@ class TrainState:
     step: int = 0  #: number of steps done in the next epoch
     steps_at_once: int = 1  #: number of steps that the last call of `Step` made
     seconds: float = 0.0  #: time that the steps of the next epoch took so far
-    losses: list[NDArray] = field(default_factory=list)  #: losses of these steps, if the metrics need them
+    #: losses of these steps, if the metrics need them
+    losses: list[NDArray] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)  #: one row for each epoch
     stopped: bool = False  #: the chief has told all workers to stop
 

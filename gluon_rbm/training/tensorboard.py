@@ -84,7 +84,7 @@ class TensorBoardWriter:
         self._path, self._summary, self._make_event = os.path.abspath(path), summary, event_pb2.Event
         with self._errors():
             os.makedirs(self._path, exist_ok=True)
-            # In a new folder, also show the epochs that were trained without --tensorboard.
+            # A new folder also gets the epochs that were trained without --tensorboard.
             self._shown = set(_points(metrics)) if os.listdir(self._path) else set()
             prefix = os.path.join(self._path, "events")
             self._writer = event_file_writer.EventsWriter(prefix, ".from-epoch-%d" % (epoch + 1))

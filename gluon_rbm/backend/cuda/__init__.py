@@ -17,13 +17,13 @@ from gluon_rbm.errors import InputError
 
 __all__ = ["PRODUCTS_FROM", "Device", "anneal", "fits", "redraw_non_binary", "run"]
 
-#: Matrix products are faster from this many chains on. They read all weights once for all chains.
-#: Otherwise each chain reads and adds the rows of weights of the units that are on. An estimate
-#: (benchmarks/cuda_model.py).
+#: From this many chains on, matrix products are faster: they read all weights once for all chains.
+#: With fewer chains, each chain reads and adds only the rows of weights of its units that are on.
+#: The number is an estimate (benchmarks/cuda_model.py).
 PRODUCTS_FROM = 512
 
-_SWEEPS = 100  # in one launch: some drivers stop a launch that takes seconds
-_BLOCKS, _THREADS = 256, 256  # of kernels that have no thread block for each chain
+_SWEEPS = 100  # sweeps in one launch: some drivers stop a launch that takes seconds
+_BLOCKS, _THREADS = 256, 256  # for kernels that do not use one thread block for each chain
 
 
 def fits(num_visible: int, num_hidden: int, has_groups: bool = False) -> bool:
@@ -247,7 +247,8 @@ class _Conditions(NamedTuple):
 
 
 def _conditions(device: Device, clamp: Clamp | None, groups: Sequence[tuple[int, int]]) -> _Conditions:
-    pairs = device.array(np.reshape(groups if len(groups) else (0, 0), (-1, 2)), np.int32)  # MXNet has no empty array
+    # MXNet has no empty array: without groups, the pair (0, 0) is passed.
+    pairs = device.array(np.reshape(groups if len(groups) else (0, 0), (-1, 2)), np.int32)
     if clamp is None:
         nothing = [device.array(np.zeros(1), np.uint8), device.array(np.zeros(1), np.float32)]
         return _Conditions([len(groups), -1], pairs, nothing)

@@ -1,17 +1,18 @@
-/* Block Gibbs sampling and annealing of the binary RBM on a GPU: the chains of the C engine
- * (../native/gibbs.c).
+/* Block Gibbs sampling and annealing of the binary RBM on a GPU. The chains are those of the C
+ * engine (../native/gibbs.c).
  *
- * - A thread block runs one chain, with all its sweeps in one launch. States are bits in shared
- *   memory, 32 units a word.
- * - A thread computes four units at a time: units 2q, 2q + 1, 16 + 2q and 17 + 2q of a word, which
- *   share a counter of the noise. It adds the rows of weights of the units that are on. These rows
- *   come from the second-level cache.
- * - Noise has the keys and counters of the C engine. Results are rounded in the same places: `fmaf`
- *   stands where a C compiler contracts, and nothing else is contracted (--fmad=false). So if no
- *   sum of weights is rounded, the chains are those of the C engine, bit for bit.
+ * - `run` and `anneal` run one chain in each thread block, with all sweeps of a launch. States are
+ *   bits in shared memory, 32 units in a word.
+ * - A thread computes four units at a time: units 2q, 2q + 1, 16 + 2q and 17 + 2q of a word. They
+ *   share a counter of the noise. The thread adds the rows of weights that belong to units that are
+ *   on. These rows come from the second-level cache.
+ * - The noise has the keys and counters of the C engine. Results are rounded in the same places:
+ *   `fmaf` is used where a C compiler contracts, and nothing else is contracted (--fmad=false). So
+ *   if no sum of weights is rounded, the chains are those of the C engine, bit for bit.
  *
- * The file is C as well as CUDA. The tests compile it with a C compiler and a shim for the words of
- * CUDA.
+ * The file is both C and CUDA. The tests compile it with a C compiler, and define the keywords and
+ * functions of CUDA in a header of their own. launch.py reads the parameters of the kernels from
+ * this text, so no comment is among them.
  */
 
 #ifdef __CUDACC__
@@ -21,48 +22,49 @@
 #define UNROLL _Pragma("unroll")
 #endif
 
-#define BLOCK 32    /* units of a word */
-#define QUADS 8     /* threads that draw a word */
-#define AHEAD 8     /* rows that are loaded before the first is added */
+#define BLOCK 32    /* units in a word, one bit each */
+#define QUADS 8     /* quads (four units of one thread) in a word */
+#define AHEAD 8     /* rows that are loaded before the first of them is added */
 
 typedef unsigned long long wide;
 
-/* What a launch is about; the same for all its thread blocks. */
+/* What all thread blocks of a launch share. "Padded" numbers of units are multiples of 32. */
 struct call {
     int num_visible, num_hidden;
     unsigned key_0, key_1;
-    int num_groups, clamp_per_chain; /* of the clamp: -1 is none, 0 one for all chains, 1 one each */
-    const float *visible_rows;       /* (num_hidden, padded num_visible): the weights */
-    const float *hidden_rows;        /* (num_visible, padded num_hidden) */
-    const float *visible_bias, *hidden_bias, *base; /* padded; the visible one less the base */
+    int num_groups, clamp_per_chain; /* -1: no clamp; 0: one for all chains; 1: one for each */
+    const float *visible_rows;       /* weights W, transposed, (num_hidden, padded num_visible) */
+    const float *hidden_rows;        /* weights W, (num_visible, padded num_hidden) */
+    const float *visible_bias, *hidden_bias, *base; /* padded; visible_bias is a - base */
     const int *groups;                              /* (num_groups, 2) */
 };
 
-/* Of one layer of one chain. */
+/* One layer of one chain. */
 struct layer {
     int units, words;
-    unsigned stream; /* tells the layers' noise apart */
+    unsigned stream; /* visible 0, hidden 1: the layers have different noise */
     unsigned *state; /* shared, (words,) */
-    int *list;       /* shared, (units,): which units are on */
+    int *list;       /* shared, (units,): the units that are on */
     const float *rows, *bias, *base;
     int padded;
 };
 
-/* Shared memory of a thread block. */
+/* The shared memory of a thread block. */
 struct shared {
-    double *sums;         /* (threads,) */
+    double *sums;         /* (threads,): log-weights */
     unsigned *keep, *set; /* (visible words,): state = drawn & keep | set */
-    unsigned *grouped;    /* (visible words,): the units of softmax groups */
-    unsigned *part;       /* (quads of the larger layer,): drawn bits of a word */
-    float *input;         /* (num_visible,): of units of softmax groups */
-    int *count;           /* how many units of the layer below are on */
+    unsigned *grouped;    /* (visible words,): bits of the units in softmax groups */
+    unsigned *part;       /* (quads of the larger layer,): the bits that each quad has drawn */
+    float *input;         /* (num_visible,): inputs of visible units, if there are softmax groups */
+    int *count;           /* number of units in the list */
 };
 
 DEVICE int words_of(int units) { return (units + BLOCK - 1) / BLOCK; }
 
-/* The place of unit i of a thread's four units: in its word, and in the layer. */
+/* The place of unit i of a quad (i from 0 to 3) in its word, ... */
 DEVICE int place_of(int quad, int i) { return 2 * (quad % QUADS) + i % 2 + i / 2 * 16; }
 
+/* ... and in the layer. */
 DEVICE int unit_of(int quad, int i) { return quad / QUADS * BLOCK + place_of(quad, i); }
 
 /* --- Noise --- */
@@ -90,10 +92,11 @@ DEVICE void philox(unsigned counter, unsigned chain, unsigned sweep, unsigned st
 
 /* --- Functions of floats, as in ../native/gibbs_kernel.inc --- */
 
-/* e^y = scale (1 + rest). */
+/* Splits e^y = scale (1 + rest). */
 DEVICE float exponential(float y, float *scale)
 {
-    const float round = 12582912.0f; /* 1.5 2^23: adding it rounds to an integer, which then stands in the low bits */
+    /* Adding 1.5 x 2^23 rounds a number to an integer, which is then in the low bits. */
+    const float round = 12582912.0f;
     union {
         float number;
         unsigned bits;
@@ -139,7 +142,8 @@ DEVICE float softplus_step(float x, float beta, float step)
 
 /* --- A half sweep --- */
 
-/* sum += the rows of the units that are on, in the four columns from `first`. */
+/* sum += the rows of the units in the list, in the columns first, first + 1, first + 16 and
+ * first + 17. */
 DEVICE void add_rows(const struct layer *to, const int *list, int count, int first, float sum[4])
 {
     const float *columns = to->rows + first;
@@ -169,7 +173,8 @@ DEVICE void add_rows(const struct layer *to, const int *list, int count, int fir
     }
 }
 
-/* The same of values that are neither 0 nor 1; the list says which are not 0. */
+/* The same if some values are neither 0 nor 1: sum += value x row. The list has the units that are
+ * not 0. */
 DEVICE void add_grey(const struct layer *to, const float *value, const int *list, int count, int first, float sum[4])
 {
     for (int n = 0; n < count; n++) {
@@ -182,7 +187,8 @@ DEVICE void add_grey(const struct layer *to, const float *value, const int *list
     }
 }
 
-/* Lists the units that are on. All threads call it, after the words are there; they may read the list at once. */
+/* Lists the units that are on. All threads call this, after a barrier behind the last write to the
+ * words. Afterwards all threads may read the list. */
 DEVICE void list_units(const struct layer *layer, int *count)
 {
     for (int w = (int)threadIdx.x; w < layer->words; w += (int)blockDim.x) {
@@ -197,9 +203,9 @@ DEVICE void list_units(const struct layer *layer, int *count)
     __syncthreads();
 }
 
-/* Turns on one unit of each softmax group that is not held: the first unit at which the cumulative
- * softmax of the inputs reaches the group's uniform number. Each group has a word of noise of its
- * own, from the blocks after the layer's last block. */
+/* Turns on one unit of each softmax group that is not held. This is the first unit at which the
+ * cumulative softmax of the inputs reaches a uniform number. Each group has one word of noise.
+ * These words have the block numbers that follow the last block of the layer. */
 DEVICE void draw_groups(const struct call *c, const struct shared *s, const struct layer *to, unsigned chain,
                         unsigned sweep, float *probability)
 {
@@ -233,7 +239,8 @@ DEVICE void draw_groups(const struct call *c, const struct shared *s, const stru
     __syncthreads();
 }
 
-/* The bits of four units, in their places of a word, given their inputs. */
+/* Draws the four units of a quad, given their inputs x. Returns their bits in their places in a
+ * word, and stores 1 / p in `inverse`. */
 DEVICE unsigned draw_units(const struct call *c, unsigned stream, int quad, unsigned chain, unsigned sweep,
                            const float x[4], float inverse[4])
 {
@@ -242,16 +249,18 @@ DEVICE unsigned draw_units(const struct call *c, unsigned stream, int quad, unsi
     UNROLL
     for (int i = 0; i < 4; i++) {
         const float k = (float)(noise[i] >> 8);
-        inverse[i] = 1.0f + exp_of(-x[i]); /* 1 / p; on where (k + 1) / p <= 2^24, k = 24 random bits */
+        /* 1 / p. The unit is on if (k + 1) / p <= 2^24, where k has 24 random bits. */
+        inverse[i] = 1.0f + exp_of(-x[i]);
         bits |= (unsigned)(fmaf(k, inverse[i], inverse[i]) <= 16777216.0f) << place_of(quad, i);
     }
     return bits;
 }
 
-/* Draws layer `to` with inputs base + beta (bias + the rows of units that are on), and lists its
- * units. `grey` holds the values of the other layer if some are neither 0 nor 1, else NULL. If
- * `log_weight` is not NULL, each thread adds its share of the hidden part of the log-weight to it.
- * Without `sample` nothing else is done. */
+/* Draws layer `to`, and lists its units that are on. The inputs are base + beta (bias + sum of the
+ * rows of units that are on). `grey` has the values of the other layer if some are neither 0 nor 1,
+ * else it is NULL. If `log_weight` is not NULL, each thread adds to it, for its units,
+ *     softplus((low_beta + step) x) - softplus(low_beta x),    x = bias + sum of rows.
+ * Without `sample` nothing is drawn or listed. */
 DEVICE void half_sweep(const struct call *c, const struct shared *s, const struct layer *to, const struct layer *from,
                        const float *grey, float beta, unsigned chain, unsigned sweep, float *probability, int sample,
                        double *log_weight, float low_beta, float step)
@@ -310,7 +319,8 @@ DEVICE void half_sweep(const struct call *c, const struct shared *s, const struc
 
 /* --- A thread block's chain --- */
 
-/* The layout of shared memory; `shared_bytes` in launch.py does the same arithmetic. */
+/* Divides the shared memory among the arrays. `shared_bytes` in launch.py computes the size of all
+ * arrays, and must agree with this. */
 DEVICE void lay_out(const struct call *c, double *memory, struct shared *s, struct layer *visible, struct layer *hidden)
 {
     const int most_words = words_of(c->num_visible > c->num_hidden ? c->num_visible : c->num_hidden);
@@ -338,11 +348,12 @@ DEVICE void lay_out(const struct call *c, double *memory, struct shared *s, stru
     visible->state = s->grouped + visible->words;
     hidden->state = visible->state + visible->words;
     s->part = hidden->state + hidden->words;
-    visible->list = hidden->list = (int *)(s->part + QUADS * most_words); /* one of them is needed at a time */
+    /* Only one of the two lists is needed at a time. */
+    visible->list = hidden->list = (int *)(s->part + QUADS * most_words);
     s->input = (float *)(visible->list + most_words * BLOCK);
 }
 
-/* What is held, and which units are in groups. */
+/* Reads which units are held and at which values, and which units are in softmax groups. */
 DEVICE void read_conditions(const struct call *c, const struct shared *s, const struct layer *visible, unsigned chain,
                             const unsigned char *clamp, const float *clamp_value)
 {
@@ -365,8 +376,8 @@ DEVICE void read_conditions(const struct call *c, const struct shared *s, const 
     __syncthreads();
 }
 
-/* Sets a layer's bits where its values are not 0. Held visible units take their value first.
- * Returns whether a value is neither 0 nor 1. */
+/* Sets the bits of a layer where its values are not 0, and lists these units. Before that, held
+ * visible units take their held value. Returns whether a value is neither 0 nor 1. */
 DEVICE int read_state(const struct shared *s, const struct layer *layer, float *value)
 {
     int grey;
@@ -398,9 +409,9 @@ DEVICE void write_state(const struct layer *layer, float *value)
         value[unit] = (float)(layer->state[unit / BLOCK] >> unit % BLOCK & 1);
 }
 
-/* --- Entries --- */
+/* --- Kernels --- */
 
-/* Writes the weights as rows of whole words, for both layers, and the biases. */
+/* Writes the weights as padded rows for both layers, and the padded biases. */
 ENTRY pack(const int num_visible, const int num_hidden, const int has_base, const float *weight, const float *visible_bias,
            const float *hidden_bias, const float *base, float *visible_rows, float *hidden_rows, float *biases)
 {
@@ -415,7 +426,7 @@ ENTRY pack(const int num_visible, const int num_hidden, const int has_base, cons
         const wide i = n / hidden_padded, j = n % hidden_padded;
         hidden_rows[n] = j < h ? weight[i * h + j] : 0.0f;
     }
-    /* (hidden; visible, less the base; base) */
+    /* biases = (b, a - base, base) */
     for (wide n = start; n < hidden_padded; n += step)
         biases[n] = n < h ? hidden_bias[n] : 0.0f;
     for (wide n = start; n < visible_padded; n += step) {
@@ -445,7 +456,8 @@ DEVICE struct call new_call(int num_visible, int num_hidden, int key_0, int key_
     return c;
 }
 
-/* Runs `sweeps` sweeps of each chain from its visible or hidden state, and writes both states. */
+/* Runs `sweeps` sweeps of each chain from its visible or hidden state. Writes both states after the
+ * last sweep, and the probabilities that they were drawn from. */
 ENTRY run(const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
           const int key_0, const int key_1, const int start_visible, const int beta_per_chain, const int num_groups,
           const int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,
@@ -479,8 +491,9 @@ ENTRY run(const int num_visible, const int num_hidden, const int sweeps, const i
     write_state(&h, hidden_state);
 }
 
-/* Draws a layer of all chains from sums that a matrix product has computed: `product`, (chains,
- * padded units), is the other layer's state times its rows. Softmax groups are not served. */
+/* Draws a layer of all chains. A matrix product has summed the weights before: `product`, (chains,
+ * padded units), is the state of the other layer times the rows of this one. Softmax groups are not
+ * drawn here. */
 ENTRY draw(const int chains, const int num_visible, const int num_hidden, const int of_hidden, const int sweep,
            const int key_0, const int key_1, const int beta_per_chain, const int clamp_per_chain, const float *biases,
            const float *product, const float *beta, const unsigned char *clamp, const float *clamp_value, float *state,
@@ -515,7 +528,8 @@ ENTRY draw(const int chains, const int num_visible, const int num_hidden, const 
     }
 }
 
-/* Replaces each of `count` values that is neither 0 nor 1 (NaN, too) by a fair coin. */
+/* Replaces each of `count` values that is neither 0 nor 1 (NaN, too) by a fair coin. The coins have
+ * stream 2 of the noise. */
 ENTRY redraw(const int count, const int key_0, const int key_1, float *value)
 {
     const int step = (int)(gridDim.x * blockDim.x);
@@ -527,7 +541,8 @@ ENTRY redraw(const int count, const int key_0, const int key_1, float *value)
         }
 }
 
-/* The sum of the values of all threads, in the first thread. */
+/* Returns the sum of the values of all threads to the first thread, and 0 to the others. It adds in
+ * the order of threads, so the sum is always rounded in the same way. */
 DEVICE double sum_of_threads(const struct shared *s, double value)
 {
     double sum = 0;
@@ -539,7 +554,10 @@ DEVICE double sum_of_threads(const struct shared *s, double value)
     return sum;
 }
 
-/* The inner loop of annealed importance sampling, which adds to `log_weight`, float64 (chains,). */
+/* The inner loop of annealed importance sampling. At each step from beta to beta' it adds to
+ * `log_weight`, (chains,), in nats,
+ *     (beta' - beta) (a - base).v + sum_j [softplus(beta' x_j) - softplus(beta x_j)],
+ * with x_j = b_j + (v W)_j. */
 ENTRY anneal(const int num_visible, const int num_hidden, const int sweeps, const int first_sweep,
              const int key_0, const int key_1, const int num_betas, const int finish, const int num_groups,
              const int clamp_per_chain, const float *visible_rows, const float *hidden_rows, const float *biases,
@@ -554,12 +572,13 @@ ENTRY anneal(const int num_visible, const int num_hidden, const int sweeps, cons
     struct shared s;
     struct layer v, h;
     unsigned sweep = (unsigned)first_sweep;
-    double total = 0; /* this thread's share */
+    double total = 0; /* the sum of this thread */
     lay_out(&c, memory, &s, &v, &h);
     read_conditions(&c, &s, &v, chain, clamp, clamp_value);
     read_state(&s, &v, state);
     for (int n = 1; n < num_betas; n++) {
-        /* softplus(beta' x) - softplus(beta x) is taken from the smaller beta to the larger. */
+        /* softplus_step needs beta' >= beta. If beta decreases, the two are swapped, and the result
+         * is negated below. */
         const double step = betas[n] - betas[n - 1];
         const float low = (float)(step < 0 ? betas[n] : betas[n - 1]), size = (float)(step < 0 ? -step : step);
         const int sample = n + 1 < num_betas || !finish;

@@ -22,7 +22,7 @@ __all__ = [
     "source",
 ]
 
-PADDING = 32  #: units of a word; a row of weights is padded to whole words
+PADDING = 32  #: number of units in a word; a row of weights is padded to whole words
 SHARED_BYTES = 48 * 1024  #: bytes of shared memory that a thread block has on every GPU
 
 KERNELS = ("pack", "run", "draw", "redraw", "anneal")  #: names of the kernels

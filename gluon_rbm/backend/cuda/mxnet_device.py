@@ -17,7 +17,8 @@ __all__ = ["MXNetDevice", "device_of", "reason_against"]
 
 logger = logging.getLogger(__name__)
 
-# A product and a sum are contracted only where the source says fmaf, as the C engine rounds.
+# Without this option, the compiler may round a product and a sum only once. The kernels must round
+# as the C engine does: once only where the source says fmaf.
 _OPTIONS = ("--fmad=false",)
 
 # MXNet's names for types in signatures.

@@ -23,7 +23,7 @@ GROUPS = ((3, 7), (30, 40))  #: softmax groups of the example
 #: `digest` of what `run` returns for the example.
 DIGEST = "e5ebac6482c7cc5bee23f9a777be1b97e08add9255700be7a2c90862665b61c6"
 
-#: Log-weights of the annealed chains, in nats: float64. Devices sum them up in another order.
+#: Log-weights of the annealed chains, in nats: float64. Devices add them up in different orders.
 LOG_WEIGHTS = (16.915582, 19.240480, 18.268591, 18.691272, 15.353208, 16.456783, 17.914829)
 _TOLERANCE = 1e-4  # nats; inputs of units are float32, some tens of nats
 

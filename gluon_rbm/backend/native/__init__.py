@@ -129,7 +129,7 @@ def run(
     beta = checked_array("beta", beta, np.float64, (call.chains,) if beta.ndim else ()).reshape(-1)
     if clamp is not None:
         start = _clamp(call, clamp, start)
-    if not len(beta):  # no chains, and so nothing to do
+    if not len(beta):  # there are no chains, so any value serves
         beta = np.ones(1)
     call.num_betas = len(beta)
     visible = start if call.start_visible else _unset_visible(call, clamp)

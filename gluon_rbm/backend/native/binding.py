@@ -32,7 +32,7 @@ __all__ = [
     "path",
 ]
 
-INSTRUCTION_SETS = ("plain", "avx2", "avx512")  #: names of all that there may be, the best last
+INSTRUCTION_SETS = ("plain", "avx2", "avx512")  #: all that a build may have, the best last
 
 _LIBRARY = "_mxnet_rbm_native"
 ABI_VERSION = 9  # as in gibbs.h

@@ -19,7 +19,7 @@ __all__ = ["class_means", "class_sums"]
 
 Groups = Tuple[HostArray, int]
 
-_EXPONENTIALS = 20000  #: so many exponentials are worth one more thread
+_EXPONENTIALS = 20000  #: this much work is worth one more thread
 
 
 def class_sums(hidden_input: HostArray, label_weight: HostArray, groups: Groups | None = None, **how: Any) -> HostArray:

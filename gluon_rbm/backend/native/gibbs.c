@@ -1,16 +1,19 @@
-/* Block Gibbs sampling of the RBM on a CPU. __init__.py is the interface in Python. gibbs.h holds
- * the structures, gibbs_kernel.inc the computation, gibbs_targets.inc its instruction sets, and
- * gibbs_memory.inc the memory of a call.
+/* Block Gibbs sampling and learning of the RBM on a CPU. The interface in Python is __init__.py,
+ * learning.py and classes.py. gibbs.h has the structures, gibbs_kernel.inc the computation,
+ * gibbs_targets.inc its instruction sets, gibbs_memory.inc the memory of a call, gibbs_threads.inc
+ * the threads, and gibbs_learning.inc the functions for learning.
  *
- * - States are bits, 32 units a word, word-major: words[w * chains + chain].
- * - Weights are copied into panels once in a call. The weights of 32 units (a block) to all units
- *   of the other layer lie together, filled up with zeros to a multiple of 32. So the kernel reads
- *   memory from front to back, and has no edges to treat.
- * - Threads share the blocks of a layer, and meet after each layer. Neither the order of a sum nor
- *   the noise depends on which thread works, so results do not depend on the number of threads.
- * - They are plain threads. They wait for each other by spinning for some microseconds, and then
- *   asleep; for the next call they spin for a millisecond. (OpenMP would take fewer lines. But
- *   GNU's OpenMP spins for milliseconds inside a call: when another program wanted a processor, a
+ * - States are bits, 32 units in a word, with the chains of a word side by side:
+ *   words[w * chains + chain].
+ * - Weights are copied into panels once in a call (learn: once in a step). A panel has the weights
+ *   of 32 units (a block) to all units of the other layer, padded with zeros to a multiple of 32.
+ *   So the kernel reads memory from front to back, and has no incomplete blocks.
+ * - Threads share the blocks of a layer, and wait for each other after each layer. Neither the
+ *   order of a sum nor the noise depends on the thread that computes it. So results do not depend
+ *   on the number of threads.
+ * - These are POSIX threads. A thread that waits for others spins for some microseconds, and then
+ *   sleeps. For the next call it spins for a millisecond. (OpenMP would take fewer lines. But
+ *   GNU's OpenMP spins for milliseconds inside a call: while another program wanted a processor, a
  *   call took ten times as long with two threads as with one. And its threads hang in a forked
  *   child.)
  */
@@ -18,7 +21,7 @@
 #if !defined __GNUC__ || !(defined __x86_64__ || defined __aarch64__) || !defined __LP64__ || \
     __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "The native Gibbs engine is for GNU C (gcc, clang) on 64-bit x86 and ARM, little-endian, not Windows."
-#else /* all the rest, so that this is the only error */
+#else /* the rest of the file, so that a compiler reports only this error */
 
 #include "gibbs.h"
 
@@ -30,8 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef __GLIBC__
-/* Newer glibcs have newer versions of these functions. Only these would keep the built library from
- * loading on systems of 2014. */
+/* Newer versions of glibc have newer symbol versions of these functions. No other function of the
+ * library would keep it from loading on systems of 2014 (manylinux2014). */
 #ifdef __x86_64__
 #define OLDEST "GLIBC_2.2.5"
 #else
@@ -47,7 +50,8 @@ __asm__(".symver pthread_mutex_trylock,pthread_mutex_trylock@" OLDEST);
 #define PAUSE() _mm_pause()
 #else
 #include <arm_neon.h>
-#define PAUSE() __asm__ volatile("isb") /* waits for the pipeline; a yield does nothing on most processors */
+/* `isb` waits for the pipeline. `yield` does nothing on most processors. */
+#define PAUSE() __asm__ volatile("isb")
 #endif
 
 #include "gibbs_threads.inc" /* the threads of a call */
@@ -57,7 +61,8 @@ static int64_t units_of_word(const struct layer *layer, int64_t w)
     return layer->units - w * BLOCK < BLOCK ? layer->units - w * BLOCK : BLOCK;
 }
 
-/* Whether any unit of a word is on, in any chain. In images of digits this is rare at borders. */
+/* Whether any unit of a word is on in any of `count` chains. At the borders of digits this is
+ * rare. */
 static int any_on(const uint32_t *words, int64_t count)
 {
     uint32_t any = 0;
@@ -66,7 +71,7 @@ static int any_on(const uint32_t *words, int64_t count)
     return any != 0;
 }
 
-/* to[i * stride + c] = from[c * BLOCK + i], for i and c below 4 */
+/* to[i * stride + c] = from[c * BLOCK + i], for i and c below 4. */
 INLINE void transpose(const float *from, float *to, int64_t stride)
 {
     const four a = *(const four *)from, b = *(const four *)(from + BLOCK);
@@ -79,13 +84,13 @@ INLINE void transpose(const float *from, float *to, int64_t stride)
     *(four *)(to + 3 * stride) = CHOOSE(upper_ab, upper_cd, 2, 3, 6, 7);
 }
 
-/* The larger one, NaN being the largest. */
+/* The larger number; NaN counts as the largest. */
 static float larger(float a, float b) { return a >= b || a != a ? a : b; }
 
-#include "gibbs_targets.inc" /* half_sweep and noise_of_block for each instruction set */
+#include "gibbs_targets.inc" /* the kernels for each instruction set */
 #include "gibbs_memory.inc"  /* what a call allocates, packs and releases */
 
-/* Draws layer `to` given the other layer. */
+/* Draws layer `to` given the other layer, softmax groups included. All threads call this. */
 static void draw(struct work *work, struct draw *d, struct layer *to, struct scratch *scratch)
 {
     d->to = to;
@@ -160,7 +165,8 @@ int64_t mxnet_rbm_gibbs_run(const struct gibbs *g)
     return error;
 }
 
-/* work->visible_steps[16 k + bits]: share of units 4 k..4 k + 3 in (a - base).v with `bits` on. */
+/* work->visible_steps[16 k + bits] = the part that units 4k, ..., 4k + 3 have in (a - base).v, if
+ * `bits` are their states. */
 static void tabulate_visible_steps(struct work *work)
 {
     const struct gibbs *g = work->g;
@@ -174,6 +180,10 @@ static void tabulate_visible_steps(struct work *work)
         }
 }
 
+/* Adds log p*_beta'(v) - log p*_beta(v) to the log-weights, with step = beta' - beta and the inputs
+ * x_j = b_j + (v W)_j:
+ *     step (a - base).v + sum_j [softplus(beta' x_j) - softplus(beta x_j)].
+ * The factors exp(-v^2 / 2) of Gaussian units do not depend on beta, and cancel. */
 static void add_log_weights(struct work *work, double step)
 {
     const struct gibbs *g = work->g;
@@ -208,7 +218,8 @@ static void anneal_body(struct work *work, struct scratch *scratch)
     if (work->start_is_grey)
         return;
     for (int64_t n = 1; n < g->num_betas; n++) {
-        /* softplus(beta' x) - softplus(beta x) is computed from the smaller beta to the larger. */
+        /* softplus_step computes softplus(beta' x) - softplus(beta x) for beta' >= beta. If beta
+         * decreases, the two are swapped here, and add_log_weights negates the result. */
         const double step = g->beta[n] - g->beta[n - 1];
         d.log_weight_beta = (float)(step < 0 ? g->beta[n] : g->beta[n - 1]);
         d.log_weight_step = (float)(step < 0 ? -step : step);
@@ -309,7 +320,7 @@ const struct gibbs_field *mxnet_rbm_classes_fields(void)
 
 int64_t mxnet_rbm_gibbs_has(int64_t instruction_set) { return has(instruction_set); }
 
-/* The 32 words of noise of a block of units, for the tests. */
+/* The 32 words of noise of a block of units. Only tests call this. */
 int64_t mxnet_rbm_gibbs_noise(int64_t instruction_set, const uint32_t *key, uint32_t block, uint32_t chain,
                               uint32_t sweep, uint32_t stream, int32_t *words)
 {
@@ -319,7 +330,8 @@ int64_t mxnet_rbm_gibbs_noise(int64_t instruction_set, const uint32_t *key, uint
     return OK;
 }
 
-/* setuptools links the library as a Python module, and so installs it. Python never imports it. */
+/* setuptools builds and installs only modules of Python, so the library must export this name.
+ * Python never imports it. */
 void *PyInit__mxnet_rbm_native(void) { return NULL; }
 
 #endif

@@ -1,4 +1,5 @@
-/* The engine's interface, and every structure and constant that its files share. Only gibbs.c includes this file. */
+/* The interface of the engine, and all structures and constants that its files share. gibbs.c
+ * includes this file first, so the .inc files do not include it. */
 
 #ifndef GIBBS_H
 #define GIBBS_H
@@ -24,102 +25,124 @@ typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
 #endif
 
 enum {
-    /* Changes with the meaning of a function or of a field. A change of layout is noticed without
-     * it. */
+    /* Increase it when the meaning of a function or a field changes. The binding finds a change of
+     * the layout without it. */
     ABI_VERSION = 9,
-    BLOCK = 32,              /* units of a word */
+    BLOCK = 32,              /* units in a word, one bit each */
     ROWS_UP_TO = 12,         /* up to this many chains, adding rows is faster than tables */
     LARGE_TABLES_FROM = 192, /* from this many chains on, larger tables are faster */
     TILE = 1024,             /* chains whose sums (128 bytes each) stay in the second-level cache */
-    TABLE = 4096,            /* floats */
+    TABLE = 4096,            /* floats in the tables of a thread: 16 KB */
     SLICE = 64,              /* chains that a thread takes at once where threads share the chains */
-    SPINS = 1000,            /* some ten microseconds */
-    AWAKE = 1000000,         /* nanoseconds */
+    SPINS = 1000,            /* turns of a loop, some 10 microseconds, before a thread sleeps */
+    AWAKE = 1000000,         /* nanoseconds that a thread looks for the next call, then it sleeps */
     MAX_THREADS = 256,
-    CHUNK = 64,     /* hidden units whose sums stay in registers while a gradient is summed */
-    LIST = 512,     /* rows of a gradient whose units that are on are listed at once */
+    CHUNK = 64,     /* hidden units; their sums stay in registers while a gradient is summed */
+    LIST = 512,     /* rows of a gradient that are searched for non-zero units at once */
     KEPT = 8,              /* blocks of memory that are kept for the next call */
-    KEPT_FROM = 1 << 16,   /* bytes of a block that is kept: from, to */
-    KEPT_TO = 1 << 24,
-    COLUMNS = 1024, /* of weights that are bounded at once */
+    KEPT_FROM = 1 << 16,   /* bytes: smallest and ... */
+    KEPT_TO = 1 << 24,     /* ... largest block that is kept */
+    COLUMNS = 1024, /* columns of the weights that bound_of_block sums at once */
     PIECE = 16384,  /* numbers that a thread takes at once where threads share the numbers */
 };
 
+/* What the functions return. binding.py has the same numbers. */
 enum { OK = 0, BAD_SIZE = -1, NO_MEMORY = -2, NOT_BINARY = -3, BAD_ARGUMENT = -4 };
 
-/* All that a call needs. `Gibbs` in binding.py has the same fields, which it checks by means of
- * mxnet_rbm_gibbs_fields. */
+/* The arguments of a call. `Gibbs` in binding.py has the same fields, in the same order; it checks
+ * them against mxnet_rbm_gibbs_fields. A function's name before a colon means that this function
+ * uses the field in this way. */
 struct gibbs {
     int64_t chains, num_visible, num_hidden;
-    int64_t sweeps;          /* anneal: at each beta */
-    int64_t first_sweep;     /* number of the first sweep, which its noise is drawn with */
-    int64_t num_betas;       /* run: 1, or `chains`: one for each; anneal: steps + 1 */
+    int64_t sweeps;          /* run: in all; anneal: at each beta; learn: in each step */
+    /* The noise depends on the number of a sweep. run, learn: the number of the sweep before the
+     * first one; anneal: the number of the first one. */
+    int64_t first_sweep;
+    int64_t num_betas;       /* run: 1 for all chains, or one for each chain; anneal: steps + 1 */
     int64_t start_visible;   /* run: start from `visible`, else from `hidden` */
-    int64_t clamp_per_chain; /* clamp and clamp_value are (chains, num_visible), else (num_visible,) */
-    int64_t finish;          /* anneal: the last beta ends the schedule, so no sweep follows */
+    int64_t clamp_per_chain; /* clamp, clamp_value are (chains, num_visible), else (num_visible,) */
+    int64_t finish;          /* anneal: the last beta ends the schedule, so no sweep follows it */
     int64_t key_0, key_1;    /* 32 bits each */
-    int64_t fixed_point; /* weights of 16 bits, where these are fine enough; not for anneal */
+    int64_t fixed_point; /* use weights of 16 bits if these are fine enough; not for anneal */
     int64_t num_threads;
-    int64_t instruction_set;
-    int64_t gaussian; /* visible units are floats, normal given h; then no groups, no fixed_point, not for learn */
+    int64_t instruction_set; /* an index of `kernels`; below 0 for the best */
+    /* Visible units are real numbers, normal given h. Then there are no groups and no fixed_point,
+     * and learn refuses the call. */
+    int64_t gaussian;
     int64_t num_groups;
-    const int64_t *groups; /* (num_groups, 2): softmax groups of visible units start..stop - 1, in order: one unit is on */
-    const float *weight;             /* of the interactions, (num_visible, num_hidden) */
+    /* (num_groups, 2): softmax groups (start, stop) of visible units, in order and apart. Exactly
+     * one of the units start, ..., stop - 1 is on. */
+    const int64_t *groups;
+    const float *weight;             /* interaction weights W, (num_visible, num_hidden) */
     const float *visible_bias, *hidden_bias;
     const float *base;    /* the visible bias at beta = 0, or NULL for zeros */
     const double *beta;   /* (num_betas,) */
-    const uint8_t *clamp; /* or NULL */
+    const uint8_t *clamp; /* not 0 where a visible unit is held; or NULL */
     const float *clamp_value;
-    double retain, spread; /* run, Gaussian units: v <- mean + retain (v - mean) + spread n; 0 and 1 for a draw of its own */
-    float *visible, *hidden;                         /* in and out; anneal: no hidden */
-    float *visible_probability, *hidden_probability; /* or NULL */
+    /* run, Gaussian units: v <- mean + retain (v - mean) + spread n, with standard normal n.
+     * retain = 0 and spread = 1 draw v anew. */
+    double retain, spread;
+    float *visible, *hidden; /* run, learn: in and out; anneal: visible in and out; else in */
+    /* out, or NULL; gradient: hidden_probability is in, p(h = 1 | chains) */
+    float *visible_probability, *hidden_probability;
     float *hidden_input; /* mean: out, b + v W, or NULL */
-    double *scale;      /* out, or NULL: of weights of 16 bits (learn: in the last step); not above 0 for float32 */
-    double *log_weight; /* anneal: the logs of the chains' importance weights, (chains,), which are added to */
+    /* out, or NULL: the scale of weights of 16 bits (learn: in the last step). 0 or less: weights
+     * were float32. */
+    double *scale;
+    /* (chains,), in nats. anneal: the log-weights of the chains grow in place. mean: out, the free
+     * energies, or NULL. */
+    double *log_weight;
 };
 
-/* What learning needs besides. `Learning` in binding.py has the same fields. */
+/* The arguments of gradient, descend and learn besides struct gibbs. `Learning` in binding.py has
+ * the same fields. */
 struct learning {
-    int64_t rows;          /* of the data; learn: of each batch but the last */
-    int64_t num_rows;      /* learn: of all batches */
-    int64_t from_data;     /* learn: chain c starts each step at row c of its batch, modulo the batch, else it goes on */
-    const int64_t *keys;   /* learn: (steps, 2), of each step its own; or NULL for one key of all */
-    int64_t add; /* gradient: 1: the weights' is added to what is there; 2: the visible biases'; 4: the hidden's */
-    double factor;  /* of the gradient */
-    double rescale; /* what a step multiplies a gradient with */
+    int64_t rows;        /* gradient: rows of the data; learn: rows of each batch but the last */
+    int64_t num_rows;    /* learn: rows of all batches */
+    /* learn: chain c starts each step at row c of the batch, modulo the batch; else it goes on. */
+    int64_t from_data;
+    const int64_t *keys; /* learn: (steps, 2), a key for each step; or NULL: one key for all */
+    /* gradient: a sum of flags. The gradient of the weights (1), of the visible biases (2) or of
+     * the hidden biases (4) is added to the numbers in its array, which it otherwise replaces. */
+    int64_t add;
+    double factor;  /* of the gradient: factor x (mean over chains - mean over data) */
+    double rescale; /* learn, descend: a step multiplies the gradient by it */
     double sparsity_target, sparsity_cost, weight_decay_l1;
     double rate, momentum, weight_decay;
-    const float *data;        /* (rows, num_visible) */
-    const float *data_hidden; /* gradient: p(h = 1 | data) */
+    const float *data;        /* gradient: (rows, num_visible); learn: (num_rows, num_visible) */
+    const float *data_hidden; /* gradient: p(h = 1 | data), (rows, num_hidden) */
     const float *visible_offset, *hidden_offset; /* of centering, or NULL */
-    float *weight_gradient; /* learn: NULL */
-    float *visible_gradient, *hidden_gradient; /* gradient: or NULL */
-    float *weight, *visible_bias, *hidden_bias;                  /* learn: of struct gibbs, to be changed */
-    float *weight_velocity, *visible_velocity, *hidden_velocity; /* learn: or NULL where there is no momentum */
+    float *weight_gradient; /* gradient: out; descend: in; learn: NULL, each row is used at once */
+    float *visible_gradient, *hidden_gradient; /* out; gradient: or NULL */
+    float *weight, *visible_bias, *hidden_bias; /* learn: those of struct gibbs, which change */
+    float *weight_velocity, *visible_velocity, *hidden_velocity; /* or NULL without momentum */
 };
 
-/* Sums over rows and classes. Given a class, the hidden units have the inputs o = input +
- * label_weight. `Classes` in binding.py has the same fields. */
+/* The arguments of class_sums and class_means. Given a class, the hidden units have the inputs
+ * o = input + label_weight. `Classes` in binding.py has the same fields. */
 struct classes {
     int64_t rows, num_classes, num_hidden;
     const float *input;        /* (rows, num_hidden) */
-    const float *label_weight; /* (num_classes, num_hidden), or more rows where there is `first` */
-    const int64_t *first;      /* (rows,), or NULL: of each row the first of its num_classes rows of label_weight */
-    double *score;             /* sums: out, of softplus(o) over hidden units, (rows, num_classes) */
+    const float *label_weight; /* (num_classes, num_hidden); with `first`, more classes */
+    /* (rows,), or NULL: row r has the num_classes classes from first[r] on. For class_means rows
+     * with the same first class lie together, and different ranges do not overlap. */
+    const int64_t *first;
+    double *score;             /* sums: out, sum of softplus(o) over units, (rows, num_classes) */
     const float *slope;        /* means: (rows, num_classes) */
-    float *hidden;             /* means: out, slope times sigmoid(o), summed over classes, (rows, num_hidden) */
-    float *label_hidden;       /* means: out, the same summed over rows instead, in the shape of label_weight; with
-                                  `first` no row of it is written that no row has, and rows of one first are together */
+    float *hidden; /* means: out, (rows, num_hidden): sum of slope x sigmoid(o) over classes */
+    /* means: out, the same summed over rows instead, in the shape of label_weight. Classes that no
+     * row has are not written. */
+    float *label_hidden;
 };
 
-/* A field of a structure; "const float32 *" and the like are the types' names. */
+/* A field of a structure. `type` is a name such as "int64" or "const float32 *". */
 struct gibbs_field {
     const char *name, *type;
     int64_t offset, size; /* bytes */
 };
 
 int64_t mxnet_rbm_gibbs_abi(void);
-const struct gibbs_field *mxnet_rbm_gibbs_fields(void); /* up to one without a name */
+const struct gibbs_field *mxnet_rbm_gibbs_fields(void); /* a field without a name ends the list */
 const struct gibbs_field *mxnet_rbm_learning_fields(void);
 const struct gibbs_field *mxnet_rbm_classes_fields(void);
 int64_t mxnet_rbm_gibbs_has(int64_t instruction_set);
@@ -135,65 +158,73 @@ int64_t mxnet_rbm_gibbs_class_sums(const struct gibbs *g, const struct classes *
 int64_t mxnet_rbm_gibbs_class_means(const struct gibbs *g, const struct classes *y);
 void *PyInit__mxnet_rbm_native(void);
 
-/* Threads that work on one call. */
+/* The threads that work on one call. */
 struct team {
     int threads;
-    atomic_int_least64_t claimed; /* chunks of the present task */
-    atomic_int arrived;           /* at the barrier */
+    atomic_int_least64_t claimed; /* chunks of the present task that threads have taken */
+    atomic_int arrived;           /* threads at the barrier */
     atomic_uint generation;       /* how often the barrier has opened */
-    pthread_mutex_t mutex;        /* for `opened`, and for the start */
+    pthread_mutex_t mutex;        /* for `opened` */
     pthread_cond_t opened;
 };
 
 struct layer {
     int64_t units, num_words;
-    uint32_t stream;      /* tells the layers' noise apart */
-    float *bias, *base;   /* a unit is on with probability sigmoid(base + beta (bias + its weighted sum)) */
-    float *panels;        /* the interaction weights, (num_words, 32 x the other layer's num_words, 32); or 16-bit ones */
-    uint32_t *words;      /* (num_words, chains): the state */
-    float *state;         /* of Gaussian units instead, (chains, units); else NULL */
-    uint32_t *keep, *set; /* state = drawn & keep | set, a word for all chains or (num_words, chains) */
-    int held_per_chain;
-    int64_t num_groups;      /* of softmax */
+    uint32_t stream;      /* visible 0, hidden 1: the layers have different noise */
+    float *bias, *base;   /* p(unit is on) = sigmoid(base + beta (bias + its weighted sum)) */
+    /* The interaction weights, (num_words, 32 x num_words of the other layer, 32): float32, or
+     * integers of 16 bits in the first half of the memory. */
+    float *panels;
+    uint32_t *words;      /* (num_words, chains): the states of binary units */
+    float *state;         /* (chains, units): the states of Gaussian units; NULL if binary */
+    uint32_t *keep, *set; /* state = drawn & keep | set, (num_words,) or (num_words, chains) */
+    int held_per_chain;   /* keep and set are (num_words, chains) */
+    int64_t num_groups;      /* softmax groups */
     const int64_t *groups;
-    uint32_t *grouped;       /* (num_words,): the units that are in a group */
-    int64_t *group_units;    /* (num_words,): how many there are in the words before */
-    int64_t stride;          /* of the array below: the chains, and some more up to a whole vector */
-    float *group_input;      /* (units in groups, stride): what softmax is taken of */
+    uint32_t *grouped;       /* (num_words,): bits of the units that are in a group */
+    int64_t *group_units;    /* (num_words,): number of units in groups in all words before */
+    int64_t stride;          /* of group_input: the chains, rounded up to a multiple of SLICE */
+    float *group_input;      /* (units in groups, stride): inputs of the softmax */
 };
 
-/* The draw of one layer given the other. */
+/* The draw of layer `to` given layer `from`, or only its probabilities, inputs or log-weights. */
 struct draw {
     struct team *team;
     const struct layer *from, *to;
     const uint32_t *key;
     int64_t chains;
     uint32_t sweep;
-    const float *beta; /* one for all chains or one each */
+    const float *beta; /* one for all chains, or (chains,) */
     int beta_per_chain;
-    int sample;
-    float scale; /* of weights of 16 bits; not above 0 for float32 */
+    int sample;              /* whether units are drawn */
+    float scale;             /* of weights of 16 bits; 0 or less: weights are float32 */
     float retain, spread;    /* of Gaussian units */
     const float *grey_state; /* (grey_rows, units) if `from` is not binary, else NULL */
-    int64_t grey_rows;       /* chain c is at row c modulo this */
-    float *probability;      /* (chains, units), or NULL */
-    float *input;            /* (chains, units), or NULL: bias and weighted sum */
-    double *log_weight;      /* (num_words, chains), or NULL: what each block adds to the log-weights ... */
-    float log_weight_beta, log_weight_step; /* ... from this beta to beta + step */
+    int64_t grey_rows;       /* chain c has row c modulo grey_rows */
+    float *probability;      /* out, (chains, units), or NULL; means of Gaussian units */
+    float *input;            /* out, (chains, units), or NULL: bias + weighted sum */
+    /* out, (num_words, chains), or NULL: what each block of units adds to the log-weights on the
+     * way from log_weight_beta to log_weight_beta + log_weight_step */
+    double *log_weight;
+    float log_weight_beta, log_weight_step;
 };
 
-/* What a gradient is made of; its rows are those of the chains, and then those of the data. */
+/* A gradient. Its rows are those of the chains, followed by those of the data. */
 struct gradient {
     const struct learning *l;
-    int64_t chains, rows, num_visible, num_hidden, padded; /* the hidden units of whole chunks */
-    double chain_factor, data_factor;
+    /* `padded` is num_hidden, rounded up to whole chunks. */
+    int64_t chains, rows, num_visible, num_hidden, padded;
+    double chain_factor, data_factor; /* of each row: factor / chains, -factor / rows of the data */
     const float *chain_visible, *chain_hidden, *data, *data_hidden, *weight;
-    float *scaled;       /* (padded / CHUNK, rows, CHUNK): hidden probabilities times their row's factor */
-    double *hidden_sum;  /* (padded,) of the scaled ones */
-    double *column_sums; /* (blocks of visible units, padded), or NULL: what centering takes of the hidden biases' */
+    float *scaled;       /* (padded / CHUNK, rows, CHUNK): hidden probabilities x row's factor */
+    double *hidden_sum;  /* (padded,): sums of `scaled` over the rows */
+    /* (blocks of visible units, padded), or NULL: with centering, each block's part of
+     * sum_i visible_offset_i gradient_ij, which is taken from the gradient of the hidden biases */
+    double *column_sums;
 };
 
-#define COARSEST 0.01f /* largest scale of weights of 16 bits: inputs are off by a few hundredths */
+/* Largest scale of weights of 16 bits. With it the inputs of units are off by a few hundredths. */
+#define COARSEST 0.01f
 
 struct block {
     void *memory;
@@ -202,33 +233,34 @@ struct block {
 
 /* The memory of a thread. */
 struct scratch {
-    float bound;
+    float bound;         /* largest result of bound_of_block in this thread */
     float *sums, *table;
     float *gradient; /* (BLOCK, padded) */
-    int32_t *list;   /* (BLOCK, LIST): rows in which a unit is on */
-    float *values;   /* and its values there */
+    int32_t *list;   /* (BLOCK, LIST): rows in which a unit is not 0 */
+    float *values;   /* (BLOCK, LIST): the values of the unit in these rows */
 };
 
-/* A call's memory. Every array is its own, so that a sanitizer sees where it ends. */
+/* The memory of a call. Each array is an allocation of its own, so that a sanitizer sees where it
+ * ends. */
 struct work {
     const struct gibbs *g;
     void (*body)(struct work *, struct scratch *); /* what every thread runs */
     struct team team;
-    atomic_int started; /* threads */
+    atomic_int started; /* number of threads that have started the body */
     struct layer visible, hidden;
     uint32_t key[2];
     int64_t instruction_set;
-    float *beta;               /* as float, for run */
-    double *hidden_log_weight; /* (num_words, chains), for anneal: of each block of hidden units */
-    double *visible_steps;     /* for anneal: sums of a - base over the units of each value of each 4 bits of a state */
+    float *beta;               /* run: the betas as float */
+    double *hidden_log_weight; /* anneal, mean: (num_words, chains), a sum for each hidden block */
+    double *visible_steps;     /* anneal: (8 x num_words, 16), see tabulate_visible_steps */
     struct scratch scratch[MAX_THREADS];
     const struct learning *learning;
     const struct classes *classes;
     struct gradient *gradient;
-    struct layer data;          /* learn: the visible layer, at the data */
+    struct layer data;          /* learn: the visible layer with the states of the data */
     float *data_hidden;         /* learn: p(h = 1 | data) */
-    atomic_int data_is_grey[2]; /* learn: in steps of even and of odd numbers */
-    atomic_int start_is_grey; /* some value is neither 0 nor 1 */
+    atomic_int data_is_grey[2]; /* learn: like start_is_grey, for steps of even and odd numbers */
+    atomic_int start_is_grey;   /* some value of the start is neither 0 nor 1 */
     struct block allocations[32 + 5 * MAX_THREADS];
     int num_allocations;
 };

@@ -225,7 +225,7 @@ def store_gradient(
     check_apart(kept, {**of_call, **of_learning})
     point(call, **of_call)
     point(learning, **of_learning, **kept)
-    if not call.num_threads:  # of images of digits, a seventh of the products is not 0
+    if not call.num_threads:  # for images of digits, 6 of 7 products are 0
         products = (call.chains + learning.rows) * weight.size
         call.num_threads = threads_for(products / 10**7)
     call_library("gradient", call, more=learning)

@@ -117,7 +117,8 @@ def roc_curves(
     """
     axes = axes_or_new(axes, 4.8, 4.6)
     for index, (name, (false_positive_rate, true_positive_rate, auc)) in enumerate(curves.items(), 1):
-        colour = "C%d" % index  # the colour of the set in a histogram with the data as its first set
+        # A histogram that starts with the data gives this set the same colour.
+        colour = "C%d" % index
         axes.plot(false_positive_rate, true_positive_rate, colour, label="%s: AUC %.4f" % (name, auc))
     axes.plot([0, 1], [0, 1], "k:", linewidth=1)
     axes.set_aspect("equal")

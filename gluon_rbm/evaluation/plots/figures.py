@@ -133,7 +133,8 @@ def save(figure: Figure | FuncAnimation, path: str | IO[bytes]) -> None:
     from matplotlib.animation import FuncAnimation
 
     if isinstance(figure, FuncAnimation):
-        interval: float = figure._interval  # pyright: ignore[reportAttributeAccessIssue] (there is no public way)
+        # There is no public way to read the interval.
+        interval: float = figure._interval  # pyright: ignore[reportAttributeAccessIssue]
         with tempfile.TemporaryDirectory() as folder:  # Pillow needs a name that ends in .gif
             whole = os.path.join(folder, "whole.gif")
             figure.save(whole, writer="pillow", fps=round(1000 / interval), dpi=72)
@@ -169,7 +170,8 @@ def svg(figure: Figure, caption: str, name: str) -> str:
     import matplotlib
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # ids that no other figure has
+    # The salt makes the ids in this figure differ from the ids in other figures.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     picture = text.getvalue()

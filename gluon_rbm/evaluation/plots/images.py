@@ -107,7 +107,7 @@ def grids(
         A new figure.
     """
     rows = max(-(-len(images) // columns) for images in sets.values())
-    cell = size / max(columns, 8)  # fewer columns with many rows would be too high
+    cell = size / max(columns, 8)  # a figure of few columns and many rows would be too high
     height = cell * rows * image_shape[0] / image_shape[1] + 0.3
     figure, places = panels(len(sets), 1, size, height + (0.4 if title else 0))
     for axes, (name, images) in zip(places, sets.items()):
@@ -140,7 +140,8 @@ def showcase(originals: HostArray, samples: HostArray, image_shape: Shape, sweep
     """
     title = "probabilities after %d Gibbs sweeps" % sweeps
     sets = {"training images": originals, title: samples}
-    columns = min(side, math.isqrt(max(len(originals), 1) - 1) + 1)  # as near to a square as possible
+    # As near to a square as possible.
+    columns = min(side, math.isqrt(max(len(originals), 1) - 1) + 1)
     return grids(sets, image_shape, columns, size=6, title=blank.note(samples))
 
 
@@ -315,7 +316,8 @@ def _boxed(ink: HostArray, image_shape: Shape) -> HostArray:
     """Place a drawing in the centre of an image, float32 (num_visible,)."""
     from PIL import Image
 
-    lanczos: Any = getattr(getattr(Image, "Resampling", Image), "LANCZOS")  # noqa: B009 (in Resampling since Pillow 9.1)
+    # Since Pillow 9.1 the name is in Resampling.
+    lanczos: Any = getattr(getattr(Image, "Resampling", Image), "LANCZOS")  # noqa: B009
     scale = 5 / 7 * min(image_shape[:2]) / max(ink.shape)
     height, width = (max(1, round(side * scale)) for side in ink.shape)
     top, left = (image_shape[0] - height) // 2, (image_shape[1] - width) // 2
