@@ -3,7 +3,7 @@
     python benchmarks/imputation.py [--rows N] [--only TABLE ...] [--data-dir DIR] [--fasta FILE]
                                     [--choose] [--json FILE]
 
-All three tables take about 16 minutes on two cores; IterativeImputer takes 14 of them.
+With --fasta all three tables take about 16 minutes on two cores, IterativeImputer 14 of them.
 
 20 % of the values of a table are hidden at random, the same values for all imputers. Each imputer
 learns the table with its gaps, and fills them in. For numbers, the error is the root of the mean

@@ -104,7 +104,7 @@ def test_split_r_hat_equals_its_formula(generator):
 
 
 def test_chains_with_different_spread_give_a_warning(seed, generator):
-    """One of four chains is ten times as wide. The means agree, so plain R-hat of the values is 1."""
+    """One of four chains is ten times as wide. The means agree, so R-hat without ranks is 1."""
     series = generator.normal(size=(4, 5000)) * np.array([[1], [1], [1], [10]])
     assert diagnostics.split_r_hat(series) > 1.1
     assert "disagree" in diagnostics.reasons_for_warning(series)

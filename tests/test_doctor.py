@@ -116,7 +116,7 @@ def test_missing_libraries_are_reported(tmp_path):
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_plain_folder_of_mnist_is_verified(doctor, tmp_path, monkeypatch, packed):
-    """The folder itself holds the files. Fashion-MNIST has the same file names, but is not found."""
+    """The folder itself holds the files. Fashion-MNIST uses the same names, but is not found."""
     images, labels = idx_bytes(np.zeros((3, 4, 4), np.uint8)), idx_bytes(np.zeros(3, np.uint8))
     contents = dict(zip(IDX_NAMES, (images, labels, images, labels)))
     files = []

@@ -226,7 +226,7 @@ def test_a_batch_may_be_larger_than_all_images(kind, digits):
 
 
 def test_features_take_no_more_than_their_own_memory(generator):
-    """A chunk takes some memory, too. To join chunks at the end would take twice as much."""
+    """Apart from the features, one chunk takes memory. To join chunks would double it."""
     images = (generator.random((20000, 8)) < 0.5).astype(np.float32)
     rbm = BinaryRBM(256, n_iter=0, random_state=0).fit(images)
     tracemalloc.start()
@@ -483,7 +483,7 @@ def test_the_likelihood_equals_enumeration(engine, generator, seed):
     sample, _ = reference.draw_joint(*arrays, 300, generator)
     exact = -reference.free_energies(*arrays, sample) - reference.log_z(*arrays)
     partition = rbm.log_partition(sample, num_distributions=200)
-    # `low` and `high` are three standard errors away, and 0.02 makes up for five.
+    # `low` and `high` are three standard errors away; 0.02 extends them to five.
     assert partition.low - 0.02 < reference.log_z(*arrays) < partition.high + 0.02
     likelihood = rbm.log_likelihood(sample, partition)
     assert likelihood.mean == pytest.approx(exact.mean() + reference.log_z(*arrays) - partition.log_z, abs=1e-5)
@@ -633,7 +633,7 @@ def test_with_maximum_1_it_equals_the_binary_rbm(generator):
 
 
 def test_units_of_several_values_equal_enumerated_copies_of_binary_units(generator, seed):
-    """Two visible and two hidden units with values 0, 1, 2 equal four and four binary units."""
+    """Two visible and two hidden units with values 0, 1, 2 equal four of each with values 0, 1."""
     a, b, w = reference.random_rbm(2, 2, generator, scale=0.5)
     rbm = fitted((a, b, w), MultinaryRBM, maximum=2, slope=1.0).set_params(random_state=seed)
     copies = (np.repeat(a, 2), np.repeat(b, 2), np.repeat(np.repeat(w, 2, axis=0), 2, axis=1))

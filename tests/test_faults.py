@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# tests/test_datasets.py has failed downloads, and tests/test_interruption.py has signals. The row of
-# the memory limit takes too long.
+# tests/test_datasets.py has failed downloads, and tests/test_interruption.py has signals. The row
+# of the memory limit takes too long.
 ROWS = ["kill", "disk-full", "read-only", "two-runs", "flips", "truncated", "foreign", "no-code", "images"]
 
 

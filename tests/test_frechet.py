@@ -64,7 +64,7 @@ def test_the_distance_equals_the_formula(generator):
     first, second = rows(generator), rows(generator, 150)
     assert frechet.distance(first, second) == pytest.approx(by_the_formula(first, second), rel=1e-7)
     assert frechet.distance(first, second) == pytest.approx(frechet.distance(second, first), rel=1e-10)
-    # Features in float32 are not summed in float32.
+    # Features in float32 are summed in float64.
     single = first.astype(np.float32), second.astype(np.float32)
     assert frechet.distance(*single) == frechet.distance(*(array.astype(np.float64) for array in single))
 
@@ -128,7 +128,7 @@ def test_the_standard_error_equals_that_of_repetitions(generator):
 
 
 def test_compare(generator):
-    """Drawn images that are as good as real images have the distance of the floor.
+    """Drawn images as good as real images are at the floor, within standard errors.
 
     The floor falls with the number of images.
     """

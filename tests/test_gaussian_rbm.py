@@ -79,7 +79,10 @@ def random_gaussian_rbm(num_visible, num_hidden, ctx=None, values=None, scale=0.
 
 
 def assert_moments(samples, mean, covariance, errors=5.5):
-    """Check mean and covariance of independent samples, entry by entry, to `errors` standard errors."""
+    """Check mean and covariance of independent samples, entry by entry.
+
+    The tolerance is `errors` standard errors.
+    """
     count, shifted = len(samples), samples - mean
     deviation = samples.std(axis=0) / np.sqrt(count)
     assert (np.abs(shifted.mean(axis=0)) < errors * deviation).all()
@@ -156,7 +159,7 @@ def test_it_learns_a_mixture_of_normal_distributions(generator, teacher):
 
 @pytest.fixture(scope="module")
 def digits():
-    """Standardised digits, without pixels of a standard deviation of at most 1 (of 16)."""
+    """Standardised digits. Pixels with a standard deviation of at most 1 (of 16) are left out."""
     data = datasets.load("digits")
     train, test = (
         images.reshape(len(images), -1).astype(np.float64) for images in (data.train_images, data.test_images)

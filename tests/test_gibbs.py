@@ -54,7 +54,7 @@ def test_sweeps_keep_the_exact_distribution(ctx, engine, seed, generator, sweeps
 
 
 def test_one_sweep_has_the_exact_transition_probabilities(ctx, engine, seed, generator):
-    """From one visible state v, they are the sum over h of p(h | v) p(v' | h) p(h' | v')."""
+    """From a visible state v they are the sum over h of p(h | v) p(v' | h) p(h' | v')."""
     arrays = reference.random_rbm(3, 3, generator)
     joint = reference.joint(*arrays)
     hidden_given_visible, visible_given_hidden = joint / joint.sum(axis=1, keepdims=True), (joint / joint.sum(axis=0)).T

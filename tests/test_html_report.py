@@ -272,7 +272,7 @@ HOSTILE = ["1" + 400 * "0", "1e999", "NaN", "-1", "null", '"x"', "[]", "{}", "tr
 
 @pytest.mark.parametrize("value", slow_but(HOSTILE, HOSTILE[0], "NaN"))
 def test_fields_of_any_value(capsys, run, value, monkeypatch):
-    """Each field of both JSON files gets the value in turn. The page is written, or one error line."""
+    """Each field of both JSON files gets the value in turn; a page or an error line is written."""
     for name in ("curves", "saved_pictures", "drawn_pictures"):  # these are slow
         monkeypatch.setattr(run_pictures, name, lambda *arguments: [])
     for name in ("arguments.json", "likelihood.json"):

@@ -189,7 +189,7 @@ def test_decompression_bombs_are_refused(folder, side):
     "content", [b"", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 6\n(x) run\n", b"\x89PNG\r\n\x1a\n" + bytes(50)]
 )
 def test_files_that_are_only_named_like_images_are_refused(folder, content):
-    """For the second content, Pillow would run another program, if all its formats were allowed."""
+    """The second content is EPS, for which Pillow would run another program if EPS were allowed."""
     (folder / "a" / "0.png").write_bytes(content)
     assert "0.png cannot be read as an image" in refused(lambda: image_files.read_images(folder, (6, 4)))
 

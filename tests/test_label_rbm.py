@@ -217,8 +217,8 @@ def test_the_hybrid_gradient_is_the_derivative_of_the_loss(ctx, values, generato
         )
 
     generative = numerical_gradients(generative_loss, values)
-    # Centering: g'_W = g_W - mu (x) g_b - g_a (x) lambda, with offsets 1/2. The gradient of L1 decay
-    # is centered, too, although this term depends on W only.
+    # Centering: g'_W = g_W - mu (x) g_b - g_a (x) lambda, with offsets 1/2. The gradient of L1
+    # decay is centered, too, although this term depends on W only.
     if centering:
         a, b, w = generative
         w = w - 0.5 * b - 0.5 * a[:, None]
@@ -328,7 +328,7 @@ def test_drawing_follows_from_the_key(engine, seed, values):
         ).visible_sample.asnumpy()
 
     np.testing.assert_array_equal(drawn(seed), drawn(seed))
-    assert not np.array_equal(drawn(seed), drawn(seed, 1))  # equality by chance is next to impossible
+    assert not np.array_equal(drawn(seed), drawn(seed, 1))  # equal by chance: next to impossible
 
 
 def test_drawing_goes_on_from_the_start(engine, seed, generator):

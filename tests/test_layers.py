@@ -57,7 +57,7 @@ def statements(nodes):
 
 
 def imported_names(path):
-    """Names that a file imports, also in functions: modules, and `module.name` of `from` imports."""
+    """Names that a file imports anywhere: modules, and `module.name` of `from` imports."""
     for node in statements(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

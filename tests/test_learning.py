@@ -18,7 +18,7 @@ VISIBLE, HIDDEN = learning.SAMPLES
 
 
 def trained_block(values, ctx, rule, data, k=2, num_chains=0, dtype="float64", **states):
-    """A block with these parameters and states after one step; the gradients are not applied yet."""
+    """A block with these parameters and states after one step, with gradients not applied yet."""
     rbm = BinaryRBMBlock(len(values[1]), k, True, num_visible=len(values[0]), num_chains=num_chains, rule=rule)
     rbm.initialize(mx.init.Normal(), ctx=ctx)
     rbm.cast(dtype)
@@ -174,7 +174,7 @@ def test_a_sparsity_target_is_reached(ctx, generator):
 
 
 def test_chains_of_contrastive_divergence_start_at_the_data(ctx, generator):
-    """Strong weights tie each hidden unit to one visible unit, so a chain cannot leave its start."""
+    """Strong weights tie each hidden unit to a visible unit, so a chain cannot leave its start."""
     pinned = (np.full(4, -20.0), np.full(4, -20.0), 40 * np.eye(4))
     rbm = None
     for rows in (5, 3, 9):  # chain i starts at image i modulo the batch size

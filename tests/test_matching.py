@@ -29,7 +29,7 @@ def log_odds(means):
 
 
 def two_modes(num_visible=8, num_hidden=6, strength=4.0):
-    """An RBM with nearly all units off or all on, the latter more often. Chains hardly ever cross."""
+    """An RBM with all units off or, more often, all units on. Chains hardly ever cross."""
     weight = np.full((num_visible, num_hidden), strength)
     return -weight.sum(axis=1) / 2 + 0.1, -weight.sum(axis=0) / 2, weight
 
@@ -95,7 +95,8 @@ def test_chains_cross_between_modes(engine, ctx, seed, generator):
     upper = reference.states(8).sum(axis=1) > 4
     share = expected[upper].sum()
     assert 0.05 < share < 0.95
-    # The path repeats its 500 chains for the 1,000 chains, so two of these may depend on each other.
+    # The path repeats its 500 chains for the 1,000 chains. So two of these may depend on each
+    # other.
     error = np.sqrt(share * (1 - share) / (count / 2))
     assert abs((visible.sum(axis=1) > 4).mean() - share) < 5 * error
 

@@ -150,8 +150,8 @@ def test_fit_with_stock_callbacks(tmp_path, seed, caplog, auto_engine, contexts)
         assert all((array == arrays[0]).all() for array in arrays)
         saved = mx.nd.load(str(tmp_path / "rbm-0003.params"))["arg:" + name].asnumpy()
         np.testing.assert_array_equal(saved, arrays[0])
-    # Between epochs MXNet sets the chains of all devices to their mean. The next step draws all units
-    # anew that are not binary then.
+    # Between epochs MXNet sets the chains of all devices to their mean. The next step redraws units
+    # that are no longer binary.
     data = [mx.nd.array(images()[:8])]
     module.forward_backward(mx.io.DataBatch(data, data))
     module.get_outputs()[0].wait_to_read()
@@ -163,7 +163,7 @@ def test_fit_with_stock_callbacks(tmp_path, seed, caplog, auto_engine, contexts)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Optimizer created manually")
 def test_two_devices_fit_as_well_as_one(generator):
-    """Exact log-likelihoods of four images, means over 10 runs, agree within 4.5 standard errors."""
+    """Exact log-likelihoods of four images, over 10 seeds, agree within 4.5 standard errors."""
     visible = np.repeat(images()[1:5], 60, axis=0)
     likelihoods = []
     for contexts in ([mx.cpu()], [mx.cpu(0), mx.cpu(1)]):

@@ -122,7 +122,7 @@ def test_scores_of_rows_with_gaps(rbm, groups, rows):
 
 @pytest.mark.parametrize("missing", ["omit", "integrate"])
 def test_the_pseudo_likelihood_of_known_values(rbm, groups, missing):
-    """The mean estimate is the sum of log p(unit | other known units) over the known units of a row.
+    """The mean estimate is the sum of log p(unit | other known units) over known units.
 
     A softmax group counts as one unit.
     """

@@ -52,7 +52,7 @@ def test_components_are_chosen_from_more_hidden_states(seed, generator):
 
 
 def test_dispersed_chains_find_both_modes(ctx, engine, seed):
-    """One hidden unit turns 24 visible units on. It tends to be off if fewer than 12 of them are on."""
+    """One hidden unit turns 24 visible units on. It is off unless about half of them are on."""
     a, b, w = np.full(24, -8.0), np.array([-180.0]), np.full((24, 1), 16.0)
     parameters = of((a, b, w)).as_in_context(ctx)
     hidden = dispersed_hidden(parameters, np.zeros((2, 24), np.float32), [seed], engine)

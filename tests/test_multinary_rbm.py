@@ -377,8 +377,8 @@ def test_values_from_0_to_n_act_as_values_from_0_to_1(ctx, generator, maximum):
         np.testing.assert_allclose(ours.asnumpy(), factor * theirs.asnumpy(), rtol=1e-7)
     for ours, theirs, factor in zip(*slopes, (maximum, maximum, maximum**2)):
         np.testing.assert_allclose(ours, factor * theirs, rtol=1e-7, atol=1e-9 * factor)
-    # The size of Adam's steps does not depend on the size of the gradient. So biases that are N times
-    # as large must make steps that are N times as large.
+    # The size of Adam's steps does not depend on the size of the gradient. So biases that are N
+    # times as large must make steps that are N times as large.
     for rbm, x in ((whole, whole_data), (share, share_data)):
         trainer = mx.gluon.Trainer(rbm.collect_params(), "adam", {"learning_rate": 0.03, "epsilon": 1e-14})
         for _ in range(10):

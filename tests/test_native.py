@@ -26,7 +26,8 @@ DRAWS = int(os.environ.get("MXNET_RBM_TEST_DRAWS", "1000000"))
 # A test of a true hypothesis fails once in a million runs.
 SIGNIFICANCE = 1e-6
 HERE = Path(__file__).parent
-# Up to 12 chains add rows, 13 and 80 use small tables, and more use large ones; 1,030 make two tiles.
+# Up to 12 chains add rows, 13 and 80 use small tables, and more use large ones. 1,030 make two
+# tiles.
 CHAIN_COUNTS = [1, 12, 13, 80, 255, 256, 1030]
 
 
@@ -293,7 +294,7 @@ def test_rare_units_have_the_right_frequency(instruction_set, seed):
 @pytest.mark.parametrize("chains", [1, 12, 80, 1030])
 @pytest.mark.parametrize("group", [(0, 5), (28, 67), (66, 70)])
 def test_a_softmax_group_may_have_any_place(instruction_set, seed, generator, chains, group):
-    """It may cross the edges of words. Threads and clamps of other units do not change the samples."""
+    """It may cross the edges of words. Threads and clamps of other units change no samples."""
     w, a, b = dyadic_rbm(70, 40, generator)
     base, beta, hidden = generator.normal(size=70), generator.random(chains), generator.integers(0, 2, (chains, 40))
 
@@ -403,7 +404,7 @@ def test_log_weights_of_one_step(instruction_set, seed, generator, betas, chains
 
 
 def test_many_small_steps_add_up(instruction_set, seed, generator):
-    """The visible layer cannot move, so 10,000 steps add up to the whole difference, without bias."""
+    """The visible layer cannot move, so 10,000 steps add up to the whole difference: no bias."""
     a, b, w = np.full(50, 1e4), generator.normal(size=40), generator.normal(size=(50, 40)) / 4
     visible, log_weight = native.anneal(
         w,

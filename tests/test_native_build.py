@@ -1,6 +1,6 @@
 """Compilers build the native Gibbs engine without warnings, and the results agree.
 
-For other processors they refuse it in one line.
+For other processors, compilation ends with an error of one line.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def test_the_polynomials_agree_with_their_derivation() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="versions of symbols are glibc's")
 def test_the_library_serves_systems_of_2014():
-    """It needs no symbol newer than glibc 2.17. Else a wheel might be limited to manylinux_2_34."""
+    """It needs no symbol newer than glibc 2.17. Otherwise a wheel might need glibc 2.34."""
     if not native.available():
         pytest.skip(repr(native.available()))
     minors = [int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", Path(native.path()).read_bytes())]

@@ -37,8 +37,8 @@ def test_against_numpy(instruction_set, generator, rows, num_classes, num_hidden
     slope = normal(generator, rows, num_classes)
     o = inputs[:, None].astype(float) + weight
     sums = of_threads(lambda **how: classes.class_sums(inputs, weight, **how), instruction_set)
-    # A summand is softplus(o) - log 2 in float32. Its error is relative to log 2, even if softplus(o)
-    # is small.
+    # A summand is softplus(o) - log 2 in float32. Its error is relative to log 2, even if
+    # softplus(o) is small.
     np.testing.assert_allclose(sums, np.logaddexp(0, o).sum(axis=2), rtol=1e-6, atol=2e-7 * num_hidden)
     parts = slope[:, :, None] / (1 + np.exp(-o))
     hidden = of_threads(lambda **how: classes.class_means(inputs, weight, slope, **how)[0], instruction_set)

@@ -23,7 +23,7 @@ from gluon_rbm.training.learners import GluonLearner
 pytestmark = pytest.mark.usefixtures("short_showcase")
 
 
-# --- Schedules, averages ----------------------------------------------------------------------------------------------
+# --- Schedules, averages --------------------------------------------------------------------------
 
 
 def test_the_rate_holds_and_then_falls_linearly_to_zero():
@@ -46,7 +46,7 @@ def test_a_restored_average_continues(generator):
     np.testing.assert_array_equal(average.arrays["x"].asnumpy(), other.arrays["x"].asnumpy())
 
 
-# --- Runs -------------------------------------------------------------------------------------------------------------
+# --- Runs -----------------------------------------------------------------------------------------
 
 OPTIONS = {
     "centered": """--centering 0.05 --learning-rate-schedule linear --hold 0.2 --average 0.5 --held-out 7
@@ -200,7 +200,7 @@ def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
     np.testing.assert_allclose(seen[1], ais.smoothed_visible_bias(images.mean(axis=0), 30))
 
 
-# --- Momentum, early stopping, presets --------------------------------------------------------------------------------
+# --- Momentum, early stopping, presets ------------------------------------------------------------
 
 
 def test_momentum_in_the_first_epochs(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def rbm(generator):
     return reference.random_rbm(11, 4, generator)
 
 
-# --- Conditionals and gradients ---------------------------------------------------------------------------------------
+# --- Conditionals and gradients -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -102,7 +102,7 @@ def test_the_gradient_of_the_pseudo_likelihood(rbm, context, dtype):
         np.testing.assert_allclose(gradient, expected, atol=1e-5 if dtype == np.float64 else 1e-4)
 
 
-# --- The estimator ----------------------------------------------------------------------------------------------------
+# --- The estimator --------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def settings(held):
     return dict(clamp=clamp, visible_units=held.get("groups", ()))
 
 
-# --- Chains -----------------------------------------------------------------------------------------------------------
+# --- Chains ---------------------------------------------------------------------------------------
 
 
 def plain(rbm, visible, key, **more):
@@ -148,7 +148,7 @@ def test_the_key_fixes_the_samples_for_both_kinds_of_arrays(ctx, engine, seed, g
     assert not np.array_equal(run(seed + 1, images), first)
 
 
-# --- Starts -----------------------------------------------------------------------------------------------------------
+# --- Starts ---------------------------------------------------------------------------------------
 
 
 def test_starts(ctx, seed, generator):
@@ -165,7 +165,7 @@ def test_starts(ctx, seed, generator):
         assert (np.abs(starts[kind].mean(axis=0) - probability) < 5 * 0.5 / np.sqrt(CHAINS)).all()
 
 
-# --- Missing pixels ---------------------------------------------------------------------------------------------------
+# --- Missing pixels -------------------------------------------------------------------------------
 
 
 def test_masks(seed):
@@ -226,7 +226,7 @@ def test_known_grey_pixels_stay_grey(ctx, seed, generator, sweeps):
         assert np.isfinite(part.asnumpy()).all()
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 def test_errors():

@@ -40,7 +40,7 @@ def learned(table, **settings):
     return CategoricalRBM(10, random_state=0, **settings).fit(table)
 
 
-# --- scikit-learn's contract ------------------------------------------------------------------------------------------
+# --- scikit-learn's contract ----------------------------------------------------------------------
 
 
 CHECKED = {
@@ -66,7 +66,7 @@ def test_methods_need_fit(kind):
         getattr(kind(), method)([[0, 1]])
 
 
-# --- Columns ----------------------------------------------------------------------------------------------------------
+# --- Columns --------------------------------------------------------------------------------------
 
 
 def test_columns_and_their_units():
@@ -105,7 +105,7 @@ def test_missing_values_of_pandas():
     assert np.isfinite(BinaryRBM(3, missing="integrate").fit(numbers).transform(numbers)).all()
 
 
-# --- Categories -------------------------------------------------------------------------------------------------------
+# --- Categories -----------------------------------------------------------------------------------
 
 
 def test_categories_are_learned(weather):
@@ -300,7 +300,7 @@ def test_in_a_pipeline_and_a_grid_search(weather):
     assert columns.fit(weather).get_feature_names_out().tolist()[0] == "sky__categoricalrbm0"
 
 
-# --- Imputation -------------------------------------------------------------------------------------------------------
+# --- Imputation -----------------------------------------------------------------------------------
 
 
 def test_imputed_digits_are_nearer_than_means(generator):
@@ -337,7 +337,7 @@ def test_an_imputer_in_a_pipeline(generator):
     assert cross_val_score(pipeline, gaps, target, cv=2).mean() > 0.9
 
 
-# --- Outliers ---------------------------------------------------------------------------------------------------------
+# --- Outliers -------------------------------------------------------------------------------------
 
 
 def test_missing_numbers_follow_from_other_columns(generator):

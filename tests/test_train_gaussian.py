@@ -40,7 +40,7 @@ def metrics(folder):
         return [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-# --- Standardization --------------------------------------------------------------------------------------------------
+# --- Standardization ------------------------------------------------------------------------------
 
 
 def test_standardized_pixels(digits):
@@ -110,7 +110,7 @@ def test_unusable_images_are_refused(match, images, directions):
         Standardization.of(images, 255, directions)
 
 
-# --- Runs -------------------------------------------------------------------------------------------------------------
+# --- Runs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whiten", ["0", "20"])
@@ -195,7 +195,7 @@ def test_likelihood_refuses_flags_for_binary_models(tmp_path, capsys, flags):
     assert "is for binary models" in capsys.readouterr().err
 
 
-# --- On a network -----------------------------------------------------------------------------------------------------
+# --- On a network ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_unusable_networks_are_refused(tmp_path, network, capsys):
         assert not (tmp_path / "run").exists()
 
 
-# --- Starts -----------------------------------------------------------------------------------------------------------
+# --- Starts ---------------------------------------------------------------------------------------
 
 
 def test_weights_that_point_to_images(digits):
@@ -261,7 +261,7 @@ def test_weights_that_point_to_images(digits):
     np.testing.assert_allclose(arrays["visible_log_variance"], np.log(0.25), rtol=1e-6)
 
 
-# --- What sample refuses ----------------------------------------------------------------------------------------------
+# --- What sample refuses --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def write_images(folder, generator, count, shape=(8, 8, 3)):
     return folder
 
 
-# --- A run ------------------------------------------------------------------------------------------------------------
+# --- A run ----------------------------------------------------------------------------------------
 
 
 def test_what_a_run_leaves(tmp_path, capsys):
@@ -237,7 +237,7 @@ def test_presets_are_defaults(tmp_path, monkeypatch):
     assert (args.dataset, args.learning_rate) == ("image-folder", 0.5)
 
 
-# --- Images -----------------------------------------------------------------------------------------------------------
+# --- Images ---------------------------------------------------------------------------------------
 
 FOLDER = ["--dataset", "image-folder", "--no-cuda", "--channels", "4", "--batch-size", "4", "--sample-sweeps", "1"]
 
@@ -305,7 +305,7 @@ def test_only_images_of_bytes_can_be_resized(tmp_path, generator, capsys):
             assert images.shape[1:] == (11, 13) and images.max() == data.maximum and images.dtype == np.uint8
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

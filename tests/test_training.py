@@ -36,7 +36,7 @@ def script(request):
     return SCRIPTS[request.param]
 
 
-# --- What is documented -----------------------------------------------------------------------------------------------
+# --- What is documented ---------------------------------------------------------------------------
 
 FLAGS = {
     "--num-hidden": (500, "number of hidden units"),
@@ -165,7 +165,7 @@ def test_the_whole_showcase(tmp_path, monkeypatch):
     assert (pictures["samples"] > 0).all() and (pictures["samples"] < 1).all()
 
 
-# --- The same seed, the same result -----------------------------------------------------------------------------------
+# --- The same seed, the same result ---------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -260,7 +260,7 @@ def test_default_folders_are_numbered_and_the_last_one_is_resumed(tmp_path, monk
     assert len((tmp_path / "runs" / "gluon-bars-and-stripes-2" / "metrics.csv").read_text().splitlines()) == 3
 
 
-# --- What the flags mean ----------------------------------------------------------------------------------------------
+# --- What the flags mean --------------------------------------------------------------------------
 
 
 def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
@@ -333,7 +333,7 @@ def test_real_mnist(script, tmp_path):
     assert learned(tmp_path / "run")["interaction_weight"].shape == (784, 20)
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

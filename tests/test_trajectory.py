@@ -101,7 +101,7 @@ def test_softmax_groups_stay_whole(engine, ctx, seed, generator):
         reference.assert_drawn_from(number_of(state.asnumpy()), probability)
 
 
-# --- Snapshots in training --------------------------------------------------------------------------------------------
+# --- Snapshots in training ------------------------------------------------------------------------
 
 
 def started(rule, ctx, num_chains=200, num_visible=3, num_hidden=2):
@@ -159,7 +159,7 @@ def test_training_is_at_equilibrium(engine, ctx, seed, generator):
     assert abs(found - share) < 5 * np.sqrt(share * (1 - share) / len(visible))
 
 
-# --- After training ---------------------------------------------------------------------------------------------------
+# --- After training -------------------------------------------------------------------------------
 
 
 def test_tempered_samples_are_exact(engine, ctx, seed, generator):

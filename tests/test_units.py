@@ -54,7 +54,7 @@ def copies_of(units):
     return len(OFFSETS) if isinstance(units, OffsetSigmoids) else getattr(units, "copies", 1)
 
 
-# --- Mean, variance, integral -----------------------------------------------------------------------------------------
+# --- Mean, variance, integral ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -101,7 +101,7 @@ def test_the_dilogarithm_is_smooth_where_its_pieces_meet(ctx):
     np.testing.assert_allclose(ours, -special.spence(1 + np.exp(x)), rtol=1e-9)
 
 
-# --- Copies -----------------------------------------------------------------------------------------------------------
+# --- Copies ---------------------------------------------------------------------------------------
 
 
 def values_of(units):
@@ -156,7 +156,7 @@ def test_one_sigmoid_is_a_sum_of_copies_only_if_the_slope_is_one(ctx, maximum):
         assert np.log(high / low) == pytest.approx(growth, abs=1e-6)
 
 
-# --- Samples ----------------------------------------------------------------------------------------------------------
+# --- Samples --------------------------------------------------------------------------------------
 
 
 def draw(units, x, count, ctx, dtype="float32", F=mx.nd):
@@ -261,7 +261,7 @@ def test_a_seed_fixes_the_samples(ctx, family, seed):
     assert (samples[0] != samples[2]).any()
 
 
-# --- Bad input --------------------------------------------------------------------------------------------------------
+# --- Bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("maximum", [0, -1, 2.5, "3", None])

@@ -77,7 +77,7 @@ def picture(values, tag, step, mode="L"):
     return np.asarray(Image.open(io.BytesIO(value.image.encoded_image_string)).convert(mode))
 
 
-# --- What is shown ----------------------------------------------------------------------------------------------------
+# --- What is shown --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -181,7 +181,7 @@ def test_colour(tmp_path, generator):
         assert (tiles[..., 0] != tiles[..., 2]).any()
 
 
-# --- Watching does not change a run, and continues ------------------------------------------------
+# --- Watched runs and resumed runs ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

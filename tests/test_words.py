@@ -89,7 +89,7 @@ def test_help_of_the_package_lists_every_name():
         assert documented and len(documented) > 40, name
 
 
-# --- The division by the batch size -----------------------------------------------------------------------------------
+# --- The division by the batch size ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate, divisor, acts_as", [(0.4, 1, 0.4), (0.4, 80, 0.005)])

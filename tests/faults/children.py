@@ -1,4 +1,7 @@
-"""Children to be hurt: forks of this process, which has imported everything and run nothing; and small trainings."""
+"""Child processes that the faults hit, and small trainings that run in them.
+
+A child is a fork of this process, which has imported everything and has not run MXNet.
+"""
 
 import contextlib
 import ctypes
@@ -24,9 +27,10 @@ from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm.training import binary_pictures, run_folder
 from gluon_rbm.training.checkpoint import Checkpoint
 
-SECONDS = 300  # after which a child hangs
+SECONDS = 300  # a child that takes longer hangs
 
-SHORT_EPOCHS = ["--dataset", "bars-and-stripes", "--num-epoch", "20", "--monitor-every", "5"]  # of 4 steps
+# Epochs of 4 steps.
+SHORT_EPOCHS = ["--dataset", "bars-and-stripes", "--num-epoch", "20", "--monitor-every", "5"]
 LONG_EPOCHS = ["--dataset", "digits", "--num-epoch", "3", "--monitor-every", "2"]  # of 180 steps
 _COMMON = ["--no-cuda", "--batch-size", "8", "--resume"]
 _BINARY = [*_COMMON, "--num-hidden", "6", "--k", "2", "--ais-batch-size", "20"]
@@ -40,7 +44,7 @@ binary_pictures.SHOWCASE_SWEEPS = 10
 
 
 class Failure(Exception):
-    """What must happen did not."""
+    """What must happen did not happen."""
 
 
 def check(truth, *said):
@@ -49,21 +53,24 @@ def check(truth, *said):
 
 
 class Ended(NamedTuple):
-    """How a child ended: its exit status, or the negative number of the signal that killed it, and what it wrote."""
+    """How a child ended: its status, and what it wrote to stdout and stderr.
+
+    The status is the exit status, or the negative number of the signal that killed the child.
+    """
 
     status: int
     said: str
     errors: str
 
     def line(self):
-        """The one line of an error; Failure where there are more or none."""
+        """The error, a single line. Another number of lines is a Failure."""
         lines = self.errors.splitlines()
         check(len(lines) == 1 and lines[0].isprintable(), "not one line:", self.errors or "nothing")
         return lines[0]
 
 
 class Child:
-    """A fork that calls `action()` and exits with what it returns."""
+    """A fork that calls `action()` and exits with the status that it returns."""
 
     def __init__(self, action):
         sys.stdout.flush()
@@ -78,7 +85,8 @@ class Child:
             for number, file in enumerate(self._files, 1):
                 os.dup2(file.fileno(), number)
             sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(n, "wb", 0), write_through=True) for n in (1, 2))
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where this runs
+            # This process may ignore SIGINT.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             status = action() or 0
         except SystemExit as stop:
             status = stop.code
@@ -92,7 +100,7 @@ class Child:
             os.kill(self.pid, number)
 
     def end(self, seconds=SECONDS):
-        """Wait; a child that hangs is a Failure."""
+        """Wait for the end of the child. A child that hangs is killed, and is a Failure."""
         until = time.monotonic() + seconds
         while True:
             pid, code = os.waitpid(self.pid, os.WNOHANG)
@@ -125,7 +133,7 @@ def scratch():
 
 
 class Training:
-    """A kind of training, what it ends with when nothing happens, and the seconds that it takes then."""
+    """A kind of training, with the result and the duration of a run without a fault."""
 
     def __init__(self, name, folder, arguments=SHORT_EPOCHS):
         self.name, self._folder, self._arguments, self._number = name, folder, arguments, 0
@@ -140,7 +148,7 @@ class Training:
         return self._folder / str(self._number)
 
     def begin(self, folder, prepare=lambda: None):
-        """A Child that begins or goes on; prepare : called in it first."""
+        """A Child that starts or resumes the run in `folder`, after `prepare()`."""
 
         def action():
             prepare()
@@ -152,7 +160,7 @@ class Training:
         return self.begin(folder, prepare).end()
 
     def check_whole(self, folder, goes_on=True):
-        """Let it come to its end, which must be that of the training that nothing happened to."""
+        """Resume the run if `goes_on`. The result must be that of the run without a fault."""
         if goes_on:
             ended = self.go_on(folder)
             check(ended.status == 0, "it does not go on:", ended.status, ended.errors)
@@ -162,14 +170,14 @@ class Training:
 
 
 def results(folder):
-    """The bytes of the parameters, which end with their hash, and the metrics but for seconds."""
+    """The bytes of the parameter file, which end with their hash, and the metrics without times."""
     rows = run_folder.read_metrics(folder)
     rows = [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
     return (folder / PARAMETERS).read_bytes(), rows
 
 
 def check_readable(folder):
-    """Every file of a run folder that is there is whole."""
+    """Check that the files of a run folder are whole, as far as there are any."""
     if (folder / PARAMETERS).exists():
         array_files.load(folder / PARAMETERS)
     if (folder / "checkpoint.npz").exists():
@@ -182,7 +190,7 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 def drop_rights():
-    """What root may do beyond others; root owns the folder, but may then not write where that is forbidden."""
+    """Drop root's capabilities. Root still owns the folder, but cannot write if its mode forbids it."""
     header, nothing = _CapabilityHeader(0x20080522, 0), (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(ctypes.byref(header), ctypes.byref(nothing)):
         raise OSError(ctypes.get_errno(), "capset")

@@ -1,4 +1,4 @@
-"""Rows of the table: trainings that are killed, interrupted, or lack room, rights or memory."""
+"""Rows of the table: trainings that are killed or interrupted, or lack disk, rights or memory."""
 
 import functools
 import os
@@ -22,7 +22,7 @@ _STAGES = ("half written", "written", "in its place")
 
 
 def kill(times, generator):
-    """kill -9, at random moments and in the middle of writing; every training goes on, to the same bits."""
+    """kill -9 at random moments and during writing. A resumed training ends with the same bits."""
     killed, of = 0, dict.fromkeys(_STAGES, 0)
     for name in TRAININGS:
         with scratch() as place:
@@ -54,7 +54,7 @@ def kill(times, generator):
 
 
 def _die_writing(stage, number):
-    """Let this process kill itself at its n-th file."""
+    """Make this process kill itself when its n-th file has reached the stage."""
     left, replace, flush = [number], os.replace, files._flush_to_disk
 
     def die():
@@ -78,7 +78,10 @@ def _die_writing(stage, number):
 
 
 def interrupt(times, generator):
-    """Ctrl-C and SIGTERM at random moments: one line, exit status 130 or 143; it goes on to the same bits."""
+    """Ctrl-C and SIGTERM at random moments: one line, exit status 130 or 143.
+
+    A resumed training ends with the same bits.
+    """
     counts = {}
     for name in TRAININGS:
         with scratch() as place:
@@ -132,11 +135,11 @@ def interrupt_imports(times, generator):
     return times, "the process ends, and says nothing"
 
 
-# --- No room, no rights, no memory ------------------------------------------------------------------------------------
+# --- Disk, rights, memory -------------------------------------------------------------------------
 
 
 def disk_full(times, generator):
-    """A file system that is full: exit status 2, one line, whole files; it goes on when there is room."""
+    """A full file system: exit status 2, one line, whole files. The run resumes once there is space."""
     with scratch() as place:
         training, disk = Training("binary_rbm_gluon.py", place), place / "disk"
         needed = sum(path.stat().st_size for path in (place / "whole").iterdir())
@@ -167,7 +170,7 @@ def disk_full(times, generator):
 
 
 def read_only(times, generator):
-    """A folder that may not be written: exit status 2, one line, and nothing is changed."""
+    """A read-only folder: exit status 2, one line, and nothing is changed."""
     with scratch() as place:
         training, output = Training("binary_rbm_gluon.py", place), place / "output"
         output.mkdir()
@@ -197,7 +200,7 @@ def read_only(times, generator):
 
 
 def two_runs(times, generator):
-    """A second run in a folder is refused, with one line; the first one does not notice."""
+    """A second run in a folder is refused with one line. The first run is not disturbed."""
     refused = 0
     with scratch() as place:
         training = Training("binary_rbm_gluon.py", place)
@@ -209,7 +212,7 @@ def two_runs(times, generator):
             while not (folder / "arguments.json").exists():
                 time.sleep(0.005)
             second = training.go_on(folder)
-            if second.status == 2:  # else the first was through
+            if second.status == 2:  # otherwise the first had ended
                 check("another run is using" in second.line(), second.line())
                 refused += 1
             ended = first.end()

@@ -1,4 +1,4 @@
-"""Rows of the table: files that are damaged, foreign or made to harm, offered to whatever reads them."""
+"""Rows of the table: damaged, foreign and harmful files, given to the code that reads such files."""
 
 import contextlib
 import gzip
@@ -27,11 +27,11 @@ from gluon_rbm.models.files import read_model
 from gluon_rbm.training import run_folder
 from gluon_rbm.training.checkpoint import Checkpoint
 
-_MEMORY = 6 << 30  # bytes of address space that a reader may have
+_MEMORY = 6 << 30  # limit of a reader's address space, in bytes
 
 
 class _Model:
-    """A binary RBM of 16 by 6 units."""
+    """A binary RBM of 16 visible and 6 hidden units."""
 
     shapes = {"visible_layer_bias": (16,), "hidden_layer_bias": (6,), "interaction_weight": (16, 6)}
     arrays = {name: np.random.default_rng(1).normal(size=shape).astype("f4") for name, shape in shapes.items()}
@@ -42,16 +42,16 @@ def _digest(*arrays):
 
 
 class _File:
-    """A kind of file: how it is made and read. sealed : whether what is read must be what was written."""
+    """A kind of file. If `sealed`, a changed file is refused or read as the original."""
 
     name, sealed = None, False
 
     def make(self, folder):
-        """Write one; its path."""
+        """Write a file of this kind. Returns its path."""
         raise NotImplementedError
 
     def read(self, path):
-        """Read it as the program does; a digest of what was read. Checks shapes, and that all is finite."""
+        """Read the file as the program does, check it, and return a digest of its content."""
         raise NotImplementedError
 
 
@@ -252,11 +252,11 @@ FILES = [
 ]  # fmt: skip
 
 
-# --- Rows -------------------------------------------------------------------------------------------------------------
+# --- Rows -----------------------------------------------------------------------------------------
 
 
 def flips(times, generator):
-    """Bytes changed at random, in each kind of file: one clear line, or what was read is sound."""
+    """Bits flipped at random in each kind of file: one clear line, or what was read is sound."""
     total, refused, same = 0, 0, 0
     for file in FILES:
         counts = _offer(file, times, _flipped, int(generator.integers(2**31)))
@@ -274,7 +274,7 @@ def _flipped(content, draw):
 
 
 def truncated(times, generator):
-    """Files cut off anywhere."""
+    """Each kind of file, cut off at a random place."""
     total, refused = 0, 0
     for file in FILES:
         counts = _offer(file, times, lambda c, draw: c[: draw.integers(len(c))], int(generator.integers(2**31)))
@@ -283,7 +283,7 @@ def truncated(times, generator):
 
 
 def foreign(times, generator):
-    """Every kind of file under the name of every other one."""
+    """Each kind of file under the name of every other kind."""
     with scratch() as place:
         contents = [b"", b"\0" * 1000, b"{" * 5000, b"<html></html>", b"\x80\x04" + pickle.dumps({"a": 1})]
         for number, file in enumerate(FILES):
@@ -296,7 +296,7 @@ def foreign(times, generator):
 
 
 def no_code(times, generator):
-    """Pickles that would leave a trace, in every kind of file."""
+    """Pickles that would write a file if they were loaded, in the place of each kind of file."""
 
     with scratch() as place:
         trace = str(place / "trace")
@@ -331,7 +331,7 @@ def _one_after_the_other(contents):
 
 
 def run_in_child(action):
-    """The bytes that `action()` returns, computed in a child, as MXNet is not to run where forks are made."""
+    """The bytes that `action()` returns in a child: MXNet must not run in the process that forks."""
     with scratch() as place:
 
         def write():
@@ -343,7 +343,10 @@ def run_in_child(action):
 
 
 def _offer(file, times, change, seed, all_refused=False):
-    """Read so many changed files in a child, which must survive; how many were refused, and read as they were."""
+    """Read `times` changed files in a child, which must not crash.
+
+    Returns how many were refused, and how many were read as the original.
+    """
     with scratch() as place:
         progress = place / "trial"
         progress.write_text("0")

@@ -1,4 +1,4 @@
-"""Rows of the table: mirrors that fail, and folders of images that are made to harm."""
+"""Rows of the table: mirrors that fail, and harmful folders of images."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ from gluon_rbm.data import datasets, downloads
 
 
 def mirrors(times, generator):
-    """A server on this machine that fails in every way; the next mirror is tried, and nothing half is left."""
+    """A local server that fails in 8 ways. The next mirror is tried, and no partial file is left."""
     arrays = [np.zeros((5, 4, 3), np.uint8), np.zeros(5, np.uint8), np.ones((3, 4, 3), np.uint8), np.ones(3, np.uint8)]
     contents = {name: idx_bytes(array) for name, array in zip(IDX_NAMES, arrays)}
     archives = {name: gzip.compress(content) for name, content in contents.items()}
@@ -60,7 +60,7 @@ def _load(mirrors, contents, folder):
 
 
 def _hostile(folder, outside):
-    """A folder of images with everything in it that may not be trusted: what is bad of it, and says so."""
+    """Put untrustworthy files into a folder. Returns those that must be reported, by name."""
     Image.new("L", (8, 8), 7).save(outside / "secret.png")
     bad = {
         "out.png": lambda path: path.symlink_to(outside / "secret.png"),
@@ -83,13 +83,13 @@ def _hostile(folder, outside):
     }
     for name, make in {**bad, **passed_over}.items():
         make(folder / name)
-    with contextlib.suppress(OSError):  # only root may, and not everywhere
+    with contextlib.suppress(OSError):  # only root may do this, and not everywhere
         os.mknod(folder / "zero.png", 0o20666, os.makedev(1, 5))  # /dev/zero
     return bad
 
 
 def images(times, generator):
-    """Bombs, links out of the folder, pipes, devices, odd names, what is no image, what may not be read."""
+    """Bombs, links out of the folder, pipes, devices, odd names, files that are not images or not readable."""
     with scratch() as place:
         folder, outside = place / "images", place / "outside"
         for each in (folder / "a", outside):
@@ -107,7 +107,7 @@ def images(times, generator):
         check("%d images skipped" % len(bad) in ended.said, ended.said)
         alone = 0
         for name in bad:
-            for other in bad:  # one of them at a time
+            for other in bad:  # leave one of them in the folder
                 path = folder / "a" / other
                 if other != name and (path.exists() or path.is_symlink()):
                     path.rename(outside / other)

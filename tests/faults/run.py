@@ -1,6 +1,6 @@
-"""Every fault that docs/reliability.md names, provoked for real: `python tests/faults/run.py`.
+"""Provoke every fault that docs/reliability.md names: `python tests/faults/run.py`.
 
-Prints the table, and exits with status 1 where a row fails. --write FILE puts the rows into the table in that file.
+Prints the table, and ends with status 1 if a row fails. --write FILE updates the table in a file.
 """
 
 import argparse
@@ -20,41 +20,44 @@ import files  # noqa: E402
 import numpy as np  # noqa: E402
 import outside  # noqa: E402
 
-RESUMES = "`--resume` works, and ends with the same bits as a run that was left alone"
+RESUMES = "`--resume` works and ends with the same bits as an uninterrupted run"
 ONE_LINE = "exit status 2, one line that says what to do"
-SOUND = "one clear line, or a load that was checked: shapes, finite, and the hash of files we write with one"
+SOUND = "refused with one clear line, or read and checked: shapes, finite values, and the hash if the file has one"
 
 # name: (fault, how it is provoked, what must happen, function(times, generator), times)
 ROWS = {
-    "kill": ("`kill -9`, while it trains and while it writes", "a forked child is killed: at random moments, and with "
-             "its n-th file half written, written, or just put in its place; both scripts and `train-multinary`",
-             RESUMES + "; no half file is left", ends.kill, 102),
+    "kill": ("`kill -9` during training and during writing", "a forked child is killed at random moments, and when "
+             "its n-th file is half written, written, or just moved to its place; both scripts and `train-multinary`",
+             RESUMES + "; no partial file is left", ends.kill, 102),
     "interrupt": ("Ctrl-C and SIGTERM", "sent at random moments; both scripts and `train-multinary`",
-                  "a checkpoint of all steps done, one line, exit status 130 or 143; " + RESUMES, ends.interrupt, 30),
-    "interrupt-imports": ("Ctrl-C and SIGTERM while a script is imported", "sent up to half a second after NumPy is "
-                          "there", "the process ends; no traceback", ends.interrupt_imports, 6),
-    "disk-full": ("disk full", "a tmpfs smaller than the run, of random size; then made larger",
+                  "a checkpoint of all finished steps, one line, exit status 130 or 143; " + RESUMES,
+                  ends.interrupt, 30),
+    "interrupt-imports": ("Ctrl-C and SIGTERM during the imports of a script", "sent up to half a second after NumPy "
+                          "is imported", "the process ends without a traceback", ends.interrupt_imports, 6),
+    "disk-full": ("full disk", "a tmpfs of random size that is too small for the run, and is enlarged afterwards",
                   ONE_LINE + "; then " + RESUMES, ends.disk_full, 12),
-    "read-only": ("read-only folder", "mode 555, and root's capabilities dropped",
+    "read-only": ("read-only folder", "mode 555, without root's capabilities",
                   ONE_LINE + "; nothing is changed", ends.read_only, 3),
-    "two-runs": ("two runs in one folder", "a second one is started while the first is at work",
-                 "the second: " + ONE_LINE + "; the first does not notice", ends.two_runs, 5),
+    "two-runs": ("two runs in one folder", "a second run is started during the first",
+                 "the second run: " + ONE_LINE + "; the first run is not disturbed", ends.two_runs, 5),
     "memory": ("a memory limit", "RLIMIT_AS between 2 and 2.5 GiB, with 100 or 800,000 to 4,000,000 hidden units; and "
-               "512 MiB",
-               ONE_LINE + ", or enough memory; never a crash", ends.memory, 5),
-    "flips": ("corrupted files", "1 to 8 bits flipped at random, in each kind of file that is read", SOUND,
+               "RLIMIT_AS of 512 MiB", ONE_LINE + ", or enough memory; an ImportError at 512 MiB; never a crash",
+               ends.memory, 5),
+    "flips": ("corrupted files", "1 to 8 random bits are flipped in each kind of file that is read", SOUND,
               files.flips, 10000),
     "truncated": ("truncated files", "each kind of file cut off at a random place", SOUND, files.truncated, 500),
     "foreign": ("foreign files", "each kind of file in the place of every other; empty files, zeros, text, a pickle",
-                "one clear line, or what the file can be read as", files.foreign, 1),
-    "no-code": ("code in files", "pickles that would leave a trace, alone, in `.npy` and in `.npz`, in the place of "
-                "each kind of file", "one clear line; nothing runs", files.no_code, 1),
-    "mirrors": ("downloads that fail", "a server on this machine that has no file, cuts it off, sends another or a "
-                "bomb, redirects for ever or to what is no address, sends without end, or slowly",
-                "the next mirror is tried; without one, " + ONE_LINE + "; nothing half is left", outside.mirrors, 1),
-    "images": ("hostile folders of images", "bombs, links out of the folder, pipes, devices, circles, line breaks and "
-               "undecodable bytes in names, empty files, PostScript, a folder that may not be read",
-               "left out and named, or " + ONE_LINE + "; nothing outside is read, nothing blocks", outside.images, 1),
+                "refused with one clear line, or read if it is valid in this place, too", files.foreign, 1),
+    "no-code": ("code in files", "pickles that would write a file if they were loaded, alone, in `.npy` and in `.npz`, "
+                "in the place of each kind of file", "one clear line; no code runs", files.no_code, 1),
+    "mirrors": ("downloads that fail", "a local server that has no file, cuts the file off, sends another file or a "
+                "decompression bomb, redirects for ever or to an invalid address, sends without end, or sends slowly",
+                "the next mirror is tried; without one, " + ONE_LINE + "; no partial file is left",
+                outside.mirrors, 1),
+    "images": ("hostile folders of images", "decompression bombs, links out of the folder, pipes, devices, circular "
+               "links, line breaks and undecodable bytes in names, empty files, PostScript, an unreadable folder",
+               "bad files are left out and named, or " + ONE_LINE + "; nothing outside the folder is read, and nothing "
+               "blocks", outside.images, 1),
 }  # fmt: skip
 
 
@@ -69,13 +72,13 @@ def line(name, times, result, seconds):
 
 
 def provoke(name, share, generator):
-    """The arguments of `line`, and whether all is as it must be."""
+    """Run a row. Returns the arguments of `line`, and whether the row holds."""
     _, _, _, function, times = ROWS[name]
     started = time.monotonic()
     try:
         times, result = function(max(1, round(share * times)), generator)
         good, result = True, "as it must be: " + result
-    except Exception as error:  # of whatever kind: the other rows are worth knowing, too
+    except Exception as error:  # of any kind: the other rows still run
         if type(error).__name__ != "Failure":
             traceback.print_exc()
         good, result = False, "**FAILS**: " + " ".join(str(error).split())[-2000:].replace("|", "/")
@@ -104,7 +107,7 @@ def main(argv=None):
 
 
 def write(path, name, text):
-    """Put a line of the table into its place; the others stay."""
+    """Replace one line of the table in the file. The other lines stay."""
     before, _, rest = Path(path).read_text(encoding="utf-8").partition(BEGIN)
     old, _, after = rest.partition(END)
     faults = {"| %s |" % ROWS[row][0]: row for row in ROWS}

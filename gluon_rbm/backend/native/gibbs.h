@@ -35,7 +35,7 @@ enum {
     TABLE = 4096,            /* floats in the tables of a thread: 16 KB */
     SLICE = 64,              /* chains that a thread takes at once where threads share the chains */
     SPINS = 1000,            /* turns of a loop, some 10 microseconds, before a thread sleeps */
-    AWAKE = 1000000,         /* nanoseconds that a thread looks for the next call, then it sleeps */
+    AWAKE = 1000000,         /* nanoseconds awake after a call, before a thread sleeps */
     MAX_THREADS = 256,
     CHUNK = 64,     /* hidden units; their sums stay in registers while a gradient is summed */
     LIST = 512,     /* rows of a gradient that are searched for non-zero units at once */
@@ -112,7 +112,7 @@ struct learning {
     const float *data;        /* gradient: (rows, num_visible); learn: (num_rows, num_visible) */
     const float *data_hidden; /* gradient: p(h = 1 | data), (rows, num_hidden) */
     const float *visible_offset, *hidden_offset; /* of centering, or NULL */
-    float *weight_gradient; /* gradient: out; descend: in; learn: NULL, each row is used at once */
+    float *weight_gradient; /* gradient: out; descend: in; learn: NULL, rows are used at once */
     float *visible_gradient, *hidden_gradient; /* out; gradient: or NULL */
     float *weight, *visible_bias, *hidden_bias; /* learn: those of struct gibbs, which change */
     float *weight_velocity, *visible_velocity, *hidden_velocity; /* or NULL without momentum */
@@ -123,15 +123,15 @@ struct learning {
 struct classes {
     int64_t rows, num_classes, num_hidden;
     const float *input;        /* (rows, num_hidden) */
-    const float *label_weight; /* (num_classes, num_hidden); with `first`, more classes */
+    const float *label_weight; /* (num_classes, num_hidden); with `first`, more rows */
     /* (rows,), or NULL: row r has the num_classes classes from first[r] on. For class_means rows
      * with the same first class lie together, and different ranges do not overlap. */
     const int64_t *first;
     double *score;             /* sums: out, sum of softplus(o) over units, (rows, num_classes) */
     const float *slope;        /* means: (rows, num_classes) */
     float *hidden; /* means: out, (rows, num_hidden): sum of slope x sigmoid(o) over classes */
-    /* means: out, the same summed over rows instead, in the shape of label_weight. Classes that no
-     * row has are not written. */
+    /* means: out, the same summed over rows instead, in the shape of label_weight. With `first`,
+     * classes that no row has are not written. */
     float *label_hidden;
 };
 
