@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gluon_rbm.data.batches import iterate_batches
-
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for functions that import gluon_rbm themselves (see `sides.py`)
+sys.path.insert(0, str(ROOT))  # the package of this clone, also where none is installed
+
+from gluon_rbm.data.batches import iterate_batches  # noqa: E402
 
 LEARNED = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
 _SETTLING_SWEEPS = 300

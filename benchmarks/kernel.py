@@ -20,7 +20,7 @@ import tempfile
 from typing import Callable
 
 import numpy as np
-from common import seconds  # first: it puts the package on the path
+from common import seconds
 
 # isort: split
 from gluon_rbm.backend import native

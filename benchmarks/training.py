@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import ROOT  # first: it puts the package on the path
+from common import ROOT
 
 # isort: split
 from gluon_rbm.cli import options

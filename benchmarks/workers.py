@@ -98,9 +98,9 @@ def _bytes_on_loopback():
 
 def measure(num_workers, arguments):
     """Start the workers, and return what the leader measured."""
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     roles = ["worker"]
     if num_workers > 1:

@@ -1,6 +1,6 @@
-"""Imports point down between the rooms (packages) of docs/design.md.
+"""Imports point down between the packages, as docs/design.md shows.
 
-Only the modules in DOORS import MXNet or Matplotlib.
+Only the modules in IMPORTERS import MXNet or Matplotlib.
 """
 
 import ast
@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
+from sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
 
 # Packages, and modules that stand alone, from the top down. Those on one line do not import each
 # other.
-FLOORS = (
+LAYERS = (
     ("binary_rbm_gluon", "binary_rbm_module", "gluon_rbm.__main__", "gluon_rbm"),
     ("gluon_rbm.cli",),
     ("gluon_rbm.estimators",),
@@ -28,7 +29,7 @@ FLOORS = (
     ("gluon_rbm.errors",),
 )
 ALONE = ("ais", "binary_rbm", "binary_rbm_gluon", "binary_rbm_module")
-DOORS = {
+IMPORTERS = {
     "mxnet": ("gluon_rbm.backend.framework",),
     "matplotlib": (
         "gluon_rbm.evaluation.plots.figures",
@@ -38,12 +39,6 @@ DOORS = {
     ),
 }
 
-# Empty if the tests run beside an installed wheel, without the sources.
-SOURCES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", ""): path
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("gluon_rbm/**/*.py")]
-    if path.name != "setup.py"
-}
 DESIGN = ROOT / "docs" / "design.md"
 
 
@@ -72,16 +67,16 @@ def used_by(module):
     return {owner for name in names for owner in [name, name.rpartition(".")[0]] if owner in SOURCES} - {"gluon_rbm"}
 
 
-def floor(module):
-    """The number of a module's line in FLOORS, and its room."""
-    room = module if module in ("gluon_rbm", "gluon_rbm.__main__") else ".".join(module.split(".")[:2])
-    return next((number, room) for number, rooms in enumerate(FLOORS) if room in rooms)
+def layer_of(module):
+    """The number of a module's line in LAYERS, and its package."""
+    package = module if module in ("gluon_rbm", "gluon_rbm.__main__") else ".".join(module.split(".")[:2])
+    return next((number, package) for number, packages in enumerate(LAYERS) if package in packages)
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_imports_point_down_between_rooms(module):
-    (here, room), others = floor(module), {other: floor(other) for other in used_by(module)}
-    assert sorted(other for other, (there, its) in others.items() if its != room and there <= here) == []
+def test_imports_point_down_between_packages(module):
+    (here, package), others = layer_of(module), {other: layer_of(other) for other in used_by(module)}
+    assert sorted(other for other, (there, its) in others.items() if its != package and there <= here) == []
 
 
 @pytest.mark.parametrize("module", [module for module in SOURCES if module not in ALONE])
@@ -102,11 +97,11 @@ def test_imports_have_no_cycle():
 @pytest.mark.parametrize("module", SOURCES)
 def test_only_a_few_modules_import_mxnet_or_matplotlib(module):
     used = {name.partition(".")[0] for name in imported_names(SOURCES[module])}
-    assert [foreign for foreign, doors in DOORS.items() if foreign in used and module not in doors] == []
+    assert [foreign for foreign, importers in IMPORTERS.items() if foreign in used and module not in importers] == []
 
 
 @pytest.mark.skipif(not DESIGN.exists(), reason="the tests stand alone, without docs/")
 def test_the_design_page_shows_the_same_order():
-    picture = re.search(r"## Rooms.*?```\n(.*?)```", DESIGN.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    picture = re.search(r"## Layers.*?```\n(.*?)```", DESIGN.read_text(encoding="utf-8"), re.DOTALL).group(1)
     rows = [re.split(r"\s{2,}", line)[0].split(", ") for line in picture.splitlines() if not line.startswith(" ")]
-    assert tuple(tuple(row) for row in rows) == FLOORS
+    assert tuple(tuple(row) for row in rows) == LAYERS

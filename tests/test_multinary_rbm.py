@@ -17,7 +17,7 @@ from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
 # Visible and hidden units; an RBM has 2 of each.
-MACHINES = {
+RBMS = {
     "N=1": (Multinary(1), Multinary(1)),
     "N=2": (Multinary(2, slope=1), Multinary(2, slope=1)),
     "N=3": (Multinary(3, slope=1), Multinary(3, slope=1)),
@@ -91,9 +91,9 @@ def differences(function, parameters, step=1e-5):
     return result
 
 
-@pytest.fixture(params=MACHINES)
+@pytest.fixture(params=RBMS)
 def units(request):
-    return MACHINES[request.param]
+    return RBMS[request.param]
 
 
 # --- Values and gradients -------------------------------------------------------------------------

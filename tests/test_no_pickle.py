@@ -22,8 +22,8 @@ def faults_in(module, tree):
     """Yield "line: what" for each import and call that a source must not contain."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            room = node.module + "." if isinstance(node, ast.ImportFrom) else ""
-            for name in (room + alias.name for alias in node.names):
+            prefix = node.module + "." if isinstance(node, ast.ImportFrom) else ""
+            for name in (prefix + alias.name for alias in node.names):
                 if name.partition(".")[0] in MODULES or name == "joblib.load":
                     yield "%d: import of %s" % (node.lineno, name)
         if not isinstance(node, ast.Call):

@@ -182,7 +182,8 @@ def test_confusion_counts_every_pair():
     figure = plots.confusion(np.array([[5, 0], [1, 4]]), "title", ["cat", "dog"])
     (axes,) = figure.axes
     assert axes.images[0].get_array().shape == (2, 2)
-    assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]  # a count of 0 is blank
+    # A count of 0 is blank.
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "4", "5"]
     assert axes.get_title() == "title" and axes.get_xlabel() == "class by the model"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
 

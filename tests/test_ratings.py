@@ -107,7 +107,7 @@ def test_the_gradient_of_the_pseudo_likelihood(rbm, context, dtype):
 
 @pytest.fixture
 def taste(generator):
-    """Ratings of 30 items by 200 users with two tastes, as triples: a random third, and the rest."""
+    """Ratings of 30 items by 200 users with two tastes: triples of a random third, and the rest."""
     users, items = np.meshgrid(np.arange(200), np.arange(30), indexing="ij")
     liked = (users % 2) == (items % 2)
     given = np.where(liked, 4, 2) + generator.integers(-1, 2, liked.shape)

@@ -14,8 +14,8 @@ from gluon_rbm.sampling.inpainting import inpaint, make_mask
 
 CHAINS = 10000
 GROUP = (1, 4)
-# Two modes far apart: nearly always all units are off, or all units are on. Plain chains stay in the
-# mode in which they start.
+# Two modes far apart: nearly always all units are off, or all units are on. Plain chains stay in
+# the mode in which they start.
 TWO_MODES = np.full(6, -8.9), np.full(6, -9.0), np.full((6, 6), 3.0)
 HELD = {
     "nothing": {},

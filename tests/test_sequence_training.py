@@ -1,4 +1,4 @@
-"""Training on aligned sequences with both scripts, and commands on such a run, as a user runs them."""
+"""Training on aligned sequences with both scripts, and commands that use such a run."""
 
 import csv
 import json

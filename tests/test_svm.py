@@ -37,7 +37,7 @@ def run(capsys, tmp_path):
 
 @pytest.fixture
 def rbms(tmp_path):
-    """A function that reads the results by features and kernel, the whole report, and the arrays."""
+    """A function that reads the results: by features and kernel, all results, and the arrays."""
 
     def read():
         whole = json.loads((tmp_path / "svm.json").read_text())["results"]
@@ -68,7 +68,7 @@ def test_features_beside_pixels_and_an_untrained_network(run, rbms, model):
 
 
 def test_mirrored_images_and_square_roots(run, rbms, monkeypatch):
-    """Mirrored images are learned, too. Held-out images, which choose settings, are not mirrored."""
+    """Mirrored images are learned, too. Held-out images are not mirrored to choose settings."""
     given, digits = [], datasets.load("digits")
 
     def evaluate(kernel, train, test, rows, *others):

@@ -198,7 +198,7 @@ def test_the_kinds_of_columns_are_printed(tmp_path, capsys):
 
 
 def test_new_rows_are_read_like_the_learned_rows(tmp_path, capsys):
-    """A column of numbers and text has categories in both files. An unknown category is an outlier."""
+    """A column of numbers and text has categories in both files. An unknown one is an outlier."""
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     first.write_text("a,b\n" + "1,2\nx,3\n" * 20)
     second.write_text("a,b\n1,2\ny,3\n")

@@ -220,8 +220,8 @@ def test_one_far_value_does_not_hide_others(generator):
 def test_few_rows_are_enough(generator):
     """Default settings are enough for 400 rows. The temperature tells which of three skies it is.
 
-    Over 60 seeds 0.930 of the skies are right, with a standard deviation of 0.031. By chance a third
-    would be right. The bound is four standard deviations lower.
+    Over 60 seeds 0.930 of the skies are right, with a standard deviation of 0.031. By chance a
+    third would be right. The bound is four standard deviations lower.
     """
     sky = generator.integers(3, size=400)
     warm = np.array([25, 15, 8])[sky] + generator.normal(size=400)

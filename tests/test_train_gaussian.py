@@ -1,4 +1,4 @@
-"""The command `train-gaussian`: standardization, whitening, runs and their files, and commands on a run."""
+"""`train-gaussian`: standardization, whitening, runs, and the commands that use a run."""
 
 import csv
 import json
@@ -208,7 +208,7 @@ def network(tmp_path):
 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_an_rbm_on_a_network(tmp_path, network, digits, depth, capsys):
-    """The RBM learns codes of the network. Its samples are images that the network makes of codes."""
+    """The RBM learns codes of the network. The network turns the RBM's samples into images."""
     run = tmp_path / "run"
     train(run, "--num-epoch", "2", "--network", str(network), "--depth", str(depth), "--whiten", "2", "--mirror")
     assert "completed with log density: " in capsys.readouterr().out

@@ -159,7 +159,8 @@ def test_the_whole_showcase(tmp_path, monkeypatch):
     monkeypatch.setattr(binary_pictures.plots, "showcase", remember)
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "1") == 0
     assert pictures["sweeps"] == 3000 and pictures["side"] == 15
-    assert pictures["originals"].shape == pictures["samples"].shape == (30, 16)  # no image occurs twice
+    # No image occurs twice.
+    assert pictures["originals"].shape == pictures["samples"].shape == (30, 16)
     possible = {row.tobytes() for row in datasets.load("bars-and-stripes").train_images.reshape((-1, 16)).astype("f4")}
     assert {row.tobytes() for row in pictures["originals"]} == possible
     assert (pictures["samples"] > 0).all() and (pictures["samples"] < 1).all()
@@ -264,7 +265,7 @@ def test_default_folders_are_numbered_and_the_last_one_is_resumed(tmp_path, monk
 
 
 def test_one_step_is_the_documented_update(script, tmp_path, monkeypatch):
-    """A step is rate / batch size * (mean gradient + lambda W), so the default 0.1 acts as 0.1 / 80."""
+    """A step is rate / batch size * (mean gradient + lambda W), so the default acts as 0.1 / 80."""
     args = options.parse([*SMALL, "--learning-rate", "3", "--momentum", "0", "--weight-decay", "0.5"], "x")
     data = datasets.load("bars-and-stripes")
     arrays = initial_arrays(args, data, mx.cpu())

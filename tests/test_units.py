@@ -241,7 +241,10 @@ def test_samples_that_are_normal(ctx, generator, name, x):
 
 
 def test_samples_of_noisy_rectified_units_have_almost_the_mean():
-    """E[max(0, x + s z)] = x Phi(x/s) + s phi(x/s), s^2 = sigma(x), is at most 0.42 below log(1 + exp(x))."""
+    """E[max(0, x + s z)] = x Phi(x/s) + s phi(x/s), with s^2 = sigma(x) and z ~ N(0, 1).
+
+    It is at most 0.42 below log(1 + exp(x)).
+    """
     x = np.linspace(-10, 10, 2001)
     deviation = np.sqrt(special.expit(x))
     mean = x * stats.norm.cdf(x / deviation) + deviation * stats.norm.pdf(x / deviation)

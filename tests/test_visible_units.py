@@ -171,7 +171,7 @@ def test_reverse_annealing_refuses_impossible_starts(rbm, groups):
 
 @pytest.mark.parametrize("engine", ["native", "mxnet"])
 def test_the_gradient_where_values_are_missing(seed, generator, rbm, engine):
-    """CD with many sweeps against enumeration. For each row, the RBM lacks the row's missing units."""
+    """CD with many sweeps against enumeration. For each row the RBM lacks the missing units."""
     if engine == "native" and not native.available():
         pytest.skip(repr(native.available()))
     groups, rows = [(0, 3), (3, 6)], 20000
@@ -204,7 +204,7 @@ def test_the_gradient_where_values_are_missing(seed, generator, rbm, engine):
 
 
 def test_many_steps_in_one_call_keep_groups_whole(seed, generator):
-    """`native.learning.learn` with groups: samples have one unit on per group, parameters change."""
+    """`native.learning.learn`: samples have one unit on per group, and all parameters change."""
     if not native.available():
         pytest.skip(repr(native.available()))
     groups = [(0, 5), (30, 35), (40, 70)]

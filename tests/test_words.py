@@ -106,7 +106,7 @@ def test_the_effective_learning_rate(ctx, rate, divisor, acts_as):
     before = rbm.visible_layer_bias.data().asnumpy()
     gradient = rbm.visible_layer_bias.grad().asnumpy()
     chains = rbm.aux_visible_layer_sample.data().asnumpy()
-    np.testing.assert_allclose(gradient, chains.mean(axis=0) - 1, atol=1e-6)  # a mean over 80 images
+    np.testing.assert_allclose(gradient, chains.mean(axis=0) - 1, atol=1e-6)  # mean over 80 images
     trainer.step(divisor)
     np.testing.assert_allclose(before - rbm.visible_layer_bias.data().asnumpy(), acts_as * gradient, atol=1e-6)
 

@@ -190,7 +190,7 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 def drop_rights():
-    """Drop root's capabilities. Root still owns the folder, but cannot write if its mode forbids it."""
+    """Drop root's capabilities. Modes of files then hold for root, too."""
     header, nothing = _CapabilityHeader(0x20080522, 0), (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(ctypes.byref(header), ctypes.byref(nothing)):
         raise OSError(ctypes.get_errno(), "capset")

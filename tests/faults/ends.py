@@ -139,7 +139,7 @@ def interrupt_imports(times, generator):
 
 
 def disk_full(times, generator):
-    """A full file system: exit status 2, one line, whole files. The run resumes once there is space."""
+    """A full file system: exit status 2, one line, whole files. With more space the run resumes."""
     with scratch() as place:
         training, disk = Training("binary_rbm_gluon.py", place), place / "disk"
         needed = sum(path.stat().st_size for path in (place / "whole").iterdir())

@@ -1,4 +1,4 @@
-"""Rows of the table: damaged, foreign and harmful files, given to the code that reads such files."""
+"""Rows of the table: damaged, foreign and harmful files, given to the code that reads files."""
 
 import contextlib
 import gzip
@@ -331,7 +331,7 @@ def _one_after_the_other(contents):
 
 
 def run_in_child(action):
-    """The bytes that `action()` returns in a child: MXNet must not run in the process that forks."""
+    """The bytes that `action()` returns in a child, as MXNet must not run before a fork."""
     with scratch() as place:
 
         def write():

@@ -15,7 +15,7 @@ from gluon_rbm.data import datasets, downloads
 
 
 def mirrors(times, generator):
-    """A local server that fails in 8 ways. The next mirror is tried, and no partial file is left."""
+    """A local server fails in 8 ways. The next mirror is tried, and no partial file is left."""
     arrays = [np.zeros((5, 4, 3), np.uint8), np.zeros(5, np.uint8), np.ones((3, 4, 3), np.uint8), np.ones(3, np.uint8)]
     contents = {name: idx_bytes(array) for name, array in zip(IDX_NAMES, arrays)}
     archives = {name: gzip.compress(content) for name, content in contents.items()}
@@ -89,7 +89,7 @@ def _hostile(folder, outside):
 
 
 def images(times, generator):
-    """Bombs, links out of the folder, pipes, devices, odd names, files that are not images or not readable."""
+    """Bombs, links out of the folder, pipes, devices, odd names, unreadable files, other files."""
     with scratch() as place:
         folder, outside = place / "images", place / "outside"
         for each in (folder / "a", outside):

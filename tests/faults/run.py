@@ -47,7 +47,7 @@ ROWS = {
               files.flips, 10000),
     "truncated": ("truncated files", "each kind of file cut off at a random place", SOUND, files.truncated, 500),
     "foreign": ("foreign files", "each kind of file in the place of every other; empty files, zeros, text, a pickle",
-                "refused with one clear line, or read if it is valid in this place, too", files.foreign, 1),
+                "refused with one clear line, or read if it is valid in this place", files.foreign, 1),
     "no-code": ("code in files", "pickles that would write a file if they were loaded, alone, in `.npy` and in `.npz`, "
                 "in the place of each kind of file", "one clear line; no code runs", files.no_code, 1),
     "mirrors": ("downloads that fail", "a local server that has no file, cuts the file off, sends another file or a "
