@@ -214,7 +214,6 @@ def test_the_default_network(digits, perceptron):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_worse_images_are_farther(digits, perceptron, generator):
     """Real images, real images with noise, and noise alone differ by more than standard errors."""
     real, other = (to_visible(images, 16) for images in (digits.train_images[:720], digits.train_images[720:]))

@@ -11,7 +11,7 @@ from sites import fails_to_load, make_site, run_python
 
 import gluon_rbm
 from gluon_rbm import __main__
-from gluon_rbm.backend import devices, import_hook, shutdown
+from gluon_rbm.backend import import_hook, shutdown
 
 ROOT = Path(gluon_rbm.__file__).parents[1]
 
@@ -300,8 +300,3 @@ os.write(1, b"forked ")
 """
     # Python 3.12 warns of forks in a process with threads.
     assert output_of(code, "-W", "ignore") == "waited forked waited "
-
-
-@pytest.mark.slow
-def test_choose_context_is_a_name_of_the_package():
-    assert gluon_rbm.choose_context is devices.choose_context

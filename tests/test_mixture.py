@@ -14,6 +14,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.likelihood import enumeration, estimates
 from gluon_rbm.likelihood.mixture import dispersed_hidden, mixture_log_partition
 from gluon_rbm.models.energy import Parameters
+from gluon_rbm.sampling import gibbs
 
 
 def of(rbm):
@@ -52,9 +53,14 @@ def test_components_are_chosen_from_more_hidden_states(seed, generator):
 
 
 def test_dispersed_chains_find_both_modes(ctx, engine, seed):
-    """One hidden unit turns 24 visible units on. It is off unless about half of them are on."""
-    a, b, w = np.full(24, -8.0), np.array([-180.0]), np.full((24, 1), 16.0)
+    """One hidden unit turns 24 visible units on. It is off unless all of them are on, so chains
+    from fair coins in the visible units find one mode only.
+    """
+    a, b, w = np.full(24, -8.0), np.array([-376.0]), np.full((24, 1), 16.0)
     parameters = of((a, b, w)).as_in_context(ctx)
+    coins = mx.nd.array(np.random.default_rng(seed).integers(0, 2, (1000, 24)), ctx=ctx)
+    chains = gibbs.run_chains(parameters, visible=coins, sweeps=100, key=[seed], engine=engine)
+    assert not chains.hidden_sample.asnumpy().any()
     hidden = dispersed_hidden(parameters, np.zeros((2, 24), np.float32), [seed], engine)
     assert hidden.shape[1] == 1 and set(np.unique(hidden)) == {0.0, 1.0}
     again = dispersed_hidden(parameters, np.zeros((2, 24), np.float32), [seed], engine)

@@ -36,7 +36,7 @@ def run(capsys, tmp_path):
 
 
 @pytest.fixture
-def rbms(tmp_path):
+def svms(tmp_path):
     """A function that reads the results: by features and kernel, all results, and the arrays."""
 
     def read():
@@ -49,10 +49,10 @@ def rbms(tmp_path):
 
 
 @pytest.mark.slow
-def test_features_beside_pixels_and_an_untrained_network(run, rbms, model):
+def test_features_beside_pixels_and_an_untrained_network(run, svms, model):
     status, text, errors = run(model, *DIGITS)
     assert (status, errors) == (0, "")
-    found, whole, arrays = rbms()
+    found, whole, arrays = svms()
     assert list(found) == [(f, k) for f in ("pixels", "untrained", "trained") for k in ("linear", "rbf")]
     for names, row in found.items():
         wrong, pixels = arrays["wrong_%s_%s" % names], arrays["wrong_pixels_%s" % names[1]]
@@ -67,7 +67,7 @@ def test_features_beside_pixels_and_an_untrained_network(run, rbms, model):
     assert whole["network"]["description"]["channels"] == [8] and whole["num_train_images"] == 1437
 
 
-def test_mirrored_images_and_square_roots(run, rbms, monkeypatch):
+def test_mirrored_images_and_square_roots(run, svms, monkeypatch):
     """Mirrored images are learned, too. Held-out images are not mirrored to choose settings."""
     given, digits = [], datasets.load("digits")
 
@@ -80,7 +80,7 @@ def test_mirrored_images_and_square_roots(run, rbms, monkeypatch):
     arguments = (*DIGITS, "--train-images", 300, "--kernels", "linear")
     for flags in ((), ("--mirror", "--root")):
         assert run(*arguments, *flags)[0] == 0
-        _, whole, _ = rbms()
+        _, whole, _ = svms()
         assert (whole["root"], whole["mirror"], whole["num_train_images"]) == (bool(flags), bool(flags), 300)
     (plain, test, rows), (both, root_of_test, more_rows) = given
     turned = plain[0].reshape(-1, *digits.image_shape)[:, :, ::-1].reshape(300, -1)
@@ -91,19 +91,19 @@ def test_mirrored_images_and_square_roots(run, rbms, monkeypatch):
     np.testing.assert_array_equal(more_rows[1], rows[1])
 
 
-def test_a_support_vector_machine_for_each_class(run, rbms, model):
+def test_a_support_vector_machine_for_each_class(run, svms, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "rbf", "--no-baselines")
     errors = {}
     for flags in ((), ("--one-vs-rest",)):
         assert run(*arguments, *flags)[0] == 0
-        found, whole, _ = rbms()
+        found, whole, _ = svms()
         assert whole["one_vs_rest"] == bool(flags)
         errors[flags] = found["trained", "rbf"]["num_support_vectors"], found["trained", "rbf"]["class_error"]
         assert errors[flags][1] < 0.2
     assert errors[()] != errors["--one-vs-rest",]
 
 
-def test_flags_that_need_a_network(run, rbms, model):
+def test_flags_that_need_a_network(run, svms, model):
     """A pool that does not divide the layer is refused before anything is learned.
 
     More components than features are reduced to the number of features.
@@ -114,29 +114,29 @@ def test_flags_that_need_a_network(run, rbms, model):
         status, text, error = run(*DIGITS, *flags)
         assert status == 2 and error.count("\n") == 1 and "give its run folder as MODEL" in error
     assert run(model, *DIGITS, "--pool", 4, "--components", 20, "--train-images", 100, "--kernels", "linear")[0] == 0
-    found = rbms()[0]
+    found = svms()[0]
     assert [(row["num_features"], row["num_components"]) for row in found.values()] == [(64, 20), (8, 8), (8, 8)]
 
 
-def test_the_same_seed_gives_the_same_results(run, rbms, model):
+def test_the_same_seed_gives_the_same_results(run, svms, model):
     arguments = (model, *DIGITS, "--train-images", 300, "--kernels", "linear", "--seed", 3)
     assert run(*arguments)[0] == 0
-    first = rbms()[2]
+    first = svms()[2]
     mx.random.seed(5)  # the state of MXNet's generator does not matter
     assert run(*arguments, "--threads", 2, "--batch-size", 77)[0] == 0
-    for name, array in rbms()[2].items():
+    for name, array in svms()[2].items():
         np.testing.assert_array_equal(array, first[name])
 
 
-def test_pixels_alone_need_no_network(run, rbms):
+def test_pixels_alone_need_no_network(run, svms):
     assert run(*DIGITS, "--kernels", "rbf")[0] == 0
-    found, whole, _ = rbms()
+    found, whole, _ = svms()
     assert list(found) == [("pixels", "rbf")] and whole["network"] is None
 
 
-def test_without_baselines(run, rbms, model):
+def test_without_baselines(run, svms, model):
     assert run(model, *DIGITS, "--no-baselines", "--train-images", 400)[0] == 0
-    found, whole, _ = rbms()
+    found, whole, _ = svms()
     assert list(found) == [("trained", "linear"), ("trained", "rbf")] and whole["num_train_images"] == 400
     assert all(row["less_than_pixels"] is None for row in found.values())
 
@@ -163,11 +163,11 @@ def test_unusable_data_is_refused_in_one_line(run, model, tmp_path):
     assert not (tmp_path / "svm.json").exists()
 
 
-def test_images_are_resized_to_the_size_of_the_network(run, rbms, model, tmp_path):
+def test_images_are_resized_to_the_size_of_the_network(run, svms, model, tmp_path):
     images = folder(tmp_path / "large", ["a", "b"], size=16)
     Image.new("L", (11, 9)).save(tmp_path / "large" / "b" / "other.png")
     assert run(model, *images, "--no-cuda", "--image-size", 8, 8, "--kernels", "linear")[0] == 0
-    assert rbms()[0]["pixels", "linear"]["num_features"] == 64
+    assert svms()[0]["pixels", "linear"]["num_features"] == 64
 
 
 def test_another_model_is_refused(run, tmp_path):
@@ -177,10 +177,10 @@ def test_another_model_is_refused(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_means_over_squares_and_whitened_components(run, rbms, model):
+def test_means_over_squares_and_whitened_components(run, svms, model):
     status, _, errors = run(model, *DIGITS, "--pool", 2, "--components", 20, "--kernels", "rbf")
     assert (status, errors) == (0, "")
-    found, _, _ = rbms()
+    found, _, _ = svms()
     assert found["pixels", "rbf"]["num_features"] == 64 and found["trained", "rbf"]["num_features"] == 8 * 2 * 2
     for row in found.values():
         assert 0.5 < row["variance_kept"] < 1 and row["error"] < 0.2

@@ -337,9 +337,6 @@ def test_an_imputer_in_a_pipeline(generator):
     assert cross_val_score(pipeline, gaps, target, cv=2).mean() > 0.9
 
 
-# --- Outliers -------------------------------------------------------------------------------------
-
-
 def test_missing_numbers_follow_from_other_columns(generator):
     """The second column is the first plus noise of standard deviation 1. The mean would err by 10.
 
@@ -355,6 +352,9 @@ def test_missing_numbers_follow_from_other_columns(generator):
     assert np.sqrt(np.mean((imputer.transform(gaps) - table)[missing, 0] ** 2)) < 4
     draws = imputer.draw(gaps, 3)[:, missing, 0]
     assert len(np.unique(draws)) > 5 and abs(draws.std() - 10) < 3
+
+
+# --- Outliers -------------------------------------------------------------------------------------
 
 
 def test_a_row_far_beyond_the_learned_rows_is_an_outlier(generator):

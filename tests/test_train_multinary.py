@@ -397,7 +397,6 @@ def test_nearly_equal_images_are_refused_for_gaussian_units(tmp_path, capsys, ge
 
 def test_a_run_that_diverges_writes_no_parameters(tmp_path, capsys):
     arguments = ["--optimizer", "sgd", "--momentum", 0]
-    assert run(tmp_path / "run", "--num-epoch", 1, *arguments, "--learning-rate", 1e-9) == 0
     assert run(tmp_path / "wild", "--num-epoch", 1, *arguments, "--learning-rate", 1e30) == 3
     assert "training diverged in epoch 1: " in capsys.readouterr().err
     assert not (tmp_path / "wild" / "rbm.params").exists()
