@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from gluon_rbm.cli import svm
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.evaluation import classifier
+from gluon_rbm.evaluation import support_vectors
 
 _SETTINGS = {"C": 10.0, "gamma": 1.0}
 # Number of rows of the kernel at once.
@@ -45,9 +45,9 @@ def main(argv=None):
     times, found, bystanders = {side: [] for side in _SIDES}, {}, Bystanders()
     for _ in range(args.rounds):
         for side, rows in _SIDES.items():
-            classifier._ROWS = len(labels) - 1 if rows is None else rows
+            support_vectors._ROWS = len(labels) - 1 if rows is None else rows
             start = time.perf_counter()
-            found[side] = classifier._svm("rbf", _SETTINGS, labels, False).fit(train, labels).predict(test)
+            found[side] = support_vectors._svm("rbf", _SETTINGS, labels, False).fit(train, labels).predict(test)
             times[side].append(time.perf_counter() - start)
     medians = {side: statistics.median(seconds) for side, seconds in times.items()}
     first = next(iter(_SIDES))

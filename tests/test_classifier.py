@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
-from gluon_rbm.evaluation import classifier
+from gluon_rbm.evaluation import classifier, support_vectors
 from gluon_rbm.evaluation.scaling import CommonScale
 
 
@@ -119,10 +119,10 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
     scikit-learn's `SVC` on rows scaled by hand gives the same results. With `at_once`, the kernel
     of all rows, of the rows of two classes, or of no rows is computed at once.
     """
-    monkeypatch.setattr(classifier, "_ROWS", at_once)
+    monkeypatch.setattr(support_vectors, "_ROWS", at_once)
     train, test = features
-    rows = classifier.split_held_out(train[1], generator)
-    found = classifier.evaluate_svm(kernel, train, test, rows, one_vs_rest=one_vs_rest)
+    rows = support_vectors.split_held_out(train[1], generator)
+    found = support_vectors.evaluate_svm(kernel, train, test, rows, one_vs_rest=one_vs_rest)
 
     counts = []
 
@@ -135,7 +135,7 @@ def test_settings_are_chosen_on_held_out_rows(features, generator, monkeypatch, 
         return lambda others: svm.predict((others - mean) / scale)
 
     fit, held_out = rows
-    for settings, trial in zip(classifier.GRIDS[kernel], found.trials):
+    for settings, trial in zip(support_vectors.GRIDS[kernel], found.trials):
         predict = fitted(settings, train[0][fit], train[1][fit])
         error = (predict(train[0][held_out]) != train[1][held_out]).mean()
         assert trial == {**settings, "error": pytest.approx(error)}
@@ -162,17 +162,17 @@ def test_settings_beyond_the_edges():
         grid = [{"C": cost, "gamma": gamma} for cost in (2.0, 10.0, 50.0) for gamma in (1.0, 2.0, 4.0)]
         return [{**settings, "error": 0.1 if settings == best else 0.2} for settings in grid]
 
-    assert classifier._beyond(trials({"C": 10.0, "gamma": 2.0})) == []
-    assert classifier._beyond(trials({"C": 50.0, "gamma": 2.0})) == [{"C": 250.0, "gamma": 2.0}]
-    corner = classifier._beyond(trials({"C": 2.0, "gamma": 4.0}))
+    assert support_vectors._beyond(trials({"C": 10.0, "gamma": 2.0})) == []
+    assert support_vectors._beyond(trials({"C": 50.0, "gamma": 2.0})) == [{"C": 250.0, "gamma": 2.0}]
+    corner = support_vectors._beyond(trials({"C": 2.0, "gamma": 4.0}))
     assert corner == [{"C": 0.4, "gamma": 4.0}, {"C": 2.0, "gamma": 8.0}]
 
 
 def test_the_search_goes_on_beyond_an_edge(features, generator, monkeypatch):
     """The search starts with gammas that are far too small and finds a good one."""
-    monkeypatch.setitem(classifier.GRIDS, "rbf", [{"C": 10.0, "gamma": gamma} for gamma in (1e-4, 1e-3)])
+    monkeypatch.setitem(support_vectors.GRIDS, "rbf", [{"C": 10.0, "gamma": gamma} for gamma in (1e-4, 1e-3)])
     train, test = features
-    found = classifier.evaluate_svm("rbf", train, test, classifier.split_held_out(train[1], generator))
+    found = support_vectors.evaluate_svm("rbf", train, test, support_vectors.split_held_out(train[1], generator))
     tried = [trial["gamma"] for trial in found.trials]
     np.testing.assert_allclose(tried[:4], [1e-4, 1e-3, 1e-2, 1e-1])
     assert found.settings["gamma"] > 1e-3 and found.error < 0.1
@@ -180,24 +180,24 @@ def test_the_search_goes_on_beyond_an_edge(features, generator, monkeypatch):
 
 def test_test_images_do_not_affect_the_settings(features, generator):
     train, test = features
-    rows = classifier.split_held_out(train[1], generator)
+    rows = support_vectors.split_held_out(train[1], generator)
     honest, other = (
-        classifier.evaluate_svm("rbf", train, (test[0], labels), rows) for labels in (test[1], np.roll(test[1], 1))
+        support_vectors.evaluate_svm("rbf", train, (test[0], labels), rows) for labels in (test[1], np.roll(test[1], 1))
     )
     assert (honest.settings, honest.trials) == (other.settings, other.trials) and honest.error < other.error
 
 
 def test_threads_change_nothing(features, generator):
     train, test = features
-    rows = classifier.split_held_out(train[1], generator)
-    one, two = (classifier.evaluate_svm("rbf", train, test, rows, num_threads) for num_threads in (1, 2))
+    rows = support_vectors.split_held_out(train[1], generator)
+    one, two = (support_vectors.evaluate_svm("rbf", train, test, rows, num_threads) for num_threads in (1, 2))
     assert one.trials == two.trials
     np.testing.assert_array_equal(one.wrong, two.wrong)
 
 
 def test_a_fifth_is_held_out_and_never_more_than_ten_thousand(generator):
     for count, expected in ((100, (80, 20)), (30000, (10000, 6000)), (60000, (10000, 10000))):
-        fit, held_out = classifier.split_held_out(generator.integers(0, 2, count), generator)
+        fit, held_out = support_vectors.split_held_out(generator.integers(0, 2, count), generator)
         assert (len(fit), len(held_out)) == expected
         assert len(np.unique(np.concatenate([fit, held_out]))) == sum(expected)
 
@@ -206,7 +206,7 @@ def test_the_standard_error_of_a_difference_is_paired(generator):
     """With McNemar's counts b and c, the standard error is sqrt(b + c - (b - c)^2 / n) / n."""
     ours, theirs = generator.random((2, 1000)) < [[0.1], [0.2]]
     b, c = (ours & ~theirs).sum(), (theirs & ~ours).sum()
-    difference, error = classifier.mean_and_error(ours.astype(int) - theirs)
+    difference, error = support_vectors.mean_and_error(ours.astype(int) - theirs)
     assert difference == pytest.approx((b - c) / 1000)
     assert error == pytest.approx(np.sqrt(b + c - (b - c) ** 2 / 1000) / 1000)
 
@@ -217,4 +217,4 @@ def test_too_few_images_to_hold_some_out_are_refused(count, seed):
     # Of 6 images, the only one with label 1 is held out.
     labels[np.random.default_rng(seed).permutation(count)[0]] = 1
     with pytest.raises(InputError, match="too few"):
-        classifier.split_held_out(labels, np.random.default_rng(seed))
+        support_vectors.split_held_out(labels, np.random.default_rng(seed))

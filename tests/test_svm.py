@@ -9,7 +9,7 @@ from PIL import Image
 from gluon_rbm import __main__
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
-from gluon_rbm.evaluation import classifier
+from gluon_rbm.evaluation import support_vectors
 from gluon_rbm.models import networks
 
 DIGITS = ("--dataset", "digits", "--no-cuda")
@@ -75,8 +75,8 @@ def test_mirrored_images_and_square_roots(run, svms, monkeypatch):
         given.append((train, test, rows))
         return classifier_evaluate(kernel, train, test, rows, *others)
 
-    classifier_evaluate = classifier.evaluate_svm
-    monkeypatch.setattr(classifier, "evaluate_svm", evaluate)
+    classifier_evaluate = support_vectors.evaluate_svm
+    monkeypatch.setattr(support_vectors, "evaluate_svm", evaluate)
     arguments = (*DIGITS, "--train-images", 300, "--kernels", "linear")
     for flags in ((), ("--mirror", "--root")):
         assert run(*arguments, *flags)[0] == 0

@@ -19,7 +19,7 @@ from gluon_rbm.cli.results import Results, add_output
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.errors import InputError
-from gluon_rbm.evaluation import classifier
+from gluon_rbm.evaluation import classifier, support_vectors
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 ABOUT = "compare test errors of support vector machines on the features of a network and on pixels"
 
-_KERNELS = tuple(classifier.GRIDS)
+_KERNELS = tuple(support_vectors.GRIDS)
 Features = Callable[[Any], Any]  # from images to features, NumPy (n, num_features)
 
 _TRAIN_IMAGES, _HELD_OUT, _UNTRAINED, _COMPONENTS = range(4)  # purposes of keys (seed, purpose)
@@ -60,8 +60,8 @@ def add_arguments(add: AddArgument) -> None:
     add(
         "--kernels",
         nargs="+",
-        choices=list(classifier.GRIDS),
-        default=list(classifier.GRIDS),
+        choices=list(support_vectors.GRIDS),
+        default=list(support_vectors.GRIDS),
         help="kernels of the support vector machines",
     )
     add(
@@ -169,7 +169,7 @@ def _data(args: Namespace) -> tuple[DataSet, HostArray, tuple[HostArray, HostArr
         rows = np.sort(make_generator([args.seed, _TRAIN_IMAGES]).choice(rows, count, replace=False))
     if len(np.unique(data.train_labels[rows])) < 2:
         raise InputError("the training images of %s are all of one class; at least two classes are needed" % data.name)
-    return data, rows, classifier.split_held_out(data.train_labels[rows], make_generator([args.seed, _HELD_OUT]))
+    return data, rows, support_vectors.split_held_out(data.train_labels[rows], make_generator([args.seed, _HELD_OUT]))
 
 
 def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[str, Any] | None]:
@@ -237,7 +237,9 @@ def _evaluate(
         beside["num_components"] = train.shape[1]
     times.append(time.perf_counter())
     parts = (train, labels), (test, np.asarray(data.test_labels)), (learned, held_out)
-    found = {kernel: classifier.evaluate_svm(kernel, *parts, args.threads, args.one_vs_rest) for kernel in args.kernels}
+    found = {
+        kernel: support_vectors.evaluate_svm(kernel, *parts, args.threads, args.one_vs_rest) for kernel in args.kernels
+    }
     times.append(time.perf_counter())
     seconds = dict(zip(("features", "all_machines"), np.diff(times).tolist()))
     beside["seconds"] = seconds
@@ -268,7 +270,7 @@ def _less(wrong: Mapping[tuple[str, str], HostArray], kind: str, kernel: str) ->
     if kind == "pixels" or ("pixels", kernel) not in wrong:
         return {"less_than_pixels": None, "standard_error_of_less": None}
     pixels, this = wrong["pixels", kernel], wrong[kind, kernel]
-    less, error = classifier.mean_and_error(pixels.astype(int) - this)
+    less, error = support_vectors.mean_and_error(pixels.astype(int) - this)
     return {
         "less_than_pixels": less,
         "standard_error_of_less": error,
