@@ -11,7 +11,7 @@ from scipy import stats
 import binary_rbm_gluon
 from gluon_rbm import __main__
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, splits
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import binary_deep_belief
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
@@ -138,7 +138,7 @@ def test_hidden_data(rbms, generator):
     hidden = stack.hidden_data(data)
     assert (hidden.image_shape, hidden.maximum, hidden.train_labels.tolist()) == ((2, 4), 1, labels[:8].tolist())
     np.testing.assert_array_equal(hidden.test_images.reshape(4, 8), stack.features(images[8:], 16))
-    joined = stack.hidden_data(datasets.with_label_units(data), num_classes=3)
+    joined = stack.hidden_data(splits.with_label_units(data), num_classes=3)
     np.testing.assert_array_equal(joined.train_images[:, :8], hidden.train_images.reshape(8, 8))
     np.testing.assert_array_equal(joined.train_images[:, 8:], np.eye(3)[labels[:8]])
     with pytest.raises(InputError, match="have 6 pixels, but the lowest layer has 5 visible units"):

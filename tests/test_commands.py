@@ -477,7 +477,7 @@ def test_score_of_thresholded_pixels(run, results):
 @pytest.mark.slow
 def test_the_gap_of_a_run_by_epoch(run, results, figures, rbm, tmp_path):
     from gluon_rbm.cli import score
-    from gluon_rbm.training.run_folder import read_metrics
+    from gluon_rbm.training.run_records import read_metrics
 
     save(rbm, tmp_path / "rbm.params")
     columns = "epoch,train_log_likelihood,train_standard_error,test_log_likelihood,test_standard_error"

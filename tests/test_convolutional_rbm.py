@@ -6,9 +6,10 @@ from block_checks import LEARNED, MODES, array, gradients
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
+from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
 from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.models.rbm_block import alternate
 from gluon_rbm.models.units import Gaussian, Multinary
 
 # kernel, stride, and the shape of the images

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from published_files import IDX_NAMES, Server, cifar10_archive, cifar10_members, idx_bytes, sha256
 
-from gluon_rbm.data import batches, datasets, downloads
+from gluon_rbm.data import batches, datasets, downloads, splits
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.data.statistics import mean_image
 from gluon_rbm.errors import InputError
@@ -765,7 +765,7 @@ def test_bad_arguments_of_batches():
 
 
 def test_an_unknown_split_is_refused():
-    fails(lambda: datasets.split_of(datasets.load("digits"), "validation"), "split 'validation'", "held-out")
+    fails(lambda: splits.split_of(datasets.load("digits"), "validation"), "split 'validation'", "held-out")
 
 
 def test_images_that_are_too_large():

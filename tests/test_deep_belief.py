@@ -7,10 +7,10 @@ from scipy import special
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
+from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
 from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork, JointContrastiveFreeEnergy
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 
 SHAPE = (3, 4, 4)

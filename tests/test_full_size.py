@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.models import networks
+from gluon_rbm.models import network_features, networks
 from gluon_rbm.models.deep_belief import JointContrastiveFreeEnergy
 from gluon_rbm.training import network_settings
 
@@ -21,7 +21,7 @@ def test_one_step_at_full_size(preset, generator):
     loss.hybridize(static_alloc=True)
     trainer = mx.gluon.Trainer(network.collect_params(), "adam", {"learning_rate": flags["learning_rate"]})
     images = generator.integers(256, size=(2, *flags["image_size"], 3), dtype=np.uint8)
-    visible = mx.nd.array(networks.to_values(images, description))
+    visible = mx.nd.array(network_features.to_values(images, description))
     parameters = network.collect_params().values()
     before = [parameter.data().asnumpy() for parameter in parameters]
     with mx.autograd.record():
@@ -33,7 +33,7 @@ def test_one_step_at_full_size(preset, generator):
         new = parameter.data().asnumpy()
         assert np.isfinite(new).all() and (new != old).any(), parameter.name
     size = int(np.prod(network.rbms[-1].hidden_shape))
-    features = networks.features(network, description, images)
+    features = network_features.features(network, description, images)
     assert features.shape == (2, size) and ((features >= 0) & (features <= 1)).all()
 
 

@@ -16,8 +16,9 @@ import reference
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
+from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.models.rbm_block import alternate
 from gluon_rbm.models.units import Gaussian, Multinary
 
 

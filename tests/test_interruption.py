@@ -18,7 +18,8 @@ from gluon_rbm.cli import train_binary
 from gluon_rbm.cli.command import exit_status
 from gluon_rbm.training import binary, binary_pictures, monitoring
 from gluon_rbm.training.checkpoint import Checkpoint
-from gluon_rbm.training.run_folder import RunFolder, read_metrics
+from gluon_rbm.training.run_folder import RunFolder
+from gluon_rbm.training.run_records import read_metrics
 
 ROOT = Path(__main__.__file__).parents[1]
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -16,7 +16,7 @@ import ais
 import binary_rbm_gluon
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
-from gluon_rbm.data import datasets, downloads
+from gluon_rbm.data import datasets, downloads, splits
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
@@ -154,7 +154,7 @@ def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
 @pytest.mark.parametrize("binarize", BINARIZE)
 @pytest.mark.parametrize("num_workers", [0, 3])
 def test_labels_stay_with_their_images(seed, binarize, num_workers):
-    data = datasets.with_label_units(datasets.load("digits"))
+    data = splits.with_label_units(datasets.load("digits"))
     assert data.train_images.dtype == np.uint8 and data.train_images.shape == (1437, 74)
     plain = datasets.load("digits")
     key = [seed]
@@ -173,7 +173,7 @@ def test_number_of_classes(tmp_path):
     data = datasets.load(str(tmp_path / "images.npy"))
     assert data.num_classes == 0
     with pytest.raises(InputError, match="has no labels; choose a data set with"):
-        datasets.with_label_units(data)
+        splits.with_label_units(data)
 
 
 def test_label_biases_of_the_data():
@@ -181,7 +181,7 @@ def test_label_biases_of_the_data():
     plain = datasets.load("bars-and-stripes")
     args = options.parse(["--initial-visible-bias", "data", "--labels"], "x")
     args = dataclasses.replace(args, num_classes=plain.num_classes)
-    bias = initial_arrays(args, datasets.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
+    bias = initial_arrays(args, splits.with_label_units(plain), mx.cpu())["visible_layer_bias"].asnumpy()
     images = to_visible(plain.train_images, 1)
     np.testing.assert_allclose(bias[:16], ais.smoothed_visible_bias(images.mean(axis=0), 30), rtol=1e-6)
     smoothed = reference.sigmoid(ais.smoothed_visible_bias(np.array([16, 14]) / 30, 30))

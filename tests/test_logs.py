@@ -12,7 +12,7 @@ import tqdm
 from marks import slow_but
 
 from gluon_rbm.backend import logs
-from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.training.run_records import read_metrics
 
 LOGGER = logging.getLogger("gluon_rbm.test")
 

@@ -8,7 +8,7 @@ import pytest
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import networks, units
+from gluon_rbm.models import network_features, networks, units
 from gluon_rbm.models.files import read_model
 from gluon_rbm.training import network_settings
 
@@ -90,7 +90,7 @@ def test_a_saved_network_is_read_back(tmp_path, ctx, generator):
         again, description = networks.read(place, ctx)
         assert description == COLOUR
         np.testing.assert_array_equal(
-            networks.features(again, COLOUR, images), networks.features(network, COLOUR, images)
+            network_features.features(again, COLOUR, images), network_features.features(network, COLOUR, images)
         )
 
 
@@ -106,7 +106,7 @@ def test_descriptions_of_earlier_versions_are_read(quantized, tmp_path, generato
         again, found = networks.read(str(tmp_path / "rbm.params"))
         assert found == today and list(found) == list(today)
         np.testing.assert_array_equal(
-            networks.features(again, found, images), networks.features(network, today, images)
+            network_features.features(again, found, images), network_features.features(network, today, images)
         )
         assert len(networks.build(description).rbms) == len(network.rbms)
 
@@ -148,21 +148,21 @@ def test_images_become_values_and_back(shape, visible_units, maximum, generator)
     channels = 3 if len(shape) == 4 else 1
     own = {"mean": 0.4, "deviation": 0.3} if visible_units == "gaussian" else {}
     description = networks.describe((channels, 8, 8), dense=[2], maximum=maximum, visible_units=visible_units, **own)
-    values = networks.to_values(images, description)
+    values = network_features.to_values(images, description)
     assert values.shape == (4, channels, 8, 8) and values.dtype == np.float32 and values.flags.c_contiguous
     expected = images / 255
     scaled = (expected - 0.4) / 0.3 if own else maximum * expected
     np.testing.assert_allclose(values[2, -1, 3, 5], np.atleast_1d(scaled[2, 3, 5])[-1], rtol=1e-5, atol=1e-6)
     for given in (values, mx.nd.array(values)):
-        np.testing.assert_allclose(networks.to_images(given, description), expected.reshape(4, -1), atol=1e-6)
+        np.testing.assert_allclose(network_features.to_images(given, description), expected.reshape(4, -1), atol=1e-6)
     np.testing.assert_allclose(
-        networks.to_values(expected.astype("float32"), description), values, rtol=1e-5, atol=1e-5
+        network_features.to_values(expected.astype("float32"), description), values, rtol=1e-5, atol=1e-5
     )
 
 
 def test_pixels_of_8_bits_are_values_from_0_to_255(generator):
     images = bytes_of(generator, (3, 8, 8, 3))
-    np.testing.assert_array_equal(networks.to_values(images, COLOUR), images.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(network_features.to_values(images, COLOUR), images.transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -179,21 +179,21 @@ def test_pixels_of_8_bits_are_values_from_0_to_255(generator):
 )
 def test_images_of_another_kind_are_refused(images, maximum, said):
     with pytest.raises(InputError, match=said):
-        networks.to_values(images, COLOUR, maximum)
+        network_features.to_values(images, COLOUR, maximum)
 
 
 def test_features_do_not_depend_on_batches(generator, monkeypatch):
     network, images = made(COLOUR), bytes_of(generator, (7, 8, 8, 3))
-    found = networks.features(network, COLOUR, images, batch_size=3)
+    found = network_features.features(network, COLOUR, images, batch_size=3)
     assert found.shape == (7, 3) and found.dtype == np.float32 and 0 <= found.min() and found.max() <= 1
-    np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
-    assert networks.features(network, COLOUR, images[:0]).shape == (0, 3)
+    np.testing.assert_allclose(found, network_features.features(network, COLOUR, images), rtol=1e-5)
+    assert network_features.features(network, COLOUR, images[:0]).shape == (0, 3)
     counts, transform = [], network.transform
     monkeypatch.setattr(
         network, "transform", lambda values, *how: counts.append(len(values)) or transform(values, *how)
     )
-    monkeypatch.setattr(networks, "_LAYER_VALUES", 2 * 3 * 8 * 8 + 1)  # two images
-    np.testing.assert_allclose(found, networks.features(network, COLOUR, images), rtol=1e-5)
+    monkeypatch.setattr(network_features, "_LAYER_VALUES", 2 * 3 * 8 * 8 + 1)  # two images
+    np.testing.assert_allclose(found, network_features.features(network, COLOUR, images), rtol=1e-5)
     assert counts == [2, 2, 2, 1]
 
 
@@ -219,7 +219,9 @@ def test_weights_and_hidden_biases_start_where_the_description_says(seed):
 def test_quantized_values_are_the_nearest_whole_numbers():
     images = np.array([[[0, 127], [128, 255]]], np.uint8)
     values = [
-        networks.to_values(images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, quantized=True)).ravel()
+        network_features.to_values(
+            images, networks.describe((1, 2, 2), dense=[1], maximum=maximum, quantized=True)
+        ).ravel()
         for maximum in (1, 3, 255)
     ]
     np.testing.assert_array_equal(values, [[0, 0, 1, 1], [0, 1, 2, 3], [0, 127, 128, 255]])
@@ -229,13 +231,13 @@ def test_pooled_features_are_means_over_squares(generator):
     description = networks.describe((1, 8, 8), [3])
     network = made(description)
     images = bytes_of(generator, (5, 8, 8))
-    hidden = network.rbms[0].mean_hidden(mx.nd.array(networks.to_values(images, description))).asnumpy() / 255
+    hidden = network.rbms[0].mean_hidden(mx.nd.array(network_features.to_values(images, description))).asnumpy() / 255
     expected = [
         hidden[:, :, top : top + 2, left : left + 2].mean(axis=(2, 3)) for top in (0, 2) for left in (0, 2)
     ]  # the squares of each filter, from the top left on
-    found = networks.features(network, description, images, pool=2)
+    found = network_features.features(network, description, images, pool=2)
     np.testing.assert_allclose(found.reshape(5, 3, 4), np.moveaxis(expected, 0, 2), rtol=1e-5)
-    assert networks.features(network, description, images[:0], pool=2).shape == (0, 12)
+    assert network_features.features(network, description, images[:0], pool=2).shape == (0, 12)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_pooled_features_are_means_over_squares(generator):
 def test_a_pool_that_does_not_fit_is_refused(layers, said):
     description = networks.describe((1, 8, 8), **layers)
     with pytest.raises(InputError, match=said):
-        networks.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)
+        network_features.features(made(description), description, np.zeros((2, 8, 8), np.uint8), pool=3)
 
 
 def test_sampled_features_are_values_of_units(seed, generator):
@@ -253,8 +255,8 @@ def test_sampled_features_are_values_of_units(seed, generator):
     network = made(description)
     images = bytes_of(generator, (400, 8, 8))
     mx.random.seed(seed)
-    drawn = networks.features(network, description, images, sampled=True)
-    means = networks.features(network, description, images)
+    drawn = network_features.features(network, description, images, sampled=True)
+    means = network_features.features(network, description, images)
     assert set(np.unique(drawn)) == {0, 1}
     error = np.sqrt((means * (1 - means)).sum()) / means.size
     assert abs(drawn.mean(dtype="float64") - means.mean(dtype="float64")) < 5 * error

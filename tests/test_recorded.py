@@ -13,7 +13,7 @@ from gluon_rbm import __main__
 from gluon_rbm.cli import recorded
 from gluon_rbm.data import datasets, downloads
 from gluon_rbm.training import binary_pictures
-from gluon_rbm.training.run_folder import read_arguments
+from gluon_rbm.training.run_records import read_arguments
 
 FLAGS = ["--no-cuda", "--num-hidden", "6", "--k", "1", "--batch-size", "100", "--num-epoch", "1"]
 FLAGS += ["--ais-batch-size", "20", "--ais-num-batch", "1", "--ais-burn-in-steps", "1"]

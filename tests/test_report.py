@@ -14,7 +14,7 @@ import reference
 
 from gluon_rbm import __main__
 from gluon_rbm.backend.framework import mx
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, splits
 
 BARS = ("--dataset", "bars-and-stripes")
 
@@ -170,7 +170,7 @@ def test_a_killed_run_continues_to_the_same_result(likelihood, model, tmp_path):
 
 
 def test_the_last_training_images_are_held_out(likelihood, monkeypatch, generator, tmp_path):
-    monkeypatch.setattr(datasets, "_HELD_OUT", 30)
+    monkeypatch.setattr(splits, "_HELD_OUT", 30)
     rbm, file = reference.random_rbm(64, 3, generator, scale=0.1), tmp_path / "report.json"
     digits = ("--dataset", "digits", "--binarize", "threshold", "--part", "held-out")
     assert likelihood(save(rbm, tmp_path / "rbm.params"), *digits, "--json", file)[0] == 0

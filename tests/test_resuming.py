@@ -14,7 +14,8 @@ from gluon_rbm.cli import options, recorded
 from gluon_rbm.training import binary_pictures, settings
 from gluon_rbm.training.binary_settings import PRESETS, BinarySettings
 from gluon_rbm.training.network_settings import NetworkSettings
-from gluon_rbm.training.run_folder import newest_run, read_arguments, read_metrics
+from gluon_rbm.training.run_folder import newest_run
+from gluon_rbm.training.run_records import read_arguments, read_metrics
 
 NETWORK = ["train-multinary", "--dataset", "digits", "--no-cuda", "--channels", "3", "--kernel", "2", "--seed", "4"]
 DEEP = ["train-deep", "--dataset", "digits", "--no-cuda", "--layers", "5", "4", "--k", "1", "--batch-size", "200"]

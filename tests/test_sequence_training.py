@@ -8,7 +8,7 @@ import pytest
 from training_runs import SCRIPTS, assert_same_arrays, learned, one_line
 
 from gluon_rbm import __main__
-from gluon_rbm.data import datasets, sequences
+from gluon_rbm.data import datasets, sequences, splits
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.data.sequences import NUCLEOTIDES
 from gluon_rbm.errors import InputError
@@ -57,7 +57,7 @@ def test_a_data_set_of_sequences(fasta):
         np.testing.assert_allclose(weights, 1 / ((images[:, None] == images).mean(axis=2) >= 0.8 - 1e-9).sum(axis=1))
     share = data.test_weights.sum() / (data.test_weights.sum() + data.train_weights.sum())
     assert 0.05 < share <= 0.1
-    kept, held_out = datasets.hold_out(data, 7)
+    kept, held_out = splits.hold_out(data, 7)
     assert len(kept.train_weights) == len(kept.train_images) and len(held_out) == 7
 
 

@@ -16,11 +16,12 @@ from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets, transforms
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import networks, units
+from gluon_rbm.models import network_features, networks, units
 from gluon_rbm.training import network as network_training
 from gluon_rbm.training.network_learner import NetworkLearner
 from gluon_rbm.training.network_pictures import normal_like
-from gluon_rbm.training.run_folder import RunFolder, read_metrics
+from gluon_rbm.training.run_folder import RunFolder
+from gluon_rbm.training.run_records import read_metrics
 
 SMALL = ["--dataset", "digits", "--no-cuda", "--channels", "3", "--dense", "5", "--learning-rate", "0.01"]
 # 437 images are learned; the last batch holds 37 of them.
@@ -74,7 +75,7 @@ def test_what_a_run_leaves(tmp_path, capsys):
     network, description = networks.read(tmp_path / "run")
     assert record["network"] == description and description["image_shape"] == [1, 8, 8]
     images = datasets.load("digits").test_images[:20]
-    assert networks.features(network, description, images, maximum=16).std() > 0
+    assert network_features.features(network, description, images, maximum=16).std() > 0
 
 
 @pytest.mark.parametrize("arguments", [(), ("--training", "greedy"), ("--chains", "persistent", "--sampled")])
@@ -94,7 +95,7 @@ def test_the_reconstruction_error_is_a_mean_over_pixels(tmp_path):
     assert run(tmp_path / "run", "--num-epoch", 1) == 0
     network, description = networks.read(tmp_path / "run")
     images = datasets.load("digits").test_images
-    found = network.reconstruct(from_host(networks.to_values(images, description, 16))).asnumpy() / 255
+    found = network.reconstruct(from_host(network_features.to_values(images, description, 16))).asnumpy() / 255
     expected = np.square(found[:, 0] - images / 16).mean()
     assert abs(read_metrics(tmp_path / "run")[-1]["test_reconstruction_error"] - expected) < 1e-5
 
@@ -183,7 +184,7 @@ def test_one_step_is_gradient_descent_on_the_mean_loss(ctx, generator):
     built = networks.build(description)
     built.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
     args = descent(learning_rate=rate, weight_decay=decay)
-    values = from_host(networks.to_values(images, description), ctx)
+    values = from_host(network_features.to_values(images, description), ctx)
     learner = NetworkLearner(args, built, None, values)
     a, b, w = (learner.arrays()["0." + n].asnumpy() for n in networks.Parameters._fields)
     learner.step(values)
@@ -211,7 +212,7 @@ def test_persistent_chains_continue_and_are_used_by_the_loss(ctx, generator, see
     built = networks.build(description)
     built.initialize(mx.init.Normal(0.5), ctx=ctx, force_reinit=True)
     args = descent(learning_rate=0.1, sampled=True, chains="persistent", k=2)
-    values = from_host(networks.to_values(images, description), ctx)
+    values = from_host(network_features.to_values(images, description), ctx)
     learner = NetworkLearner(args, built, None, values)
     np.testing.assert_array_equal(learner.arrays()["chains.0"].asnumpy(), values.asnumpy())
     for count in (6, 4):
@@ -406,7 +407,7 @@ def test_values_outside_the_maximum_are_refused(tmp_path):
     data = datasets.load("digits")
     description = networks.describe((1, 8, 8), dense=[2])
     with pytest.raises(InputError, match="scale them to 0 to 8"):
-        networks.to_values(data.train_images, description, maximum=8)
+        network_features.to_values(data.train_images, description, maximum=8)
 
 
 def test_samples_start_with_the_mean_and_covariance_of_images(generator):

@@ -17,7 +17,7 @@ from training_runs import SCRIPTS, SMALL, assert_same_arrays, learned, run_inter
 import binary_rbm_gluon
 from gluon_rbm import __main__
 from gluon_rbm.training import tensorboard
-from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.training.run_records import read_metrics
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
 

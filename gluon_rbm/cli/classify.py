@@ -11,12 +11,12 @@ from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
-from gluon_rbm.data import datasets
+from gluon_rbm.data import splits
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models import label_rbm
-from gluon_rbm.training.run_folder import class_names_of
+from gluon_rbm.training.run_records import class_names_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -56,7 +56,7 @@ def run(args: Namespace) -> None:
     if not num_classes:
         raise InputError("%s has no labels; train a model with --labels" % args.model)
     data = inputs.data_from(args, parameters.num_visible - num_classes)
-    images, labels = datasets.split_of(data, args.part)
+    images, labels = splits.split_of(data, args.part)
     if labels is None:
         raise InputError("%s has no labels to compare with; choose a data set with labels" % args.dataset)
     context = parameters.interaction_weight.context

@@ -27,7 +27,7 @@ from gluon_rbm.cli.inputs import AddArgument
 from gluon_rbm.data import datasets
 from gluon_rbm.evaluation import classifier
 from gluon_rbm.training.binary_settings import PRESETS
-from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.training.run_records import read_metrics
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

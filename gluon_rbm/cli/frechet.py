@@ -12,7 +12,7 @@ from gluon_rbm.backend.files import write_json
 from gluon_rbm.cli import inputs, recorded
 from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import add_overwrite, check_target
-from gluon_rbm.data import datasets, image_files
+from gluon_rbm.data import datasets, image_files, splits
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import frechet
 
@@ -85,7 +85,7 @@ def run(args: Namespace) -> None:
     recorded.settle(args, args.drawn)
     data = datasets.load(args.dataset, args.data_dir, image_size=args.image_size)
     drawn = image_files.read_images(args.drawn, data.image_shape, args.resize, array=args.array)
-    real = to_visible(datasets.split_of(data, args.part)[0], data.maximum)
+    real = to_visible(splits.split_of(data, args.part)[0], data.maximum)
     network, name = (given, args.network) if given else _perceptron(args, data)
     seen, drawn_seen = (frechet.features(network, images, data.image_shape, context) for images in (real, drawn))
     found = {"features": name, **frechet.compare(seen, drawn_seen, [args.seed])._asdict()}

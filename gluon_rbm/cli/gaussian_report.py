@@ -12,7 +12,7 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.report import finite, log_z_of
 from gluon_rbm.cli.results import model_record
-from gluon_rbm.data import datasets
+from gluon_rbm.data import splits
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import densities
 from gluon_rbm.likelihood.scores import LogLikelihood
@@ -55,7 +55,7 @@ def gaussian_report(args: Namespace) -> dict[str, Any]:
             % args.model
         )
     data = inputs.data_from(args, features.num_pixels)
-    images, _ = datasets.split_of(data, args.part)
+    images, _ = splits.split_of(data, args.part)
     pixels = densities.dequantized(images, data.maximum, [args.binarize_seed, _NOISE])
     score = LogLikelihood.of(
         densities.unnormalized_log_densities(parameters, features.standardization, pixels), binary=False

@@ -13,7 +13,7 @@ from gluon_rbm.cli.results import Results
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.gaussian_rbm import GaussianParameters
 from gluon_rbm.sampling.gaussian_images import draw_images
-from gluon_rbm.training.run_folder import image_shape_of
+from gluon_rbm.training.run_records import image_shape_of
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -18,7 +18,7 @@ from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.binary_deep_belief import layer_folder
 from gluon_rbm.models.files import PARAMETERS
-from gluon_rbm.training.run_folder import ARGUMENTS, METRICS, read_metrics
+from gluon_rbm.training.run_records import ARGUMENTS, METRICS, read_metrics
 
 if TYPE_CHECKING:
     import jinja2

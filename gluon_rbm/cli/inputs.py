@@ -14,7 +14,7 @@ from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import options, recorded
 from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import add_output
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, splits
 from gluon_rbm.data.batches import iterate_batches, to_visible
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError
@@ -100,7 +100,7 @@ def add_data(add: AddArgument) -> None:
     options.add_dataset_of_run(add)
     add(
         "--part",
-        choices=datasets.SPLITS,
+        choices=splits.SPLITS,
         default="test",
         help="part of the data set; held-out: the training images that the run held out (--held-out), or else the "
         "last 10,000",
@@ -247,7 +247,7 @@ def path_from(
         return snapshots.read(args.model).checked(parameters).in_context(parameters.interaction_weight.context)
     assert data is not None
     if num_classes:
-        data = datasets.with_label_units(data)
+        data = splits.with_label_units(data)
     logger.info("computing a path of RBMs with the same means; this may take minutes")
     key = [args.seed, *b"matched"]
     rows = next(iterate_batches(data.train_images, data.maximum, _ROWS_OF_MEANS, key=key, binarize="sample"))
@@ -326,7 +326,7 @@ def count_from(args: Namespace, data: datasets.DataSet, default: int) -> int:
     int
         The value of --count, or else the default, at most the number of images in --part.
     """
-    return args.count or min(default, len(datasets.split_of(data, args.part)[0]))
+    return args.count or min(default, len(splits.split_of(data, args.part)[0]))
 
 
 def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArray:
@@ -351,7 +351,7 @@ def images_from(args: Namespace, data: datasets.DataSet, count: int) -> HostArra
     InputError
         The part has fewer images.
     """
-    images, _ = datasets.split_of(data, args.part)
+    images, _ = splits.split_of(data, args.part)
     if count > len(images):
         raise InputError(
             "%s has %d images in part %s, not %d; give a smaller --count"

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gluon_rbm.backend.files import check_writable, write_json
-from gluon_rbm.cli import gaussian_report, inputs, report
+from gluon_rbm.cli import gaussian_report, inputs, report, report_text
 from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError
@@ -130,7 +130,7 @@ def run(args: Namespace) -> None:
         StateFile(args.state)
     make = gaussian_report.gaussian_report if is_gaussian(args.model) else report.likelihood_report
     result = make(args)
-    logger.info("%s", report.as_text(result))
+    logger.info("%s", report_text.as_text(result))
     if args.json is not None:
         write_json(args.json, result, "--json")
     if args.state is not None and os.path.exists(args.state):  # no longer needed

@@ -11,12 +11,13 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.cli import options
 from gluon_rbm.cli.arguments import OneLineParser
-from gluon_rbm.data import datasets, downloads
+from gluon_rbm.data import datasets, downloads, splits
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.files import folder_of
-from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint, newest_run, read_arguments
+from gluon_rbm.training.run_folder import has_checkpoint, newest_run
+from gluon_rbm.training.run_records import ARGUMENTS, read_arguments
 
 __all__ = ["DEEP", "Learned", "check_flags", "existing_data_dir", "flags_of", "resumed", "settle"]
 
@@ -89,7 +90,7 @@ class Learned(NamedTuple):
         if digest is None or self.arguments.get("below"):
             return
         if self.arguments.get("labels") and data.num_classes:
-            data = datasets.with_label_units(data)
+            data = splits.with_label_units(data)
         if digest != sha256([data.train_images]):
             told = self.run, self.arguments.get("dataset"), data.name
             logger.warning("note: %s was trained on images of %s, but other images are used here: %s", *told)

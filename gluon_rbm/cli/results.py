@@ -18,7 +18,8 @@ from gluon_rbm.data import sequences
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.files import folder_of
-from gluon_rbm.training.run_folder import ARGUMENTS, has_checkpoint
+from gluon_rbm.training.run_folder import has_checkpoint
+from gluon_rbm.training.run_records import ARGUMENTS
 
 if TYPE_CHECKING:
     from argparse import Namespace

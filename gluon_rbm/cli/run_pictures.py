@@ -15,7 +15,7 @@ from gluon_rbm.evaluation import plots
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models.files import PARAMETERS, read_arrays, read_model
 from gluon_rbm.sampling import gibbs
-from gluon_rbm.training.run_folder import image_shape_of, softmax_groups_of
+from gluon_rbm.training.run_records import image_shape_of, softmax_groups_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,9 +147,9 @@ def _picture(name: str, content: bytes, path: str) -> dict[str, Any]:
 
 def _draw_filters(folder: str, arguments: Mapping[str, Any]) -> Figure:
     if "network" in arguments:
-        from gluon_rbm.models import networks
+        from gluon_rbm.models import network_features, networks
 
-        return plots.filters(*networks.filters(*networks.read(folder)))
+        return plots.filters(*network_features.filters(*networks.read(folder)))
     parameters, num_classes = read_model(folder)
     shape = image_shape_of(arguments, parameters.num_visible - num_classes)
     return plots.filters(to_numpy(parameters.interaction_weight)[: math.prod(shape)], shape)

@@ -8,13 +8,13 @@ import os
 from typing import Any, Iterator, Mapping, Sequence
 
 from gluon_rbm.backend import array_files
-from gluon_rbm.cli import options, report, train_multinary
+from gluon_rbm.cli import options, report_text, train_multinary
 from gluon_rbm.cli.arguments import OneLineParser
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import estimates
 from gluon_rbm.training import optimization
 from gluon_rbm.training.monitoring import LikelihoodMonitor
-from gluon_rbm.training.run_folder import ARGUMENTS
+from gluon_rbm.training.run_records import ARGUMENTS
 
 __all__ = [
     "Metrics",
@@ -345,7 +345,7 @@ def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
     name : str
         The name of the file.
     rows : list of (name, text)
-        As in `gluon_rbm.cli.report.as_rows`, with continued rows joined.
+        As in `gluon_rbm.cli.report_text.as_rows`, with continued rows joined.
 
     Raises
     ------
@@ -359,7 +359,7 @@ def likelihood_reports(folder: str) -> Iterator[tuple[str, Rows]]:
         content = _read_json(path)
         if isinstance(content, dict) and {"method", "log_z", "log_likelihood"} <= set(content):
             try:
-                yield name, _joined(report.as_rows(content))
+                yield name, _joined(report_text.as_rows(content))
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise InputError("%s is an incomplete likelihood report; move it away" % path) from error
 

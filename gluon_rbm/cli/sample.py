@@ -13,7 +13,7 @@ from gluon_rbm.cli import gaussian_samples, inputs
 from gluon_rbm.cli.arguments import at_least, share
 from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
-from gluon_rbm.data import datasets, sequences
+from gluon_rbm.data import sequences, splits
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.evaluation import blank, classifier, plots
@@ -27,7 +27,7 @@ from gluon_rbm.sampling.chains import (
     simulated_annealing,
 )
 from gluon_rbm.sampling.classes import hold_classes
-from gluon_rbm.training.run_folder import class_names_of, image_shape_of, softmax_groups_of
+from gluon_rbm.training.run_records import class_names_of, image_shape_of, softmax_groups_of
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -240,7 +240,7 @@ def _chains(
     """
     images = bias = None
     if data and args.start == "images":
-        available = len(datasets.split_of(data, args.part)[0])
+        available = len(splits.split_of(data, args.part)[0])
         images = _with_label_units(inputs.images_from(args, data, min(args.count, available)), num_classes)
     if data and args.start == "base":
         bias = _with_label_units(base_visible_bias(data)[None], num_classes)[0]

@@ -12,14 +12,14 @@ from gluon_rbm.backend.random import make_generator
 from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least, path
 from gluon_rbm.cli.results import Results
-from gluon_rbm.data import datasets, image_files
+from gluon_rbm.data import datasets, image_files, splits
 from gluon_rbm.data.batches import BINARIZE, iterate_batches, to_visible
 from gluon_rbm.data.sequences import one_hot
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import plots
 from gluon_rbm.models.energy import free_energy
 from gluon_rbm.models.files import folder_of
-from gluon_rbm.training.run_folder import read_metrics
+from gluon_rbm.training.run_records import read_metrics
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -97,7 +97,7 @@ def run(args: Namespace) -> None:
 
 def _sets(args: Namespace, data: DataSet) -> dict[str, HostArray]:
     """Return name -> images, float32 (n, num_visible); the first set is of the data set itself."""
-    count = args.count or len(datasets.split_of(data, args.part)[0])
+    count = args.count or len(splits.split_of(data, args.part)[0])
     own = inputs.images_from(args, data, count)
     noise, shuffle = (make_generator([args.seed, purpose]) for purpose in (_NOISE, _SHUFFLED))
     sets = {"%s, %s" % (args.dataset, args.part): own}
@@ -133,8 +133,8 @@ def _training_images(args: Namespace, data: DataSet) -> HostArray:
     """Return the training images without those that the run, or --part held-out, holds out."""
     held_out = data.num_held_out
     if args.part == "held-out":
-        held_out = len(datasets.split_of(data, args.part)[0])
-    data, _ = datasets.hold_out(data, held_out)
+        held_out = len(splits.split_of(data, args.part)[0])
+    data, _ = splits.hold_out(data, held_out)
     return to_visible(data.train_images, data.maximum)
 
 

@@ -177,7 +177,7 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
 
     The first kind is pixels, if they are asked for.
     """
-    from gluon_rbm.models import networks
+    from gluon_rbm.models import network_features, networks
 
     kinds: dict[str, Features] = {}
     record = None
@@ -189,11 +189,11 @@ def _kinds(args: Namespace, data: DataSet) -> tuple[dict[str, Features], dict[st
         context, _ = choose_context(args.cuda, args.device_id)
         trained, description = networks.read(args.model, context)
         # Raises an InputError if the images do not fit the network.
-        networks.to_values(data.test_images[:1], description, data.maximum)
-        networks.check_pool(trained, args.pool)
+        network_features.to_values(data.test_images[:1], description, data.maximum)
+        network_features.check_pool(trained, args.pool)
 
         def by(network: Any) -> Features:
-            return lambda images: networks.features(
+            return lambda images: network_features.features(
                 network,
                 description,
                 images,

@@ -28,7 +28,8 @@ from gluon_rbm.models.energy import Parameters
 from gluon_rbm.sampling import deep_belief
 from gluon_rbm.training import settings
 from gluon_rbm.training.binary_settings import BinarySettings
-from gluon_rbm.training.run_folder import check_same, has_checkpoint, read_arguments
+from gluon_rbm.training.run_folder import check_same, has_checkpoint
+from gluon_rbm.training.run_records import read_arguments
 
 __all__ = ["ABOUT", "TAKES_OTHERS", "add_arguments", "completed", "run"]
 

@@ -12,7 +12,7 @@ from gluon_rbm.cli import inputs
 from gluon_rbm.cli.arguments import at_least
 from gluon_rbm.cli.recorded import Learned
 from gluon_rbm.cli.results import Results
-from gluon_rbm.data import datasets
+from gluon_rbm.data import splits
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.evaluation import dead_units, logos, plots
 from gluon_rbm.models.energy import Parameters, hidden_probability
@@ -64,7 +64,7 @@ def run(args: Namespace) -> None:
     num_pixels = parameters.num_visible - num_classes
     data = inputs.data_from(args, num_pixels)
     parameters = _of_zero_sum(parameters, data)
-    mean, deviation = _activity(parameters, datasets.with_label_units(data) if num_classes else data, args.part)
+    mean, deviation = _activity(parameters, splits.with_label_units(data) if num_classes else data, args.part)
     dead = deviation < dead_units.LEAST_DEVIATION
     arrays = {name: to_numpy(array) for name, array in parameters._asdict().items()}
     weight = arrays["interaction_weight"]
@@ -105,7 +105,7 @@ def _activity(parameters: Parameters, data: DataSet, part: str) -> tuple[HostArr
     """Mean and standard deviation over images of p(h = 1 | v): float64 (num_hidden,) each."""
     total: Any = 0
     squares: Any = 0
-    images = datasets.split_of(data, part)[0]
+    images = splits.split_of(data, part)[0]
     for batch in iterate_batches(images, data.maximum, 1000):
         batch = from_host(batch, parameters.interaction_weight.context)
         probability = to_numpy(hidden_probability(parameters, batch)).astype(np.float64)

@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.binary import BinaryRBM
+from gluon_rbm.estimators.columns import Category
 from gluon_rbm.estimators.common import RandomSeed, seed_from, validate_data
-from gluon_rbm.estimators.tables import Category, TableEncoder, are_missing, as_objects, check_unknown, column_names
+from gluon_rbm.estimators.tables import TableEncoder, are_missing, as_objects, check_unknown, column_names
 from gluon_rbm.models.energy import pseudo_log_likelihood
 
 if TYPE_CHECKING:

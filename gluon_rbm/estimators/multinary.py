@@ -1,6 +1,6 @@
 """The multinary RBM (`gluon_rbm.models.multinary_rbm`) as an estimator.
 
-It learns by `gluon_rbm.models.rbm_block.ContrastiveFreeEnergy`.
+It learns by `gluon_rbm.models.contrastive.ContrastiveFreeEnergy`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from gluon_rbm.backend.random import KeyedOperators, make_generator
 from gluon_rbm.errors import DivergenceError, InputError, check_count
 from gluon_rbm.estimators.common import Matrix, RandomSeed, Rows, Transformer, dense, float32, key_from
 from gluon_rbm.likelihood import ais
+from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock, binary_parameters
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.models.rbm_block import alternate
 from gluon_rbm.models.units import Multinary
 from gluon_rbm.training import optimization, optimizers
 

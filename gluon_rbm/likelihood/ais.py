@@ -18,7 +18,7 @@ from gluon_rbm.backend.types import Array, HostArray, NDArray
 from gluon_rbm.data.statistics import smoothed_visible_bias
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import annealing, bennett, enumeration
-from gluon_rbm.likelihood.annealing import AnnealingSettings
+from gluon_rbm.likelihood.annealing_settings import AnnealingSettings
 from gluon_rbm.likelihood.estimates import AGREEMENT, GIVEN_BASE, Bracket, Check, LogPartition, PathPartition
 from gluon_rbm.likelihood.mixture import dispersed_hidden, mixture_log_partition
 from gluon_rbm.likelihood.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood

@@ -11,7 +11,8 @@ from typing import Any, Sequence
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, FeatureBlock, RBMBlock, alternate
+from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
+from gluon_rbm.models.rbm_block import FeatureBlock, RBMBlock, alternate
 
 __all__ = ["DeepBeliefNetwork", "JointContrastiveFreeEnergy"]
 
@@ -228,7 +229,7 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
     """Loss of each image: the sum over all layers of F(v) - F(v'), in nats.
 
     v is the input of a layer from below. v' is as in
-    `gluon_rbm.models.rbm_block.ContrastiveFreeEnergy`. A call takes images (batch, ...) and,
+    `gluon_rbm.models.contrastive.ContrastiveFreeEnergy`. A call takes images (batch, ...) and,
     optionally, the v' of every RBM from the images up. The result is (batch,).
 
     Parameters
@@ -236,12 +237,12 @@ class JointContrastiveFreeEnergy(mx.gluon.loss.Loss):
     network
         The stack that learns.
     sweeps, sampled
-        As in `gluon_rbm.models.rbm_block.ContrastiveFreeEnergy`.
+        As in `gluon_rbm.models.contrastive.ContrastiveFreeEnergy`.
     detach
         Whether the input of a layer is constant in its loss. Then every layer learns as if alone;
         otherwise its loss also teaches the layers below.
     weight, batch_axis, **kwargs
-        As in `gluon_rbm.models.rbm_block.ContrastiveFreeEnergy`.
+        As in `gluon_rbm.models.contrastive.ContrastiveFreeEnergy`.
 
     Raises
     ------

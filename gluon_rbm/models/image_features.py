@@ -19,7 +19,7 @@ from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.data.standardization import Standardization
 from gluon_rbm.errors import InputError
-from gluon_rbm.models import networks
+from gluon_rbm.models import network_features, networks
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.models.files import parameter_file, read_arrays
 from gluon_rbm.models.gaussian_rbm import GaussianParameters
@@ -51,7 +51,7 @@ class Code(NamedTuple):
         float32 array (n, num_units)
             Codes.
         """
-        return networks.features(self.network, self.description, images, maximum=maximum)
+        return network_features.features(self.network, self.description, images, maximum=maximum)
 
     def images(self, code: HostArray) -> HostArray:
         """Return the means of the images below a code.
@@ -73,7 +73,7 @@ class Code(NamedTuple):
             values = code[start : start + _ROWS_AT_ONCE]
             values = np.maximum(values, 0) if top is None else values.clip(0, 1) * top
             below = self.network.down(from_host(values.astype(np.float32), context))
-            rows.append(networks.to_images(below, self.description))
+            rows.append(network_features.to_images(below, self.description))
         return np.concatenate(rows)
 
 

@@ -12,7 +12,7 @@ from gluon_rbm.backend.array_files import sha256, total_memory
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, make_generator
 from gluon_rbm.backend.types import NDArray
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, splits
 from gluon_rbm.data.batches import to_visible
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.statistics import base_visible_bias, mean_image
@@ -84,14 +84,14 @@ def load_images(settings: BinarySettings, context: Any) -> tuple[Images, int]:
     data, num_classes = datasets.load(settings.dataset, settings.data_dir, image_size=settings.image_size), 0
     image_shape = data.image_shape
     if settings.labels:
-        num_classes, data = data.num_classes, datasets.with_label_units(data)
+        num_classes, data = data.num_classes, splits.with_label_units(data)
     below = BinaryDeepBeliefNetwork.load(settings.below, context) if settings.below else None
     # The digest does not cover hidden probabilities, because their rounding depends on the number
     # of threads.
     digest = sha256([data.train_images, *(below.arrays() if below else [])])
     if below:
         image_shape, data = below.hidden_shape, below.hidden_data(data, num_classes)
-    data, held_out = datasets.hold_out(data, settings.held_out)
+    data, held_out = splits.hold_out(data, settings.held_out)
     return Images(data, held_out, image_shape, digest), num_classes
 
 

@@ -14,7 +14,7 @@ from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, NDArray
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, splits
 from gluon_rbm.data.batches import prepare_batches
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.standardization import Standardization
@@ -79,7 +79,7 @@ def train(given: GaussianSettings, on_step: Sequence[OnStep] = ()) -> None:
             logger.info("%s", group.note)
         data = datasets.load(given.dataset, given.data_dir, image_size=given.image_size)
         digest = sha256([data.train_images])
-        data, held_out = datasets.hold_out(data, given.held_out)
+        data, held_out = splits.hold_out(data, given.held_out)
         check_batch_size(given.batch_size, len(data.train_images))
         code = _code(given, group.contexts[0])
         training = _Training(given, data, held_out, code, group.contexts[0])

@@ -15,13 +15,13 @@ from gluon_rbm.backend.array_files import sha256
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.random import seed_mxnet
 from gluon_rbm.backend.types import NDArray
-from gluon_rbm.data import datasets
+from gluon_rbm.data import datasets, splits
 from gluon_rbm.data.batches import prepare_batches
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.data.statistics import mean_image
 from gluon_rbm.data.transforms import augment
 from gluon_rbm.errors import InputError, one_line
-from gluon_rbm.models import networks
+from gluon_rbm.models import network_features, networks
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.training import optimization, settings, tensorboard
 from gluon_rbm.training.checkpoint import Checkpoint
@@ -71,7 +71,7 @@ def train(given: NetworkSettings, on_step: Sequence[OnStep] = ()) -> None:
             logger.info("%s", group.note)
         data = _load(given)
         digest = sha256([data.train_images])
-        data, held_out = datasets.hold_out(data, given.held_out)
+        data, held_out = splits.hold_out(data, given.held_out)
         check_batch_size(given.batch_size, len(data.train_images))
         if given.random_crop >= min(data.image_shape[:2]):
             raise InputError("--random-crop %d is too large for the images; choose a smaller one" % given.random_crop)
@@ -211,7 +211,7 @@ class _Training:
         return from_host(self._values(images), self._context)
 
     def _values(self, images: np.ndarray) -> np.ndarray:
-        return networks.to_values(images, self.description, self._data.maximum)
+        return network_features.to_values(images, self.description, self._data.maximum)
 
     # --- Steps ------------------------------------------------------------------------------------
 
@@ -295,7 +295,9 @@ class _Training:
         for start in range(0, len(images), _MONITOR_BATCH):
             values = self._values(images[start : start + _MONITOR_BATCH])
             found = self._network.down(self._network.up(from_host(values, self._context), depth), depth)
-            error = networks.to_images(found, self.description) - networks.to_images(values, self.description)
+            error = network_features.to_images(found, self.description) - network_features.to_images(
+                values, self.description
+            )
             total += float(np.square(error).sum(dtype="float64"))
         return total / (len(images) * self._data.num_visible)
 

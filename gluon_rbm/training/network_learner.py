@@ -9,8 +9,9 @@ import numpy as np
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.models import networks
+from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork, JointContrastiveFreeEnergy
-from gluon_rbm.models.rbm_block import ContrastiveFreeEnergy, alternate
+from gluon_rbm.models.rbm_block import alternate
 from gluon_rbm.training import optimizers
 from gluon_rbm.training.state import assign_arrays
 

@@ -13,7 +13,7 @@ from gluon_rbm.backend.types import NDArray
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.evaluation import plots
 from gluon_rbm.evaluation.tiles import strongest_filters
-from gluon_rbm.models import networks
+from gluon_rbm.models import network_features, networks
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.training.network_settings import NetworkSettings
 from gluon_rbm.training.state import TrainState
@@ -70,13 +70,13 @@ class NetworkPictures:
             Name -> (images (n, pixels), shape of an image): filters, reconstructions, and samples
             if all RBMs have learned.
         """
-        weight, shape = networks.filters(self._network, self._description)
+        weight, shape = network_features.filters(self._network, self._description)
         pictures = {"filters": (strongest_filters(weight, _SIDE**2)[0], shape)}
         values = {"reconstructions": self._reconstruct(self._values(self._watched_images[: _SIDE**2]), depth)}
         if depth == len(self._network.rbms):
             values["samples"] = self._samples()
         for name, found in values.items():
-            pictures[name] = networks.to_images(found, self._description), self._data.image_shape
+            pictures[name] = network_features.to_images(found, self._description), self._data.image_shape
         return pictures
 
     def draw_all(self, state: TrainState, depth: int, save: Callable[[str, Any], None]) -> None:
@@ -95,7 +95,7 @@ class NetworkPictures:
         plots.learning_curve(state.metrics, "loss", "F(v) - F(v') (nats per image)", left)
         plots.learning_curve(state.metrics, "reconstruction_error", "mean squared error of a pixel", right)
         save("learning-curve.png", figure)
-        save("filters.png", plots.filters(*networks.filters(self._network, self._description)))
+        save("filters.png", plots.filters(*network_features.filters(self._network, self._description)))
         save("showcase.png", self._showcase(depth))
 
     def _reconstruct(self, values: NDArray, depth: int) -> NDArray:
@@ -111,7 +111,7 @@ class NetworkPictures:
             "reconstructions": self._reconstruct(values, depth),
             "samples: normal values, %d top sweeps, down" % self._settings.sample_sweeps: samples,
         }
-        sets = {title: networks.to_images(images, self._description) for title, images in sets.items()}
+        sets = {title: network_features.to_images(images, self._description) for title, images in sets.items()}
         return plots.grids(sets, self._data.image_shape, _SIDE)
 
     def _samples(self) -> NDArray:

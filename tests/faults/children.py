@@ -24,7 +24,7 @@ from gluon_rbm.cli import (
     train_multinary,  # noqa: F401  (imported before anything forks)
 )
 from gluon_rbm.models.files import PARAMETERS
-from gluon_rbm.training import binary_pictures, run_folder
+from gluon_rbm.training import binary_pictures, run_records
 from gluon_rbm.training.checkpoint import Checkpoint
 
 SECONDS = 300  # a child that takes longer hangs
@@ -171,7 +171,7 @@ class Training:
 
 def results(folder):
     """The bytes of the parameter file, which end with their hash, and the metrics without times."""
-    rows = run_folder.read_metrics(folder)
+    rows = run_records.read_metrics(folder)
     rows = [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
     return (folder / PARAMETERS).read_bytes(), rows
 
@@ -182,7 +182,7 @@ def check_readable(folder):
         array_files.load(folder / PARAMETERS)
     if (folder / "checkpoint.npz").exists():
         Checkpoint.load(folder / "checkpoint.npz")
-    run_folder.read_metrics(folder)
+    run_records.read_metrics(folder)
 
 
 class _CapabilityHeader(ctypes.Structure):

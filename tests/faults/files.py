@@ -24,7 +24,7 @@ from gluon_rbm.evaluation import frechet
 from gluon_rbm.likelihood.state_file import Progress, StateFile
 from gluon_rbm.models import networks
 from gluon_rbm.models.files import read_model
-from gluon_rbm.training import run_folder
+from gluon_rbm.training import run_folder, run_records
 from gluon_rbm.training.checkpoint import Checkpoint
 
 _MEMORY = 6 << 30  # limit of a reader's address space, in bytes
@@ -141,7 +141,7 @@ class _Metrics(_File):
         return folder / "metrics.csv"
 
     def read(self, path):
-        return str(run_folder.read_metrics(path.parent))
+        return str(run_records.read_metrics(path.parent))
 
 
 class _Arguments(_File):
@@ -154,7 +154,7 @@ class _Arguments(_File):
 
     def read(self, path):
         with contextlib.closing(run_folder.RunFolder(str(path.parent), "x", True)) as folder:
-            recorded = run_folder.read_arguments(folder.path)
+            recorded = run_records.read_arguments(folder.path)
             run_folder.check_same(folder.path, recorded, {"seed": 1, "k": 2, "dataset": "digits"})
 
 
