@@ -36,7 +36,7 @@ from gluon_rbm.likelihood.ais import (
     reverse_log_partition,
     warn_of,
 )
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = [
     "AnnealingSettings",

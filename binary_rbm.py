@@ -26,8 +26,9 @@ from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import learning, rules
 from gluon_rbm.likelihood.initializers import BinaryStates, initializer
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters, check_visible, hidden_probability, native_serves
+from gluon_rbm.models.energy import check_visible, hidden_probability, native_serves
 from gluon_rbm.models.files import correct_chain_names, read_arrays
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.rbm_block import in_dtype_of
 from gluon_rbm.sampling import gibbs
 

@@ -139,7 +139,7 @@ def settle(parameters, images):
     `hidden` have their last states.
     """
     from gluon_rbm.backend.arrays import from_host
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling import gibbs
 
     arrays = Parameters(*(from_host(parameters[name]) for name in LEARNED))

@@ -19,7 +19,7 @@ import numpy as np
 from common import ROOT  # noqa: F401 (puts the package on the path)
 
 # isort: split
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
 

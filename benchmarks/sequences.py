@@ -32,7 +32,7 @@ from gluon_rbm.data import datasets
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.likelihood import ais
 from gluon_rbm.likelihood.scores import LogLikelihood, mean_log_likelihood
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 _NUM_HIDDEN, _SWEEPS, _BATCH = 100, 10, 100
 # fmt: off

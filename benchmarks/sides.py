@@ -118,7 +118,7 @@ def script_step(model, k, steps, **settings):
 def sweeps(model, number, repeats, fixed_point=False):
     """Time sweeps of the model's chains by `gibbs.run_chains`."""
     from gluon_rbm.backend.arrays import from_host
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling import gibbs
 
     model = {name: from_host(array) for name, array in np.load(model).items()}
@@ -153,7 +153,7 @@ def sampler(model, name, chains, number, repeats, clock, **settings):
     """Time sweeps of the first chains of the model by a function of `gluon_rbm.sampling.chains`."""
     from gluon_rbm.backend.arrays import from_host
     from gluon_rbm.backend.framework import mx
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling import chains
 
     model = {name: from_host(array) for name, array in np.load(model).items()}

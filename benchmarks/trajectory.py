@@ -22,8 +22,8 @@ from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import matching
 
 _STEPS = 5  # steps of a block

@@ -32,7 +32,7 @@ from hard_rbms import hard_rbm  # noqa: E402
 import ais  # noqa: E402
 from gluon_rbm.errors import InputError  # noqa: E402
 from gluon_rbm.likelihood import bennett, enumeration  # noqa: E402
-from gluon_rbm.models.energy import Parameters  # noqa: E402
+from gluon_rbm.models.parameters import Parameters  # noqa: E402
 from gluon_rbm.sampling import matching, trajectory  # noqa: E402
 
 _RIGHT = 0.5  # nats, largest error of a right value

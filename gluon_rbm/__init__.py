@@ -107,9 +107,10 @@ if TYPE_CHECKING:
     from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
     from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
     from gluon_rbm.models.deep_belief import DeepBeliefNetwork
-    from gluon_rbm.models.energy import Parameters, free_energy, pseudo_log_likelihood
+    from gluon_rbm.models.energy import free_energy, pseudo_log_likelihood
     from gluon_rbm.models.files import read_model as load_model
     from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
     from gluon_rbm.sampling.chains import parallel_tempering, sample_chains, simulated_annealing
     from gluon_rbm.sampling.classes import draw_classes
@@ -135,7 +136,7 @@ _EXPORTS = {
     "RatingRBM": "gluon_rbm.estimators.RatingRBM",
     "RBMImputer": "gluon_rbm.estimators.RBMImputer",
     "RBMOutlierDetector": "gluon_rbm.estimators.RBMOutlierDetector",
-    "Parameters": "gluon_rbm.models.energy.Parameters",
+    "Parameters": "gluon_rbm.models.parameters.Parameters",
     "LearningRule": "gluon_rbm.likelihood.rules.LearningRule",
     "load_model": "gluon_rbm.models.files.read_model",
     "load_dataset": "gluon_rbm.data.datasets.load",

@@ -9,7 +9,7 @@ import ais
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import enumeration, estimates, schedules
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 pytestmark = pytest.mark.usefixtures("auto_engine")

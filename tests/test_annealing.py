@@ -7,7 +7,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import annealing, schedules, state_file
 from gluon_rbm.likelihood.state_file import Progress, StateFile
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 

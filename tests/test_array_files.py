@@ -17,7 +17,7 @@ from gluon_rbm.cli import inpaint
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import frechet
 from gluon_rbm.models import files, interchange
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 DTYPES = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
 

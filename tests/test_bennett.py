@@ -14,8 +14,8 @@ from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import bennett
 from gluon_rbm.likelihood.estimates import Bracket, PathPartition, summarize_log_weights
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import trajectory
 
 

@@ -15,8 +15,8 @@ from gluon_rbm.data import datasets, splits
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import binary_deep_belief
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling.deep_belief import generate
 from gluon_rbm.training import binary_pictures
 

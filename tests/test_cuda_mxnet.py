@@ -11,7 +11,7 @@ from gluon_rbm.backend.cuda import launch, mxnet_device, self_check
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import command, doctor
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import cuda_engine, gibbs
 
 __all__ = ["contracting", "library"]  # fixtures

@@ -11,10 +11,11 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.models import energy, label_rbm
+from gluon_rbm.models.parameters import Parameters
 
 
 def parameters(values, ctx=None, dtype="float64"):
-    return energy.Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in values))
+    return Parameters(*(mx.nd.array(array, ctx=ctx, dtype=dtype) for array in values))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-6), ("float64", 1e-13)])
@@ -72,7 +73,7 @@ def test_softplus_is_exact_over_the_whole_range_of_float32():
 @pytest.mark.parametrize("shapes", [((4,), (3,), (3, 4)), ((5,), (3,), (4, 3)), ((4,), (3,), (12,))])
 def test_shapes_that_do_not_match_are_refused(shapes):
     with pytest.raises(InputError, match="must be .num_visible,."):
-        energy.Parameters(*map(mx.nd.zeros, shapes)).checked()
+        Parameters(*map(mx.nd.zeros, shapes)).checked()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -80,7 +81,7 @@ def test_parameters_that_are_not_finite_are_refused(value):
     arrays = [mx.nd.zeros(4), mx.nd.zeros(3), mx.nd.zeros((4, 3))]
     arrays[1][2] = value
     with pytest.raises(InputError, match="hidden_layer_bias holds values that are not finite"):
-        energy.Parameters(*arrays).checked()
+        Parameters(*arrays).checked()
 
 
 def test_pseudo_log_likelihood_equals_the_conditionals(ctx, generator):
@@ -120,7 +121,7 @@ OF_ONE_LAYER = {
 def test_integers_and_booleans_give_the_results_of_floats(generator, name, on_host):
     """In uint8, 1 - 2 v would be 255 for v = 1."""
     values = [array.astype("float32") for array in reference.random_rbm(5, 4, generator)]
-    rbm = energy.Parameters(*values) if on_host else parameters(values, dtype="float32")
+    rbm = Parameters(*values) if on_host else parameters(values, dtype="float32")
     visible = reference.states(5)
 
     def of(dtype):
@@ -136,7 +137,7 @@ def test_integers_and_booleans_give_the_results_of_floats(generator, name, on_ho
 @pytest.mark.parametrize("on_host", [True, False])
 def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
     values = reference.random_rbm(5, 4, generator)
-    rbm = energy.Parameters(*values) if on_host else parameters(values)
+    rbm = Parameters(*values) if on_host else parameters(values)
     visible = np.ones(shape) if on_host else mx.nd.ones(shape, dtype="float64")
     for name in ("free_energy", "free_energy_difference", "hidden_probability", "pseudo_log_likelihood"):
         with pytest.raises(InputError, match=r"they must be \(batch, 5\)"):
@@ -150,7 +151,7 @@ def test_visible_units_of_another_width_are_refused(generator, shape, on_host):
 def test_an_rbm_without_units_is_refused(sizes):
     values = np.zeros(sizes[0]), np.zeros(sizes[1]), np.zeros(sizes)
     with pytest.raises(InputError, match="give 1 or more of each"):
-        energy.Parameters(*values).checked()
+        Parameters(*values).checked()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="errno is found where glibc keeps it")
@@ -168,5 +169,5 @@ def test_parameters_of_gluon_are_refused():
     block.initialize()
     names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
     with pytest.raises(InputError, match=r"a Parameter is no array of numbers; .*\*rbm.rbm_parameters"):
-        energy.Parameters.from_arrays(*(getattr(block, name) for name in names))
-    assert energy.Parameters.from_arrays(*block.rbm_parameters).num_hidden == 3
+        parameters.Parameters.from_arrays(*(getattr(block, name) for name in names))
+    assert parameters.Parameters.from_arrays(*block.rbm_parameters).num_hidden == 3

@@ -7,14 +7,14 @@ from scipy import stats
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import enumeration
-from gluon_rbm.models import energy
+from gluon_rbm.models.parameters import Parameters
 
 SIGNIFICANCE = 1e-6
 SIZES = [(1, 1), (6, 3), (3, 6), (5, 5), (8, 2)]
 
 
 def parameters(rbm, dtype="float64"):
-    return energy.Parameters(*(mx.nd.array(array, dtype=dtype) for array in rbm))
+    return Parameters(*(mx.nd.array(array, dtype=dtype) for array in rbm))
 
 
 @pytest.fixture(params=[2**16, 64, 1], ids="entries={}".format)

@@ -28,7 +28,7 @@ from gluon_rbm.backend import native
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import DivergenceError, InputError
 from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier, MultinaryRBM, PixelRangeWarning
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 KINDS = [BinaryRBM, LabelRBMClassifier, MultinaryRBM]
 

@@ -15,7 +15,8 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, enumeration, learning
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters, free_energy, hidden_probability
+from gluon_rbm.models.energy import free_energy, hidden_probability
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN
 from gluon_rbm.sampling import gibbs
 

@@ -11,7 +11,7 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise, draw_key
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 DRAWS = 1000000

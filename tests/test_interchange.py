@@ -17,8 +17,8 @@ from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators import BinaryRBM, LabelRBMClassifier
 from gluon_rbm.models import interchange
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import read_model
+from gluon_rbm.models.parameters import Parameters
 
 ON_DISK = ("params", "npz", "sklearn", "pydeep", "safetensors")
 

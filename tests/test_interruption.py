@@ -16,7 +16,7 @@ from gluon_rbm.backend import interruption, native
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import train_binary
 from gluon_rbm.cli.command import exit_status
-from gluon_rbm.training import binary, binary_pictures, monitoring
+from gluon_rbm.training import binary, binary_pictures, monitors
 from gluon_rbm.training.checkpoint import Checkpoint
 from gluon_rbm.training.run_folder import RunFolder
 from gluon_rbm.training.run_records import read_metrics
@@ -174,7 +174,7 @@ def interrupting(function, number, when):
 
 
 PLACES = {
-    "monitoring": (monitoring.LikelihoodMonitor, "begin", lambda monitor, number, *arguments: number == 2),
+    "monitoring": (monitors.LikelihoodMonitor, "begin", lambda monitor, number, *arguments: number == 2),
     "saving": (RunFolder, "save_checkpoint", lambda folder, checkpoint: checkpoint.epoch == 2),
     "drawing": (binary_pictures.BinaryPictures, "draw_all", lambda *arguments: True),
 }

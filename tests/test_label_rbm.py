@@ -10,8 +10,8 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES, read_model
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling.classes import draw_classes
 
 LEARNED = Parameters._fields

@@ -22,7 +22,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
 from gluon_rbm.models import label_rbm
 from gluon_rbm.models.files import CLASSES, read_model
-from gluon_rbm.training import monitoring
+from gluon_rbm.training import monitors
 from gluon_rbm.training.binary_start import initial_arrays
 
 SMALL = ["--dataset", "bars-and-stripes", "--no-cuda", "--labels", "--num-hidden", "6", "--k", "2", "--batch-size", "8"]
@@ -131,7 +131,7 @@ def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
     Two epochs without a better error end the run.
     """
     errors, parameters = iter([0.3, 0.1, 0.2, 0.1]), []
-    measure = monitoring.ClassificationMonitor.score
+    measure = monitors.ClassificationMonitor.score
 
     def invent(self, part, images, current, log_z):
         if part != 1:
@@ -139,7 +139,7 @@ def test_early_stopping_follows_the_held_out_error(tmp_path, monkeypatch):
         parameters.append(current["interaction_weight"].asnumpy())
         return label_rbm.Classification(next(errors), 0.1, -1.0, 7)
 
-    monkeypatch.setattr(monitoring.ClassificationMonitor, "score", invent)
+    monkeypatch.setattr(monitors.ClassificationMonitor, "score", invent)
     arguments = ["--num-epoch", "9", "--held-out", "7", "--early-stopping", "2", "--learning-rate", "2"]
     for again in ([], ["--resume"]):  # resuming a stopped run learns no more
         assert run("gluon", tmp_path / "run", *arguments, *again) == 0

@@ -11,7 +11,7 @@ import binary_rbm_gluon
 from gluon_rbm import __main__
 from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.likelihood import bennett
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import mean_visible
 from gluon_rbm.sampling import chains, matching
 

@@ -14,7 +14,8 @@ from binary_rbm import BinaryRBMBlock, binary_rbm_symbol
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import to_visible
-from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
+from gluon_rbm.models.energy import pseudo_log_likelihood
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.training import metrics
 
 NAMES = ["free_energy", "pseudo_log_likelihood"]

@@ -12,7 +12,8 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.estimators import BinaryRBM
 from gluon_rbm.estimators.gaps import Integrated
 from gluon_rbm.likelihood.missing import marginal_free_energy
-from gluon_rbm.models.energy import Parameters, free_energy
+from gluon_rbm.models.energy import free_energy
+from gluon_rbm.models.parameters import Parameters
 
 ROWS = 20000
 

@@ -13,7 +13,7 @@ from gluon_rbm import __main__
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.likelihood import enumeration, estimates
 from gluon_rbm.likelihood.mixture import dispersed_hidden, mixture_log_partition
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 

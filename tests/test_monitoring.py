@@ -7,7 +7,7 @@ import reference
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.cli import options, run_summary
 from gluon_rbm.likelihood.scores import LogLikelihood
-from gluon_rbm.training.monitoring import LikelihoodMonitor
+from gluon_rbm.training.monitors import LikelihoodMonitor
 
 
 def monitored(scale, generator, seed, **flags):

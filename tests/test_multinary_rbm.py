@@ -12,8 +12,8 @@ from binary_rbm import BinaryRBMBlock
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.contrastive import ContrastiveFreeEnergy
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.rbm_block import alternate
 from gluon_rbm.models.units import Gaussian, Multinary, NoisyReLU, OffsetSigmoids
 

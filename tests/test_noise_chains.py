@@ -12,7 +12,7 @@ from gluon_rbm import __main__
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.likelihood import learning
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 COUNT = 20000
 

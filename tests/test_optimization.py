@@ -15,7 +15,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches, to_visible
-from gluon_rbm.training import binary, monitoring, optimization, run_folder
+from gluon_rbm.training import binary, monitoring, monitors, optimization, run_folder
 from gluon_rbm.training.binary_settings import PRESETS
 from gluon_rbm.training.checkpoint import Checkpoint
 from gluon_rbm.training.learners import GluonLearner
@@ -240,7 +240,7 @@ def test_early_stopping_waits_for_its_patience_and_can_be_restored():
 def test_early_stopping_keeps_the_best_parameters(tmp_path, monkeypatch, capsys):
     """The held-out scores are invented: the second is the best, and two worse ones end the run."""
     scores, parameters = iter([-9.0, -7.0, -8.0, -7.5]), []
-    measure = monitoring.LikelihoodMonitor.score
+    measure = monitors.LikelihoodMonitor.score
 
     def invent(self, part, images, current, log_z):
         if part != 1:
@@ -248,7 +248,7 @@ def test_early_stopping_keeps_the_best_parameters(tmp_path, monkeypatch, capsys)
         parameters.append(current["interaction_weight"].asnumpy())
         return ais.LogLikelihood(next(scores), 0.1, 7, True)
 
-    monkeypatch.setattr(monitoring.LikelihoodMonitor, "score", invent)
+    monkeypatch.setattr(monitors.LikelihoodMonitor, "score", invent)
     arguments = ["--num-epoch", "9", "--held-out", "7", "--early-stopping", "2", "--learning-rate", "2"]
     for again in ([], ["--resume"]):  # a stopped run does not continue
         assert run(binary_rbm_gluon, tmp_path / "run", *arguments, *again) == 0

@@ -14,7 +14,7 @@ from sklearn.utils import estimator_checks
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators import RatingRBM
 from gluon_rbm.likelihood import ratings
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 SIZE = 3  # number of ratings on the scale
 QUICK = {"n_components": 8, "n_iter": 5, "batch_size": 50, "by": "users", "random_state": 0}

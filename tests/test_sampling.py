@@ -7,7 +7,7 @@ from marks import slow_but
 
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling.chains import STARTS, initial_visible, parallel_tempering, sample_chains, simulated_annealing
 from gluon_rbm.sampling.classes import draw_classes
 from gluon_rbm.sampling.inpainting import inpaint, make_mask

@@ -5,7 +5,8 @@ import reference
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import scores
-from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
+from gluon_rbm.models.energy import pseudo_log_likelihood
+from gluon_rbm.models.parameters import Parameters
 
 
 def parameters(rbm, dtype="float32"):

@@ -13,7 +13,8 @@ from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.data.sequences import NUCLEOTIDES
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters, free_energy
+from gluon_rbm.models.energy import free_energy
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import zero_sum_gauge
 
 pytestmark = pytest.mark.usefixtures("short_showcase")

@@ -14,7 +14,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import chains, trajectory
 
 COUNT = 20000

@@ -14,7 +14,8 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import ais, enumeration, learning
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import visible_units as softmax
-from gluon_rbm.models.energy import Parameters, pseudo_log_likelihood
+from gluon_rbm.models.energy import pseudo_log_likelihood
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 DRAWS = 100000

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from gluon_rbm.backend.types import HostArray
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling import trajectory
 
 __all__ = [

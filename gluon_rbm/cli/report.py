@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray, VisibleUnits
     from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.likelihood.estimates import Bracket, LogPartition, PathPartition
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling import trajectory
 
 __all__ = [

@@ -9,11 +9,7 @@ if TYPE_CHECKING:
     pass
 from gluon_rbm.cli.report import BASE_RATES
 
-__all__ = [
-    "as_rows",
-    "as_text",
-    "number",
-]
+__all__ = ["as_rows", "as_text", "number"]
 
 _MEANING_OF_REVERSE: dict[str | None, str] = {
     "exact": "from exact samples: an upper bound on average",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.cli.inputs import AddArgument
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling import trajectory
 
 __all__ = ["ABOUT", "add_arguments", "run"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from gluon_rbm.backend.types import Arrays
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
 
 __all__ = ["Results", "add_output", "add_overwrite", "check_target", "model_record"]
 

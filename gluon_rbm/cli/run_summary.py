@@ -13,7 +13,7 @@ from gluon_rbm.cli.arguments import OneLineParser
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import estimates
 from gluon_rbm.training import optimization
-from gluon_rbm.training.monitoring import LikelihoodMonitor
+from gluon_rbm.training.monitors import LikelihoodMonitor
 from gluon_rbm.training.run_records import ARGUMENTS
 
 __all__ = [

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gluon_rbm.cli.inputs import AddArgument
     from gluon_rbm.data.datasets import DataSet
     from gluon_rbm.evaluation.classifier import IndependentClassifier
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
     from gluon_rbm.sampling.chains import Tempered
     from gluon_rbm.sampling.gibbs import Chains
 

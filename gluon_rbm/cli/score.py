@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gluon_rbm.backend.types import HostArray
     from gluon_rbm.cli.inputs import AddArgument
     from gluon_rbm.data.datasets import DataSet
-    from gluon_rbm.models.energy import Parameters
+    from gluon_rbm.models.parameters import Parameters
 
 __all__ = ["ABOUT", "add_arguments", "run"]
 

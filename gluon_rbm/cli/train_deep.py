@@ -24,7 +24,7 @@ from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 from gluon_rbm.evaluation import classifier, plots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork, layer_folder
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import deep_belief
 from gluon_rbm.training import settings
 from gluon_rbm.training.binary_settings import BinarySettings

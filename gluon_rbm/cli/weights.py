@@ -15,7 +15,8 @@ from gluon_rbm.cli.results import Results
 from gluon_rbm.data import splits
 from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.evaluation import dead_units, logos, plots
-from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.energy import hidden_probability
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import zero_sum_gauge
 
 if TYPE_CHECKING:

@@ -22,14 +22,7 @@ from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.data.transforms import check_memory, resize_and_crop
 from gluon_rbm.errors import InputError
 
-__all__ = [
-    "FILES",
-    "NAMES",
-    "DataSet",
-    "known_shape",
-    "load",
-    "load_binarized",
-]
+__all__ = ["FILES", "NAMES", "DataSet", "known_shape", "load", "load_binarized"]
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "image-folder", "digits", "bars-and-stripes")
 

@@ -10,12 +10,7 @@ from gluon_rbm.backend.types import HostArray
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
 
-__all__ = [
-    "SPLITS",
-    "hold_out",
-    "split_of",
-    "with_label_units",
-]
+__all__ = ["SPLITS", "hold_out", "split_of", "with_label_units"]
 
 SPLITS = ("test", "train", "held-out")
 _HELD_OUT = 10000

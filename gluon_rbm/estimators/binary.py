@@ -29,7 +29,7 @@ from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, learning
 from gluon_rbm.likelihood.missing import check_gaps, marginal_free_energy
 from gluon_rbm.models import energy
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import checked_visible_units
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.chains import initial_visible, sample_chains
@@ -110,7 +110,7 @@ class BinaryRBM(Transformer, PersistentLearning):
     h_samples_
         Hidden units of the chains, float32 (chains, n_components), 0 or 1.
     parameters_
-        The RBM as a `gluon_rbm.models.energy.Parameters`, float32.
+        The RBM as a `gluon_rbm.models.parameters.Parameters`, float32.
     n_features_in_
         Number of features in `fit`.
     feature_names_in_

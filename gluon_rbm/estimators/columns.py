@@ -9,11 +9,7 @@ import numpy as np
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
 
-__all__ = [
-    "Bins",
-    "Category",
-    "Number",
-]
+__all__ = ["Bins", "Category", "Number"]
 
 _FAR_OUT = 3  # interquartile ranges beyond the quartiles
 

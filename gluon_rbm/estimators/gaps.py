@@ -27,7 +27,7 @@ from gluon_rbm.backend.types import HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.common import Matrix, Rows, dense, float32, has_gaps
 from gluon_rbm.likelihood.missing import check_gaps
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import draw_visible
 from gluon_rbm.sampling import gibbs
 

@@ -29,7 +29,7 @@ from gluon_rbm.estimators.persistent import PersistentLearning
 from gluon_rbm.likelihood import ais, rules
 from gluon_rbm.likelihood.estimates import summarize_log_weights
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.classes import draw_classes
 
@@ -80,7 +80,7 @@ class LabelRBMClassifier(ClassifierMixin, Transformer, PersistentLearning):
     intercept_hidden_
         Hidden biases (n_components,).
     parameters_
-        The RBM as a `gluon_rbm.models.energy.Parameters`, float32.
+        The RBM as a `gluon_rbm.models.parameters.Parameters`, float32.
     n_features_in_
         Number of features in `fit`.
     feature_names_in_

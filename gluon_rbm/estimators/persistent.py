@@ -26,8 +26,8 @@ from gluon_rbm.estimators.common import (
 from gluon_rbm.estimators.gaps import DataOf
 from gluon_rbm.likelihood import learning, rules, snapshots
 from gluon_rbm.models import energy
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class PersistentLearning(Estimator):
         Returns
         -------
         Parameters
-            A `gluon_rbm.models.energy.Parameters` of NumPy arrays.
+            A `gluon_rbm.models.parameters.Parameters` of NumPy arrays.
         """
         return self._parameters()
 

@@ -20,7 +20,8 @@ from gluon_rbm.estimators.common import RandomSeed, key_from
 from gluon_rbm.estimators.rating_data import Ratings, check_once, matrix_of, pairs_of, places_in, scale_of
 from gluon_rbm.likelihood import learning, ratings
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import Parameters, log_sum_exp
+from gluon_rbm.models.energy import log_sum_exp
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.training.optimization import rate_factor
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class RatingRBM(RegressorMixin, BaseEstimator):
     scale_
         The ratings that there are, sorted, float64.
     parameters_
-        The RBM of all units as a `gluon_rbm.models.energy.Parameters`, float32.
+        The RBM of all units as a `gluon_rbm.models.parameters.Parameters`, float32.
     softmax_groups_
         Where the groups are among the visible units.
     n_features_in_

@@ -15,13 +15,7 @@ from gluon_rbm.backend.types import HostArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
 from gluon_rbm.estimators.columns import Bins, Category, Number
 
-__all__ = [
-    "TableEncoder",
-    "are_missing",
-    "as_objects",
-    "check_unknown",
-    "column_names",
-]
+__all__ = ["TableEncoder", "are_missing", "as_objects", "check_unknown", "column_names"]
 
 _LARGEST = 1e100  # largest number allowed, so that its square is finite
 

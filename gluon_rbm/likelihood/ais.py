@@ -22,7 +22,7 @@ from gluon_rbm.likelihood.annealing_settings import AnnealingSettings
 from gluon_rbm.likelihood.estimates import AGREEMENT, GIVEN_BASE, Bracket, Check, LogPartition, PathPartition
 from gluon_rbm.likelihood.mixture import dispersed_hidden, mixture_log_partition
 from gluon_rbm.likelihood.scores import LogLikelihood, mean_log_likelihood, mean_pseudo_log_likelihood
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling.trajectory import Path
 
 __all__ = [

@@ -23,7 +23,8 @@ from gluon_rbm.likelihood import enumeration, schedules
 from gluon_rbm.likelihood.annealing_settings import AnnealingSettings
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights, summarize_reverse
 from gluon_rbm.likelihood.state_file import Progress, StateFile, fingerprint
-from gluon_rbm.models.energy import Parameters, are_pixels
+from gluon_rbm.models.energy import are_pixels
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units, log_normalizer, softmax_groups
 from gluon_rbm.sampling import gibbs
 

@@ -9,9 +9,7 @@ from gluon_rbm.backend.types import Array, Key, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood import schedules
 
-__all__ = [
-    "AnnealingSettings",
-]
+__all__ = ["AnnealingSettings"]
 
 _MOST_DISTRIBUTIONS = 10**7
 

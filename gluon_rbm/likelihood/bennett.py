@@ -23,7 +23,7 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.types import Array, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood.estimates import PathPartition
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import log_normalizer
 from gluon_rbm.sampling import trajectory
 

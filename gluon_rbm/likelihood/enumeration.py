@@ -17,7 +17,8 @@ from tqdm import tqdm
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, log_sum_exp
+from gluon_rbm.models.energy import log_sum_exp
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN, log_normalizer, softmax_groups
 from gluon_rbm.models.visible_units import draw_visible as draw_visible_layer
 

@@ -52,8 +52,9 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import snapshots
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models import label_rbm
-from gluon_rbm.models.energy import Parameters, hidden_probability, native_serves
+from gluon_rbm.models.energy import hidden_probability, native_serves
 from gluon_rbm.models.files import CLASSES
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN, draw_visible
 from gluon_rbm.sampling import gibbs, tempering
 from gluon_rbm.sampling.tempering import swap_replicas

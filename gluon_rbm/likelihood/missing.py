@@ -19,7 +19,8 @@ from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Clamp, HostArray, Key, SoftmaxGroups
 from gluon_rbm.errors import InputError, check_count
 from gluon_rbm.likelihood.schedules import linear
-from gluon_rbm.models.energy import Parameters, are_pixels, free_energy, log_sum_exp
+from gluon_rbm.models.energy import are_pixels, free_energy, log_sum_exp
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import checked_visible_units, draw_visible, grouped_units, log_normalizer
 from gluon_rbm.models.visible_units import softmax_groups as softmax_groups_of
 from gluon_rbm.sampling import gibbs

@@ -21,7 +21,8 @@ from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.random import draw_evenly, make_generator
 from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.likelihood.estimates import LogPartition, summarize_log_weights
-from gluon_rbm.models.energy import Parameters, log_sum_exp, softplus
+from gluon_rbm.models.energy import log_sum_exp, softplus
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import draw_visible, log_normalizer
 from gluon_rbm.sampling import gibbs
 

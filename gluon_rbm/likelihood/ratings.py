@@ -22,7 +22,8 @@ from sklearn.utils import gen_batches
 
 from gluon_rbm.backend.native import classes as native_classes
 from gluon_rbm.backend.types import HostArray
-from gluon_rbm.models.energy import Parameters, log_sum_exp, native_serves, softplus
+from gluon_rbm.models.energy import log_sum_exp, native_serves, softplus
+from gluon_rbm.models.parameters import Parameters
 
 _ROWS_AT_ONCE = 1000
 

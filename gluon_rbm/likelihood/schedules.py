@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gluon_rbm.backend.types import Array, HostArray, Key, VisibleUnits
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 
 __all__ = ["SCHEDULES", "adaptive", "linear", "three_piece"]

@@ -11,7 +11,8 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, HostArray, Key, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, are_pixels, free_energy, pseudo_log_likelihood
+from gluon_rbm.models.energy import are_pixels, free_energy, pseudo_log_likelihood
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = ["LogLikelihood", "mean_log_likelihood", "mean_pseudo_log_likelihood", "score_kind"]
 

@@ -18,8 +18,8 @@ from gluon_rbm.backend.arrays import as_operand, asarray_like, assign, to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, Arrays, HostArray, Key, Path, VisibleUnits
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import parameter_file, read_arrays
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs, trajectory
 
 __all__ = ["NAMES", "NUMBER", "RATES", "TRAJECTORY", "follow", "of_states", "read", "states"]

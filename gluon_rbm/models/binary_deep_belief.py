@@ -31,8 +31,9 @@ from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.data.batches import iterate_batches, to_visible
 from gluon_rbm.data.datasets import DataSet
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.energy import hidden_probability
 from gluon_rbm.models.files import PARAMETERS, read_model
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = ["BinaryDeepBeliefNetwork", "layer_folder"]
 

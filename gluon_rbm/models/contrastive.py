@@ -7,9 +7,7 @@ from typing import Any
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.models.rbm_block import RBMBlock, alternate
 
-__all__ = [
-    "ContrastiveFreeEnergy",
-]
+__all__ = ["ContrastiveFreeEnergy"]
 
 
 class ContrastiveFreeEnergy(mx.gluon.loss.Loss):

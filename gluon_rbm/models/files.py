@@ -10,8 +10,8 @@ from gluon_rbm.backend import array_files
 from gluon_rbm.backend.arrays import from_host
 from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.gaussian_rbm import LOG_VARIANCE
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = [
     "CLASSES",

@@ -23,7 +23,8 @@ import numpy as np
 from gluon_rbm.backend.arrays import as_operand, restore_kind, to_numpy
 from gluon_rbm.backend.types import Array, HostArray
 from gluon_rbm.errors import DivergenceError, InputError
-from gluon_rbm.models.energy import Parameters, free_energy
+from gluon_rbm.models.energy import free_energy
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = ["LOG_VARIANCE", "GaussianParameters", "check_variances", "score"]
 

@@ -34,8 +34,8 @@ from gluon_rbm.backend.arrays import from_host, to_numpy
 from gluon_rbm.backend.files import write_whole
 from gluon_rbm.backend.types import Arrays, HostArray
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import CLASSES, read_model
+from gluon_rbm.models.parameters import Parameters
 
 if TYPE_CHECKING:
     from sklearn.neural_network import BernoulliRBM

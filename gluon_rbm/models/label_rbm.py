@@ -42,7 +42,8 @@ from gluon_rbm.backend.native import classes as native_classes
 from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.types import Array, Clamp, HostArray, NDArray, SoftmaxGroups
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, native_parameters, native_serves, softplus, visible_operand
+from gluon_rbm.models.energy import native_parameters, native_serves, softplus, visible_operand
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = [
     "OBJECTIVES",

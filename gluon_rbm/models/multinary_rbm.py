@@ -17,7 +17,7 @@ import numpy as np
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.types import HostArray
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.rbm_block import RBMBlock
 from gluon_rbm.models.units import Multinary, UnitFamily
 

@@ -12,13 +12,7 @@ from gluon_rbm.errors import InputError
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
 from gluon_rbm.models.networks import Description
 
-__all__ = [
-    "check_pool",
-    "features",
-    "filters",
-    "to_images",
-    "to_values",
-]
+__all__ = ["check_pool", "features", "filters", "to_images", "to_values"]
 
 # Limits of a batch of `features`: values in its largest layer, and images.
 _LAYER_VALUES, _MOST_IMAGES = 2**22, 500

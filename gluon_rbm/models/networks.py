@@ -22,9 +22,9 @@ from gluon_rbm.backend.types import NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.convolutional_rbm import ConvolutionalRBMBlock
 from gluon_rbm.models.deep_belief import DeepBeliefNetwork
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.files import DESCRIPTION, parameter_file, read_arrays
 from gluon_rbm.models.multinary_rbm import MultinaryRBMBlock
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.units import HIDDEN_UNITS, VISIBLE_UNITS, Gaussian, Multinary, NoisyReLU, UnitFamily
 
 __all__ = [

@@ -22,12 +22,7 @@ from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.errors import InputError
 from gluon_rbm.models.units import UnitFamily, times
 
-__all__ = [
-    "FeatureBlock",
-    "RBMBlock",
-    "alternate",
-    "in_dtype_of",
-]
+__all__ = ["FeatureBlock", "RBMBlock", "alternate", "in_dtype_of"]
 
 
 def _operators(x: Any) -> Any:

@@ -31,7 +31,8 @@ import numpy as np
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.types import Clamp, HostArray, SoftmaxGroups, VisibleUnits
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, softplus
+from gluon_rbm.models.energy import softplus
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = [
     "GAUSSIAN",

@@ -18,7 +18,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs, tempering, trajectory
 from gluon_rbm.sampling.conditions import check_ndarrays
 from gluon_rbm.sampling.tempering import swap_replicas

@@ -8,8 +8,8 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Key, NDArray
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
 from gluon_rbm.models.label_rbm import checked_classes, clamped, softmax_groups
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.sampling.conditions import check_ndarrays
 

@@ -10,7 +10,7 @@ from gluon_rbm.backend import cuda
 from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.cuda import mxnet_device
 from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, NDArray, VisibleUnits
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import softmax_groups
 from gluon_rbm.sampling.conditions import Chains, Conditions
 

@@ -53,7 +53,8 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Array, Clamp, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError, check_count
-from gluon_rbm.models.energy import Parameters, free_energy_difference, native_parameters
+from gluon_rbm.models.energy import free_energy_difference, native_parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN, checked_visible_units
 from gluon_rbm.sampling import cuda_engine, mxnet_engine
 from gluon_rbm.sampling.conditions import Chains, Conditions, Langevin

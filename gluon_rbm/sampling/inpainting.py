@@ -11,7 +11,7 @@ from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, HostArray, Key
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling.chains import ChainSettings, checked_images, sample_chains, simulated_annealing
 
 __all__ = ["MASKS", "Inpainted", "inpaint", "make_mask"]

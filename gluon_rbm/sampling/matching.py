@@ -21,7 +21,8 @@ import numpy as np
 
 from gluon_rbm.backend.arrays import asarray_like, to_numpy
 from gluon_rbm.backend.types import Array, HostArray, Key
-from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.energy import hidden_probability
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import mean_visible
 from gluon_rbm.sampling import trajectory
 

@@ -8,7 +8,8 @@ from gluon_rbm.backend.arrays import as_ndarrays
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import Noise
 from gluon_rbm.backend.types import Clamp, HostArray, Key, NDArray, VisibleUnits
-from gluon_rbm.models.energy import Parameters, visible_bias_at
+from gluon_rbm.models.energy import visible_bias_at
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import GAUSSIAN, runs, softmax_groups
 from gluon_rbm.sampling.conditions import Chains, Conditions
 

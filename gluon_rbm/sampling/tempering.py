@@ -14,7 +14,7 @@ import numpy as np
 from gluon_rbm.backend.arrays import as_operand, asarray_like, take_rows
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, HostArray, Key
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = ["beta_of_rows", "swap_replicas", "swap"]
 

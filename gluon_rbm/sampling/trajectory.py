@@ -17,7 +17,8 @@ from gluon_rbm.backend.arrays import as_operand, asarray_like, restore_kind, tak
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import Array, HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
-from gluon_rbm.models.energy import Parameters, free_energy
+from gluon_rbm.models.energy import free_energy
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.visible_units import draw_visible
 from gluon_rbm.sampling import gibbs
 

@@ -25,7 +25,7 @@ from gluon_rbm.data.batches import iterate_batches
 from gluon_rbm.data.statistics import base_visible_bias
 from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.sampling import gibbs
-from gluon_rbm.training import monitoring, optimization, settings, tensorboard
+from gluon_rbm.training import monitoring, monitors, optimization, settings, tensorboard
 from gluon_rbm.training.binary_pictures import BinaryPictures
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.binary_start import PURPOSES, Images, check_sizes, initial_arrays, load_images
@@ -250,10 +250,10 @@ def _watched_images(given: BinarySettings, images: Images) -> dict[str, np.ndarr
     return {**first, "train": images.data.train_images}
 
 
-def _make_monitor(given: BinarySettings, images: Images) -> monitoring.ImageMonitor:
+def _make_monitor(given: BinarySettings, images: Images) -> monitors.ImageMonitor:
     if given.labels:
-        return monitoring.ClassificationMonitor(given, images.data.maximum)
-    return monitoring.LikelihoodMonitor(
+        return monitors.ClassificationMonitor(given, images.data.maximum)
+    return monitors.LikelihoodMonitor(
         given,
         images.data.maximum,
         base_visible_bias(images.data) if given.ais_base_rate == "data" else None,

@@ -14,12 +14,13 @@ from gluon_rbm.data.batches import to_visible
 from gluon_rbm.evaluation import blank, dead_units, plots
 from gluon_rbm.evaluation.tiles import strongest_filters
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.energy import hidden_probability
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.binary_start import PURPOSES, Images
 from gluon_rbm.training.checkpoint import Checkpoint
-from gluon_rbm.training.monitoring import ImageMonitor
+from gluon_rbm.training.monitors import ImageMonitor
 from gluon_rbm.training.state import TrainState
 
 __all__ = ["SHOWCASE_SWEEPS", "BinaryPictures"]

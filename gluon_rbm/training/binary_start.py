@@ -19,8 +19,9 @@ from gluon_rbm.data.statistics import base_visible_bias, mean_image
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import learning, snapshots
 from gluon_rbm.models.binary_deep_belief import BinaryDeepBeliefNetwork
-from gluon_rbm.models.energy import Parameters, hidden_probability
+from gluon_rbm.models.energy import hidden_probability
 from gluon_rbm.models.files import CLASSES, read_model
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.run import check_batch_size
 

@@ -34,7 +34,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key, make_generator
 from gluon_rbm.backend.types import NDArray
 from gluon_rbm.models import energy
-from gluon_rbm.models.energy import Parameters
+from gluon_rbm.models.parameters import Parameters
 
 __all__ = [
     "BinaryRBMScores",

@@ -17,7 +17,8 @@ from gluon_rbm.backend.native import learning as native_learning
 from gluon_rbm.backend.random import caller_number, draw_key
 from gluon_rbm.backend.types import HostArray, NDArray
 from gluon_rbm.likelihood import learning
-from gluon_rbm.models.energy import Parameters, native_parameters, native_serves
+from gluon_rbm.models.energy import native_parameters, native_serves
+from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.sampling import gibbs
 from gluon_rbm.training.binary_settings import BinarySettings
 from gluon_rbm.training.optimizers import NativeSGD

@@ -19,13 +19,7 @@ from gluon_rbm.models.files import PARAMETERS
 from gluon_rbm.training.checkpoint import Checkpoint
 from gluon_rbm.training.run_records import ARGUMENTS, METRICS, read_arguments, read_metrics
 
-__all__ = [
-    "RunFolder",
-    "check_same",
-    "default_name",
-    "has_checkpoint",
-    "newest_run",
-]
+__all__ = ["RunFolder", "check_same", "default_name", "has_checkpoint", "newest_run"]
 
 _CHECKPOINT = "checkpoint.npz"
 _LOCK = ".lock"
