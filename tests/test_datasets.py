@@ -472,6 +472,8 @@ def test_train_with_classes_and_test_without(tmp_path):
     fails(lambda: datasets.load("image-folder", tmp_path), tmp_path, "has class folders")
     (tmp_path / "test" / "0.png").unlink()
     fails(lambda: datasets.load("image-folder", tmp_path), tmp_path / "test", "no images")
+    (tmp_path / "test").rmdir()
+    fails(lambda: datasets.load("image-folder", tmp_path), "has train/ but no test/")
 
 
 # --- Data sets without files, and arrays ----------------------------------------------------------

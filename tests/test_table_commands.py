@@ -195,6 +195,9 @@ def test_the_kinds_of_columns_are_printed(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "categories: b, c\n" in out and "numbers: a\n" in out
     assert "column b holds numbers and '3,5' (line 32), so it is read as categories" in err and err.count("\n") == 1
+    path.write_text("a;b\n" + "1;3,5\n" * 30 + "2;4,5\n")
+    assert run("impute", path, "--num-epoch", "1", "--overwrite") == 0
+    assert "column b holds '3,5' (line 2), so it is read as categories; write a point" in capsys.readouterr().err
 
 
 def test_new_rows_are_read_like_the_learned_rows(tmp_path, capsys):

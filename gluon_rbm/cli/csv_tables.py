@@ -107,7 +107,8 @@ class Table(NamedTuple):
     def tell_kinds(self) -> None:
         """Log which columns are categories and which are numbers.
 
-        Warn of a column of categories if less than a tenth of its values are not numbers.
+        Warn of a column of categories if less than a tenth of its values are not numbers, or if a
+        value looks like a number with a decimal comma.
         """
         categories = self.categories
         numbers = [name for name in self.names if name not in categories]
@@ -123,6 +124,14 @@ class Table(NamedTuple):
                     "value if the column should be numeric"
                 )
                 logger.warning(advice, name, texts[others[0]], self.lines[others[0]])
+                continue
+            decimal = [row for row in others if re.fullmatch(r"[+-]?\d+,\d+", texts[row])]
+            if decimal:
+                advice = (
+                    "warning: column %s holds %r (line %d), so it is read as categories; write a point if this is a "
+                    "number"
+                )
+                logger.warning(advice, name, texts[decimal[0]], self.lines[decimal[0]])
 
 
 def add_columns(add: AddArgument) -> None:

@@ -103,6 +103,11 @@ def _template() -> jinja2.Template:
     return environment.get_template("html_report.html")
 
 
+def _title(column: str, metrics: run_summary.Metrics) -> str:
+    """Return a column of metrics.csv in words."""
+    return column.replace("log_likelihood", run_summary.likelihood_kind(metrics)).replace("_", " ")
+
+
 def _section(folder: str) -> dict[str, Any]:
     """Return the content of the page's section on one folder."""
     import markupsafe
@@ -125,7 +130,7 @@ def _section(folder: str) -> dict[str, Any]:
             for caption, figure in run_pictures.curves(metrics)
         ],
         "epochs": [run_summary.number_text(row["epoch"]) for row in last],
-        "rows": [(name, [run_summary.number_text(row.get(name)) for row in last]) for name in names],
+        "rows": [(_title(name, metrics), [run_summary.number_text(row.get(name)) for row in last]) for name in names],
         "reports": reports,
         "verdicts": list(map(run_summary.report_verdict, reports)),
         "arguments": run_summary.given_arguments(arguments),

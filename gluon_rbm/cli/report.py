@@ -250,7 +250,7 @@ def _bracketed(bracket: Bracket, base_rate: str) -> dict[str, Any]:
         return name.replace(GIVEN_BASE, BASE_RATES[base_rate])
 
     return {
-        "estimate": finite(bracket.estimate.log_z),
+        "estimate": finite(bracket.log_z),
         "low": finite(bracket.low),
         "high": finite(bracket.high),
         "forward": _side(bracket.forward),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import Any, Mapping
 
-if TYPE_CHECKING:
-    pass
 from gluon_rbm.cli.report import BASE_RATES
 
 __all__ = ["as_rows", "as_text", "number"]

@@ -103,10 +103,12 @@ def given_arguments(arguments: Mapping[str, Any]) -> Rows:
         The flags with their values as text, in alphabetical order.
     """
     defaults = _default_arguments(arguments) if arguments else {}
+    # `environment_facts` has the device and the engine.
+    others = ("cuda", "cuda_asked", "engine", "resume", "num_classes")
     return [
         ("--" + name.replace("_", "-"), _text(value))
         for name, value in sorted(arguments.items())
-        if name in defaults and value != defaults[name] and name not in ("cuda", "cuda_asked", "resume", "num_classes")
+        if name in defaults and value != defaults[name] and name not in others
     ]
 
 

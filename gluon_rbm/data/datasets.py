@@ -347,6 +347,10 @@ def _image_folder(
         raise InputError(f"{folder} is not a folder; give the folder of images with --data-dir")
     root = Path(os.path.expanduser(folder))
     is_split = (root / "train").is_dir() and (root / "test").is_dir()
+    for name, other in (("train", "test"), ("test", "train")):
+        half = root / name  # or a class of that name, whose images are directly in it
+        if half.is_dir() and not (root / other).is_dir() and any(path.is_dir() for path in half.iterdir()):
+            raise InputError(f"{root} has {name}/ but no {other}/; add it, or move the class folders up into {root}")
     if is_split:
         splits = [labelled_files(root / name, skipped, root) for name in ("train", "test")]
     else:

@@ -189,7 +189,8 @@ def _plan(given: BinarySettings, images: Images, group: ProcessGroup, state: Tra
         # No unit can use inputs of this size, and training would soon overflow float32.
         limit=1e6,
         remedy="lower --learning-rate, --momentum or --weight-decay",
-        remark=", %s engine%s" % (given.engine, optimization.rate_remark(given)),
+        remark=", %d training images of %s, %s engine%s"
+        % (len(images.data.train_images), images.size, given.engine, optimization.rate_remark(given)),
     )
 
 

@@ -48,6 +48,20 @@ class Images:
     digest: str  #: SHA-256 of the training images as read, and of the layers below
 
     @property
+    def size(self) -> str:
+        """Size of an image, in words.
+
+        Returns
+        -------
+        str
+            Such as "28 x 28 pixels" or "12 x 12 pixels in colour".
+        """
+        size = "%d x %d" % self.image_shape[:2]
+        if self.data.alphabet:
+            return "%s places and letters" % size
+        return "%s pixels%s" % (size, " in colour" if len(self.image_shape) == 3 else "")
+
+    @property
     def pixels(self) -> slice:
         """Visible units that are pixels. The others are label units.
 

@@ -109,7 +109,8 @@ def grids(
     rows = max(-(-len(images) // columns) for images in sets.values())
     cell = size / max(columns, 8)  # a figure of few columns and many rows would be too high
     height = cell * rows * image_shape[0] / image_shape[1] + 0.3
-    figure, places = panels(len(sets), 1, size, height + (0.4 if title else 0))
+    beside = 0.12 * max(map(len, row_labels), default=0)  # inches of the labels, so that titles keep their room
+    figure, places = panels(len(sets), 1, size + beside, height + (0.4 if title else 0))
     for axes, (name, images) in zip(places, sets.items()):
         grid(images, image_shape, name, columns, axes, row_labels)
     if title:
