@@ -22,11 +22,11 @@ from gluon_rbm.backend.arrays import as_operand, assign, host_view
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import caller_number, draw_key
 from gluon_rbm.backend.types import Array, NDArray
-from gluon_rbm.errors import InputError, check_count
+from gluon_rbm.errors import InputError, check_count, one_line
 from gluon_rbm.likelihood import learning, rules
 from gluon_rbm.likelihood.initializers import BinaryStates, initializer
 from gluon_rbm.likelihood.rules import LearningRule
-from gluon_rbm.models.energy import check_visible, hidden_probability, native_serves
+from gluon_rbm.models.energy import check_pixels, check_visible, hidden_probability, native_serves
 from gluon_rbm.models.files import correct_chain_names, read_arrays
 from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.rbm_block import in_dtype_of
@@ -105,10 +105,13 @@ class BinaryRBMOperator(mx.operator.CustomOp):
         Raises
         ------
         InputError
-            Chains start at the data, and the batch is not of num_chains images.
+            Chains start at the data, and the batch is not of num_chains images. Or the native
+            engine is given data that are NaN or outside [0, 1].
         """
         key = self._next_key(in_data)
         data, *parameters = self._at_hand(in_data[:4])
+        if isinstance(data, np.ndarray):  # a block checks its data; a Module or an exported block does not
+            check_pixels(data)
         parameters, aux_states = Parameters(*parameters), self._aux_states(self._at_hand(aux))
         if is_train and aux:
             visible_prob_1, self._chain_hidden_prob_1 = learning.advance_chains(
@@ -357,6 +360,19 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         return BinaryRBMOperator(self.k, self.rule, self.engine, caller_number(), base_key)
 
 
+def _checked_settings(
+    num_hidden: int, k: int, for_training: bool, num_chains: int, engine: str, rule: LearningRule
+) -> LearningRule:
+    """Check the settings of a symbol or block, and return the rule with values of the right types."""
+    check_count("num_hidden", num_hidden)
+    check_count("k", k)
+    if for_training not in (True, False):
+        raise InputError("for_training is %r; it must be True or False" % (for_training,))
+    check_count("num_chains", num_chains, 0)
+    gibbs.checked_engine(engine)
+    return LearningRule.checked(**rule._asdict())
+
+
 # --- Symbol ---------------------------------------------------------------------------------------
 
 
@@ -391,7 +407,14 @@ def binary_rbm_symbol(
     -------
     Symbol
         The operator `BinaryRBM`, with the outputs of `BinaryRBMProp`.
+
+    Raises
+    ------
+    InputError
+        A setting cannot be used.
     """
+    # MXNet ends the process if the operator refuses a setting, so they are checked here.
+    rule = _checked_settings(num_hidden, k, for_training, num_chains, engine, rule)
     data = mx.sym.var("data") if data is None else data
     inputs = [
         mx.sym.var("visible_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
@@ -401,8 +424,16 @@ def binary_rbm_symbol(
     ]
     if for_training:
         inputs += [mx.sym.var(state, init=initializer(state)) for state in learning.states(rule, 0, 0, 0)]
-    settings = dict(num_hidden=num_hidden, k=k, for_training=for_training, num_chains=num_chains, engine=engine)
+    settings = dict(num_hidden=num_hidden, k=k, for_training=bool(for_training), num_chains=num_chains, engine=engine)
     return mx.sym.Custom(data, *inputs, op_type="BinaryRBM", keyed=True, name=name, **settings, **rule._asdict())
+
+
+def _is_initialized(parameter: Any) -> bool:
+    """Whether a parameter of Gluon has a value, or gets one as soon as its shape is known."""
+    try:
+        return bool(parameter.list_ctx())
+    except RuntimeError:
+        return False
 
 
 # --- Gluon ----------------------------------------------------------------------------------------
@@ -487,15 +518,9 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_hidden = check_count("num_hidden", num_hidden)
-        self.k = check_count("k", k)
-        if for_training not in (True, False):
-            raise InputError("for_training is %r; it must be True or False" % (for_training,))
-        self.for_training = bool(for_training)
-        self.engine = gibbs.checked_engine(engine)
-        self.rule = LearningRule.checked(**rule._asdict())
+        self.rule = _checked_settings(num_hidden, k, for_training, num_chains, engine, rule)
+        self.num_hidden, self.k, self.for_training, self.engine = num_hidden, k, bool(for_training), engine
         num_visible = check_count("num_visible", num_visible, 0)
-        num_chains = check_count("num_chains", num_chains, 0)
         with self.name_scope():
             bias = dict(init="zeros", wd_mult=0.0, allow_deferred_init=True)
             self.visible_layer_bias = self.params.get("visible_layer_bias", shape=(num_visible,), **bias)
@@ -641,9 +666,11 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
     ) -> None:
         """Load parameters from a file, as Gluon's Block does.
 
-        A block that is not for training ignores chains in the file. Files that the original's
-        Module script wrote can be loaded, too, although they have wrong names for the chains.
-        Floats of another size than the block's are converted, unless cast_dtype=False is given.
+        A block ignores chains and other states in the file that it does not have. Those that it
+        has, but the file has not, start anew. Files that the original's Module script wrote can be
+        loaded, too, although they have wrong names for the chains. So can files whose names have a
+        prefix. Floats of another size than the block's are converted, unless cast_dtype=False is
+        given.
 
         Parameters
         ----------
@@ -664,17 +691,20 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
             The file is torn, changed, not finite, or not of this block.
         """
         casting.setdefault("cast_dtype", True)
-        ignore_extra = ignore_extra or not self.for_training
-        # The file is always checked here, because MXNet trusts what it reads.
-        corrected = correct_chain_names(read_arrays(filename))
+        arrays = correct_chain_names(read_arrays(filename))  # MXNet would trust what it reads
+        states = self._states(0, 0)
+        arrays = {name: array for name, array in arrays.items() if name in states or not name.startswith("aux_")}
+        missing = [name for name in Parameters._fields if name not in arrays]
+        if missing and not allow_missing:
+            raise InputError("%s has no %s; give parameters of a binary RBM" % (filename, " and no ".join(missing)))
+        for name in states:
+            if name not in arrays and not _is_initialized(self.params.get(name)):
+                self.params.get(name).initialize(ctx=ctx)
+        arrays = {self.prefix + name: array for name, array in arrays.items()}
         try:
-            if corrected is None:
-                super().load_parameters(filename, ctx, allow_missing, ignore_extra, **casting)
-            else:
-                arrays = {self.prefix + name: array for name, array in corrected.items()}
-                self.collect_params().load_dict(arrays, ctx, allow_missing, ignore_extra, filename=filename, **casting)
-        except (AssertionError, ValueError) as error:  # Gluon raises these errors
-            raise InputError("%s holds no parameters of this block: %s" % (filename, error)) from error
+            self.collect_params().load_dict(arrays, ctx, True, ignore_extra, filename=filename, **casting)
+        except (AssertionError, ValueError) as error:  # Gluon's
+            raise InputError("%s cannot be loaded into this block: %s" % (filename, one_line(str(error)))) from error
 
     @property
     def rbm_parameters(self) -> Parameters:

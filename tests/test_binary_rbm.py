@@ -10,6 +10,8 @@ from binary_rbm import BinaryRBMBlock, binary_rbm_symbol, estimate_log_likelihoo
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.backend.random import draw_key
 from gluon_rbm.errors import InputError
+from gluon_rbm.likelihood.rules import LearningRule
+from gluon_rbm.models.files import read_model
 
 pytestmark = pytest.mark.usefixtures("auto_engine")
 
@@ -617,6 +619,56 @@ def test_wrong_pixels_are_refused(ctx, generator, value):
     rbm = block(reference.random_rbm(5, 4, generator), ctx)
     with pytest.raises(ValueError, match="NaN or outside"):
         rbm(mx.nd.full((6, 5), value, ctx=ctx))
+
+
+def test_parameters_without_chains_load_into_a_block_for_training(tmp_path, generator):
+    """Chains start anew. Names may have a prefix, as in files of `collect_params().save`."""
+    given = block(reference.random_rbm(5, 4, generator), for_training=False)
+    given(mx.nd.zeros((1, 5)))
+    given.save_parameters(str(tmp_path / "plain.params"))
+    given.collect_params().save(str(tmp_path / "prefix.params"))
+    for name in ("plain", "prefix"):
+        path = str(tmp_path / (name + ".params"))
+        assert read_model(path)[0].num_visible == 5
+        rbm = BinaryRBMBlock(4, 1, True, num_chains=7)
+        rbm.load_parameters(path)
+        assert step(rbm, mx.nd.zeros((3, 5)))[0].shape == (7, 5)
+        for learned in LEARNED:
+            np.testing.assert_array_equal(
+                getattr(rbm, learned).data().asnumpy(), getattr(given, learned).data().asnumpy()
+            )
+    with pytest.raises(InputError, match=r"cannot be loaded into this block: .*expected \(6,\)"):
+        BinaryRBMBlock(6, 1, True).load_parameters(path)
+
+
+def test_states_that_a_block_does_not_have_are_ignored(tmp_path, generator):
+    centered = block(reference.random_rbm(5, 4, generator), rule=LearningRule.checked(centering=0.1))
+    step(centered, mx.nd.zeros((3, 5)))
+    centered.save_parameters(str(tmp_path / "rbm.params"))
+    plain = BinaryRBMBlock(4, 1, True)
+    plain.load_parameters(str(tmp_path / "rbm.params"))
+    assert plain.num_chains == 3
+
+
+@pytest.mark.parametrize("change", [{"k": 0}, {"num_hidden": -1}, {"for_training": "yes"}, {"num_chains": -3}])
+def test_a_symbol_refuses_bad_settings(change):
+    """In the operator they would end the process."""
+    with pytest.raises(InputError, match=next(iter(change))):
+        binary_rbm_symbol(**{"num_hidden": 4, "k": 1, "for_training": True, **change})
+    with pytest.raises(InputError, match="engine"):
+        binary_rbm_symbol(4, 1, True, engine="gpu")
+
+
+@pytest.mark.parametrize("value", [np.nan, 16])
+def test_a_module_refuses_pixels_outside_0_to_1(value, engine):
+    if engine != "native":
+        pytest.skip("only the native engine checks values within the operator")
+    module = mx.mod.Module(binary_rbm_symbol(4, 1, True), label_names=None)
+    module.bind([("data", (6, 5))])
+    module.init_params()
+    module.forward(mx.io.DataBatch([mx.nd.full((6, 5), value)]), is_train=True)
+    with pytest.raises(mx.MXNetError, match="scale the images first"):
+        module.get_outputs()[0].asnumpy()
 
 
 def test_an_engine_that_cannot_be_used_is_named_in_one_line(generator):

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 from gluon_rbm.evaluation import dead_units
@@ -14,3 +15,9 @@ def test_more_than_a_quarter_of_dead_units_is_reported(caplog, generator, num_de
     with caplog.at_level(logging.INFO):
         dead_units.tell(probability)
     assert ("%d of 8 hidden units are dead" % num_dead in caplog.text) == told
+
+
+def test_units_that_have_not_learned_yet_are_told_apart(caplog):
+    with caplog.at_level(logging.INFO):
+        dead_units.tell(np.full((50, 8), 0.51))
+    assert "8 of 8 hidden units hardly react to images yet" in caplog.text and "train longer" in caplog.text

@@ -169,5 +169,5 @@ def test_parameters_of_gluon_are_refused():
     block.initialize()
     names = ("visible_layer_bias", "hidden_layer_bias", "interaction_weight")
     with pytest.raises(InputError, match=r"a Parameter is no array of numbers; .*\*rbm.rbm_parameters"):
-        parameters.Parameters.from_arrays(*(getattr(block, name) for name in names))
-    assert parameters.Parameters.from_arrays(*block.rbm_parameters).num_hidden == 3
+        Parameters.from_arrays(*(getattr(block, name) for name in names))
+    assert Parameters.from_arrays(*block.rbm_parameters).num_hidden == 3

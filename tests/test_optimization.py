@@ -15,7 +15,7 @@ from gluon_rbm.backend.framework import mx
 from gluon_rbm.cli import options
 from gluon_rbm.data import datasets
 from gluon_rbm.data.batches import iterate_batches, to_visible
-from gluon_rbm.training import binary, monitoring, monitors, optimization, run_folder
+from gluon_rbm.training import binary, monitors, optimization, run_folder
 from gluon_rbm.training.binary_settings import PRESETS
 from gluon_rbm.training.checkpoint import Checkpoint
 from gluon_rbm.training.learners import GluonLearner
@@ -145,7 +145,7 @@ def test_held_out_images_are_not_learned_and_test_images_seen_once(tmp_path, mon
         trained.append(images)
         return iterate_batches(images, *arguments, **settings)
 
-    for module in (binary, monitoring):
+    for module in (binary, monitors):
         monkeypatch.setattr(module, "iterate_batches", spy)
     assert run(binary_rbm_gluon, tmp_path / "run", "--num-epoch", "3", "--held-out", "7") == 0
     images = datasets.load("bars-and-stripes").train_images
@@ -186,7 +186,7 @@ def test_invalid_shares_are_refused(capsys, flag, text):
 def test_ais_from_the_means_of_the_training_images(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        monitoring.ais,
+        monitors.ais,
         "log_partition",
         lambda *arguments, log_partition=ais.log_partition, **settings: (
             seen.append(settings["base_visible_bias"]),

@@ -29,6 +29,7 @@ from gluon_rbm.models.parameters import Parameters
 
 __all__ = [
     "are_pixels",
+    "check_pixels",
     "check_visible",
     "visible_bias_at",
     "hidden_probability",
@@ -59,6 +60,23 @@ def are_pixels(values: Any) -> bool:
     return not values.size or bool(values.min() >= 0 and values.max() <= 1)
 
 
+def check_pixels(visible: HostArray) -> None:
+    """Raise an error unless all values are in [0, 1].
+
+    Parameters
+    ----------
+    visible
+        Values, NumPy.
+
+    Raises
+    ------
+    InputError
+        A value is NaN or outside [0, 1].
+    """
+    if not are_pixels(visible):
+        raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
+
+
 def check_visible(visible: NDArray, num_visible: int) -> None:
     """Raise an error unless an NDArray is a batch of visible layers.
 
@@ -76,8 +94,8 @@ def check_visible(visible: NDArray, num_visible: int) -> None:
     InputError
         The array has another shape, or holds values that are NaN or outside [0, 1].
     """
-    if visible.context.device_type == "cpu" and not are_pixels(host_view(visible)):
-        raise InputError("data holds values that are NaN or outside [0, 1]; scale the images first")
+    if visible.context.device_type == "cpu":
+        check_pixels(host_view(visible))
     if visible.ndim != 2:
         raise InputError("data has shape %s; BinaryRBMBlock takes (batch, num_visible): flatten it" % (visible.shape,))
     if num_visible not in (0, visible.shape[1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Mapping
 
 import numpy as np
 
@@ -177,7 +178,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
     Returns
     -------
     dict
-        Name to NDArray on the CPU. Names are without the arg: and aux: of MXNet's Module. Floats of
+        Name to NDArray on the CPU. Names are without the arg: and aux: of MXNet's Module, and
+        without a prefix that Gluon gave all names of one RBM. Floats of
         another size (float16, float64) are converted to float32, the dtype of all computation.
 
     Raises
@@ -193,7 +195,17 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
         if os.path.exists(path) and os.fspath(path).endswith((".npz", ".safetensors")):
             advice += "; `python -m gluon_rbm convert` reads other formats"
         raise InputError("%s cannot be read (%s); %s" % (path, reason, advice)) from error
-    return {name.rpartition(":")[2]: from_host(_as_single(array)) for name, array in arrays.items()}
+    arrays = _without_prefix({name.rpartition(":")[2]: array for name, array in arrays.items()})
+    return {name: from_host(_as_single(array)) for name, array in arrays.items()}
+
+
+def _without_prefix(arrays: Mapping[str, HostArray]) -> dict[str, HostArray]:
+    """Remove the prefix, such as "rbm_", that names have where MXNet wrote the file by itself."""
+    weight = Parameters._fields[-1]
+    prefixes = [name[: -len(weight)] for name in arrays if name.endswith("_" + weight)]
+    if len(prefixes) != 1 or not all(prefixes[0] + name in arrays for name in Parameters._fields):
+        return dict(arrays)
+    return {name[len(prefixes[0]) :] if name.startswith(prefixes[0]) else name: arrays[name] for name in arrays}
 
 
 def _as_single(array: HostArray) -> HostArray:
@@ -202,7 +214,7 @@ def _as_single(array: HostArray) -> HostArray:
         return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None:
+def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
     """Correct the names of the chains in a file that the original's Module script wrote.
 
     That script saves the visible samples of the chains as aux_hidden_layer_sample, and their hidden
@@ -215,9 +227,9 @@ def correct_chain_names(arrays: dict[str, NDArray]) -> dict[str, NDArray] | None
 
     Returns
     -------
-    dict or None
-        The arrays by their right names; None if another program wrote the file.
+    dict
+        The arrays by their right names.
     """
     if "aux_hidden_layer_prob_1" not in arrays:
-        return None
+        return arrays
     return {_MISNAMED.get(name, name): array for name, array in arrays.items()}
