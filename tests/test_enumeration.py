@@ -4,6 +4,7 @@ import reference
 from marks import slow_but
 from scipy import stats
 
+import ais
 from gluon_rbm.backend.framework import mx
 from gluon_rbm.errors import InputError
 from gluon_rbm.likelihood import enumeration
@@ -86,3 +87,13 @@ def test_rbms_that_are_too_large_are_refused():
     for function in (enumeration.log_partition, lambda m: enumeration.draw_visible(m, 1, [0])):
         with pytest.raises(InputError, match="smaller layer has 26 units, and enumeration ends at 25; estimate .* AIS"):
             function(rbm)
+
+
+def test_numpy_parameters_and_plain_tuples(generator):
+    """The attribute `parameters_` of an estimator holds NumPy arrays."""
+    rbm = reference.random_rbm(5, 3, generator)
+    exact = enumeration.log_partition(parameters(rbm))
+    assert enumeration.log_partition(Parameters(*rbm)) == enumeration.log_partition(rbm) == pytest.approx(exact)
+    images = generator.integers(0, 2, (4, 5)).astype("float32")
+    found = ais.mean_log_likelihood(rbm, images, exact)
+    assert found.mean == pytest.approx(-reference.free_energies(*rbm, images).mean() - exact, abs=1e-5)

@@ -288,7 +288,7 @@ def test_default_falls_back_to_the_cpu_and_says_why(monkeypatch):
 
 def test_explicit_gpu_must_be_usable(monkeypatch):
     monkeypatch.setattr(devices, "_probe_gpu", lambda device_id: f"GPU {device_id} is asleep")
-    with pytest.raises(InputError, match="^cannot use the GPU: GPU 3 is asleep$"):
+    with pytest.raises(InputError, match="^cannot use the GPU: GPU 3 is asleep; leave --cuda out to use the CPU$"):
         choose_context(cuda=True, device_id=3)
 
 

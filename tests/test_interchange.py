@@ -167,13 +167,14 @@ def test_files_that_would_be_lost_are_kept(binary_rbm, tmp_path, capsys):
     model = tmp_path / "rbm.params"
     interchange.write(model, binary_rbm, 0, "params")
     before = model.read_bytes()
-    for target, message in (
-        (model, "is also SOURCE"),
-        (tmp_path / "other" / "rbm.params", "needs --format params"),
-    ):
-        for source in (tmp_path, model):
-            assert main(["convert", str(source), str(target)]) == 2
-            assert message in one_line(capsys)
+    for source in (tmp_path, model):
+        assert main(["convert", str(source), str(model)]) == 2
+        assert "is also SOURCE" in one_line(capsys)
+    for name, form in (("other.params", "npz"), ("other.safetensors", "params")):
+        assert main(["convert", str(model), str(tmp_path / name), "--format", form]) == 2
+        assert "needs --format %s, not %s" % (name.split(".")[1], form) in one_line(capsys)
+    assert main(["convert", str(model), str(tmp_path / "other.params")]) == 0
+    assert (tmp_path / "other.params").read_bytes() == before
     os.mkfifo(tmp_path / "pipe")
     assert main(["convert", str(tmp_path / "pipe"), str(tmp_path / "target")]) == 2
     assert "no ordinary file" in one_line(capsys)

@@ -204,7 +204,7 @@ def test_a_training_goes_on_from_where_it_was_interrupted(
             owner, name, when = PLACES[place]
             patch.setattr(owner, name, interrupting(getattr(owner, name), number, when))
         assert run(script, tmp_path / "parts", on_step=on_step) == SIGNALS[number]
-    said += " of the run in %s; --resume continues from there" % (tmp_path / "parts")
+    said += "; --resume --output-dir %s continues from there" % (tmp_path / "parts")
     assert capsys.readouterr().err == "binary_rbm_%s.py: interrupted %s\n" % (script, said)
     assert Checkpoint.load(tmp_path / "parts" / "checkpoint.npz").steps == steps
     assert run(script, tmp_path / "parts", "--resume") == 0
@@ -252,7 +252,7 @@ def test_each_layer_of_a_deep_network_goes_on(tmp_path, monkeypatch, capsys):
         assert stop.value.code == 143
         (line,) = capsys.readouterr().err.splitlines()
         layer = tmp_path / "parts" / "layer-2"
-        said = "interrupted in epoch 2 after 1 of 4 steps of the run in %s; --resume continues from there"
+        said = "interrupted in epoch 2 after 1 of 4 steps; --resume --output-dir %s continues from there"
         assert line.endswith(said % layer)
     assert __main__.main(arguments) == 0
     for layer in ("layer-1", "layer-2"):

@@ -24,7 +24,7 @@ def _probe_gpu(device_id: int) -> str | None:
     """Return None if MXNet can compute on this GPU, else one line: the reason, and what to do."""
     if not mx.runtime.Features().is_enabled("CUDA"):
         if not _has_driver():
-            return "no NVIDIA driver was found, and MXNet is the CPU-only build"
+            return "there is no NVIDIA driver, and MXNet is the CPU-only build"
         return "MXNet is the CPU-only build; to use the GPU, run " + replace_wheel("cu112")
     try:
         count = mx.context.num_gpus()
@@ -92,7 +92,7 @@ def choose_context(cuda: bool | None = None, device_id: int = 0) -> tuple[Any, s
     if reason is None:
         return mx.gpu(device_id), None
     if cuda:
-        raise InputError(f"cannot use the GPU: {reason}")
+        raise InputError(f"cannot use the GPU: {reason}; leave --cuda out to use the CPU")
     return mx.cpu(), f"using the CPU: {reason}"
 
 

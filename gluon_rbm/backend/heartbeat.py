@@ -118,7 +118,7 @@ def attend() -> None:
         else:
             atexit.register(Heartbeat(where).leave)
     except InputError as error:
-        print("%s: error: %s" % (os.environ["DMLC_ROLE"], error), file=sys.stderr)
+        print("%s: error: %s" % (os.path.basename(sys.argv[0]), error), file=sys.stderr)
         sys.exit(error.exit_status)
 
 
@@ -364,8 +364,9 @@ class Heartbeat:
                 )
             time.sleep(0.1)
         raise InputError(
-            "no scheduler answers at %s:%d (%s); start this program with DMLC_ROLE=scheduler there, or see to "
-            "DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT" % (where.host, where.port + 1, said)
+            "no scheduler answers at %s:%d, which is DMLC_PS_ROOT_PORT + 1 (%s); start this program with "
+            "DMLC_ROLE=scheduler there, or see to DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT"
+            % (where.host, where.port + 1, said)
         )
 
     def _wait_for_all(self) -> None:

@@ -10,7 +10,7 @@ from gluon_rbm.cli.arguments import path
 from gluon_rbm.cli.results import add_overwrite, check_target
 from gluon_rbm.errors import InputError, one_line
 from gluon_rbm.models import interchange
-from gluon_rbm.models.files import PARAMETERS, parameter_file
+from gluon_rbm.models.files import parameter_file
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -38,7 +38,7 @@ def add_arguments(add: AddArgument) -> None:
         "--format",
         choices=interchange.FORMATS,
         help="format of TARGET; params: like rbm.params; npz, sklearn, pydeep: .npz archives; safetensors: a "
-        ".safetensors file (default: safetensors if TARGET ends in .safetensors, else npz)",
+        ".safetensors file (default: safetensors or params if TARGET ends so, else npz)",
     )
     add("--float16", action="store_true", help="write 16-bit floats: half the size, three significant digits")
     add_overwrite(add)
@@ -60,16 +60,11 @@ def run(args: Namespace) -> None:
     """
     if os.path.realpath(parameter_file(args.source)) == os.path.realpath(args.target):
         raise InputError("%s is also SOURCE; choose another TARGET" % args.target)
-    is_safetensors = args.target.endswith(".safetensors")
-    form = args.format or ("safetensors" if is_safetensors else "npz")
-    if os.path.basename(args.target) == PARAMETERS and form != "params":
-        raise InputError(
-            "a TARGET named %s needs --format params, not %s; choose another name or format" % (PARAMETERS, form)
-        )
-    if is_safetensors and form != "safetensors":
-        raise InputError(
-            "a .safetensors TARGET needs --format safetensors, not %s; choose another name or format" % form
-        )
+    ending = os.path.splitext(args.target)[1]
+    own = {".safetensors": "safetensors", ".params": "params"}.get(ending)
+    form = args.format or own or "npz"
+    if own not in (None, form):
+        raise InputError("a %s TARGET needs --format %s, not %s; choose another name or format" % (ending, own, form))
     parameters, num_classes = interchange.read(args.source)
     check_target(args, args.target, "TARGET")
     interchange.write(args.target, parameters, num_classes, form, args.float16)

@@ -100,12 +100,23 @@ def run(args: Namespace) -> None:
 
 
 def _texts(table: Table, values: HostArray, missing: HostArray) -> list[list[str]]:
-    """Return the rows as text: known values as they were read, others as they were filled in."""
+    """Return the rows as text: known values as they were read, others as they were filled in.
+
+    A number is filled in with one decimal more than the known values of its column have.
+    """
+    known = [
+        [text.strip() for text, gap in zip(column, gaps) if not gap]
+        for column, gaps in zip(zip(*table.texts), missing.T)
+    ]
+    forms = ["%.10g" if any("e" in text.lower() for text in texts) else "%%.%df" % _decimals(texts) for texts in known]
     return [
-        [_text(value) if gap else text for value, gap, text in zip(row, gaps, texts)]
+        [
+            (form % value if isinstance(value, float) else str(value)) if gap else text
+            for form, value, gap, text in zip(forms, row, gaps, texts)
+        ]
         for row, gaps, texts in zip(values.tolist(), missing.tolist(), table.texts)
     ]
 
 
-def _text(value: object) -> str:
-    return "%.10g" % value if isinstance(value, float) else str(value)
+def _decimals(texts: list[str]) -> int:
+    return 1 + max((len(text.partition(".")[2]) for text in texts), default=0)

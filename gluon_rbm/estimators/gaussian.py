@@ -429,7 +429,7 @@ class GaussianRBM(Transformer, PersistentLearning):
         check_is_fitted(self)
         partition = self.log_partition(X, **settings) if log_partition is None else log_partition
         values = self.score_samples(X) - partition.log_z
-        likelihood = LogLikelihood.of(values, binary=True)._replace(is_density=True)
+        likelihood = LogLikelihood.of(values, binary=False)._replace(is_density=True)
         ais.warn_of(partition, likelihood)
         return likelihood
 

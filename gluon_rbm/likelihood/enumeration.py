@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from gluon_rbm.backend.arrays import to_numpy
 from gluon_rbm.backend.random import make_generator
 from gluon_rbm.backend.types import HostArray, Key, VisibleUnits
 from gluon_rbm.errors import InputError
@@ -75,7 +76,7 @@ def log_partition(parameters: Parameters, progress: bool = False, visible_units:
     Parameters
     ----------
     parameters
-        Parameters of the RBM as NDArrays.
+        Parameters of the RBM, NDArrays or NumPy arrays.
     progress
         Whether to show a progress bar on a terminal.
     visible_units
@@ -100,7 +101,7 @@ def draw_visible(parameters: Parameters, count: int, key: Key, visible_units: Vi
     Parameters
     ----------
     parameters
-        Parameters of the RBM as NDArrays.
+        Parameters of the RBM, NDArrays or NumPy arrays.
     count
         Number of samples.
     key
@@ -154,7 +155,8 @@ class _Layers(NamedTuple):
 
     @classmethod
     def of(cls, parameters: Parameters, visible_units: VisibleUnits) -> _Layers:
-        visible_bias, hidden_bias, weight = (array.asnumpy().astype(np.float64) for array in parameters)
+        parameters = Parameters(*parameters)
+        visible_bias, hidden_bias, weight = (to_numpy(array).astype(np.float64) for array in parameters)
         visible_is_small = visible_units != GAUSSIAN and parameters.num_visible <= parameters.num_hidden
         small, large = _sizes(parameters, visible_units)
         if small > MAX_UNITS:

@@ -57,7 +57,7 @@ class LogLikelihood(NamedTuple):
         str
             Reason; empty if there is none.
         """
-        if not self.binary:
+        if not self.binary and not self.is_density:
             return "pixels are not binary: the value is a grey-pixel score, not a log-likelihood"
         if self.mean > 0 and not self.is_density:
             return "a mean log-likelihood above zero is impossible: log Z is too low by %.2f nats at least" % self.mean
@@ -98,7 +98,7 @@ def mean_log_likelihood(
     Parameters
     ----------
     parameters
-        Parameters of the RBM as NDArrays.
+        Parameters of the RBM, NDArrays or NumPy arrays.
     data
         Images: an array (n, ...), a `gluon.data.DataLoader`, an `mx.io.DataIter` (its padding is
         left out), or an iterable of batches. Pixels lie in [0, 1]; images are flattened.
@@ -118,6 +118,7 @@ def mean_log_likelihood(
         There are no images, they have another width, a pixel is NaN or outside [0, 1], or a score
         is not finite.
     """
+    parameters = Parameters.from_arrays(*parameters)
     return _mean(parameters, data, lambda batch, binary: -free_energy(parameters, batch).asnumpy() - log_z, weights)
 
 
@@ -133,7 +134,7 @@ def mean_pseudo_log_likelihood(
     Parameters
     ----------
     parameters
-        Parameters of the RBM as NDArrays.
+        Parameters of the RBM, NDArrays or NumPy arrays.
     data
         As in `mean_log_likelihood`, with pixels that are 0 or 1.
     key
@@ -155,6 +156,7 @@ def mean_pseudo_log_likelihood(
     InputError
         As in `mean_log_likelihood`, or a pixel is not 0 or 1.
     """
+    parameters = Parameters.from_arrays(*parameters)
     generator = None if key is None else make_generator(key)
 
     def score(batch: NDArray, binary: bool) -> HostArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import time
 from typing import Any, Callable, Dict, Iterator, Mapping, Tuple
 
@@ -210,7 +211,7 @@ class RunFiles:
         try:
             yield
         except interruption.Interrupted as interrupted:
-            saved = "%s of the run in %s; --resume continues from there" % (self.saved, self._folder.path)
+            saved = "%s; --resume --output-dir %s continues from there" % (self.saved, shlex.quote(self._folder.path))
             interrupted.where = saved if self.saved else "before anything was saved"
             raise
 
