@@ -444,12 +444,13 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
 
         p(v, h) = exp(a.v + b.h + v W h) / Z
 
-    A call takes data (batch, num_visible) in [0, 1], of any dtype, and returns two arrays.
+    A call takes data (batch, num_visible), an NDArray of any dtype, and returns two arrays. Values
+    that are NaN or outside [0, 1] are refused, and float16 where there is no GPU.
 
     The first, visible_layer_prob_1, has the probabilities of the visible units after k sweeps.
     Inside autograd.record() the sweeps advance the persistent chains: (num_chains, num_visible).
     Outside it the chains start at the data: (batch, num_visible). Then a block made for training
-    takes only batches of num_chains images.
+    takes only batches of exactly num_chains images.
 
     The second, hidden_layer_prob_1, is p(h = 1 | data), (batch, num_hidden).
 

@@ -1,5 +1,6 @@
 """The commands `impute`, `outliers` and `recommend` as a user runs them."""
 
+import argparse
 import csv
 import json
 
@@ -8,7 +9,9 @@ import pytest
 from training_runs import one_line
 
 from gluon_rbm import __main__
+from gluon_rbm.cli import impute
 from gluon_rbm.cli.csv_tables import read_table
+from gluon_rbm.estimators import RBMImputer
 
 QUICK = ["--num-hidden", "20", "--num-epoch", "150"]
 
@@ -271,3 +274,10 @@ def test_scales_must_be_finite(ratings, rating, capsys):
     with pytest.raises(SystemExit) as stop:
         run("recommend", ratings, "--user", "7", "--scale", "1", rating)
     assert stop.value.code == 2 and "argument --scale: it must be a number between" in one_line(capsys)
+
+
+def test_the_command_and_the_estimator_have_the_same_defaults():
+    parser = argparse.ArgumentParser()
+    impute.add_arguments(parser.add_argument)
+    args = parser.parse_args(["table.csv"])
+    assert {"n_components": args.num_hidden, "learning_rate": args.learning_rate} == dict(RBMImputer.defaults)

@@ -354,6 +354,21 @@ def test_missing_numbers_follow_from_other_columns(generator):
     assert len(np.unique(draws)) > 5 and abs(draws.std() - 10) < 3
 
 
+def test_a_number_that_is_missing_because_of_another(generator):
+    """y = 2 x + noise is missing where x tends to be large. The mean of y errs by 2.9.
+
+    Frequencies of pairs of bins err by 1.21, as no large y is known; the noise alone by 1. Over 8
+    seeds the imputer errs by 1.58, with a standard deviation of 0.09.
+    """
+    x = generator.normal(size=1000)
+    table = np.column_stack([x, 2 * x + generator.normal(size=1000)])
+    gaps = table.copy()
+    gaps[generator.random(1000) < 1 / (1 + np.exp(-1.5 * x)), 1] = np.nan
+    missing = np.isnan(gaps[:, 1])
+    filled = RBMImputer(random_state=0).fit(gaps).transform(gaps)
+    assert np.sqrt(np.mean((filled - table)[missing, 1] ** 2)) < 1.58 + 5 * 0.09
+
+
 # --- Outliers -------------------------------------------------------------------------------------
 
 

@@ -119,6 +119,12 @@ def test_what_a_run_prints(script, tmp_path, capsys):
         assert "grey-pixel" not in line  # bars and stripes are binary
 
 
+def test_a_worker_without_the_others_is_told(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DMLC_ROLE", "worker")
+    assert run(script, tmp_path / "run") == 0
+    assert "they need --kv-store dist_sync" in capsys.readouterr().err
+
+
 def test_what_a_run_leaves(script, tmp_path):
     assert run(script, tmp_path / "run", "--num-epoch", "2", "--seed", "5") == 0
     folder = tmp_path / "run"

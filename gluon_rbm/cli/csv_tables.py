@@ -162,7 +162,7 @@ def _bins(text: str) -> int | None:
     return None if text == "0" else at_least(2, int)(text)
 
 
-def add_rbm(add: AddArgument, passes: str) -> None:
+def add_rbm(add: AddArgument, passes: str, num_hidden: int = 100, learning_rate: float = 0.02) -> None:
     """Add the flags of the RBM and its training.
 
     Parameters
@@ -171,8 +171,10 @@ def add_rbm(add: AddArgument, passes: str) -> None:
         As in `add_columns`.
     passes
         The default number of passes through the table, for the help text.
+    num_hidden, learning_rate
+        Defaults of these flags.
     """
-    add("--num-hidden", type=at_least(1, int), default=100, help="number of hidden units")
+    add("--num-hidden", type=at_least(1, int), default=num_hidden, help="number of hidden units")
     add(
         "--num-epoch",
         type=at_least(0, int),
@@ -180,7 +182,8 @@ def add_rbm(add: AddArgument, passes: str) -> None:
     )
     add("--k", type=at_least(1, int), default=2, help="Gibbs sweeps per training step")
     add("--batch-size", type=at_least(1, int), default=50, help="rows per batch")
-    add("--learning-rate", type=above_zero, default=0.02, help="learning rate, on the mean gradient of a batch")
+    rate_text = "learning rate, on the mean gradient of a batch"
+    add("--learning-rate", type=above_zero, default=learning_rate, help=rate_text)
     add("--seed", type=at_least(0, int), default=0, help="random seed; the same seed gives the same result")
 
 

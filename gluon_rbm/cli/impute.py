@@ -52,7 +52,7 @@ def add_arguments(add: AddArgument) -> None:
         help="write N tables with different random draws, FILE-1.csv to FILE-N.csv",
     )
     add_columns(add)
-    add_rbm(add, "60, or as many as 2,000 steps take")
+    add_rbm(add, "60, or as many as 2,000 steps take", num_hidden=30, learning_rate=0.05)  # as RBMImputer.defaults
     add_overwrite(add)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
@@ -29,8 +30,9 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     ----------
     estimator
         The `BinaryRBM` that learns the units of the columns, which are in [0, 1]. Its parameters
-        missing and softmax_groups are set here. None: 100 hidden units and CD-2, with at least 60
-        passes and at least 2,000 steps of 50 rows.
+        missing and softmax_groups are set here. None: 30 hidden units and CD-2 at the rate 0.05,
+        with at least 60 passes and at least 2,000 steps of 50 rows. A table of many columns may
+        need more hidden units; a table of few rows fewer steps.
     categorical_features
         Which columns are categories: a bool for each column, or names or numbers of columns. None:
         columns of text, columns of True and False, and columns that are categories in a data frame.
@@ -73,6 +75,8 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
     """
 
     least_steps = 2000  #: as in `TableEstimator`
+    # Too slow an RBM fills in the mean where a value is missing because of another column.
+    defaults = MappingProxyType({"n_components": 30, "learning_rate": 0.05})  #: as in `TableEstimator`
 
     def __init__(
         self,

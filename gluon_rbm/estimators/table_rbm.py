@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -75,6 +76,7 @@ class TableEstimator(BaseEstimator):
     """
 
     least_steps = 0  #: fewest steps of the RBM if no estimator is given
+    defaults: Mapping[str, Any] = MappingProxyType({})  #: parameters of that RBM, as in `rbm_of_table`
 
     if TYPE_CHECKING:  # attributes of a subclass
         estimator: BinaryRBM | None
@@ -113,7 +115,7 @@ class TableEstimator(BaseEstimator):
 
     def _learn(self, units: HostArray) -> None:
         """Fit a clone of the estimator to rows of units."""
-        estimator: Any = clone(self.estimator or rbm_of_table(len(units), self.least_steps))
+        estimator: Any = clone(self.estimator or rbm_of_table(len(units), self.least_steps, **self.defaults))
         estimator.set_params(softmax_groups=self._encoder.softmax_groups, missing="integrate")
         if self.random_state is not None:
             estimator.set_params(random_state=seed_from(self.random_state))

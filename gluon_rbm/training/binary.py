@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 from dataclasses import replace
 from typing import Any, Iterable, Mapping, Sequence
 
@@ -97,6 +98,8 @@ def _say_settings(given: BinarySettings, group: ProcessGroup) -> None:
     logger.info("%s", given.added())
     if group.note:
         logger.info("%s", group.note)
+    if "DMLC_ROLE" in os.environ and given.kv_store != "dist_sync":
+        logger.warning("note: DMLC_ROLE is set, but this run has no other workers: they need --kv-store dist_sync")
     if given.num_devices > 1 and group.contexts[0].device_type == "cpu":
         logger.info("--num-devices %d on a CPU: each batch is computed in that many parts", given.num_devices)
 
