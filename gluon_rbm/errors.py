@@ -35,7 +35,7 @@ class InputError(ValueError):
 
 
 class DivergenceError(InputError):
-    """Training produced numbers that are not finite."""
+    """Training produced numbers that are not finite, or too large for any unit to use."""
 
     exit_status = 3
 

@@ -148,7 +148,7 @@ def dataset(group: str | None = None) -> Any:
     """
     # Resumable, because a resumed run compares the content of the data set, not its name.
     names = ", ".join(NAMES)
-    text = "%s; or a file: .npy or .npz with images in [0, 1], or FASTA with aligned sequences" % names
+    text = "%s; or a file: .npy or .npz with images in [0, 1] or of bytes, or FASTA with aligned sequences" % names
     return setting("mnist", text, number="path", group=group, resumable=True)
 
 
