@@ -97,7 +97,11 @@ def add_arguments(add: AddArgument) -> None:
         help="parallel tempering: exchange states with chains at N - 1 higher temperatures",
     )
     inputs.add_chains(add)
-    add("--animate", action="store_true", help="also write an animation, PATH.gif")
+    add(
+        "--animate",
+        action="store_true",
+        help="also write an animation, PATH.gif; give only one of --animate, --anneal, --temperatures and --chains",
+    )
     add(
         "--classifier",
         "--judge",

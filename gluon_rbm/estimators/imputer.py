@@ -156,7 +156,8 @@ class RBMImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
 
         Notes
         -----
-        Multiple imputation: Rubin 1987.
+        All draws come from one fitted RBM. They do not show the uncertainty of its parameters, so
+        intervals by the rules of multiple imputation (Rubin 1987) are too narrow.
         """
         return np.stack(self._filled(X, [True] * check_count("n_imputations", n_imputations)))
 

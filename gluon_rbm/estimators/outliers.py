@@ -48,8 +48,10 @@ class RBMOutlierDetector(OutlierMixin, TableEstimator):
         As in `RBMImputer`.
     num_bins
         Number of bins of equal width. A number becomes a softmax group with a unit for each bin,
-        and two more for values beyond all that were learned. None: it is one binary unit, as a
-        pixel is, and values beyond the smallest and the largest learned ones are clipped.
+        and two more for values beyond them: outside of the learned range, or more than three
+        interquartile ranges from the middle half of the learned values. None: it is one binary
+        unit, as a pixel is, and values beyond the smallest and the largest learned ones are
+        clipped.
     handle_unknown
         What happens to a category that `fit` has not seen. "other": each column has a unit for such
         categories; "error": it is refused; "ignore": it counts as missing.

@@ -234,7 +234,7 @@ def free_energy(parameters: Parameters, visible: Array) -> Array:
     Returns
     -------
     float64 array (batch,)
-        Free energies in nats.
+        Free energies in nats, an array of the kind of `visible` (NumPy's, or an NDArray).
 
     Raises
     ------

@@ -203,7 +203,7 @@ def _without_prefix(arrays: Mapping[str, HostArray]) -> dict[str, HostArray]:
     """Remove the prefix, such as "rbm_", that names have where MXNet wrote the file by itself."""
     weight = Parameters._fields[-1]
     prefixes = [name[: -len(weight)] for name in arrays if name.endswith("_" + weight)]
-    if len(prefixes) != 1 or not all(prefixes[0] + name in arrays for name in Parameters._fields):
+    if weight in arrays or len(prefixes) != 1 or arrays[prefixes[0] + weight].ndim != 2:  # snapshots have 3
         return dict(arrays)
     return {name[len(prefixes[0]) :] if name.startswith(prefixes[0]) else name: arrays[name] for name in arrays}
 
