@@ -669,7 +669,7 @@ def test_a_module_refuses_pixels_outside_0_to_1(value, engine, capfd):
     module.forward(mx.io.DataBatch([mx.nd.full((6, 5), value)]), is_train=True)
     with pytest.raises(mx.MXNetError):
         module.get_outputs()[0].asnumpy()
-    assert "scale the images first" in capfd.readouterr().err
+    assert "scale the images first" in capfd.readouterr().out
 
 
 def test_an_engine_that_cannot_be_used_is_named_in_one_line(generator):

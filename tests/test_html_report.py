@@ -106,7 +106,7 @@ def test_a_finished_run(finished, tmp_path):
     } <= curves
     with open(finished / "metrics.csv") as file:
         names, *rows = [line.strip().split(",") for line in file]
-    assert all(name.replace("_", " ") in page.text for name in names)
+    assert all(name.replace("log_likelihood", "grey-pixel score").replace("_", " ") in page.text for name in names)
     assert all("%.6g" % float(row[names.index("train_log_likelihood")]) in page.text for row in rows)
     record = json.loads((finished / "arguments.json").read_text())
     assert record["arguments"]["data_sha256"] in page.text and record["versions"]["mxnet"] in page.text

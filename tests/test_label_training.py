@@ -225,7 +225,7 @@ def test_a_run_without_labels_cannot_go_on_with_labels(tmp_path, capsys):
     assert binary_rbm_gluon.main([*without, *small_ais, "--num-epoch", "1", "--output-dir", str(tmp_path / "run")]) == 0
     capsys.readouterr()
     assert run("gluon", tmp_path / "run", "--num-epoch", "2", "--resume") == 2
-    assert "resume it with the same" in one_line(capsys)
+    assert "it cannot change; leave the flag out" in one_line(capsys)
 
 
 def test_missing_files_are_an_error(tmp_path, capsys, monkeypatch):
