@@ -106,7 +106,8 @@ def test_a_finished_run(finished, tmp_path):
     } <= curves
     with open(finished / "metrics.csv") as file:
         names, *rows = [line.strip().split(",") for line in file]
-    assert all(name.replace("log_likelihood", "grey-pixel score").replace("_", " ") in page.text for name in names)
+    titles = [name.replace("log_likelihood", "grey-pixel score").replace("_", " ") for name in names]
+    assert all(title in page.text for title in titles)
     assert all("%.6g" % float(row[names.index("train_log_likelihood")]) in page.text for row in rows)
     record = json.loads((finished / "arguments.json").read_text())
     assert record["arguments"]["data_sha256"] in page.text and record["versions"]["mxnet"] in page.text
@@ -114,7 +115,7 @@ def test_a_finished_run(finished, tmp_path):
     # To fit the page, the table has a row for each quantity and columns for at most six epochs.
     numbers = re.search(r'<table class="numbers">(.*?)</table>', page.content, re.DOTALL).group(1)
     assert re.findall(r'<th scope="col">(.*?)</th>', numbers) == ["epoch", "1", "2", "3"]
-    assert re.findall(r'<th scope="row">(.*?)</th>', numbers) == [name.replace("_", " ") for name in names[1:]]
+    assert re.findall(r'<th scope="row">(.*?)</th>', numbers) == titles[1:]
     given = re.findall(r'<th scope="row">(--[\w-]+)</th><td class="value">([^<]*)<', page.content)
     assert {"--num-hidden": "6", "--held-out": "100", "--early-stopping": "3"}.items() <= dict(given).items()
     assert "--momentum" not in dict(given)

@@ -125,9 +125,8 @@ def _verdict(log_z: Mapping[str, Any]) -> str:
         return "exact"
     if not log_z["reverse"]:
         return "not checked: forward AIS alone does not see modes that it misses"
-    basis = "forward and reverse AIS agree within %.2f nats" % (log_z["high"] - log_z["low"])
-    if log_z.get("mixture_counts"):
-        basis = "importance sampling gives log Z within %.2f nats" % (log_z["high"] - log_z["low"])
+    counts = "importance sampling" if log_z.get("mixture_counts") else "forward and reverse AIS"
+    basis = "the interval of log Z by %s is %.2f nats wide" % (counts, log_z["high"] - log_z["low"])
     confirmed = ["%s (%+.2f nats)" % item for item in log_z.get("confirmed_by", {}).items()]
     return "converged: " + basis + ("; confirmed by " + ", ".join(confirmed) if confirmed else "")
 
