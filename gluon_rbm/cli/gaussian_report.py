@@ -62,7 +62,7 @@ def gaussian_report(args: Namespace) -> dict[str, Any]:
     )
     # Features have mean 0.
     base_bias = np.zeros(parameters.scaled.num_visible) if args.base_rate == "data" else None
-    method, log_z = log_z_of(args, parameters.scaled, GAUSSIAN, base_bias=base_bias)
+    method, log_z = log_z_of(args, parameters.scaled, GAUSSIAN, base_bias=base_bias, start=args.reverse_start)
     mean = score.mean - log_z["estimate"]
     return {
         "model": {**model_record(parameters.scaled, args.model), "sha256": sha256(map(to_numpy, parameters))},

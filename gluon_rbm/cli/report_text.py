@@ -110,7 +110,8 @@ def _score_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         worst = (number(score["pessimistic"]), number(log_z["high"]))
         rows.append(("", "%s at worst: with log Z %s, the upper end of its interval" % worst))
     if "bits_per_dimension" in score:
-        rows.append(("", "%.4f bits per dimension, at most" % score["bits_per_dimension"]))
+        bound = "" if log_z["forward"] else ", at most"  # an estimate of log Z may be too low
+        rows.append(("", "%.4f bits per dimension%s" % (score["bits_per_dimension"], bound)))
     elif not report["data"]["binary"]:
         rows.append(("", "pixels are not binary: a score to compare runs by, not the logarithm of a probability"))
     if pseudo:

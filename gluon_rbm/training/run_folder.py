@@ -57,7 +57,11 @@ def check_same(
                 "the run in %s was trained on other data (--dataset %s); resume it with the same data"
                 % (path, recorded.get("dataset"))
             )
-        remark = "its learning-rate schedule ends with its last epoch" if name == "num_epoch" else "it cannot change"
+        remark = (
+            "its schedule, --average or --early-stopping depends on the number"
+            if name == "num_epoch"
+            else "it cannot change"
+        )
         raise InputError(
             "the run in %s has --%s %s, not %s, and %s; leave the flag out to resume the run"
             % (path, name.replace("_", "-"), recorded[name], value, remark)
