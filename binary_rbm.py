@@ -13,7 +13,7 @@ The first mean is over persistent Gibbs chains, after k more sweeps: PCD-k (Tiel
 from __future__ import annotations
 
 import itertools
-from typing import Any, List, Sequence
+from typing import Any, List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from gluon_rbm.likelihood import learning, rules
 from gluon_rbm.likelihood.initializers import BinaryStates, initializer
 from gluon_rbm.likelihood.rules import LearningRule
 from gluon_rbm.models.energy import check_pixels, check_visible, hidden_probability, native_serves
-from gluon_rbm.models.files import correct_chain_names, read_arrays
+from gluon_rbm.models.files import check_complete, correct_chain_names, read_arrays
 from gluon_rbm.models.parameters import Parameters
 from gluon_rbm.models.rbm_block import in_dtype_of
 from gluon_rbm.sampling import gibbs
@@ -44,6 +44,32 @@ __all__ = [
 _Arrays = List[NDArray]  # as MXNet passes them to an operator
 
 # --- Operator -------------------------------------------------------------------------------------
+
+
+class _Settings(NamedTuple):
+    """Settings of the operator, a symbol or a block, with values of the right types."""
+
+    num_hidden: int
+    k: int
+    for_training: bool
+    num_chains: int
+    engine: str
+    rule: LearningRule
+
+
+def _checked_settings(
+    num_hidden: Any, k: Any, for_training: Any, num_chains: Any, engine: str, rule: Mapping[str, Any]
+) -> _Settings:
+    if for_training not in (True, False):
+        raise InputError("for_training is %r; it must be True or False" % (for_training,))
+    return _Settings(
+        check_count("num_hidden", num_hidden),
+        check_count("k", k),
+        bool(for_training),
+        check_count("num_chains", num_chains, 0),
+        gibbs.checked_engine(engine),
+        LearningRule.checked(**rule),
+    )
 
 
 class BinaryRBMOperator(mx.operator.CustomOp):
@@ -248,13 +274,10 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         **rule: str,
     ) -> None:
         super().__init__(need_top_grad=False)
-        self.num_hidden = check_count("num_hidden", num_hidden)
-        self.k = check_count("k", k)
-        self.for_training = for_training in ("True", "true", "1")
-        self.num_chains = check_count("num_chains", num_chains, 0)
-        self.engine = gibbs.checked_engine(engine)
-        self.keyed = keyed in ("True", "true", "1")
-        self.rule = LearningRule.checked(**rule)
+        is_true = ("True", "true", "1")  # how MXNet passes True
+        settings = _checked_settings(num_hidden, k, for_training in is_true, num_chains, engine, rule)
+        self.num_hidden, self.k, self.for_training, self.num_chains, self.engine, self.rule = settings
+        self.keyed = keyed in is_true
 
     def list_arguments(self) -> list[str]:
         """Return the names of the inputs.
@@ -360,19 +383,6 @@ class BinaryRBMProp(mx.operator.CustomOpProp):
         return BinaryRBMOperator(self.k, self.rule, self.engine, caller_number(), base_key)
 
 
-def _checked_settings(
-    num_hidden: int, k: int, for_training: bool, num_chains: int, engine: str, rule: LearningRule
-) -> LearningRule:
-    """Check the settings of a symbol or block, and return the rule with values of the right types."""
-    check_count("num_hidden", num_hidden)
-    check_count("k", k)
-    if for_training not in (True, False):
-        raise InputError("for_training is %r; it must be True or False" % (for_training,))
-    check_count("num_chains", num_chains, 0)
-    gibbs.checked_engine(engine)
-    return LearningRule.checked(**rule._asdict())
-
-
 # --- Symbol ---------------------------------------------------------------------------------------
 
 
@@ -414,7 +424,7 @@ def binary_rbm_symbol(
         A setting cannot be used.
     """
     # MXNet ends the process if the operator refuses a setting, so they are checked here.
-    rule = _checked_settings(num_hidden, k, for_training, num_chains, engine, rule)
+    checked = _checked_settings(num_hidden, k, for_training, num_chains, engine, rule._asdict())
     data = mx.sym.var("data") if data is None else data
     inputs = [
         mx.sym.var("visible_layer_bias", init=mx.init.Zero(), wd_mult=0.0),
@@ -422,10 +432,11 @@ def binary_rbm_symbol(
         mx.sym.var("interaction_weight"),
         draw_key(F=mx.sym),
     ]
-    if for_training:
-        inputs += [mx.sym.var(state, init=initializer(state)) for state in learning.states(rule, 0, 0, 0)]
-    settings = dict(num_hidden=num_hidden, k=k, for_training=bool(for_training), num_chains=num_chains, engine=engine)
-    return mx.sym.Custom(data, *inputs, op_type="BinaryRBM", keyed=True, name=name, **settings, **rule._asdict())
+    if checked.for_training:
+        inputs += [mx.sym.var(state, init=initializer(state)) for state in learning.states(checked.rule, 0, 0, 0)]
+    settings = checked._asdict()
+    settings.update(settings.pop("rule")._asdict())
+    return mx.sym.Custom(data, *inputs, op_type="BinaryRBM", keyed=True, name=name, **settings)
 
 
 def _is_initialized(parameter: Any) -> bool:
@@ -519,8 +530,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.rule = _checked_settings(num_hidden, k, for_training, num_chains, engine, rule)
-        self.num_hidden, self.k, self.for_training, self.engine = num_hidden, k, bool(for_training), engine
+        settings = _checked_settings(num_hidden, k, for_training, num_chains, engine, rule._asdict())
+        self.num_hidden, self.k, self.for_training, num_chains, self.engine, self.rule = settings
         num_visible = check_count("num_visible", num_visible, 0)
         with self.name_scope():
             bias = dict(init="zeros", wd_mult=0.0, allow_deferred_init=True)
@@ -695,9 +706,8 @@ class BinaryRBMBlock(mx.gluon.HybridBlock):
         arrays = correct_chain_names(read_arrays(filename))  # MXNet would trust what it reads
         states = self._states(0, 0)
         arrays = {name: array for name, array in arrays.items() if name in states or not name.startswith("aux_")}
-        missing = [name for name in Parameters._fields if name not in arrays]
-        if missing and not allow_missing:
-            raise InputError("%s has no %s; give parameters of a binary RBM" % (filename, " and no ".join(missing)))
+        if not allow_missing:
+            check_complete(arrays, filename)
         for name in states:
             if name not in arrays and not _is_initialized(self.params.get(name)):
                 self.params.get(name).initialize(ctx=ctx)

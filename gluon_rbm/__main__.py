@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from types import ModuleType
@@ -17,7 +16,7 @@ if __name__ == "__main__":
 
 from gluon_rbm.backend import logs
 from gluon_rbm.cli.arguments import DefaultsFormatter, OneLineParser
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, did_you_mean
 
 _PROG = "python -m gluon_rbm"
 
@@ -82,8 +81,7 @@ def _check_command(parser: OneLineParser, first: str) -> None:
         return
     if first.startswith("-"):
         parser.error("%s stands where a command is needed; its flags come after it" % first)
-    meant = difflib.get_close_matches(first, _COMMANDS, 1)
-    parser.error("there is no command %r%s" % (first, "; did you mean %s?" % meant[0] if meant else ""))
+    parser.error("; ".join(filter(None, ["there is no command %r" % first, did_you_mean(first, _COMMANDS)])))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
-__all__ = ["InputError", "DivergenceError", "check_count", "one_line"]
+__all__ = ["InputError", "DivergenceError", "check_count", "did_you_mean", "one_line"]
 
 
 def one_line(text: object) -> str:
@@ -38,6 +38,27 @@ class DivergenceError(InputError):
     """Training produced numbers that are not finite, or too large for any unit to use."""
 
     exit_status = 3
+
+
+def did_you_mean(word: str, choices: Sequence[str]) -> str:
+    """Return a question that names the choice which a word resembles most.
+
+    Parameters
+    ----------
+    word
+        A word that is not among the choices.
+    choices
+        The words that are allowed.
+
+    Returns
+    -------
+    str
+        Such as "did you mean sample?"; empty if nothing resembles the word.
+    """
+    import difflib  # only for a wrong word
+
+    meant = difflib.get_close_matches(word, choices, 1)
+    return "did you mean %s?" % meant[0] if meant else ""
 
 
 def check_count(name: str, value: Any, lowest: int = 1) -> int:

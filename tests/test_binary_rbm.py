@@ -659,6 +659,11 @@ def test_a_symbol_refuses_bad_settings(change):
         binary_rbm_symbol(4, 1, True, engine="gpu")
 
 
+def test_settings_become_whole_numbers():
+    rbm = BinaryRBMBlock(4.0, 2.0, 1, num_chains=3.0)
+    assert [type(value) for value in (rbm.num_hidden, rbm.k, rbm.for_training)] == [int, int, bool]
+
+
 @pytest.mark.parametrize("value", [np.nan, 16])
 def test_a_module_refuses_pixels_outside_0_to_1(value, engine, capfd):
     if engine != "native":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from typing import Any, Callable, NoReturn, Sequence
 
-from gluon_rbm.errors import one_line
+from gluon_rbm.errors import did_you_mean, one_line
 
 __all__ = [
     "DefaultsFormatter",
@@ -45,9 +44,8 @@ class OneLineParser(argparse.ArgumentParser):
             The arguments, of which there is at least one.
         """
         flags = list(self._option_string_actions)
-        meant = [difflib.get_close_matches(flag.partition("=")[0], flags, 1) for flag in unknown if flag[:1] == "-"]
-        hint = next(("; did you mean %s?" % found[0] for found in meant if found), "")
-        self.error("unrecognized arguments: %s%s" % (" ".join(unknown), hint))
+        guesses = (did_you_mean(flag.partition("=")[0], flags) for flag in unknown if flag[:1] == "-")
+        self.error("; ".join(["unrecognized arguments: " + " ".join(unknown), *list(filter(None, guesses))[:1]]))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments as argparse does, and `refuse` those that are unknown.

@@ -5,7 +5,6 @@ Images that come as bytes stay bytes.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from gluon_rbm.data import array_sets, downloads, sequences
 from gluon_rbm.data.batches import BINARIZE
 from gluon_rbm.data.image_files import first_shape, labelled_files, read_files
 from gluon_rbm.data.transforms import check_memory, resize_and_crop
-from gluon_rbm.errors import InputError
+from gluon_rbm.errors import InputError, did_you_mean
 
 __all__ = ["FILES", "NAMES", "DataSet", "known_shape", "load", "load_binarized"]
 
@@ -215,9 +214,8 @@ def _load(name: str, data_dir: str | os.PathLike[str] | None, progress: bool) ->
         return DataSet(name, *arrays, maximum=maximum)
     if name.lower().endswith(sequences.SUFFIXES):
         return _alignment(name)
-    meant = difflib.get_close_matches(name.lower(), NAMES, 1)
-    guess = f" (did you mean {meant[0]}?)" if meant else ""
-    names = ", ".join(NAMES)
+    meant, names = did_you_mean(name.lower(), NAMES), ", ".join(NAMES)
+    guess = f" ({meant})" if meant else ""
     raise InputError(f"unknown data set {name!r}{guess}; choose {names}, or the path of a .npy, .npz or .fasta file")
 
 

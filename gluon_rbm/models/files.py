@@ -18,6 +18,7 @@ __all__ = [
     "CLASSES",
     "DESCRIPTION",
     "PARAMETERS",
+    "check_complete",
     "correct_chain_names",
     "folder_of",
     "is_gaussian",
@@ -101,9 +102,7 @@ def read_model(path: str | os.PathLike[str]) -> tuple[Parameters, int]:
         raise InputError(
             "%s is a network of train-multinary, for svm and train-gaussian --network; give a binary RBM" % path
         )
-    missing = [name for name in Parameters._fields if name not in arrays]
-    if missing:
-        raise InputError("%s has no %s; give the parameters of a binary RBM" % (path, " and no ".join(missing)))
+    check_complete(arrays, path)
     parameters = Parameters(*(arrays[name] for name in Parameters._fields)).checked()
     num_classes = arrays[CLASSES].shape[0] if CLASSES in arrays else 0
     if num_classes >= parameters.num_visible:
@@ -197,6 +196,26 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray]:
         raise InputError("%s cannot be read (%s); %s" % (path, reason, advice)) from error
     arrays = _without_prefix({name.rpartition(":")[2]: array for name, array in arrays.items()})
     return {name: from_host(_as_single(array)) for name, array in arrays.items()}
+
+
+def check_complete(arrays: Mapping[str, NDArray], path: str | os.PathLike[str]) -> None:
+    """Check that the learned arrays of a binary RBM are there.
+
+    Parameters
+    ----------
+    arrays
+        Name to array, as `read_arrays` returns them.
+    path
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        One of a, b and W is missing.
+    """
+    missing = [name for name in Parameters._fields if name not in arrays]
+    if missing:
+        raise InputError("%s has no %s; give the parameters of a binary RBM" % (path, " and no ".join(missing)))
 
 
 def _without_prefix(arrays: Mapping[str, HostArray]) -> dict[str, HostArray]:
